@@ -1,0 +1,43 @@
+"""Celery's settings, each with its reason. Messages are hints: the rows in PostgreSQL are the truth."""
+
+import os
+
+broker_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+imports = ("tasks.hints",)
+
+# Nobody asks for results: the request's row has them.
+task_ignore_result = True
+# A hint may be lost with its worker (the sweep sends another), so it is acknowledged when it is taken.
+task_acks_late = False
+# Hints are small and many: fetch some ahead. A worker that dies with them in hand loses only hints.
+worker_prefetch_multiplier = 8
+# Old hints are worthless; the queue of a day without workers does not have to be worked off.
+task_publish_retry = False
+
+task_serializer = "json"
+accept_content = ["json"]
+task_default_queue = "requests"
+timezone = "UTC"
+enable_utc = True
+
+# The front must not wait for a broker that does not answer.
+broker_connection_timeout = 1
+broker_transport_options = {"socket_connect_timeout": 1, "socket_timeout": 5, "retry_on_timeout": False}
+# Workers wait for a broker that is not there yet, as long as it takes.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+
+# Structured logging is set up by workers.signals, not by Celery.
+worker_hijack_root_logger = False
+worker_send_task_events = False
+# Gossip and mingle talk to other workers at start; nothing here needs them.
+worker_enable_remote_control = True
+
+beat_schedule = {
+    "sweep": {
+        "task": "requests.sweep",
+        "schedule": 2.0,
+        # A sweep that was not picked up before the next one is due says nothing new.
+        "options": {"expires": 2},
+    }
+}

@@ -1,0 +1,144 @@
+"""Accounts and their hierarchy: depth 1, at most one main account, a main account never becomes a sub-account.
+
+The rules stand in the database too: `(main_id, main_role)` references `accounts (id, role)` with `main_role`
+generated as 'main', checks tie role and `main_id` together, and a trigger (see the migrations) keeps a main
+account from ever becoming a sub-account.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base, enumeration
+from models.errors import AlreadyAttached, IsMainAccount, RuleBroken
+from models.states import AccountRole, AccountState, Origin, Reason
+from models.values import random_customer_number
+
+
+class IssuedCustomerNumber(Base):
+    """Every customer number ever given out. A trigger forbids to change or delete one: never reused."""
+
+    __tablename__ = "customer_numbers"
+
+    number: Mapped[str] = mapped_column(primary_key=True)
+
+    __table_args__ = (sa.CheckConstraint("number ~ '^[1-9][0-9]{6}$'", name="seven_digits"),)
+
+
+class Account(Base):
+    """One customer number with its contracts, at one location."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    customer_number: Mapped[str] = mapped_column(sa.ForeignKey("customer_numbers.number"), unique=True)
+    role: Mapped[AccountRole] = mapped_column(
+        enumeration(AccountRole, "role"), default=AccountRole.STANDALONE
+    )
+    state: Mapped[AccountState] = mapped_column(
+        enumeration(AccountState, "state"), default=AccountState.ACTIVE
+    )
+    main_id: Mapped[int | None] = mapped_column(sa.BigInteger)
+    main_role: Mapped[str] = mapped_column(sa.Text, sa.Computed("'main'", persisted=True))
+    origin: Mapped[Origin | None] = mapped_column(enumeration(Origin, "origin"))
+    attached_at: Mapped[datetime | None]
+
+    name: Mapped[str]
+    street: Mapped[str]
+    postal_code: Mapped[str]
+    city: Mapped[str]
+    contact_name: Mapped[str]
+    contact_email: Mapped[str]
+    contact_phone: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.UniqueConstraint("id", "role", name="uq_accounts_id_role"),
+        sa.ForeignKeyConstraint(
+            ["main_id", "main_role"], ["accounts.id", "accounts.role"], name="fk_accounts_main_is_main"
+        ),
+        sa.CheckConstraint("(role = 'sub') = (main_id IS NOT NULL)", name="sub_has_main"),
+        sa.CheckConstraint("(role = 'sub') = (origin IS NOT NULL)", name="sub_has_origin"),
+        sa.CheckConstraint("(role = 'sub') = (attached_at IS NOT NULL)", name="sub_has_time"),
+        sa.CheckConstraint("main_id <> id", name="no_self_link"),
+        sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
+        sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),
+    )
+
+
+# What is read again under the lock; the rest may hold changes of this transaction that are not flushed yet.
+_HIERARCHY = ("role", "main_id", "origin", "attached_at")
+
+
+def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
+    """New customer numbers, never given out before."""
+    issued: list[str] = []
+    while len(issued) < count:
+        candidates = {random_customer_number() for _ in range(count - len(issued))}
+        statement = (
+            postgresql.insert(IssuedCustomerNumber)
+            .values([{"number": number} for number in candidates])
+            .on_conflict_do_nothing()
+            .returning(IssuedCustomerNumber.number)
+        )
+        issued.extend(session.scalars(statement))
+    return issued
+
+
+def account_by_number(session: Session, customer_number: str) -> Account | None:
+    """The account with this customer number, if there is one."""
+    return session.scalar(sa.select(Account).where(Account.customer_number == customer_number))
+
+
+def ensure_may_be_main(account: Account) -> None:
+    """Raise `RuleBroken` unless the account is, or may become, a main account."""
+    if account.state is AccountState.CLOSED:
+        raise RuleBroken(Reason.ACCOUNT_CLOSED, account.customer_number)
+    if account.role is AccountRole.SUB:
+        raise RuleBroken(Reason.IS_SUB_ACCOUNT, account.customer_number)
+
+
+def promote(session: Session, main_id: int) -> Account:
+    """Make a standalone account a main account; one that is a main account already stays one.
+
+    Raises `RuleBroken` if it is a sub-account or closed. Only a standalone account is locked: that a main
+    account stays one is kept by the foreign key of its sub-accounts and by the trigger.
+    """
+    account = session.get_one(Account, main_id)
+    if account.role is not AccountRole.MAIN:
+        session.refresh(account, _HIERARCHY, with_for_update=True)
+    ensure_may_be_main(account)
+    if account.role is AccountRole.STANDALONE:
+        account.role = AccountRole.MAIN
+        session.flush()
+    return account
+
+
+def attach(session: Session, main_id: int, account_id: int, origin: Origin, now: datetime) -> Account:
+    """Put an account under a main account. Safe to run twice: attached to this main account already is fine.
+
+    Locks the account, so that of many main accounts that try at one instant exactly one wins.
+    Raises `AlreadyAttached`, `IsMainAccount` or another `RuleBroken`.
+    """
+    if main_id == account_id:
+        raise RuleBroken(Reason.SAME_ACCOUNT)
+    promote(session, main_id)
+    account = session.get_one(Account, account_id)
+    session.refresh(account, _HIERARCHY, with_for_update=True)
+    if account.main_id == main_id:
+        return account
+    if account.role is AccountRole.SUB:
+        raise AlreadyAttached(account.customer_number)
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
+    if account.state is AccountState.CLOSED:
+        raise RuleBroken(Reason.ACCOUNT_CLOSED, account.customer_number)
+    account.role = AccountRole.SUB
+    account.main_id = main_id
+    account.origin = origin
+    account.attached_at = now
+    return account

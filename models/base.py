@@ -1,0 +1,48 @@
+"""The declarative base: names for every constraint, aware UTC times, enumerations as text with a check."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import DeclarativeBase
+
+
+class Base(DeclarativeBase):
+    """Every table of the portal's database."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        str: sa.Text,
+        datetime: sa.TIMESTAMP(timezone=True),
+        dict[str, Any]: postgresql.JSONB,
+        list[str]: postgresql.ARRAY(sa.Text),
+    }
+
+
+def enumeration(values: type[StrEnum], name: str) -> sa.Enum:
+    """A text column that holds only these values. Text with a check can grow without rewriting the table."""
+    return sa.Enum(
+        values,
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        name=name,
+        values_callable=lambda enum: [str(member) for member in enum],
+    )
+
+
+def quoted(*values: StrEnum) -> str:
+    """Values as an SQL list for check constraints and partial indexes."""
+    return ", ".join(f"'{value}'" for value in values)

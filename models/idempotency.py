@@ -1,0 +1,50 @@
+"""Idempotency keys: the same key and body give the same answer, whatever happened in between."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.base import Base
+from models.errors import IdempotencyConflict
+
+
+class IdempotencyKey(Base):
+    """What was answered to a key. Unique per account and person that sent it."""
+
+    __tablename__ = "idempotency_keys"
+
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))
+    answer: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),)
+
+
+def reserve_key(
+    session: Session, account_id: int, user_id: int, key: str, fingerprint: bytes, now: datetime
+) -> IdempotencyKey:
+    """The row of this key, locked: new with no answer, or the one that was answered before.
+
+    A second request with the same key that comes while the first still runs waits for it.
+    Raises `IdempotencyConflict` if the key came with another body.
+    """
+    identity = {"account_id": account_id, "user_id": user_id, "key": key}
+    session.execute(
+        postgresql.insert(IdempotencyKey)
+        .values(**identity, fingerprint=fingerprint, created_at=now)
+        .on_conflict_do_nothing()
+    )
+    row = session.get_one(IdempotencyKey, identity, with_for_update=True, populate_existing=True)
+    if row.fingerprint != fingerprint:
+        raise IdempotencyConflict
+    return row

@@ -1,0 +1,168 @@
+"""Orders: what a customer can ask for, checked against the rules, and written down as one request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts import Account, ensure_may_be_main, issue_customer_numbers
+from models.catalogue import Product, ProductKind, block_key, orderable_products
+from models.errors import Forbidden, InvalidField, RuleBroken
+from models.people import Action, Principal, may
+from models.requests import Request
+from models.states import AccountState, Kind, Reason
+from models.telephony import BLOCK_SIZES, AreaCode
+from models.values import Locale, same_place
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The connection address: it decides area code and emergency routing."""
+
+    name: str
+    street: str
+    postal_code: str
+    city: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Who is to be asked and told about the new account."""
+
+    name: str
+    email: str
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDraft:
+    """An order as it was typed, of the right form but not yet checked against the rules."""
+
+    product_key: str
+    channels: int
+    location: Location
+    contact: Contact
+    area_code: str
+    block_size: int
+    option_keys: tuple[str, ...]
+    locale: Locale
+
+
+@dataclass(frozen=True, slots=True)
+class Basket:
+    """The products of one order: the trunk first, then the number block, then the options."""
+
+    products: tuple[Product, ...]
+
+    @property
+    def trunk(self) -> Product:
+        """The trunk."""
+        return self.products[0]
+
+
+def submit_order(
+    session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime
+) -> Request:
+    """Write down an order: the request and the new account with its customer number, listed at once.
+
+    Raises `Forbidden`, `RuleBroken` (the account cannot be a main account) or `InvalidField`.
+    """
+    if not may(principal, Action.ORDER, main):
+        raise Forbidden
+    ensure_may_be_main(main)
+    trunk = basket_of(session, draft.product_key, draft.block_size, draft.option_keys).trunk
+    if trunk.channels is None or not 1 <= draft.channels <= trunk.channels:
+        raise InvalidField("channels", "channels_out_of_range", trunk.channels)
+    if session.get(AreaCode, draft.area_code) is None:
+        raise InvalidField("numbers.area_code", "unknown_area_code")
+    [customer_number] = issue_customer_numbers(session)
+    account = Account(
+        customer_number=customer_number,
+        state=AccountState.ORDERED,
+        name=draft.location.name,
+        street=draft.location.street,
+        postal_code=draft.location.postal_code,
+        city=draft.location.city,
+        contact_name=draft.contact.name,
+        contact_email=draft.contact.email.lower(),
+        contact_phone=draft.contact.phone,
+        created_at=now,
+    )
+    session.add(account)
+    session.flush()
+    request = Request(
+        kind=Kind.ORDER,
+        main_id=main.id,
+        account_id=account.id,
+        customer_number=customer_number,
+        requested_by=principal.user_id,
+        token_id=principal.token_id,
+        locale=draft.locale,
+        product_key=draft.product_key,
+        channels=draft.channels,
+        area_code=draft.area_code,
+        block_size=draft.block_size,
+        option_keys=list(draft.option_keys),
+        created_at=now,
+        updated_at=now,
+    )
+    request.make_due(now)
+    request.note(now, "order_received", customer_number=customer_number)
+    session.add(request)
+    session.flush()
+    return request
+
+
+def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str]) -> Basket:
+    """The products that these choices name. Raises `InvalidField` for one that cannot be ordered."""
+    keys = (trunk_key, block_key(block_size), *option_keys)
+    found = {product.key: product for product in orderable_products(session)}
+    _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
+    _expect(
+        found, block_key(block_size), ProductKind.NUMBER_BLOCK, "numbers.block_size", "unknown_block_size"
+    )
+    for place, key in enumerate(option_keys):
+        _expect(found, key, ProductKind.OPTION, f"options.{place}", "unknown_option")
+    if len(set(option_keys)) != len(option_keys):
+        raise InvalidField("options", "option_twice")
+    return Basket(tuple(found[key] for key in keys))
+
+
+def ordered_basket(session: Session, request: Request) -> Basket:
+    """The products of an order on its way. Raises `RuleBroken` if one was withdrawn since."""
+    assert request.product_key is not None and request.block_size is not None
+    try:
+        return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
+    except InvalidField as error:
+        raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
+
+
+def give_up_account(request: Request) -> None:
+    """Close the account of an order that ended before it was provisioned. Its customer number is never reused."""
+    account = request.account
+    if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
+        account.state = AccountState.CLOSED
+
+
+def call_off(request: Request, reason: Reason, now: datetime) -> None:
+    """Cancel a request, and close the account that an order has reserved. Raises `TooLate`."""
+    request.cancel(reason, now)
+    give_up_account(request)
+
+
+def area_code_fits(session: Session, request: Request, account: Account) -> bool:
+    """Whether the ordered numbers' Ortsnetz can be that of the account's city.
+
+    German geographic numbers may only be given to an address inside their Ortsnetz (TKG; BNetzA's number plan).
+    """
+    area = session.get_one(AreaCode, request.area_code)
+    return same_place(account.city, area.name)
+
+
+def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:
+    product = found.get(key)
+    if product is None or product.kind is not kind:
+        raise InvalidField(field, code, BLOCK_SIZES if kind is ProductKind.NUMBER_BLOCK else None)

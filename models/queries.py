@@ -1,0 +1,134 @@
+"""The read side: lists for pages and the API, with keyset pagination and a fixed number of statements."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from models.accounts import Account
+from models.messages import Message
+from models.people import Action, Principal, Role, may
+from models.requests import Request, TimelineEntry
+from models.states import ENDED, Kind, Status
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAccount:
+    """An account of the overview, with its running request if there is one."""
+
+    account: Account
+    request: Request | None
+
+    @property
+    def is_new(self) -> bool:
+        """Ordered and not finished yet: marked 'Neu'."""
+        return self.request is not None and self.request.kind is Kind.ORDER
+
+
+def accounts_of(session: Session, principal: Principal) -> list[Account]:
+    """The accounts that this person may open directly, main accounts first."""
+    accounts = session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)).order_by(Account.id))
+    return sorted(
+        (account for account in accounts if may(principal, Action.VIEW, account)),
+        key=lambda account: account.role != "main",
+    )
+
+
+def locations(session: Session, main: Account, *, after: int = 0, limit: int = 100) -> list[ListedAccount]:
+    """The sub-accounts of a main account, ordered ones included, by id after the given one."""
+    running = (
+        sa.select(Request)
+        .where(Request.main_id == main.id, Request.status.not_in(ENDED), Request.account_id.is_not(None))
+        .subquery()
+    )
+    on_its_way = sa.orm.aliased(Request, running)
+    # Two index ranges rather than an OR across tables: the cost depends on the page, not on all accounts.
+    ids = (
+        sa.select(Account.id).where(Account.main_id == main.id, Account.id > after)
+        .order_by(Account.id).limit(limit)
+    ).union(
+        sa.select(running.c.account_id).where(running.c.account_id > after)
+        .order_by(running.c.account_id).limit(limit)
+    )  # fmt: skip
+    rows = session.execute(
+        sa.select(Account, on_its_way)
+        .outerjoin(on_its_way, on_its_way.account_id == Account.id)
+        .where(Account.id.in_(ids))
+        .order_by(Account.id)
+        .limit(limit)
+    )
+    return [ListedAccount(account, request) for account, request in rows]
+
+
+def requests_of(
+    session: Session,
+    main: Account,
+    *,
+    before: uuid.UUID | None = None,
+    limit: int = 50,
+    statuses: Sequence[Status] = (),
+) -> list[Request]:
+    """A main account's requests, the newest first, before the given one."""
+    query = sa.select(Request).where(Request.main_id == main.id).order_by(Request.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Request.id < before)
+    if statuses:
+        query = query.where(Request.status.in_(statuses))
+    return list(session.scalars(query))
+
+
+def recent_requests(
+    session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
+) -> list[Request]:
+    """Everybody's requests for the back office, the newest first, each with its main account."""
+    query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
+    if main is not None:
+        query = query.where(Request.main_id == main.id)
+    if statuses:
+        query = query.where(Request.status.in_(statuses))
+    return list(session.scalars(query))
+
+
+def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
+    """The timeline of each request, the oldest entry first."""
+    entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
+    for entry in session.scalars(
+        sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)
+    ):
+        entries[entry.request_id].append(entry)
+    return entries
+
+
+def request_counts(session: Session) -> list[tuple[str, str, int]]:
+    """Status, step and how many requests, for the metrics."""
+    rows = session.execute(
+        sa.select(Request.status, Request.step, sa.func.count()).group_by(Request.status, Request.step)
+    )
+    return [(str(status), str(step), count) for status, step, count in rows]
+
+
+def oldest_due(session: Session, now: datetime) -> datetime | None:
+    """Since when the longest-waiting due request is due; None if none is."""
+    return session.scalar(sa.select(sa.func.min(Request.due_at)).where(Request.due_at <= now))
+
+
+def message_counts(session: Session) -> list[tuple[str, int]]:
+    """State and how many mails, for the metrics."""
+    rows = session.execute(sa.select(Message.state, sa.func.count()).group_by(Message.state))
+    return [(str(state), count) for state, count in rows]
+
+
+def token_account(session: Session, principal: Principal) -> Account | None:
+    """The account that an API token belongs to."""
+    return session.get(Account, principal.token_account_id) if principal.token_account_id else None
+
+
+def manages_locations(principal: Principal, account: Account) -> bool:
+    """Whether the person sees the Standortverwaltung of this account, rather than its own calls only."""
+    return principal.roles.get(account.id) in (Role.ADMINISTRATOR, Role.LOCATION_MANAGER)

@@ -1,0 +1,348 @@
+"""Requests and their timeline: the row says what has to happen next and when; Celery only hurries.
+
+`due_at` is when the row may be worked on, null when there is nothing to do. A worker claims it by setting a
+`lease` and moving `due_at` to the lease's end, so that a worker that dies is replaced after it. `sweep_at` only
+paces the hints that the sweep sends for rows that are due and were not picked up.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, WriteOnlyMapped, mapped_column, relationship, selectinload
+
+from models.accounts import Account
+from models.base import Base, enumeration, quoted
+from models.errors import IllegalTransition, TooLate
+from models.messages import Message
+from models.people import User
+from models.states import (
+    ENDED,
+    Actor,
+    Kind,
+    ProofMethod,
+    Reason,
+    Status,
+    StepName,
+    may_become,
+)
+from models.telephony import SipTrunk
+from models.values import Locale
+
+SWEEP_AFTER = timedelta(seconds=5)
+"""How long the fast path has before the sweep sends a hint of its own."""
+SWEEP_CEILING = timedelta(minutes=10)
+
+_ENDED = quoted(*sorted(ENDED))
+
+
+class TimelineEntry(Base):
+    """One thing that happened to a request. `code` and `facts` become a sentence in `models.wording`."""
+
+    __tablename__ = "timeline_entries"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
+    at: Mapped[datetime]
+    code: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+
+    __table_args__ = (sa.Index("ix_timeline_entries_request_id_id", "request_id", "id"),)
+
+
+class OwnershipProof(Base):
+    """Why we believe that the requester may attach the account: how it was proved, by whom, when."""
+
+    __tablename__ = "ownership_proofs"
+
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    method: Mapped[ProofMethod] = mapped_column(enumeration(ProofMethod, "method"))
+    proved_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    proved_at: Mapped[datetime]
+
+
+class Request(Base):
+    """An order or a link request on its way. Changed by its verbs only; each leaves an entry in the timeline."""
+
+    __tablename__ = "requests"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=sa.text("uuidv7()"))
+    kind: Mapped[Kind] = mapped_column(enumeration(Kind, "kind"))
+    status: Mapped[Status] = mapped_column(enumeration(Status, "status"), default=Status.ACKNOWLEDGED)
+    step: Mapped[StepName] = mapped_column(enumeration(StepName, "step"), default=StepName.VERIFY)
+    reason: Mapped[Reason | None] = mapped_column(enumeration(Reason, "reason"))
+
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    customer_number: Mapped[str]
+    requested_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    token_id: Mapped[int | None] = mapped_column(sa.ForeignKey("api_tokens.id"))
+    locale: Mapped[Locale] = mapped_column(sa.Text)
+
+    product_key: Mapped[str | None] = mapped_column(sa.ForeignKey("products.key"))
+    channels: Mapped[int | None]
+    area_code: Mapped[str | None] = mapped_column(sa.ForeignKey("area_codes.code"))
+    block_size: Mapped[int | None]
+    option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+
+    waiting_for: Mapped[Actor | None] = mapped_column(enumeration(Actor, "waiting_for"))
+    waiting_until: Mapped[datetime | None]
+
+    due_at: Mapped[datetime | None]
+    sweep_at: Mapped[datetime | None]
+    sweeps: Mapped[int] = mapped_column(default=0)
+    lease: Mapped[uuid.UUID | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+    main: Mapped[Account] = relationship(foreign_keys=[main_id], lazy="raise_on_sql")
+    account: Mapped[Account | None] = relationship(foreign_keys=[account_id])
+    requester: Mapped[User] = relationship(lazy="raise_on_sql")
+    trunk: Mapped[SipTrunk | None] = relationship(lazy="raise_on_sql")
+    messages: Mapped[list[Message]] = relationship(lazy="raise_on_sql", order_by=Message.id)
+    timeline: WriteOnlyMapped[TimelineEntry] = relationship(order_by=TimelineEntry.id, passive_deletes=True)
+
+    __table_args__ = (
+        sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
+        sa.CheckConstraint(
+            "(kind = 'order') = (product_key IS NOT NULL AND channels IS NOT NULL AND area_code IS NOT NULL"
+            " AND block_size IS NOT NULL AND option_keys IS NOT NULL)",
+            name="order_is_whole",
+        ),
+        sa.CheckConstraint("kind = 'link' OR account_id IS NOT NULL", name="account_known"),
+        sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name="pending_waits"),
+        sa.CheckConstraint(
+            "(status IN ('pending', 'held', 'rejected', 'cancelled', 'failed')) = (reason IS NOT NULL)",
+            name="reason_given",
+        ),
+        sa.CheckConstraint(f"(status IN ({_ENDED})) = (ended_at IS NOT NULL)", name="end_has_time"),
+        sa.CheckConstraint(f"status NOT IN ({_ENDED}) OR due_at IS NULL", name="end_is_not_due"),
+        sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends"),
+        sa.CheckConstraint("(due_at IS NULL) = (sweep_at IS NULL)", name="sweep_if_due"),
+        sa.CheckConstraint(
+            f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"
+        ),
+        sa.Index("ix_requests_sweep_at", "sweep_at", postgresql_where=sa.text("sweep_at IS NOT NULL")),
+        sa.Index("ix_requests_due_at", "due_at", postgresql_where=sa.text("due_at IS NOT NULL")),
+        sa.Index("ix_requests_main_id_id", "main_id", "id"),
+        sa.Index(
+            "uq_requests_running_link",
+            "main_id",
+            "customer_number",
+            unique=True,
+            postgresql_where=sa.text(f"kind = 'link' AND status NOT IN ({_ENDED})"),
+        ),
+    )
+
+    def note(self, now: datetime, code: str, **facts: Any) -> None:
+        """Add a line to the timeline."""
+        self.timeline.add(TimelineEntry(at=now, code=code, facts=facts))
+
+    def make_due(self, at: datetime) -> None:
+        """Have it worked on from this moment; nobody holds it any more."""
+        self.due_at = at
+        self.sweep_at = at + SWEEP_AFTER
+        self.sweeps = 0
+        self.lease = None
+
+    def claim(self, lease: uuid.UUID, until: datetime, now: datetime) -> None:
+        """Take it: nobody else works on it until the lease ends. What is held or pending stays so until it moves."""
+        if self.status is Status.ACKNOWLEDGED:
+            self._become(Status.IN_PROGRESS, now)
+        self.lease = lease
+        self.due_at = self.sweep_at = until
+
+    def go_on(self, step: StepName, now: datetime) -> None:
+        """The step is done; this one is next. The claim stays with its holder."""
+        self._proceed(now)
+        self.step = step
+        self.attempts = 0
+        self.updated_at = now
+
+    def try_again(self, at: datetime, now: datetime) -> None:
+        """Something outside did not answer: the same step again at that time."""
+        self.attempts += 1
+        if self.attempts == 1:
+            self.note(now, "retrying", step=self.step)
+        self.updated_at = now
+        self.make_due(at)
+
+    def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime) -> None:
+        """A person has to act until then; the step runs again when they do or the time is over."""
+        self._become(Status.PENDING, now, reason)
+        self.waiting_for = actor
+        self.waiting_until = until
+        self.note(now, "pending", reason=reason, until=until.isoformat())
+        self.make_due(until)
+
+    def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
+        """We have to act. It is tried again by itself at that time, or only when the back office says so."""
+        if (self.status, self.reason) != (Status.HELD, reason):
+            self._proceed(now)
+            self._become(Status.HELD, now, reason)
+            self.note(now, "held", reason=reason)
+        if again_at is None:
+            self._rest()
+        else:
+            self.make_due(again_at)
+
+    def complete(self, now: datetime) -> None:
+        """Done."""
+        self._proceed(now)
+        self._end(Status.COMPLETED, now)
+        self.note(now, "completed")
+
+    def reject(self, reason: Reason, now: datetime) -> None:
+        """A rule says no."""
+        self._end(Status.REJECTED, now, reason)
+        self.note(now, "rejected", reason=reason)
+
+    def fail(self, reason: Reason, now: datetime) -> None:
+        """It cannot be done; the back office may try it again."""
+        self._end(Status.FAILED, now, reason)
+        self.note(now, "failed", reason=reason)
+
+    @property
+    def can_cancel(self) -> bool:
+        """Until it is provisioned (for a link: attached), and not while a worker has it in hand."""
+        return (
+            self.status not in ENDED
+            and self.lease is None
+            and self.step in (StepName.VERIFY, StepName.PROVISION)
+        )
+
+    def cancel(self, reason: Reason, now: datetime) -> None:
+        """Call it off. Raises `TooLate`."""
+        if not self.can_cancel:
+            raise TooLate(self.status)
+        self._end(Status.CANCELLED, now, reason)
+        self.note(now, "cancelled", reason=reason)
+
+    @property
+    def can_retry(self) -> bool:
+        """Held and failed requests can be tried again."""
+        return self.status in (Status.HELD, Status.FAILED)
+
+    def retry(self, now: datetime) -> None:
+        """Try the step again, as the back office or the requester asked. Raises `IllegalTransition`."""
+        if not self.can_retry:
+            raise IllegalTransition(self.status, Status.IN_PROGRESS)
+        self._become(Status.IN_PROGRESS, now)
+        self.ended_at = None
+        self.attempts = 0
+        self.note(now, "retried")
+        self.make_due(now)
+
+    def _proceed(self, now: datetime) -> None:
+        if self.status is not Status.IN_PROGRESS:
+            self._become(Status.IN_PROGRESS, now)
+
+    def _become(self, status: Status, now: datetime, reason: Reason | None = None) -> None:
+        if not may_become(self.status, status):
+            raise IllegalTransition(self.status, status)
+        self.status = status
+        self.reason = reason
+        self.updated_at = now
+        self.waiting_for = None
+        self.waiting_until = None
+
+    def _rest(self) -> None:
+        self.due_at = self.sweep_at = self.lease = None
+
+    def _end(self, status: Status, now: datetime, reason: Reason | None = None) -> None:
+        self._become(status, now, reason)
+        self._rest()
+        self.ended_at = now
+
+
+# What the steps read, in one statement each for the whole batch.
+_WHOLE = (
+    selectinload(Request.main),
+    selectinload(Request.account),
+    selectinload(Request.requester),
+    selectinload(Request.trunk).selectinload(SipTrunk.blocks),
+    selectinload(Request.messages),
+)
+
+
+def claim_due(
+    session: Session,
+    hinted: Sequence[uuid.UUID],
+    *,
+    now: datetime,
+    lease: uuid.UUID,
+    until: datetime,
+    companions: int = 0,
+) -> list[Request]:
+    """Lock and claim the hinted requests that are due, and up to `companions` others that have waited longest.
+
+    Hints are only hints: one that came twice, late or out of order finds nothing due and changes nothing.
+    """
+    due = (
+        sa.select(Request).where(Request.due_at <= now).with_for_update(skip_locked=True).options(*_WHOLE)
+    )
+    found = list(session.scalars(due.where(Request.id.in_(list(hinted)))))
+    if found and companions:
+        others = due.where(Request.id.not_in([request.id for request in found]))
+        found += session.scalars(others.order_by(Request.due_at).limit(companions))
+    for request in found:
+        request.claim(lease, until, now)
+    return found
+
+
+def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
+    """Lock again the requests whose lease is still ours; one that took too long belongs to somebody else."""
+    return list(
+        session.scalars(
+            sa.select(Request)
+            .where(Request.id.in_(ids), Request.lease == lease)
+            .with_for_update()
+            .options(*_WHOLE)
+        )
+    )
+
+
+def lock_for(session: Session, id: uuid.UUID, lease: uuid.UUID, now: datetime) -> Request | None:
+    """Lock a request that is ours or due and nobody's; None if somebody else has it."""
+    nobodys = sa.and_(Request.lease.is_(None), Request.due_at <= now)
+    return session.scalar(
+        sa.select(Request)
+        .where(Request.id == id, sa.or_(Request.lease == lease, nobodys))
+        .with_for_update(skip_locked=True)
+        .options(*_WHOLE)
+    )
+
+
+def sweep_due(session: Session, *, now: datetime, limit: int) -> list[uuid.UUID]:
+    """The requests that are due and were not picked up, each pushed further from its next hint every time."""
+    rows = (
+        sa.select(Request.id)
+        .where(Request.sweep_at <= now)
+        .order_by(Request.sweep_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("overdue")
+        .prefix_with("MATERIALIZED")
+    )
+    pause = sa.func.least(
+        sa.literal(SWEEP_AFTER) * sa.func.power(2, sa.func.least(Request.sweeps, 10)),
+        sa.literal(SWEEP_CEILING),
+    )
+    return list(
+        session.scalars(
+            sa.update(Request)
+            .where(Request.id == rows.c.id)
+            .values(sweep_at=sa.literal(now) + pause, sweeps=Request.sweeps + 1)
+            .returning(Request.id)
+            .execution_options(synchronize_session=False)
+        )
+    )

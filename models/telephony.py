@@ -1,0 +1,247 @@
+"""Ortsnetze, number pools, SIP trunks and call forwardings.
+
+A number block is free when it belongs to no account and its quarantine is over (`available_from`); so nothing has
+to run for a quarantine to end. An exclusion constraint keeps two blocks from ever sharing a number.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from models.base import Base, enumeration
+from models.contracts import Contract
+from models.errors import InvalidField, NoNumbersAvailable
+from models.values import block_numbers, display_block, national_to_e164
+
+QUARANTINE = timedelta(days=90)
+"""How long a released number rests, so that its next owner does not get the last one's calls."""
+BLOCK_SIZES = (1, 10, 100)
+
+
+class AreaCode(Base):
+    """An Ortsnetz: a German area code with its leading zero, and the name of its town."""
+
+    __tablename__ = "area_codes"
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+    __table_args__ = (sa.CheckConstraint("code ~ '^0[1-9][0-9]{1,4}$'", name="form"),)
+
+
+class TrunkState(StrEnum):
+    """Whether a trunk may register and call."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class SipTrunk(Base):
+    """A SIP trunk with its credentials; the secret is encrypted by the `Vault`."""
+
+    __tablename__ = "sip_trunks"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"), index=True)
+    request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"), unique=True)
+    sip_user: Mapped[str] = mapped_column(unique=True)
+    domain: Mapped[str]
+    secret: Mapped[bytes]
+    channels: Mapped[int]
+    state: Mapped[TrunkState] = mapped_column(enumeration(TrunkState, "state"), default=TrunkState.ACTIVE)
+    created_at: Mapped[datetime]
+
+    contract: Mapped[Contract] = relationship(lazy="raise_on_sql")
+    blocks: Mapped[list[NumberBlock]] = relationship(
+        lazy="raise_on_sql", order_by="NumberBlock.first_number"
+    )
+
+    __table_args__ = (sa.CheckConstraint("channels > 0", name="channels"),)
+
+
+class NumberBlock(Base):
+    """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign."""
+
+    __tablename__ = "number_blocks"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    area_code: Mapped[str] = mapped_column(sa.ForeignKey("area_codes.code"))
+    first_number: Mapped[int] = mapped_column(sa.BigInteger)
+    size: Mapped[int]
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    trunk_id: Mapped[int | None] = mapped_column(sa.ForeignKey("sip_trunks.id"), index=True)
+    available_from: Mapped[datetime]
+
+    __table_args__ = (
+        sa.CheckConstraint(f"size IN {BLOCK_SIZES}", name="size"),
+        sa.CheckConstraint("mod(first_number, size) = 0", name="aligned"),
+        sa.CheckConstraint("account_id IS NOT NULL OR trunk_id IS NULL", name="trunk_needs_account"),
+        sa.CheckConstraint("starts_with(first_number::text, '49' || substr(area_code, 2))", name="in_area"),
+        postgresql.ExcludeConstraint(
+            (sa.text("int8range(first_number, first_number + size)"), "&&"),
+            name="ex_number_blocks_overlap",
+            using="gist",
+        ),
+        sa.Index(
+            "ix_number_blocks_free",
+            "area_code",
+            "size",
+            "available_from",
+            "id",
+            postgresql_where=sa.text("account_id IS NULL"),
+        ),
+    )
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Every number in E.164, with the plus sign."""
+        return block_numbers(self.first_number, self.size)
+
+    @property
+    def display(self) -> str:
+        """As people write it."""
+        return display_block(self.area_code, self.first_number, self.size)
+
+
+class Condition(StrEnum):
+    """When a call is forwarded."""
+
+    ALWAYS = "always"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    NOT_REGISTERED = "not_registered"
+
+
+class CallForwarding(Base):
+    """Where calls to an account go under one condition. `after_seconds` belongs to 'no answer' alone."""
+
+    __tablename__ = "call_forwardings"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    condition: Mapped[Condition] = mapped_column(enumeration(Condition, "condition"))
+    target: Mapped[str]
+    after_seconds: Mapped[int | None]
+    enabled: Mapped[bool] = mapped_column(default=True)
+
+    __table_args__ = (
+        sa.UniqueConstraint("account_id", "condition"),
+        sa.CheckConstraint(r"target ~ '^\+[1-9][0-9]{6,14}$'", name="target_e164"),
+        sa.CheckConstraint("(condition = 'no_answer') = (after_seconds IS NOT NULL)", name="seconds"),
+        sa.CheckConstraint("after_seconds BETWEEN 5 AND 120", name="seconds_range"),
+    )
+
+
+def _free(area_code: str, size: int, now: datetime) -> sa.Select[tuple[int]]:
+    return (
+        sa.select(NumberBlock.id)
+        .where(
+            NumberBlock.area_code == area_code,
+            NumberBlock.size == size,
+            NumberBlock.account_id.is_(None),
+            NumberBlock.available_from <= now,
+        )
+        .limit(1)
+    )
+
+
+def pool_has(session: Session, area_code: str, size: int, now: datetime) -> bool:
+    """Whether the pool has a free block of this size at this moment. No promise: others take from it too."""
+    return session.scalar(_free(area_code, size, now)) is not None
+
+
+def take_block(session: Session, area_code: str, size: int, account_id: int, now: datetime) -> NumberBlock:
+    """Give a free block to an account. Passes over what others are taking at this moment, waits for nobody.
+
+    Raises `NoNumbersAvailable`.
+    """
+    chosen = (
+        _free(area_code, size, now)
+        .order_by(NumberBlock.available_from, NumberBlock.id)
+        .with_for_update(skip_locked=True)
+    )
+    block = session.scalar(
+        sa.update(NumberBlock)
+        .where(NumberBlock.id == chosen.scalar_subquery())
+        .values(account_id=account_id)
+        .returning(NumberBlock)
+        .execution_options(synchronize_session=False)
+    )
+    if block is None:
+        raise NoNumbersAvailable(area_code, size)
+    return block
+
+
+def release_block(block: NumberBlock, now: datetime) -> None:
+    """Take a block back; it rests for `QUARANTINE` before it can be given out again."""
+    block.account_id = None
+    block.trunk_id = None
+    block.available_from = now + QUARANTINE
+
+
+def blocks_of(session: Session, trunk_ids: Iterable[int]) -> list[NumberBlock]:
+    """The blocks of these trunks, by number."""
+    return list(
+        session.scalars(
+            sa.select(NumberBlock)
+            .where(NumberBlock.trunk_id.in_(list(trunk_ids)))
+            .order_by(NumberBlock.first_number)
+        )
+    )
+
+
+def stock_pool(
+    session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime
+) -> int:
+    """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
+
+    Numbers that are in the pool already are left as they are; returns how many blocks were added.
+    """
+    if size not in BLOCK_SIZES:
+        raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
+    first = int(national_to_e164(area_code) + first_subscriber)
+    if first % size:
+        raise InvalidField("first_subscriber", "not_aligned", size)
+    rows = [
+        {"area_code": area_code, "first_number": first + place * size, "size": size, "available_from": now}
+        for place in range(count)
+    ]
+    added = 0
+    for start in range(0, len(rows), 1000):
+        statement = postgresql.insert(NumberBlock).values(rows[start : start + 1000])
+        result = session.scalars(statement.on_conflict_do_nothing().returning(NumberBlock.id))
+        added += len(result.all())
+    return added
+
+
+def new_sip_user() -> str:
+    """A SIP user name that says nothing about the customer: 't' and 12 digits."""
+    return f"t{secrets.randbelow(10**12):012d}"
+
+
+def load_area_codes(session: Session) -> int:
+    """Bring the table of Ortsnetze up to date from the phonenumbers package; returns how many there are."""
+    from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
+
+    rows = [
+        {"code": "0" + prefix.removeprefix("49"), "name": names.get("de") or names["en"]}
+        for prefix, names in GEOCODE_DATA.items()
+        if prefix.startswith("49") and 4 <= len(prefix) <= 7 and ("de" in names or "en" in names)
+    ]
+    statement = postgresql.insert(AreaCode).values(rows)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[AreaCode.code], set_={"name": statement.excluded.name}
+        )
+    )
+    return len(rows)

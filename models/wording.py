@@ -1,0 +1,185 @@
+"""The customer's words for what happens to a request: timeline, reasons, and what comes next. German and English.
+
+One table each, so that a sentence is found and changed in one place; `str.format` fills in the facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models.requests import Request, TimelineEntry
+from models.states import ENDED, Actor, Kind, Reason, Status
+from models.values import Locale
+
+Words = Mapping[str, tuple[str, str]]
+
+TIMELINE: Words = {
+    "order_received": (
+        "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung. "
+        "Die Kundennummer {customer_number} ist reserviert.",
+        "We have received your order and will start work shortly. Customer number {customer_number} is reserved.",
+    ),
+    "link_received": (
+        "Wir haben die Verknüpfungsanfrage für die Kundennummer {customer_number} erhalten.",
+        "We have received the request to link customer number {customer_number}.",
+    ),
+    "order_verified": (
+        "Die Angaben sind geprüft. Ein Nachweis von E-Mail-Adresse oder Anschlussadresse wurde nicht verlangt.",
+        "The details have been checked. No proof of the e-mail or the connection address was asked for.",
+    ),
+    "proved_administers_both": (
+        "Die Berechtigung ist nachgewiesen: Sie verwalten beide Accounts.",
+        "Ownership is proved: you administer both accounts.",
+    ),
+    "proved_credentials": (
+        "Die Berechtigung ist nachgewiesen: durch die Zugangsdaten eines Administrators des Accounts.",
+        "Ownership is proved: by the credentials of an administrator of the account.",
+    ),
+    "provisioned": (
+        "Der Anschluss ist eingerichtet: SIP-Trunk mit {channels} Kanälen, Rufnummer {numbers}.",
+        "The line is set up: SIP trunk with {channels} channels, number {numbers}.",
+    ),
+    "attached": (
+        "Der Account {customer_number} gehört jetzt als Nebenaccount zu Ihrem Hauptaccount {main_customer_number}.",
+        "Account {customer_number} is now a sub-account of your main account {main_customer_number}.",
+    ),
+    "confirmed": (
+        "Die Bestätigung ist per E-Mail verschickt.",
+        "The confirmation has been sent by e-mail.",
+    ),
+    "mail_refused": (
+        "Eine Bestätigung konnte nicht zugestellt werden: Der Mailserver hat die Adresse abgelehnt.",
+        "A confirmation could not be delivered: the mail server refused the address.",
+    ),
+    "completed": ("Abgeschlossen.", "Completed."),
+    "retrying": (
+        "Ein System antwortet gerade nicht. Wir versuchen es von selbst weiter, Sie müssen nichts tun.",
+        "One of our systems is not answering. We keep trying by ourselves; you need not do anything.",
+    ),
+    "retried": ("Wir versuchen es erneut.", "We are trying again."),
+    "pending": ("{reason_text}", "{reason_text}"),
+    "held": ("Wir kümmern uns: {reason_text}", "We are on it: {reason_text}"),
+    "rejected": ("Abgelehnt: {reason_text}", "Rejected: {reason_text}"),
+    "failed": ("Nicht ausführbar: {reason_text}", "Could not be done: {reason_text}"),
+    "cancelled": ("Storniert: {reason_text}", "Cancelled: {reason_text}"),
+}
+
+REASONS: Mapping[Reason, tuple[str, str]] = {
+    Reason.OWNERSHIP_NOT_PROVEN: (
+        "Die Berechtigung für diese Kundennummer ist nicht nachgewiesen. Bitte prüfen Sie Kundennummer und "
+        "Zugangsdaten und stellen Sie die Anfrage neu.",
+        "Ownership of this customer number is not proved. Please check the customer number and the credentials "
+        "and make a new request.",
+    ),
+    Reason.ALREADY_ATTACHED: (
+        "Der Account ist bereits einem Hauptaccount zugeordnet. Er muss dort zuerst gelöst werden.",
+        "The account already belongs to a main account. It has to be detached there first.",
+    ),
+    Reason.IS_MAIN_ACCOUNT: (
+        "Der Account ist selbst ein Hauptaccount und kann kein Nebenaccount werden.",
+        "The account is a main account itself and cannot become a sub-account.",
+    ),
+    Reason.IS_SUB_ACCOUNT: (
+        "Ihr Account ist inzwischen ein Nebenaccount. Nur einem Hauptaccount können Nebenaccounts zugeordnet "
+        "werden.",
+        "Your account has become a sub-account. Only a main account can have sub-accounts.",
+    ),
+    Reason.SAME_ACCOUNT: (
+        "Ein Account kann sich nicht selbst zugeordnet werden.",
+        "An account cannot be attached to itself.",
+    ),
+    Reason.ACCOUNT_CLOSED: ("Der Account ist geschlossen.", "The account is closed."),
+    Reason.AREA_CODE_MISMATCH: (
+        "Die Vorwahl passt nicht zum Ort der Anschlussadresse. Bitte stornieren Sie und bestellen Sie mit der "
+        "Vorwahl des Ortes neu.",
+        "The area code does not match the city of the connection address. Please cancel and order again with the "
+        "area code of that place.",
+    ),
+    Reason.PRODUCT_NOT_ORDERABLE: (
+        "Das Produkt kann nicht mehr bestellt werden.",
+        "The product can no longer be ordered.",
+    ),
+    Reason.NO_NUMBERS_AVAILABLE: (
+        "In dieser Vorwahl ist gerade kein passender Rufnummernblock frei. Wir füllen den Vorrat auf und machen "
+        "dann von selbst weiter.",
+        "There is no free number block of this size in the area code at the moment. We will restock and carry on "
+        "by ourselves.",
+    ),
+    Reason.GATEWAY_UNAVAILABLE: (
+        "Ein System antwortet seit längerer Zeit nicht. Wir versuchen es weiter.",
+        "One of our systems has not been answering for some time. We keep trying.",
+    ),
+    Reason.GATEWAY_REFUSED: (
+        "Das Telefonnetz hat die Einrichtung abgelehnt. Unser Kundenservice prüft das.",
+        "The telephone network refused the set-up. Our customer service is looking into it.",
+    ),
+    Reason.INTERNAL_ERROR: (
+        "Bei uns ist ein Fehler aufgetreten. Unser Kundenservice prüft das.",
+        "Something went wrong on our side. Our customer service is looking into it.",
+    ),
+    Reason.CANCELLED_BY_REQUESTER: ("auf Ihren Wunsch.", "as you asked."),
+    Reason.CANCELLED_BY_BACK_OFFICE: ("durch unseren Kundenservice.", "by our customer service."),
+    Reason.PROOF_EXPIRED: ("Die Frist ist abgelaufen.", "The time for an answer has run out."),
+}
+
+STATUSES: Mapping[Status, tuple[str, str]] = {
+    Status.ACKNOWLEDGED: ("Eingegangen", "Received"),
+    Status.IN_PROGRESS: ("In Arbeit", "In progress"),
+    Status.PENDING: ("Wartet auf Sie", "Waiting for you"),
+    Status.HELD: ("In Klärung", "Being looked into"),
+    Status.COMPLETED: ("Abgeschlossen", "Completed"),
+    Status.REJECTED: ("Abgelehnt", "Rejected"),
+    Status.CANCELLED: ("Storniert", "Cancelled"),
+    Status.FAILED: ("Fehlgeschlagen", "Failed"),
+}
+
+_CARRIER_WORKS: Mapping[Kind, tuple[str, str]] = {
+    Kind.ORDER: ("Wir richten den neuen Account ein.", "We are setting up the new account."),
+    Kind.LINK: ("Wir prüfen und verknüpfen den Account.", "We are checking and linking the account."),
+    Kind.DETACH: ("Wir lösen den Account.", "We are detaching the account."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NextAction:
+    """Who has to act, what they have to do, and until when (None: no deadline for them)."""
+
+    actor: Actor
+    what: str
+    until: datetime | None
+
+
+def sentence(entry: TimelineEntry, locale: Locale) -> str:
+    """A timeline entry in the customer's words."""
+    facts: dict[str, Any] = dict(entry.facts)
+    if "reason" in facts:
+        facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)
+    return _in(locale, TIMELINE[entry.code]).format(**facts)
+
+
+def reason_text(reason: Reason, locale: Locale) -> str:
+    """Why, and the way out."""
+    return _in(locale, REASONS[reason])
+
+
+def status_text(status: Status, locale: Locale) -> str:
+    """The name of a status."""
+    return _in(locale, STATUSES[status])
+
+
+def next_action(request: Request, locale: Locale) -> NextAction | None:
+    """What happens next to a request; None once it has ended."""
+    if request.status in ENDED:
+        return None
+    if request.waiting_for is not None and request.reason is not None:
+        return NextAction(request.waiting_for, reason_text(request.reason, locale), request.waiting_until)
+    if request.reason is not None:
+        return NextAction(Actor.CARRIER, reason_text(request.reason, locale), None)
+    return NextAction(Actor.CARRIER, _in(locale, _CARRIER_WORKS[request.kind]), None)
+
+
+def _in(locale: Locale, words: tuple[str, str]) -> str:
+    return words[1] if locale == "en" else words[0]

@@ -1,0 +1,16 @@
+"""What the pipeline counts. Read by Prometheus through the worker's own port or the shared directory."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+STEP_SECONDS = Histogram(
+    "standorte_step_seconds",
+    "From the moment a request came to a step, or was last tried, until the step was done",
+    ["step"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600),
+)
+RETRIES = Counter("standorte_retries", "Attempts that will be repeated, by step", ["step"])
+ENDED = Counter("standorte_requests_ended", "Requests that came to an end", ["kind", "status"])
+MAILS = Counter("standorte_mails", "Mails handed to the mail server or refused by it", ["template", "outcome"])
+SWEPT = Counter("standorte_swept", "Hints that the sweep had to send again")

@@ -1,0 +1,223 @@
+"""How any step runs: claim, act, record, hand on.
+
+A hint says that a request may be due; `advance` claims it together with others that are due, and takes them all
+as far as they go. One transaction records what the last calls outside did, runs every step that needs only the
+database, and prepares the next calls; then the calls are made with no transaction open; and again, until
+nothing is left to call. An order from acknowledged to completed is three transactions.
+
+Nothing here may be lost or doubled by a worker that dies: before a commit nothing happened, and after it the
+row says who has it and until when. What is called outside is safe to call twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+
+from models.errors import RuleBroken
+from models.orders import give_up_account
+from models.requests import Request, claim_due, lock_for, still_ours
+from models.states import ENDED, Reason, Status, StepName, step_after
+from tasks import metrics
+from tasks.attach import attach
+from tasks.confirm import confirm
+from tasks.ports import GatewayRefused, GatewayUnavailable
+from tasks.provision import provision
+from tasks.steps import Call, Hold, Runtime, Step, Wait, Work
+from tasks.verify import verify
+
+log = structlog.get_logger()
+
+STEPS: Mapping[StepName, Step] = {
+    StepName.VERIFY: verify,
+    StepName.PROVISION: provision,
+    StepName.ATTACH: attach,
+    StepName.CONFIRM: confirm,
+}
+
+Failure = GatewayRefused | GatewayUnavailable | None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A request in hand, with the call that was made for it and how that went."""
+
+    id: uuid.UUID
+    step: StepName | None = None
+    call: Call | None = None
+    failure: Failure = None
+
+
+def advance(runtime: Runtime, hinted: Sequence[uuid.UUID]) -> None:
+    """Take the hinted requests, and others that are due, as far as they go. Safe to run twice, late or never."""
+    lease = uuid.uuid4()
+    waiting = _transact(runtime, lease, _claim, [Item(id) for id in hinted])
+    while waiting:
+        waiting = _transact(runtime, lease, _reclaim, _make_calls(runtime, waiting))
+
+
+Take = Callable[[Work, uuid.UUID, Sequence[Item], bool], list[Request]]
+
+
+def _transact(runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Item]) -> list[Item]:
+    """One transaction for all; if it fails, one for each, so that a bad one takes no other down with it."""
+    try:
+        return _work_on(runtime, lease, take, items, alone=False)
+    except Exception as error:
+        log.warning("batch.split", size=len(items), error=repr(error))
+    left = []
+    for item in items:
+        try:
+            left += _work_on(runtime, lease, take, [item], alone=True)
+        except Exception as error:
+            _set_back(runtime, lease, item.id, error)
+    return left
+
+
+def _work_on(
+    runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Item], *, alone: bool
+) -> list[Item]:
+    by_id = {item.id: item for item in items}
+    left = []
+    with runtime.database.transaction() as session:
+        work = Work(session, runtime.clock(), runtime)
+        for request in take(work, lease, items, alone):
+            call = _run(work, request, by_id.get(request.id))
+            if call is not None:
+                left.append(Item(request.id, request.step, call))
+    return left
+
+
+def _claim(work: Work, lease: uuid.UUID, items: Sequence[Item], alone: bool) -> list[Request]:
+    return claim_due(
+        work.session,
+        [item.id for item in items],
+        now=work.now,
+        lease=lease,
+        until=work.now + work.runtime.lease,
+        companions=0 if alone else max(0, work.runtime.batch - len(items)),
+    )
+
+
+def _reclaim(work: Work, lease: uuid.UUID, items: Sequence[Item], alone: bool) -> list[Request]:
+    requests = still_ours(work.session, [item.id for item in items], lease)
+    if len(requests) < len(items):
+        log.warning("lease.lost", count=len(items) - len(requests))
+    return requests
+
+
+def _run(work: Work, request: Request, item: Item | None) -> Call | None:
+    """Record the call that was made, if there was one, and go on until the next call or the end."""
+    try:
+        if item is not None and item.call is not None:
+            item.call.record(work, request)
+            if not _succeeded(work, request, item.failure):
+                return None
+            _hand_on(work, request)
+        while request.status not in ENDED:
+            outcome = STEPS[request.step](work, request)
+            if outcome is not None:
+                return _stop(work, request, outcome)
+            _hand_on(work, request)
+    except RuleBroken as error:
+        request.reject(error.reason, work.now)
+        _ended(work, request)
+    return None
+
+
+def _stop(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | None:
+    match outcome:
+        case Wait(actor, reason, until):
+            request.wait_for(actor, reason, until, work.now)
+        case Hold(reason, again_after):
+            request.hold(reason, work.now, work.now + again_after)
+        case call:
+            return call
+    log.info(f"request.{request.status}", request=str(request.id), step=request.step, reason=request.reason)
+    return None
+
+
+def _hand_on(work: Work, request: Request) -> None:
+    done = request.step
+    metrics.STEP_SECONDS.labels(done).observe((work.runtime.clock() - request.updated_at).total_seconds())
+    following = step_after(request.kind, done)
+    log.info("step.done", request=str(request.id), step=done)
+    if following is None:
+        request.complete(work.now)
+        _ended(work, request)
+    else:
+        request.go_on(following, work.now)
+
+
+def _ended(work: Work, request: Request) -> None:
+    if request.status is not Status.FAILED:
+        give_up_account(request)
+    metrics.ENDED.labels(request.kind, request.status).inc()
+    took = (work.now - request.created_at).total_seconds()
+    log.info(f"request.{request.status}", request=str(request.id), reason=request.reason, took=round(took, 3))
+
+
+def _succeeded(work: Work, request: Request, failure: Failure) -> bool:
+    if failure is None:
+        return True
+    log.warning("call.failed", request=str(request.id), step=request.step, error=repr(failure))
+    if isinstance(failure, GatewayRefused):
+        request.fail(Reason.GATEWAY_REFUSED, work.now)
+        _ended(work, request)
+    else:
+        _try_again(work, request, Reason.GATEWAY_UNAVAILABLE)
+    return False
+
+
+def _try_again(work: Work, request: Request, reason: Reason) -> None:
+    policy = work.runtime.retry
+    metrics.RETRIES.labels(request.step).inc()
+    if policy.exhausted(request.attempts + 1):
+        request.hold(reason, work.now, work.now + policy.while_held)
+    else:
+        request.try_again(work.now + policy.pause(request.attempts + 1), work.now)
+
+
+def _make_calls(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
+    """Make each call. Once one of a step found nobody there, the step's others are not even tried."""
+    made, down = [], dict[StepName | None, GatewayUnavailable]()
+    for item in items:
+        assert item.call is not None
+        failure: Failure = down.get(item.step)
+        if failure is None:
+            try:
+                item.call.make(runtime.ports)
+            except GatewayUnavailable as error:
+                failure = down[item.step] = error
+            except GatewayRefused as error:
+                failure = error
+        made.append(Item(item.id, item.step, item.call, failure))
+    return made
+
+
+def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exception) -> None:
+    """A transaction failed for this request alone. What can heal is tried again; a bug is held for the back office.
+
+    If even this cannot be written, the row is due all the same, at the latest when its lease ends.
+    """
+    heals = isinstance(error, OperationalError | InterfaceError | IntegrityError)
+    if heals:
+        log.warning("transaction.failed", request=str(id), error=repr(error))
+    else:
+        log.error("step.broke", request=str(id), exc_info=error)
+    try:
+        with runtime.database.transaction() as session:
+            work = Work(session, runtime.clock(), runtime)
+            request = lock_for(session, id, lease, work.now)
+            if request is None:
+                return
+            if heals:
+                _try_again(work, request, Reason.INTERNAL_ERROR)
+            else:
+                request.hold(Reason.INTERNAL_ERROR, work.now)
+    except DBAPIError as again:
+        log.warning("database.unavailable", request=str(id), error=repr(again))

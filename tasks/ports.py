@@ -1,0 +1,83 @@
+"""What the steps need from the outside world, as Protocols.
+
+`workers/gateways/` has the real ones, `tests/fakes.py` the ones for unit tests. A gateway says only two things
+about a failure: it may heal (`GatewayUnavailable`) or it never will (`GatewayRefused`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class GatewayError(Exception):
+    """Something outside did not do what was asked."""
+
+
+class GatewayUnavailable(GatewayError):
+    """Did not answer, or not in time; nobody knows whether it took effect. Try again under the same key."""
+
+
+class GatewayRefused(GatewayError):
+    """Understood and refused; trying again cannot help."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkRecord:
+    """One SIP trunk as the registrar has to know it.
+
+    `key` is the request that asked for it; writing the same record again changes nothing.
+    `numbers` are E.164 with the plus sign, one for every number of the trunk's blocks.
+    """
+
+    key: str
+    sip_user: str
+    domain: str
+    secret: str
+    channels: int
+    numbers: tuple[str, ...]
+
+
+class Registrar(Protocol):
+    """The telephone network's own database of trunks."""
+
+    def put_trunk(self, record: TrunkRecord) -> None:
+        """Write the trunk and its numbers, or bring them up to date. Safe to run twice: an upsert under its key."""
+
+    def close(self) -> None:
+        """Give back the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One rendered mail to one person. `message_id` has the angle brackets and is the same at every attempt."""
+
+    message_id: str
+    recipient_name: str
+    recipient_address: str
+    locale: str
+    subject: str
+    text: str
+    html: str
+
+
+class Mailer(Protocol):
+    """Hands mails to the carrier's mail server."""
+
+    def send(self, mail: Mail) -> None:
+        """Send one mail.
+
+        At least once: an answer lost after the server took it makes the next attempt a second delivery with
+        the same Message-ID, which mail systems drop.
+        """
+
+    def close(self) -> None:
+        """End the SMTP conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside as the steps see it."""
+
+    registrar: Registrar
+    mailer: Mailer

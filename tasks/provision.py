@@ -1,0 +1,85 @@
+"""provision: contract, numbers, trunk and credentials, then the telephone network's own database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.contracts import Contract, ContractItem
+from models.errors import NoNumbersAvailable
+from models.orders import Basket, ordered_basket
+from models.requests import Request
+from models.states import AccountState, Reason
+from models.telephony import SipTrunk, new_sip_user, take_block
+from models.vault import new_sip_secret
+from tasks.ports import Ports, TrunkRecord
+from tasks.steps import Hold, Outcome, Work
+from tasks.verify import POOL_LOOKED_AT_AGAIN
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterTrunk:
+    """Tell the registrar about the trunk. The request is the key: telling it twice changes nothing."""
+
+    trunk: TrunkRecord
+    display: str
+
+    def make(self, ports: Ports) -> None:
+        """Write it to the registrar's database."""
+        ports.registrar.put_trunk(self.trunk)
+
+    def record(self, work: Work, request: Request) -> None:
+        """The account is in service."""
+        assert request.account is not None
+        request.account.state = AccountState.ACTIVE
+        request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
+
+
+def provision(work: Work, request: Request) -> Outcome:
+    """Safe to run twice: what the request got the first time (unique by its id) is used again."""
+    if request.trunk is None:
+        assert request.account_id and request.area_code and request.block_size
+        basket = ordered_basket(work.session, request)
+        try:
+            block = take_block(
+                work.session, request.area_code, request.block_size, request.account_id, work.now
+            )
+        except NoNumbersAvailable:
+            return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
+        request.trunk = _new_trunk(work, request, basket)
+        request.trunk.blocks = [block]
+    trunk = request.trunk
+    record = TrunkRecord(
+        key=str(request.id),
+        sip_user=trunk.sip_user,
+        domain=trunk.domain,
+        secret=work.runtime.vault.open(trunk.secret),
+        channels=trunk.channels,
+        numbers=tuple(number for block in trunk.blocks for number in block.numbers),
+    )
+    return RegisterTrunk(record, ", ".join(block.display for block in trunk.blocks))
+
+
+def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
+    assert request.account_id is not None and request.channels is not None
+    contract = Contract(
+        account_id=request.account_id,
+        request_id=request.id,
+        started_at=work.now,
+        items=[
+            ContractItem(
+                product_key=product.key,
+                monthly_cents=product.monthly_cents,
+                one_off_cents=product.one_off_cents,
+            )
+            for product in basket.products
+        ],
+    )
+    return SipTrunk(
+        account_id=request.account_id,
+        contract=contract,
+        sip_user=new_sip_user(),
+        domain=work.runtime.sip_domain,
+        secret=work.runtime.vault.seal(new_sip_secret()),
+        channels=request.channels,
+        created_at=work.now,
+    )

@@ -1,0 +1,84 @@
+"""What a step is. The engine in `pipeline` runs them; `verify`, `provision`, `attach`, `confirm` are them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from models.requests import Request
+from models.session import Database
+from models.states import Actor, Reason
+from models.values import Clock
+from models.vault import Vault
+from tasks.ports import Ports
+from tasks.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything a worker process has, built once by `workers`.
+
+    `lease` is how long a claim lasts: longer than a batch's slowest calls, short enough to wait for when a
+    worker dies. `batch` is how many due requests one hint takes along, itself included.
+    """
+
+    database: Database
+    ports: Ports
+    vault: Vault
+    clock: Clock
+    sip_domain: str
+    base_url: str
+    mail_domain: str
+    retry: RetryPolicy = RetryPolicy()
+    lease: timedelta = timedelta(seconds=90)
+    batch: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step's view while a transaction is open."""
+
+    session: Session
+    now: datetime
+    runtime: Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A person has to act: the step runs again when they did, or when the time is over."""
+
+    actor: Actor
+    reason: Reason
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """We have to act; tried again by itself after that time."""
+
+    reason: Reason
+    again_after: timedelta
+
+
+class Call(Protocol):
+    """What a step has to do outside: made with no transaction open, recorded in the next one."""
+
+    def make(self, ports: Ports) -> None:
+        """Do it, under a key that makes doing it twice harmless. Raises `GatewayError`."""
+
+    def record(self, work: Work, request: Request) -> None:
+        """Write down what came of it. Also runs when `make` has raised, to keep what was done until then."""
+
+
+Outcome = Call | Wait | Hold | None
+"""None: done, on with the next step."""
+
+Step = Callable[[Work, Request], Outcome]
+"""A step begins in a transaction with the request locked. It raises `RuleBroken` before it writes anything.
+
+Safe to run twice: it may run again from the start after a worker died at any point.
+"""

@@ -1,0 +1,12 @@
+"""The Celery application of the worker and of beat."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from workers import signals
+
+app = Celery("standorte")
+app.config_from_object("celeryconfig")
+app.set_default()
+signals.connect()
