@@ -1,0 +1,44 @@
+# One virtual environment, built from requirements.lock and rebuilt when that changes.
+# PYTHON=/path/to/python picks another Python for it.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: run test bench lock check fmt clean setup
+
+run: setup
+	@$(BIN)/standorte up
+
+test: check
+	@.make/chromium
+	@$(BIN)/python -m pytest -n 2
+
+bench: setup
+	@$(BIN)/python -m tests.benchmarks
+
+# Static checks, the quick ones first.
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/vulture
+	@$(BIN)/mypy
+
+fmt: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock:
+	@.make/lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+setup: $(STAMP)
+	@.make/translations
+
+$(STAMP): requirements.lock .make/venv
+	@PYTHON="$(PYTHON)" .make/venv $(VENV)
+	@touch $@
