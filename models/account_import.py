@@ -1,0 +1,252 @@
+"""Taking over the carrier's existing customers: the rules for one row, and how a batch of rows is written.
+
+A new customer number becomes an account with its administrator. Of an account that is there already only name
+and contact follow the file: its address decides area code and emergency routing and moves only with a proof,
+its role and its users are the customer's own business.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import phonenumbers
+import sqlalchemy as sa
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy.orm import Session
+
+from models.errors import InvalidField
+from models.states import AccountState
+from models.values import CUSTOMER_NUMBER, POSTAL_CODE
+
+REQUIRED = (
+    "customer_number",
+    "name",
+    "street",
+    "postal_code",
+    "city",
+    "contact_name",
+    "contact_email",
+    "contact_phone",
+)
+OPTIONAL = ("admin_email", "admin_name")
+"""The account's administrator, who chooses a password later; without these columns the contact is."""
+COLUMNS = (*REQUIRED, *OPTIONAL)
+LONGEST = 200
+"""Characters of any one value."""
+
+_ONE_AT_A_TIME = 7_331_002
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_PLAIN_EMAIL = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}")
+# Control characters, and the stand-ins for bytes that the file's encoding does not have.
+_UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
+
+
+class Fate(StrEnum):
+    """What became of a good row."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    ORDERED_HERE = "ordered_here"
+    CLOSED = "closed"
+    NUMBER_USED_UP = "number_used_up"
+
+
+REFUSED: frozenset[Fate] = frozenset({Fate.ORDERED_HERE, Fate.CLOSED, Fate.NUMBER_USED_UP})
+"""Rows of the right form that were not taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """One customer as the file has them, checked and in canonical form."""
+
+    customer_number: str
+    name: str
+    street: str
+    postal_code: str
+    city: str
+    contact_name: str
+    contact_email: str
+    contact_phone: str | None
+    admin_email: str
+    admin_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a row; `address_kept` if the file has another address than the account."""
+
+    fate: Fate
+    address_kept: bool = False
+
+
+def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
+    """A row in canonical form, or everything that is wrong with it."""
+    problems: list[InvalidField] = []
+    clean: dict[str, str] = {}
+    for column in COLUMNS:
+        clean[column] = _text(column, values.get(column, ""), problems)
+    clean["admin_email"] = clean["admin_email"] or clean["contact_email"]
+    clean["admin_name"] = clean["admin_name"] or clean["contact_name"]
+    for column in REQUIRED[:-1]:
+        if not clean[column] and not any(problem.field == column for problem in problems):
+            problems.append(InvalidField(column, "missing"))
+    if clean["customer_number"] and not CUSTOMER_NUMBER.fullmatch(clean["customer_number"]):
+        problems.append(InvalidField("customer_number", "not_seven_digits"))
+    if clean["postal_code"] and not POSTAL_CODE.fullmatch(clean["postal_code"]):
+        problems.append(InvalidField("postal_code", "not_five_digits"))
+    contact_email = _email("contact_email", clean["contact_email"], problems)
+    admin_email = (
+        contact_email
+        if clean["admin_email"] == clean["contact_email"]
+        else _email("admin_email", clean["admin_email"], problems)
+    )
+    phone = _phone("contact_phone", clean["contact_phone"], problems)
+    if problems:
+        return problems
+    return AccountRow(
+        **{column: clean[column] for column in REQUIRED[:6]},
+        contact_email=contact_email,
+        contact_phone=phone,
+        admin_email=admin_email,
+        admin_name=clean["admin_name"],
+    )
+
+
+def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> list[Taken]:
+    """Write a batch of rows, no customer number twice; returns what became of each, in their order.
+
+    Safe to run twice: the second time every row is unchanged. A fixed number of statements whatever the size.
+    """
+    # One batch at a time, so that two imports of the same customers wait for each other and never deadlock.
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+    arrays = _arrays(rows)
+    issued = set(session.scalars(_ISSUE, arrays))
+    if issued:
+        _create(session, [row for row in rows if row.customer_number in issued], now)
+    if len(issued) == len(rows):
+        return [Taken(Fate.CREATED)] * len(rows)
+    updated = set(session.scalars(_FOLLOW, arrays))
+    known = {account.customer_number: account for account in session.execute(_KNOWN, arrays)}
+    return [
+        Taken(Fate.CREATED)
+        if row.customer_number in issued
+        else _follow(row, known.get(row.customer_number), row.customer_number in updated)
+        for row in rows
+    ]
+
+
+def _follow(row: AccountRow, account: sa.Row[Any] | None, updated: bool) -> Taken:
+    if account is None:
+        return Taken(Fate.NUMBER_USED_UP)
+    if account.ordered_here:
+        return Taken(Fate.ORDERED_HERE)
+    if account.state == AccountState.CLOSED:
+        return Taken(Fate.CLOSED)
+    moved = any(
+        getattr(account, column) != getattr(row, column) for column in ("street", "postal_code", "city")
+    )
+    return Taken(Fate.UPDATED if updated else Fate.UNCHANGED, address_kept=moved)
+
+
+def _create(session: Session, rows: Sequence[AccountRow], now: datetime) -> None:
+    arrays = _arrays(rows)
+    session.execute(_INSERT_ACCOUNTS, {**arrays, "now": now})
+    names = {row.admin_email: row.admin_name for row in rows}
+    emails = sorted(names)
+    session.execute(_INSERT_USERS, {"email": emails, "name": [names[email] for email in emails], "now": now})
+    session.execute(_INSERT_ADMINISTRATORS, arrays)
+
+
+def _text(column: str, value: str, problems: list[InvalidField]) -> str:
+    if _UNREADABLE.search(value):
+        problems.append(InvalidField(column, "unreadable_character"))
+        return ""
+    text = " ".join(value.split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    if len(text) > LONGEST:
+        problems.append(InvalidField(column, "too_long", LONGEST))
+        return ""
+    return text
+
+
+def _email(column: str, value: str, problems: list[InvalidField]) -> str:
+    if not value or (len(value) < 100 and _PLAIN_EMAIL.fullmatch(value.lower())):
+        return value.lower()
+    try:
+        return validate_email(value, check_deliverability=False).normalized.lower()
+    except EmailNotValidError:
+        problems.append(InvalidField(column, "not_an_email_address"))
+        return ""
+
+
+def _phone(column: str, value: str, problems: list[InvalidField]) -> str | None:
+    if not value or _E164.fullmatch(value):
+        return value or None
+    try:
+        number = phonenumbers.parse(value, "DE")
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is None or not phonenumbers.is_possible_number(number):
+        problems.append(InvalidField(column, "not_a_phone_number"))
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _arrays(rows: Sequence[AccountRow]) -> dict[str, list[str | None]]:
+    # One array a column: the statements' text, and so their plan, is the same for any number of rows.
+    return {column: [getattr(row, column) for row in rows] for column in COLUMNS}
+
+
+_ISSUE = sa.text("""
+    INSERT INTO customer_numbers (number) SELECT unnest(CAST(:customer_number AS text[]))
+    ON CONFLICT DO NOTHING RETURNING number
+""")
+_INSERT_ACCOUNTS = sa.text("""
+    INSERT INTO accounts (customer_number, name, street, postal_code, city, contact_name, contact_email,
+                          contact_phone, role, state, created_at)
+    SELECT incoming.*, 'standalone', 'active', :now
+    FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:street AS text[]),
+                CAST(:postal_code AS text[]), CAST(:city AS text[]), CAST(:contact_name AS text[]),
+                CAST(:contact_email AS text[]), CAST(:contact_phone AS text[])) AS incoming
+""")
+_INSERT_USERS = sa.text("""
+    INSERT INTO users (email, name, locale, is_staff, created_at)
+    SELECT email, name, 'de', false, :now
+    FROM unnest(CAST(:email AS text[]), CAST(:name AS text[])) AS incoming (email, name)
+    ON CONFLICT (email) DO NOTHING
+""")
+_INSERT_ADMINISTRATORS = sa.text("""
+    INSERT INTO memberships (user_id, account_id, role)
+    SELECT users.id, accounts.id, 'administrator'
+    FROM unnest(CAST(:customer_number AS text[]), CAST(:admin_email AS text[])) AS incoming (number, email)
+    JOIN users USING (email)
+    JOIN accounts ON accounts.customer_number = incoming.number
+""")
+_FOLLOW = sa.text("""
+    UPDATE accounts
+    SET name = incoming.name, contact_name = incoming.contact_name,
+        contact_email = incoming.contact_email, contact_phone = incoming.contact_phone
+    FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:contact_name AS text[]),
+                CAST(:contact_email AS text[]), CAST(:contact_phone AS text[]))
+         AS incoming (number, name, contact_name, contact_email, contact_phone)
+    WHERE accounts.customer_number = incoming.number
+      AND accounts.state <> 'closed'
+      AND NOT EXISTS (SELECT FROM requests WHERE account_id = accounts.id AND kind = 'order')
+      AND (accounts.name, accounts.contact_name, accounts.contact_email, accounts.contact_phone)
+          IS DISTINCT FROM
+          (incoming.name, incoming.contact_name, incoming.contact_email, incoming.contact_phone)
+    RETURNING accounts.customer_number
+""")
+_KNOWN = sa.text("""
+    SELECT customer_number, state, street, postal_code, city,
+           EXISTS (SELECT FROM requests WHERE account_id = accounts.id AND kind = 'order') AS ordered_here
+    FROM accounts WHERE customer_number = ANY(:customer_number)
+""")

@@ -1,0 +1,126 @@
+"""`standorte accounts …`: taking over the carrier's existing customers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Self, TextIO
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from models.account_import import Fate
+from models.values import utc_now
+from workers.account_import import AccountImport, Finding, Summary
+from workers.commands.resources import err, open_database, out, refuse
+from workers.customer_file import CustomerFile, UnusableFile
+
+SHOWN = 20
+"""Findings that go to the terminal; the report has all of them."""
+
+app = typer.Typer(no_args_is_help=True, help="Existing customers.")
+
+
+@app.callback()
+def accounts() -> None:
+    """Keep `import` a subcommand, though it is the only one."""
+
+
+@app.command("import")
+def import_accounts(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="FILE")],
+    report: Annotated[
+        Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
+    ] = None,
+) -> None:
+    """Take over customers from a CSV file with header (UTF-8 or Windows-1252; semicolon, comma or tab).
+
+    Columns: customer_number, name, street, postal_code, city, contact_name, contact_email, contact_phone, and
+    admin_email and admin_name, which are the contact's if they are not there.
+
+    Good rows are kept whatever the others are. Of an account that is there already, name and contact follow
+    the file; its address, role and users are never touched. Twice is the same as once. Ends with 0 if every
+    row was good, with 1 if not, and with 2 if the file cannot be read at all.
+    """
+    path = report or file.with_name(file.name + ".errors.csv")
+    # What is left of an earlier run would look like the findings of this one.
+    path.unlink(missing_ok=True)
+    with open_database() as database, file.open("rb") as opened, Report(path) as findings:
+        try:
+            customers = CustomerFile(opened)
+        except UnusableFile as error:
+            refuse(f"{file}: {error}.", code=2)
+        err.print(f"{file}: {customers.encoding}, columns separated by {customers.delimiter!r}", style="dim")
+        with _progress() as progress:
+            task = progress.add_task(file.name, total=file.stat().st_size)
+            advance: Callable[[int], None] = lambda done: progress.update(task, completed=done)  # noqa: E731
+            summary = AccountImport(database, utc_now, findings.add, advance).run(customers)
+    findings.say_where()
+    out.print(_table(summary))
+    if summary.bad:
+        raise typer.Exit(1)
+
+
+class Report:
+    """The findings, in a CSV file and the first of them on the terminal. Without any there is no file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, finding: Finding) -> None:
+        """Write down one."""
+        if self._file is None:
+            self._file = self._path.open("w", encoding="utf-8-sig", newline="")
+            self._writer = csv.writer(self._file, delimiter=";")
+            self._writer.writerow(["line", "column", "reason", "taken_over", "explanation"])
+        taken_over = "yes" if finding.notice else "no"
+        self._writer.writerow([finding.line, finding.column, finding.reason, taken_over, str(finding)])
+        self._count += 1
+        if self._count <= SHOWN:
+            where = f"line {finding.line}" + (f", {finding.column}" if finding.column else "")
+            style = "yellow" if finding.notice else "red"
+            err.print(f"[{style}]{where}:[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
+
+    def say_where(self) -> None:
+        """Where all of them are, if there are any."""
+        if self._count > SHOWN:
+            err.print(f"… and {self._count - SHOWN} more")
+        if self._count:
+            err.print(f"All {self._count} findings: {self._path}", highlight=False, soft_wrap=True)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+def _table(summary: Summary) -> Table:
+    table = Table("rows", "", box=None, show_header=False, padding=(0, 1))
+    for count, words in (
+        (summary.fates[Fate.CREATED], "created"),
+        (summary.fates[Fate.UPDATED], "updated"),
+        (summary.fates[Fate.UNCHANGED], "unchanged"),
+        (summary.bad, "not taken over"),
+        (summary.rows, "in all"),
+    ):
+        table.add_row(f"{count:>9,}", words)
+    if summary.addresses_kept:
+        table.add_row(
+            f"{summary.addresses_kept:>9,}", "with another address in the file: the account's was kept"
+        )
+    return table

@@ -1,0 +1,66 @@
+"""`standorte numbers …`: the pools that new accounts get their numbers from."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from models.errors import InvalidField
+from models.restocking import pool_levels, restock
+from models.values import utc_now
+from workers.commands.hints import hint_after_commit
+from workers.commands.resources import open_database, out, refuse
+
+app = typer.Typer(no_args_is_help=True, help="Number pools.")
+
+REFUSALS = {
+    "unknown_area_code": "There is no Ortsnetz {area_code}.",
+    "not_digits": "--first-subscriber is the number after the area code, digits only.",
+    "not_aligned": "A block of {size} begins at a multiple of {size}.",
+    "unknown_block_size": "A block has 1, 10 or 100 numbers.",
+    "too_long": "A number with country code has 13 digits at the most.",
+    "leaves_area_code": "So many blocks would run out of the area code.",
+}
+
+
+@app.command()
+def stock(
+    area_code: Annotated[str, typer.Option(help="With its leading 0.", metavar="030")],
+    first_subscriber: Annotated[
+        str, typer.Option(help="The first number, without the area code.", metavar="23125500")
+    ],
+    size: Annotated[int, typer.Option(help="Numbers in a block: 1, 10 or 100.")],
+    count: Annotated[int, typer.Option(help="Blocks, one after the other.", min=1, max=100_000)] = 1,
+) -> None:
+    """Add free blocks to a pool, and go on at once with the orders that are held for want of them.
+
+    Safe to run twice: numbers that are in the pool already are left as they are.
+    """
+    with open_database() as database:
+        try:
+            with database.transaction() as session:
+                done = restock(session, area_code, first_subscriber, size, count, utc_now())
+        except InvalidField as error:
+            refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
+    hint_after_commit(done.retried)
+    out.print(f"{done.added} blocks added, {count - done.added} there already.", highlight=False)
+    if done.retried:
+        out.print(f"{len(done.retried)} held orders go on.", highlight=False)
+
+
+@app.command()
+def show(
+    area_code: Annotated[str | None, typer.Option(help="Only this one.", metavar="030")] = None,
+) -> None:
+    """What the pools have left, in blocks."""
+    table = Table("area code", "Ortsnetz", box=None)
+    for heading in ("block of", "free", "resting", "given out"):
+        table.add_column(heading, justify="right")
+    with open_database() as database, database.transaction() as session:
+        for line in pool_levels(session, utc_now(), area_code):
+            counts = (line.size, line.free, line.quarantined, line.given_out)
+            style = "" if line.free else "yellow"
+            table.add_row(line.area_code, line.area_name, *map(str, counts), style=style)
+    out.print(table if table.row_count else "No numbers in stock.")

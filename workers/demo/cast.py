@@ -1,0 +1,180 @@
+"""Who plays in the demo data: a company with its sites, other customers of the carrier, and their logins.
+
+All of it is invented. Addresses end in example.com or example.de; numbers are from the ranges that the
+Bundesnetzagentur keeps free for films where there is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.people import Role
+from models.values import Locale
+
+PASSWORD = "standort-demo"  # noqa: S105 - of the demo data, printed at every start
+MAIN_NUMBER = "1111111"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoLogin:
+    """Who can sign in to the demo, and what to try as them."""
+
+    who: str
+    email: str
+    password: str
+    can: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of the demo."""
+
+    name: str
+    email: str
+    locale: Locale = "de"
+    is_staff: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An existing account: where it is and what it has. Without a customer number it gets a new one."""
+
+    customer_number: str | None
+    name: str
+    street: str
+    postal_code: str
+    city: str
+    area_code: str
+    administrator: Person
+    product: str = "trunk-2"
+    channels: int = 2
+    block_size: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An Ortsnetz with 1,000 numbers in stock, from `prefix` 000 to 999."""
+
+    area_code: str
+    city: str
+    prefix: str
+
+
+POOLS = (
+    Pool("030", "Berlin", "23125"),
+    Pool("040", "Hamburg", "66969"),
+    Pool("069", "Frankfurt am Main", "90009"),
+    Pool("0221", "Köln", "4710"),
+    Pool("089", "München", "99998"),
+    # No range for films there: one that looks as invented as they do.
+    *(
+        Pool(area_code, city, "99998")
+        for area_code, city in (
+            ("0211", "Düsseldorf"),
+            ("0231", "Dortmund"),
+            ("0341", "Leipzig"),
+            ("0351", "Dresden"),
+            ("0421", "Bremen"),
+            ("0431", "Kiel"),
+            ("0511", "Hannover"),
+            ("0521", "Bielefeld"),
+            ("0711", "Stuttgart"),
+            ("0911", "Nürnberg"),
+        )
+    ),
+)
+
+EMPTY_POOL = Pool("0251", "Münster", "99998")
+"""Left empty on purpose: an order there is held until `standorte numbers stock` refills the pool."""
+
+MAXI = Person("Maxi Mustermensch", "maxi.mustermensch@example.com")
+SAM = Person("Sam Standort", "sam.standort@example.com")
+EMILY = Person("Emily Example", "emily.example@example.com", locale="en")
+BACK_OFFICE = Person("Bo Backoffice", "backoffice@example.com", is_staff=True)
+HEIDI = Person("Heidi Hafen", "hamburg@example.de")
+LARS = Person("Lars Lager", "lager.hamburg@example.de")
+ALOIS = Person("Alois Alpen", "muenchen@example.de")
+STEFFI = Person("Steffi Stern", "stuttgart@example.de")
+
+MAIN = Site(
+    MAIN_NUMBER, "Mustermensch Logistik GmbH", "Oranienplatz 5", "10999", "Berlin", "030", MAXI,
+    "trunk-10", 10, 100,
+)  # fmt: skip
+
+BIELEFELD = Site(
+    "2000521", "Mustermensch Lager Bielefeld", "Alter Markt 3", "33602", "Bielefeld", "0521",
+    Person("Bert Bielefeld", "bielefeld@example.de"),
+)  # fmt: skip
+HAMBURG = Site(
+    "2000040", "Mustermensch Umschlag Hamburg", "Am Sandtorkai 12", "20457", "Hamburg", "040", HEIDI,
+    "trunk-10", 6, 10,
+)  # fmt: skip
+MUENCHEN = Site(
+    "2000089", "Alpenfracht AG", "Rosenheimer Str. 8", "81669", "München", "089", ALOIS, "trunk-10", 10, 10
+)
+STUTTGART = Site("2000711", "Alpenfracht Stuttgart", "Königstr. 21", "70173", "Stuttgart", "0711", STEFFI)
+KOELN = Site(
+    "2000221", "Mustermensch Filiale Köln", "Hohe Str. 40", "50667", "Köln", "0221",
+    Person("Klara Köln", "koeln@example.de"),
+)  # fmt: skip
+
+EXISTING = (
+    BIELEFELD,
+    HAMBURG,
+    MUENCHEN,
+    STUTTGART,
+    KOELN,
+    Site(
+        "2000069", "Mustermensch Filiale Frankfurt", "Zeil 77", "60313", "Frankfurt am Main", "069",
+        Person("Frida Frankfurt", "frankfurt@example.de"),
+    ),
+    Site(
+        "2000341", "Mustermensch Lager Leipzig", "Grimmaische Str. 9", "04109", "Leipzig", "0341",
+        Person("Leo Leipzig", "leipzig@example.de"),
+    ),
+    Site(
+        "2000351", "Mustermensch Filiale Dresden", "Prager Str. 2", "01069", "Dresden", "0351",
+        Person("Dora Dresden", "dresden@example.de"),
+    ),
+    Site(
+        "2000421", "Mustermensch Kontor Bremen", "Böttcherstr. 4", "28195", "Bremen", "0421",
+        Person("Bruno Bremen", "bremen@example.de"),
+    ),
+    Site(
+        "2000511", "Mustermensch Filiale Hannover", "Georgstr. 11", "30159", "Hannover", "0511",
+        Person("Hanno Hannover", "hannover@example.de"),
+    ),
+)  # fmt: skip
+
+ROLES = (
+    (SAM, MAIN, Role.LOCATION_MANAGER),
+    (EMILY, MAIN, Role.LOCATION_MANAGER),
+    (MAXI, BIELEFELD, Role.ADMINISTRATOR),
+    (LARS, HAMBURG, Role.LOCAL_MEMBER),
+)
+"""Roles besides each site's own administrator."""
+
+LINKS = ((MAIN, HAMBURG), (MUENCHEN, STUTTGART))
+"""Sites that are attached from the start: main account, sub-account."""
+
+
+def _login(who: str, person: Person, can: str) -> DemoLogin:
+    return DemoLogin(f"{person.name}, {who}", person.email, PASSWORD, can)
+
+
+DEMO_LOGINS = (
+    _login(
+        "administrator of 1111111", MAXI, "everything; also administers 2000521 Bielefeld: link it at once"
+    ),
+    _login("location manager of 1111111", SAM, "order and link sub-accounts, reach every site"),
+    _login("location manager of 1111111", EMILY, "the same, in English"),
+    _login("administrator of 2000040 Hamburg", HEIDI, "a sub-account's own login, undisturbed by the link"),
+    _login("local member of 2000040 Hamburg", LARS, "the call forwarding of that site, nothing else"),
+    _login(
+        "administrator of 2000221 Köln", KOELN.administrator, "prove ownership: link 2000221 with this login"
+    ),
+    _login("administrator of 2000089 Alpenfracht", ALOIS, "a main account: linking 2000089 is rejected"),
+    _login("administrator of 2000711 Alpenfracht", STEFFI, "attached to 2000089 already: rejected too"),
+    _login("back office", BACK_OFFICE, "see what is stuck and why"),
+)
+"""The other existing accounts have their logins after the same pattern: frankfurt@example.de and so on."""

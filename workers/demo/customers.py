@@ -1,0 +1,142 @@
+"""Customers from before the portal: account, contract, trunk and numbers, as an order would make them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session, selectinload
+
+from models.accounts import Account, IssuedCustomerNumber, issue_customer_numbers
+from models.contracts import Contract, ContractItem
+from models.orders import basket_of
+from models.people import Membership, Role, User
+from models.telephony import NumberBlock, SipTrunk, TrunkState, new_sip_user, take_block
+from models.vault import Vault, new_sip_secret
+from tasks.ports import TrunkRecord
+from workers.demo.cast import Person, Site
+
+KNOWN_FOR = timedelta(days=400)
+"""How long the demo's existing customers have been customers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """What every new customer is made with."""
+
+    vault: Vault
+    sip_domain: str
+    password_hash: str
+    now: datetime
+
+
+def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
+    """The person's user. One that is there already stays as it is, password included."""
+    user = session.scalar(sa.select(User).where(User.email == person.email))
+    if user is None:
+        user = User(
+            email=person.email,
+            name=person.name,
+            password_hash=carrier.password_hash,
+            locale=person.locale,
+            is_staff=person.is_staff,
+            created_at=carrier.now,
+        )
+        session.add(user)
+        session.flush()
+    return user
+
+
+def give_role(session: Session, user: User, account: Account, role: Role) -> None:
+    """Make the person a member of the account; one who is a member already stays what they are."""
+    session.execute(
+        postgresql.insert(Membership)
+        .values(user_id=user.id, account_id=account.id, role=role)
+        .on_conflict_do_nothing()
+    )
+
+
+def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
+    """A standalone account with everything that belongs to it. Raises `NoNumbersAvailable`."""
+    since = carrier.now - KNOWN_FOR
+    if site.customer_number is None:
+        [customer_number] = issue_customer_numbers(session)
+    else:
+        customer_number = site.customer_number
+        session.add(IssuedCustomerNumber(number=customer_number))
+        session.flush()
+    account = Account(
+        customer_number=customer_number,
+        name=site.name,
+        street=site.street,
+        postal_code=site.postal_code,
+        city=site.city,
+        contact_name=site.administrator.name,
+        contact_email=site.administrator.email,
+        created_at=since,
+    )
+    session.add(account)
+    session.flush()
+    give_role(session, sign_up(session, carrier, site.administrator), account, Role.ADMINISTRATOR)
+    block = take_block(session, site.area_code, site.block_size, account.id, carrier.now)
+    account.contact_phone = block.numbers[0]
+    session.add(_trunk(session, carrier, site, account, block, since))
+    session.flush()
+    return account
+
+
+def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -> list[TrunkRecord]:
+    """What the registrar has to know of these accounts' trunks."""
+    trunks = session.scalars(
+        sa.select(SipTrunk)
+        .where(
+            SipTrunk.account_id.in_([account.id for account in accounts]),
+            SipTrunk.request_id.is_(None),
+            SipTrunk.state == TrunkState.ACTIVE,
+        )
+        .options(selectinload(SipTrunk.blocks))
+    )
+    return [
+        TrunkRecord(
+            # No request asked for these; the SIP user is as unique and stays as long.
+            key=str(uuid.uuid5(uuid.NAMESPACE_OID, trunk.sip_user)),
+            sip_user=trunk.sip_user,
+            domain=trunk.domain,
+            secret=vault.open(trunk.secret),
+            channels=trunk.channels,
+            numbers=tuple(number for block in trunk.blocks for number in block.numbers),
+        )
+        for trunk in trunks
+    ]
+
+
+def _trunk(
+    session: Session, carrier: Carrier, site: Site, account: Account, block: NumberBlock, since: datetime
+) -> SipTrunk:
+    basket = basket_of(session, site.product, site.block_size, ())
+    contract = Contract(
+        account_id=account.id,
+        started_at=since,
+        items=[
+            ContractItem(
+                product_key=product.key,
+                monthly_cents=product.monthly_cents,
+                one_off_cents=product.one_off_cents,
+            )
+            for product in basket.products
+        ],
+    )
+    return SipTrunk(
+        account_id=account.id,
+        contract=contract,
+        sip_user=new_sip_user(),
+        domain=carrier.sip_domain,
+        secret=carrier.vault.seal(new_sip_secret()),
+        channels=site.channels,
+        created_at=since,
+        blocks=[block],
+    )
