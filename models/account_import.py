@@ -149,9 +149,7 @@ def _follow(row: AccountRow, account: sa.Row[Any] | None, updated: bool) -> Take
         return Taken(Fate.ORDERED_HERE)
     if account.state == AccountState.CLOSED:
         return Taken(Fate.CLOSED)
-    moved = any(
-        getattr(account, column) != getattr(row, column) for column in ("street", "postal_code", "city")
-    )
+    moved = any(getattr(account, column) != getattr(row, column) for column in ("street", "postal_code", "city"))
     return Taken(Fate.UPDATED if updated else Fate.UNCHANGED, address_kept=moved)
 
 

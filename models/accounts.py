@@ -7,6 +7,7 @@ account from ever becoming a sub-account.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -36,12 +37,8 @@ class Account(Base):
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     customer_number: Mapped[str] = mapped_column(sa.ForeignKey("customer_numbers.number"), unique=True)
-    role: Mapped[AccountRole] = mapped_column(
-        enumeration(AccountRole, "role"), default=AccountRole.STANDALONE
-    )
-    state: Mapped[AccountState] = mapped_column(
-        enumeration(AccountState, "state"), default=AccountState.ACTIVE
-    )
+    role: Mapped[AccountRole] = mapped_column(enumeration(AccountRole, "role"), default=AccountRole.STANDALONE)
+    state: Mapped[AccountState] = mapped_column(enumeration(AccountState, "state"), default=AccountState.ACTIVE)
     main_id: Mapped[int | None] = mapped_column(sa.BigInteger)
     main_role: Mapped[str] = mapped_column(sa.Text, sa.Computed("'main'", persisted=True))
     origin: Mapped[Origin | None] = mapped_column(enumeration(Origin, "origin"))
@@ -70,10 +67,6 @@ class Account(Base):
     )
 
 
-# What is read again under the lock; the rest may hold changes of this transaction that are not flushed yet.
-_HIERARCHY = ("role", "main_id", "origin", "attached_at")
-
-
 def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
     """New customer numbers, never given out before."""
     issued: list[str] = []
@@ -94,6 +87,22 @@ def account_by_number(session: Session, customer_number: str) -> Account | None:
     return session.scalar(sa.select(Account).where(Account.customer_number == customer_number))
 
 
+def lock_accounts(session: Session, ids: Sequence[int]) -> None:
+    """Lock these accounts until the transaction ends, and read them as they are now. Each is locked once.
+
+    Lock an account before changing it: what this transaction has changed but not flushed would be read over.
+    """
+    locked: set[int] = session.info.setdefault("locked_accounts", set())
+    missing = sorted(set(ids) - locked)
+    if missing:
+        query = sa.select(Account).where(Account.id.in_(missing)).order_by(Account.id).with_for_update()
+        # The result is kept so that the identity map, which holds its objects weakly, does not forget them.
+        session.info.setdefault("kept_accounts", []).extend(
+            session.scalars(query.execution_options(populate_existing=True))
+        )
+        locked.update(missing)
+
+
 def ensure_may_be_main(account: Account) -> None:
     """Raise `RuleBroken` unless the account is, or may become, a main account."""
     if account.state is AccountState.CLOSED:
@@ -110,7 +119,7 @@ def promote(session: Session, main_id: int) -> Account:
     """
     account = session.get_one(Account, main_id)
     if account.role is not AccountRole.MAIN:
-        session.refresh(account, _HIERARCHY, with_for_update=True)
+        lock_accounts(session, [main_id])
     ensure_may_be_main(account)
     if account.role is AccountRole.STANDALONE:
         account.role = AccountRole.MAIN
@@ -127,8 +136,8 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
     if main_id == account_id:
         raise RuleBroken(Reason.SAME_ACCOUNT)
     promote(session, main_id)
+    lock_accounts(session, [account_id])
     account = session.get_one(Account, account_id)
-    session.refresh(account, _HIERARCHY, with_for_update=True)
     if account.main_id == main_id:
         return account
     if account.role is AccountRole.SUB:

@@ -70,9 +70,7 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
     _product("trunk-10", _T, ("SIP-Trunk mit 10 Kanälen", "SIP trunk, 10 channels"), 2990, 2900, channels=10),
     _product("trunk-50", _T, ("SIP-Trunk mit 50 Kanälen", "SIP trunk, 50 channels"), 9990, 9900, channels=50),
     _product("block-1", _B, ("Einzelrufnummer", "Single number"), 100, 0, block_size=1),
-    _product(
-        "block-10", _B, ("Rufnummernblock mit 10 Nummern", "Block of 10 numbers"), 290, 990, block_size=10
-    ),
+    _product("block-10", _B, ("Rufnummernblock mit 10 Nummern", "Block of 10 numbers"), 290, 990, block_size=10),
     _product(
         "block-100",
         _B,

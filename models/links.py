@@ -41,9 +41,7 @@ class LinkDraft:
     locale: Locale
 
 
-def submit_link(
-    session: Session, principal: Principal, main: Account, draft: LinkDraft, now: datetime
-) -> Request:
+def submit_link(session: Session, principal: Principal, main: Account, draft: LinkDraft, now: datetime) -> Request:
     """Write down a link request, with the proof if there is one already.
 
     Raises `Forbidden`, `RuleBroken` (the requester's own account cannot be a main account), `InvalidField`
@@ -112,9 +110,7 @@ def _prove_by_credentials(session: Session, draft: LinkDraft, now: datetime) -> 
     )
     if account_id is None:
         return None
-    return OwnershipProof(
-        account_id=account_id, method=ProofMethod.CREDENTIALS, proved_by=user_id, proved_at=now
-    )
+    return OwnershipProof(account_id=account_id, method=ProofMethod.CREDENTIALS, proved_by=user_id, proved_at=now)
 
 
 def _ensure_not_running(session: Session, main: Account, customer_number: str) -> None:

@@ -37,9 +37,7 @@ class Message(Base):
     recipient_address: Mapped[str]
     locale: Mapped[Locale] = mapped_column(sa.Text)
     facts: Mapped[dict[str, Any]]
-    state: Mapped[MessageState] = mapped_column(
-        enumeration(MessageState, "state"), default=MessageState.QUEUED
-    )
+    state: Mapped[MessageState] = mapped_column(enumeration(MessageState, "state"), default=MessageState.QUEUED)
     queued_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
 
@@ -68,6 +66,4 @@ def message_id(request_id: uuid.UUID, template: str, address: str, domain: str) 
 
 def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Message]:
     """Every mail of these requests, the oldest first."""
-    return list(
-        session.scalars(sa.select(Message).where(Message.request_id.in_(request_ids)).order_by(Message.id))
-    )
+    return list(session.scalars(sa.select(Message).where(Message.request_id.in_(request_ids)).order_by(Message.id)))

@@ -63,9 +63,7 @@ class Basket:
         return self.products[0]
 
 
-def submit_order(
-    session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime
-) -> Request:
+def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
     """Write down an order: the request and the new account with its customer number, listed at once.
 
     Raises `Forbidden`, `RuleBroken` (the account cannot be a main account) or `InvalidField`.
@@ -121,9 +119,7 @@ def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Se
     keys = (trunk_key, block_key(block_size), *option_keys)
     found = {product.key: product for product in orderable_products(session)}
     _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
-    _expect(
-        found, block_key(block_size), ProductKind.NUMBER_BLOCK, "numbers.block_size", "unknown_block_size"
-    )
+    _expect(found, block_key(block_size), ProductKind.NUMBER_BLOCK, "numbers.block_size", "unknown_block_size")
     for place, key in enumerate(option_keys):
         _expect(found, key, ProductKind.OPTION, f"options.{place}", "unknown_option")
     if len(set(option_keys)) != len(option_keys):
@@ -153,13 +149,13 @@ def call_off(request: Request, reason: Reason, now: datetime) -> None:
     give_up_account(request)
 
 
-def area_code_fits(session: Session, request: Request, account: Account) -> bool:
+def area_code_fits(request: Request) -> bool:
     """Whether the ordered numbers' Ortsnetz can be that of the account's city.
 
     German geographic numbers may only be given to an address inside their Ortsnetz (TKG; BNetzA's number plan).
     """
-    area = session.get_one(AreaCode, request.area_code)
-    return same_place(account.city, area.name)
+    assert request.account is not None and request.area is not None
+    return same_place(request.account.city, request.area.name)
 
 
 def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:

@@ -38,7 +38,7 @@ class Action(StrEnum):
     LINK = "link"
     DETACH = "detach"
     FORWARD_CALLS = "forward_calls"
-    SEE_SECRET = "see_secret"
+    SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
     MANAGE_USERS = "manage_users"
     PROVE_OWNERSHIP = "prove_ownership"
     OPERATE = "operate"
@@ -58,9 +58,7 @@ RIGHTS: Mapping[Role, frozenset[Action]] = {
     ),
     Role.LOCAL_MEMBER: frozenset({Action.FORWARD_CALLS}),
 }
-THROUGH_MAIN: frozenset[Action] = frozenset(
-    {Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_SECRET}
-)
+THROUGH_MAIN: frozenset[Action] = frozenset({Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_SECRET})
 """What administrators and location managers of a main account may do to its sub-accounts."""
 STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.OPERATE})
 SCOPED: Mapping[Scope, frozenset[Action]] = {
@@ -190,10 +188,8 @@ def principal_of(session: Session, user: User) -> Principal:
 
 def roles_of(session: Session, user_id: int) -> dict[int, Role]:
     """Account id to role, for every account the person is a member of."""
-    rows = session.execute(
-        sa.select(Membership.account_id, Membership.role).where(Membership.user_id == user_id)
-    )
-    return {account_id: role for account_id, role in rows}
+    rows = session.execute(sa.select(Membership.account_id, Membership.role).where(Membership.user_id == user_id))
+    return {row.account_id: row.role for row in rows}
 
 
 def administrators_of(session: Session, account_id: int) -> list[User]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, WriteOnlyMapped, mapped_column, relationship, selectinload
 
-from models.accounts import Account
+from models.accounts import Account, lock_accounts
 from models.base import Base, enumeration, quoted
 from models.errors import IllegalTransition, TooLate
 from models.messages import Message
@@ -31,7 +31,7 @@ from models.states import (
     StepName,
     may_become,
 )
-from models.telephony import SipTrunk
+from models.telephony import AreaCode, SipTrunk
 from models.values import Locale
 
 SWEEP_AFTER = timedelta(seconds=5)
@@ -108,6 +108,7 @@ class Request(Base):
     account: Mapped[Account | None] = relationship(foreign_keys=[account_id])
     requester: Mapped[User] = relationship(lazy="raise_on_sql")
     trunk: Mapped[SipTrunk | None] = relationship(lazy="raise_on_sql")
+    area: Mapped[AreaCode | None] = relationship(lazy="raise_on_sql")
     messages: Mapped[list[Message]] = relationship(lazy="raise_on_sql", order_by=Message.id)
     timeline: WriteOnlyMapped[TimelineEntry] = relationship(order_by=TimelineEntry.id, passive_deletes=True)
 
@@ -128,9 +129,7 @@ class Request(Base):
         sa.CheckConstraint(f"status NOT IN ({_ENDED}) OR due_at IS NULL", name="end_is_not_due"),
         sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends"),
         sa.CheckConstraint("(due_at IS NULL) = (sweep_at IS NULL)", name="sweep_if_due"),
-        sa.CheckConstraint(
-            f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"
-        ),
+        sa.CheckConstraint(f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"),
         sa.Index("ix_requests_sweep_at", "sweep_at", postgresql_where=sa.text("sweep_at IS NOT NULL")),
         sa.Index("ix_requests_due_at", "due_at", postgresql_where=sa.text("due_at IS NOT NULL")),
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
@@ -214,11 +213,7 @@ class Request(Base):
     @property
     def can_cancel(self) -> bool:
         """Until it is provisioned (for a link: attached), and not while a worker has it in hand."""
-        return (
-            self.status not in ENDED
-            and self.lease is None
-            and self.step in (StepName.VERIFY, StepName.PROVISION)
-        )
+        return self.status not in ENDED and self.lease is None and self.step in (StepName.VERIFY, StepName.PROVISION)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
         """Call it off. Raises `TooLate`."""
@@ -269,6 +264,7 @@ _WHOLE = (
     selectinload(Request.main),
     selectinload(Request.account),
     selectinload(Request.requester),
+    selectinload(Request.area),
     selectinload(Request.trunk).selectinload(SipTrunk.blocks),
     selectinload(Request.messages),
 )
@@ -287,28 +283,28 @@ def claim_due(
 
     Hints are only hints: one that came twice, late or out of order finds nothing due and changes nothing.
     """
-    due = (
-        sa.select(Request).where(Request.due_at <= now).with_for_update(skip_locked=True).options(*_WHOLE)
-    )
+    due = sa.select(Request).where(Request.due_at <= now).with_for_update(skip_locked=True).options(*_WHOLE)
     found = list(session.scalars(due.where(Request.id.in_(list(hinted)))))
     if found and companions:
         others = due.where(Request.id.not_in([request.id for request in found]))
         found += session.scalars(others.order_by(Request.due_at).limit(companions))
     for request in found:
         request.claim(lease, until, now)
+    _lock_accounts(session, found)
     return found
 
 
 def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
     """Lock again the requests whose lease is still ours; one that took too long belongs to somebody else."""
-    return list(
-        session.scalars(
-            sa.select(Request)
-            .where(Request.id.in_(ids), Request.lease == lease)
-            .with_for_update()
-            .options(*_WHOLE)
-        )
-    )
+    ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
+    found = list(session.scalars(ours.with_for_update().options(*_WHOLE)))
+    _lock_accounts(session, found)
+    return found
+
+
+def _lock_accounts(session: Session, requests: Sequence[Request]) -> None:
+    # One statement for the batch, in one order for every worker, so that two batches do not wait in a circle.
+    lock_accounts(session, [request.account_id for request in requests if request.account_id is not None])
 
 
 def lock_for(session: Session, id: uuid.UUID, lease: uuid.UUID, now: datetime) -> Request | None:

@@ -39,9 +39,7 @@ class PoolLine:
     given_out: int
 
 
-def restock(
-    session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime
-) -> Restocked:
+def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
     """Add free blocks to a pool and retry what waits for blocks of this size there.
 
     Safe to run twice: numbers that are in a pool already are left as they are. The caller sends the hint

@@ -105,9 +105,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.IN_PROGRESS: frozenset(
         {Status.PENDING, Status.HELD, Status.COMPLETED, Status.REJECTED, Status.CANCELLED, Status.FAILED}
     ),
-    Status.PENDING: frozenset(
-        {Status.IN_PROGRESS, Status.HELD, Status.REJECTED, Status.CANCELLED, Status.FAILED}
-    ),
+    Status.PENDING: frozenset({Status.IN_PROGRESS, Status.HELD, Status.REJECTED, Status.CANCELLED, Status.FAILED}),
     Status.HELD: frozenset({Status.IN_PROGRESS, Status.REJECTED, Status.CANCELLED, Status.FAILED}),
     Status.FAILED: frozenset({Status.IN_PROGRESS, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),

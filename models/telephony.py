@@ -62,9 +62,7 @@ class SipTrunk(Base):
     created_at: Mapped[datetime]
 
     contract: Mapped[Contract] = relationship(lazy="raise_on_sql")
-    blocks: Mapped[list[NumberBlock]] = relationship(
-        lazy="raise_on_sql", order_by="NumberBlock.first_number"
-    )
+    blocks: Mapped[list[NumberBlock]] = relationship(lazy="raise_on_sql", order_by="NumberBlock.first_number")
 
     __table_args__ = (sa.CheckConstraint("channels > 0", name="channels"),)
 
@@ -142,7 +140,7 @@ class CallForwarding(Base):
     )
 
 
-def _free(area_code: str, size: int, now: datetime) -> sa.Select[tuple[int]]:
+def _free(area_code: str, size: int, now: datetime) -> sa.Select[int]:
     return (
         sa.select(NumberBlock.id)
         .where(
@@ -193,16 +191,12 @@ def blocks_of(session: Session, trunk_ids: Iterable[int]) -> list[NumberBlock]:
     """The blocks of these trunks, by number."""
     return list(
         session.scalars(
-            sa.select(NumberBlock)
-            .where(NumberBlock.trunk_id.in_(list(trunk_ids)))
-            .order_by(NumberBlock.first_number)
+            sa.select(NumberBlock).where(NumberBlock.trunk_id.in_(list(trunk_ids))).order_by(NumberBlock.first_number)
         )
     )
 
 
-def stock_pool(
-    session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime
-) -> int:
+def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
     """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
 
     Numbers that are in the pool already are left as they are; returns how many blocks were added.
@@ -240,8 +234,6 @@ def load_area_codes(session: Session) -> int:
     ]
     statement = postgresql.insert(AreaCode).values(rows)
     session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[AreaCode.code], set_={"name": statement.excluded.name}
-        )
+        statement.on_conflict_do_update(index_elements=[AreaCode.code], set_={"name": statement.excluded.name})
     )
     return len(rows)

@@ -83,8 +83,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "The account is a main account itself and cannot become a sub-account.",
     ),
     Reason.IS_SUB_ACCOUNT: (
-        "Ihr Account ist inzwischen ein Nebenaccount. Nur einem Hauptaccount können Nebenaccounts zugeordnet "
-        "werden.",
+        "Ihr Account ist inzwischen ein Nebenaccount. Nur einem Hauptaccount können Nebenaccounts zugeordnet werden.",
         "Your account has become a sub-account. Only a main account can have sub-accounts.",
     ),
     Reason.SAME_ACCOUNT: (

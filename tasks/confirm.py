@@ -144,9 +144,7 @@ def _key(message: Message) -> Key:
 def _rendered(work: Work, request: Request, message: Message) -> Mail:
     rendered = render(message.template, message.locale, message.facts)
     return Mail(
-        message_id=message_id(
-            request.id, message.template, message.recipient_address, work.runtime.mail_domain
-        ),
+        message_id=message_id(request.id, message.template, message.recipient_address, work.runtime.mail_domain),
         recipient_name=message.recipient_name,
         recipient_address=message.recipient_address,
         locale=message.locale,

@@ -78,9 +78,7 @@ def _transact(runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[It
     return left
 
 
-def _work_on(
-    runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Item], *, alone: bool
-) -> list[Item]:
+def _work_on(runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Item], *, alone: bool) -> list[Item]:
     by_id = {item.id: item for item in items}
     left = []
     with runtime.database.transaction() as session:

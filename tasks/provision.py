@@ -40,9 +40,7 @@ def provision(work: Work, request: Request) -> Outcome:
         assert request.account_id and request.area_code and request.block_size
         basket = ordered_basket(work.session, request)
         try:
-            block = take_block(
-                work.session, request.area_code, request.block_size, request.account_id, work.now
-            )
+            block = take_block(work.session, request.area_code, request.block_size, request.account_id, work.now)
         except NoNumbersAvailable:
             return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
         request.trunk = _new_trunk(work, request, basket)

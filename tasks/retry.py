@@ -23,8 +23,9 @@ class RetryPolicy:
 
     def pause(self, attempts: int) -> timedelta:
         """How long to wait after so many failed attempts (1 or more), give or take the jitter."""
-        plain = min(self.first * 2 ** min(attempts - 1, 30), self.ceiling)
-        return plain * random.uniform(1 - self.jitter, 1 + self.jitter)  # noqa: S311 - no secret
+        plain = min(self.first * int(2 ** min(attempts - 1, 30)), self.ceiling)
+        spread: float = random.uniform(1 - self.jitter, 1 + self.jitter)
+        return plain * spread
 
     def exhausted(self, attempts: int) -> bool:
         """Whether that was the last attempt before somebody has to look."""

@@ -23,9 +23,9 @@ def verify(work: Work, request: Request) -> Outcome:
 
 
 def _verify_order(work: Work, request: Request) -> Outcome:
-    assert request.account is not None and request.area_code is not None and request.block_size is not None
+    assert request.area_code is not None and request.block_size is not None
     ordered_basket(work.session, request)
-    if not area_code_fits(work.session, request, request.account):
+    if not area_code_fits(request):
         if request.waiting_until is not None and request.waiting_until <= work.now:
             raise RuleBroken(Reason.PROOF_EXPIRED)
         until = request.waiting_until or work.now + TIME_TO_CORRECT

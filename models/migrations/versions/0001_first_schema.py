@@ -86,9 +86,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(kind = 'number_block') = (block_size IS NOT NULL)", name=op.f("ck_products_block_has_size")
         ),
-        sa.CheckConstraint(
-            "(kind = 'trunk') = (channels IS NOT NULL)", name=op.f("ck_products_trunk_has_channels")
-        ),
+        sa.CheckConstraint("(kind = 'trunk') = (channels IS NOT NULL)", name=op.f("ck_products_trunk_has_channels")),
         sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name=op.f("ck_products_prices")),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_products")),
     )
@@ -112,9 +110,7 @@ def upgrade() -> None:
         sa.Column("customer_number", sa.Text(), nullable=False),
         sa.Column(
             "role",
-            sa.Enum(
-                "standalone", "main", "sub", name="role", native_enum=False, create_constraint=True, length=32
-            ),
+            sa.Enum("standalone", "main", "sub", name="role", native_enum=False, create_constraint=True, length=32),
             nullable=False,
         ),
         sa.Column(
@@ -154,9 +150,7 @@ def upgrade() -> None:
         sa.Column("contact_email", sa.Text(), nullable=False),
         sa.Column("contact_phone", sa.Text(), nullable=True),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "(role = 'sub') = (attached_at IS NOT NULL)", name=op.f("ck_accounts_sub_has_time")
-        ),
+        sa.CheckConstraint("(role = 'sub') = (attached_at IS NOT NULL)", name=op.f("ck_accounts_sub_has_time")),
         sa.CheckConstraint("(role = 'sub') = (main_id IS NOT NULL)", name=op.f("ck_accounts_sub_has_main")),
         sa.CheckConstraint("(role = 'sub') = (origin IS NOT NULL)", name=op.f("ck_accounts_sub_has_origin")),
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name=op.f("ck_accounts_postal_code")),
@@ -253,9 +247,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), server_default=sa.text("uuidv7()"), nullable=False),
         sa.Column(
             "kind",
-            sa.Enum(
-                "order", "link", "detach", name="kind", native_enum=False, create_constraint=True, length=32
-            ),
+            sa.Enum("order", "link", "detach", name="kind", native_enum=False, create_constraint=True, length=32),
             nullable=False,
         ),
         sa.Column(
@@ -353,9 +345,7 @@ def upgrade() -> None:
             "(kind = 'order') = (product_key IS NOT NULL AND channels IS NOT NULL AND area_code IS NOT NULL AND block_size IS NOT NULL AND option_keys IS NOT NULL)",
             name=op.f("ck_requests_order_is_whole"),
         ),
-        sa.CheckConstraint(
-            "(status = 'pending') = (waiting_for IS NOT NULL)", name=op.f("ck_requests_pending_waits")
-        ),
+        sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name=op.f("ck_requests_pending_waits")),
         sa.CheckConstraint(
             "(status IN ('cancelled', 'completed', 'failed', 'rejected')) = (ended_at IS NOT NULL)",
             name=op.f("ck_requests_end_has_time"),
@@ -406,9 +396,7 @@ def upgrade() -> None:
         "requests",
         ["main_id", "customer_number"],
         unique=True,
-        postgresql_where=sa.text(
-            "kind = 'link' AND status NOT IN ('cancelled', 'completed', 'failed', 'rejected')"
-        ),
+        postgresql_where=sa.text("kind = 'link' AND status NOT IN ('cancelled', 'completed', 'failed', 'rejected')"),
     )
     op.create_table(
         "contracts",
@@ -463,12 +451,8 @@ def upgrade() -> None:
         ),
         sa.Column("queued_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("sent_at", sa.TIMESTAMP(timezone=True), nullable=True),
-        sa.CheckConstraint(
-            "(state = 'sent') = (sent_at IS NOT NULL)", name=op.f("ck_messages_sent_has_time")
-        ),
-        sa.CheckConstraint(
-            "recipient_address = lower(recipient_address)", name=op.f("ck_messages_address_lower")
-        ),
+        sa.CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name=op.f("ck_messages_sent_has_time")),
+        sa.CheckConstraint("recipient_address = lower(recipient_address)", name=op.f("ck_messages_address_lower")),
         sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name=op.f("fk_messages_request_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
         sa.UniqueConstraint(
@@ -519,24 +503,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name=op.f("fk_timeline_entries_request_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_timeline_entries")),
     )
-    op.create_index(
-        "ix_timeline_entries_request_id_id", "timeline_entries", ["request_id", "id"], unique=False
-    )
+    op.create_index("ix_timeline_entries_request_id_id", "timeline_entries", ["request_id", "id"], unique=False)
     op.create_table(
         "contract_items",
         sa.Column("contract_id", sa.BigInteger(), nullable=False),
         sa.Column("product_key", sa.Text(), nullable=False),
         sa.Column("monthly_cents", sa.Integer(), nullable=False),
         sa.Column("one_off_cents", sa.Integer(), nullable=False),
-        sa.CheckConstraint(
-            "monthly_cents >= 0 AND one_off_cents >= 0", name=op.f("ck_contract_items_prices")
-        ),
-        sa.ForeignKeyConstraint(
-            ["contract_id"], ["contracts.id"], name=op.f("fk_contract_items_contract_id")
-        ),
-        sa.ForeignKeyConstraint(
-            ["product_key"], ["products.key"], name=op.f("fk_contract_items_product_key")
-        ),
+        sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name=op.f("ck_contract_items_prices")),
+        sa.ForeignKeyConstraint(["contract_id"], ["contracts.id"], name=op.f("fk_contract_items_contract_id")),
+        sa.ForeignKeyConstraint(["product_key"], ["products.key"], name=op.f("fk_contract_items_product_key")),
         sa.PrimaryKeyConstraint("contract_id", "product_key", name=op.f("pk_contract_items")),
     )
     op.create_table(
@@ -616,9 +592,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index(op.f("ix_number_blocks_trunk_id"), table_name="number_blocks")
-    op.drop_index(
-        "ix_number_blocks_free", table_name="number_blocks", postgresql_where=sa.text("account_id IS NULL")
-    )
+    op.drop_index("ix_number_blocks_free", table_name="number_blocks", postgresql_where=sa.text("account_id IS NULL"))
     op.drop_index(op.f("ix_number_blocks_account_id"), table_name="number_blocks")
     op.drop_table("number_blocks")
     op.drop_index(op.f("ix_sip_trunks_contract_id"), table_name="sip_trunks")
@@ -637,13 +611,9 @@ def downgrade() -> None:
     op.drop_index(
         "uq_requests_running_link",
         table_name="requests",
-        postgresql_where=sa.text(
-            "kind = 'link' AND status NOT IN ('cancelled', 'completed', 'failed', 'rejected')"
-        ),
+        postgresql_where=sa.text("kind = 'link' AND status NOT IN ('cancelled', 'completed', 'failed', 'rejected')"),
     )
-    op.drop_index(
-        "ix_requests_sweep_at", table_name="requests", postgresql_where=sa.text("sweep_at IS NOT NULL")
-    )
+    op.drop_index("ix_requests_sweep_at", table_name="requests", postgresql_where=sa.text("sweep_at IS NOT NULL"))
     op.drop_index(op.f("ix_requests_requested_by"), table_name="requests")
     op.drop_index("ix_requests_main_id_id", table_name="requests")
     op.drop_index("ix_requests_due_at", table_name="requests", postgresql_where=sa.text("due_at IS NOT NULL"))
@@ -655,9 +625,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_api_tokens_user_id"), table_name="api_tokens")
     op.drop_index(op.f("ix_api_tokens_account_id"), table_name="api_tokens")
     op.drop_table("api_tokens")
-    op.drop_index(
-        "ix_accounts_main_id_id", table_name="accounts", postgresql_where=sa.text("main_id IS NOT NULL")
-    )
+    op.drop_index("ix_accounts_main_id_id", table_name="accounts", postgresql_where=sa.text("main_id IS NOT NULL"))
     op.drop_table("accounts")
     op.drop_table("users")
     op.drop_table("products")

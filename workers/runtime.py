@@ -1,0 +1,53 @@
+"""The composition root: builds what the tasks work with from the settings, in one place, and closes it there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from email.utils import parseaddr
+
+from models.session import Database
+from models.values import utc_now
+from models.vault import Vault
+from tasks.ports import Ports
+from tasks.steps import Runtime
+from workers.gateways.registrar import KamailioRegistrar
+from workers.gateways.smtp import SmtpMailer
+from workers.settings import WorkerSettings
+
+
+def build_runtime(settings: WorkerSettings) -> Runtime:
+    """Everything a worker process needs. Connects to nothing yet."""
+    return Runtime(
+        # One connection for the work and one to set a request back when the first is in trouble.
+        database=Database(settings.database_url, pool_size=2),
+        ports=Ports(
+            registrar=KamailioRegistrar(settings.registrar_url),
+            mailer=SmtpMailer(settings.smtp_url, settings.mail_from),
+        ),
+        vault=Vault(settings.secret_key.get_secret_value()),
+        clock=utc_now,
+        sip_domain=settings.sip_domain,
+        base_url=settings.base_url,
+        mail_domain=parseaddr(settings.mail_from)[1].rpartition("@")[2],
+        lease=timedelta(seconds=settings.lease_seconds),
+        batch=settings.batch,
+    )
+
+
+def close_runtime(runtime: Runtime) -> None:
+    """Give everything back."""
+    runtime.ports.mailer.close()
+    runtime.ports.registrar.close()
+    runtime.database.close()
+
+
+@contextmanager
+def open_database(settings: WorkerSettings) -> Iterator[Database]:
+    """The portal's database for a command."""
+    database = Database(settings.database_url)
+    try:
+        yield database
+    finally:
+        database.close()
