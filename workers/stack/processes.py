@@ -1,0 +1,131 @@
+"""Children of the stack: how they are started, recognised later, and ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemUser:
+    """Whom a child runs as."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process, not to be confused with a later one of the same number. `started`: seconds since 1970."""
+
+    pid: int
+    started: float
+
+
+def through_launcher(
+    command: Sequence[str], *, death_signal: signal.Signals = signal.SIGTERM, user: SystemUser | None = None
+) -> list[str]:
+    """The command, made to end with this process (on Linux). Start it from the main thread.
+
+    The kernel takes the end of the thread that started the child for the end of the parent.
+    """
+    uid, gid = (user.uid, user.gid) if user else (0, 0)
+    # Isolated and without site-packages: a few milliseconds.
+    python = [sys.executable, "-I", "-S", str(_LAUNCHER)]
+    return [*python, str(os.getpid()), str(int(death_signal)), str(uid), str(gid), "--", *command]
+
+
+def launch(
+    command: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    death_signal: signal.Signals = signal.SIGTERM,
+    user: SystemUser | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, its output appended to a file."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            through_launcher(command, death_signal=death_signal, user=user),
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def identify(pid: int) -> Identity | None:
+    """Who has this number now; None if nobody has, or only a dead child that was not waited for."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return Identity(pid, process.create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def session_members(leader: Identity) -> list[psutil.Process]:
+    """Every living process of the session that this process opened, also when it is dead itself.
+
+    The kernel gives a number to nobody else as long as a session goes by it; a later process of that number
+    therefore means that the session is over.
+    """
+    now = identify(leader.pid)
+    if now is not None and abs(now.started - leader.started) > 1:
+        return []
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader.pid and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def end_session(leader: Identity, *, how: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> int:
+    """End whatever is left of a child and its children; by force after `patience` seconds.
+
+    How many there were. Blocks until they are gone.
+    """
+    members = session_members(leader)
+    if not members:
+        return 0
+    # The leader ends its own children in order; without it each is told.
+    leading = [process for process in members if process.pid == leader.pid]
+    for process in leading or members:
+        _signal(process, how)
+    _, alive = psutil.wait_procs(members, timeout=patience)
+    for process in alive:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=patience)
+    return len(members)
+
+
+def _signal(process: psutil.Process, how: signal.Signals) -> None:
+    try:
+        process.send_signal(how)
+    except psutil.NoSuchProcess:
+        return
+
+
+def wait_for(condition: Callable[[], bool], *, patience: float, interval: float = 0.01) -> bool:
+    """Whether it became true within so many seconds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(interval)
+    return True
