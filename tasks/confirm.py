@@ -51,8 +51,10 @@ class SendMails:
                 continue
             message.state = state
             message.sent_at = work.now if state is MessageState.SENT else None
-            MAILS.labels(message.template, state).inc()
-            log.info("mail.left", request=str(request.id), template=message.template, outcome=str(state))
+            work.once_true(MAILS.labels(message.template, state).inc)
+            work.once_true(
+                log.info, "mail.left", request=str(request.id), template=message.template, outcome=str(state)
+            )
             if state is MessageState.REFUSED:
                 request.note(work.now, "mail_refused")
         if len(self.states) == len(self.mails):

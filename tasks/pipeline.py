@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.errors import RuleBroken
 from models.orders import give_up_account
@@ -57,7 +58,7 @@ def advance(runtime: Runtime, hinted: Sequence[uuid.UUID]) -> None:
     lease = uuid.uuid4()
     waiting = _transact(runtime, lease, _claim, [Item(id) for id in hinted])
     while waiting:
-        waiting = _transact(runtime, lease, _reclaim, _make_calls(runtime, waiting))
+        waiting = _transact(runtime, lease, _reclaim, _make_calls(runtime, lease, waiting))
 
 
 Take = Callable[[Work, uuid.UUID, Sequence[Item], bool], list[Request]]
@@ -87,6 +88,8 @@ def _work_on(runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Ite
             call = _run(work, request, by_id.get(request.id))
             if call is not None:
                 left.append(Item(request.id, request.step, call))
+    for tell in work.news:
+        tell()
     return left
 
 
@@ -135,15 +138,16 @@ def _stop(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | N
             request.hold(reason, work.now, work.now + again_after)
         case call:
             return call
-    log.info(f"request.{request.status}", request=str(request.id), step=request.step, reason=request.reason)
+    _tell(work, request, f"request.{request.status}", reason=request.reason)
     return None
 
 
 def _hand_on(work: Work, request: Request) -> None:
     done = request.step
-    metrics.STEP_SECONDS.labels(done).observe((work.runtime.clock() - request.updated_at).total_seconds())
+    took = (work.runtime.clock() - request.updated_at).total_seconds()
+    work.once_true(metrics.STEP_SECONDS.labels(done).observe, took)
+    _tell(work, request, "step.done")
     following = step_after(request.kind, done)
-    log.info("step.done", request=str(request.id), step=done)
     if following is None:
         request.complete(work.now)
         _ended(work, request)
@@ -154,15 +158,15 @@ def _hand_on(work: Work, request: Request) -> None:
 def _ended(work: Work, request: Request) -> None:
     if request.status is not Status.FAILED:
         give_up_account(request)
-    metrics.ENDED.labels(request.kind, request.status).inc()
+    work.once_true(metrics.ENDED.labels(request.kind, request.status).inc)
     took = (work.now - request.created_at).total_seconds()
-    log.info(f"request.{request.status}", request=str(request.id), reason=request.reason, took=round(took, 3))
+    _tell(work, request, f"request.{request.status}", reason=request.reason, took=round(took, 3))
 
 
 def _succeeded(work: Work, request: Request, failure: Failure) -> bool:
     if failure is None:
         return True
-    log.warning("call.failed", request=str(request.id), step=request.step, error=repr(failure))
+    work.once_true(log.warning, "call.failed", request=str(request.id), step=request.step, error=repr(failure))
     if isinstance(failure, GatewayRefused):
         request.fail(Reason.GATEWAY_REFUSED, work.now)
         _ended(work, request)
@@ -173,14 +177,18 @@ def _succeeded(work: Work, request: Request, failure: Failure) -> bool:
 
 def _try_again(work: Work, request: Request, reason: Reason) -> None:
     policy = work.runtime.retry
-    metrics.RETRIES.labels(request.step).inc()
+    work.once_true(metrics.RETRIES.labels(request.step).inc)
     if policy.exhausted(request.attempts + 1):
         request.hold(reason, work.now, work.now + policy.while_held)
     else:
         request.try_again(work.now + policy.pause(request.attempts + 1), work.now)
 
 
-def _make_calls(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
+def _tell(work: Work, request: Request, event: str, **facts: object) -> None:
+    work.once_true(log.info, event, request=str(request.id), step=str(request.step), **facts)
+
+
+def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
     """Make each call. Once one of a step found nobody there, the step's others are not even tried."""
     made, down = [], dict[StepName | None, GatewayUnavailable]()
     for item in items:
@@ -193,16 +201,19 @@ def _make_calls(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
                 failure = down[item.step] = error
             except GatewayRefused as error:
                 failure = error
+            except Exception as error:
+                _set_back(runtime, lease, item.id, error)
+                continue
         made.append(Item(item.id, item.step, item.call, failure))
     return made
 
 
 def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exception) -> None:
-    """A transaction failed for this request alone. What can heal is tried again; a bug is held for the back office.
+    """A transaction or call broke for this request alone. What can heal is tried again; a bug is held for the back office.
 
     If even this cannot be written, the row is due all the same, at the latest when its lease ends.
     """
-    heals = isinstance(error, OperationalError | InterfaceError | IntegrityError)
+    heals = isinstance(error, OperationalError | InterfaceError | IntegrityError | PoolTimeout)
     if heals:
         log.warning("transaction.failed", request=str(id), error=repr(error))
     else:
@@ -217,5 +228,7 @@ def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exceptio
                 _try_again(work, request, Reason.INTERNAL_ERROR)
             else:
                 request.hold(Reason.INTERNAL_ERROR, work.now)
-    except DBAPIError as again:
+        for tell in work.news:
+            tell()
+    except (DBAPIError, PoolTimeout) as again:
         log.warning("database.unavailable", request=str(id), error=repr(again))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -45,6 +46,11 @@ class Work:
     session: Session
     now: datetime
     runtime: Runtime
+    news: list[Callable[[], object]] = field(default_factory=list)
+
+    def once_true(self, tell: Callable[..., object], *facts: Any, **named: Any) -> None:
+        """Log or count something when the transaction has been committed, and only then."""
+        self.news.append(partial(tell, *facts, **named))
 
 
 @dataclass(frozen=True, slots=True)
