@@ -209,7 +209,7 @@ def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> li
 
 
 def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exception) -> None:
-    """A transaction or call broke for this request alone. What can heal is tried again; a bug is held for the back office.
+    """It broke for this request alone. What can heal is tried again; a bug is held for the back office.
 
     If even this cannot be written, the row is due all the same, at the latest when its lease ends.
     """
