@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -60,6 +60,10 @@ class WorkerSettings(BaseSettings):
     """How customers reach the portal; the links in mails begin with it."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
     sip_domain: str = "sip.portal.example"
+    lease_seconds: Annotated[float, Field(gt=0)] = 90
+    """How long a claim lasts, in seconds: what a worker that died leaves undone is taken over after it."""
+    batch: Annotated[int, Field(ge=1, le=200)] = 16
+    """How many due requests a worker takes along with one hint, itself included."""
     log_format: Literal["json", "console"] = "json"
     prometheus_multiproc_dir: Path | None = None
     """Where processes on one machine keep their counters for /metrics; None: nobody collects them."""
