@@ -65,10 +65,6 @@ class WorkerSettings(BaseSettings):
     batch: Annotated[int, Field(ge=1, le=200)] = 16
     """How many due requests a worker takes along with one hint, itself included."""
     log_format: Literal["json", "console"] = "json"
-    lease_seconds: float = 90
-    """How long a worker may hold a request while it talks to the outside, before another one takes over."""
-    batch: int = 16
-    """How many due requests one hint takes along at most."""
     prometheus_multiproc_dir: Path | None = None
     """Where processes on one machine keep their counters for /metrics; None: nobody collects them."""
 
