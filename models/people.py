@@ -232,7 +232,7 @@ def principal_by_token(session: Session, token: str) -> Principal | None:
     ).one_or_none()
     if row is None:
         return None
-    api_token, user = row.tuple()
+    api_token, user = row
     return Principal(
         user_id=user.id,
         email=user.email,

@@ -11,7 +11,9 @@ import io
 import re
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from models.account_import import OPTIONAL, REQUIRED
@@ -48,17 +50,11 @@ class BadRecord:
 
 
 class CustomerFile:
-    """An open file with its header read. `encoding` and `delimiter` are what was detected.
+    """An open file with its header read. `encoding` and `delimiter` are what was detected."""
 
-    Raises `UnusableFile` if the header is not that of a customer file.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, text: TextIO, encoding: str) -> None:
         self._file = file
-        self.encoding = detect_encoding(file)
-        file.seek(0)
-        # Bytes that the encoding does not have become stand-ins, so that one of them spoils its own row only.
-        text = io.TextIOWrapper(file, self.encoding, errors="surrogateescape", newline="")
+        self.encoding = encoding
         self._lines = _Lines(text)
         self.delimiter, self.columns = self._header()
 
@@ -133,6 +129,17 @@ class CustomerFile:
         if twice:
             raise UnusableFile(f"the header has {', '.join(twice)} more than once")
         return delimiter, found
+
+
+@contextmanager
+def open_customers(path: Path) -> Iterator[CustomerFile]:
+    """Open a file of customers. Raises `UnusableFile` if it is not one, `OSError` if it cannot be read."""
+    with path.open("rb") as file:
+        encoding = detect_encoding(file)
+        file.seek(0)
+        # Bytes that the encoding does not have become stand-ins, so that one of them spoils its own row only.
+        with io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="") as text:
+            yield CustomerFile(file, text, encoding)
 
 
 def detect_encoding(file: BinaryIO) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self, TextIO
@@ -14,10 +13,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from models.account_import import Fate
+from models.session import Database
 from models.values import utc_now
 from workers.account_import import AccountImport, Finding, Summary
 from workers.commands.resources import err, open_database, out, refuse
-from workers.customer_file import CustomerFile, UnusableFile
+from workers.customer_file import CustomerFile, UnusableFile, open_customers
 
 SHOWN = 20
 """Findings that go to the terminal; the report has all of them."""
@@ -49,20 +49,28 @@ def import_accounts(
     path = report or file.with_name(file.name + ".errors.csv")
     # What is left of an earlier run would look like the findings of this one.
     path.unlink(missing_ok=True)
-    with open_database() as database, file.open("rb") as opened, Report(path) as findings:
+    with Report(path) as findings:
         try:
-            customers = CustomerFile(opened)
+            with open_database() as database, open_customers(file) as customers:
+                summary = _run(database, file, customers, findings)
         except UnusableFile as error:
             refuse(f"{file}: {error}.", code=2)
-        err.print(f"{file}: {customers.encoding}, columns separated by {customers.delimiter!r}", style="dim")
-        with _progress() as progress:
-            task = progress.add_task(file.name, total=file.stat().st_size)
-            advance: Callable[[int], None] = lambda done: progress.update(task, completed=done)  # noqa: E731
-            summary = AccountImport(database, utc_now, findings.add, advance).run(customers)
     findings.say_where()
     out.print(_table(summary))
     if summary.bad:
         raise typer.Exit(1)
+
+
+def _run(database: Database, file: Path, customers: CustomerFile, findings: Report) -> Summary:
+    err.print(f"{file}: {customers.encoding}, columns separated by {customers.delimiter!r}", style="dim")
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(file.name, total=file.stat().st_size)
+
+        def advance(done: int) -> None:
+            progress.update(task, completed=done)
+
+        return AccountImport(database, utc_now, findings.add, advance).run(customers)
 
 
 class Report:
@@ -104,11 +112,6 @@ class Report:
             err.print(f"All {self._count} findings: {self._path}", highlight=False, soft_wrap=True)
 
 
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-
-
 def _table(summary: Summary) -> Table:
     table = Table("rows", "", box=None, show_header=False, padding=(0, 1))
     for count, words in (
@@ -120,7 +123,5 @@ def _table(summary: Summary) -> Table:
     ):
         table.add_row(f"{count:>9,}", words)
     if summary.addresses_kept:
-        table.add_row(
-            f"{summary.addresses_kept:>9,}", "with another address in the file: the account's was kept"
-        )
+        table.add_row(f"{summary.addresses_kept:>9,}", "with another address in the file: the account's was kept")
     return table

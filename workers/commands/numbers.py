@@ -28,9 +28,7 @@ REFUSALS = {
 @app.command()
 def stock(
     area_code: Annotated[str, typer.Option(help="With its leading 0.", metavar="030")],
-    first_subscriber: Annotated[
-        str, typer.Option(help="The first number, without the area code.", metavar="23125500")
-    ],
+    first_subscriber: Annotated[str, typer.Option(help="The first number, without the area code.", metavar="23125500")],
     size: Annotated[int, typer.Option(help="Numbers in a block: 1, 10 or 100.")],
     count: Annotated[int, typer.Option(help="Blocks, one after the other.", min=1, max=100_000)] = 1,
 ) -> None:

@@ -53,38 +53,34 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An Ortsnetz with 1,000 numbers in stock, from `prefix` 000 to 999."""
+    """An Ortsnetz with 1,000 numbers in stock, from `prefix` 000 to 999; `postal_code` is one of its town's."""
 
     area_code: str
     city: str
+    postal_code: str
     prefix: str
 
 
 POOLS = (
-    Pool("030", "Berlin", "23125"),
-    Pool("040", "Hamburg", "66969"),
-    Pool("069", "Frankfurt am Main", "90009"),
-    Pool("0221", "Köln", "4710"),
-    Pool("089", "München", "99998"),
+    Pool("030", "Berlin", "10179", "23125"),
+    Pool("040", "Hamburg", "20457", "66969"),
+    Pool("069", "Frankfurt am Main", "60313", "90009"),
+    Pool("0221", "Köln", "50667", "4710"),
+    Pool("089", "München", "80331", "99998"),
     # No range for films there: one that looks as invented as they do.
-    *(
-        Pool(area_code, city, "99998")
-        for area_code, city in (
-            ("0211", "Düsseldorf"),
-            ("0231", "Dortmund"),
-            ("0341", "Leipzig"),
-            ("0351", "Dresden"),
-            ("0421", "Bremen"),
-            ("0431", "Kiel"),
-            ("0511", "Hannover"),
-            ("0521", "Bielefeld"),
-            ("0711", "Stuttgart"),
-            ("0911", "Nürnberg"),
-        )
-    ),
+    Pool("0211", "Düsseldorf", "40213", "99998"),
+    Pool("0231", "Dortmund", "44137", "99998"),
+    Pool("0341", "Leipzig", "04109", "99998"),
+    Pool("0351", "Dresden", "01069", "99998"),
+    Pool("0421", "Bremen", "28195", "99998"),
+    Pool("0431", "Kiel", "24103", "99998"),
+    Pool("0511", "Hannover", "30159", "99998"),
+    Pool("0521", "Bielefeld", "33602", "99998"),
+    Pool("0711", "Stuttgart", "70173", "99998"),
+    Pool("0911", "Nürnberg", "90402", "99998"),
 )
 
-EMPTY_POOL = Pool("0251", "Münster", "99998")
+EMPTY_POOL = Pool("0251", "Münster", "48143", "99998")
 """Left empty on purpose: an order there is held until `standorte numbers stock` refills the pool."""
 
 MAXI = Person("Maxi Mustermensch", "maxi.mustermensch@example.com")
@@ -109,9 +105,7 @@ HAMBURG = Site(
     "2000040", "Mustermensch Umschlag Hamburg", "Am Sandtorkai 12", "20457", "Hamburg", "040", HEIDI,
     "trunk-10", 6, 10,
 )  # fmt: skip
-MUENCHEN = Site(
-    "2000089", "Alpenfracht AG", "Rosenheimer Str. 8", "81669", "München", "089", ALOIS, "trunk-10", 10, 10
-)
+MUENCHEN = Site("2000089", "Alpenfracht AG", "Rosenheimer Str. 8", "81669", "München", "089", ALOIS, "trunk-10", 10, 10)
 STUTTGART = Site("2000711", "Alpenfracht Stuttgart", "Königstr. 21", "70173", "Stuttgart", "0711", STEFFI)
 KOELN = Site(
     "2000221", "Mustermensch Filiale Köln", "Hohe Str. 40", "50667", "Köln", "0221",
@@ -163,16 +157,12 @@ def _login(who: str, person: Person, can: str) -> DemoLogin:
 
 
 DEMO_LOGINS = (
-    _login(
-        "administrator of 1111111", MAXI, "everything; also administers 2000521 Bielefeld: link it at once"
-    ),
+    _login("administrator of 1111111", MAXI, "everything; also administers 2000521 Bielefeld: link it at once"),
     _login("location manager of 1111111", SAM, "order and link sub-accounts, reach every site"),
     _login("location manager of 1111111", EMILY, "the same, in English"),
     _login("administrator of 2000040 Hamburg", HEIDI, "a sub-account's own login, undisturbed by the link"),
     _login("local member of 2000040 Hamburg", LARS, "the call forwarding of that site, nothing else"),
-    _login(
-        "administrator of 2000221 Köln", KOELN.administrator, "prove ownership: link 2000221 with this login"
-    ),
+    _login("administrator of 2000221 Köln", KOELN.administrator, "prove ownership: link 2000221 with this login"),
     _login("administrator of 2000089 Alpenfracht", ALOIS, "a main account: linking 2000089 is rejected"),
     _login("administrator of 2000711 Alpenfracht", STEFFI, "attached to 2000089 already: rejected too"),
     _login("back office", BACK_OFFICE, "see what is stuck and why"),

@@ -54,9 +54,7 @@ def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
 def give_role(session: Session, user: User, account: Account, role: Role) -> None:
     """Make the person a member of the account; one who is a member already stays what they are."""
     session.execute(
-        postgresql.insert(Membership)
-        .values(user_id=user.id, account_id=account.id, role=role)
-        .on_conflict_do_nothing()
+        postgresql.insert(Membership).values(user_id=user.id, account_id=account.id, role=role).on_conflict_do_nothing()
     )
 
 

@@ -1,0 +1,111 @@
+"""`standorte doctor`: is every part there, and does it work?"""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import psycopg
+import redis
+import sqlalchemy as sa
+import typer
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rich.table import Table
+
+from models import migrations
+from models.jobs import last_run
+from models.session import Database
+from models.values import utc_now
+from workers.commands.resources import out
+from workers.settings import WorkerSettings
+
+BEAT_MAY_BE_SILENT = timedelta(seconds=30)
+"""The sweep runs every two seconds; after this long beat or the workers do not run."""
+
+Check = Callable[[WorkerSettings], str]
+
+
+class Broken(Exception):
+    """A part answers, but not as it should."""
+
+
+def doctor() -> None:
+    """Check every part of the system. Ends with 1 if any is broken."""
+    settings = WorkerSettings()
+    table = Table("part", "", "finding", box=None, padding=(0, 1))
+    broken = False
+    for name, check in CHECKS.items():
+        try:
+            mark, finding = "[green]ok[/]", check(settings)
+        except (Broken, sa.exc.SQLAlchemyError, psycopg.Error, redis.RedisError, OSError) as error:
+            broken = True
+            mark, finding = "[red]broken[/]", _first_line(error)
+        table.add_row(name, mark, finding)
+    out.print(table)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _database(settings: WorkerSettings) -> str:
+    with closing(Database(settings.database_url)) as database, database.engine.connect() as connection:
+        return f"PostgreSQL {connection.scalar(sa.text('SHOW server_version'))}"
+
+
+def _migrations(settings: WorkerSettings) -> str:
+    with closing(Database(settings.database_url)) as database, database.engine.connect() as connection:
+        current, head = migrations.current_revision(connection), migrations.head_revision()
+    if current != head:
+        raise Broken(f"at {current or 'nothing'}, {head} is needed: standorte migrate")
+    return f"at {head}"
+
+
+def _registrar(settings: WorkerSettings) -> str:
+    with closing(Database(settings.registrar_url)) as database, database.engine.connect() as connection:
+        return f"{connection.scalar(sa.text('SELECT count(*) FROM subscriber'))} subscribers"
+
+
+def _redis(settings: WorkerSettings) -> str:
+    with redis.from_url(settings.redis_url, socket_timeout=3, retry=Retry(NoBackoff(), 0)) as client:
+        client.ping()
+        return f"{client.llen('requests')} hints waiting"
+
+
+def _mail_server(settings: WorkerSettings) -> str:
+    url = urlsplit(settings.smtp_url)
+    kind = smtplib.SMTP_SSL if url.scheme == "smtps" else smtplib.SMTP
+    with kind(url.hostname or "", url.port or 0, timeout=5) as server:
+        code, said = server.noop()
+    if code != 250:
+        raise Broken(f"{code} {said.decode(errors='replace')}")
+    return f"{url.hostname}:{url.port}"
+
+
+def _beat(settings: WorkerSettings) -> str:
+    with closing(Database(settings.database_url)) as database, database.transaction() as session:
+        ran = last_run(session, "sweep")
+    if ran is None:
+        raise Broken("the sweep never ran: does beat run, and a worker?")
+    age = utc_now() - ran
+    if age > BEAT_MAY_BE_SILENT:
+        raise Broken(f"the sweep ran {age.total_seconds():.0f} s ago: does beat run, and a worker?")
+    return f"the sweep ran {age.total_seconds():.0f} s ago"
+
+
+CHECKS: dict[str, Check] = {
+    "database": _database,
+    "migrations": _migrations,
+    "registrar": _registrar,
+    "redis": _redis,
+    "mail server": _mail_server,
+    "beat and worker": _beat,
+}
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, sa.exc.DBAPIError):
+        return str(error.orig).splitlines()[0]
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,41 @@
+"""`standorte migrate` and `standorte seed`: what has to be in the database."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from models import migrations
+from models.catalogue import load_price_list
+from models.session import Database
+from models.telephony import load_area_codes
+from models.values import utc_now
+from models.vault import Vault
+from workers.commands.resources import out
+from workers.settings import WorkerSettings
+
+
+def migrate() -> None:
+    """Bring the database up to this version, with price list and area codes. Safe to run twice."""
+    settings = WorkerSettings()
+    with closing(Database(settings.database_url)) as database:
+        with database.engine.connect() as connection:
+            before = migrations.current_revision(connection)
+        migrations.upgrade(database.engine)
+        with database.transaction() as session:
+            load_price_list(session)
+            load_area_codes(session)
+    after = migrations.head_revision()
+    out.print(f"at {after}" if before == after else f"from {before or 'empty'} to {after}", highlight=False)
+
+
+def seed() -> None:
+    """Load the demo data. Safe to run twice: what is there stays as it is."""
+    from workers.demo_data import seed as load
+    from workers.gateways.registrar import KamailioRegistrar
+
+    settings = WorkerSettings()
+    vault = Vault(settings.secret_key.get_secret_value())
+    registrar = KamailioRegistrar(settings.registrar_url)
+    with closing(Database(settings.database_url)) as database, closing(registrar):
+        seeded = load(database, vault, settings.sip_domain, utc_now(), registrar=registrar)
+    out.print(f"{seeded.new_accounts} new accounts, {seeded.new_blocks} new number blocks")

@@ -1,0 +1,65 @@
+"""`standorte up`, `web`, `worker`, `beat`: the long-running programs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers import programs
+from workers.stack.directory import StackDirectory
+
+Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Where the front listens.")]
+
+
+def up(
+    port: Port = 8000,
+    concurrency: Annotated[int, typer.Option(min=1, help="Processes of the worker.")] = 2,
+    demo: Annotated[bool, typer.Option(help="Load the demo data at the first start.")] = True,
+) -> None:
+    """Run everything on this machine: PostgreSQL, Redis, mail catcher, web, worker and beat.
+
+    The data stays in .standorte/ (STANDORTE_DIR). Ctrl-C ends it all.
+    """
+    from workers.stack.up import up as run_stack
+
+    run_stack(StackDirectory(), port=port, concurrency=concurrency, demo=demo)
+
+
+def web(
+    port: Port = 8000,
+    host: Annotated[str, typer.Option(envvar="HOST", help="0.0.0.0: for everybody.")] = "127.0.0.1",
+    processes: Annotated[int, typer.Option(envvar="WEB_PROCESSES", min=1)] = 2,
+    threads: Annotated[int, typer.Option(envvar="WEB_THREADS", min=1, help="In each process.")] = 8,
+) -> None:
+    """Run the front under gunicorn."""
+    _become(programs.web(host, port, processes=processes, threads=threads))
+
+
+def worker(
+    concurrency: Annotated[int, typer.Option(envvar="WORKER_PROCESSES", min=1)] = 2,
+) -> None:
+    """Run a Celery worker."""
+    _become(programs.worker(concurrency))
+
+
+def beat(
+    schedule: Annotated[
+        Path | None, typer.Option(help="The file for its last runs; in .standorte/ without it.")
+    ] = None,
+) -> None:
+    """Run Celery's beat; one for the whole system."""
+    if schedule is None:
+        schedule = StackDirectory().schedule
+        schedule.parent.mkdir(parents=True, exist_ok=True)
+    _become(programs.beat(schedule))
+
+
+def _become(command: list[str]) -> None:
+    # The settings are checked here already: a missing one is named in one line, without a traceback.
+    from workers.settings import WorkerSettings
+
+    WorkerSettings()
+    os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell

@@ -1,0 +1,71 @@
+"""The portal's JSON API as a customer's own system sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+Path = Literal["orders", "link-requests"]
+
+
+class UnexpectedAnswer(Exception):
+    """The API did not answer as it should; the message says what it answered instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A request as the API shows it; `timeline` has one sentence an entry."""
+
+    id: str
+    status: str
+    step: str
+    reason: str | None
+    customer_number: str
+    timeline: tuple[str, ...]
+
+
+class PortalApi:
+    """A client with one token. `submit` may be repeated with the same key: there will be one request."""
+
+    def __init__(self, base_url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
+        self._client = httpx.Client(
+            base_url=f"{base_url}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=10,
+            transport=transport,
+        )
+
+    def submit(self, path: Path, body: dict[str, Any], key: str) -> View:
+        """Order or ask for a link. Raises `UnexpectedAnswer`."""
+        return self._view("POST", path, 202, json=body, headers={"Idempotency-Key": key})
+
+    def request(self, id: str) -> View:
+        """Where a request stands."""
+        return self._view("GET", f"requests/{id}", 200)
+
+    def cancel(self, id: str) -> View:
+        """Call it off."""
+        return self._view("POST", f"requests/{id}/cancel", 200, headers={"Idempotency-Key": f"cancel-{id}"})
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._client.close()
+
+    def _view(self, method: str, path: str, expected: int, **more: Any) -> View:
+        try:
+            response = self._client.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise UnexpectedAnswer(f"{method} {path}: {error}") from error
+        if response.status_code != expected:
+            raise UnexpectedAnswer(f"{method} {path}: {response.status_code}, {response.text[:500]}")
+        body = response.json()
+        return View(
+            id=body["id"],
+            status=body["status"],
+            step=body["step"],
+            reason=body["reason"],
+            customer_number=body["customer_number"],
+            timeline=tuple(entry["text"] for entry in body["timeline"]),
+        )

@@ -1,0 +1,132 @@
+"""Playing scenes against the running stack: submit them all, follow each to its end, act where somebody has to."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.states import ENDED, Reason, Status
+from workers.demo.api import Path, PortalApi, UnexpectedAnswer, View
+
+POLL_SECONDS = 0.1
+
+
+class CannotPlay(Exception):
+    """Something that the demo needs is not there; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where a request stands or has to come to stand."""
+
+    status: Status
+    reason: Reason | None = None
+
+    def __str__(self) -> str:
+        return self.status if self.reason is None else f"{self.status}, {self.reason}"
+
+
+@dataclass(slots=True)
+class Scene:
+    """One request: what is asked for, how it has to end, and what became of it.
+
+    `stop` is where it has to come to stand on its way; then `act` plays whoever has to act there, and returns
+    what they did. `twice` submits it a second time under the same key. `recipients` are the addresses that
+    have to get one mail each.
+    """
+
+    title: str
+    path: Path
+    body: dict[str, Any]
+    end: Stand
+    stop: Stand | None = None
+    act: Callable[[str], str] | None = None
+    twice: bool = False
+    recipients: frozenset[str] = frozenset()
+
+    view: View | None = None
+    stops: int = 0
+    began: float = 0.0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def stand(self) -> Stand | None:
+        """Where it stands now; None before it was submitted."""
+        if self.view is None:
+            return None
+        reason = Reason(self.view.reason) if self.view.reason else None
+        return Stand(Status(self.view.status), reason)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return bool(self.problems) or (self.view is not None and Status(self.view.status) in ENDED)
+
+
+@dataclass(slots=True)
+class Play:
+    """One performance. `patience` is how long a request may stay without coming to its end, in seconds."""
+
+    api: PortalApi
+    scenes: Sequence[Scene]
+    say: Callable[[Scene, str], None]
+    patience: float = 30.0
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+    def run(self) -> None:
+        """Submit every scene and follow all of them to the end. What goes wrong is in each scene's `problems`."""
+        for scene in self.scenes:
+            self._guarded(scene, self._submit)
+        while running := [scene for scene in self.scenes if not scene.over]:
+            self.pause(POLL_SECONDS)
+            for scene in running:
+                self._guarded(scene, self._follow)
+        for scene in self.scenes:
+            if not scene.problems:
+                _judge(scene)
+
+    def _guarded(self, scene: Scene, part: Callable[[Scene], None]) -> None:
+        try:
+            part(scene)
+        except (UnexpectedAnswer, CannotPlay) as error:
+            scene.problems.append(str(error))
+
+    def _submit(self, scene: Scene) -> None:
+        key = str(uuid.uuid4())
+        scene.began = self.clock()
+        self._show(scene, self.api.submit(scene.path, scene.body, key))
+        if not scene.twice or scene.view is None:
+            return
+        again = self.api.submit(scene.path, scene.body, key)
+        if again.id == scene.view.id:
+            self.say(scene, "(sent again under the same key: the same request)")
+        else:
+            scene.problems.append("the same idempotency key made a second request")
+
+    def _follow(self, scene: Scene) -> None:
+        assert scene.view is not None
+        self._show(scene, self.api.request(scene.view.id))
+        scene.seconds = self.clock() - scene.began
+        if scene.stand == scene.stop and scene.act is not None and not scene.over:
+            scene.stops += 1
+            self.say(scene, f"({scene.act(scene.view.id)})")
+        if not scene.over and scene.seconds > self.patience:
+            scene.problems.append(f"no end after {self.patience:.0f} s: {scene.stand}, step {scene.view.step}")
+
+    def _show(self, scene: Scene, view: View) -> None:
+        told = len(scene.view.timeline) if scene.view is not None else 0
+        scene.view = view
+        for sentence in view.timeline[told:]:
+            self.say(scene, sentence)
+
+
+def _judge(scene: Scene) -> None:
+    if scene.stand != scene.end:
+        scene.problems.append(f"ended {scene.stand}, not {scene.end}")
+    if scene.stop is not None and not scene.stops:
+        scene.problems.append(f"never came to stand {scene.stop}")
