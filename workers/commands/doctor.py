@@ -65,7 +65,8 @@ def _migrations(settings: WorkerSettings) -> str:
 
 def _registrar(settings: WorkerSettings) -> str:
     with closing(Database(settings.registrar_url)) as database, database.engine.connect() as connection:
-        return f"{connection.scalar(sa.text('SELECT count(*) FROM subscriber'))} subscribers"
+        subscribers = connection.scalar(sa.select(sa.func.count()).select_from(sa.table("subscriber")))
+    return f"{subscribers} subscribers"
 
 
 def _redis(settings: WorkerSettings) -> str:

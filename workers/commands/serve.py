@@ -30,7 +30,7 @@ def up(
 
 def web(
     port: Port = 8000,
-    host: Annotated[str, typer.Option(envvar="HOST", help="0.0.0.0: for everybody.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(envvar="WEB_HOST", help="0.0.0.0: for everybody.")] = "127.0.0.1",
     processes: Annotated[int, typer.Option(envvar="WEB_PROCESSES", min=1)] = 2,
     threads: Annotated[int, typer.Option(envvar="WEB_THREADS", min=1, help="In each process.")] = 8,
 ) -> None:

@@ -1,0 +1,62 @@
+"""`standorte …`: the console. Each command lives in `workers/commands/`; here is only the list of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+from rich.console import Console
+
+from workers.commands import accounts, doctor, numbers, requests, schema, serve, tokens
+from workers.settings import SettingsError
+from workers.stack.directory import StackDirectory, load_running_stack
+from workers.stack.errors import StackError
+
+cli = typer.Typer(
+    name="standorte",
+    no_args_is_help=True,
+    # A traceback with local variables would show secrets.
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+for command in (serve.up, serve.web, serve.worker, serve.beat, schema.migrate, schema.seed, doctor.doctor):
+    cli.command()(command)
+cli.add_typer(requests.app, name="requests")
+cli.add_typer(accounts.app, name="accounts")
+cli.add_typer(tokens.app, name="tokens")
+cli.add_typer(numbers.app, name="numbers")
+
+
+@cli.callback()
+def console() -> None:
+    """Standortverwaltung: locations, accounts, numbers and trunks of a company in one place.
+
+    The settings come from the environment. Without DATABASE_URL the commands talk to the stack that runs in
+    this directory.
+    """
+    load_running_stack()
+
+
+def main() -> None:
+    """Run a command. What the person at the console can mend is said without a traceback."""
+    try:
+        cli()
+    except SettingsError as error:
+        message = str(error)
+        if "DATABASE_URL" not in os.environ:
+            where = StackDirectory().path
+            message += f"\nNo stack runs in {where} either: `make run` (or `standorte up`) starts one."
+        _complain(message, 2)
+    except StackError as error:
+        _complain(str(error), 1)
+
+
+def _complain(message: str, code: int) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(message, style="red", markup=False)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

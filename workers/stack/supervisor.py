@@ -1,0 +1,231 @@
+"""Keeps children running: starts them in order, begins again those that die, ends them in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from workers.stack.errors import DidNotStart, StackError
+from workers.stack.processes import (
+    Identity,
+    SystemUser,
+    end_session,
+    identify,
+    session_members,
+    through_launcher,
+)
+
+Say = Callable[[str, str], None]
+"""Takes the name of a child and one of its lines."""
+
+_LONGEST_LINE = 1 << 20
+
+
+def _nothing_to_do() -> None:
+    pass
+
+
+def _at_once() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A child that has to run all the time.
+
+    `prepare` runs before every start, `is_ready` in a thread of its own. `patience` is how many seconds it
+    has to end when told so with `stop_signal`.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] | None = None
+    prepare: Callable[[], None] = _nothing_to_do
+    is_ready: Callable[[], bool] = _at_once
+    user: SystemUser | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    patience: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before a dead child is started again, in seconds: twice as long each time.
+
+    A child that ran for `forgiven_after` seconds begins at `first` again.
+    """
+
+    first: float = 0.5
+    longest: float = 30.0
+    forgiven_after: float = 20.0
+
+    def after(self, deaths: int) -> float:
+        """The wait after so many deaths in a row, 1 and more."""
+        return float(min(self.longest, self.first * 2 ** (deaths - 1)))
+
+
+class _Child:
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.identity: Identity | None = None
+        self.deaths = 0
+        self.obstacle: StackError | None = None
+        self.watch: asyncio.Task[None] | None = None
+
+
+class Supervisor:
+    """One asyncio loop in the main thread. `remember` is told of every start, to find leftovers later."""
+
+    def __init__(
+        self, say: Say, remember: Callable[[Mapping[str, Identity]], None], backoff: Backoff | None = None
+    ) -> None:
+        self._say = say
+        self._remember = remember
+        self._backoff = backoff or Backoff()
+        self._children: list[_Child] = []
+        self._stopping = asyncio.Event()
+
+    async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
+        """Start a child and wait until it is ready. From then on it is started again whenever it dies.
+
+        Raises `DidNotStart` if it is not ready in time, or died more often than allowed before.
+        """
+        child = _Child(service)
+        self._children.append(child)
+        child.watch = asyncio.create_task(self._keep_running(child))
+        deadline = time.monotonic() + within
+        while True:
+            if child.identity is not None and await asyncio.to_thread(service.is_ready):
+                return
+            if child.deaths > deaths_allowed or time.monotonic() > deadline:
+                raise child.obstacle or DidNotStart(service.name)
+            await asyncio.sleep(0.02)
+
+    async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Run a command to its end. Raises `StackError` if it fails."""
+        process = await self._spawn(command, environment)
+        await self._pass_on(name, process)
+        if await process.wait() != 0:
+            raise StackError(f"{name} failed, see its lines above.")
+
+    async def stop(self) -> None:
+        """End every child, the youngest first, each before the next."""
+        self._stopping.set()
+        for child in reversed(self._children):
+            await self._end(child)
+        self._remember({})
+
+    def hurry(self) -> None:
+        """End by force whatever still has to end; PostgreSQL recovers at its next start."""
+        for child in self._children:
+            if child.identity is not None:
+                for process in session_members(child.identity):
+                    with suppress(ProcessLookupError):
+                        process.kill()
+
+    async def _keep_running(self, child: _Child) -> None:
+        service = child.service
+        while not self._stopping.is_set():
+            born = time.monotonic()
+            try:
+                service.prepare()
+                how = await self._live(child)
+            except StackError as error:
+                child.obstacle, how = error, f"cannot start: {error}"
+            if self._stopping.is_set():
+                return
+            lived = time.monotonic() - born
+            child.deaths = 1 if lived >= self._backoff.forgiven_after else child.deaths + 1
+            wait = self._backoff.after(child.deaths)
+            self._say("stack", f"{service.name} {how}; started again in {wait:g} s")
+            await asyncio.sleep(wait)
+
+    async def _live(self, child: _Child) -> str:
+        """One life of a child, from its start to its end; how it ended."""
+        service = child.service
+        process = await self._spawn(service.command, service.environment, service)
+        child.identity = identify(process.pid) or Identity(process.pid, time.time())
+        self._remember_all()
+        reading = asyncio.create_task(self._pass_on(service.name, process))
+        code = await process.wait()
+        if not self._stopping.is_set():
+            # What it leaves behind would be in the way of the next one.
+            await asyncio.to_thread(end_session, child.identity, how=signal.SIGTERM, patience=2)
+            child.identity = None
+        await reading
+        return _how_it_ended(code)
+
+    async def _spawn(
+        self, command: Sequence[str], environment: Mapping[str, str] | None, service: Service | None = None
+    ) -> asyncio.subprocess.Process:
+        launched = through_launcher(
+            command,
+            death_signal=service.stop_signal if service else signal.SIGTERM,
+            user=service.user if service else None,
+        )
+        return await asyncio.create_subprocess_exec(
+            *launched,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=_LONGEST_LINE,
+            start_new_session=True,
+        )
+
+    async def _pass_on(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:
+                self._say(name, f"(a line longer than {_LONGEST_LINE} bytes)")
+                continue
+            if not line:
+                return
+            self._say(name, line.decode(errors="replace").rstrip("\n"))
+
+    async def _end(self, child: _Child) -> None:
+        if child.identity is not None:
+            service = child.service
+            await asyncio.to_thread(end_session, child.identity, how=service.stop_signal, patience=service.patience)
+        if child.watch is None:
+            return
+        # It ends by itself, unless it waits before a new start.
+        _, waiting = await asyncio.wait([child.watch], timeout=0 if child.identity is None else 2)
+        for watch in waiting:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    def _remember_all(self) -> None:
+        self._remember({child.service.name: child.identity for child in self._children if child.identity is not None})
+
+
+def _how_it_ended(code: int) -> str:
+    return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
+
+
+class Lines:
+    """Prints the children's lines on one terminal, each with its child's name, in its colour."""
+
+    _COLOURS = ("36", "32", "33", "35", "34", "96", "92")
+
+    def __init__(self, names: Sequence[str], *, colour: bool) -> None:
+        self._width = max(len(name) for name in names)
+        self._colours = {name: self._COLOURS[i % len(self._COLOURS)] for i, name in enumerate(names)}
+        self._colour = colour
+
+    def say(self, name: str, line: str) -> None:
+        """Print one line."""
+        prefix = f"{name:<{self._width}} │ "
+        if self._colour:
+            prefix = f"\x1b[{self._colours.get(name, '37')}m{prefix}\x1b[0m"
+        # The reader may be gone; that must not keep the children from ending in order.
+        with suppress(BrokenPipeError):
+            sys.stdout.write(f"{prefix}{line}\n")
+            sys.stdout.flush()

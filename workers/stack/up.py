@@ -1,0 +1,187 @@
+"""The embedded stack as a whole: what belongs to it, in which order, and what is said when it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+
+from workers import programs
+from workers.stack.directory import StackDirectory, State
+from workers.stack.errors import PortInUse, StackError
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port, is_free
+from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.processes import Identity, end_session, identify
+from workers.stack.redis import EmbeddedRedis
+from workers.stack.supervisor import Lines, Service, Supervisor
+
+DATABASE, REGISTRAR = "standorte", "registrar"
+_NAMES = ("stack", "postgres", "redis", "mail", "migrate", "seed", "beat", "worker", "web")
+
+
+class Stack:
+    """One embedded stack in one directory."""
+
+    def __init__(self, directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
+        self._directory = directory
+        self._demo = demo
+        self._concurrency = concurrency
+        self._postgres = EmbeddedPostgres(directory.postgres)
+        before = directory.read().ports
+        self._redis = EmbeddedRedis(directory.redis, port=free_port(before.get("redis")))
+        self._smtp_port = free_port(before.get("smtp"))
+        self._port = port
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._say = Lines(_NAMES, colour=colour).say
+        self._supervisor = Supervisor(self._say, self._remember)
+
+    def run(self) -> None:
+        """Start everything, say where it is, and keep it running until told to stop. Raises `StackError`.
+
+        The directory has to be locked.
+        """
+        end_leftovers(self._directory)
+        if not is_free(self._port):
+            raise PortInUse(self._port)
+        # Counters of processes that are gone would be added to those of the new ones.
+        shutil.rmtree(self._directory.metrics, ignore_errors=True)
+        self._directory.metrics.mkdir()
+        asyncio.run(self._run())
+
+    def settings(self) -> dict[str, str]:
+        """What the children and the console are told."""
+        return {
+            "DATABASE_URL": self._postgres.url(DATABASE),
+            "REGISTRAR_URL": self._postgres.url(REGISTRAR),
+            "REDIS_URL": self._redis.url(),
+            "SMTP_URL": f"smtp://{LOOPBACK}:{self._smtp_port}",
+            "BASE_URL": os.environ.get("BASE_URL", f"http://{LOOPBACK}:{self._port}"),
+            "PORT": str(self._port),
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
+            "PROMETHEUS_MULTIPROC_DIR": str(self._directory.metrics),
+            "STANDORTE_DIR": str(self._directory.path),
+        }
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        starting = asyncio.create_task(self._start())
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, partial(self._stop_asked, starting, stopped))
+        try:
+            with suppress(asyncio.CancelledError):
+                await starting
+                await stopped.wait()
+        finally:
+            self._say("stack", "Stopping ...")
+            await self._supervisor.stop()
+            self._directory.write(State(ports=self._ports()))
+            self._say("stack", f"Stopped. The data stays in {self._directory.path}")
+
+    def _stop_asked(self, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
+        if stopped.is_set():
+            self._say("stack", "Asked twice: by force")
+            self._supervisor.hurry()
+        stopped.set()
+        starting.cancel()
+
+    async def _start(self) -> None:
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+        environment = inherited | self.settings() | {"SECRET_KEY": self._directory.secret_key()}
+        environment |= {"PYTHONUNBUFFERED": "1"}
+        start = self._supervisor.start
+        await start(self._postgres_service())
+        for database in (DATABASE, REGISTRAR):
+            await asyncio.to_thread(self._postgres.create_database, database)
+        await asyncio.gather(start(self._redis_service()), start(self._mail_service(environment)))
+        await self._supervisor.run("migrate", programs.console("migrate"), environment)
+        if self._demo and not self._directory.seeded.exists():
+            await self._supervisor.run("seed", programs.console("seed"), environment)
+            self._directory.seeded.touch()
+        beat = Service("beat", programs.beat(self._directory.schedule), environment)
+        worker = Service("worker", programs.worker(self._concurrency), environment)
+        web = Service(
+            "web", programs.web(LOOPBACK, self._port), environment, is_ready=partial(_web_is_ready, self._port)
+        )
+        # These may die a few times while the others begin.
+        await asyncio.gather(*(start(service, within=60, deaths_allowed=3) for service in (beat, worker, web)))
+        self._welcome()
+
+    def _postgres_service(self) -> Service:
+        postgres = self._postgres
+        return Service(
+            "postgres",
+            postgres.command(),
+            {"PATH": os.defpath, "LC_ALL": "C"},
+            prepare=postgres.prepare,
+            is_ready=postgres.is_ready,
+            user=postgres.user,
+            stop_signal=postgres.stop_signal,
+            patience=15,
+        )
+
+    def _redis_service(self) -> Service:
+        redis = self._redis
+        return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal)
+
+    def _mail_service(self, environment: Mapping[str, str]) -> Service:
+        catcher = [sys.executable, "-m", "workers.stack.mailcatcher"]
+        return Service(
+            "mail",
+            [*catcher, str(self._smtp_port), str(self._directory.mail)],
+            environment,
+            is_ready=partial(accepts_connections, self._smtp_port),
+        )
+
+    def _ports(self) -> dict[str, int]:
+        return {"redis": self._redis.port, "smtp": self._smtp_port, "web": self._port}
+
+    def _remember(self, children: Mapping[str, Identity]) -> None:
+        self._directory.write(State(identify(os.getpid()), self.settings(), self._ports(), dict(children)))
+
+    def _welcome(self) -> None:
+        lines = ["", f"Standortverwaltung is ready: {self.settings()['BASE_URL']}", ""]
+        if self._demo:
+            from workers.demo_data import DEMO_LOGINS
+
+            width = max(len(login.email) for login in DEMO_LOGINS)
+            lines += [f"  {login.email:<{width}}  {login.password}  {login.who}" for login in DEMO_LOGINS]
+            lines.append("")
+        lines.append(f"Mails: {self._directory.mail}   Data: {self._directory.path}   Ctrl-C ends it.")
+        for line in [*lines, ""]:
+            self._say("stack", line)
+
+
+def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
+    """Run the stack of a directory until told to stop. Raises `StackError`."""
+    with directory.locked():
+        Stack(directory, port=port, concurrency=concurrency, demo=demo).run()
+
+
+def end_leftovers(directory: StackDirectory) -> int:
+    """End what a killed stack left running here, by number and start time; how many processes it was."""
+    ended = 0
+    children = directory.read().children
+    # PostgreSQL last, as ever: the others still talk to it.
+    for name in sorted(children, key=lambda name: name == "postgres"):
+        how = signal.SIGINT if name == "postgres" else signal.SIGTERM
+        try:
+            ended += end_session(children[name], how=how, patience=5)
+        except PermissionError:
+            raise StackError(f"{name} of an earlier start (process {children[name].pid}) is not yours.") from None
+    return ended
+
+
+def _web_is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
