@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -29,8 +29,9 @@ from workers.demo.customers import Carrier, trunk_records
 from workers.demo.mailbox import caught_mails
 from workers.demo.play import CannotPlay, Play, Scene
 from workers.demo.scenes import Stage, clear_stage, refill, scenes, set_stage
-from workers.gateways.registrar import open_registrar
+from workers.gateways.registrar import KamailioRegistrar
 from workers.settings import WorkerSettings
+from workers.stack.directory import StackDirectory
 
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
@@ -50,14 +51,13 @@ def demo(
             stage = _set_stage(database, settings)
         except CannotPlay as error:
             refuse(str(error))
-        api = PortalApi(settings.base_url, stage.token)
         try:
-            played = _perform(database, api, stage, patience)
+            with closing(PortalApi(settings.base_url, stage.token)) as api:
+                played = _perform(database, api, stage, patience)
         finally:
-            api.close()
             with database.transaction() as session:
                 clear_stage(session, utc_now())
-        mails = _check_mails(database, played, Path(os.environ.get("STANDORTE_DIR", ".standorte")) / "mail", began)
+        mails = _check_mails(database, played, _mail_folder(settings), began)
     out.print(_verdict(played, mails))
     if any(scene.problems for scene in played):
         raise typer.Exit(1)
@@ -69,12 +69,9 @@ def _set_stage(database: Database, settings: WorkerSettings) -> Stage:
     with database.transaction() as session:
         stage = set_stage(session, carrier)
         records = trunk_records(session, vault, stage.fresh)
-    registrar = open_registrar(settings.registrar_url)
-    try:
+    with closing(KamailioRegistrar(settings.registrar_url)) as registrar:
         for record in records:
             registrar.put_trunk(record)
-    finally:
-        registrar.close()
     return stage
 
 
@@ -102,13 +99,20 @@ def _perform(database: Database, api: PortalApi, stage: Stage, patience: float) 
     return played
 
 
-def _check_mails(database: Database, played: Sequence[Scene], folder: Path, since: float) -> dict[str, str]:
+def _mail_folder(settings: WorkerSettings) -> Path | None:
+    """Where the mail catcher keeps what it caught; None if it is not the embedded stack that we talk to."""
+    directory = StackDirectory()
+    ours = directory.read().environment.get("DATABASE_URL") == settings.database_url
+    return directory.mail if ours and directory.mail.is_dir() else None
+
+
+def _check_mails(database: Database, played: Sequence[Scene], folder: Path | None, since: float) -> dict[str, str]:
     """Whether everybody concerned got exactly one mail; by scene, how many or why nobody can tell."""
     completed = [scene for scene in played if scene.view and scene.view.status == Status.COMPLETED]
     ids = [uuid.UUID(scene.view.id) for scene in completed if scene.view]
     words: dict[str, str] = {}
     with database.transaction() as session:
-        if folder.is_dir():
+        if folder is not None:
             caught = caught_mails(session, folder, ids, since - 1)
             for id, scene in zip(ids, completed, strict=True):
                 words[scene.title] = _compared(scene, dict(caught[id]))

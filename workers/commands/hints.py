@@ -14,11 +14,11 @@ def hint_after_commit(ids: Sequence[uuid.UUID]) -> None:
         return
     # Slow to import, and most commands never need them.
     from celery import Celery
+    from kombu.exceptions import OperationalError
 
-    from tasks.hints import hint
-
-    app = Celery("standorte-cli")
-    app.config_from_object("celeryconfig")
-    app.set_default()
-    if not hint(ids):
-        err.print("The broker does not answer; the sweep goes on with it when it is back.", style="yellow")
+    # By name, and not the process's current app: a command sends one hint and has no other use for Celery.
+    with Celery("standorte-console", set_as_current=False, config_source="celeryconfig") as app:
+        try:
+            app.send_task("requests.advance", args=([str(id) for id in ids],), retry=False)
+        except (OperationalError, OSError):
+            err.print("The broker does not answer; the sweep goes on with it when it is back.", style="yellow")

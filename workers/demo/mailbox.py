@@ -1,4 +1,4 @@
-"""What the mail catcher of the embedded stack has caught: one file a mail, `*.eml`."""
+"""What the mail catcher of the embedded stack has caught: one file for each mail and recipient."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def caught_mails(
 
 def _headers(folder: Path, since: float) -> Iterator[tuple[str, list[str]]]:
     parser = BytesHeaderParser(policy=policy.default)
-    for path in folder.glob("**/*.eml"):
+    for path in folder.glob("*.eml"):
         if path.stat().st_mtime >= since:
             with path.open("rb") as file:
                 mail = parser.parse(file)
