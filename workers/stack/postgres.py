@@ -136,7 +136,7 @@ class EmbeddedPostgres:
     def create_database(self, name: str, *, template: str | None = None) -> None:
         """Create a database if there is none of that name, empty or as a copy of `template`."""
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
-            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 return
             statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
             if template is not None:

@@ -96,22 +96,34 @@ def session_members(leader: Identity) -> list[psutil.Process]:
 
 
 def end_session(leader: Identity, *, how: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> int:
-    """End whatever is left of a child and its children; by force after `patience` seconds.
+    """End a child, and then whatever is left of its own children; by force after `patience` seconds.
 
     How many there were. Blocks until they are gone.
     """
     members = session_members(leader)
-    if not members:
-        return 0
-    # The leader ends its own children in order; without it each is told.
-    leading = [process for process in members if process.pid == leader.pid]
-    for process in leading or members:
-        _signal(process, how)
-    _, alive = psutil.wait_procs(members, timeout=patience)
-    for process in alive:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=patience)
+    # The leader ends its own children in order; those that it leaves behind are told afterwards.
+    first = [process for process in members if process.pid == leader.pid]
+    rest = [process for process in members if process.pid != leader.pid]
+    _end(first, how, patience)
+    _end(rest, signal.SIGTERM, 1)
     return len(members)
+
+
+def _end(processes: list[psutil.Process], how: signal.Signals, patience: float) -> None:
+    for process in processes:
+        _signal(process, how)
+    # Looked at, not waited for: only the one who started a child may collect it.
+    if not wait_for(lambda: not any(_alive(process) for process in processes), patience=patience):
+        for process in processes:
+            _signal(process, signal.SIGKILL)
+        wait_for(lambda: not any(_alive(process) for process in processes), patience=5)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, how: signal.Signals) -> None:
