@@ -64,9 +64,7 @@ def seed(
         if missing:
             carrier = Carrier(vault, sip_domain, hash_password(PASSWORD), now)
             _open(session, carrier, missing)
-        records = trunk_records(
-            session, vault, [account for site in sites if (account := _account(session, site))]
-        )
+        records = trunk_records(session, vault, [account for site in sites if (account := _account(session, site))])
     if registrar is not None:
         for record in records:
             registrar.put_trunk(record)
@@ -97,8 +95,7 @@ def _forwardings(account: Account) -> list[CallForwarding]:
 
 def _stock(session: Session, pool: Pool, now: datetime) -> int:
     return sum(
-        stock_pool(session, pool.area_code, pool.prefix + first, size, count, now)
-        for size, first, count in SHELVES
+        stock_pool(session, pool.area_code, pool.prefix + first, size, count, now) for size, first, count in SHELVES
     )
 
 
