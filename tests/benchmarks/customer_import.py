@@ -1,0 +1,85 @@
+"""How fast `standorte accounts import` is, and how much memory it takes: `python -m tests.benchmarks.customer_import`.
+
+Every run is a process of its own on a fresh PostgreSQL: 1,000 and 100,000 new customers, and the same file again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from models import migrations
+from models.session import Database
+from workers.stack.postgres import EmbeddedPostgres
+
+TOWNS = (("33602", "Bielefeld", "0521"), ("20095", "Hamburg", "040"), ("50667", "Köln", "0221"))
+HEADER = "customer_number;name;street;postal_code;city;contact_name;contact_email;contact_phone\n"
+
+_RUN = """
+import re, sys, time
+from contextlib import closing
+from pathlib import Path
+from models.session import Database
+from models.values import utc_now
+from workers.account_import import AccountImport
+from workers.customer_file import open_customers
+
+began = time.perf_counter()
+with closing(Database(sys.argv[1])) as database, open_customers(Path(sys.argv[2])) as customers:
+    summary = AccountImport(database, utc_now, print, lambda _: None).run(customers)
+assert not summary.bad
+seconds = time.perf_counter() - began
+# Not getrusage: its peak includes what the parent had before the exec.
+[kibibytes] = re.findall(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())
+print(seconds, int(kibibytes) / 1024)
+"""
+
+
+def customers(rows: int, first: int) -> Iterator[str]:
+    """A header and so many rows that need every kind of work: umlauts, a phone number as people write it."""
+    yield HEADER
+    for place in range(rows):
+        postal_code, town, area_code = TOWNS[place % len(TOWNS)]
+        yield (
+            f"{first + place};Müller {place} GmbH;Große Str. {place % 90 + 1};{postal_code};{town};Erika Müller;"
+            f"kontakt{place}@example.de;{area_code} 99998-{place % 1000:03d}\n"
+        )
+
+
+def measure(url: str, file: Path) -> tuple[float, float]:
+    """Seconds and peak memory in MiB of one import."""
+    command = [sys.executable, "-c", _RUN, url, str(file)]
+    seconds, mebibytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(seconds), float(mebibytes)
+
+
+def main() -> None:
+    """Print a table."""
+    with tempfile.TemporaryDirectory() as directory:
+        # PostgreSQL runs as another user when we are root.
+        os.chmod(directory, 0o755)
+        postgres = EmbeddedPostgres(Path(directory) / "postgres", fsync=False)
+        postgres.start(("standorte",))
+        try:
+            url = postgres.url("standorte")
+            with closing(Database(url)) as database:
+                migrations.upgrade(database.engine)
+            file = Path(directory) / "customers.csv"
+            print(f"{'rows':>8}  {'':<6}  {'rows/s':>7}  {'peak MiB':>8}")
+            for rows, first in ((1_000, 2_000_000), (100_000, 3_000_000)):
+                with file.open("w", encoding="utf-8") as out:
+                    out.writelines(customers(rows, first))
+                for words in ("new", "again"):
+                    seconds, mebibytes = measure(url, file)
+                    print(f"{rows:>8,}  {words:<6}  {rows / seconds:>7,.0f}  {mebibytes:>8.0f}")
+        finally:
+            postgres.stop()
+
+
+if __name__ == "__main__":
+    main()
