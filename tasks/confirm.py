@@ -43,7 +43,7 @@ class SendMails:
             else:
                 self.states[key] = MessageState.SENT
 
-    def record(self, work: Work, request: Request) -> None:
+    def record(self, work: Work, request: Request, *, done: bool) -> None:
         """Remember which have left; the others stay queued for the next attempt."""
         for message in request.messages:
             state = self.states.get(_key(message))
@@ -57,7 +57,7 @@ class SendMails:
             )
             if state is MessageState.REFUSED:
                 request.note(work.now, "mail_refused")
-        if len(self.states) == len(self.mails):
+        if done:
             request.note(work.now, "confirmed")
 
 

@@ -115,7 +115,7 @@ def _run(work: Work, request: Request, item: Item | None) -> Call | None:
     """Record the call that was made, if there was one, and go on until the next call or the end."""
     try:
         if item is not None and item.call is not None:
-            item.call.record(work, request)
+            item.call.record(work, request, done=item.failure is None)
             if not _succeeded(work, request, item.failure):
                 return None
             _hand_on(work, request)

@@ -27,8 +27,10 @@ class RegisterTrunk:
         """Write it to the registrar's database."""
         ports.registrar.put_trunk(self.trunk)
 
-    def record(self, work: Work, request: Request) -> None:
+    def record(self, work: Work, request: Request, *, done: bool) -> None:
         """The account is in service."""
+        if not done:
+            return
         assert request.account is not None
         request.account.state = AccountState.ACTIVE
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)

@@ -76,8 +76,8 @@ class Call(Protocol):
     def make(self, ports: Ports) -> None:
         """Do it, under a key that makes doing it twice harmless. Raises `GatewayError`."""
 
-    def record(self, work: Work, request: Request) -> None:
-        """Write down what came of it. Also runs when `make` has raised, to keep what was done until then."""
+    def record(self, work: Work, request: Request, *, done: bool) -> None:
+        """Write down what came of it; not `done` if `make` raised, to keep what was achieved until then."""
 
 
 Outcome = Call | Wait | Hold | None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from celery import Celery
 
-from workers import signals
+from workers.signals import connect_signals
 
 app = Celery("standorte")
 app.config_from_object("celeryconfig")
 app.set_default()
-signals.connect()
+connect_signals()

@@ -14,7 +14,7 @@ from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
 
-def connect() -> None:
+def connect_signals() -> None:
     """Hook into Celery. Called once, where the app is made."""
     signals.setup_logging.connect(_set_up_logging)
     signals.worker_process_init.connect(_start)
@@ -34,4 +34,4 @@ def _end(pid: int | None = None, **_: Any) -> None:
     close_runtime(current.runtime())
     current.set_runtime(None)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.mark_process_dead(pid or os.getpid())
+        multiprocess.mark_process_dead(pid or os.getpid())  # type: ignore[no-untyped-call]

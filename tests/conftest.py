@@ -1,0 +1,102 @@
+"""The real parts that tests stand on: PostgreSQL and Redis of their own, started once for each test process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from models import catalogue, migrations, telephony
+from models.schema import metadata
+from models.session import Database
+from tests.fakes import FakeClock, MailSink
+from workers.gateways.registrar import ensure_schema
+from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.redis import EmbeddedRedis
+
+# Filled once with the template; tests only read them.
+_REFERENCE = {"area_codes", "products"}
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", fsync=False)
+    server.start(("standorte", "registrar"))
+    try:
+        prepare(server.url("standorte"))
+        ensure_schema(server.url("registrar"))
+        yield server
+    finally:
+        server.stop()
+
+
+def prepare(url: str) -> None:
+    """Bring an empty database up to date and load what every test may read."""
+    database = Database(url)
+    try:
+        migrations.upgrade(database.engine)
+        with database.transaction() as session:
+            catalogue.load_price_list(session)
+            telephony.load_area_codes(session)
+    finally:
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def _session_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    database = Database(postgres.url("standorte"), pool_size=20)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def database(_session_database: Database) -> Iterator[Database]:
+    """The portal's database with reference data and nothing else; emptied after the test."""
+    yield _session_database
+    _empty(_session_database.engine, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
+
+
+@pytest.fixture
+def registrar_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The registrar's database, emptied after the test."""
+    url = postgres.url("registrar")
+    yield url
+    engine = sa.create_engine(url)
+    _empty(engine, ["subscriber", "dbaliases", "usr_preferences", "location"])
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(_redis: EmbeddedRedis) -> str:
+    """A real Redis."""
+    return _redis.url(0)
+
+
+@pytest.fixture
+def smtp_sink() -> Iterator[MailSink]:
+    """A mail server that keeps what it gets."""
+    sink = MailSink()
+    sink.start()
+    yield sink
+    sink.stop()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that only moves when told."""
+    return FakeClock()
+
+
+def _empty(engine: sa.Engine, tables: list[str]) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE"))

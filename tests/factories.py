@@ -1,0 +1,103 @@
+"""People, accounts and orders with sensible German defaults."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.accounts import Account, attach, issue_customer_numbers
+from models.links import Credentials, LinkDraft
+from models.orders import Contact, Location, OrderDraft
+from models.people import Membership, Principal, Role, User, hash_password, principal_of
+from models.states import Origin
+from models.telephony import stock_pool
+from tests.fakes import FakeClock
+
+PASSWORD = "Brückenstraße-5"
+_count = itertools.count(1)
+# Hashing is slow on purpose; once is enough for all.
+_hash = hash_password(PASSWORD)
+
+ORDER = OrderDraft(
+    product_key="trunk-10",
+    channels=4,
+    location=Location("Filiale Berlin", "Brückenstr. 5", "10179", "Berlin"),
+    contact=Contact("Hanna Palmer", "hanna.palmer@example.com", "+4930901820"),
+    area_code="030",
+    block_size=10,
+    option_keys=(),
+    locale="de",
+)
+NOW = FakeClock().now
+
+
+def make_user(session: Session, *, email: str | None = None, **facts: Any) -> User:
+    """A person who can sign in with `PASSWORD`."""
+    number = next(_count)
+    user = User(
+        email=email or f"person{number}@example.com",
+        **{"name": f"Person {number}", "password_hash": _hash, "created_at": NOW, **facts},
+    )
+    session.add(user)
+    session.flush()
+    return user
+
+
+def make_account(session: Session, *, administrator: User | None = None, **facts: Any) -> Account:
+    """A standalone account in Bielefeld, with an administrator if one is named."""
+    [number] = issue_customer_numbers(session)
+    account = Account(
+        **{
+            "customer_number": number,
+            "name": f"Standort {number}",
+            "street": "Alter Markt 1",
+            "postal_code": "33602",
+            "city": "Bielefeld",
+            "contact_name": "Kim Beispiel",
+            "contact_email": "kim@example.com",
+            "created_at": NOW,
+            **facts,
+        }
+    )
+    session.add(account)
+    session.flush()
+    if administrator is not None:
+        join(session, administrator, account)
+    return account
+
+
+def join(session: Session, user: User, account: Account, role: Role = Role.ADMINISTRATOR) -> None:
+    """Give a person a role in an account."""
+    session.add(Membership(user_id=user.id, account_id=account.id, role=role))
+    session.flush()
+
+
+def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account, Principal]:
+    """A main account, or one that can become it, with so many sub-accounts, and its administrator."""
+    user = make_user(session)
+    main = make_account(session, administrator=user, **facts)
+    for _ in range(subs):
+        attach(session, main.id, make_account(session).id, Origin.LINK, NOW)
+    session.flush()
+    return main, principal_of(session, user)
+
+
+def fill_pool(
+    session: Session, *, area_code: str = "030", size: int = 10, count: int = 20, first: str = "20000000"
+) -> None:
+    """Free number blocks."""
+    stock_pool(session, area_code, first, size, count, NOW)
+
+
+def an_order(**changes: Any) -> OrderDraft:
+    """The order of the API's example, with changes."""
+    return replace(ORDER, **changes)
+
+
+def a_link(account: Account | str, *, email: str | None = None, password: str = PASSWORD) -> LinkDraft:
+    """A link request, with credentials if an e-mail is given."""
+    number = account if isinstance(account, str) else account.customer_number
+    return LinkDraft(number, Credentials(email, password) if email else None, "de")

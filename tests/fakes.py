@@ -1,0 +1,140 @@
+"""Stand-ins for the outside, and a few instruments. Fakes keep what they were told, so that tests can look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from email.policy import default
+from threading import Lock
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tasks.ports import GatewayError, Mail, TrunkRecord
+
+
+class FakeClock:
+    """Monday, 2 March 2026, nine o'clock in Berlin, until somebody moves it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, by: timedelta) -> datetime:
+        """Move on and say what time it is."""
+        self.now += by
+        return self.now
+
+
+@dataclass
+class FakeRegistrar:
+    """Keeps trunks by SIP user. `failures` are raised one by one, before anything is written."""
+
+    trunks: dict[str, TrunkRecord] = field(default_factory=dict)
+    writes: list[TrunkRecord] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    def put_trunk(self, record: TrunkRecord) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.writes.append(record)
+        self.trunks[record.sip_user] = record
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class FakeMailer:
+    """Keeps mails. `failures` maps an address to what is raised for it, one by one."""
+
+    sent: list[Mail] = field(default_factory=list)
+    failures: dict[str, list[GatewayError]] = field(default_factory=dict)
+
+    def send(self, mail: Mail) -> None:
+        if waiting := self.failures.get(mail.recipient_address):
+            raise waiting.pop(0)
+        self.sent.append(mail)
+
+    def close(self) -> None:
+        pass
+
+
+class MailSink:
+    """A real SMTP server on a free port that parses and keeps every mail."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._messages: list[tuple[str, Message]] = []
+        self._controller: Controller | None = None
+        self.connections = 0
+        self.answers: dict[str, str] = {}
+        """Recipient to the reply that refuses it, like '550 no such user'."""
+
+    def start(self, port: int = 0) -> None:
+        """Listen, on the port it had before if there was one."""
+        self._controller = Controller(self, hostname="127.0.0.1", port=port)
+        self._controller.start()
+
+    def stop(self) -> None:
+        """Hang up."""
+        if self._controller is not None:
+            self._controller.stop()
+            self._controller = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._controller is not None and isinstance(self._controller.server, asyncio.Server)
+        port: int = self._controller.server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """For SMTP_URL."""
+        return f"smtp://127.0.0.1:{self.port}"
+
+    @property
+    def received(self) -> list[tuple[str, Message]]:
+        """Recipient and mail, in the order they came."""
+        with self._lock:
+            return list(self._messages)
+
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        self.connections += 1
+        session.host_name = hostname
+        return responses
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if refusal := self.answers.get(address):
+            return refusal
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        content = envelope.content
+        assert isinstance(content, bytes)
+        with self._lock:
+            for recipient in envelope.rcpt_tos:
+                self._messages.append((recipient, email.message_from_bytes(content, policy=default)))
+        return "250 OK"
+
+
+def wait_until(condition: Callable[[], object], *, seconds: float = 30, what: str = "the condition") -> None:
+    """Wait for a condition; fail when it has not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.02)

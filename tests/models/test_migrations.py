@@ -1,0 +1,89 @@
+"""The migrations: from empty, up and down, and never apart from the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from models import migrations
+from models.schema import metadata
+from workers.stack.postgres import EmbeddedPostgres
+
+COLUMNS = """
+SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity, generation_expression
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+"""
+CONSTRAINTS = """
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+"""
+INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+
+
+@pytest.fixture
+def empty(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
+    """An empty database."""
+    yield from _own_database(postgres, "migrations")
+
+
+@pytest.fixture
+def created(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
+    """A database made from the models alone."""
+    for engine in _own_database(postgres, "created"):
+        metadata.create_all(engine)
+        yield engine
+
+
+def _own_database(postgres: EmbeddedPostgres, name: str) -> Iterator[sa.Engine]:
+    postgres.create_database(name)
+    engine = sa.create_engine(postgres.url(name))
+    yield engine
+    engine.dispose()
+    postgres.drop_database(name)
+
+
+def _tables(engine: sa.Engine) -> set[str]:
+    return set(sa.inspect(engine).get_table_names()) - {"alembic_version"}
+
+
+def test_up_down_and_up_again(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    migrations.upgrade(empty)
+    assert _tables(empty) == set(metadata.tables)
+    with empty.connect() as connection:
+        assert migrations.current_revision(connection) == migrations.head_revision()
+    migrations.downgrade(empty, "base")
+    assert _tables(empty) == set()
+    with empty.connect() as connection:
+        functions = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prolang <> 0"
+        assert connection.scalar(sa.text(functions + " AND proname LIKE 'refuse%'")) == 0
+    migrations.upgrade(empty)
+    assert _tables(empty) == set(metadata.tables)
+
+
+def test_models_and_migrations_agree(empty: sa.Engine, created: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    for question in (COLUMNS, CONSTRAINTS, INDEXES):
+        migrated, modelled = ({tuple(row) for row in _rows(engine, question)} for engine in (empty, created))
+        assert migrated - modelled == set()
+        assert modelled - migrated == set()
+
+
+def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.connect() as busy:
+        busy.execute(sa.text("SELECT 1 FROM accounts"))
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+            migrations.downgrade(empty, "base")
+    assert _tables(empty) == set(metadata.tables)
+
+
+def _rows(engine: sa.Engine, question: str) -> list[sa.Row[tuple[object, ...]]]:
+    with engine.connect() as connection:
+        return list(connection.execute(sa.text(question)))

@@ -1,0 +1,77 @@
+"""The pipeline on a real PostgreSQL, with fakes for the outside and a clock that stands still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+
+from models.accounts import Account
+from models.links import LinkDraft, submit_link
+from models.orders import OrderDraft, submit_order
+from models.people import Principal
+from models.queries import timelines
+from models.requests import Request
+from models.session import Database
+from models.vault import Vault
+from tasks.pipeline import advance
+from tasks.ports import Ports
+from tasks.steps import Runtime
+from tests.factories import fill_pool, make_main
+from tests.fakes import FakeClock, FakeMailer, FakeRegistrar
+
+
+@dataclass
+class Pipeline:
+    """What a test of the pipeline needs in hand."""
+
+    runtime: Runtime
+    registrar: FakeRegistrar
+    mailer: FakeMailer
+    clock: FakeClock
+    main: Account
+    manager: Principal
+
+    def order(self, draft: OrderDraft, main: Account | None = None) -> UUID:
+        """Submit an order."""
+        with self.runtime.database.transaction() as session:
+            return submit_order(session, self.manager, main or self.main, draft, self.clock.now).id
+
+    def link(self, draft: LinkDraft, manager: Principal | None = None, main: Account | None = None) -> UUID:
+        """Submit a link request."""
+        with self.runtime.database.transaction() as session:
+            return submit_link(session, manager or self.manager, main or self.main, draft, self.clock.now).id
+
+    def advance(self, *ids: UUID) -> None:
+        """What a worker does with a hint."""
+        advance(self.runtime, ids)
+
+    def request(self, id: UUID) -> Request:
+        """The request as it is now."""
+        with self.runtime.database.transaction() as session:
+            return session.get_one(Request, id)
+
+    def codes(self, id: UUID) -> list[str]:
+        """The codes of its timeline."""
+        with self.runtime.database.transaction() as session:
+            return [entry.code for entry in timelines(session, [id])[id]]
+
+
+@pytest.fixture
+def pipeline(database: Database, clock: FakeClock) -> Pipeline:
+    """A main account with an administrator, numbers in Berlin, and nothing in the way."""
+    registrar, mailer = FakeRegistrar(), FakeMailer()
+    runtime = Runtime(
+        database=database,
+        ports=Ports(registrar, mailer),
+        vault=Vault("a key for tests"),
+        clock=clock,
+        sip_domain="sip.example",
+        base_url="http://portal.example",
+        mail_domain="portal.example",
+    )
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        fill_pool(session)
+    return Pipeline(runtime, registrar, mailer, clock, main, manager)

@@ -1,0 +1,291 @@
+"""Orders and link requests from acknowledged to their end, and what happens on the way when things go wrong."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts import Account
+from models.contracts import ContractItem
+from models.messages import Message
+from models.people import principal_of
+from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
+from models.telephony import NumberBlock, SipTrunk
+from tasks import pipeline as engine
+from tasks.ports import GatewayRefused, GatewayUnavailable
+from tasks.steps import Outcome, Work
+from tests.factories import a_link, an_order, fill_pool, join, make_account, make_main, make_user
+from tests.tasks.conftest import Pipeline
+
+ORDER_CODES = ["order_received", "order_verified", "provisioned", "attached", "confirmed", "completed"]
+
+
+def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(option_keys=("fax2mail",)))
+    pipeline.advance(id)
+    request = pipeline.request(id)
+    assert (request.status, request.reason, request.due_at) == (Status.COMPLETED, None, None)
+    assert pipeline.codes(id) == ORDER_CODES
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, request.account_id)
+        assert (account.role, account.origin, account.state) == (AccountRole.SUB, Origin.ORDER, AccountState.ACTIVE)
+        assert account.main_id == pipeline.main.id
+        assert session.get_one(Account, pipeline.main.id).role is AccountRole.MAIN
+        items = {item.product_key: item.monthly_cents for item in session.scalars(sa.select(ContractItem))}
+        assert items == {"trunk-10": 2990, "block-10": 290, "fax2mail": 290}
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id)).one()
+    record = pipeline.registrar.trunks[trunk.sip_user]
+    assert record.numbers == block.numbers
+    assert len(record.numbers) == 10
+    assert pipeline.runtime.vault.open(trunk.secret) == record.secret
+    assert record.secret.encode() not in trunk.secret
+    assert {mail.recipient_address for mail in pipeline.mailer.sent} == {
+        pipeline.manager.email,
+        "hanna.palmer@example.com",
+    }
+    assert record.secret not in "".join(mail.text + mail.html for mail in pipeline.mailer.sent)
+
+
+def test_a_hint_that_comes_again_changes_nothing(pipeline: Pipeline) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(3)]
+    pipeline.advance(ids[2], ids[0])
+    pipeline.advance(*ids, *reversed(ids), uuid4())
+    assert {pipeline.request(id).status for id in ids} == {Status.COMPLETED}
+    assert [pipeline.codes(id) for id in ids] == [ORDER_CODES] * 3
+    assert len(pipeline.registrar.writes) == 3
+    assert len(pipeline.mailer.sent) == 6
+
+
+def test_who_is_requester_and_contact_gets_one_mail(pipeline: Pipeline) -> None:
+    draft = an_order()
+    contact = type(draft.contact)("Max", pipeline.manager.email.upper(), None)
+    pipeline.advance(pipeline.order(an_order(contact=contact)))
+    assert [mail.recipient_address for mail in pipeline.mailer.sent] == [pipeline.manager.email]
+
+
+def test_link_by_somebody_who_administers_both(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        account = make_account(session, administrator=make_user(session, email="owner@example.com", locale="en"))
+        user = make_user(session)
+        main = make_account(session, administrator=user)
+        join(session, user, account)
+        manager = principal_of(session, user)
+    id = pipeline.link(a_link(account), manager, main)
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert pipeline.codes(id) == ["link_received", "proved_administers_both", "attached", "confirmed", "completed"]
+    mails = {mail.recipient_address: mail for mail in pipeline.mailer.sent}
+    assert set(mails) == {manager.email, "owner@example.com"}
+    assert mails["owner@example.com"].locale == "en"
+    assert manager.name in mails["owner@example.com"].text
+
+
+def test_link_by_credentials_of_an_administrator(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+    id = pipeline.link(a_link(account, email=owner.email))
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert "proved_credentials" in pipeline.codes(id)
+
+
+def test_an_outsider_learns_nothing(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner, other_owner = make_user(session), make_user(session)
+        account = make_account(session, administrator=owner)
+        make_account(session, administrator=other_owner)
+        taken = make_account(session, administrator=owner)
+        _, other = make_main(session)
+    del other
+    drafts = [
+        a_link("1000001", email=owner.email),
+        a_link(account, email=owner.email, password="wrong"),
+        a_link(taken, email=other_owner.email),
+        a_link("1000002"),
+    ]
+    ids = [pipeline.link(draft) for draft in drafts]
+    seen = []
+    for id in ids:
+        pipeline.advance(id)
+        request = pipeline.request(id)
+        seen.append((request.status, request.reason, request.account_id, tuple(pipeline.codes(id))))
+    outcome = (Status.REJECTED, Reason.OWNERSHIP_NOT_PROVEN, None, ("link_received", "rejected"))
+    assert seen == [outcome] * 4
+    assert pipeline.mailer.sent == []
+
+
+def test_only_one_main_account_and_no_tree(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        elsewhere, elsewhere_manager = make_main(session, subs=1)
+        join(session, owner, elsewhere)
+    first = pipeline.link(a_link(account, email=owner.email))
+    second = pipeline.link(a_link(account, email=owner.email), elsewhere_manager, elsewhere)
+    third = pipeline.link(a_link(elsewhere, email=owner.email))
+    pipeline.advance(first)
+    pipeline.advance(second, third)
+    assert pipeline.request(first).status is Status.COMPLETED
+    assert pipeline.request(second).reason is Reason.ALREADY_ATTACHED
+    assert pipeline.request(third).reason is Reason.IS_MAIN_ACCOUNT
+
+
+def test_a_foreign_area_code_waits_for_the_requester_and_expires(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(area_code="0521"))
+    pipeline.advance(id)
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.PENDING, Reason.AREA_CODE_MISMATCH)
+    assert request.waiting_until == pipeline.clock.now + timedelta(days=14)
+    pipeline.clock.advance(timedelta(days=13))
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.PENDING
+    pipeline.clock.advance(timedelta(days=1))
+    pipeline.advance(id)
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.REJECTED, Reason.PROOF_EXPIRED)
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Account, request.account_id).state is AccountState.CLOSED
+
+
+def test_an_empty_pool_holds_the_order_until_there_are_numbers(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(block_size=100))
+    pipeline.advance(id)
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
+    again = request.due_at
+    assert again is not None
+    pipeline.clock.now = again
+    pipeline.advance(id)
+    assert pipeline.codes(id).count("held") == 1
+    with pipeline.runtime.database.transaction() as session:
+        fill_pool(session, size=100, area_code="030", count=1, first="30000000")
+    pipeline.clock.advance(timedelta(hours=1))
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def _failed_attempts(pipeline: Pipeline, id: UUID, count: int) -> list[timedelta]:
+    pauses = []
+    for _ in range(count):
+        pipeline.advance(id)
+        due = pipeline.request(id).due_at
+        assert due is not None
+        pauses.append(due - pipeline.clock.now)
+        pipeline.clock.now = due
+    return pauses
+
+
+def test_what_can_heal_is_tried_again_with_growing_pauses_and_held_in_the_end(pipeline: Pipeline) -> None:
+    policy = pipeline.runtime.retry
+    pipeline.registrar.failures = [GatewayUnavailable("away")] * (policy.patience + 1)
+    id = pipeline.order(an_order())
+    pauses = _failed_attempts(pipeline, id, policy.patience - 1)
+    for attempt, pause in enumerate(pauses):
+        plain = min(policy.first * 2**attempt, policy.ceiling)
+        assert plain * 0.8 <= pause <= plain * 1.2
+    assert pipeline.request(id).status is Status.IN_PROGRESS
+    pipeline.advance(id)
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.HELD, Reason.GATEWAY_UNAVAILABLE)
+    assert pipeline.codes(id) == ["order_received", "order_verified", "retrying", "held"]
+    assert request.due_at == pipeline.clock.now + policy.while_held
+    pipeline.clock.now = request.due_at
+    pipeline.registrar.failures = []
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert len(pipeline.registrar.writes) == 1
+
+
+def test_what_the_telephone_network_refuses_fails_and_the_back_office_can_try_again(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = pipeline.order(an_order())
+    pipeline.advance(id)
+    request = pipeline.request(id)
+    assert (request.status, request.reason, request.step) == (
+        Status.FAILED,
+        Reason.GATEWAY_REFUSED,
+        StepName.PROVISION,
+    )
+    with pipeline.runtime.database.transaction() as session:
+        session.merge(request).retry(pipeline.clock.now)
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def test_a_mail_that_has_left_is_not_sent_again(pipeline: Pipeline) -> None:
+    pipeline.mailer.failures = {"hanna.palmer@example.com": [GatewayUnavailable("away")]}
+    id = pipeline.order(an_order())
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.IN_PROGRESS
+    pipeline.clock.advance(timedelta(minutes=1))
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert sorted(mail.recipient_address for mail in pipeline.mailer.sent) == sorted(
+        [pipeline.manager.email, "hanna.palmer@example.com"]
+    )
+
+
+def test_a_refused_address_does_not_stop_the_order(pipeline: Pipeline) -> None:
+    pipeline.mailer.failures = {"hanna.palmer@example.com": [GatewayRefused("550")]}
+    id = pipeline.order(an_order())
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert "mail_refused" in pipeline.codes(id)
+    with pipeline.runtime.database.transaction() as session:
+        states = {message.recipient_address: message.state for message in session.scalars(sa.select(Message))}
+    assert states == {"hanna.palmer@example.com": "refused", pipeline.manager.email: "sent"}
+
+
+def test_a_bug_holds_its_own_request_and_no_other(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(5)]
+    real = engine.STEPS[StepName.ATTACH]
+
+    def broken(work: Work, request: object) -> Outcome:
+        assert isinstance(request, engine.Request)
+        if request.id == ids[2]:
+            raise ZeroDivisionError
+        return real(work, request)
+
+    monkeypatch.setattr(engine, "STEPS", {**engine.STEPS, StepName.ATTACH: broken})
+    pipeline.advance(*ids)
+    statuses = [pipeline.request(id).status for id in ids]
+    assert statuses == [Status.COMPLETED, Status.COMPLETED, Status.HELD, Status.COMPLETED, Status.COMPLETED]
+    assert pipeline.request(ids[2]).reason is Reason.INTERNAL_ERROR
+    assert len(pipeline.registrar.writes) == 5
+
+
+def test_a_gateway_with_a_bug_holds_the_request(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [ValueError("a bug")]
+    id = pipeline.order(an_order())
+    pipeline.advance(id)
+    assert (pipeline.request(id).status, pipeline.request(id).reason) == (Status.HELD, Reason.INTERNAL_ERROR)
+
+
+def test_what_is_done_after_the_lease_is_lost_is_not_recorded(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    real = pipeline.registrar.put_trunk
+
+    def slow(record: object) -> None:
+        # While this worker waits for the registrar, its lease ends and another one does the work.
+        pipeline.registrar.put_trunk = real  # type: ignore[method-assign]
+        pipeline.clock.advance(pipeline.runtime.lease)
+        pipeline.advance(id)
+
+    pipeline.registrar.put_trunk = slow  # type: ignore[method-assign]
+    pipeline.advance(id)
+    assert pipeline.codes(id) == ORDER_CODES
+    assert len(pipeline.mailer.sent) == 2
+
+
+def test_a_hint_takes_along_what_is_due_but_nothing_else(pipeline: Pipeline) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(4)]
+    with pipeline.runtime.database.transaction() as session:
+        session.get_one(engine.Request, ids[3]).make_due(pipeline.clock.now + timedelta(seconds=1))
+    pipeline.advance(ids[1])
+    statuses = [pipeline.request(id).status for id in ids]
+    assert statuses == [Status.COMPLETED] * 3 + [Status.ACKNOWLEDGED]

@@ -1,0 +1,135 @@
+"""The registrar: Kamailio's own database. Another system, with its own connection and no shared transaction.
+
+A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
+and two in `usr_preferences`: the request that it belongs to, and its channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+import psycopg
+from psycopg import errors
+
+from tasks.ports import GatewayRefused, GatewayUnavailable, TrunkRecord
+
+_SCHEMA_LOCK = 7_331_002
+_OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s"
+
+# Kamailio's tables have no unique constraint on aliases and preferences: two writers of one trunk take turns.
+_TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
+_PUT = """
+WITH foreign_rows AS (
+    SELECT FROM usr_preferences
+    WHERE username = %(user)s AND domain = %(domain)s AND attribute = 'provision_key' AND value <> %(key)s
+    UNION ALL
+    SELECT FROM dbaliases
+    WHERE alias_username = ANY(%(numbers)s) AND (username, domain) <> (%(user)s, %(domain)s)
+), allowed AS (
+    SELECT WHERE NOT EXISTS (SELECT FROM foreign_rows)
+), put_subscriber AS (
+    INSERT INTO subscriber (username, domain, ha1, ha1b)
+    SELECT %(user)s, %(domain)s, %(ha1)s, %(ha1b)s FROM allowed
+    ON CONFLICT (username, domain) DO UPDATE SET password = '', ha1 = excluded.ha1, ha1b = excluded.ha1b
+), dropped_aliases AS (
+    DELETE FROM dbaliases USING allowed
+    WHERE username = %(user)s AND domain = %(domain)s AND alias_username <> ALL(%(numbers)s)
+), put_aliases AS (
+    INSERT INTO dbaliases (alias_username, alias_domain, username, domain)
+    SELECT number, %(domain)s, %(user)s, %(domain)s FROM allowed, unnest(%(numbers)s::text[]) AS number
+    WHERE NOT EXISTS (SELECT FROM dbaliases WHERE alias_username = number AND alias_domain = %(domain)s)
+), wanted AS (
+    SELECT attribute, value FROM allowed,
+        (VALUES ('provision_key', %(key)s), ('channels', %(channels)s)) AS rows (attribute, value)
+), changed AS (
+    UPDATE usr_preferences SET value = wanted.value, last_modified = now() AT TIME ZONE 'UTC' FROM wanted
+    WHERE username = %(user)s AND domain = %(domain)s AND usr_preferences.attribute = wanted.attribute
+        AND usr_preferences.value <> wanted.value
+), put_preferences AS (
+    INSERT INTO usr_preferences (uuid, username, domain, attribute, value, last_modified)
+    SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
+    WHERE NOT EXISTS (
+        SELECT FROM usr_preferences p
+        WHERE p.username = %(user)s AND p.domain = %(domain)s AND p.attribute = wanted.attribute
+    )
+)
+SELECT EXISTS (SELECT FROM allowed)
+"""
+
+
+def plain_url(url: str) -> str:
+    """A SQLAlchemy URL as libpq reads it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def ensure_schema(url: str) -> None:
+    """Create Kamailio's tables where they are missing. Safe to run twice, and by two processes at once."""
+    schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
+    with psycopg.connect(plain_url(url)) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+        # NOTICEs that a table exists are no news.
+        connection.execute("SET LOCAL client_min_messages = warning")
+        connection.execute(schema.encode())
+
+
+class KamailioRegistrar:
+    """Writes trunks to Kamailio's database. One connection for each process, made when it is first needed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = plain_url(url)
+        self._connection: psycopg.Connection | None = None
+
+    def put_trunk(self, record: TrunkRecord) -> None:
+        """Write the trunk under its key. Safe to run twice: an upsert; other numbers replace the ones before.
+
+        Raises `GatewayRefused` if the SIP user or one of the numbers belongs to somebody else, and
+        `GatewayUnavailable` if the database does not answer.
+        """
+        facts = {
+            "key": record.key,
+            "user": record.sip_user,
+            "domain": record.domain,
+            "ha1": _digest(f"{record.sip_user}:{record.domain}:{record.secret}"),
+            "ha1b": _digest(f"{record.sip_user}@{record.domain}:{record.domain}:{record.secret}"),
+            "channels": str(record.channels),
+            "numbers": list(record.numbers),
+        }
+        try:
+            connection = self._connected()
+            with connection.pipeline(), connection.transaction():
+                connection.execute(_TAKE_TURNS, facts)
+                answer = connection.execute(_PUT, facts)
+            row = answer.fetchone()
+        except (psycopg.OperationalError, psycopg.InterfaceError, errors.QueryCanceled) as error:
+            self.close()
+            raise GatewayUnavailable(type(error).__name__) from error
+        except psycopg.Error as error:
+            self.close()
+            raise GatewayRefused(type(error).__name__) from error
+        if row is None or not row[0]:
+            raise GatewayRefused("belongs_to_somebody_else")
+
+    def ping(self) -> None:
+        """Raise `GatewayUnavailable` unless the database answers."""
+        try:
+            self._connected().execute("SELECT 1")
+        except psycopg.Error as error:
+            self.close()
+            raise GatewayUnavailable(type(error).__name__) from error
+
+    def close(self) -> None:
+        """Give back the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> psycopg.Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=_OPTIONS)
+        return self._connection
+
+
+def _digest(text: str) -> str:
+    # RFC 2617 digest authentication; the algorithm is what SIP phones speak.
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
