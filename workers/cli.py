@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.console import Console
 
-from workers.commands import accounts, doctor, numbers, requests, schema, serve, tokens
+from workers.commands import accounts, demo, doctor, numbers, requests, schema, serve, tokens
 from workers.settings import SettingsError
 from workers.stack.directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
@@ -21,8 +21,14 @@ cli = typer.Typer(
     add_completion=False,
 )
 
-for command in (serve.up, serve.web, serve.worker, serve.beat, schema.migrate, schema.seed, doctor.doctor):
-    cli.command()(command)
+cli.command()(serve.up)
+cli.command()(serve.web)
+cli.command()(serve.worker)
+cli.command()(serve.beat)
+cli.command()(schema.migrate)
+cli.command()(schema.seed)
+cli.command()(demo.demo)
+cli.command()(doctor.doctor)
 cli.add_typer(requests.app, name="requests")
 cli.add_typer(accounts.app, name="accounts")
 cli.add_typer(tokens.app, name="tokens")

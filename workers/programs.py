@@ -34,4 +34,4 @@ def console(*arguments: str) -> list[str]:
 def _celery() -> list[str]:
     # Celery warns when root runs a worker, because of pickles; here only JSON is accepted.
     quiet = ["-W", "ignore:You're running the worker with superuser"] if os.geteuid() == 0 else []
-    return [sys.executable, *quiet, "-m", "celery", "--app", "workers.app:app"]
+    return [sys.executable, *quiet, "-m", "celery", "--quiet", "--app", "workers.app:app"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Annotated
+
+import typer
 
 from models import migrations
 from models.catalogue import load_price_list
@@ -11,12 +14,20 @@ from models.telephony import load_area_codes
 from models.values import utc_now
 from models.vault import Vault
 from workers.commands.resources import out
+from workers.demo_data import seed as load
+from workers.gateways.registrar import KamailioRegistrar, ensure_schema
 from workers.settings import WorkerSettings
 
 
-def migrate() -> None:
+def migrate(
+    registrar: Annotated[
+        bool, typer.Option(help="Create Kamailio's tables where they are missing: without a Kamailio of its own.")
+    ] = False,
+) -> None:
     """Bring the database up to this version, with price list and area codes. Safe to run twice."""
     settings = WorkerSettings()
+    if registrar:
+        ensure_schema(settings.registrar_url)
     with closing(Database(settings.database_url)) as database:
         with database.engine.connect() as connection:
             before = migrations.current_revision(connection)
@@ -30,8 +41,6 @@ def migrate() -> None:
 
 def seed() -> None:
     """Load the demo data. Safe to run twice: what is there stays as it is."""
-    from workers.demo_data import seed as load
-    from workers.gateways.registrar import KamailioRegistrar
 
     settings = WorkerSettings()
     vault = Vault(settings.secret_key.get_secret_value())

@@ -61,5 +61,7 @@ def _become(command: list[str]) -> None:
     # The settings are checked here already: a missing one is named in one line, without a traceback.
     from workers.settings import WorkerSettings
 
-    WorkerSettings()
+    metrics = WorkerSettings().prometheus_multiproc_dir
+    if metrics is not None:
+        metrics.mkdir(parents=True, exist_ok=True)
     os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell

@@ -38,7 +38,18 @@ class EmbeddedRedis:
     def command(self) -> list[str]:
         """The server, in the foreground. Raises `NotInstalled`."""
         where = ["--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.directory)]
-        return [_server(), *where, "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+        return [
+            _server(),
+            *where,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--loglevel",
+            "warning",
+            "--logfile",
+            str(self.log),
+        ]
 
     def is_ready(self) -> bool:
         """Whether the server answers."""
@@ -51,7 +62,7 @@ class EmbeddedRedis:
     def start(self) -> None:
         """Start the server and wait until it answers. Raises `StackError`."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._process = launch(self.command(), log=self.log, death_signal=signal.SIGKILL)
+        self._process = launch(self.command(), log=self.log.with_suffix(".out"), death_signal=signal.SIGKILL)
         process = self._process
         if not wait_for(lambda: process.poll() is not None or self.is_ready(), patience=20):
             self.stop()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from workers.stack.errors import DidNotStart, StackError
 from workers.stack.processes import (
@@ -39,7 +40,7 @@ class Service:
     """A child that has to run all the time.
 
     `prepare` runs before every start, `is_ready` in a thread of its own. `patience` is how many seconds it
-    has to end when told so with `stop_signal`.
+    has to end when told so with `stop_signal`. `log` is where it writes what it does not print.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Service:
     user: SystemUser | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     patience: float = 5.0
+    log: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Supervisor:
             if child.identity is not None and await asyncio.to_thread(service.is_ready):
                 return
             if child.deaths > deaths_allowed or time.monotonic() > deadline:
-                raise child.obstacle or DidNotStart(service.name)
+                raise child.obstacle or DidNotStart(service.name, service.log)
             await asyncio.sleep(0.02)
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:

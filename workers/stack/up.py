@@ -101,7 +101,7 @@ class Stack:
         for database in (DATABASE, REGISTRAR):
             await asyncio.to_thread(self._postgres.create_database, database)
         await asyncio.gather(start(self._redis_service()), start(self._mail_service(environment)))
-        await self._supervisor.run("migrate", programs.console("migrate"), environment)
+        await self._supervisor.run("migrate", programs.console("migrate", "--registrar"), environment)
         if self._demo and not self._directory.seeded.exists():
             await self._supervisor.run("seed", programs.console("seed"), environment)
             self._directory.seeded.touch()
@@ -129,7 +129,7 @@ class Stack:
 
     def _redis_service(self) -> Service:
         redis = self._redis
-        return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal)
+        return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal, log=redis.log)
 
     def _mail_service(self, environment: Mapping[str, str]) -> Service:
         catcher = [sys.executable, "-m", "workers.stack.mailcatcher"]

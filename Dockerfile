@@ -1,0 +1,25 @@
+# syntax=docker/dockerfile:1
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+# Every package comes in here, checked against its hash; below, only what the program needs is installed.
+COPY requirements.lock .
+RUN python -m pip wheel --no-cache-dir --require-hashes --no-deps --requirement requirements.lock --wheel-dir /wheels
+COPY . .
+RUN python -m venv /opt/standorte \
+    && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels babel \
+    && .make/translations /opt/standorte/bin/python \
+    && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels .
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/standorte standorte
+COPY --from=build /opt/standorte /opt/standorte
+ENV PATH=/opt/standorte/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    WEB_HOST=0.0.0.0 \
+    STANDORTE_DIR=/var/lib/standorte
+USER standorte
+WORKDIR /var/lib/standorte
+EXPOSE 8000
+ENTRYPOINT ["standorte"]
+CMD ["web"]
