@@ -1,0 +1,131 @@
+"""`standorte demo` from end to end: the real API and the real pipeline, without the network between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+
+import httpx
+import pytest
+import sqlalchemy as sa
+import typer
+from flask_openapi3 import OpenAPI
+from typer.testing import CliRunner, Result
+
+from models.messages import Message, MessageState, message_id
+from models.people import ApiToken
+from models.requests import Request
+from models.session import Database
+from models.states import Status
+from models.values import utc_now
+from models.vault import Vault
+from tasks.pipeline import advance
+from tasks.ports import GatewayRefused, Ports
+from tasks.steps import Runtime
+from tests.fakes import FakeMailer, FakeRegistrar
+from web.app import create_app
+from workers.commands import demo
+from workers.demo import play
+from workers.demo.api import PortalApi
+from workers.demo.mailbox import caught_mails
+from workers.demo_data import seed
+from workers.settings import WorkerSettings
+
+
+@pytest.fixture
+def runtime(database: Database, database_settings: None) -> Runtime:
+    """A worker on the demo data."""
+    vault = Vault(WorkerSettings().secret_key.get_secret_value())
+    seed(database, vault, "sip.example.com", utc_now())
+    ports = Ports(FakeRegistrar(), FakeMailer())
+    return Runtime(database, ports, vault, utc_now, "sip.example.com", "http://portal.test", "portal.test")
+
+
+class Network(httpx.WSGITransport):
+    """The way to the API. Whenever somebody asks how things stand, the worker has just been at work."""
+
+    def __init__(self, front: OpenAPI, runtime: Runtime) -> None:
+        super().__init__(app=front)
+        self._runtime = runtime
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            with self._runtime.database.transaction() as session:
+                due = session.scalars(sa.select(Request.id).where(Request.due_at <= utc_now())).all()
+            advance(self._runtime, due)
+        return super().handle_request(request)
+
+
+@pytest.fixture
+def stack(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """The demo talks to an API in this process."""
+    front = create_app()
+    network = Network(front, runtime)
+    monkeypatch.setattr("web.api.views.hint", lambda ids: True)
+    monkeypatch.setattr(demo, "hint_after_commit", lambda ids: None)
+    monkeypatch.setattr(demo, "PortalApi", lambda url, token: PortalApi(url, token, network))
+    monkeypatch.setattr(play, "POLL_SECONDS", 0)
+    yield runtime
+    # The factory opens it for the life of a process; a test's life is shorter.
+    front.extensions["standorte"].database.close()
+
+
+def run() -> Result:
+    console = typer.Typer()
+    console.command()(demo.demo)
+    return CliRunner().invoke(console, [])
+
+
+def test_everything_ends_as_it_should_and_does_so_again(stack: Runtime) -> None:
+    for performance in (1, 2):
+        result = run()
+
+        assert result.exit_code == 0, result.stdout
+        assert result.stdout.count("✓") == 10
+        assert "Die Kundennummer" in result.stdout
+        with stack.database.transaction() as session:
+            ended = session.scalars(sa.select(Request.status)).all()
+            assert len(ended) == 10 * performance
+            assert ended.count(Status.COMPLETED) == 5 * performance
+            assert all(session.scalars(sa.select(ApiToken.revoked_at)))
+
+
+def test_a_mail_too_few_is_noticed(stack: Runtime) -> None:
+    assert isinstance(stack.ports.mailer, FakeMailer)
+    stack.ports.mailer.failures["hanna.palmer@example.com"] = [GatewayRefused("no such box") for _ in range(3)]
+
+    result = run()
+
+    assert result.exit_code == 1
+    assert result.stdout.count("✗") == 3
+    assert "1 to maxi.mustermensch@example.com" in result.stdout
+
+
+def test_without_demo_data_it_says_what_to_do(database: Database, database_settings: None) -> None:
+    result = run()
+
+    assert result.exit_code == 1
+    assert "There is no demo data" in result.stderr
+
+
+def test_only_this_performances_mails_are_counted(stack: Runtime, tmp_path: Path) -> None:
+    run()
+    with stack.database.transaction() as session:
+        messages = session.scalars(sa.select(Message).where(Message.state == MessageState.SENT)).all()
+        for number, message in enumerate([*messages, messages[0]]):
+            mail = EmailMessage()
+            mail["To"] = f"Somebody <{message.recipient_address}>"
+            mail["Message-ID"] = message_id(
+                message.request_id, message.template, message.recipient_address, "portal.test"
+            )
+            (tmp_path / f"{number}.eml").write_bytes(mail.as_bytes())
+        (tmp_path / "other.eml").write_text("To: a@example.com\nMessage-ID: <other@example.com>\n\n")
+
+        caught = caught_mails(session, tmp_path, list({message.request_id for message in messages}), 0)
+
+    assert sum(sum(mails.values()) for mails in caught.values()) == len(messages) + 1
+    assert caught[messages[0].request_id][messages[0].recipient_address] == 2
+    with stack.database.transaction() as session:
+        assert not caught_mails(session, tmp_path, [messages[0].request_id], time.time() + 60)[messages[0].request_id]
