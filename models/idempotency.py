@@ -24,7 +24,8 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[bytes]
     request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))
-    answer: Mapped[dict[str, Any] | None]
+    # json, not jsonb: the same answer means the same bytes, so the order of the keys stays.
+    answer: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSON(none_as_null=True))
     created_at: Mapped[datetime]
 
     __table_args__ = (sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),)

@@ -154,7 +154,7 @@ def test_two_accounts_that_want_each_other_end_with_depth_one(database: Database
         with ThreadPoolExecutor(2) as pool:
             answers = [
                 future.result()
-                for future in (pool.submit(try_to_attach, *pair), pool.submit(try_to_attach, *reversed(pair)))
+                for future in (pool.submit(try_to_attach, *pair), pool.submit(try_to_attach, pair[1], pair[0]))
             ]
         assert answers.count("attached") == 1
         with database.transaction() as session:

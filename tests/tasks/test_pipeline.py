@@ -12,6 +12,7 @@ from models.accounts import Account
 from models.contracts import ContractItem
 from models.messages import Message
 from models.people import principal_of
+from models.requests import Request
 from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
 from models.telephony import NumberBlock, SipTrunk
 from tasks import pipeline as engine
@@ -246,7 +247,7 @@ def test_a_bug_holds_its_own_request_and_no_other(pipeline: Pipeline, monkeypatc
     real = engine.STEPS[StepName.ATTACH]
 
     def broken(work: Work, request: object) -> Outcome:
-        assert isinstance(request, engine.Request)
+        assert isinstance(request, Request)
         if request.id == ids[2]:
             raise ZeroDivisionError
         return real(work, request)
@@ -285,7 +286,7 @@ def test_what_is_done_after_the_lease_is_lost_is_not_recorded(pipeline: Pipeline
 def test_a_hint_takes_along_what_is_due_but_nothing_else(pipeline: Pipeline) -> None:
     ids = [pipeline.order(an_order()) for _ in range(4)]
     with pipeline.runtime.database.transaction() as session:
-        session.get_one(engine.Request, ids[3]).make_due(pipeline.clock.now + timedelta(seconds=1))
+        session.get_one(Request, ids[3]).make_due(pipeline.clock.now + timedelta(seconds=1))
     pipeline.advance(ids[1])
     statuses = [pipeline.request(id).status for id in ids]
     assert statuses == [Status.COMPLETED] * 3 + [Status.ACKNOWLEDGED]

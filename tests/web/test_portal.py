@@ -1,0 +1,103 @@
+"""Signing in, and the overview, as a person sees them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from models.people import Role, User
+from tests.factories import PASSWORD, join, make_account, make_user
+from tests.web.conftest import ORDER, Front
+
+
+def csrf(page: str) -> str:
+    """The hidden field of a form on this page."""
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
+    """Status, address to go on to, and page of an attempt to sign in."""
+    form = front.client.get("/anmelden").text
+    answer = front.client.post(
+        "/anmelden" + target, data={"csrf_token": csrf(form), "email": email, "password": password}
+    )
+    return answer.status_code, answer.headers.get("Location", ""), answer.text
+
+
+def test_the_overview_lists_a_fresh_order_in_the_seeds_words(front: Front) -> None:
+    number = front.post("/orders", ORDER).get_json()["customer_number"]
+    assert sign_in(front, front.manager.email.upper())[:2] == (302, "/standortverwaltung")
+    page = front.client.get("/standortverwaltung").text
+    assert "Unternehmensstandorte" in page
+    assert f"Kundennummer: {front.main.customer_number}" in page
+    assert f"Kundennummer: {number}" in page
+    assert "Neu</span>" in page
+    assert "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung" in page
+    request = re.search(r"/anfragen/[0-9a-f-]+", page)
+    assert request is not None
+    assert "Verlauf" in front.client.get(request[0]).text
+
+
+def test_wrong_address_and_wrong_password_are_one_answer(front: Front) -> None:
+    wrong = sign_in(front, front.manager.email, "wrong")
+    unknown = sign_in(front, "nobody@example.com", "wrong")
+    assert wrong[0] == unknown[0] == 422
+    assert "E-Mail-Adresse oder Passwort stimmt nicht" in wrong[2] or "is not right" in wrong[2]
+    assert front.manager.email in wrong[2]
+    assert "wrong" not in re.sub(r'type="password"[^>]*>', "", wrong[2])
+
+
+@pytest.mark.parametrize("target", ["?next=//evil.example", "?next=https://evil.example/", "?next=/%5Cevil.example"])
+def test_signing_in_leads_nowhere_else(front: Front, target: str) -> None:
+    assert sign_in(front, front.manager.email, target=target)[1] == "/standortverwaltung"
+
+
+def test_strangers_have_to_sign_in(front: Front) -> None:
+    answer = front.client.get("/standortverwaltung")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/anmelden")
+
+
+def test_a_form_without_its_token_does_nothing(front: Front) -> None:
+    answer = front.client.post("/anmelden", data={"email": front.manager.email, "password": PASSWORD})
+    assert answer.status_code == 400
+    assert front.client.get("/standortverwaltung").status_code == 302
+
+
+def test_a_local_member_sees_no_accounts(front: Front) -> None:
+    with front.database.transaction() as session:
+        member = make_user(session)
+        account = make_account(session)
+        join(session, member, account, Role.LOCAL_MEMBER)
+    sign_in(front, member.email)
+    page = front.client.get("/standortverwaltung").text
+    assert "Rufweiterleitungen" in page
+    assert account.customer_number not in page
+
+
+def test_the_language_is_the_persons_and_can_be_switched(front: Front) -> None:
+    with front.database.transaction() as session:
+        session.get_one(User, front.manager.user_id).locale = "en"
+        make_user(session)
+    sign_in(front, front.manager.email)
+    page = front.client.get("/standortverwaltung").text
+    assert "Company locations" in page
+    front.client.post("/sprache/de", data={"csrf_token": csrf(page)})
+    assert "Unternehmensstandorte" in front.client.get("/standortverwaltung").text
+
+
+def test_signing_out_ends_the_session(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    page = front.client.get("/standortverwaltung").text
+    front.client.post("/abmelden", data={"csrf_token": csrf(page)})
+    assert front.client.get("/standortverwaltung").status_code == 302
+
+
+def test_pages_are_closed_to_scripts_and_frames(front: Front) -> None:
+    headers = front.client.get("/anmelden").headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"

@@ -1,0 +1,229 @@
+"""The API's bodies. The OpenAPI document is derived from them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import phonenumbers
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr, StringConstraints
+
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
+
+
+def _e164(value: str) -> str:
+    try:
+        number = phonenumbers.parse(value, "DE")
+    except phonenumbers.NumberParseException as error:
+        raise ValueError("not_a_phone_number") from error
+    if not phonenumbers.is_possible_number(number):
+        raise ValueError("not_a_phone_number")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _line(most: int) -> StringConstraints:
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
+
+
+Line = Annotated[str, _line(120)]
+Phone = Annotated[str, AfterValidator(_e164), Field(examples=["+4930901820"])]
+CustomerNumber = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_NUMBER.pattern}$"), Field(examples=["1234567"])]
+PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]
+AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
+Language = Literal["de", "en"]
+
+
+class _Body(BaseModel):
+    # What a body holds is never repeated in an error: it may be a password.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class LocationBody(_Body):
+    """The connection address."""
+
+    name: Line
+    street: Line
+    postal_code: PostalCode
+    city: Line
+
+
+class ContactBody(_Body):
+    """Who is asked and told about the new account."""
+
+    name: Line
+    email: EmailStr
+    phone: Phone | None = None
+
+
+class NumbersBody(_Body):
+    """Which phone numbers."""
+
+    area_code: AreaCodeText
+    block_size: Literal[1, 10, 100]
+
+
+class OrderBody(_Body):
+    """An order of a new sub-account."""
+
+    product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
+    channels: Annotated[int, Field(ge=1, le=1000)]
+    location: LocationBody
+    contact: ContactBody
+    numbers: NumbersBody
+    options: Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=20)] = []
+    locale: Language | None = None
+
+
+class AdministersBoth(_Body):
+    """The person behind the token administers both accounts."""
+
+    method: Literal["administers_both"]
+
+
+class CredentialsProof(_Body):
+    """Credentials of an administrator of the existing account; used on the spot, never stored."""
+
+    method: Literal["credentials"]
+    email: Annotated[str, StringConstraints(max_length=254)]
+    password: Annotated[SecretStr, Field(max_length=1024)]
+
+
+class LinkBody(_Body):
+    """A request to attach an existing account."""
+
+    customer_number: CustomerNumber
+    proof: Annotated[AdministersBoth | CredentialsProof, Field(discriminator="method")]
+    locale: Language | None = None
+
+
+class NextBody(BaseModel):
+    """Who has to act, what they have to do, and until when."""
+
+    actor: str
+    what: str
+    until: datetime | None
+
+
+class TimelineBody(BaseModel):
+    """One thing that happened, in the customer's words."""
+
+    at: datetime
+    code: str
+    text: str
+
+
+class RequestBody(BaseModel):
+    """A request and where it stands."""
+
+    id: str
+    kind: str
+    status: str
+    step: str
+    reason: str | None
+    customer_number: str
+    next: NextBody | None
+    timeline: list[TimelineBody]
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class RequestPage(BaseModel):
+    """A page of requests, the newest first. `next_cursor` leads to the next page."""
+
+    items: list[RequestBody]
+    next_cursor: str | None
+
+
+class AccountBody(BaseModel):
+    """An account."""
+
+    customer_number: str
+    role: str
+    state: str
+    origin: str | None
+    name: str
+    street: str
+    postal_code: str
+    city: str
+    contact_name: str
+    contact_email: str
+    contact_phone: str | None
+    attached_at: datetime | None
+    request: str | None = Field(description="Id of the running request, if there is one")
+
+
+class AccountPage(BaseModel):
+    """A page of accounts: the main account first, then its sub-accounts, ordered ones included."""
+
+    items: list[AccountBody]
+    next_cursor: str | None
+
+
+class ProductBody(BaseModel):
+    """A line of the price list; net euro cents."""
+
+    key: str
+    kind: str
+    name: str
+    channels: int | None
+    block_size: int | None
+    monthly_cents: int
+    one_off_cents: int
+
+
+class ProductList(BaseModel):
+    """The price list."""
+
+    items: list[ProductBody]
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[FieldProblem] = []
+
+
+class RequestPath(BaseModel):
+    """A request's id."""
+
+    id: str
+
+
+class AccountPath(BaseModel):
+    """An account's customer number."""
+
+    customer_number: str
+
+
+class RequestQuery(BaseModel):
+    """Which page of which requests."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    status: (
+        Literal["acknowledged", "in_progress", "pending", "held", "completed", "rejected", "cancelled", "failed"] | None
+    ) = None
+
+
+class PageQuery(BaseModel):
+    """Which page."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50

@@ -1,0 +1,135 @@
+"""The front: one factory that puts together the API, the portal and what operators need."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from celery import Celery
+from flask import Response, g, render_template, request
+from flask_babel import Babel, get_locale
+from flask_openapi3 import Info, OpenAPI
+from flask_wtf import CSRFProtect
+from sqlalchemy.exc import InterfaceError, OperationalError
+from werkzeug.exceptions import HTTPException
+
+from models.errors import DomainError
+from models.session import Database
+from models.values import Clock, utc_now
+from tasks.logs import configure_logging
+from web.api import problems
+from web.api.schemas import Problem
+from web.api.views import api
+from web.operations import operations
+from web.portal.people import choose_language, login_manager, people
+from web.portal.views import portal
+from web.resources import Resources, keep
+from web.settings import WebSettings
+
+log = structlog.get_logger()
+
+_CSP = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> OpenAPI:
+    """The WSGI application. Connects to nothing yet."""
+    settings = settings or WebSettings()
+    configure_logging(settings.log_format)
+    app = OpenAPI(
+        "web",
+        info=Info(title="Standortverwaltung", version="1"),
+        security_schemes={"bearer": {"type": "http", "scheme": "bearer"}},
+        validation_error_callback=problems.invalid,
+        validation_error_model=Problem,
+        doc_prefix="/api/v1",
+        doc_ui=True,
+    )
+    secure = settings.base_url.startswith("https://")
+    app.config.update(
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=secure,
+        MAX_CONTENT_LENGTH=1_000_000,
+        BABEL_DEFAULT_LOCALE="de",
+        BABEL_DEFAULT_TIMEZONE="Europe/Berlin",
+        WTF_CSRF_TIME_LIMIT=None,
+    )
+    database = Database(settings.database_url, pool_size=settings.web_threads)
+    keep(app, Resources(settings, database, clock))
+    _celery()
+    Babel(app, locale_selector=choose_language)
+    app.jinja_env.globals["get_locale"] = get_locale
+    csrf = CSRFProtect(app)
+    csrf.exempt(api)
+    login_manager.init_app(app)
+    app.register_api(api)
+    for blueprint in (operations, people, portal):
+        app.register_blueprint(blueprint)
+    _handle_errors(app)
+    _around_every_request(app)
+    return app
+
+
+def _celery() -> None:
+    # The front only sends hints; the tasks' module binds to this app.
+    sender = Celery("standorte-front")
+    sender.config_from_object("celeryconfig")
+    sender.set_default()
+
+
+def _handle_errors(app: OpenAPI) -> None:
+    def is_api() -> bool:
+        return request.path.startswith("/api/")
+
+    def domain(error: DomainError) -> Any:
+        return problems.of_domain_error(error) if is_api() else (_page(404), 404)
+
+    def http(error: HTTPException) -> Any:
+        if error.response is not None:
+            return error.response
+        return problems.of_http_error(error) if is_api() else (_page(error.code or 500), error.code)
+
+    def outage(error: OperationalError | InterfaceError) -> Any:
+        answer = problems.of_outage(error)
+        return answer if is_api() else (_page(503), 503)
+
+    def bug(error: Exception) -> Any:
+        answer = problems.of_bug(error)
+        return answer if is_api() else (_page(500), 500)
+
+    app.register_error_handler(DomainError, domain)
+    app.register_error_handler(HTTPException, http)
+    app.register_error_handler(OperationalError, outage)
+    app.register_error_handler(InterfaceError, outage)
+    app.register_error_handler(Exception, bug)
+
+
+def _page(status: int) -> str:
+    return render_template("error.html", status=status)
+
+
+def _around_every_request(app: OpenAPI) -> None:
+    @app.before_request
+    def begin() -> None:
+        g.began = perf_counter()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(http=request.headers.get("X-Request-Id", "")[:64] or uuid4().hex)
+
+    @app.after_request
+    def finish(response: Response) -> Response:
+        response.headers.setdefault("Content-Security-Policy", _CSP)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        if request.endpoint != "static":
+            response.headers.setdefault("Cache-Control", "no-store")
+            rule = request.url_rule.rule if request.url_rule else "-"
+            took = round(perf_counter() - g.get("began", perf_counter()), 4)
+            log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
+        return response

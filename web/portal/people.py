@@ -1,0 +1,122 @@
+"""Who is at the other end of the browser: sign in, sign out, language."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import Blueprint, g, redirect, render_template, request, session, url_for
+from flask_babel import lazy_gettext as _
+from flask_login import LoginManager, current_user, login_required, login_user, logout_user
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import PasswordField, StringField
+from wtforms.validators import DataRequired, Length
+
+from models.people import Principal, User, authenticate, principal_of
+from models.values import LOCALES, as_locale
+from web.resources import resources
+
+people = Blueprint("people", __name__)
+login_manager = LoginManager()
+login_manager.login_view = "people.sign_in"
+login_manager.login_message = None
+login_manager.session_protection = "strong"
+
+
+class SignedIn:
+    """A signed-in person as Flask-Login knows it, with the roles as they are at this request."""
+
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+
+    def get_id(self) -> str:
+        """For the session cookie."""
+        return str(self.principal.user_id)
+
+
+class SignInForm(FlaskForm):  # type: ignore[misc]
+    """E-mail address and password."""
+
+    email = StringField(
+        _("E-mail address"), validators=[DataRequired(_("Please enter your e-mail address.")), Length(max=254)]
+    )
+    password = PasswordField(
+        _("Password"), validators=[DataRequired(_("Please enter your password.")), Length(max=1024)]
+    )
+
+
+@login_manager.user_loader
+def load_user(user_id: str) -> SignedIn | None:
+    """The person of this session, if there still is one."""
+    if not user_id.isdecimal():
+        return None
+    with resources().database.transaction() as database:
+        user = database.get(User, int(user_id))
+        return SignedIn(principal_of(database, user)) if user is not None else None
+
+
+def principal() -> Principal:
+    """Who is signed in at this request."""
+    found = current_user.principal
+    assert isinstance(found, Principal)
+    return found
+
+
+def choose_language() -> str:
+    """As chosen on the page, else the person's own, else what the browser prefers."""
+    if "language" in session:
+        return as_locale(session["language"])
+    if request.endpoint != "static" and current_user.is_authenticated:
+        return principal().locale
+    return as_locale(request.accept_languages.best_match(LOCALES, "de"))
+
+
+@people.route("/anmelden", methods=["GET", "POST"])
+def sign_in() -> Response | str | tuple[str, int]:
+    """Wrong address and wrong password are one answer, after the same time."""
+    if current_user.is_authenticated:
+        return redirect(url_for("portal.overview"))
+    form = SignInForm()
+    if not form.validate_on_submit():
+        return render_template("sign_in.html", form=form, wrong=False)
+    with resources().database.transaction() as database:
+        user = authenticate(database, form.email.data, form.password.data)
+        found = SignedIn(principal_of(database, user)) if user is not None else None
+    if found is None:
+        return render_template("sign_in.html", form=form, wrong=True), 422
+    # A new session: what an attacker may have planted before signing in is gone.
+    language = session.get("language")
+    session.clear()
+    if language:
+        session["language"] = language
+    login_user(found)
+    g.pop("_flask_babel", None)
+    return redirect(_inside(request.args.get("next")) or url_for("portal.overview"))
+
+
+@people.post("/abmelden")
+@login_required
+def sign_out() -> Response:
+    """End the session."""
+    logout_user()
+    session.clear()
+    return redirect(url_for("people.sign_in"))
+
+
+@people.post("/sprache/<language>")
+def set_language(language: str) -> Response:
+    """Switch the language and stay on the page."""
+    session["language"] = as_locale(language)
+    return redirect(_inside(request.form.get("next")) or url_for("portal.overview"))
+
+
+def _inside(target: str | None) -> str | None:
+    # Only a path of our own: never another host, which a crafted link could name.
+    if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
+        return None
+    parts = urlsplit(target)
+    return target if not parts.scheme and not parts.netloc else None

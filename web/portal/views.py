@@ -1,0 +1,77 @@
+"""The portal's pages, as far as they go: the overview of the locations, and a request with its timeline."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Blueprint, abort, redirect, render_template, url_for
+from flask_babel import get_locale
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models import queries
+from models.accounts import Account
+from models.people import Action, may
+from models.requests import Request
+from models.values import Locale, as_locale
+from models.wording import next_action, sentence, status_text
+from web.portal.people import principal
+from web.resources import resources
+
+portal = Blueprint("portal", __name__)
+
+PAGE = 100
+
+
+@portal.get("/")
+def home() -> Response:
+    """There is one place to be."""
+    return redirect(url_for("portal.overview"))
+
+
+@portal.get("/standortverwaltung")
+@login_required
+def overview() -> str:
+    """The main account first, then a card for each sub-account, ordered ones included."""
+    with resources().database.transaction() as session:
+        account = _account(session)
+        listed = queries.locations(session, account, limit=PAGE) if account is not None else []
+    return render_template(
+        "overview.html",
+        account=account,
+        listed=listed,
+        person=principal(),
+        status_text=lambda request: status_text(request.status, _locale()),
+        next_action=lambda request: next_action(request, _locale()),
+    )
+
+
+@portal.get("/anfragen/<uuid:id>")
+@login_required
+def show_request(id: UUID) -> str:
+    """A request's timeline in the customer's words, and what comes next."""
+    with resources().database.transaction() as session:
+        request = session.get(Request, id)
+        main = session.get(Account, request.main_id) if request is not None else None
+        if request is None or main is None or not may(principal(), Action.VIEW, main):
+            abort(404)
+        entries = queries.timelines(session, [request.id])[request.id]
+    return render_template(
+        "request.html",
+        request=request,
+        main=main,
+        timeline=[(entry.at, sentence(entry, _locale())) for entry in entries],
+        upcoming=next_action(request, _locale()),
+        status=status_text(request.status, _locale()),
+    )
+
+
+def _account(session: Session) -> Account | None:
+    # A person with several accounts of their own sees the main account; a switch comes with the portal.
+    accounts = queries.accounts_of(session, principal())
+    return accounts[0] if accounts else None
+
+
+def _locale() -> Locale:
+    return as_locale(str(get_locale()))

@@ -1,0 +1,34 @@
+"""What the front works with, built once in the factory and found here from a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import current_app
+
+from models.session import Database
+from models.values import Clock
+from web.settings import WebSettings
+
+_KEY = "standorte"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The front's own connections and settings."""
+
+    settings: WebSettings
+    database: Database
+    clock: Clock
+
+
+def keep(app: object, resources: Resources) -> None:
+    """Hand them to the application."""
+    app.extensions[_KEY] = resources  # type: ignore[attr-defined]
+
+
+def resources() -> Resources:
+    """Those of the application that serves this request."""
+    found = current_app.extensions[_KEY]
+    assert isinstance(found, Resources)
+    return found
