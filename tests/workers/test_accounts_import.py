@@ -275,7 +275,8 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["import", *arguments])
 
 
-def test_the_command_ends_with_one_and_writes_a_report_if_a_row_is_bad(database_settings: None, file: Path) -> None:
+@pytest.mark.usefixtures("database_settings")
+def test_the_command_ends_with_one_and_writes_a_report_if_a_row_is_bad(file: Path) -> None:
     file.write_text("\n".join([HEADER, line("4000001"), *(line("1") for _ in range(25))]))
 
     result = run(str(file))
@@ -294,7 +295,8 @@ def test_the_command_ends_with_one_and_writes_a_report_if_a_row_is_bad(database_
     assert (result.exit_code, report.exists()) == (0, False)
 
 
-def test_the_command_ends_with_two_if_the_file_is_of_no_use(database_settings: None, file: Path) -> None:
+@pytest.mark.usefixtures("database_settings")
+def test_the_command_ends_with_two_if_the_file_is_of_no_use(file: Path) -> None:
     file.write_text("something else")
 
     result = run(str(file))
@@ -304,7 +306,8 @@ def test_the_command_ends_with_two_if_the_file_is_of_no_use(database_settings: N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_memory_does_not_grow_with_the_file(database_settings: None, file: Path) -> None:
+@pytest.mark.usefixtures("database_settings")
+def test_memory_does_not_grow_with_the_file(file: Path) -> None:
     def peak(rows: int, first: int) -> int:
         with file.open("w", encoding="utf-8") as out:
             out.write(HEADER + "\n")

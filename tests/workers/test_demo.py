@@ -33,9 +33,11 @@ from workers.demo.mailbox import caught_mails
 from workers.demo_data import seed
 from workers.settings import WorkerSettings
 
+pytestmark = pytest.mark.usefixtures("database_settings")
+
 
 @pytest.fixture
-def runtime(database: Database, database_settings: None) -> Runtime:
+def runtime(database: Database) -> Runtime:
     """A worker on the demo data."""
     vault = Vault(WorkerSettings().secret_key.get_secret_value())
     seed(database, vault, "sip.example.com", utc_now())
@@ -103,7 +105,7 @@ def test_a_mail_too_few_is_noticed(stack: Runtime) -> None:
     assert "1 to maxi.mustermensch@example.com" in result.stdout
 
 
-def test_without_demo_data_it_says_what_to_do(database: Database, database_settings: None) -> None:
+def test_without_demo_data_it_says_what_to_do() -> None:
     result = run()
 
     assert result.exit_code == 1

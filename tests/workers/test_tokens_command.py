@@ -15,9 +15,11 @@ from models.vault import Vault
 from workers.commands.tokens import app
 from workers.demo_data import seed
 
+pytestmark = pytest.mark.usefixtures("database_settings")
+
 
 @pytest.fixture(autouse=True)
-def _company(database: Database, database_settings: None) -> None:
+def _company(database: Database) -> None:
     seed(database, Vault("a key"), "sip.example.com", utc_now())
 
 
