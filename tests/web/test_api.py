@@ -69,7 +69,8 @@ def test_the_same_key_from_many_at_once_makes_one_order(front: Front) -> None:
     def order(_: int) -> bytes:
         client = front.client.application.test_client()
         head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": "one"}
-        return client.post("/api/v1/orders", json=ORDER, headers=head).data
+        answer: bytes = client.post("/api/v1/orders", json=ORDER, headers=head).data
+        return answer
 
     with ThreadPoolExecutor(6) as pool:
         answers = set(pool.map(order, range(6)))
