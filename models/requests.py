@@ -107,7 +107,7 @@ class Request(Base):
     main: Mapped[Account] = relationship(foreign_keys=[main_id], lazy="raise_on_sql")
     account: Mapped[Account | None] = relationship(foreign_keys=[account_id])
     requester: Mapped[User] = relationship(lazy="raise_on_sql")
-    trunk: Mapped[SipTrunk | None] = relationship(lazy="raise_on_sql")
+    trunk: Mapped[SipTrunk | None] = relationship()
     area: Mapped[AreaCode | None] = relationship(lazy="raise_on_sql")
     messages: Mapped[list[Message]] = relationship(lazy="raise_on_sql", order_by=Message.id)
     timeline: WriteOnlyMapped[TimelineEntry] = relationship(order_by=TimelineEntry.id, passive_deletes=True)
@@ -212,8 +212,12 @@ class Request(Base):
 
     @property
     def can_cancel(self) -> bool:
-        """Until it is provisioned (for a link: attached), and not while a worker has it in hand."""
-        return self.status not in ENDED and self.lease is None and self.step in (StepName.VERIFY, StepName.PROVISION)
+        """Until it is provisioned (for a link: attached), and not while a worker has it in hand.
+
+        Once there is a trunk the registrar may know of it, so then it is too late even if it never answered.
+        """
+        early = self.step in (StepName.VERIFY, StepName.PROVISION)
+        return early and self.status not in ENDED and self.lease is None and self.trunk is None
 
     def cancel(self, reason: Reason, now: datetime) -> None:
         """Call it off. Raises `TooLate`."""

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from models.accounts import Account
 from models.contracts import ContractItem
+from models.errors import TooLate
 from models.messages import Message
+from models.orders import call_off
 from models.people import principal_of
 from models.requests import Request
 from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
@@ -290,3 +292,16 @@ def test_a_hint_takes_along_what_is_due_but_nothing_else(pipeline: Pipeline) -> 
     pipeline.advance(ids[1])
     statuses = [pipeline.request(id).status for id in ids]
     assert statuses == [Status.COMPLETED] * 3 + [Status.ACKNOWLEDGED]
+
+
+def test_an_order_that_the_registrar_may_know_of_cannot_be_cancelled(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayUnavailable("timed out")]
+    id = pipeline.order(an_order())
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Request, id).can_cancel
+    pipeline.advance(id)
+    with pipeline.runtime.database.transaction() as session, pytest.raises(TooLate):
+        call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+    pipeline.clock.advance(timedelta(minutes=1))
+    pipeline.advance(id)
+    assert pipeline.request(id).status is Status.COMPLETED
