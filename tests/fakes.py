@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import email
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tasks.ports import GatewayError, Mail, TrunkRecord
+from workers.stack.ports import free_port
 
 
 class FakeClock:
@@ -74,13 +74,14 @@ class MailSink:
         self._lock = Lock()
         self._messages: list[tuple[str, Message]] = []
         self._controller: Controller | None = None
+        self.port = free_port()
         self.connections = 0
         self.answers: dict[str, str] = {}
         """Recipient to the reply that refuses it, like '550 no such user'."""
 
-    def start(self, port: int = 0) -> None:
-        """Listen, on the port it had before if there was one."""
-        self._controller = Controller(self, hostname="127.0.0.1", port=port)
+    def start(self) -> None:
+        """Listen; again on the same port after `stop`."""
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
 
     def stop(self) -> None:
@@ -88,13 +89,6 @@ class MailSink:
         if self._controller is not None:
             self._controller.stop()
             self._controller = None
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        assert self._controller is not None and isinstance(self._controller.server, asyncio.Server)
-        port: int = self._controller.server.sockets[0].getsockname()[1]
-        return port
 
     @property
     def url(self) -> str:

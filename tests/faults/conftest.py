@@ -1,0 +1,144 @@
+"""Real workers and beat as processes of their own, on real PostgreSQL, Redis, registrar database and SMTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from celery import Celery
+
+import celeryconfig
+from models.accounts import Account
+from models.contracts import Contract
+from models.orders import submit_order
+from models.people import Principal
+from models.requests import Request
+from models.session import Database
+from models.states import Status
+from models.telephony import NumberBlock, SipTrunk
+from models.values import utc_now
+from tests.factories import an_order, fill_pool, make_main
+from tests.fakes import MailSink, wait_until
+from workers import programs
+from workers.gateways.registrar import plain_url
+from workers.stack.redis import EmbeddedRedis
+
+
+@dataclass
+class Plant:
+    """The pipeline's real parts, and what a test does to them."""
+
+    database: Database
+    registrar_url: str
+    sink: MailSink
+    redis: EmbeddedRedis
+    environment: dict[str, str]
+    directory: Path
+    main: Account
+    manager: Principal
+    children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start_worker(self, concurrency: int = 1, **extra: str) -> subprocess.Popen[bytes]:
+        """A worker; with STOP_AT one that stops dead at that point."""
+        command = programs.worker(concurrency)
+        if "STOP_AT" in extra:
+            command = [part.replace("workers.app:app", "tests.faults.stopping_app:app") for part in command]
+        return self._start(command, f"worker-{len(self.children)}", extra)
+
+    def start_beat(self) -> None:
+        """What sends the sweep."""
+        self._start(programs.beat(self.directory / "schedule"), "beat", {})
+
+    def kill(self, child: subprocess.Popen[bytes]) -> None:
+        """kill -9, with all its processes."""
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(10)
+        self.children.remove(child)
+
+    def order(self, count: int) -> list[UUID]:
+        """Accept so many orders, as the front does, without a hint."""
+        with self.database.transaction() as session:
+            return [submit_order(session, self.manager, self.main, an_order(), utc_now()).id for _ in range(count)]
+
+    def publish(self, ids: list[UUID]) -> None:
+        """Put a hint for each into the queue."""
+        with Celery(broker=self.redis.url(0), set_as_current=False) as sender:
+            for id in ids:
+                sender.send_task("requests.advance", ([str(id)],), queue=celeryconfig.task_default_queue)
+
+    def statuses(self, ids: list[UUID]) -> set[Status]:
+        """Where these requests stand."""
+        with self.database.transaction() as session:
+            return set(session.scalars(sa.select(Request.status).where(Request.id.in_(ids))))
+
+    def wait_for_completion(self, ids: list[UUID]) -> None:
+        """Until every one is completed."""
+        wait_until(lambda: self.statuses(ids) == {Status.COMPLETED}, seconds=60, what=f"{len(ids)} completed requests")
+
+    def assert_everything_once(self, ids: list[UUID]) -> None:
+        """One account, contract, trunk, number block and registrar row for each, and one mail for each recipient.
+
+        Mails count by Message-ID: a worker killed between the server's answer and the record of it makes a
+        second delivery of the same mail, which mail systems drop (see docs/decisions/0002).
+        """
+        with self.database.transaction() as session:
+            accounts = session.scalars(sa.select(Account.id).where(Account.main_id == self.main.id)).all()
+            contracts = session.scalars(sa.select(Contract.request_id)).all()
+            trunks = session.scalars(sa.select(SipTrunk)).all()
+            blocks = session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id.is_not(None))).all()
+        assert len(accounts) == len(ids)
+        assert sorted(map(str, contracts)) == sorted(map(str, ids))
+        assert sorted(str(trunk.request_id) for trunk in trunks) == sorted(map(str, ids))
+        assert sorted(str(block.trunk_id) for block in blocks) == sorted(str(trunk.id) for trunk in trunks)
+        with psycopg.connect(plain_url(self.registrar_url)) as connection:
+            subscribers = connection.execute("SELECT username FROM subscriber").fetchall()
+            aliases = connection.execute("SELECT alias_username FROM dbaliases").fetchall()
+        assert sorted(row[0] for row in subscribers) == sorted(trunk.sip_user for trunk in trunks)
+        assert sorted(row[0] for row in aliases) == sorted(number for block in blocks for number in block.numbers)
+        mails = {(recipient, mail["Message-ID"]) for recipient, mail in self.sink.received}
+        assert len({id for _, id in mails}) == len(mails)
+        recipients = sorted(recipient for recipient, _ in mails)
+        assert recipients == sorted([self.manager.email, "hanna.palmer@example.com"] * len(ids))
+
+    def _start(self, command: list[str], name: str, extra: dict[str, str]) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name}.log").open("wb") as log:
+            child = subprocess.Popen(
+                command, env=self.environment | extra, stdout=log, stderr=log, start_new_session=True
+            )
+        self.children.append(child)
+        return child
+
+
+@pytest.fixture
+def plant(
+    database: Database, postgres: Any, registrar_url: str, smtp_sink: MailSink, tmp_path: Path
+) -> Iterator[Plant]:
+    """Everything but the workers, which each test starts as it needs them; on a Redis of the test's own."""
+    redis = EmbeddedRedis(tmp_path / "redis")
+    redis.start()
+    environment = os.environ | {
+        "DATABASE_URL": postgres.url("standorte"),
+        "REGISTRAR_URL": registrar_url,
+        "REDIS_URL": redis.url(0),
+        "SMTP_URL": smtp_sink.url,
+        "SECRET_KEY": "a secret for tests, long enough to be one",
+        "LEASE_SECONDS": "2",
+        "LOG_FORMAT": "json",
+    }
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        fill_pool(session, count=40)
+    found = Plant(database, registrar_url, smtp_sink, redis, environment, tmp_path, main, manager)
+    yield found
+    for child in list(found.children):
+        found.kill(child)
+    redis.stop()

@@ -1,0 +1,84 @@
+"""The worker's Celery app with one addition: its process stops dead at one point of one step, so that it can be killed.
+
+STOP_AT names the point, like `provision.after`; STOP_FILE gets the process id of the first that reaches it. Production
+code needs no switch for this.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+
+from models.requests import Request
+from models.states import StepName
+from tasks import current, pipeline
+from tasks.ports import Mail, Ports, TrunkRecord
+from tasks.steps import Outcome, Step, Work
+from workers.app import app
+
+__all__ = ["app"]
+
+_STOP_AT = os.environ["STOP_AT"]
+_STOP_FILE = Path(os.environ["STOP_FILE"])
+
+
+def _point(name: str) -> None:
+    if name == _STOP_AT and not _STOP_FILE.exists():
+        # Whole at once, so that a reader never sees it empty.
+        unfinished = _STOP_FILE.with_suffix(".new")
+        unfinished.write_text(str(os.getpid()))
+        unfinished.rename(_STOP_FILE)
+        while True:
+            signal.pause()
+
+
+class _StoppingRegistrar:
+    def __init__(self, ports: Ports) -> None:
+        self._inner = ports.registrar
+
+    def put_trunk(self, record: TrunkRecord) -> None:
+        _point("provision.before")
+        self._inner.put_trunk(record)
+        _point("provision.after")
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _StoppingMailer:
+    def __init__(self, ports: Ports) -> None:
+        self._inner = ports.mailer
+
+    def send(self, mail: Mail) -> None:
+        _point("confirm.before")
+        self._inner.send(mail)
+        _point("confirm.after")
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _stopping(name: StepName, step: Step) -> Step:
+    def run(work: Work, request: Request) -> Outcome:
+        _point(f"{name}.before")
+        outcome = step(work, request)
+        work.session.flush()
+        _point(f"{name}.after")
+        return outcome
+
+    return run
+
+
+@signals.worker_process_init.connect
+def _wrap(**_: Any) -> None:
+    runtime = current.runtime()
+    ports = Ports(_StoppingRegistrar(runtime.ports), _StoppingMailer(runtime.ports))
+    current.set_runtime(replace(runtime, ports=ports))
+    database_only = (StepName.VERIFY, StepName.ATTACH)
+    wrapped = {name: _stopping(name, pipeline.STEPS[name]) for name in database_only}
+    pipeline.STEPS = {**pipeline.STEPS, **wrapped}

@@ -1,0 +1,95 @@
+"""Nothing lost, nothing done twice: whatever dies, is delivered twice, or is gone."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from models.links import submit_link
+from models.requests import Request
+from models.states import Reason, Status
+from models.values import utc_now
+from tests.factories import a_link, make_account, make_main, make_user
+from tests.fakes import wait_until
+from tests.faults.conftest import Plant
+
+POINTS = [f"{step}.{when}" for step in ("verify", "provision", "attach", "confirm") for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_killed_inside_a_step_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+    ids = plant.order(3)
+    reached = tmp_path / "reached"
+    doomed = plant.start_worker(STOP_AT=point, STOP_FILE=str(reached))
+    plant.publish(ids)
+    wait_until(reached.exists, what=f"the worker to reach {point}")
+    assert Status.COMPLETED not in plant.statuses(ids)
+    plant.kill(doomed)
+    plant.start_beat()
+    plant.start_worker()
+    plant.wait_for_completion(ids)
+    plant.assert_everything_once(ids)
+
+
+def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path: Path) -> None:
+    ids = plant.order(3)
+    reached = tmp_path / "reached"
+    plant.start_beat()
+    plant.start_worker(STOP_AT="provision.after", STOP_FILE=str(reached))
+    plant.publish(ids)
+    wait_until(reached.exists, what="the process to stop")
+    os.kill(int(reached.read_text()), signal.SIGKILL)
+    plant.wait_for_completion(ids)
+    plant.assert_everything_once(ids)
+
+
+def test_every_hint_twice_and_out_of_order(plant: Plant) -> None:
+    ids = plant.order(20)
+    hints = ids * 2
+    random.Random(7).shuffle(hints)
+    plant.publish(hints)
+    plant.start_worker(concurrency=2)
+    plant.wait_for_completion(ids)
+    wait_until(lambda: redis.Redis.from_url(plant.redis.url(0)).llen("requests") == 0, what="an empty queue")
+    plant.assert_everything_once(ids)
+
+
+def test_a_flushed_queue_loses_nothing(plant: Plant) -> None:
+    ids = plant.order(10)
+    plant.publish(ids)
+    with redis.Redis.from_url(plant.redis.url(0)) as client:
+        assert client.llen("requests") == 10
+        client.flushall()
+    plant.start_beat()
+    plant.start_worker()
+    plant.wait_for_completion(ids)
+    plant.assert_everything_once(ids)
+
+
+def test_of_many_main_accounts_that_ask_at_once_exactly_one_gets_the_account(plant: Plant) -> None:
+    with plant.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        mains = [make_main(session) for _ in range(8)]
+        ids = [
+            submit_link(session, manager, main, a_link(account, email=owner.email), utc_now()).id
+            for main, manager in mains
+        ]
+    # Each hint brings one request only, so that the workers really meet.
+    plant.environment["BATCH"] = "1"
+    for _ in range(2):
+        plant.start_worker(concurrency=2)
+    plant.publish(ids)
+    ended = {Status.COMPLETED, Status.REJECTED}
+    wait_until(lambda: plant.statuses(ids) <= ended, what="the end of every request")
+    with plant.database.transaction() as session:
+        outcomes = session.execute(sa.select(Request.status, Request.reason).where(Request.id.in_(ids))).all()
+    assert sorted(map(tuple, outcomes), key=str) == sorted(
+        [(Status.COMPLETED, None)] + [(Status.REJECTED, Reason.ALREADY_ATTACHED)] * 7, key=str
+    )
