@@ -9,9 +9,9 @@ imports = ("tasks.hints",)
 task_ignore_result = True
 # A hint may be lost with its worker (the sweep sends another), so it is acknowledged when it is taken.
 task_acks_late = False
-# Hints are small and many: fetch some ahead. A worker that dies with them in hand loses only hints.
-worker_prefetch_multiplier = 8
-# Old hints are worthless; the queue of a day without workers does not have to be worked off.
+# One hint is good for a whole batch: a process takes the next when it is free.
+worker_prefetch_multiplier = 1
+# A hint that cannot be sent at once is not worth waiting for.
 task_publish_retry = False
 
 task_serializer = "json"

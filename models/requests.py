@@ -1,15 +1,14 @@
 """Requests and their timeline: the row says what has to happen next and when; Celery only hurries.
 
 `due_at` is when the row may be worked on, null when there is nothing to do. A worker claims it by setting a
-`lease` and moving `due_at` to the lease's end, so that a worker that dies is replaced after it. `sweep_at` only
-paces the hints that the sweep sends for rows that are due and were not picked up.
+`lease` and moving `due_at` to the lease's end, so that a worker that dies is replaced after it.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,10 +32,6 @@ from models.states import (
 )
 from models.telephony import AreaCode, SipTrunk
 from models.values import Locale
-
-SWEEP_AFTER = timedelta(seconds=5)
-"""How long the fast path has before the sweep sends a hint of its own."""
-SWEEP_CEILING = timedelta(minutes=10)
 
 _ENDED = quoted(*sorted(ENDED))
 
@@ -95,8 +90,6 @@ class Request(Base):
     waiting_until: Mapped[datetime | None]
 
     due_at: Mapped[datetime | None]
-    sweep_at: Mapped[datetime | None]
-    sweeps: Mapped[int] = mapped_column(default=0)
     lease: Mapped[uuid.UUID | None]
     attempts: Mapped[int] = mapped_column(default=0)
 
@@ -128,9 +121,7 @@ class Request(Base):
         sa.CheckConstraint(f"(status IN ({_ENDED})) = (ended_at IS NOT NULL)", name="end_has_time"),
         sa.CheckConstraint(f"status NOT IN ({_ENDED}) OR due_at IS NULL", name="end_is_not_due"),
         sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends"),
-        sa.CheckConstraint("(due_at IS NULL) = (sweep_at IS NULL)", name="sweep_if_due"),
         sa.CheckConstraint(f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"),
-        sa.Index("ix_requests_sweep_at", "sweep_at", postgresql_where=sa.text("sweep_at IS NOT NULL")),
         sa.Index("ix_requests_due_at", "due_at", postgresql_where=sa.text("due_at IS NOT NULL")),
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
         sa.Index(
@@ -149,16 +140,12 @@ class Request(Base):
     def make_due(self, at: datetime) -> None:
         """Have it worked on from this moment; nobody holds it any more."""
         self.due_at = at
-        self.sweep_at = at + SWEEP_AFTER
-        self.sweeps = 0
         self.lease = None
 
-    def claim(self, lease: uuid.UUID, until: datetime, now: datetime) -> None:
-        """Take it: nobody else works on it until the lease ends. What is held or pending stays so until it moves."""
+    def begin(self, now: datetime) -> None:
+        """A worker has it in hand. What is held or pending stays so until it moves."""
         if self.status is Status.ACKNOWLEDGED:
             self._become(Status.IN_PROGRESS, now)
-        self.lease = lease
-        self.due_at = self.sweep_at = until
 
     def go_on(self, step: StepName, now: datetime) -> None:
         """The step is done; this one is next. The claim stays with its holder."""
@@ -255,7 +242,7 @@ class Request(Base):
         self.waiting_until = None
 
     def _rest(self) -> None:
-        self.due_at = self.sweep_at = self.lease = None
+        self.due_at = self.lease = None
 
     def _end(self, status: Status, now: datetime, reason: Reason | None = None) -> None:
         self._become(status, now, reason)
@@ -274,28 +261,23 @@ _WHOLE = (
 )
 
 
-def claim_due(
-    session: Session,
-    hinted: Sequence[uuid.UUID],
-    *,
-    now: datetime,
-    lease: uuid.UUID,
-    until: datetime,
-    companions: int = 0,
-) -> list[Request]:
-    """Lock and claim the hinted requests that are due, and up to `companions` others that have waited longest.
+def claim_due(session: Session, *, now: datetime, lease: uuid.UUID, until: datetime, limit: int) -> list[uuid.UUID]:
+    """Claim up to `limit` due requests, those that have waited longest; passes over what others are claiming.
 
-    Hints are only hints: one that came twice, late or out of order finds nothing due and changes nothing.
+    Until the lease ends nobody else works on them. What is not due is left alone, so calling it too often is safe.
     """
-    due = sa.select(Request).where(Request.due_at <= now).with_for_update(skip_locked=True).options(*_WHOLE)
-    found = list(session.scalars(due.where(Request.id.in_(list(hinted)))))
-    if found and companions:
-        others = due.where(Request.id.not_in([request.id for request in found]))
-        found += session.scalars(others.order_by(Request.due_at).limit(companions))
-    for request in found:
-        request.claim(lease, until, now)
-    _lock_accounts(session, found)
-    return found
+    due = (
+        sa.select(Request.id)
+        .where(Request.due_at <= now)
+        .order_by(Request.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+        # Once, and not again for each row that it is compared with.
+        .prefix_with("MATERIALIZED")
+    )
+    claim = sa.update(Request.__table__).where(Request.id == due.c.id).values(lease=lease, due_at=until)
+    return list(session.scalars(claim.returning(Request.id)))
 
 
 def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
@@ -311,38 +293,6 @@ def _lock_accounts(session: Session, requests: Sequence[Request]) -> None:
     lock_accounts(session, [request.account_id for request in requests if request.account_id is not None])
 
 
-def lock_for(session: Session, id: uuid.UUID, lease: uuid.UUID, now: datetime) -> Request | None:
-    """Lock a request that is ours or due and nobody's; None if somebody else has it."""
-    nobodys = sa.and_(Request.lease.is_(None), Request.due_at <= now)
-    return session.scalar(
-        sa.select(Request)
-        .where(Request.id == id, sa.or_(Request.lease == lease, nobodys))
-        .with_for_update(skip_locked=True)
-        .options(*_WHOLE)
-    )
-
-
-def sweep_due(session: Session, *, now: datetime, limit: int) -> list[uuid.UUID]:
-    """The requests that are due and were not picked up, each pushed further from its next hint every time."""
-    rows = (
-        sa.select(Request.id)
-        .where(Request.sweep_at <= now)
-        .order_by(Request.sweep_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("overdue")
-        .prefix_with("MATERIALIZED")
-    )
-    pause = sa.func.least(
-        sa.literal(SWEEP_AFTER) * sa.func.power(2, sa.func.least(Request.sweeps, 10)),
-        sa.literal(SWEEP_CEILING),
-    )
-    return list(
-        session.scalars(
-            sa.update(Request)
-            .where(Request.id == rows.c.id)
-            .values(sweep_at=sa.literal(now) + pause, sweeps=Request.sweeps + 1)
-            .returning(Request.id)
-            .execution_options(synchronize_session=False)
-        )
-    )
+def count_due(session: Session, now: datetime) -> int:
+    """How many requests are due and in nobody's hands."""
+    return session.scalar(sa.select(sa.func.count()).where(Request.due_at <= now)) or 0

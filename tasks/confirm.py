@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from models.states import Kind
 from models.values import Locale
 from tasks.mail import render
 from tasks.metrics import MAILS
-from tasks.ports import GatewayRefused, Mail, Ports
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, Mailer, Ports
 from tasks.steps import Outcome, Work
 
 log = structlog.get_logger()
@@ -33,15 +33,27 @@ class SendMails:
     mails: dict[Key, Mail]
     states: dict[Key, MessageState] = field(default_factory=dict)
 
-    def make(self, ports: Ports) -> None:
-        """Send each; the Message-ID is the same at every attempt."""
+    @staticmethod
+    def make(calls: Sequence[SendMails], ports: Ports) -> list[GatewayError | None]:
+        """Send each; the Message-ID is the same at every attempt. Once nobody answered, no more are tried."""
+        failure: GatewayUnavailable | None = None
+        failures: list[GatewayError | None] = []
+        for call in calls:
+            failure = failure or call._send(ports.mailer)
+            failures.append(failure)
+        return failures
+
+    def _send(self, mailer: Mailer) -> GatewayUnavailable | None:
         for key, mail in self.mails.items():
             try:
-                ports.mailer.send(mail)
+                mailer.send(mail)
             except GatewayRefused:
                 self.states[key] = MessageState.REFUSED
+            except GatewayUnavailable as error:
+                return error
             else:
                 self.states[key] = MessageState.SENT
+        return None
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
         """Remember which have left; the others stay queued for the next attempt."""

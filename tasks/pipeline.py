@@ -1,9 +1,9 @@
 """How any step runs: claim, act, record, hand on.
 
-A hint says that a request may be due; `advance` claims it together with others that are due, and takes them all
-as far as they go. One transaction records what the last calls outside did, runs every step that needs only the
-database, and prepares the next calls; then the calls are made with no transaction open; and again, until
-nothing is left to call. An order from acknowledged to completed is three transactions.
+A hint says that something is due; `advance` claims what has waited longest, a batch at a time, and takes it as far
+as it goes. One transaction records what the last calls outside did, runs every step that needs only the database,
+and prepares the next calls; then the calls are made with no transaction open; and again, until nothing is left to
+call. An order from acknowledged to completed is the claim and three transactions, shared by its batch.
 
 Nothing here may be lost or doubled by a worker that dies: before a commit nothing happened, and after it the
 row says who has it and until when. What is called outside is safe to call twice.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -21,12 +21,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.errors import RuleBroken
 from models.orders import give_up_account
-from models.requests import Request, claim_due, lock_for, still_ours
+from models.requests import Request, claim_due, still_ours
 from models.states import ENDED, Reason, Status, StepName, step_after
 from tasks import metrics
 from tasks.attach import attach
 from tasks.confirm import confirm
-from tasks.ports import GatewayRefused, GatewayUnavailable
+from tasks.ports import GatewayError, GatewayRefused
 from tasks.provision import provision
 from tasks.steps import Call, Hold, Runtime, Step, Wait, Work
 from tasks.verify import verify
@@ -40,9 +40,6 @@ STEPS: Mapping[StepName, Step] = {
     StepName.CONFIRM: confirm,
 }
 
-Failure = GatewayRefused | GatewayUnavailable | None
-
-
 @dataclass(frozen=True, slots=True)
 class Item:
     """A request in hand, with the call that was made for it and how that went."""
@@ -50,42 +47,51 @@ class Item:
     id: uuid.UUID
     step: StepName | None = None
     call: Call | None = None
-    failure: Failure = None
+    failure: GatewayError | None = None
 
 
-def advance(runtime: Runtime, hinted: Sequence[uuid.UUID]) -> None:
-    """Take the hinted requests, and others that are due, as far as they go. Safe to run twice, late or never."""
-    lease = uuid.uuid4()
-    waiting = _transact(runtime, lease, _claim, [Item(id) for id in hinted])
+def advance(runtime: Runtime, more_due: Callable[[], object]) -> None:
+    """Take a batch of due requests as far as they go. Safe to run twice, late or for nothing.
+
+    A full batch may have left others behind: then `more_due` is called, before the work begins.
+    """
+    lease, now = uuid.uuid4(), runtime.clock()
+    with runtime.database.transaction() as session:
+        ids = claim_due(session, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
+    if len(ids) == runtime.batch:
+        more_due()
+    waiting = _transact(runtime, lease, [Item(id) for id in ids])
     while waiting:
-        waiting = _transact(runtime, lease, _reclaim, _make_calls(runtime, lease, waiting))
+        waiting = _transact(runtime, lease, _make_calls(runtime, lease, waiting))
 
 
-Take = Callable[[Work, uuid.UUID, Sequence[Item], bool], list[Request]]
-
-
-def _transact(runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Item]) -> list[Item]:
+def _transact(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
     """One transaction for all; if it fails, one for each, so that a bad one takes no other down with it."""
+    if not items:
+        return []
     try:
-        return _work_on(runtime, lease, take, items, alone=False)
+        return _work_on(runtime, lease, items)
     except Exception as error:
         log.warning("batch.split", size=len(items), error=repr(error))
     left = []
     for item in items:
         try:
-            left += _work_on(runtime, lease, take, [item], alone=True)
+            left += _work_on(runtime, lease, [item])
         except Exception as error:
             _set_back(runtime, lease, item.id, error)
     return left
 
 
-def _work_on(runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Item], *, alone: bool) -> list[Item]:
+def _work_on(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
     by_id = {item.id: item for item in items}
     left = []
     with runtime.database.transaction() as session:
         work = Work(session, runtime.clock(), runtime)
-        for request in take(work, lease, items, alone):
-            call = _run(work, request, by_id.get(request.id))
+        requests = still_ours(session, list(by_id), lease)
+        if len(requests) < len(items):
+            work.once_true(log.warning, "lease.lost", count=len(items) - len(requests))
+        for request in requests:
+            call = _run(work, request, by_id[request.id])
             if call is not None:
                 left.append(Item(request.id, request.step, call))
     for tell in work.news:
@@ -93,28 +99,11 @@ def _work_on(runtime: Runtime, lease: uuid.UUID, take: Take, items: Sequence[Ite
     return left
 
 
-def _claim(work: Work, lease: uuid.UUID, items: Sequence[Item], alone: bool) -> list[Request]:
-    return claim_due(
-        work.session,
-        [item.id for item in items],
-        now=work.now,
-        lease=lease,
-        until=work.now + work.runtime.lease,
-        companions=0 if alone else max(0, work.runtime.batch - len(items)),
-    )
-
-
-def _reclaim(work: Work, lease: uuid.UUID, items: Sequence[Item], alone: bool) -> list[Request]:
-    requests = still_ours(work.session, [item.id for item in items], lease)
-    if len(requests) < len(items):
-        log.warning("lease.lost", count=len(items) - len(requests))
-    return requests
-
-
-def _run(work: Work, request: Request, item: Item | None) -> Call | None:
+def _run(work: Work, request: Request, item: Item) -> Call | None:
     """Record the call that was made, if there was one, and go on until the next call or the end."""
+    request.begin(work.now)
     try:
-        if item is not None and item.call is not None:
+        if item.call is not None:
             item.call.record(work, request, done=item.failure is None)
             if not _succeeded(work, request, item.failure):
                 return None
@@ -163,7 +152,7 @@ def _ended(work: Work, request: Request) -> None:
     _tell(work, request, f"request.{request.status}", reason=request.reason, took=round(took, 3))
 
 
-def _succeeded(work: Work, request: Request, failure: Failure) -> bool:
+def _succeeded(work: Work, request: Request, failure: GatewayError | None) -> bool:
     if failure is None:
         return True
     work.once_true(log.warning, "call.failed", request=str(request.id), step=request.step, error=repr(failure))
@@ -189,23 +178,35 @@ def _tell(work: Work, request: Request, event: str, **facts: object) -> None:
 
 
 def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
-    """Make each call. Once one of a step found nobody there, the step's others are not even tried."""
-    made, down = [], dict[StepName | None, GatewayUnavailable]()
+    """Make the calls, those of one step together; if that breaks, each alone."""
+    by_step: dict[StepName, list[Item]] = {}
     for item in items:
-        assert item.call is not None
-        failure: Failure = down.get(item.step)
-        if failure is None:
-            try:
-                item.call.make(runtime.ports)
-            except GatewayUnavailable as error:
-                failure = down[item.step] = error
-            except GatewayRefused as error:
-                failure = error
-            except Exception as error:
-                _set_back(runtime, lease, item.id, error)
-                continue
-        made.append(Item(item.id, item.step, item.call, failure))
+        assert item.step is not None
+        by_step.setdefault(item.step, []).append(item)
+    made = []
+    for together in by_step.values():
+        try:
+            made += _make(runtime, together)
+        except Exception as error:
+            log.warning("calls.split", size=len(together), error=repr(error))
+            made += _make_alone(runtime, lease, together)
     return made
+
+
+def _make_alone(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
+    made = []
+    for item in items:
+        try:
+            made += _make(runtime, [item])
+        except Exception as error:
+            _set_back(runtime, lease, item.id, error)
+    return made
+
+
+def _make(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
+    calls = [item.call for item in items if item.call is not None]
+    failures = calls[0].make(calls, runtime.ports)
+    return [replace(item, failure=failure) for item, failure in zip(items, failures, strict=True)]
 
 
 def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exception) -> None:
@@ -221,13 +222,11 @@ def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exceptio
     try:
         with runtime.database.transaction() as session:
             work = Work(session, runtime.clock(), runtime)
-            request = lock_for(session, id, lease, work.now)
-            if request is None:
-                return
-            if heals:
-                _try_again(work, request, Reason.INTERNAL_ERROR)
-            else:
-                request.hold(Reason.INTERNAL_ERROR, work.now)
+            for request in still_ours(session, [id], lease):
+                if heals:
+                    _try_again(work, request, Reason.INTERNAL_ERROR)
+                else:
+                    request.hold(Reason.INTERNAL_ERROR, work.now)
         for tell in work.news:
             tell()
     except (DBAPIError, PoolTimeout) as again:

@@ -6,6 +6,7 @@ about a failure: it may heal (`GatewayUnavailable`) or it never will (`GatewayRe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,8 +42,11 @@ class TrunkRecord:
 class Registrar(Protocol):
     """The telephone network's own database of trunks."""
 
-    def put_trunk(self, record: TrunkRecord) -> None:
-        """Write the trunk and its numbers, or bring them up to date. Safe to run twice: an upsert under its key."""
+    def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
+        """Write the trunks and their numbers, or bring them up to date; for each what went wrong, or None.
+
+        Safe to run twice: an upsert under each record's key.
+        """
 
     def close(self) -> None:
         """Give back the connection."""

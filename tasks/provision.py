@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.contracts import Contract, ContractItem
@@ -11,7 +12,7 @@ from models.requests import Request
 from models.states import AccountState, Reason
 from models.telephony import SipTrunk, new_sip_user, take_block
 from models.vault import new_sip_secret
-from tasks.ports import Ports, TrunkRecord
+from tasks.ports import GatewayError, Ports, TrunkRecord
 from tasks.steps import Hold, Outcome, Work
 from tasks.verify import POOL_LOOKED_AT_AGAIN
 
@@ -23,9 +24,10 @@ class RegisterTrunk:
     trunk: TrunkRecord
     display: str
 
-    def make(self, ports: Ports) -> None:
-        """Write it to the registrar's database."""
-        ports.registrar.put_trunk(self.trunk)
+    @staticmethod
+    def make(calls: Sequence[RegisterTrunk], ports: Ports) -> list[GatewayError | None]:
+        """Write them to the registrar's database."""
+        return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
         """The account is in service."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +15,7 @@ from models.session import Database
 from models.states import Actor, Reason
 from models.values import Clock
 from models.vault import Vault
-from tasks.ports import Ports
+from tasks.ports import GatewayError, Ports
 from tasks.retry import RetryPolicy
 
 
@@ -24,7 +24,7 @@ class Runtime:
     """Everything a worker process has, built once by `workers`.
 
     `lease` is how long a claim lasts: longer than a batch's slowest calls, short enough to wait for when a
-    worker dies. `batch` is how many due requests one hint takes along, itself included.
+    worker dies. `batch` is how many due requests are taken at once.
     """
 
     database: Database
@@ -36,7 +36,7 @@ class Runtime:
     mail_domain: str
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lease: timedelta = timedelta(seconds=90)
-    batch: int = 16
+    batch: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,15 @@ class Hold:
 class Call(Protocol):
     """What a step has to do outside: made with no transaction open, recorded in the next one."""
 
-    def make(self, ports: Ports) -> None:
-        """Do it, under a key that makes doing it twice harmless. Raises `GatewayError`."""
+    @staticmethod
+    def make(calls: Sequence[Any], ports: Ports) -> list[GatewayError | None]:
+        """Do what these calls of one step have to do, each under a key that makes doing it twice harmless.
+
+        For each what went wrong, or None. If anything else is raised, each is made again alone.
+        """
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Write down what came of it; not `done` if `make` raised, to keep what was achieved until then."""
+        """Write down what came of it; not `done` if it went wrong, to keep what was achieved until then."""
 
 
 Outcome = Call | Wait | Hold | None

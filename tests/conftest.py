@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from models import catalogue, migrations, telephony
 from models.schema import metadata
 from models.session import Database
+from tests.factories import prepare
 from tests.fakes import FakeClock, MailSink
 from workers.gateways.registrar import ensure_schema
 from workers.stack.postgres import EmbeddedPostgres
@@ -30,18 +30,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
         yield server
     finally:
         server.stop()
-
-
-def prepare(url: str) -> None:
-    """Bring an empty database up to date and load what every test may read."""
-    database = Database(url)
-    try:
-        migrations.upgrade(database.engine)
-        with database.transaction() as session:
-            catalogue.load_price_list(session)
-            telephony.load_area_codes(session)
-    finally:
-        database.close()
 
 
 @pytest.fixture(scope="session")

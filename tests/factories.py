@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from models import catalogue, migrations, telephony
 from models.accounts import Account, attach, issue_customer_numbers
 from models.links import Credentials, LinkDraft
 from models.orders import Contact, Location, OrderDraft
 from models.people import Membership, Principal, Role, User, hash_password, principal_of
+from models.session import Database
 from models.states import Origin
 from models.telephony import stock_pool
 from tests.fakes import FakeClock
@@ -101,3 +103,15 @@ def a_link(account: Account | str, *, email: str | None = None, password: str = 
     """A link request, with credentials if an e-mail is given."""
     number = account if isinstance(account, str) else account.customer_number
     return LinkDraft(number, Credentials(email, password) if email else None, "de")
+
+
+def prepare(url: str) -> None:
+    """Bring an empty database up to date and load what every test may read."""
+    database = Database(url)
+    try:
+        migrations.upgrade(database.engine)
+        with database.transaction() as session:
+            catalogue.load_price_list(session)
+            telephony.load_area_codes(session)
+    finally:
+        database.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -35,17 +35,24 @@ class FakeClock:
 
 @dataclass
 class FakeRegistrar:
-    """Keeps trunks by SIP user. `failures` are raised one by one, before anything is written."""
+    """Keeps trunks by SIP user. `failures` meet one record each, which is not written then."""
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
     writes: list[TrunkRecord] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
-    def put_trunk(self, record: TrunkRecord) -> None:
-        if self.failures:
-            raise self.failures.pop(0)
+    def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
+        return [self._put(record) for record in records]
+
+    def _put(self, record: TrunkRecord) -> GatewayError | None:
+        failure = self.failures.pop(0) if self.failures else None
+        if isinstance(failure, GatewayError):
+            return failure
+        if failure is not None:
+            raise failure
         self.writes.append(record)
         self.trunks[record.sip_user] = record
+        return None
 
     def close(self) -> None:
         pass

@@ -62,8 +62,8 @@ class WorkerSettings(BaseSettings):
     sip_domain: str = "sip.portal.example"
     lease_seconds: Annotated[float, Field(gt=0)] = 90
     """How long a claim lasts, in seconds: what a worker that died leaves undone is taken over after it."""
-    batch: Annotated[int, Field(ge=1, le=200)] = 16
-    """How many due requests a worker takes along with one hint, itself included."""
+    batch: Annotated[int, Field(ge=1, le=200)] = 32
+    """How many due requests a worker takes at once."""
     log_format: Literal["json", "console"] = "json"
     prometheus_multiproc_dir: Path | None = None
     """Where processes on one machine keep their counters for /metrics; None: nobody collects them."""

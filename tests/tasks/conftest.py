@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
@@ -32,6 +32,7 @@ class Pipeline:
     clock: FakeClock
     main: Account
     manager: Principal
+    hints: list[str] = field(default_factory=list)
 
     def order(self, draft: OrderDraft, main: Account | None = None) -> UUID:
         """Submit an order."""
@@ -43,9 +44,9 @@ class Pipeline:
         with self.runtime.database.transaction() as session:
             return submit_link(session, manager or self.manager, main or self.main, draft, self.clock.now).id
 
-    def advance(self, *ids: UUID) -> None:
+    def advance(self) -> None:
         """What a worker does with a hint."""
-        advance(self.runtime, ids)
+        advance(self.runtime, more_due=lambda: self.hints.append("more"))
 
     def request(self, id: UUID) -> Request:
         """The request as it is now."""

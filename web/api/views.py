@@ -222,7 +222,7 @@ def _once(act: Callable[[Session], tuple[Request, dict[str, Any]]]) -> Response:
         answer = kept.answer
     if due is not None:
         log.info("request.accepted", request=str(due), path=request.path)
-        hint([due])
+        hint()
     response = _json(answer["body"], answer["status"])
     if answer["location"]:
         response.headers["Location"] = answer["location"]

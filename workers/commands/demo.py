@@ -79,7 +79,8 @@ def _perform(database: Database, api: PortalApi, stage: Stage, patience: float) 
     def stock(_: str) -> str:
         with database.transaction() as session:
             done = refill(session, stage.empty, utc_now())
-        hint_after_commit(done.retried)
+        if done.retried:
+            hint_after_commit()
         return f"standorte numbers stock --area-code {stage.empty.area_code}: {len(done.retried)} held orders go on"
 
     def cancel(id: str) -> str:

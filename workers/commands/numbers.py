@@ -42,9 +42,9 @@ def stock(
                 done = restock(session, area_code, first_subscriber, size, count, utc_now())
         except InvalidField as error:
             refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
-    hint_after_commit(done.retried)
     out.print(f"{done.added} blocks added, {count - done.added} there already.", highlight=False)
     if done.retried:
+        hint_after_commit()
         out.print(f"{len(done.retried)} held orders go on.", highlight=False)
 
 

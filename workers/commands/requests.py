@@ -88,7 +88,7 @@ def retry(request_id: IdArgument) -> None:
                 request.retry(utc_now())
             except IllegalTransition:
                 refuse(f"Only held and failed requests can be tried again; this one is {request.status}.")
-        hint_after_commit([request.id])
+        hint_after_commit()
     out.print(f"Request {request.id} goes on with {request.step}.", highlight=False)
 
 

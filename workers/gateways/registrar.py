@@ -7,15 +7,18 @@ and two in `usr_preferences`: the request that it belongs to, and its channels.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import psycopg
 from psycopg import errors
 
-from tasks.ports import GatewayRefused, GatewayUnavailable, TrunkRecord
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
 
 _SCHEMA_LOCK = 7_331_002
-_OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s"
+# Every statement looks up keys; a plan made while the tables were empty would read them whole for ever after.
+_OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
 # Kamailio's tables have no unique constraint on aliases and preferences: two writers of one trunk take turns.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
@@ -38,7 +41,9 @@ WITH foreign_rows AS (
 ), put_aliases AS (
     INSERT INTO dbaliases (alias_username, alias_domain, username, domain)
     SELECT number, %(domain)s, %(user)s, %(domain)s FROM allowed, unnest(%(numbers)s::text[]) AS number
-    WHERE NOT EXISTS (SELECT FROM dbaliases WHERE alias_username = number AND alias_domain = %(domain)s)
+    WHERE number <> ALL (
+        ARRAY(SELECT alias_username FROM dbaliases WHERE username = %(user)s AND domain = %(domain)s)
+    )
 ), wanted AS (
     SELECT attribute, value FROM allowed,
         (VALUES ('provision_key', %(key)s), ('channels', %(channels)s)) AS rows (attribute, value)
@@ -54,7 +59,7 @@ WITH foreign_rows AS (
         WHERE p.username = %(user)s AND p.domain = %(domain)s AND p.attribute = wanted.attribute
     )
 )
-SELECT EXISTS (SELECT FROM allowed)
+SELECT %(user)s::text FROM allowed
 """
 
 
@@ -80,35 +85,34 @@ class KamailioRegistrar:
         self._url = plain_url(url)
         self._connection: psycopg.Connection | None = None
 
-    def put_trunk(self, record: TrunkRecord) -> None:
-        """Write the trunk under its key. Safe to run twice: an upsert; other numbers replace the ones before.
+    def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
+        """Write the trunks under their keys, all in one transaction; for each what went wrong, or None.
 
-        Raises `GatewayRefused` if the SIP user or one of the numbers belongs to somebody else, and
-        `GatewayUnavailable` if the database does not answer.
+        Safe to run twice: an upsert; other numbers replace the ones before. `GatewayRefused` for a record whose
+        SIP user or one of whose numbers belongs to somebody else: it changes nothing, and the others are
+        written. `GatewayUnavailable` for all if the database does not answer.
         """
-        facts = {
-            "key": record.key,
-            "user": record.sip_user,
-            "domain": record.domain,
-            "ha1": _digest(f"{record.sip_user}:{record.domain}:{record.secret}"),
-            "ha1b": _digest(f"{record.sip_user}@{record.domain}:{record.domain}:{record.secret}"),
-            "channels": str(record.channels),
-            "numbers": list(record.numbers),
-        }
         try:
-            connection = self._connected()
-            with connection.pipeline(), connection.transaction():
-                connection.execute(_TAKE_TURNS, facts)
-                answer = connection.execute(_PUT, facts)
-            row = answer.fetchone()
+            return self._put(records)
         except (psycopg.OperationalError, psycopg.InterfaceError, errors.QueryCanceled) as error:
             self.close()
-            raise GatewayUnavailable(type(error).__name__) from error
+            return [GatewayUnavailable(type(error).__name__)] * len(records)
         except psycopg.Error as error:
             self.close()
-            raise GatewayRefused(type(error).__name__) from error
-        if row is None or not row[0]:
-            raise GatewayRefused("belongs_to_somebody_else")
+            if len(records) == 1:
+                return [GatewayRefused(type(error).__name__)]
+        # One of them is not acceptable and took the transaction with it.
+        return [answer for record in records for answer in self.put_trunks([record])]
+
+    def _put(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
+        facts = [_facts(record) for record in sorted(records, key=lambda record: record.sip_user)]
+        connection = self._connected()
+        with connection.transaction():
+            connection.cursor().executemany(_TAKE_TURNS, facts)
+            answers = connection.cursor()
+            answers.executemany(_PUT, facts, returning=True)
+            written = {row[0] for answer in answers.results() for row in answer}
+        return [None if record.sip_user in written else GatewayRefused("belongs_to_somebody_else") for record in records]
 
     def ping(self) -> None:
         """Raise `GatewayUnavailable` unless the database answers."""
@@ -128,6 +132,18 @@ class KamailioRegistrar:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=_OPTIONS)
         return self._connection
+
+
+def _facts(record: TrunkRecord) -> dict[str, Any]:
+    return {
+        "key": record.key,
+        "user": record.sip_user,
+        "domain": record.domain,
+        "ha1": _digest(f"{record.sip_user}:{record.domain}:{record.secret}"),
+        "ha1b": _digest(f"{record.sip_user}@{record.domain}:{record.domain}:{record.secret}"),
+        "channels": str(record.channels),
+        "numbers": list(record.numbers),
+    }
 
 
 def _digest(text: str) -> str:

@@ -334,8 +334,6 @@ def upgrade() -> None:
         ),
         sa.Column("waiting_until", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("due_at", sa.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("sweep_at", sa.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("sweeps", sa.Integer(), nullable=False),
         sa.Column("lease", sa.Uuid(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.TIMESTAMP(timezone=True), nullable=False),
@@ -364,7 +362,6 @@ def upgrade() -> None:
             "status NOT IN ('cancelled', 'completed', 'failed', 'rejected') OR due_at IS NULL",
             name=op.f("ck_requests_end_is_not_due"),
         ),
-        sa.CheckConstraint("(due_at IS NULL) = (sweep_at IS NULL)", name=op.f("ck_requests_sweep_if_due")),
         sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name=op.f("ck_requests_lease_ends")),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_requests_account_id")),
         sa.ForeignKeyConstraint(["area_code"], ["area_codes.code"], name=op.f("fk_requests_area_code")),
@@ -384,13 +381,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_requests_main_id_id", "requests", ["main_id", "id"], unique=False)
     op.create_index(op.f("ix_requests_requested_by"), "requests", ["requested_by"], unique=False)
-    op.create_index(
-        "ix_requests_sweep_at",
-        "requests",
-        ["sweep_at"],
-        unique=False,
-        postgresql_where=sa.text("sweep_at IS NOT NULL"),
-    )
     op.create_index(
         "uq_requests_running_link",
         "requests",
@@ -613,7 +603,6 @@ def downgrade() -> None:
         table_name="requests",
         postgresql_where=sa.text("kind = 'link' AND status NOT IN ('cancelled', 'completed', 'failed', 'rejected')"),
     )
-    op.drop_index("ix_requests_sweep_at", table_name="requests", postgresql_where=sa.text("sweep_at IS NOT NULL"))
     op.drop_index(op.f("ix_requests_requested_by"), table_name="requests")
     op.drop_index("ix_requests_main_id_id", table_name="requests")
     op.drop_index("ix_requests_due_at", table_name="requests", postgresql_where=sa.text("due_at IS NOT NULL"))

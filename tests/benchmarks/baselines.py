@@ -1,0 +1,54 @@
+"""What we are measured against: a chain of four empty Celery tasks, and a Flask endpoint that inserts one row."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import psycopg
+import redis
+from celery import Celery, chain
+from flask import Flask, Response, request
+
+from workers.gateways.registrar import plain_url
+
+app = Celery("bare", broker=os.environ.get("REDIS_URL"))
+# As ours: no results, some hints fetched ahead.
+app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=8, task_default_queue="bare")
+DONE = "bare-chains-done"
+_local = threading.local()
+
+
+@app.task(name="bare.empty")
+def empty() -> None:
+    """One of the first three steps."""
+
+
+@app.task(name="bare.last")
+def last() -> None:
+    """The fourth; it counts, or nobody would know when it is over."""
+    if not hasattr(_local, "redis"):
+        _local.redis = redis.Redis.from_url(os.environ["REDIS_URL"])
+    _local.redis.incr(DONE)
+
+
+def send_chains(broker: str, count: int, queue: str) -> None:
+    """Put so many chains of four tasks into the queue; what follows the first task goes to the usual one."""
+    with app.connection_for_write(broker) as link:
+        for _ in range(count):
+            chain(empty.si().set(queue=queue), empty.si(), empty.si(), last.si()).apply_async(connection=link)
+
+
+def create_app() -> Flask:
+    """Flask at its barest: the body into one row, committed."""
+    front = Flask("bare")
+
+    @front.post("/rows")
+    def insert() -> tuple[Response, int]:
+        if not hasattr(_local, "connection"):
+            _local.connection = psycopg.connect(plain_url(os.environ["DATABASE_URL"]))
+        _local.connection.execute("INSERT INTO bare_rows (body) VALUES (%s)", (request.get_data(as_text=True),))
+        _local.connection.commit()
+        return Response("{}", mimetype="application/json"), 202
+
+    return front

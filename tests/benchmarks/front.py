@@ -1,0 +1,120 @@
+"""How many orders the front accepts, against a Flask endpoint that inserts one row, under the same gunicorn."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import sqlalchemy as sa
+
+from tests.benchmarks.system import System
+from tests.fakes import wait_until
+from workers import programs
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port
+
+CLIENTS = 8
+
+_ORDER = json.dumps(
+    {
+        "product": "trunk-10",
+        "channels": 4,
+        "location": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
+        "contact": {"name": "Hanna Palmer", "email": "hanna.palmer@example.com", "phone": "+4930901820"},
+        "numbers": {"area_code": "030", "block_size": 10},
+        "locale": "de",
+    }
+).encode()
+
+Headers = Callable[[], dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What came of so many requests over `CLIENTS` connections."""
+
+    per_second: float
+    p50: float
+    """Milliseconds."""
+    p99: float
+    """Milliseconds."""
+
+
+def ours(system: System, count: int) -> Load:
+    """POST /api/v1/orders, each with a key of its own."""
+    tokens = [customer.token for customer in system.customers]
+
+    def headers() -> dict[str, str]:
+        key = uuid.uuid4()
+        token = tokens[key.int % len(tokens)]
+        return {"Idempotency-Key": str(key), "Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    port = free_port()
+    with system.running(programs.web(LOOPBACK, port)):
+        return _load(port, "/api/v1/orders", headers, count)
+
+
+def minimal(system: System, count: int) -> Load:
+    """The same body into one row."""
+    with system.database.engine.begin() as connection:
+        connection.execute(
+            sa.text("CREATE TABLE IF NOT EXISTS bare_rows (id bigint GENERATED ALWAYS AS IDENTITY, body text)")
+        )
+    port = free_port()
+    command = [*programs.web(LOOPBACK, port)[:-1], "tests.benchmarks.baselines:create_app()"]
+    with system.running(command):
+        return _load(port, "/rows", lambda: {"Content-Type": "application/json"}, count)
+
+
+def _load(port: int, path: str, headers: Headers, count: int) -> Load:
+    wait_until(lambda: accepts_connections(port), what="the front")
+    _send(port, path, headers, count // 10)  # warm
+    began = time.perf_counter()
+    took = sorted(_send(port, path, headers, count))
+    seconds = time.perf_counter() - began
+    cuts = statistics.quantiles(took, n=100)
+    return Load(count / seconds, cuts[49] * 1000, cuts[98] * 1000)
+
+
+def _send(port: int, path: str, headers: Headers, count: int) -> list[float]:
+    """Every request from all clients together; raises if one is not accepted."""
+    results: SimpleQueue[list[float] | Exception] = SimpleQueue()
+
+    def client(turns: int) -> None:
+        try:
+            results.put(_talk(port, path, headers, turns))
+        except Exception as error:
+            results.put(error)
+
+    threads = [threading.Thread(target=client, args=(count // CLIENTS,)) for _ in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    took: list[float] = []
+    for thread in threads:
+        thread.join()
+        result = results.get()
+        if isinstance(result, Exception):
+            raise result
+        took += result
+    return took
+
+
+def _talk(port: int, path: str, headers: Headers, turns: int) -> list[float]:
+    took = []
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    for _ in range(turns):
+        began = time.perf_counter()
+        connection.request("POST", path, _ORDER, headers())
+        answer = connection.getresponse()
+        body = answer.read()
+        took.append(time.perf_counter() - began)
+        if answer.status != 202:
+            raise RuntimeError(f"{answer.status} {body[:300]!r}")
+    connection.close()
+    return took

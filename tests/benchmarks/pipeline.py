@@ -1,0 +1,102 @@
+"""Orders through the real pipeline: how many a second, how long one takes, and what memory they leave."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import redis
+
+from tasks.hints import advance_requests, hint
+from tests.benchmarks import baselines
+from tests.benchmarks.system import System
+from tests.fakes import wait_until
+
+def orders_per_second(system: System, processes: int, count: int) -> float:
+    """A full queue of accepted orders until the last is confirmed."""
+    before = system.completed()
+    with system.worker(processes):
+        _run(system, count // 10)
+        rate = count / _run(system, count)
+    assert system.completed() - before == count + count // 10
+    return rate
+
+
+def chains_per_second(system: System, processes: int, count: int) -> float:
+    """A full queue of bare chains until the last task of the last one."""
+    broker = system.redis.url(0)
+    with redis.Redis.from_url(broker) as client, system.worker(processes, "tests.benchmarks.baselines:app"):
+        done = partial(_number, client, baselines.DONE)
+        warm = done() + count // 10
+        baselines.send_chains(broker, count // 10, "bare")
+        wait_until(lambda: done() == warm, seconds=120, what="the first chains")
+        baselines.send_chains(broker, count, "filling")
+        began = time.perf_counter()
+        # All at once, as all orders are due at once.
+        client.rename("filling", "bare")
+        wait_until(lambda: done() == warm + count, seconds=600, what="the last chain")
+        return count / (time.perf_counter() - began)
+
+
+def _run(system: System, count: int) -> float:
+    """Seconds from the moment when so many accepted orders are hinted at until none is under way."""
+    system.accept(count)
+    began = time.perf_counter()
+    hint()
+    wait_until(system.idle, seconds=600, what="the last order")
+    return time.perf_counter() - began
+
+
+def seconds_for_one(system: System, count: int) -> list[float]:
+    """One order at a time on an idle system: from before it is accepted until it can be read as completed."""
+    found = []
+    with system.worker(2):
+        _run(system, 10)
+        for _ in range(count):
+            began = time.perf_counter()
+            system.accept(1)
+            hint()
+            while not system.idle():
+                time.sleep(0.001)
+            found.append(time.perf_counter() - began)
+    return found
+
+
+def memory(system: System, tasks: int) -> list[float]:
+    """Resident memory of the largest worker process, in MiB, after every tenth of so many tasks.
+
+    As many Celery tasks and as many steps: a quarter as many orders, of four steps each, and four messages an order.
+    """
+    samples: list[float] = []
+    with redis.Redis.from_url(system.redis.url(0)) as client, system.worker(2) as worker:
+        for _ in range(10):
+            system.accept(tasks // 40)
+            for _ in range(tasks // 10):
+                advance_requests.apply_async()
+            wait_until(lambda: client.llen("requests") == 0 and system.idle(), seconds=600, what="a tenth of the tasks")
+            samples.append(max(_resident(child) for child in _children(worker.pid)))
+    return samples
+
+
+def growth(samples: list[float]) -> float:
+    """Memory at the end over that after the first third, when caches are full: 1.0 is flat."""
+    third = len(samples) // 3
+    return statistics.mean(samples[-third:]) / statistics.mean(samples[third : 2 * third])
+
+
+def _number(client: redis.Redis, key: str) -> int:
+    value = client.get(key)
+    return int(value) if isinstance(value, bytes) else 0
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _resident(pid: int) -> float:
+    [kibibytes] = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(kibibytes) / 1024

@@ -1,0 +1,150 @@
+"""The real parts that the benchmarks run on: PostgreSQL with fsync, Redis, registrar database, SMTP server, workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import redis
+import sqlalchemy as sa
+from celery import Celery
+
+from models.accounts import Account
+from models.orders import submit_order
+from models.people import Principal, Scope, create_token
+from models.people import User as Person
+from models.requests import Request
+from models.session import Database
+from models.states import Status
+from models.telephony import stock_pool
+from models.values import utc_now
+from tests.factories import an_order, make_main, prepare
+from tests.fakes import wait_until
+from workers import programs
+from workers.gateways.registrar import ensure_schema
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port
+from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.redis import EmbeddedRedis
+
+MAIN_ACCOUNTS = 20
+_BLOCKS = 60_000
+"""Free number blocks of ten: more than all runs together order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Somebody who orders."""
+
+    main: Account
+    manager: Principal
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One of everything, shared by all measurements of a run."""
+
+    database: Database
+    redis: EmbeddedRedis
+    environment: dict[str, str]
+    customers: Sequence[Customer]
+    directory: Path
+
+    def accept(self, count: int) -> list[UUID]:
+        """So many orders, written down as the front does it, not yet hinted at."""
+        ids = []
+        for start in range(0, count, 100):
+            with self.database.transaction() as session:
+                for place in range(start, min(start + 100, count)):
+                    customer = self.customers[place % len(self.customers)]
+                    order = submit_order(session, customer.manager, customer.main, an_order(), utc_now())
+                    ids.append(order.id)
+        return ids
+
+    def completed(self) -> int:
+        """How many orders have been completed since this system was made."""
+        with self.database.transaction() as session:
+            return session.scalar(sa.select(sa.func.count()).where(Request.status == Status.COMPLETED)) or 0
+
+    def idle(self) -> bool:
+        """Whether no order is under way. Costs next to nothing, so that asking often disturbs nobody."""
+        with self.database.transaction() as session:
+            return session.scalar(sa.select(Request.id).where(Request.due_at.is_not(None)).limit(1)) is None
+
+    def flush(self) -> None:
+        """Empty the queues."""
+        with redis.Redis(port=self.redis.port) as client:
+            client.flushall()
+
+    @contextmanager
+    def running(self, command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A child process for the time of a `with` block; its log is kept until the run ends."""
+        with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".log", delete=False) as log:
+            child = subprocess.Popen(command, env=self.environment | environment, stdout=log, stderr=log)
+        try:
+            yield child
+        finally:
+            child.terminate()
+            child.wait(30)
+
+    @contextmanager
+    def worker(self, processes: int, app: str = "workers.app:app") -> Iterator[subprocess.Popen[bytes]]:
+        """A Celery worker, of ours or another app."""
+        command = [part.replace("workers.app:app", app) for part in programs.worker(processes)]
+        with self.running(command) as child:
+            yield child
+
+
+@contextmanager
+def open_system() -> Iterator[System]:
+    """Start everything but workers and front; end it afterwards."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # PostgreSQL runs as another user when we are root.
+        directory.chmod(0o755)
+        postgres = EmbeddedPostgres(directory / "postgres")
+        stack.callback(postgres.stop)
+        postgres.start(("standorte", "registrar"))
+        prepare(postgres.url("standorte"))
+        ensure_schema(postgres.url("registrar"))
+        broker = EmbeddedRedis(directory / "redis")
+        stack.callback(broker.stop)
+        broker.start()
+        smtp_port = free_port()
+        environment = os.environ | {
+            "DATABASE_URL": postgres.url("standorte"),
+            "REGISTRAR_URL": postgres.url("registrar"),
+            "REDIS_URL": broker.url(0),
+            "SMTP_URL": f"smtp://{LOOPBACK}:{smtp_port}",
+            "LOG_FORMAT": "json",
+            "SECRET_KEY": "a secret for benchmarks, long enough to be one",
+        }
+        stack.enter_context(Celery("benchmarks", broker=broker.url(0), config_source="celeryconfig"))
+        database = stack.enter_context(closing(Database(postgres.url("standorte"))))
+        system = System(database, broker, environment, _customers(database), directory)
+        sink = [sys.executable, "-m", "aiosmtpd", "-n", "-c", "aiosmtpd.handlers.Sink", "-l", f"{LOOPBACK}:{smtp_port}"]
+        stack.enter_context(system.running(sink))
+        wait_until(lambda: accepts_connections(smtp_port), what="the mail server")
+        yield system
+
+
+def _customers(database: Database) -> list[Customer]:
+    with database.transaction() as session:
+        stock_pool(session, "030", "20000000", 10, _BLOCKS, utc_now())
+        found = []
+        for _ in range(MAIN_ACCOUNTS):
+            main, manager = make_main(session)
+            person = session.get_one(Person, manager.user_id)
+            found.append(
+                Customer(main, manager, create_token(session, main, person, "bench", frozenset(Scope), utc_now()))
+            )
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM ANALYZE"))
+    return found
