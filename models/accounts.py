@@ -87,6 +87,13 @@ def account_by_number(session: Session, customer_number: str) -> Account | None:
     return session.scalar(sa.select(Account).where(Account.customer_number == customer_number))
 
 
+def ids_of(session: Session, customer_numbers: Sequence[str]) -> list[int]:
+    """The ids of the accounts that have these customer numbers; numbers of nobody are passed over."""
+    if not customer_numbers:
+        return []
+    return list(session.scalars(sa.select(Account.id).where(Account.customer_number.in_(customer_numbers))))
+
+
 def lock_accounts(session: Session, ids: Sequence[int]) -> None:
     """Lock these accounts until the transaction ends, and read them as they are now. Each is locked once.
 

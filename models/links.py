@@ -65,12 +65,13 @@ def submit_link(session: Session, principal: Principal, main: Account, draft: Li
         updated_at=now,
     )
     request.make_due(now)
-    request.note(now, "link_received", customer_number=draft.customer_number)
     session.add(request)
     session.flush()
+    request.note(now, "link_received", customer_number=draft.customer_number)
     if proof is not None:
         proof.request_id = request.id
         session.add(proof)
+    session.flush()
     return request
 
 

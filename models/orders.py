@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -108,8 +109,9 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
         updated_at=now,
     )
     request.make_due(now)
-    request.note(now, "order_received", customer_number=customer_number)
     session.add(request)
+    session.flush()
+    request.note(now, "order_received", customer_number=customer_number)
     session.flush()
     return request
 
@@ -134,6 +136,15 @@ def ordered_basket(session: Session, request: Request) -> Basket:
         return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
     except InvalidField as error:
         raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
+
+
+def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
+    """How many number blocks of which area code and size these requests still need."""
+    return Counter(
+        (request.area_code, request.block_size)
+        for request in requests
+        if request.area_code is not None and request.block_size is not None and request.trunk is None
+    )
 
 
 def give_up_account(request: Request) -> None:

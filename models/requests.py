@@ -13,15 +13,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, WriteOnlyMapped, mapped_column, relationship, selectinload
+from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship, selectinload
 
-from models.accounts import Account, lock_accounts
+from models.accounts import Account, ids_of, lock_accounts
 from models.base import Base, enumeration, quoted
 from models.errors import IllegalTransition, TooLate
 from models.messages import Message
 from models.people import User
 from models.states import (
     ENDED,
+    AccountRole,
     Actor,
     Kind,
     ProofMethod,
@@ -103,7 +104,6 @@ class Request(Base):
     trunk: Mapped[SipTrunk | None] = relationship()
     area: Mapped[AreaCode | None] = relationship(lazy="raise_on_sql")
     messages: Mapped[list[Message]] = relationship(lazy="raise_on_sql", order_by=Message.id)
-    timeline: WriteOnlyMapped[TimelineEntry] = relationship(order_by=TimelineEntry.id, passive_deletes=True)
 
     __table_args__ = (
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
@@ -134,8 +134,10 @@ class Request(Base):
     )
 
     def note(self, now: datetime, code: str, **facts: Any) -> None:
-        """Add a line to the timeline."""
-        self.timeline.add(TimelineEntry(at=now, code=code, facts=facts))
+        """Add a line to the timeline. The request has to be in a session, and flushed."""
+        session = object_session(self)
+        assert session is not None and self.id is not None
+        session.add(TimelineEntry(request_id=self.id, at=now, code=code, facts=facts))
 
     def make_due(self, at: datetime) -> None:
         """Have it worked on from this moment; nobody holds it any more."""
@@ -276,8 +278,8 @@ def claim_due(session: Session, *, now: datetime, lease: uuid.UUID, until: datet
         # Once, and not again for each row that it is compared with.
         .prefix_with("MATERIALIZED")
     )
-    claim = sa.update(Request.__table__).where(Request.id == due.c.id).values(lease=lease, due_at=until)
-    return list(session.scalars(claim.returning(Request.id)))
+    claim = sa.update(Request).where(Request.id == due.c.id).values(lease=lease, due_at=until).returning(Request.id)
+    return list(session.scalars(claim.execution_options(synchronize_session=False)))
 
 
 def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
@@ -289,8 +291,12 @@ def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> 
 
 
 def _lock_accounts(session: Session, requests: Sequence[Request]) -> None:
-    # One statement for the batch, in one order for every worker, so that two batches do not wait in a circle.
-    lock_accounts(session, [request.account_id for request in requests if request.account_id is not None])
+    # One statement for the batch, in one order for every worker, and before anything is written: a reference to
+    # an account locks it a little, and two batches that both want it whole afterwards would wait in a circle.
+    known = [request.account_id for request in requests if request.account_id is not None]
+    named = ids_of(session, [request.customer_number for request in requests if request.account_id is None])
+    becoming_main = [request.main_id for request in requests if request.main.role is AccountRole.STANDALONE]
+    lock_accounts(session, [*known, *named, *becoming_main])
 
 
 def count_due(session: Session, now: datetime) -> int:

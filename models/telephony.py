@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -140,44 +140,58 @@ class CallForwarding(Base):
     )
 
 
-def _free(area_code: str, size: int, now: datetime) -> sa.Select[int]:
-    return (
-        sa.select(NumberBlock.id)
-        .where(
-            NumberBlock.area_code == area_code,
-            NumberBlock.size == size,
-            NumberBlock.account_id.is_(None),
-            NumberBlock.available_from <= now,
-        )
-        .limit(1)
+def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        NumberBlock.area_code == area_code,
+        NumberBlock.size == size,
+        NumberBlock.account_id.is_(None),
+        NumberBlock.available_from <= now,
     )
 
 
 def pool_has(session: Session, area_code: str, size: int, now: datetime) -> bool:
     """Whether the pool has a free block of this size at this moment. No promise: others take from it too."""
-    return session.scalar(_free(area_code, size, now)) is not None
+    return session.scalar(sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(1)) is not None
 
 
-def take_block(session: Session, area_code: str, size: int, account_id: int, now: datetime) -> NumberBlock:
-    """Give a free block to an account. Passes over what others are taking at this moment, waits for nobody.
+class NumberPool:
+    """Free number blocks for the orders of one transaction, given out without waiting for anybody.
 
-    Raises `NoNumbersAvailable`.
+    `wanted` says how many blocks of an area code and size the transaction may take: so many are locked with one
+    statement when the first is asked for. What others are taking at that moment is passed over.
     """
-    chosen = (
-        _free(area_code, size, now)
-        .order_by(NumberBlock.available_from, NumberBlock.id)
-        .with_for_update(skip_locked=True)
-    )
-    block = session.scalar(
-        sa.update(NumberBlock)
-        .where(NumberBlock.id == chosen.scalar_subquery())
-        .values(account_id=account_id)
-        .returning(NumberBlock)
-        .execution_options(synchronize_session=False)
-    )
-    if block is None:
-        raise NoNumbersAvailable(area_code, size)
-    return block
+
+    def __init__(self, session: Session, now: datetime, wanted: Mapping[tuple[str, int], int]) -> None:
+        self._session = session
+        self._now = now
+        self._wanted = wanted
+        self._locked: dict[tuple[str, int], list[NumberBlock]] = {}
+
+    def has(self, area_code: str, size: int) -> bool:
+        """Whether there is one to take."""
+        return bool(self._of(area_code, size))
+
+    def take(self, area_code: str, size: int, account_id: int) -> NumberBlock:
+        """Give a block to an account, the one that has been free for longest. Raises `NoNumbersAvailable`."""
+        blocks = self._of(area_code, size)
+        if not blocks:
+            raise NoNumbersAvailable(area_code, size)
+        block = blocks.pop(0)
+        block.account_id = account_id
+        return block
+
+    def _of(self, area_code: str, size: int) -> list[NumberBlock]:
+        key = (area_code, size)
+        if key not in self._locked:
+            free = (
+                sa.select(NumberBlock)
+                .where(_free(area_code, size, self._now))
+                .order_by(NumberBlock.available_from, NumberBlock.id)
+                .limit(self._wanted.get(key, 1))
+                .with_for_update(skip_locked=True)
+            )
+            self._locked[key] = list(self._session.scalars(free))
+        return self._locked[key]
 
 
 def release_block(block: NumberBlock, now: datetime) -> None:
@@ -185,15 +199,6 @@ def release_block(block: NumberBlock, now: datetime) -> None:
     block.account_id = None
     block.trunk_id = None
     block.available_from = now + QUARANTINE
-
-
-def blocks_of(session: Session, trunk_ids: Iterable[int]) -> list[NumberBlock]:
-    """The blocks of these trunks, by number."""
-    return list(
-        session.scalars(
-            sa.select(NumberBlock).where(NumberBlock.trunk_id.in_(list(trunk_ids))).order_by(NumberBlock.first_number)
-        )
-    )
 
 
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:

@@ -31,12 +31,17 @@ def hint() -> bool:
     if time.monotonic() < _broker_away_until:
         return False
     app = advance_requests.app
+    away: tuple[type[BaseException], ...] = (
+        OSError,
+        OperationalError,
+        *app.connection_for_write().connection_errors,
+    )
     try:
         with app.producer_or_acquire() as producer:
             queue = app.conf.task_default_queue
             if not producer.channel.queue_declare(queue).message_count:
                 advance_requests.apply_async(producer=producer, retry=False)
-    except (OSError, OperationalError, *app.connection_for_write().connection_errors) as error:
+    except away as error:
         _broker_away_until = time.monotonic() + _BROKER_PAUSE
         log.warning("hint.lost", error=repr(error))
         return False

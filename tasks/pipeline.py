@@ -18,11 +18,13 @@ from dataclasses import dataclass, replace
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from models.errors import RuleBroken
-from models.orders import give_up_account
+from models.orders import blocks_wanted, give_up_account
 from models.requests import Request, claim_due, still_ours
 from models.states import ENDED, Reason, Status, StepName, step_after
+from models.telephony import NumberPool
 from tasks import metrics
 from tasks.attach import attach
 from tasks.confirm import confirm
@@ -39,6 +41,7 @@ STEPS: Mapping[StepName, Step] = {
     StepName.ATTACH: attach,
     StepName.CONFIRM: confirm,
 }
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -86,8 +89,8 @@ def _work_on(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[
     by_id = {item.id: item for item in items}
     left = []
     with runtime.database.transaction() as session:
-        work = Work(session, runtime.clock(), runtime)
         requests = still_ours(session, list(by_id), lease)
+        work = _begin(runtime, session, requests)
         if len(requests) < len(items):
             work.once_true(log.warning, "lease.lost", count=len(items) - len(requests))
         for request in requests:
@@ -97,6 +100,11 @@ def _work_on(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[
     for tell in work.news:
         tell()
     return left
+
+
+def _begin(runtime: Runtime, session: Session, requests: Sequence[Request]) -> Work:
+    now = runtime.clock()
+    return Work(session, now, runtime, NumberPool(session, now, blocks_wanted(requests)))
 
 
 def _run(work: Work, request: Request, item: Item) -> Call | None:
@@ -221,8 +229,9 @@ def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exceptio
         log.error("step.broke", request=str(id), exc_info=error)
     try:
         with runtime.database.transaction() as session:
-            work = Work(session, runtime.clock(), runtime)
-            for request in still_ours(session, [id], lease):
+            requests = still_ours(session, [id], lease)
+            work = _begin(runtime, session, requests)
+            for request in requests:
                 if heals:
                     _try_again(work, request, Reason.INTERNAL_ERROR)
                 else:

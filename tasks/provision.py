@@ -10,7 +10,7 @@ from models.errors import NoNumbersAvailable
 from models.orders import Basket, ordered_basket
 from models.requests import Request
 from models.states import AccountState, Reason
-from models.telephony import SipTrunk, new_sip_user, take_block
+from models.telephony import SipTrunk, new_sip_user
 from models.vault import new_sip_secret
 from tasks.ports import GatewayError, Ports, TrunkRecord
 from tasks.steps import Hold, Outcome, Work
@@ -44,7 +44,7 @@ def provision(work: Work, request: Request) -> Outcome:
         assert request.account_id and request.area_code and request.block_size
         basket = ordered_basket(work.session, request)
         try:
-            block = take_block(work.session, request.area_code, request.block_size, request.account_id, work.now)
+            block = work.pool.take(request.area_code, request.block_size, request.account_id)
         except NoNumbersAvailable:
             return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
         request.trunk = _new_trunk(work, request, basket)

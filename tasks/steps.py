@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from models.requests import Request
 from models.session import Database
 from models.states import Actor, Reason
+from models.telephony import NumberPool
 from models.values import Clock
 from models.vault import Vault
 from tasks.ports import GatewayError, Ports
@@ -46,6 +47,7 @@ class Work:
     session: Session
     now: datetime
     runtime: Runtime
+    pool: NumberPool
     news: list[Callable[[], object]] = field(default_factory=list)
 
     def once_true(self, tell: Callable[..., object], *facts: Any, **named: Any) -> None:

@@ -10,7 +10,6 @@ from models.links import find_proof
 from models.orders import area_code_fits, ordered_basket
 from models.requests import Request
 from models.states import Actor, Kind, Reason
-from models.telephony import pool_has
 from tasks.steps import Hold, Outcome, Wait, Work
 
 TIME_TO_CORRECT = timedelta(days=14)
@@ -32,7 +31,7 @@ def _verify_order(work: Work, request: Request) -> Outcome:
         return Wait(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until)
     # From here on it is a main account, so that nothing can pull it away while its order is provisioned.
     promote(work.session, request.main_id)
-    if not pool_has(work.session, request.area_code, request.block_size, work.now):
+    if not work.pool.has(request.area_code, request.block_size):
         return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
     # The e-mail and address proofs are not built yet, and the timeline does not pretend otherwise.
     request.note(work.now, "order_verified")

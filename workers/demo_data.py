@@ -66,8 +66,9 @@ def seed(
             _open(session, carrier, missing)
         records = trunk_records(session, vault, [account for site in sites if (account := _account(session, site))])
     if registrar is not None:
-        for record in records:
-            registrar.put_trunk(record)
+        for failure in registrar.put_trunks(records):
+            if failure is not None:
+                raise failure
     return Seeded(DEMO_LOGINS, len(missing), blocks)
 
 

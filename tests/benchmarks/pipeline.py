@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tasks.hints import advance_requests, hint
 from tests.benchmarks import baselines
 from tests.benchmarks.system import System
 from tests.fakes import wait_until
+
 
 def orders_per_second(system: System, processes: int, count: int) -> float:
     """A full queue of accepted orders until the last is confirmed."""

@@ -69,11 +69,11 @@ class Plant:
         with self.database.transaction() as session:
             return [submit_order(session, self.manager, self.main, an_order(), utc_now()).id for _ in range(count)]
 
-    def publish(self, ids: list[UUID]) -> None:
-        """Put a hint for each into the queue."""
+    def publish(self, hints: int = 1) -> None:
+        """Put hints into the queue."""
         with Celery(broker=self.redis.url(0), set_as_current=False) as sender:
-            for id in ids:
-                sender.send_task("requests.advance", ([str(id)],), queue=celeryconfig.task_default_queue)
+            for _ in range(hints):
+                sender.send_task("requests.advance", queue=celeryconfig.task_default_queue)
 
     def statuses(self, ids: list[UUID]) -> set[Status]:
         """Where these requests stand."""

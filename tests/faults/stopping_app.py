@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from celery import signals
 from models.requests import Request
 from models.states import StepName
 from tasks import current, pipeline
-from tasks.ports import Mail, Ports, TrunkRecord
+from tasks.ports import GatewayError, Mail, Ports, TrunkRecord
 from tasks.steps import Outcome, Step, Work
 from workers.app import app
 
@@ -41,10 +42,11 @@ class _StoppingRegistrar:
     def __init__(self, ports: Ports) -> None:
         self._inner = ports.registrar
 
-    def put_trunk(self, record: TrunkRecord) -> None:
+    def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         _point("provision.before")
-        self._inner.put_trunk(record)
+        answers = self._inner.put_trunks(records)
         _point("provision.after")
+        return answers
 
     def close(self) -> None:
         self._inner.close()

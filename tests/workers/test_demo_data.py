@@ -12,25 +12,12 @@ from models.states import AccountRole, Origin
 from models.telephony import CallForwarding, NumberBlock, SipTrunk, pool_has
 from models.values import same_place, utc_now
 from models.vault import Vault
-from tasks.ports import TrunkRecord
+from tests.fakes import FakeRegistrar
 from workers.demo.cast import EMPTY_POOL, EXISTING, POOLS
 from workers.demo_data import DEMO_LOGINS, Seeded, seed
 
 
-class Records:
-    """A registrar that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.trunks: dict[str, TrunkRecord] = {}
-
-    def put_trunk(self, record: TrunkRecord) -> None:
-        self.trunks[record.key] = record
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-def load(database: Database, registrar: Records | None = None) -> Seeded:
+def load(database: Database, registrar: FakeRegistrar | None = None) -> Seeded:
     return seed(database, Vault("a key"), "sip.example.com", utc_now(), registrar=registrar)
 
 
@@ -51,7 +38,7 @@ def test_everybody_on_the_list_can_sign_in(database: Database) -> None:
 
 
 def test_loading_twice_changes_nothing(database: Database) -> None:
-    registrar = Records()
+    registrar = FakeRegistrar()
     first = load(database, registrar)
     before, trunks = counts(database), dict(registrar.trunks)
 
@@ -82,7 +69,7 @@ def test_the_company_and_its_relatives_stand_as_the_demo_needs_them(database: Da
 
 
 def test_every_existing_account_has_a_trunk_with_numbers_of_its_own_town(database: Database) -> None:
-    registrar = Records()
+    registrar = FakeRegistrar()
     load(database, registrar)
 
     with database.transaction() as session:

@@ -52,7 +52,6 @@ def hold(database: Database, request: Request, reason: Reason = Reason.NO_NUMBER
     with database.transaction() as session:
         now = utc_now()
         found = session.get_one(Request, request.id)
-        found.claim(uuid.uuid4(), now, now)
         found.hold(reason, now, now + timedelta(minutes=15))
 
 

@@ -70,8 +70,9 @@ def _set_stage(database: Database, settings: WorkerSettings) -> Stage:
         stage = set_stage(session, carrier)
         records = trunk_records(session, vault, stage.fresh)
     with closing(KamailioRegistrar(settings.registrar_url)) as registrar:
-        for record in records:
-            registrar.put_trunk(record)
+        for failure in registrar.put_trunks(records):
+            if failure is not None:
+                raise failure
     return stage
 
 

@@ -15,7 +15,7 @@ from models.accounts import Account, IssuedCustomerNumber, issue_customer_number
 from models.contracts import Contract, ContractItem
 from models.orders import basket_of
 from models.people import Membership, Role, User
-from models.telephony import NumberBlock, SipTrunk, TrunkState, new_sip_user, take_block
+from models.telephony import NumberBlock, NumberPool, SipTrunk, TrunkState, new_sip_user
 from models.vault import Vault, new_sip_secret
 from tasks.ports import TrunkRecord
 from workers.demo.cast import Person, Site
@@ -80,7 +80,7 @@ def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
     session.add(account)
     session.flush()
     give_role(session, sign_up(session, carrier, site.administrator), account, Role.ADMINISTRATOR)
-    block = take_block(session, site.area_code, site.block_size, account.id, carrier.now)
+    block = NumberPool(session, carrier.now, {}).take(site.area_code, site.block_size, account.id)
     account.contact_phone = block.numbers[0]
     session.add(_trunk(session, carrier, site, account, block, since))
     session.flush()

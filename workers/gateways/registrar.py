@@ -112,7 +112,9 @@ class KamailioRegistrar:
             answers = connection.cursor()
             answers.executemany(_PUT, facts, returning=True)
             written = {row[0] for answer in answers.results() for row in answer}
-        return [None if record.sip_user in written else GatewayRefused("belongs_to_somebody_else") for record in records]
+        return [
+            None if record.sip_user in written else GatewayRefused("belongs_to_somebody_else") for record in records
+        ]
 
     def ping(self) -> None:
         """Raise `GatewayUnavailable` unless the database answers."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import smtplib
-from email.headerregistry import Address
+from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
+from functools import lru_cache
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
 from models.values import utc_now
@@ -31,7 +33,7 @@ class SmtpMailer:
 
     def send(self, mail: Mail) -> None:
         """Send one mail. Raises `GatewayUnavailable` for what may heal, `GatewayRefused` for what will not."""
-        message = build_message(mail, self._sender)
+        message = build_message(mail, self._sender).as_bytes()
         fresh = self._smtp is None
         try:
             self._try(message, mail.recipient_address)
@@ -59,9 +61,9 @@ class SmtpMailer:
             except (OSError, smtplib.SMTPException):
                 smtp.close()
 
-    def _try(self, message: EmailMessage, recipient: str) -> None:
+    def _try(self, message: bytes, recipient: str) -> None:
         try:
-            self._connected().send_message(message, self._sender.addr_spec, [recipient])
+            self._connected().sendmail(self._sender.addr_spec, [recipient], message)
         except smtplib.SMTPRecipientsRefused as error:
             [(code, _)] = error.recipients.values()
             raise _answered(code) from error
@@ -93,9 +95,20 @@ class SmtpMailer:
         return smtp
 
 
+class _HeaderTypes(HeaderRegistry):
+    """The standard library makes a new class for every single header; one for each name is enough."""
+
+    @lru_cache(maxsize=64)  # noqa: B019 - there is one registry, and it lives as long as the process
+    def __getitem__(self, name: str) -> type:
+        return cast(type, super().__getitem__(name))
+
+
+_POLICY = SMTP.clone(header_factory=_HeaderTypes())
+
+
 def build_message(mail: Mail, sender: Address) -> EmailMessage:
     """Text and HTML as alternatives. Raises `GatewayRefused` for an address that cannot stand in a header."""
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     try:
         message["From"] = sender
         message["To"] = Address(mail.recipient_name, addr_spec=mail.recipient_address)
