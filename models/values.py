@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
@@ -17,7 +18,8 @@ AREA_CODE = re.compile(r"0[1-9][0-9]{1,4}")
 POSTAL_CODE = re.compile(r"[0-9]{5}")
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
-_ABBREVIATIONS = {"st": "sankt", "b": "bei", "a": "am", "d": "der", "i": "in"}
+_ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
+_CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
 
 def utc_now() -> datetime:
@@ -35,26 +37,36 @@ def random_customer_number() -> str:
     return str(1_000_000 + secrets.randbelow(9_000_000))
 
 
-def plain_place(name: str) -> list[str]:
-    """The words of a place name, folded so that usual spellings agree: 'Frankfurt (Main)' and 'Frankfurt am Main'
-    differ only in a word that carries no place."""
-    folded = name.casefold().translate(_UMLAUTS)
-    words = re.findall(r"[a-z]+", folded)
-    return [_ABBREVIATIONS.get(word, word) for word in words]
-
-
 def same_place(city: str, area_name: str) -> bool:
     """Whether a city of an address can lie in an Ortsnetz of this name.
 
     True if the words of one are the leading words of the other: 'Frankfurt' is in 'Frankfurt am Main',
-    'Bielefeld-Senne' in 'Bielefeld'. Never true for an empty name.
+    'Bielefeld-Senne' in 'Bielefeld'. Usual spellings agree: 'Muenchen', 'Freiburg i. Br.', 'Halle (Saale)'.
+    Never true for an empty name.
     """
-    ours, theirs = (
-        [word for word in plain_place(name) if word not in {"am", "an", "der", "im", "in", "bei"}]
-        for name in (city, area_name)
+    ours, theirs = _place_words(city), _place_words(area_name)
+    if not ours or not theirs or ours[0].removesuffix(".") != theirs[0].removesuffix("."):
+        return False
+    return all(map(_same_word, ours[1:], theirs[1:]))
+
+
+def _place_words(name: str) -> list[str]:
+    # Folded, and without the words that carry no place. An abbreviation ends with a dot: 'br.', and so does the
+    # single letter of 'Frankfurt/M'.
+    folded = unicodedata.normalize("NFC", name).casefold().translate(_UMLAUTS)
+    words = (
+        _ABBREVIATIONS.get(word, word + "." if dot or len(word) == 1 else word)
+        for word, dot in re.findall(r"([a-z]+)(\.?)", folded)
     )
-    shared = min(len(ours), len(theirs))
-    return shared > 0 and ours[:shared] == theirs[:shared]
+    return [word for word in words if word not in _CARRY_NO_PLACE]
+
+
+def _same_word(one: str, other: str) -> bool:
+    return one == other or _abbreviates(one, other) or _abbreviates(other, one)
+
+
+def _abbreviates(short: str, word: str) -> bool:
+    return short.endswith(".") and word.startswith(short.removesuffix("."))
 
 
 def national_to_e164(area_code: str) -> str:
@@ -68,7 +80,7 @@ def block_numbers(first: int, size: int) -> tuple[str, ...]:
 
 
 def display_block(area_code: str, first: int, size: int) -> str:
-    """A block as people write it: '030 2312551-0 bis -9', a single number without the range. Digits only, a dash."""
+    """A block as people write it: '030 2312551-0 … -9', a single number without the range."""
     digits = str(first).removeprefix(national_to_e164(area_code))
     tail = len(str(size)) - 1
     if tail == 0:

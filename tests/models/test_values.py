@@ -1,0 +1,132 @@
+"""Places as Germans write them, customer numbers, and number blocks as people read them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.values import (
+    CUSTOMER_NUMBER,
+    as_locale,
+    block_numbers,
+    display_block,
+    national_to_e164,
+    random_customer_number,
+    same_place,
+)
+
+WORD = st.text("abcdefghijklmnopqrstuvwxyzäöüß", min_size=1, max_size=12)
+SEPARATOR = st.sampled_from([" ", "-", "/", ". ", " (", ", "])
+PLACE = st.lists(st.tuples(WORD, SEPARATOR), min_size=1, max_size=5).map(
+    lambda parts: "".join(word + separator for word, separator in parts)
+)
+
+
+@pytest.mark.parametrize(
+    ("city", "area"),
+    [
+        ("Berlin", "Berlin"),
+        ("BERLIN", "Berlin"),
+        ("Berlin-Mitte", "Berlin"),
+        ("Frankfurt", "Frankfurt am Main"),
+        ("Frankfurt (Main)", "Frankfurt am Main"),
+        ("Frankfurt a. M.", "Frankfurt am Main"),
+        ("Frankfurt/M", "Frankfurt am Main"),
+        ("Frankfurt/O.", "Frankfurt (Oder)"),
+        ("Freiburg i. Br.", "Freiburg im Breisgau"),
+        ("Freiburg i.Br.", "Freiburg im Breisgau"),
+        ("Halle (Saale)", "Halle Saale"),
+        ("Halle (Westf.)", "Halle Westfalen"),
+        ("Hannoversch Münden", "Hann. Münden"),
+        ("Köln", "Koeln"),
+        ("Lauf a.d. Pegnitz", "Lauf an der Pegnitz"),
+        ("Mu\u0308nchen", "München"),  # as a Mac writes it
+        ("Neustadt/Weinstr.", "Neustadt an der Weinstraße"),
+        ("Rothenburg o.d.T.", "Rothenburg ob der Tauber"),
+        ("Sankt Wendel", "St Wendel"),
+        ("St. Wendel", "St Wendel"),
+        ("Weissenburg i. Bay.", "Weißenburg in Bayern"),
+    ],
+)
+def test_usual_spellings_of_one_place_agree(city: str, area: str) -> None:
+    assert same_place(city, area)
+    assert same_place(area, city)
+
+
+@pytest.mark.parametrize(
+    ("city", "area"),
+    [
+        ("", "Berlin"),
+        ("10179", "Berlin"),
+        ("am", "Frankfurt am Main"),
+        ("B.", "Berlin"),
+        ("Berlinchen", "Berlin"),
+        ("Bad Ems", "Bad Emstal"),
+        ("Bernau bei Berlin", "Berlin"),
+        ("Bielefeld", "Berlin"),
+        ("Frankfurt (Oder)", "Frankfurt am Main"),
+        ("Frankfurt/O.", "Frankfurt am Main"),
+        ("Landau a.d. Isar", "Landau in der Pfalz"),
+        ("Münster", "München"),
+    ],
+)
+def test_another_place_is_another_place(city: str, area: str) -> None:
+    assert not same_place(city, area)
+    assert not same_place(area, city)
+
+
+@given(PLACE, PLACE)
+def test_which_of_two_places_comes_first_does_not_matter(one: str, other: str) -> None:
+    assert same_place(one, other) == same_place(other, one)
+
+
+@given(WORD.filter(lambda word: len(word) > 4), PLACE)
+def test_a_place_is_itself_however_its_umlauts_are_typed(first: str, rest: str) -> None:
+    name = f"{first} {rest}"
+    without = name
+    for umlaut, typed in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")):
+        without = without.replace(umlaut, typed)
+    for spelling in (name, name.upper(), name.title(), without, unicodedata.normalize("NFD", name)):
+        assert same_place(spelling, name)
+
+
+def test_customer_numbers_have_seven_digits_and_no_order() -> None:
+    numbers = [random_customer_number() for _ in range(500)]
+    assert all(CUSTOMER_NUMBER.fullmatch(number) for number in numbers)
+    assert len(set(numbers)) > 490
+    assert numbers != sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    ("block", "shown"),
+    [
+        (("030", 49302312551, 1), "030 2312551"),
+        (("030", 493023125510, 10), "030 2312551-0 … -9"),
+        (("0521", 4952123456700, 100), "0521 234567-00 … -99"),
+    ],
+)
+def test_a_block_is_shown_as_people_write_it(block: tuple[str, int, int], shown: str) -> None:
+    assert display_block(*block) == shown
+
+
+@given(st.sampled_from(["030", "0521", "033338"]), st.integers(1000, 99999), st.sampled_from([1, 10, 100]))
+def test_what_is_shown_of_a_block_can_be_dialled(area_code: str, subscriber: int, size: int) -> None:
+    first = int(f"{national_to_e164(area_code)}{subscriber}") * size
+    numbers = block_numbers(first, size)
+    assert [int(number) for number in numbers] == list(range(first, first + size))
+    shown, *tail = display_block(area_code, first, size).split(" … -")
+    dialled = re.sub(r"[ -]", "", shown)
+    assert "+49" + dialled.removeprefix("0") == numbers[0]
+    for last in tail:
+        assert "+49" + dialled[: -len(last)].removeprefix("0") + last == numbers[-1]
+
+
+@pytest.mark.parametrize(
+    ("language", "locale"), [("en-GB", "en"), ("EN", "en"), ("de-AT", "de"), ("fr", "de"), (None, "de")]
+)
+def test_english_is_spoken_to_who_asks_for_it(language: str | None, locale: str) -> None:
+    assert as_locale(language) == locale
