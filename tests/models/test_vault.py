@@ -1,0 +1,38 @@
+"""Secrets that must be readable again, before and after the key is changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.vault import SecretUnreadable, Vault, new_sip_secret
+
+
+def test_a_new_key_in_front_reads_what_the_old_one_sealed() -> None:
+    sealed = Vault("old").seal("Brücke 5")
+    rotated = Vault("new", "old")
+    assert rotated.open(sealed) == "Brücke 5"
+    assert Vault("new").open(rotated.seal("Brücke 6")) == "Brücke 6"
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    [Vault("old").seal("secret"), b"", b"no seal", Vault("new").seal("secret")[:-5]],
+    ids=["another key", "nothing", "no seal", "cut off"],
+)
+def test_what_none_of_the_keys_fits_is_unreadable(sealed: bytes) -> None:
+    with pytest.raises(SecretUnreadable):
+        Vault("new", "newer").open(sealed)
+
+
+def test_sealed_secrets_say_nothing() -> None:
+    vault = Vault("key")
+    first, second = vault.seal("secret"), vault.seal("secret")
+    assert b"secret" not in first
+    assert first != second
+
+
+def test_sip_secrets_can_be_typed_from_paper_and_never_come_twice() -> None:
+    secrets = {new_sip_secret() for _ in range(200)}
+    assert len(secrets) == 200
+    assert {len(secret) for secret in secrets} == {24}
+    assert not set("0OIl1") & set("".join(secrets))
