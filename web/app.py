@@ -46,9 +46,10 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         security_schemes={"bearer": {"type": "http", "scheme": "bearer"}},
         validation_error_callback=problems.invalid,
         validation_error_model=Problem,
-        doc_prefix="/api/v1",
-        doc_ui=True,
+        # The document alone: the page that comes with it wants packages from elsewhere.
+        doc_ui=False,
     )
+    app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
     secure = settings.base_url.startswith("https://")
     app.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),

@@ -89,10 +89,7 @@ def sign_in() -> Response | str | tuple[str, int]:
     if found is None:
         return render_template("sign_in.html", form=form, wrong=True), 422
     # A new session: what an attacker may have planted before signing in is gone.
-    language = session.get("language")
-    session.clear()
-    if language:
-        session["language"] = language
+    _empty_session()
     login_user(found)
     g.pop("_flask_babel", None)
     return redirect(_inside(request.args.get("next")) or url_for("portal.overview"))
@@ -103,7 +100,7 @@ def sign_in() -> Response | str | tuple[str, int]:
 def sign_out() -> Response:
     """End the session."""
     logout_user()
-    session.clear()
+    _empty_session()
     return redirect(url_for("people.sign_in"))
 
 
@@ -112,6 +109,14 @@ def set_language(language: str) -> Response:
     """Switch the language and stay on the page."""
     session["language"] = as_locale(language)
     return redirect(_inside(request.form.get("next")) or url_for("portal.overview"))
+
+
+def _empty_session() -> None:
+    # The language was chosen on the page, by whoever sits in front of it.
+    language = session.get("language")
+    session.clear()
+    if language:
+        session["language"] = language
 
 
 def _inside(target: str | None) -> str | None:
