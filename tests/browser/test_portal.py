@@ -1,0 +1,140 @@
+"""The portal as a person at the screen or at the keyboard meets it."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import Portal
+from tests.factories import PASSWORD
+
+SEED = "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung"
+
+# What the person sees of where the keyboard is: the outline's style and width, and whether it is on the screen.
+_OUTLINE = """element => {
+    const style = getComputedStyle(element), box = element.getBoundingClientRect();
+    const on_screen = box.width > 0 && box.left >= 0 && box.top >= 0
+        && box.right <= innerWidth && box.bottom <= innerHeight;
+    return [style.outlineStyle, parseFloat(style.outlineWidth), on_screen];
+}"""
+
+
+def send_form(page: Page, portal: Portal, password: str) -> None:
+    """Fill in the sign-in form and send it."""
+    page.goto(portal.url)
+    page.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
+    page.get_by_label("Passwort").fill(password)
+    page.get_by_role("button", name="Anmelden").click()
+
+
+def sign_in(page: Page, portal: Portal) -> None:
+    """Sign in with the mouse, up to the overview."""
+    send_form(page, portal, PASSWORD)
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+
+
+def card(page: Page, customer_number: str) -> Locator:
+    """The card of an account."""
+    return page.get_by_role("listitem").filter(has_text=customer_number)
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """Press Tab until the target has the focus; every stop on the way has to be seen."""
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        style, width, on_screen = page.locator(":focus").evaluate(_OUTLINE)
+        assert style == "solid" and width >= 2 and on_screen, page.locator(":focus").inner_text()
+        if target.evaluate("element => element === document.activeElement"):
+            return
+    raise AssertionError(f"the keyboard does not reach {target}")
+
+
+def assert_no_sideways_scrolling(page: Page) -> None:
+    """Everything on the page is as wide as the screen at the most."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
+
+
+def test_the_keyboard_alone_leads_in_and_out(page: Page, portal: Portal) -> None:
+    page.goto(portal.url)
+    tab_to(page, page.get_by_label("E-Mail-Adresse"))
+    page.keyboard.type(portal.manager.email)
+    tab_to(page, page.get_by_label("Passwort"))
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+    tab_to(page, page.get_by_role("link", name=f"Verlauf von {portal.ordered} anzeigen"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
+    tab_to(page, page.get_by_role("button", name="Abmelden"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
+
+
+def test_the_skip_link_leads_past_the_menu(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    tab_to(page, page.get_by_role("link", name="Zum Inhalt springen"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name=f"Verlauf von {portal.ordered} anzeigen")).to_be_focused()
+
+
+def test_a_wrong_password_is_said_and_the_address_kept(page: Page, portal: Portal) -> None:
+    send_form(page, portal, "wrong")
+    summary = page.get_by_role("alert")
+    expect(summary).to_contain_text("Bitte prüfen Sie Ihre Eingaben")
+    expect(page.get_by_label("E-Mail-Adresse")).to_have_value(portal.manager.email)
+    expect(page.get_by_label("Passwort")).to_have_value("")
+    summary.get_by_role("link", name="E-Mail-Adresse oder Passwort stimmt nicht.").click()
+    expect(page.get_by_label("E-Mail-Adresse")).to_be_focused()
+
+
+def test_the_overview_shows_the_main_account_and_the_fresh_order(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    expect(page.get_by_role("heading", name="Unternehmensstandorte")).to_be_visible()
+    cards = page.get_by_role("main").get_by_role("listitem")
+    expect(cards).to_have_count(3)
+    expect(cards.first).to_contain_text("Hauptaccount")
+    expect(cards.first).to_contain_text(f"Kundennummer: {portal.main.customer_number}")
+    fresh = card(page, portal.ordered)
+    expect(fresh).to_contain_text("Nebenaccount")
+    expect(fresh.get_by_text("Neu", exact=True)).to_be_visible()
+    expect(fresh).to_contain_text(SEED)
+    expect(page.get_by_text("Neu", exact=True)).to_have_count(1)
+
+
+def test_a_visit_in_english(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    expect(page.get_by_role("heading", name="Company locations")).to_be_visible()
+    expect(card(page, portal.ordered).get_by_text("New", exact=True)).to_be_visible()
+    page.get_by_role("link", name=f"Show progress of {portal.ordered}").click()
+    expect(page).to_have_url(re.compile(r"/anfragen/[0-9a-f-]{36}$"))
+    expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
+    [entry] = page.get_by_role("main").get_by_role("listitem").all()
+    # As in Berlin, whatever the machine's own time zone is.
+    expect(entry).to_contain_text("Mar 2, 2026, 9:00:00")
+    expect(entry).to_contain_text(f"Customer number {portal.ordered} is reserved.")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_nothing_runs_out_of_a_narrow_screen(page: Page, portal: Portal) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(portal.url)
+    assert_no_sideways_scrolling(page)
+    send_form(page, portal, "wrong")
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert_no_sideways_scrolling(page)
+    sign_in(page, portal)
+    assert_no_sideways_scrolling(page)
+    page.get_by_role("link", name=f"Verlauf von {portal.ordered} anzeigen").click()
+    expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
+    assert_no_sideways_scrolling(page)
+    page.goto(portal.url + "/nowhere")
+    expect(page.get_by_role("heading", name="Diese Seite finden wir nicht")).to_be_visible()
+    assert_no_sideways_scrolling(page)
