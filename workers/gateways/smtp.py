@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import smtplib
+import ssl
+from email.errors import HeaderParseError
 from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -11,10 +13,13 @@ from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+import idna
+
 from models.values import utc_now
 from tasks.ports import GatewayRefused, GatewayUnavailable, Mail
 
 _TIMEOUT = 10.0
+_TOO_LARGE = 552
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
@@ -23,26 +28,27 @@ class SmtpMailer:
 
     `url` is smtp://host:port, smtps://user:password@host:465 or smtp+starttls://user:password@host:587;
     `sender` is the From header. Connects when the first mail comes, and again when the server has hung up.
+    A certificate is checked; SSL_CERT_FILE names one that the machine does not know.
     """
 
     def __init__(self, url: str, sender: str) -> None:
         self._url = urlsplit(url)
-        name, address = parseaddr(sender)
-        self._sender = Address(name, addr_spec=address)
+        self._sender = _mailbox(*parseaddr(sender))
         self._smtp: smtplib.SMTP | None = None
 
     def send(self, mail: Mail) -> None:
         """Send one mail. Raises `GatewayUnavailable` for what may heal, `GatewayRefused` for what will not."""
-        message = build_message(mail, self._sender).as_bytes()
+        message = build_message(mail, self._sender)
+        recipient, content = message["To"].addresses[0].addr_spec, message.as_bytes()
         fresh = self._smtp is None
         try:
-            self._try(message, mail.recipient_address)
+            self._try(recipient, content)
         except GatewayUnavailable:
             self.close()
             if fresh:
                 raise
             # A server may hang up on a conversation that was idle: once more on a new one.
-            self._try(message, mail.recipient_address)
+            self._try(recipient, content)
 
     def ping(self) -> None:
         """Raise `GatewayUnavailable` unless the server answers."""
@@ -61,32 +67,42 @@ class SmtpMailer:
             except (OSError, smtplib.SMTPException):
                 smtp.close()
 
-    def _try(self, message: bytes, recipient: str) -> None:
+    def _try(self, recipient: str, content: bytes) -> None:
+        smtp = self._connected()
         try:
-            self._connected().sendmail(self._sender.addr_spec, [recipient], message)
+            smtp.sendmail(self._sender.addr_spec, [recipient], content)
         except smtplib.SMTPRecipientsRefused as error:
             [(code, _)] = error.recipients.values()
             raise _answered(code) from error
-        except smtplib.SMTPResponseException as error:
+        except smtplib.SMTPSenderRefused as error:
+            # Unless the mail is too large it is ourselves whom the server does not want, and no fault of the mail.
+            too_large = error.smtp_code == _TOO_LARGE
+            raise _answered(_TOO_LARGE) if too_large else GatewayUnavailable(str(error.smtp_code)) from error
+        except smtplib.SMTPDataError as error:
             raise _answered(error.smtp_code) from error
-        except smtplib.SMTPNotSupportedError as error:
-            raise GatewayRefused("address_not_supported") from error
         except (OSError, smtplib.SMTPException) as error:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def _connected(self) -> smtplib.SMTP:
         if self._smtp is None:
-            self._smtp = self._connect()
+            try:
+                self._smtp = self._connect()
+            except (OSError, smtplib.SMTPException) as error:
+                # A greeting, a certificate, a login: what is wrong before the first mail is no mail's fault.
+                raise GatewayUnavailable(type(error).__name__) from error
         return self._smtp
 
     def _connect(self) -> smtplib.SMTP:
         scheme, host = self._url.scheme, self._url.hostname or "127.0.0.1"
         port = self._url.port or _PORTS[scheme]
-        kind = smtplib.SMTP_SSL if scheme == "smtps" else smtplib.SMTP
-        smtp = kind(host, port, timeout=_TIMEOUT)
+        smtp: smtplib.SMTP
+        if scheme == "smtps":
+            smtp = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
+        else:
+            smtp = smtplib.SMTP(host, port, timeout=_TIMEOUT)
         try:
             if scheme == "smtp+starttls":
-                smtp.starttls()
+                smtp.starttls(context=ssl.create_default_context())
             if self._url.username:
                 smtp.login(unquote(self._url.username), unquote(self._url.password or ""))
         except BaseException:
@@ -111,17 +127,26 @@ def build_message(mail: Mail, sender: Address) -> EmailMessage:
     message = EmailMessage(policy=_POLICY)
     try:
         message["From"] = sender
-        message["To"] = Address(mail.recipient_name, addr_spec=mail.recipient_address)
+        message["To"] = _mailbox(mail.recipient_name, mail.recipient_address)
         message["Subject"] = mail.subject
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, HeaderParseError) as error:
         raise GatewayRefused("header_not_possible") from error
     message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = mail.message_id
-    message["Content-Language"] = mail.locale
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text)
     message.add_alternative(mail.html, subtype="html")
+    # Last: what is called Content-… before that becomes the first part's, or is dropped.
+    message["Content-Language"] = mail.locale
     return message
+
+
+def _mailbox(name: str, address: str) -> Address:
+    # info@müller.de is info@xn--mller-kva.de to mail servers.
+    local, at, domain = address.rpartition("@")
+    if not domain.isascii():
+        domain = idna.encode(domain, uts46=True).decode()
+    return Address(name, addr_spec=local + at + domain)
 
 
 def _answered(code: int) -> GatewayRefused | GatewayUnavailable:

@@ -1,0 +1,212 @@
+"""Mails on a real SMTP server: what arrives, what never will, and what is worth another try."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tasks.ports import GatewayRefused, GatewayUnavailable, Mail
+from tests.fakes import MailSink
+from workers.gateways.smtp import SmtpMailer
+from workers.stack.ports import free_port
+
+SENDER = "Grüße & Co <noreply@portal.example>"
+
+
+@pytest.fixture
+def mailer(smtp_sink: MailSink) -> Iterator[SmtpMailer]:
+    """A mailer that knows the server."""
+    mailer = SmtpMailer(smtp_sink.url, SENDER)
+    yield mailer
+    mailer.close()
+
+
+def a_mail(address: str = "hanna@example.com", *, name: str = "Hanna Palmer", subject: str = "Betreff") -> Mail:
+    return Mail(f"<{address.encode().hex()}@portal.example>", name, address, "de", subject, "Text\n", "<p>Text</p>\n")
+
+
+def received(sink: MailSink) -> EmailMessage:
+    """The only mail that has arrived."""
+    [(_, message)] = sink.received
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def test_a_mail_arrives_as_it_was_written(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    text = "Grüße aus Köln,\n.\n..und mehr\nFrom heute\n" + "sehr " * 300 + "lang\n"
+    html = "<p>Grüße &amp; Küsse – " + "ß" * 1500 + "</p>\n"
+    subject = "Ihr Nebenaccount in Mülheim an der Ruhr ist eingerichtet – und noch ein Satz, der länger ist: €"
+    mailer.send(Mail("<abc123@portal.example>", "Müller, Jürgen", "jm@example.com", "de", subject, text, html))
+    mail = received(smtp_sink)
+    assert smtp_sink.received[0][0] == "jm@example.com"
+    assert mail["From"].addresses == (Address("Grüße & Co", addr_spec="noreply@portal.example"),)
+    assert mail["To"].addresses == (Address("Müller, Jürgen", addr_spec="jm@example.com"),)
+    assert mail["Subject"] == subject
+    assert mail["Message-ID"] == "<abc123@portal.example>"
+    assert (mail["Content-Language"], mail["Auto-Submitted"]) == ("de", "auto-generated")
+    assert abs(mail["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
+    assert mail.get_content_type() == "multipart/alternative"
+    parts = [(part.get_content_type(), part.get_content().replace("\r\n", "\n")) for part in mail.iter_parts()]
+    assert parts == [("text/plain", text), ("text/html", html)]
+    assert not mail.defects
+
+
+def test_many_mails_are_one_conversation(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    smtp_sink.answers["gone@example.com"] = "550 no such user"
+    for number in range(20):
+        mailer.send(a_mail(f"person{number}@example.com"))
+        with pytest.raises(GatewayRefused, match="550"):
+            mailer.send(a_mail("gone@example.com"))
+    assert [recipient for recipient, _ in smtp_sink.received] == [f"person{n}@example.com" for n in range(20)]
+    assert smtp_sink.connections == 1
+
+
+@pytest.mark.parametrize("answer", ["450 mailbox busy", "451 greylisted, come back later", "421 shutting down"])
+def test_what_the_server_puts_off_is_worth_another_try(smtp_sink: MailSink, mailer: SmtpMailer, answer: str) -> None:
+    smtp_sink.answers["hanna@example.com"] = answer
+    with pytest.raises(GatewayUnavailable, match=answer[:3]):
+        mailer.send(a_mail())
+    del smtp_sink.answers["hanna@example.com"]
+    mailer.send(a_mail())
+    assert len(smtp_sink.received) == 1
+
+
+def test_nobody_listens_until_the_server_is_back(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    mailer.send(a_mail("one@example.com"))
+    smtp_sink.stop()
+    for _ in range(2):
+        with pytest.raises(GatewayUnavailable):
+            mailer.send(a_mail("two@example.com"))
+    with pytest.raises(GatewayUnavailable):
+        mailer.ping()
+    smtp_sink.start()
+    mailer.ping()
+    mailer.send(a_mail("three@example.com"))
+    assert [recipient for recipient, _ in smtp_sink.received] == ["one@example.com", "three@example.com"]
+
+
+def test_a_server_that_has_hung_up_in_between_is_no_failure(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    mailer.send(a_mail("one@example.com"))
+    smtp_sink.stop()
+    smtp_sink.start()
+    mailer.send(a_mail("two@example.com"))
+    assert [recipient for recipient, _ in smtp_sink.received] == ["one@example.com", "two@example.com"]
+
+
+def test_a_domain_with_umlauts_is_written_as_mail_servers_know_it(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    mailer.send(a_mail("info@müller-straße.de"))
+    assert smtp_sink.received[0][0] == "info@xn--mller-strae-46a18a.de"
+    assert received(smtp_sink)["To"].addresses[0].addr_spec == "info@xn--mller-strae-46a18a.de"
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        a_mail(name="Eve\r\nBcc: all@example.com"),
+        a_mail(subject="Hello\nBcc: all@example.com"),
+        a_mail("eve@example.com\r\nRCPT TO:<all@example.com>"),
+        a_mail("a@b@example.com"),
+        a_mail("jürgen@example.com"),
+        a_mail("nobody"),
+        a_mail(""),
+    ],
+    ids=["name", "subject", "address", "two at signs", "umlaut in front", "no at sign", "empty"],
+)
+def test_what_cannot_stand_in_a_header_is_refused(smtp_sink: MailSink, mailer: SmtpMailer, mail: Mail) -> None:
+    with pytest.raises(GatewayRefused):
+        mailer.send(mail)
+    mailer.send(a_mail("next@example.com"))
+    assert [recipient for recipient, _ in smtp_sink.received] == ["next@example.com"]
+
+
+def test_a_server_that_does_not_want_us_at_all_refuses_no_mail(smtp_sink: MailSink) -> None:
+    # No mail may be given up because our own settings are wrong: they can be put right.
+    with_login = SmtpMailer(smtp_sink.url.replace("smtp://", "smtp://portal:wrong@"), SENDER)
+    with_tls = SmtpMailer(smtp_sink.url.replace("smtp://", "smtp+starttls://"), SENDER)
+    nobody = SmtpMailer(f"smtp://127.0.0.1:{free_port()}", SENDER)
+    for mailer in (with_login, with_tls, nobody):
+        with pytest.raises(GatewayUnavailable):
+            mailer.send(a_mail())
+        with pytest.raises(GatewayUnavailable):
+            mailer.ping()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("550 portal.example may not send here", GatewayUnavailable),
+        ("552 message too large", GatewayRefused),
+    ],
+)
+def test_what_is_wrong_with_the_sender_is_not_the_mails_fault(
+    smtp_sink: MailSink, mailer: SmtpMailer, answer: str, error: type[Exception]
+) -> None:
+    async def handle_mail(*_: object) -> str:
+        return answer
+
+    smtp_sink.handle_MAIL = handle_mail  # type: ignore[attr-defined]
+    with pytest.raises(error, match=answer[:3]):
+        mailer.send(a_mail())
+
+
+class TlsSink(MailSink):
+    """The same behind TLS, with a certificate of its own making."""
+
+    def __init__(self, certificate: Path) -> None:
+        super().__init__()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+
+    def start(self) -> None:
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, ssl_context=self._context)
+        self._controller.start()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that nobody knows, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail server of a test")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(
+        signed.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return file
+
+
+def test_a_server_has_to_show_a_certificate_that_is_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = TlsSink(certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    sink.start()
+    try:
+        mailer = SmtpMailer(sink.url.replace("smtp://", "smtps://"), SENDER)
+        mailer.send(a_mail())
+        mailer.close()
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(GatewayUnavailable, match="SSLCertVerificationError"):
+            mailer.send(a_mail())
+    finally:
+        sink.stop()
+    assert len(sink.received) == 1
