@@ -59,7 +59,7 @@ WITH foreign_rows AS (
         WHERE p.username = %(user)s AND p.domain = %(domain)s AND p.attribute = wanted.attribute
     )
 )
-SELECT %(user)s::text FROM allowed
+SELECT %(key)s::text, %(user)s::text FROM allowed
 """
 
 
@@ -111,9 +111,10 @@ class KamailioRegistrar:
             connection.cursor().executemany(_TAKE_TURNS, facts)
             answers = connection.cursor()
             answers.executemany(_PUT, facts, returning=True)
-            written = {row[0] for answer in answers.results() for row in answer}
+            written = {row for answer in answers.results() for row in answer}
         return [
-            None if record.sip_user in written else GatewayRefused("belongs_to_somebody_else") for record in records
+            None if (record.key, record.sip_user) in written else GatewayRefused("belongs_to_somebody_else")
+            for record in records
         ]
 
     def ping(self) -> None:
