@@ -68,7 +68,6 @@ def page(browser: Browser) -> Iterator[Page]:
     opened = context.new_page()
     broken: list[str] = []
     opened.on("pageerror", lambda error: broken.append(str(error)))
-    opened.on("requestfailed", lambda request: broken.append(f"{request.url}: {request.failure}"))
     opened.on("console", lambda said: broken.append(said.text) if "Content Security Policy" in said.text else None)
     yield opened
     context.close()
