@@ -13,7 +13,7 @@ from flask import Flask, Response, request
 from workers.gateways.registrar import plain_url
 
 app = Celery("bare", broker=os.environ.get("REDIS_URL"))
-# As ours: no results, some hints fetched ahead.
+# As favourable as can be: no results, and some of the short tasks fetched ahead.
 app.conf.update(task_ignore_result=True, worker_prefetch_multiplier=8, task_default_queue="bare")
 DONE = "bare-chains-done"
 _local = threading.local()

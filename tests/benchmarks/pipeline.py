@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import statistics
 import time
 from functools import partial
 from pathlib import Path
@@ -80,12 +79,6 @@ def memory(system: System, tasks: int) -> list[float]:
             wait_until(lambda: client.llen("requests") == 0 and system.idle(), seconds=600, what="a tenth of the tasks")
             samples.append(max(_resident(child) for child in _children(worker.pid)))
     return samples
-
-
-def growth(samples: list[float]) -> float:
-    """Memory at the end over that after the first third, when caches are full: 1.0 is flat."""
-    third = len(samples) // 3
-    return statistics.mean(samples[-third:]) / statistics.mean(samples[third : 2 * third])
 
 
 def _number(client: redis.Redis, key: str) -> int:

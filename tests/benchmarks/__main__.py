@@ -1,0 +1,147 @@
+"""`make bench`: prints a table and writes the same figures to .standorte/bench.json.
+
+Every figure stands beside a baseline of the same run, taken in turns with it: the machines are shared and noisy, so
+only the ratio means something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks import front, pipeline
+from tests.benchmarks.system import System, open_system
+from workers.stack.directory import StackDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table. `ratio` is ours over the baseline; None where there is nothing to compare with."""
+
+    what: str
+    unit: str
+    ours: float
+    baseline: float | None = None
+    against: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the baseline."""
+        return self.ours / self.baseline if self.baseline else None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    orders: int
+    rounds: int
+    posts: int
+    singles: int
+    tasks: int
+
+
+FULL = Size(orders=2000, rounds=3, posts=2000, singles=30, tasks=100_000)
+SHORT = Size(orders=200, rounds=1, posts=200, singles=5, tasks=2_000)
+
+
+def throughput(system: System, size: Size) -> list[Figure]:
+    """(1) and (4): orders a second against bare chains, with 1, 2 and 4 worker processes."""
+    figures = []
+    for processes in (1, 2, 4):
+        orders, chains = [], []
+        for _ in range(size.rounds):
+            system.flush()
+            chains.append(pipeline.chains_per_second(system, processes, size.orders))
+            orders.append(pipeline.orders_per_second(system, processes, size.orders))
+        figures.append(
+            Figure(
+                f"orders completed, {processes} worker process{'es' if processes > 1 else ''}",
+                "1/s",
+                statistics.median(orders),
+                statistics.median(chains),
+                "bare chain of four empty tasks",
+            )
+        )
+    return figures
+
+
+def latency(system: System, size: Size) -> list[Figure]:
+    """(2): one order on an idle system."""
+    found = pipeline.seconds_for_one(system, size.singles)
+    return [Figure("one order, accepted to completed (median)", "ms", statistics.median(found) * 1000)]
+
+
+def acceptance(system: System, size: Size) -> list[Figure]:
+    """(3): the front against a Flask endpoint that inserts one row."""
+    bare, ours = front.minimal(system, size.posts), front.ours(system, size.posts)
+    against = "Flask endpoint that inserts one row"
+    return [
+        Figure("orders accepted over HTTP", "1/s", ours.per_second, bare.per_second, against),
+        Figure("… p50", "ms", ours.p50, bare.p50, against),
+        Figure("… p99", "ms", ours.p99, bare.p99, against),
+    ]
+
+
+def memory(system: System, size: Size) -> list[Figure]:
+    """Resident memory of a worker process: the last third of so many tasks against the third before."""
+    samples = pipeline.memory(system, size.tasks)
+    third = len(samples) // 3
+    late, middle = statistics.mean(samples[-third:]), statistics.mean(samples[third : 2 * third])
+    what = f"memory of a worker process after {size.tasks:,} tasks"
+    return [Figure(what, "MiB", late, middle, "the same, a third of the tasks earlier")]
+
+
+PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
+    "latency": latency,
+    "throughput": throughput,
+    "front": acceptance,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="little of everything, to see that it works")
+    parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be repeated")
+    arguments = parser.parse_args()
+    size = SHORT if arguments.short else FULL
+    # Wide enough for the table also where there is no terminal.
+    console = Console(width=132)
+    with open_system() as system:
+        figures = []
+        for name in arguments.only or PARTS:
+            with console.status(f"measuring: {name}"):
+                figures += PARTS[name](system, size)
+    console.print(_table(figures))
+    _write(figures, StackDirectory().path / "bench.json")
+
+
+def _table(figures: list[Figure]) -> Table:
+    table = Table("figure", "unit", box=None, padding=(0, 2))
+    for title in ("ours", "baseline", "ratio"):
+        table.add_column(title, justify="right")
+    table.add_column("baseline is")
+    for figure in figures:
+        numbers = [f"{value:,.2f}" if value is not None else "" for value in (figure.ours, figure.baseline)]
+        ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else ""
+        table.add_row(figure.what, figure.unit, *numbers, ratio, figure.against)
+    return table
+
+
+def _write(figures: list[Figure], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{**asdict(figure), "ratio": figure.ratio} for figure in figures]
+    file.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
