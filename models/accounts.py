@@ -158,3 +158,17 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
     account.origin = origin
     account.attached_at = now
     return account
+
+
+def detach(session: Session, main_id: int, account_id: int) -> Account:
+    """Take an account out from under its main account; it keeps its logins, numbers, contract and address.
+
+    Raises `RuleBroken` if it is not under that main account, or not any more.
+    """
+    lock_accounts(session, [account_id])
+    account = session.get_one(Account, account_id)
+    if account.main_id != main_id:
+        raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
+    account.role = AccountRole.STANDALONE
+    account.main_id = account.origin = account.attached_at = None
+    return account

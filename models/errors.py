@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from models.states import Reason, Status
 
 
@@ -84,6 +86,30 @@ class TooLate(DomainError):
     def __init__(self, status: Status) -> None:
         super().__init__(status)
         self.status = status
+
+
+class TooEarly(DomainError):
+    """That was done a short while ago; it can be done again from `again_at` on."""
+
+    def __init__(self, again_at: datetime) -> None:
+        super().__init__(again_at.isoformat())
+        self.again_at = again_at
+
+
+class NotAccepted(DomainError):
+    """A code, a login or a link is not right, not valid any more, or was tried too often. `field` was typed wrong.
+
+    Whatever is wrong, an outsider hears the same.
+    """
+
+    def __init__(self, field: str, code: str = "not_accepted") -> None:
+        super().__init__(f"{field}: {code}")
+        self.field = field
+        self.code = code
+
+
+class NotAwaited(DomainError):
+    """The request does not wait for that, or not any more."""
 
 
 class IdempotencyConflict(DomainError):

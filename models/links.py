@@ -1,4 +1,4 @@
-"""Link requests: attaching an existing account, and why we believe that the requester may.
+"""Link and detach requests: attaching an existing account, and taking it out again.
 
 An outsider learns nothing. Whatever is wrong (no such customer number, somebody else's, wrong credentials), the
 same statements run, one password is verified, the same 202 is answered, and the pipeline rejects with the same
@@ -14,34 +14,29 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number, ensure_may_be_main
-from models.errors import AlreadyRequested, Forbidden, InvalidField
-from models.people import Action, Membership, Principal, Role, User, authenticate, may, principal_of
-from models.requests import OwnershipProof, Request
-from models.states import ENDED, Kind, ProofMethod
+from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken
+from models.people import Action, Principal, User, may, principal_of
+from models.proofs import OwnershipProof
+from models.proving import Credentials, ownership_by
+from models.requests import Request
+from models.states import ENDED, Kind, Origin, ProofMethod, Reason
 from models.values import Locale
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """An administrator's login of the existing account, used once on the spot: never stored, never logged."""
-
-    email: str
-    password: str
-
-    def __repr__(self) -> str:
-        return "Credentials(…)"
+from models.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
 class LinkDraft:
-    """A link request as it was typed. Without credentials the requester has to administer both accounts."""
+    """A link request as it was typed. `means` are the credentials or the link code that the method needs."""
 
     customer_number: str
-    credentials: Credentials | None
+    method: ProofMethod
+    means: Credentials | str | None
     locale: Locale
 
 
-def submit_link(session: Session, principal: Principal, main: Account, draft: LinkDraft, now: datetime) -> Request:
+def submit_link(
+    session: Session, vault: Vault, principal: Principal, main: Account, draft: LinkDraft, now: datetime
+) -> Request:
     """Write down a link request, with the proof if there is one already.
 
     Raises `Forbidden`, `RuleBroken` (the requester's own account cannot be a main account), `InvalidField`
@@ -52,8 +47,8 @@ def submit_link(session: Session, principal: Principal, main: Account, draft: Li
     ensure_may_be_main(main)
     if draft.customer_number == main.customer_number:
         raise InvalidField("customer_number", "own_account")
-    _ensure_not_running(session, main, draft.customer_number)
-    proof = _prove_by_credentials(session, draft, now) if draft.credentials else None
+    ensure_not_running(session, Kind.LINK, main, draft.customer_number)
+    proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
     request = Request(
         kind=Kind.LINK,
         main_id=main.id,
@@ -61,6 +56,7 @@ def submit_link(session: Session, principal: Principal, main: Account, draft: Li
         requested_by=principal.user_id,
         token_id=principal.token_id,
         locale=draft.locale,
+        asked_proof=draft.method,
         created_at=now,
         updated_at=now,
     )
@@ -78,6 +74,8 @@ def submit_link(session: Session, principal: Principal, main: Account, draft: Li
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
     """The recorded proof, or a new one if the requester administers both accounts; None if nothing proves it."""
     proof = session.get(OwnershipProof, request.id)
+    if request.requested_by is None:
+        return proof
     account = account_by_number(session, request.customer_number)
     requester = principal_of(session, session.get_one(User, request.requested_by))
     main = session.get_one(Account, request.main_id)
@@ -96,28 +94,43 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
     return proof
 
 
-def _prove_by_credentials(session: Session, draft: LinkDraft, now: datetime) -> OwnershipProof | None:
-    assert draft.credentials is not None
-    user = authenticate(session, draft.credentials.email, draft.credentials.password)
-    user_id = user.id if user is not None else 0
-    account_id = session.scalar(
-        sa.select(Account.id)
-        .join(Membership, Membership.account_id == Account.id)
-        .where(
-            Account.customer_number == draft.customer_number,
-            Membership.user_id == user_id,
-            Membership.role == Role.ADMINISTRATOR,
-        )
+def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
+    """Write down that a sub-account is to be taken out from under its main account.
+
+    Raises `Forbidden`, `RuleBroken` (it is no sub-account, or billed with the main account) or `AlreadyRequested`.
+    """
+    if not may(principal, Action.DETACH, account):
+        raise Forbidden
+    if account.main_id is None:
+        raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
+    if account.origin is Origin.COLLECTIVE_INVOICE:
+        raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
+    main = session.get_one(Account, account.main_id)
+    ensure_not_running(session, Kind.DETACH, main, account.customer_number)
+    request = Request(
+        kind=Kind.DETACH,
+        main_id=main.id,
+        account_id=account.id,
+        customer_number=account.customer_number,
+        requested_by=principal.user_id,
+        token_id=principal.token_id,
+        locale=locale,
+        created_at=now,
+        updated_at=now,
     )
-    if account_id is None:
-        return None
-    return OwnershipProof(account_id=account_id, method=ProofMethod.CREDENTIALS, proved_by=user_id, proved_at=now)
+    request.make_due(now)
+    session.add(request)
+    session.flush()
+    request.note(now, "detach_received", customer_number=account.customer_number)
+    session.flush()
+    return request
 
 
-def _ensure_not_running(session: Session, main: Account, customer_number: str) -> None:
+def ensure_not_running(session: Session, kind: Kind, main: Account, customer_number: str) -> None:
+    """Raise `AlreadyRequested` if such a request is on its way."""
     running = session.scalar(
         sa.select(Request.id).where(
-            Request.kind == Kind.LINK,
+            Request.kind == kind,
             Request.main_id == main.id,
             Request.customer_number == customer_number,
             Request.status.not_in(ENDED),

@@ -1,4 +1,8 @@
-"""Outgoing mail: a row for each mail to each person, written in the transaction that decided to send it."""
+"""Outgoing mails and letters: a row for each to each person, written in the transaction that decided to send it.
+
+The row is its own queue (`models.due`). Codes and links are not in it: `proof` names them, and they are derived when
+the mail is rendered (`models.vault`).
+"""
 
 from __future__ import annotations
 
@@ -11,42 +15,82 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, enumeration
+from models.due import Due, due_index, lease_ends
 from models.values import Locale
 
 
+class Channel(StrEnum):
+    """How it travels."""
+
+    MAIL = "mail"
+    LETTER = "letter"
+
+
 class MessageState(StrEnum):
-    """Whether a mail has left."""
+    """Whether it has left."""
 
     QUEUED = "queued"
     SENT = "sent"
     REFUSED = "refused"
 
 
-class Message(Base):
-    """One mail to one person about one request; unique, so that it is never decided twice."""
+class Message(Due, Base):
+    """One mail or letter to one person about one request; unique, so that it is never decided twice.
+
+    `occasion` tells apart what is sent again on purpose: a reminder, a new code. `proof` are the words that its code
+    and link are derived from. `announced` puts it into the request's timeline when it has left; whatever would tell
+    an outsider something is not announced.
+    """
 
     __tablename__ = "messages"
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
+    channel: Mapped[Channel] = mapped_column(enumeration(Channel, "channel"), default=Channel.MAIL)
     template: Mapped[str]
+    occasion: Mapped[str] = mapped_column(default="")
     recipient_name: Mapped[str]
     recipient_address: Mapped[str]
     locale: Mapped[Locale] = mapped_column(sa.Text)
     facts: Mapped[dict[str, Any]]
+    proof: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+    announced: Mapped[bool] = mapped_column(default=False)
     state: Mapped[MessageState] = mapped_column(enumeration(MessageState, "state"), default=MessageState.QUEUED)
     queued_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
 
     __table_args__ = (
-        sa.UniqueConstraint("request_id", "template", "recipient_address"),
-        sa.CheckConstraint("recipient_address = lower(recipient_address)", name="address_lower"),
+        sa.UniqueConstraint("request_id", "template", "occasion", "recipient_address"),
+        sa.CheckConstraint("channel = 'letter' OR recipient_address = lower(recipient_address)", name="address_lower"),
         sa.CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_has_time"),
-        sa.Index("ix_messages_queued", "queued_at", postgresql_where=sa.text("state = 'queued'")),
+        sa.CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name="queued_is_due"),
+        lease_ends(),
+        due_index("messages"),
     )
+
+    @property
+    def key(self) -> str:
+        """The same for the same message at every attempt, and no address in clear."""
+        words = (str(self.request_id), self.template, self.occasion, self.recipient_address)
+        return hashlib.sha256("/".join(words).encode()).hexdigest()[:40]
+
+    def message_id(self, domain: str) -> str:
+        """For the mail's Message-ID header (RFC 5322)."""
+        return f"<{self.key}@{domain}>"
+
+    def left(self, now: datetime) -> None:
+        """It is with the mail server or the printer."""
+        self.state, self.sent_at = MessageState.SENT, now
+        self.rest()
+
+    def refuse(self) -> None:
+        """It will never leave: the address is not accepted."""
+        self.state = MessageState.REFUSED
+        self.rest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +102,38 @@ class Recipient:
     locale: Locale
 
 
-def message_id(request_id: uuid.UUID, template: str, address: str, domain: str) -> str:
-    """The same for the same mail at every attempt (RFC 5322), and no address in clear."""
-    digest = hashlib.sha256(f"{request_id}/{template}/{address.lower()}".encode()).hexdigest()
-    return f"<{digest[:40]}@{domain}>"
+def queue_message(
+    session: Session,
+    request_id: uuid.UUID,
+    template: str,
+    to: Recipient,
+    facts: dict[str, Any],
+    now: datetime,
+    **more: Any,
+) -> Message:
+    """Decide to send something; it leaves after the commit. `more`: `channel`, `occasion`, `proof`, `announced`."""
+    message = Message(
+        request_id=request_id,
+        template=template,
+        recipient_name=to.name,
+        recipient_address=to.address,
+        locale=to.locale,
+        facts={"recipient_name": to.name, **facts},
+        queued_at=now,
+        due_at=now,
+        **more,
+    )
+    session.add(message)
+    return message
 
 
 def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Message]:
-    """Every mail of these requests, the oldest first."""
+    """Every message of these requests, the oldest first."""
     return list(session.scalars(sa.select(Message).where(Message.request_id.in_(request_ids)).order_by(Message.id)))
+
+
+def still_queued(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
+    """Lock again the messages whose lease is still ours."""
+    return list(
+        session.scalars(sa.select(Message).where(Message.id.in_(ids), Message.lease == lease).with_for_update())
+    )

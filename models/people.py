@@ -74,6 +74,7 @@ class User(Base):
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     email: Mapped[str] = mapped_column(unique=True)
+    email_confirmed_at: Mapped[datetime | None]
     name: Mapped[str]
     password_hash: Mapped[str | None]
     locale: Mapped[Locale] = mapped_column(sa.Text, default="de")

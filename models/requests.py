@@ -1,8 +1,4 @@
-"""Requests and their timeline: the row says what has to happen next and when; Celery only hurries.
-
-`due_at` is when the row may be worked on, null when there is nothing to do. A worker claims it by setting a
-`lease` and moving `due_at` to the lease's end, so that a worker that dies is replaced after it.
-"""
+"""Requests and their timeline: the row says what has to happen next and when (`models.due`); Celery only hurries."""
 
 from __future__ import annotations
 
@@ -17,8 +13,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relat
 
 from models.accounts import Account, ids_of, lock_accounts
 from models.base import Base, enumeration, quoted
+from models.due import Due, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
-from models.messages import Message
 from models.people import User
 from models.states import (
     ENDED,
@@ -51,20 +47,8 @@ class TimelineEntry(Base):
     __table_args__ = (sa.Index("ix_timeline_entries_request_id_id", "request_id", "id"),)
 
 
-class OwnershipProof(Base):
-    """Why we believe that the requester may attach the account: how it was proved, by whom, when."""
-
-    __tablename__ = "ownership_proofs"
-
-    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"), primary_key=True)
-    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
-    method: Mapped[ProofMethod] = mapped_column(enumeration(ProofMethod, "method"))
-    proved_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
-    proved_at: Mapped[datetime]
-
-
-class Request(Base):
-    """An order or a link request on its way. Changed by its verbs only; each leaves an entry in the timeline."""
+class Request(Due, Base):
+    """An order, a link or a detach request on its way. Changed by its verbs only; each leaves a timeline entry."""
 
     __tablename__ = "requests"
 
@@ -77,7 +61,7 @@ class Request(Base):
     main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
     account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     customer_number: Mapped[str]
-    requested_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    requested_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
     token_id: Mapped[int | None] = mapped_column(sa.ForeignKey("api_tokens.id"))
     locale: Mapped[Locale] = mapped_column(sa.Text)
 
@@ -87,12 +71,10 @@ class Request(Base):
     block_size: Mapped[int | None]
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
 
+    asked_proof: Mapped[ProofMethod | None] = mapped_column(enumeration(ProofMethod, "asked_proof"))
+
     waiting_for: Mapped[Actor | None] = mapped_column(enumeration(Actor, "waiting_for"))
     waiting_until: Mapped[datetime | None]
-
-    due_at: Mapped[datetime | None]
-    lease: Mapped[uuid.UUID | None]
-    attempts: Mapped[int] = mapped_column(default=0)
 
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -100,10 +82,9 @@ class Request(Base):
 
     main: Mapped[Account] = relationship(foreign_keys=[main_id], lazy="raise_on_sql")
     account: Mapped[Account | None] = relationship(foreign_keys=[account_id])
-    requester: Mapped[User] = relationship(lazy="raise_on_sql")
+    requester: Mapped[User | None] = relationship(lazy="raise_on_sql")
     trunk: Mapped[SipTrunk | None] = relationship()
     area: Mapped[AreaCode | None] = relationship(lazy="raise_on_sql")
-    messages: Mapped[list[Message]] = relationship(lazy="raise_on_sql", order_by=Message.id)
 
     __table_args__ = (
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
@@ -120,16 +101,18 @@ class Request(Base):
         ),
         sa.CheckConstraint(f"(status IN ({_ENDED})) = (ended_at IS NOT NULL)", name="end_has_time"),
         sa.CheckConstraint(f"status NOT IN ({_ENDED}) OR due_at IS NULL", name="end_is_not_due"),
-        sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends"),
+        sa.CheckConstraint("(kind = 'link') = (asked_proof IS NOT NULL)", name="link_asks_for_proof"),
+        lease_ends(),
         sa.CheckConstraint(f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"),
-        sa.Index("ix_requests_due_at", "due_at", postgresql_where=sa.text("due_at IS NOT NULL")),
+        due_index("requests"),
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
         sa.Index(
-            "uq_requests_running_link",
+            "uq_requests_running",
             "main_id",
             "customer_number",
+            "kind",
             unique=True,
-            postgresql_where=sa.text(f"kind = 'link' AND status NOT IN ({_ENDED})"),
+            postgresql_where=sa.text(f"kind IN ('link', 'detach') AND status NOT IN ({_ENDED})"),
         ),
     )
 
@@ -138,11 +121,6 @@ class Request(Base):
         session = object_session(self)
         assert session is not None and self.id is not None
         session.add(TimelineEntry(request_id=self.id, at=now, code=code, facts=facts))
-
-    def make_due(self, at: datetime) -> None:
-        """Have it worked on from this moment; nobody holds it any more."""
-        self.due_at = at
-        self.lease = None
 
     def begin(self, now: datetime) -> None:
         """A worker has it in hand. What is held or pending stays so until it moves."""
@@ -164,13 +142,15 @@ class Request(Base):
         self.updated_at = now
         self.make_due(at)
 
-    def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime) -> None:
-        """A person has to act until then; the step runs again when they do or the time is over."""
-        self._become(Status.PENDING, now, reason)
-        self.waiting_for = actor
+    def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime, again_at: datetime) -> None:
+        """A person has to act until then; the step runs again when they did, or at `again_at`."""
+        if (self.waiting_for, self.reason) != (actor, reason):
+            self._proceed(now)
+            self._become(Status.PENDING, now, reason)
+            self.waiting_for = actor
+            self.note(now, "pending", reason=reason, until=until.isoformat())
         self.waiting_until = until
-        self.note(now, "pending", reason=reason, until=until.isoformat())
-        self.make_due(until)
+        self.make_due(again_at)
 
     def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
         """We have to act. It is tried again by itself at that time, or only when the back office says so."""
@@ -179,7 +159,7 @@ class Request(Base):
             self._become(Status.HELD, now, reason)
             self.note(now, "held", reason=reason)
         if again_at is None:
-            self._rest()
+            self.rest()
         else:
             self.make_due(again_at)
 
@@ -243,12 +223,9 @@ class Request(Base):
         self.waiting_for = None
         self.waiting_until = None
 
-    def _rest(self) -> None:
-        self.due_at = self.lease = None
-
     def _end(self, status: Status, now: datetime, reason: Reason | None = None) -> None:
         self._become(status, now, reason)
-        self._rest()
+        self.rest()
         self.ended_at = now
 
 
@@ -259,33 +236,13 @@ _WHOLE = (
     selectinload(Request.requester),
     selectinload(Request.area),
     selectinload(Request.trunk).selectinload(SipTrunk.blocks),
-    selectinload(Request.messages),
 )
-
-
-def claim_due(session: Session, *, now: datetime, lease: uuid.UUID, until: datetime, limit: int) -> list[uuid.UUID]:
-    """Claim up to `limit` due requests, those that have waited longest; passes over what others are claiming.
-
-    Until the lease ends nobody else works on them. What is not due is left alone, so calling it too often is safe.
-    """
-    due = (
-        sa.select(Request.id)
-        .where(Request.due_at <= now)
-        .order_by(Request.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-        # Once, and not again for each row that it is compared with.
-        .prefix_with("MATERIALIZED")
-    )
-    claim = sa.update(Request).where(Request.id == due.c.id).values(lease=lease, due_at=until).returning(Request.id)
-    return list(session.scalars(claim.execution_options(synchronize_session=False)))
 
 
 def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
     """Lock again the requests whose lease is still ours; one that took too long belongs to somebody else."""
     ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
-    found = list(session.scalars(ours.with_for_update().options(*_WHOLE)))
+    found = list(session.scalars(ours.order_by(Request.id).with_for_update().options(*_WHOLE)))
     _lock_accounts(session, found)
     return found
 
@@ -297,8 +254,3 @@ def _lock_accounts(session: Session, requests: Sequence[Request]) -> None:
     named = ids_of(session, [request.customer_number for request in requests if request.account_id is None])
     becoming_main = [request.main_id for request in requests if request.main.role is AccountRole.STANDALONE]
     lock_accounts(session, [*known, *named, *becoming_main])
-
-
-def count_due(session: Session, now: datetime) -> int:
-    """How many requests are due and in nobody's hands."""
-    return session.scalar(sa.select(sa.func.count()).where(Request.due_at <= now)) or 0

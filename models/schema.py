@@ -10,10 +10,11 @@ from models import (
     jobs,
     messages,
     people,
+    proofs,
     requests,
     telephony,
 )
 from models.base import Base
 
-MODULES = (accounts, people, catalogue, contracts, telephony, requests, messages, idempotency, jobs)
+MODULES = (accounts, people, catalogue, contracts, telephony, requests, proofs, messages, idempotency, jobs)
 metadata = Base.metadata

@@ -35,6 +35,7 @@ class StepName(StrEnum):
     VERIFY = "verify"
     PROVISION = "provision"
     ATTACH = "attach"
+    DETACH = "detach"
     CONFIRM = "confirm"
 
 
@@ -42,11 +43,18 @@ class Reason(StrEnum):
     """Why a request is pending, held or has ended without success."""
 
     OWNERSHIP_NOT_PROVEN = "ownership_not_proven"
+    CONSENT_AWAITED = "consent_awaited"
+    DECLINED_BY_OWNER = "declined_by_owner"
+    EMAIL_NOT_CONFIRMED = "email_not_confirmed"
+    ADDRESS_NOT_PROVED = "address_not_proved"
+    DOCUMENT_IN_REVIEW = "document_in_review"
     ALREADY_ATTACHED = "already_attached"
     IS_MAIN_ACCOUNT = "is_main_account"
     IS_SUB_ACCOUNT = "is_sub_account"
     SAME_ACCOUNT = "same_account"
     ACCOUNT_CLOSED = "account_closed"
+    NOT_ATTACHED = "not_attached"
+    BILLED_TOGETHER = "billed_together"
     AREA_CODE_MISMATCH = "area_code_mismatch"
     PRODUCT_NOT_ORDERABLE = "product_not_orderable"
     NO_NUMBERS_AVAILABLE = "no_numbers_available"
@@ -96,6 +104,16 @@ class ProofMethod(StrEnum):
 
     ADMINISTERS_BOTH = "administers_both"
     CREDENTIALS = "credentials"
+    LINK_CODE = "link_code"
+    CONSENT = "consent"
+    COLLECTIVE_INVOICE = "collective_invoice"
+
+
+class AddressMethod(StrEnum):
+    """Why we believe that a connection address is real."""
+
+    LETTER = "letter"
+    DOCUMENT = "document"
 
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
@@ -107,7 +125,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     ),
     Status.PENDING: frozenset({Status.IN_PROGRESS, Status.HELD, Status.REJECTED, Status.CANCELLED, Status.FAILED}),
     Status.HELD: frozenset({Status.IN_PROGRESS, Status.REJECTED, Status.CANCELLED, Status.FAILED}),
-    Status.FAILED: frozenset({Status.IN_PROGRESS, Status.CANCELLED}),
+    Status.FAILED: frozenset({Status.IN_PROGRESS}),
     Status.COMPLETED: frozenset(),
     Status.REJECTED: frozenset(),
     Status.CANCELLED: frozenset(),
@@ -118,6 +136,7 @@ ENDED: frozenset[Status] = frozenset({Status.COMPLETED, Status.REJECTED, Status.
 ROUTES: dict[Kind, tuple[StepName, ...]] = {
     Kind.ORDER: (StepName.VERIFY, StepName.PROVISION, StepName.ATTACH, StepName.CONFIRM),
     Kind.LINK: (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM),
+    Kind.DETACH: (StepName.VERIFY, StepName.DETACH, StepName.CONFIRM),
 }
 
 

@@ -69,6 +69,12 @@ def _abbreviates(short: str, word: str) -> bool:
     return short.endswith(".") and word.startswith(short.removesuffix("."))
 
 
+def address_key(street: str, postal_code: str, city: str) -> str:
+    """The same for the same address in usual spellings: 'Brückenstraße 5' and 'Brueckenstr. 5' agree."""
+    folded = unicodedata.normalize("NFC", f"{street} {postal_code} {city}").casefold().translate(_UMLAUTS)
+    return re.sub(r"[^a-z0-9]", "", folded.replace("strasse", "str"))
+
+
 def national_to_e164(area_code: str) -> str:
     """The digits after the plus sign that every number of an area code starts with: '030' is '4930'."""
     return "49" + area_code.removeprefix("0")

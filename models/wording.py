@@ -26,9 +26,42 @@ TIMELINE: Words = {
         "Wir haben die Verknüpfungsanfrage für die Kundennummer {customer_number} erhalten.",
         "We have received the request to link customer number {customer_number}.",
     ),
+    "email_asked": (
+        "Wir haben {name} per E-Mail um eine Bestätigung der E-Mail-Adresse gebeten.",
+        "We have asked {name} by e-mail to confirm the e-mail address.",
+    ),
+    "email_reminded": (
+        "Wir haben {name} an die Bestätigung der E-Mail-Adresse erinnert.",
+        "We have reminded {name} to confirm the e-mail address.",
+    ),
+    "letter_sent": (
+        "Ein Brief mit einem Code ist an die Anschlussadresse in {city} unterwegs.",
+        "A letter with a code is on its way to the connection address in {city}.",
+    ),
+    "document_received": (
+        "Wir haben das Dokument „{name}“ als Adressnachweis erhalten und prüfen es.",
+        "We have received the document “{name}” as address proof and are looking at it.",
+    ),
+    "document_released": (
+        "Die Anschlussadresse ist durch das Dokument nachgewiesen.",
+        "The connection address is proved by the document.",
+    ),
+    "document_refused": (
+        "Das Dokument reicht als Adressnachweis nicht aus. Weiter geht es mit dem Code aus dem Brief oder einem "
+        "anderen Dokument.",
+        "The document is not enough as address proof. The letter's code or another document will do.",
+    ),
     "order_verified": (
-        "Die Angaben sind geprüft. Ein Nachweis von E-Mail-Adresse oder Anschlussadresse wurde nicht verlangt.",
-        "The details have been checked. No proof of the e-mail or the connection address was asked for.",
+        "Die Angaben sind geprüft, E-Mail-Adresse und Anschlussadresse sind nachgewiesen.",
+        "The details have been checked; the e-mail address and the connection address are proved.",
+    ),
+    "consent_asked": (
+        "Wir bitten die Administratoren dieser Kundennummer per E-Mail um ihre Zustimmung.",
+        "We ask the administrators of this customer number for their consent by e-mail.",
+    ),
+    "consent_reminded": (
+        "Wir erinnern die Administratoren dieser Kundennummer an die Bitte um Zustimmung.",
+        "We remind the administrators of this customer number that their consent is asked for.",
     ),
     "proved_administers_both": (
         "Die Berechtigung ist nachgewiesen: Sie verwalten beide Accounts.",
@@ -38,6 +71,18 @@ TIMELINE: Words = {
         "Die Berechtigung ist nachgewiesen: durch die Zugangsdaten eines Administrators des Accounts.",
         "Ownership is proved: by the credentials of an administrator of the account.",
     ),
+    "proved_link_code": (
+        "Die Berechtigung ist nachgewiesen: durch einen Verknüpfungscode des Accounts.",
+        "Ownership is proved: by a link code of the account.",
+    ),
+    "proved_consent": (
+        "Die Berechtigung ist nachgewiesen: Ein Administrator des Accounts hat zugestimmt.",
+        "Ownership is proved: an administrator of the account has agreed.",
+    ),
+    "proved_collective_invoice": (
+        "Der Account wird über die Sammelrechnung des Hauptaccounts abgerechnet.",
+        "The account is billed by the main account's collective invoice.",
+    ),
     "provisioned": (
         "Der Anschluss ist eingerichtet: SIP-Trunk mit {channels} Kanälen, Rufnummer {numbers}.",
         "The line is set up: SIP trunk with {channels} channels, number {numbers}.",
@@ -46,13 +91,23 @@ TIMELINE: Words = {
         "Der Account {customer_number} gehört jetzt als Nebenaccount zu Ihrem Hauptaccount {main_customer_number}.",
         "Account {customer_number} is now a sub-account of your main account {main_customer_number}.",
     ),
+    "detach_received": (
+        "Wir haben den Auftrag erhalten, den Account {customer_number} vom Hauptaccount zu lösen.",
+        "We have received the request to detach account {customer_number} from the main account.",
+    ),
+    "detached": (
+        "Der Account {customer_number} gehört nicht mehr zum Hauptaccount {main_customer_number}. Er behält Zugänge, "
+        "Rufnummern, Vertrag und Adresse.",
+        "Account {customer_number} no longer belongs to main account {main_customer_number}. It keeps its logins, "
+        "numbers, contract and address.",
+    ),
     "confirmed": (
-        "Die Bestätigung ist per E-Mail verschickt.",
-        "The confirmation has been sent by e-mail.",
+        "Die Bestätigung an {name} ist per E-Mail verschickt.",
+        "The confirmation to {name} has been sent by e-mail.",
     ),
     "mail_refused": (
-        "Eine Bestätigung konnte nicht zugestellt werden: Der Mailserver hat die Adresse abgelehnt.",
-        "A confirmation could not be delivered: the mail server refused the address.",
+        "Eine E-Mail an {name} konnte nicht zugestellt werden: Der Mailserver hat die Adresse abgelehnt.",
+        "An e-mail to {name} could not be delivered: the mail server refused the address.",
     ),
     "completed": ("Abgeschlossen.", "Completed."),
     "retrying": (
@@ -73,6 +128,41 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "Zugangsdaten und stellen Sie die Anfrage neu.",
         "Ownership of this customer number is not proved. Please check the customer number and the credentials "
         "and make a new request.",
+    ),
+    Reason.CONSENT_AWAITED: (
+        "Ein Administrator dieser Kundennummer muss der Verknüpfung zustimmen. Er findet Link und Code in seiner "
+        "E-Mail. Schneller geht es mit einem Verknüpfungscode oder den Zugangsdaten.",
+        "An administrator of this customer number has to agree to the link. They find a link and a code in their "
+        "e-mail. A link code or credentials are faster.",
+    ),
+    Reason.DECLINED_BY_OWNER: (
+        "Ein Administrator des Accounts hat die Verknüpfung abgelehnt.",
+        "An administrator of the account has declined the link.",
+    ),
+    Reason.EMAIL_NOT_CONFIRMED: (
+        "Die Ansprechperson muss ihre E-Mail-Adresse bestätigen: mit dem Code aus der E-Mail, die wir ihr geschickt "
+        "haben.",
+        "The contact has to confirm the e-mail address, with the code from the mail that we have sent.",
+    ),
+    Reason.ADDRESS_NOT_PROVED: (
+        "Die Anschlussadresse muss nachgewiesen werden: mit dem Code aus dem Brief, den wir dorthin geschickt haben, "
+        "oder mit einem Dokument (Handelsregisterauszug, Gewerbeanmeldung).",
+        "The connection address has to be proved: with the code from the letter that we have sent there, or with a "
+        "document (commercial register extract, business registration).",
+    ),
+    Reason.DOCUMENT_IN_REVIEW: (
+        "Wir prüfen das Dokument, das die Anschlussadresse nachweisen soll.",
+        "We are looking at the document that is to prove the connection address.",
+    ),
+    Reason.NOT_ATTACHED: (
+        "Der Account gehört nicht zu diesem Hauptaccount.",
+        "The account does not belong to this main account.",
+    ),
+    Reason.BILLED_TOGETHER: (
+        "Der Account wird über die Sammelrechnung des Hauptaccounts abgerechnet und gehört deshalb zu ihm. Er löst "
+        "sich, sobald er aus der Sammelrechnung genommen wird.",
+        "The account is billed by the main account's collective invoice and therefore belongs to it. It is detached "
+        "once it leaves the collective invoice.",
     ),
     Reason.ALREADY_ATTACHED: (
         "Der Account ist bereits einem Hauptaccount zugeordnet. Er muss dort zuerst gelöst werden.",
@@ -127,7 +217,7 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
 STATUSES: Mapping[Status, tuple[str, str]] = {
     Status.ACKNOWLEDGED: ("Eingegangen", "Received"),
     Status.IN_PROGRESS: ("In Arbeit", "In progress"),
-    Status.PENDING: ("Wartet auf Sie", "Waiting for you"),
+    Status.PENDING: ("Wartet auf Antwort", "Waiting for an answer"),
     Status.HELD: ("In Klärung", "Being looked into"),
     Status.COMPLETED: ("Abgeschlossen", "Completed"),
     Status.REJECTED: ("Abgelehnt", "Rejected"),

@@ -8,11 +8,14 @@ import structlog
 from celery import shared_task
 from kombu.exceptions import OperationalError
 
+from models.due import count_due
 from models.jobs import record_run
-from models.requests import count_due
+from models.messages import Message
+from models.requests import Request
 from tasks import current
 from tasks.metrics import SWEPT
 from tasks.pipeline import advance
+from tasks.post import send_due
 
 log = structlog.get_logger()
 
@@ -51,7 +54,9 @@ def hint() -> bool:
 @shared_task(name="requests.advance")
 def advance_requests() -> None:
     """Something is due. Safe to run twice, or for nothing: what is not due is left alone."""
-    advance(current.runtime(), more_due=hint)
+    runtime = current.runtime()
+    advance(runtime, more_due=hint)
+    send_due(runtime, more_due=hint)
 
 
 @shared_task(name="requests.sweep")
@@ -60,7 +65,7 @@ def sweep_requests() -> None:
     runtime = current.runtime()
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        due = count_due(session, now)
+        due = count_due(session, Request, now) + count_due(session, Message, now)
         record_run(session, "sweep", now, due=due)
     SWEPT.inc(due)
     if due:

@@ -12,5 +12,7 @@ STEP_SECONDS = Histogram(
 )
 RETRIES = Counter("standorte_retries", "Attempts that will be repeated, by step", ["step"])
 ENDED = Counter("standorte_requests_ended", "Requests that came to an end", ["kind", "status"])
-MAILS = Counter("standorte_mails", "Mails handed to the mail server or refused by it", ["template", "outcome"])
-SWEPT = Counter("standorte_swept", "Requests that a sweep found due and in nobody's hands")
+MAILS = Counter(
+    "standorte_mails", "Mails and letters that left, were refused, or will be tried again", ["template", "outcome"]
+)
+SWEPT = Counter("standorte_swept", "Requests and messages that a sweep found due and in nobody's hands")

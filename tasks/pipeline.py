@@ -3,7 +3,7 @@
 A hint says that something is due; `advance` claims what has waited longest, a batch at a time, and takes it as far
 as it goes. One transaction records what the last calls outside did, runs every step that needs only the database,
 and prepares the next calls; then the calls are made with no transaction open; and again, until nothing is left to
-call. An order from acknowledged to completed is the claim and three transactions, shared by its batch.
+call. An order whose proofs are given is the claim and two transactions, shared by its batch.
 
 Nothing here may be lost or doubled by a worker that dies: before a commit nothing happened, and after it the
 row says who has it and until when. What is called outside is safe to call twice.
@@ -20,14 +20,17 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from models.due import claim_due
 from models.errors import RuleBroken
 from models.orders import blocks_wanted, give_up_account
-from models.requests import Request, claim_due, still_ours
+from models.proofs import ProofBook
+from models.requests import Request, still_ours
 from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony import NumberPool
 from tasks import metrics
 from tasks.attach import attach
-from tasks.confirm import confirm
+from tasks.confirm import confirm, tell_the_end
+from tasks.detach import detach
 from tasks.ports import GatewayError, GatewayRefused
 from tasks.provision import provision
 from tasks.steps import Call, Hold, Runtime, Step, Wait, Work
@@ -39,6 +42,7 @@ STEPS: Mapping[StepName, Step] = {
     StepName.VERIFY: verify,
     StepName.PROVISION: provision,
     StepName.ATTACH: attach,
+    StepName.DETACH: detach,
     StepName.CONFIRM: confirm,
 }
 
@@ -60,7 +64,7 @@ def advance(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
-        ids = claim_due(session, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
+        ids = claim_due(session, Request, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
     if len(ids) == runtime.batch:
         more_due()
     waiting = _transact(runtime, lease, [Item(id) for id in ids])
@@ -104,7 +108,8 @@ def _work_on(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[
 
 def _begin(runtime: Runtime, session: Session, requests: Sequence[Request]) -> Work:
     now = runtime.clock()
-    return Work(session, now, runtime, NumberPool(session, now, blocks_wanted(requests)))
+    pool = NumberPool(session, now, blocks_wanted(requests))
+    return Work(session, now, runtime, pool, ProofBook(session, requests))
 
 
 def _run(work: Work, request: Request, item: Item) -> Call | None:
@@ -129,8 +134,8 @@ def _run(work: Work, request: Request, item: Item) -> Call | None:
 
 def _stop(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | None:
     match outcome:
-        case Wait(actor, reason, until):
-            request.wait_for(actor, reason, until, work.now)
+        case Wait(actor, reason, until, again_at):
+            request.wait_for(actor, reason, until, work.now, again_at)
         case Hold(reason, again_after):
             request.hold(reason, work.now, work.now + again_after)
         case call:
@@ -155,6 +160,8 @@ def _hand_on(work: Work, request: Request) -> None:
 def _ended(work: Work, request: Request) -> None:
     if request.status is not Status.FAILED:
         give_up_account(request)
+    if request.status is not Status.COMPLETED:
+        tell_the_end(work, request)
     work.once_true(metrics.ENDED.labels(request.kind, request.status).inc)
     took = (work.now - request.created_at).total_seconds()
     _tell(work, request, f"request.{request.status}", reason=request.reason, took=round(took, 3))

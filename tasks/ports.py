@@ -80,8 +80,27 @@ class Mailer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Letter:
+    """One letter on paper. `key` is the same at every attempt; `recipient` are the lines of the address."""
+
+    key: str
+    recipient: tuple[str, ...]
+    locale: str
+    subject: str
+    text: str
+
+
+class LetterPrinter(Protocol):
+    """Prints letters and brings them to the post."""
+
+    def print_letter(self, letter: Letter) -> None:
+        """Print one letter. Safe to run twice: the same key is the same sheet of paper."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """The outside as the steps see it."""
 
     registrar: Registrar
     mailer: Mailer
+    letters: LetterPrinter

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
+from models.proofs import ProofBook
 from models.requests import Request
 from models.session import Database
 from models.states import Actor, Reason
@@ -48,6 +49,7 @@ class Work:
     now: datetime
     runtime: Runtime
     pool: NumberPool
+    book: ProofBook
     news: list[Callable[[], object]] = field(default_factory=list)
 
     def once_true(self, tell: Callable[..., object], *facts: Any, **named: Any) -> None:
@@ -57,11 +59,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A person has to act: the step runs again when they did, or when the time is over."""
+    """A person has to act until then: the step runs again when they did, or at `again_at` (a reminder, the end)."""
 
     actor: Actor
     reason: Reason
     until: datetime
+    again_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,15 @@ from sqlalchemy.orm import Session
 
 from models import catalogue, migrations, telephony
 from models.accounts import Account, attach, issue_customer_numbers
-from models.links import Credentials, LinkDraft
+from models.links import LinkDraft
 from models.orders import Contact, Location, OrderDraft
 from models.people import Membership, Principal, Role, User, hash_password, principal_of
+from models.proofs import VALID_FOR, AddressProof, EmailProof
+from models.proving import Credentials
 from models.session import Database
-from models.states import Origin
+from models.states import AddressMethod, Origin, ProofMethod
 from models.telephony import stock_pool
+from models.values import address_key
 from tests.fakes import FakeClock
 
 PASSWORD = "Brückenstraße-5"
@@ -99,10 +102,29 @@ def an_order(**changes: Any) -> OrderDraft:
     return replace(ORDER, **changes)
 
 
-def a_link(account: Account | str, *, email: str | None = None, password: str = PASSWORD) -> LinkDraft:
-    """A link request, with credentials if an e-mail is given."""
+def a_link(
+    account: Account | str,
+    *,
+    email: str | None = None,
+    password: str = PASSWORD,
+    code: str | None = None,
+    method: ProofMethod = ProofMethod.ADMINISTERS_BOTH,
+) -> LinkDraft:
+    """A link request, with credentials if an e-mail is given, with a link code if that is."""
     number = account if isinstance(account, str) else account.customer_number
-    return LinkDraft(number, Credentials(email, password) if email else None, "de")
+    if email is not None:
+        return LinkDraft(number, ProofMethod.CREDENTIALS, Credentials(email, password), "de")
+    return LinkDraft(number, ProofMethod.LINK_CODE if code else method, code, "de")
+
+
+def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) -> None:
+    """Have the contact's e-mail address and the connection address of such orders proved already."""
+    place = draft.location
+    asked = {"main_id": main.id, "asked_at": NOW, "expires_at": NOW + VALID_FOR, "proved_at": NOW}
+    key = address_key(place.street, place.postal_code, place.city)
+    session.add(EmailProof(address=draft.contact.email.lower(), **asked))
+    session.add(AddressProof(address_key=key, method=AddressMethod.LETTER, **asked))
+    session.flush()
 
 
 def prepare(url: str) -> None:

@@ -14,7 +14,7 @@ from threading import Lock
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tasks.ports import GatewayError, Mail, TrunkRecord
+from tasks.ports import GatewayError, Letter, Mail, TrunkRecord
 from workers.stack.ports import free_port
 
 
@@ -72,6 +72,19 @@ class FakeMailer:
 
     def close(self) -> None:
         pass
+
+
+@dataclass
+class FakePrinter:
+    """Keeps letters. `failures` are raised one by one."""
+
+    printed: list[Letter] = field(default_factory=list)
+    failures: list[GatewayError] = field(default_factory=list)
+
+    def print_letter(self, letter: Letter) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.printed.append(letter)
 
 
 class MailSink:

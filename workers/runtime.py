@@ -12,6 +12,7 @@ from models.values import utc_now
 from models.vault import Vault
 from tasks.ports import Ports
 from tasks.steps import Runtime
+from workers.gateways.letters import LetterFolder
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.smtp import SmtpMailer
 from workers.settings import WorkerSettings
@@ -25,6 +26,7 @@ def build_runtime(settings: WorkerSettings) -> Runtime:
         ports=Ports(
             registrar=KamailioRegistrar(settings.registrar_url),
             mailer=SmtpMailer(settings.smtp_url, settings.mail_from),
+            letters=LetterFolder(settings.letters_dir, parseaddr(settings.mail_from)[0]),
         ),
         vault=Vault(settings.secret_key.get_secret_value()),
         clock=utc_now,

@@ -59,6 +59,8 @@ class WorkerSettings(BaseSettings):
     base_url: str = "http://127.0.0.1:8000"
     """How customers reach the portal; the links in mails begin with it."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
+    letters_dir: Path = Path(".standorte/letters")
+    """Where letters are put as PDF files, for the print shop to take."""
     sip_domain: str = "sip.portal.example"
     lease_seconds: Annotated[float, Field(gt=0)] = 90
     """How long a claim lasts, in seconds: what a worker that died leaves undone is taken over after it."""

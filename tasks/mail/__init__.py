@@ -1,41 +1,114 @@
-"""The mails: one folder a message, each with subject, text and HTML in German and English."""
+"""Mails and letters: one folder a message, one template a language. Text and HTML come from the same template."""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from models.messages import Message
 from models.values import Locale
+from models.vault import Vault, display_code
+from tasks.ports import Letter, Mail
+
+Form = Literal["txt", "html"]
+
+_BERLIN = ZoneInfo("Europe/Berlin")
+_WIDTH = 96
+_COLUMN = 18
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A mail's words."""
+    """A message's words. Without HTML for a letter."""
 
     subject: str
     text: str
     html: str
 
 
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
-    return Environment(
+def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> Mail:
+    """The mail as it leaves. Its code and link are made here, and stand nowhere else."""
+    rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
+    return Mail(
+        message_id=message.message_id(domain),
+        recipient_name=message.recipient_name,
+        recipient_address=message.recipient_address,
+        locale=message.locale,
+        subject=rendered.subject,
+        text=rendered.text,
+        html=rendered.html,
+    )
+
+
+def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
+    """The letter as it is printed."""
+    rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
+    return Letter(
+        key=message.key,
+        recipient=tuple(message.recipient_address.splitlines()),
+        locale=message.locale,
+        subject=rendered.subject,
+        text=rendered.text,
+    )
+
+
+def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
+    """What was written down, with the link, and with the code that is derived."""
+    facts = dict(message.facts)
+    link = base_url + facts.pop("path")
+    if message.proof is None:
+        return {**facts, "link": link}
+    # A path that ends with a slash goes on with the token.
+    token = vault.token(*message.proof) if link.endswith("/") else ""
+    return {**facts, "link": link + token, "code": display_code(vault.code(*message.proof))}
+
+
+def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
+    """The message in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
+    found = _environment("txt").get_template(f"{template}/{locale}.jinja")
+    text = re.sub(r"\n{3,}", "\n\n", found.render(_context("txt", locale, facts)))
+    html = _environment("html").get_template(f"{template}/{locale}.jinja").render(_context("html", locale, facts))
+    return Rendered(_subject(found, locale, facts), text.strip() + "\n", html)
+
+
+def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) -> str:
+    context = template.new_context(_context("txt", locale, facts))
+    return " ".join("".join(template.blocks["subject"](context)).split())
+
+
+def _context(form: Form, locale: Locale, facts: Mapping[str, object]) -> dict[str, object]:
+    return {**facts, "lang": locale, "layout": f"layout.{form}", "parts": f"parts.{form}"}
+
+
+@lru_cache
+def _environment(form: Form) -> Environment:
+    environment = Environment(
         loader=PackageLoader("tasks", "mail"),
-        autoescape=select_autoescape(["html"]),
+        autoescape=form == "html",  # noqa: S701 - plain text has nothing to escape
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
     )
+    environment.filters |= {"reflow": _reflow, "column": _column, "day": _day}
+    return environment
 
 
-def render(message: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
-    """The message in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
-    subject, text, html = (
-        _templates().get_template(f"{message}/{part}").render(facts)
-        for part in (f"subject.{locale}.txt", f"body.{locale}.txt", f"body.{locale}.html")
-    )
-    return Rendered(" ".join(subject.split()), text.strip() + "\n", html)
+def _reflow(text: str) -> str:
+    return textwrap.fill(" ".join(text.split()), _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _column(name: str) -> str:
+    return name.ljust(_COLUMN)
+
+
+def _day(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone(_BERLIN).strftime("%d.%m.%Y")

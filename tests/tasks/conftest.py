@@ -17,9 +17,10 @@ from models.session import Database
 from models.vault import Vault
 from tasks.pipeline import advance
 from tasks.ports import Ports
+from tasks.post import send_due
 from tasks.steps import Runtime
-from tests.factories import fill_pool, make_main
-from tests.fakes import FakeClock, FakeMailer, FakeRegistrar
+from tests.factories import fill_pool, make_main, prove_contact
+from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Pipeline:
     runtime: Runtime
     registrar: FakeRegistrar
     mailer: FakeMailer
+    printer: FakePrinter
     clock: FakeClock
     main: Account
     manager: Principal
@@ -42,11 +44,13 @@ class Pipeline:
     def link(self, draft: LinkDraft, manager: Principal | None = None, main: Account | None = None) -> UUID:
         """Submit a link request."""
         with self.runtime.database.transaction() as session:
-            return submit_link(session, manager or self.manager, main or self.main, draft, self.clock.now).id
+            vault = self.runtime.vault
+            return submit_link(session, vault, manager or self.manager, main or self.main, draft, self.clock.now).id
 
     def advance(self) -> None:
         """What a worker does with a hint."""
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
+        send_due(self.runtime, more_due=lambda: self.hints.append("more"))
 
     def request(self, id: UUID) -> Request:
         """The request as it is now."""
@@ -61,11 +65,11 @@ class Pipeline:
 
 @pytest.fixture
 def pipeline(database: Database, clock: FakeClock) -> Pipeline:
-    """A main account with an administrator, numbers in Berlin, and nothing in the way."""
-    registrar, mailer = FakeRegistrar(), FakeMailer()
+    """A main account with an administrator, numbers in Berlin, the usual order's proofs, and nothing in the way."""
+    registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
-        ports=Ports(registrar, mailer),
+        ports=Ports(registrar, mailer, printer),
         vault=Vault("a key for tests"),
         clock=clock,
         sip_domain="sip.example",
@@ -75,4 +79,5 @@ def pipeline(database: Database, clock: FakeClock) -> Pipeline:
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
-    return Pipeline(runtime, registrar, mailer, clock, main, manager)
+        prove_contact(session, main)
+    return Pipeline(runtime, registrar, mailer, printer, clock, main, manager)

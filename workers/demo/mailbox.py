@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from models.messages import message_id, messages_of
+from models.messages import messages_of
 
 
 def caught_mails(
@@ -23,10 +23,7 @@ def caught_mails(
     A mail belongs to the request whose Message-ID it carries; the domain after the @ is the workers' business.
     """
     owners = {
-        _local_part(message_id(message.request_id, message.template, message.recipient_address, "any")): (
-            message.request_id
-        )
-        for message in messages_of(session, request_ids)
+        message.key: message.request_id for message in messages_of(session, request_ids)
     }
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}
     for identifier, addresses in _headers(folder, since):

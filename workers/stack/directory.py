@@ -36,6 +36,7 @@ class StackDirectory:
         self.postgres = self.path / "postgres"
         self.redis = self.path / "redis"
         self.mail = self.path / "mail"
+        self.letters = self.path / "letters"
         self.metrics = self.path / "metrics"
         self.schedule = self.path / "beat-schedule"
         self.seeded = self.path / "seeded"
@@ -94,6 +95,7 @@ class StackDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.mail.mkdir(exist_ok=True)
+            self.letters.mkdir(exist_ok=True)
             self.redis.mkdir(exist_ok=True)
             if not os.access(self.path, os.W_OK | os.X_OK):
                 raise PermissionError

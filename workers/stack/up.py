@@ -62,6 +62,7 @@ class Stack:
             "REGISTRAR_URL": self._postgres.url(REGISTRAR),
             "REDIS_URL": self._redis.url(),
             "SMTP_URL": f"smtp://{LOOPBACK}:{self._smtp_port}",
+            "LETTERS_DIR": str(self._directory.letters),
             "BASE_URL": os.environ.get("BASE_URL", f"http://{LOOPBACK}:{self._port}"),
             "PORT": str(self._port),
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
@@ -154,7 +155,9 @@ class Stack:
             width = max(len(login.email) for login in DEMO_LOGINS)
             lines += [f"  {login.email:<{width}}  {login.password}  {login.who}" for login in DEMO_LOGINS]
             lines.append("")
-        lines.append(f"Mails: {self._directory.mail}   Data: {self._directory.path}   Ctrl-C ends it.")
+        lines.append(
+            f"Mails: {self._directory.mail}   Letters: {self._directory.letters}   Data: {self._directory.path}   Ctrl-C ends it."
+        )
         for line in [*lines, ""]:
             self._say("stack", line)
 

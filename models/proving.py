@@ -1,0 +1,276 @@
+"""How people give proofs: each verb checks, records who, when and how, and has the waiting requests looked at again.
+
+A wrong try is counted and therefore committed: verbs that take a code return whether it was right, and raise only
+what needs no record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts import Account, account_by_number
+from models.errors import Forbidden, NotAwaited
+from models.people import Action, Membership, Principal, Role, User, authenticate, may
+from models.proofs import (
+    LINK_CODE_VALID_FOR,
+    WRONG_TRIES,
+    AddressDocument,
+    Coded,
+    Consent,
+    Decision,
+    LinkCode,
+    OwnershipProof,
+    ProofBook,
+    key_of,
+)
+from models.requests import Request
+from models.states import AddressMethod, Kind, ProofMethod, Status
+from models.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An administrator's login of the existing account, used once on the spot: never stored, never logged."""
+
+    email: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
+    """The contact has typed the code from the mail. Safe to run twice: what is confirmed stays so."""
+    proof = ProofBook(session, [request]).email(request) if request.kind is Kind.ORDER else None
+    if proof is None:
+        raise NotAwaited
+    if proof.proved_at is not None:
+        return True
+    right = proof.try_code(vault, typed, proof.words(), now)
+    if right:
+        proof.proved_at = now
+        _wake(session, _orders(proof.main_id).where(Account.contact_email == proof.address), now)
+    return right
+
+
+def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
+    """Somebody at the connection address has typed the code from the letter. Safe to run twice."""
+    proof = ProofBook(session, [request]).address(request) if request.kind is Kind.ORDER else None
+    if proof is None:
+        raise NotAwaited
+    if proof.proved_at is not None:
+        return True
+    right = proof.try_code(vault, typed, proof.words(), now)
+    if right:
+        _address_proved(session, request, AddressMethod.LETTER, now, None)
+    return right
+
+
+def upload_document(
+    session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
+) -> AddressDocument:
+    """Hand in a document that proves the address; the back office decides. It replaces one not yet looked at.
+
+    Raises `NotAwaited`.
+    """
+    book = ProofBook(session, [request])
+    proof = book.address(request) if _is_pending(request, Kind.ORDER) else None
+    if proof is None or proof.proved_at is not None:
+        raise NotAwaited
+    document = book.document(request) or AddressDocument(request_id=request.id)
+    document.name, document.media_type, document.content = name, media_type, content
+    document.uploaded_at, document.uploaded_by = now, principal.user_id
+    session.add(document)
+    request.note(now, "document_received", name=name)
+    request.make_due(now)
+    return document
+
+
+def decide_document(session: Session, staff: User, request: Request, *, release: bool, now: datetime) -> None:
+    """The back office has looked at the document. Raises `NotAwaited` if there is none, `Forbidden` for others."""
+    if not staff.is_staff:
+        raise Forbidden
+    document = ProofBook(session, [request]).document(request)
+    if document is None:
+        raise NotAwaited
+    document.released, document.decided_at, document.decided_by = release, now, staff.id
+    request.note(now, "document_released" if release else "document_refused")
+    if release:
+        _address_proved(session, request, AddressMethod.DOCUMENT, now, staff.id)
+    _wake_one(request, now)
+
+
+def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
+    """A new code by mail (`email`, `consent`) or post (`letter`). Raises `NotAwaited` or `TooEarly`."""
+    proof = _asked(session, request, what)
+    if proof is None or request.status is not Status.PENDING:
+        raise NotAwaited
+    proof.ask_again(now)
+    request.make_due(now)
+
+
+def decide(
+    session: Session, vault: Vault, request: Request, user: User, decision: Decision, typed: str | None, now: datetime
+) -> bool:
+    """An administrator of the account has answered, with the code from the mail, or signed in (None).
+
+    The first answer counts. Raises `NotAwaited` if nobody waits for it any more, `Forbidden` if this person does
+    not administer the account.
+    """
+    consent = session.get(Consent, request.id, with_for_update=True)
+    if consent is None or not _is_pending(request, Kind.LINK) or consent.decision is not None:
+        raise NotAwaited
+    account = account_by_number(session, request.customer_number)
+    if account is None or not _administers(session, user.id, account.id):
+        raise Forbidden
+    if typed is not None and not consent.try_code(vault, typed, consent.words(user.id), now):
+        return False
+    consent.decision, consent.decided_by, consent.decided_at = decision, user.id, now
+    if decision is Decision.ACCEPTED:
+        session.add(_ownership(request, account.id, ProofMethod.CONSENT, user.id, now))
+    request.make_due(now)
+    return True
+
+
+def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
+    """Another proof for a link request that waits: credentials, or a link code. Raises `NotAwaited`."""
+    if not _is_pending(request, Kind.LINK):
+        raise NotAwaited
+    proof = ownership_by(session, vault, request.customer_number, means, now)
+    if proof is None:
+        return False
+    proof.request_id = request.id
+    session.add(proof)
+    request.make_due(now)
+    return True
+
+
+def ownership_by(
+    session: Session, vault: Vault, customer_number: str, means: Credentials | str, now: datetime
+) -> OwnershipProof | None:
+    """The proof by these credentials or this link code, without its request; None if they prove nothing.
+
+    An outsider learns nothing: the same statements run whatever is wrong. A wrong code is counted.
+    """
+    if isinstance(means, Credentials):
+        return _by_credentials(session, customer_number, means, now)
+    return _by_link_code(session, vault, customer_number, means, now)
+
+
+def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
+    """A new link code of an account; the one before is void. Raises `Forbidden`."""
+    if not may(principal, Action.PROVE_OWNERSHIP, account):
+        raise Forbidden
+    before = open_link_code(session, account.id, lock=True)
+    if before is not None:
+        before.ended_at = now
+        session.flush()
+    code = LinkCode(
+        account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=now + LINK_CODE_VALID_FOR
+    )
+    session.add(code)
+    session.flush()
+    return code
+
+
+def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
+    """The account's link code that was neither used nor replaced."""
+    query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def _by_credentials(
+    session: Session, customer_number: str, credentials: Credentials, now: datetime
+) -> OwnershipProof | None:
+    user = authenticate(session, credentials.email, credentials.password)
+    user_id = user.id if user is not None else 0
+    account_id = session.scalar(
+        sa.select(Account.id)
+        .join(Membership, Membership.account_id == Account.id)
+        .where(
+            Account.customer_number == customer_number,
+            Membership.user_id == user_id,
+            Membership.role == Role.ADMINISTRATOR,
+        )
+    )
+    if account_id is None:
+        return None
+    return OwnershipProof(account_id=account_id, method=ProofMethod.CREDENTIALS, proved_by=user_id, proved_at=now)
+
+
+def _by_link_code(
+    session: Session, vault: Vault, customer_number: str, typed: str, now: datetime
+) -> OwnershipProof | None:
+    account = account_by_number(session, customer_number)
+    code = open_link_code(session, account.id if account is not None else None, lock=True)
+    right = vault.is_code(typed, *(code.words() if code is not None else ("link", "nobody's")))
+    if code is None or now >= code.expires_at or code.wrong_tries >= WRONG_TRIES:
+        return None
+    if not right:
+        code.wrong_tries += 1
+        return None
+    code.ended_at = now
+    return OwnershipProof(
+        account_id=code.account_id, method=ProofMethod.LINK_CODE, proved_by=code.created_by, proved_at=now
+    )
+
+
+def _ownership(request: Request, account_id: int, method: ProofMethod, by: int | None, now: datetime) -> OwnershipProof:
+    return OwnershipProof(
+        request_id=request.id, account_id=account_id, method=method, proved_by=by, proved_at=now
+    )  # fmt: skip
+
+
+def _administers(session: Session, user_id: int, account_id: int) -> bool:
+    membership = session.get(Membership, (user_id, account_id))
+    return membership is not None and membership.role is Role.ADMINISTRATOR
+
+
+def _asked(session: Session, request: Request, what: str) -> Coded | None:
+    if what == "consent":
+        consent = session.get(Consent, request.id)
+        return consent if consent is not None and consent.decision is None else None
+    if request.kind is not Kind.ORDER:
+        return None
+    book = ProofBook(session, [request])
+    proof = book.email(request) if what == "email" else book.address(request)
+    return proof if proof is not None and proof.proved_at is None else None
+
+
+def _address_proved(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
+    proof = ProofBook(session, [request]).address(request)
+    assert proof is not None and request.account is not None
+    proof.prove(method, now, by)
+    same_town = _orders(request.main_id).where(Account.postal_code == request.account.postal_code)
+    key = key_of(request.account)
+    _wake(session, same_town, now, key)
+
+
+def _orders(main_id: int) -> sa.Select[Request]:
+    return (
+        sa.select(Request)
+        .join(Request.account)
+        .where(Request.main_id == main_id, Request.kind == Kind.ORDER, Request.status == Status.PENDING)
+    )
+
+
+def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str | None = None) -> None:
+    """Have every request that waits for the same proof looked at again."""
+    # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
+    # the proof before it was given.
+    for request in session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)):
+        if key is None or (request.account is not None and key_of(request.account) == key):
+            request.make_due(now)
+
+
+def _wake_one(request: Request, now: datetime) -> None:
+    if request.status is Status.PENDING:
+        request.make_due(now)
+
+
+def _is_pending(request: Request, kind: Kind) -> bool:
+    return request.kind is kind and request.status is Status.PENDING

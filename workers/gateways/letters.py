@@ -1,0 +1,66 @@
+"""Letters as PDF files in a folder, from which a print shop takes them; on a developer's machine a person reads them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+
+from tasks.ports import GatewayUnavailable, Letter
+
+_FONT = "Helvetica"
+# DIN 5008, form B: millimetres from the top left, so that the address shows in a window envelope.
+_LEFT, _SENDER_TOP, _ADDRESS_TOP, _TEXT_TOP, _RIGHT = 25, 45, 52, 105, 20
+
+
+class LetterFolder:
+    """Writes each letter to a file named by its key."""
+
+    def __init__(self, folder: Path, sender: str) -> None:
+        self._folder = folder
+        self._sender = sender
+
+    def print_letter(self, letter: Letter) -> None:
+        """Safe to run twice: the file is replaced whole. Raises `GatewayUnavailable` if it cannot be written."""
+        file = self._folder / f"{letter.key}.pdf"
+        unfinished = file.with_suffix(f".{os.getpid()}.part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(_pdf(letter, self._sender))
+            unfinished.replace(file)
+        except OSError as error:
+            raise GatewayUnavailable(type(error).__name__) from error
+
+
+def _pdf(letter: Letter, sender: str) -> bytes:
+    pdf = FPDF(format="A4")
+    pdf.set_margins(_LEFT, 20, _RIGHT)
+    pdf.set_auto_page_break(auto=True, margin=20)
+    pdf.set_title(_printable(letter.subject))
+    pdf.set_lang(letter.locale)
+    pdf.add_page()
+    _lines(pdf, _SENDER_TOP, 7, [sender])
+    _lines(pdf, _ADDRESS_TOP, 11, letter.recipient)
+    pdf.set_y(_TEXT_TOP)
+    pdf.set_font(_FONT, "B", 12)
+    pdf.multi_cell(0, 6, _printable(letter.subject), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    pdf.ln(4)
+    pdf.set_font(_FONT, "", 11)
+    for paragraph in letter.text.split("\n\n"):
+        pdf.multi_cell(0, 5.5, _printable(paragraph), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        pdf.ln(3)
+    return bytes(pdf.output())
+
+
+def _lines(pdf: FPDF, top: float, size: float, lines: list[str] | tuple[str, ...]) -> None:
+    pdf.set_y(top)
+    pdf.set_font(_FONT, "", size)
+    for line in lines:
+        pdf.cell(85, size * 0.46, _printable(line), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+
+def _printable(text: str) -> str:
+    # The built-in fonts know Windows-1252; a name from elsewhere is better printed with a question mark than not.
+    return text.encode("cp1252", errors="replace").decode("cp1252")
