@@ -126,5 +126,7 @@ def _around_every_request(app: OpenAPI) -> None:
             response.headers.setdefault("Cache-Control", "no-store")
             rule = request.url_rule.rule if request.url_rule else "-"
             took = round(perf_counter() - g.get("began", perf_counter()), 4)
-            log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
+            # A monitor asks every few seconds; only a bad answer is worth a line.
+            if request.blueprint != operations.name or response.status_code >= 400:
+                log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
         return response

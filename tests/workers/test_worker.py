@@ -1,0 +1,76 @@
+"""The worker and beat as processes of their own, as their operator meets them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from celery import Celery
+
+import celeryconfig
+from models.jobs import last_run
+from models.session import Database
+from tests.fakes import wait_until
+from workers import programs
+
+
+class Children:
+    """Programs that run beside the test. What they say is kept."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._log = directory / "log"
+        self._ends = ExitStack()
+
+    def start(self, command: list[str], **settings: str) -> None:
+        """Start one with the settings of the test and these."""
+        with self._log.open("ab") as log:
+            child = subprocess.Popen(
+                command, env=os.environ | settings, stdout=log, stderr=log, cwd=self._directory, start_new_session=True
+            )
+        self._ends.callback(child.wait, 10)
+        self._ends.callback(os.killpg, child.pid, signal.SIGKILL)
+
+    def said(self) -> str:
+        """Everything so far."""
+        return self._log.read_text()
+
+    def end(self) -> None:
+        """End them all."""
+        self._ends.close()
+
+
+@pytest.fixture
+def children(
+    database_settings: None, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Children]:
+    """On the test's databases and Redis."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    found = Children(tmp_path)
+    yield found
+    found.end()
+
+
+def test_an_idle_system_is_silent_and_an_error_is_not(children: Children, database: Database, redis_url: str) -> None:
+    def swept() -> object:
+        with database.transaction() as session:
+            return last_run(session, "sweep")
+
+    children.start(programs.worker(1))
+    children.start(programs.beat(Path("schedule")))
+    wait_until(swept, what="the first sweep")
+    first = swept()
+    wait_until(lambda: "ready" in children.said(), what="the worker's word that it is ready")
+    before = children.said()
+    wait_until(lambda: swept() != first, what="the next sweep")
+    with Celery(broker=redis_url, set_as_current=False) as sender:
+        sender.send_task("requests.advance", args=["nothing it expects"], queue=celeryconfig.task_default_queue)
+    wait_until(lambda: "TypeError" in children.said(), what="the error's traceback")
+    after = children.said().removeprefix(before)
+    assert "sweep" not in before + after
+    assert "requests.advance" in after.splitlines()[0] and "error" in after.splitlines()[0]
