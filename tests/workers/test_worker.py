@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -20,46 +15,12 @@ from models.session import Database
 from models.values import utc_now
 from tests.factories import a_link, make_main
 from tests.fakes import wait_until
+from tests.workers.conftest import Children
 from workers import programs
 from workers.settings import SettingsError, WorkerSettings
 from workers.stack.ports import accepts_connections, free_port
 
 pytestmark = pytest.mark.usefixtures("database_settings")
-
-
-class Children:
-    """Programs that run beside the test. What they say is kept."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._log = directory / "log"
-        self._ends = ExitStack()
-
-    def start(self, command: list[str], **settings: str) -> None:
-        """Start one with the settings of the test and these."""
-        with self._log.open("ab") as log:
-            child = subprocess.Popen(
-                command, env=os.environ | settings, stdout=log, stderr=log, cwd=self._directory, start_new_session=True
-            )
-        self._ends.callback(child.wait, 10)
-        self._ends.callback(os.killpg, child.pid, signal.SIGKILL)
-
-    def said(self) -> str:
-        """Everything so far."""
-        return self._log.read_text()
-
-    def end(self) -> None:
-        """End them all."""
-        self._ends.close()
-
-
-@pytest.fixture
-def children(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
-    """On the test's databases and Redis."""
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    found = Children(tmp_path)
-    yield found
-    found.end()
 
 
 def test_an_idle_system_is_silent_and_an_error_is_not(children: Children, database: Database, redis_url: str) -> None:
