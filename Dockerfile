@@ -17,6 +17,7 @@ COPY --from=build /opt/standorte /opt/standorte
 ENV PATH=/opt/standorte/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     WEB_HOST=0.0.0.0 \
+    METRICS_HOST=0.0.0.0 \
     STANDORTE_DIR=/var/lib/standorte
 USER standorte
 WORKDIR /var/lib/standorte

@@ -20,10 +20,11 @@ task_default_queue = "requests"
 timezone = "UTC"
 enable_utc = True
 
-# The front must not wait for a broker that does not answer.
+# A broker that does not answer is noticed. What a customer waits for is set in tasks.hints, for the front alone.
 broker_connection_timeout = 1
 broker_transport_options = {
     "socket_connect_timeout": 1,
+    # A worker asks for the next hint with a BRPOP that may take a second.
     "socket_timeout": 5,
     "retry_on_timeout": False,
     # One more try at once when sending; kombu's default would wait two seconds in between.

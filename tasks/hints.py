@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from threading import Lock
 
 import structlog
-from celery import shared_task
+from celery import Celery, shared_task
 from kombu.exceptions import OperationalError
 
 from models.due import count_due
@@ -19,20 +21,85 @@ from tasks.post import send_due
 
 log = structlog.get_logger()
 
-# While the broker is away, do not make every customer wait for it: the sweep will find the rows.
-_BROKER_PAUSE = 2.0
-_broker_away_until = 0.0
+PATIENCE = 1.0
+"""How long a program that only sends hints waits for the broker, in seconds: a customer waits with it."""
+
+
+class BrokerPause:
+    """Spares the callers a broker that does not answer; the sweep finds their rows.
+
+    After a failure nobody asks for a while, then one caller asks for all. The pause is as long as the broker has
+    been away already, `SHORTEST` seconds at least and `LONGEST` at most.
+    """
+
+    SHORTEST, LONGEST = 2.0, 30.0
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = Lock()
+        self._away_since: float | None = None
+        self._ends = 0.0
+
+    def is_over(self) -> bool:
+        """Whether this caller may ask. If the broker was away, the others wait for what this one finds."""
+        with self._lock:
+            if self._away_since is not None:
+                if self._now() < self._ends:
+                    return False
+                self._begin(self._away_since)
+            return True
+
+    def found(self, *, away: bool) -> None:
+        """What the caller that asked has found."""
+        with self._lock:
+            if not away:
+                self._away_since = None
+            else:
+                self._begin(self._now() if self._away_since is None else self._away_since)
+
+    def _begin(self, away_since: float) -> None:
+        now = self._now()
+        self._away_since = away_since
+        self._ends = now + min(max(now - away_since, self.SHORTEST), self.LONGEST)
+
+
+_pause = BrokerPause()
+
+
+def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
+    """The Celery app of a program that runs no tasks: it only sends hints, and does not wait long for the broker.
+
+    The settings are for these programs alone: a worker's own connection has to bear longer silences.
+    """
+    global _pause
+    app = Celery(name)
+    app.config_from_object("celeryconfig")
+    patience = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
+    app.conf.update(
+        broker_url=broker_url,
+        broker_pool_limit=connections,
+        broker_transport_options=app.conf.broker_transport_options | patience,
+    )
+    _pause = BrokerPause()
+    return app
 
 
 def hint() -> bool:
-    """After a commit: say that something is due. Never raises; False if the broker is away.
+    """After a commit: say that something is due. Never raises; False if the broker is away or not to be asked now."""
+    pause = _pause
+    if not pause.is_over():
+        return False
+    sent = send_hint()
+    pause.found(away=not sent)
+    return sent
+
+
+def send_hint() -> bool:
+    """As `hint`, but asks the broker in any case: for workers, who would not run if it were away.
 
     A hint that nobody has taken yet is as good as another one: whoever takes it will see this row too. So the
     queue stays short however many orders come in.
     """
-    global _broker_away_until
-    if time.monotonic() < _broker_away_until:
-        return False
     app = advance_requests.app
     away: tuple[type[BaseException], ...] = (
         OSError,
@@ -45,7 +112,6 @@ def hint() -> bool:
             if not producer.channel.queue_declare(queue).message_count:
                 advance_requests.apply_async(producer=producer, retry=False)
     except away as error:
-        _broker_away_until = time.monotonic() + _BROKER_PAUSE
         log.warning("hint.lost", error=repr(error))
         return False
     return True
@@ -55,8 +121,8 @@ def hint() -> bool:
 def advance_requests() -> None:
     """Something is due. Safe to run twice, or for nothing: what is not due is left alone."""
     runtime = current.runtime()
-    advance(runtime, more_due=hint)
-    send_due(runtime, more_due=hint)
+    advance(runtime, more_due=send_hint)
+    send_due(runtime, more_due=send_hint)
 
 
 @shared_task(name="requests.sweep")
@@ -69,4 +135,4 @@ def sweep_requests() -> None:
         record_run(session, "sweep", now, due=due)
     SWEPT.inc(due)
     if due:
-        hint()
+        send_hint()

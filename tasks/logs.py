@@ -8,6 +8,10 @@ from typing import Literal
 
 import structlog
 
+# At INFO they say every two seconds that a sweep was sent, received and done, and at every check of the schema
+# that there is one. Whoever runs an idle system has to see what is new.
+_CHATTY = ("celery.beat", "celery.worker.strategy", "celery.app.trace", "alembic")
+
 
 def configure_logging(form: Literal["json", "console"]) -> None:
     """Send structlog's events and the standard library's records to stderr in one form. Safe to run twice."""
@@ -35,6 +39,8 @@ def configure_logging(form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

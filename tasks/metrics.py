@@ -1,4 +1,4 @@
-"""What the pipeline counts. Read by Prometheus through the worker's own port or the shared directory."""
+"""What the pipeline counts. Prometheus reads it from a front on the same machine, or from the worker's METRICS_PORT."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from celery import Celery
 from flask import Response, g, render_template, request
 from flask_babel import Babel, get_locale
 from flask_openapi3 import Info, OpenAPI
@@ -18,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from models.errors import DomainError
 from models.session import Database
 from models.values import Clock, utc_now
+from tasks.hints import sending_app
 from tasks.logs import configure_logging
 from web.api import problems
 from web.api.schemas import Problem
@@ -63,7 +63,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     )
     database = Database(settings.database_url, pool_size=settings.web_threads)
     keep(app, Resources(settings, database, clock))
-    _celery()
+    # The tasks' module binds to it.
+    sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals["get_locale"] = get_locale
     csrf = CSRFProtect(app)
@@ -75,13 +76,6 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     _handle_errors(app)
     _around_every_request(app)
     return app
-
-
-def _celery() -> None:
-    # The front only sends hints; the tasks' module binds to this app.
-    sender = Celery("standorte-front")
-    sender.config_from_object("celeryconfig")
-    sender.set_default()
 
 
 def _handle_errors(app: OpenAPI) -> None:
@@ -132,5 +126,7 @@ def _around_every_request(app: OpenAPI) -> None:
             response.headers.setdefault("Cache-Control", "no-store")
             rule = request.url_rule.rule if request.url_rule else "-"
             took = round(perf_counter() - g.get("began", perf_counter()), 4)
-            log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
+            # A monitor asks every few seconds; only a bad answer is worth a line.
+            if request.blueprint != operations.name or response.status_code >= 400:
+                log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
         return response

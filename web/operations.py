@@ -13,9 +13,12 @@ from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import jobs, migrations, queries
+from tasks.hints import PATIENCE
 from web.resources import Resources, resources
 
 operations = Blueprint("operations", __name__)
@@ -59,7 +62,9 @@ def _database_checks(found: Resources) -> dict[str, str]:
 
 
 def _broker_check(url: str) -> str:
-    client = redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
+    # Asked once: redis-py would wait out several of these timeouts.
+    once = Retry(NoBackoff(), 0)
+    client = redis.Redis.from_url(url, socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE, retry=once)
     try:
         client.ping()
     except redis.RedisError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -69,6 +69,15 @@ class WorkerSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     prometheus_multiproc_dir: Path | None = None
     """Where processes on one machine keep their counters for /metrics; None: nobody collects them."""
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where a worker shows its processes' counters itself, for where the front cannot read them; None: nowhere."""
+    metrics_host: str = "127.0.0.1"
+
+    @model_validator(mode="after")
+    def _counters_have_a_place(self) -> WorkerSettings:
+        if self.metrics_port is not None and self.prometheus_multiproc_dir is None:
+            raise ValueError("METRICS_PORT needs PROMETHEUS_MULTIPROC_DIR, where the counters are kept")
+        return self
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -82,5 +91,5 @@ def _in_words(error: ValidationError) -> str:
     for problem in error.errors(include_input=False, include_url=False):
         variable = "_".join(str(part) for part in problem["loc"]).upper()
         what = "is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
-        lines.append(f"{variable} {what}.")
+        lines.append(f"{variable} {what}.".lstrip())
     return "\n".join(lines)

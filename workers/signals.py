@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from wsgiref.simple_server import WSGIServer
 
 from celery import signals
-from prometheus_client import multiprocess
+from prometheus_client import CollectorRegistry, multiprocess, start_http_server
 
 from tasks import current
 from tasks.logs import configure_logging
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
+_metrics_server: WSGIServer | None = None
+
 
 def connect_signals() -> None:
     """Hook into Celery. Called once, where the app is made."""
     signals.setup_logging.connect(_set_up_logging)
+    signals.worker_init.connect(_open_metrics_port)
     signals.worker_process_init.connect(_start)
     signals.worker_process_shutdown.connect(_end)
 
@@ -25,7 +29,21 @@ def _set_up_logging(**_: Any) -> None:
     configure_logging(WorkerSettings().log_format)
 
 
+def _open_metrics_port(**_: Any) -> None:
+    # In the main process: its children do the counting, and come and go.
+    global _metrics_server
+    settings = WorkerSettings()
+    if settings.metrics_port is None:
+        return
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    _metrics_server = start_http_server(settings.metrics_port, settings.metrics_host, registry)[0]
+
+
 def _start(**_: Any) -> None:
+    if _metrics_server is not None:
+        # Inherited. A child that outlives its parent must not keep the port from the next one.
+        _metrics_server.socket.close()
     # After the fork: connections are made here, never inherited.
     current.set_runtime(build_runtime(WorkerSettings()))
 

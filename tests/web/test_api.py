@@ -253,3 +253,11 @@ def test_operators_see_how_it_is(front: Front) -> None:
     metrics = front.client.get("/metrics").text
     assert 'standorte_requests{status="acknowledged",step="verify"} 1.0' in metrics
     assert "standorte_oldest_due_seconds 0.0" in metrics
+
+
+def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert front.client.get(path).status_code == 200
+    assert caplog.text == ""
+    front.get("/requests")
+    assert "/api/v1/requests" in caplog.text

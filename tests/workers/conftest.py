@@ -1,6 +1,13 @@
-"""What the console commands find in their environment."""
+"""What the commands find in their environment, and programs that run beside a test."""
 
 from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +25,38 @@ def database_settings(
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     monkeypatch.setenv("SECRET_KEY", "a key that is only good for tests, long enough")
+
+
+class Children:
+    """Programs that run beside the test. What they say is kept."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._log = directory / "log"
+        self._ends = ExitStack()
+
+    def start(self, command: list[str], **settings: str) -> None:
+        """Start one with the settings of the test and these."""
+        with self._log.open("ab") as log:
+            child = subprocess.Popen(
+                command, env=os.environ | settings, stdout=log, stderr=log, cwd=self._directory, start_new_session=True
+            )
+        self._ends.callback(child.wait, 10)
+        self._ends.callback(os.killpg, child.pid, signal.SIGKILL)
+
+    def said(self) -> str:
+        """Everything so far."""
+        return self._log.read_text()
+
+    def end(self) -> None:
+        """End them all."""
+        self._ends.close()
+
+
+@pytest.fixture
+def children(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
+    """On the test's databases and Redis."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    found = Children(tmp_path)
+    yield found
+    found.end()

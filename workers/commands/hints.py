@@ -7,11 +7,10 @@ from workers.commands.resources import err
 
 def hint_after_commit() -> None:
     """Send the hint. Without a broker nothing is lost: the sweep finds the rows within seconds."""
-    # Slow to import, and most commands never need them.
-    from celery import Celery
+    # Slow to import, and most commands never need it.
+    from tasks.hints import hint, sending_app
+    from workers.settings import WorkerSettings
 
-    from tasks.hints import hint
-
-    with Celery("standorte-console", config_source="celeryconfig"):
+    with sending_app("standorte-console", WorkerSettings().redis_url):
         if not hint():
             err.print("The broker does not answer; the sweep goes on with it when it is back.", style="yellow")

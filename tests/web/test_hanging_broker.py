@@ -1,0 +1,88 @@
+"""A broker that hangs: it takes connections, as the kernel does for it, and never answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from tasks.hints import BrokerPause
+from tests.web.conftest import ORDER, Front
+from web.app import create_app
+from web.resources import resources
+from web.settings import WebSettings
+from workers.stack.redis import EmbeddedRedis
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of the test's own."""
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def front(front: Front, postgres: Any, broker: EmbeddedRedis) -> Iterator[Front]:
+    """The front with a broker that answers, for now."""
+    app = create_app(
+        WebSettings(
+            database_url=postgres.url("standorte"),
+            redis_url=broker.url(0),
+            secret_key=SecretStr("a secret for tests, long enough to be one"),
+        )
+    )
+    front.client = app.test_client()
+    yield front
+    with app.app_context():
+        resources().database.close()
+
+
+def seconds_for_an_order(front: Front) -> float:
+    """How long the customer waits for the 202."""
+    began = time.monotonic()
+    assert front.post("/orders", ORDER).status_code == 202
+    return time.monotonic() - began
+
+
+def test_a_customer_waits_one_second_at_the_most_and_the_next_not_at_all(front: Front, broker: EmbeddedRedis) -> None:
+    with redis.Redis.from_url(broker.url(0)) as client:
+        pid = client.info()["process_id"]
+        assert seconds_for_an_order(front) < 1
+        assert client.llen("requests") == 1
+        client.delete("requests")
+    os.kill(pid, signal.SIGSTOP)
+    assert seconds_for_an_order(front) < 1.5
+    assert seconds_for_an_order(front) < 0.5
+    began = time.monotonic()
+    assert front.client.get("/readyz").get_json()["checks"]["broker"] == "TimeoutError"
+    assert time.monotonic() - began < 1.5
+
+
+def test_the_pauses_grow_and_one_caller_asks_for_all() -> None:
+    now = 100.0
+    pause = BrokerPause(lambda: now)
+    assert pause.is_over() and pause.is_over()
+    for _ in range(8):
+        pause.found(away=True)
+    lengths = []
+    for _ in range(6):
+        began = now
+        while not pause.is_over():
+            now += 1
+        lengths.append(now - began)
+        assert not pause.is_over()
+        pause.found(away=True)
+    assert lengths == [2, 2, 4, 8, 16, 30]
+    now += 30
+    assert pause.is_over()
+    pause.found(away=False)
+    assert pause.is_over() and pause.is_over()

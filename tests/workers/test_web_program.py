@@ -1,0 +1,37 @@
+"""`standorte web` as a process of its own."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from models.session import Database
+from tests.fakes import wait_until
+from tests.workers.conftest import Children
+from workers import programs
+from workers.stack.ports import accepts_connections, free_port
+
+pytestmark = pytest.mark.usefixtures("database_settings")
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%job_heartbeats%'"
+
+
+def test_every_thread_has_a_connection_of_its_own(children: Children, database: Database) -> None:
+    port = free_port()
+    children.start(programs.console("web", "--port", str(port), "--processes", "1", "--threads", "16"))
+    wait_until(lambda: accepts_connections(port), what="the front")
+    with database.engine.connect() as looking, ThreadPoolExecutor(16) as pool:
+        with database.engine.begin() as blocking:
+            blocking.execute(sa.text("LOCK TABLE job_heartbeats"))
+            asked = [pool.submit(httpx.get, f"http://127.0.0.1:{port}/readyz", timeout=30) for _ in range(16)]
+
+            def all_wait() -> bool:
+                found = looking.scalar(sa.text(WAITING))
+                looking.rollback()
+                return bool(found == 16)
+
+            wait_until(all_wait, seconds=5, what="sixteen requests, each on its connection")
+        assert [answer.result().status_code for answer in asked] == [200] * 16
