@@ -145,7 +145,8 @@ class Request(Due, Base):
     def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime, again_at: datetime) -> None:
         """A person has to act until then; the step runs again when they did, or at `again_at`."""
         if (self.waiting_for, self.reason) != (actor, reason):
-            self._proceed(now)
+            if self.status in (Status.PENDING, Status.HELD):
+                self._proceed(now)
             self._become(Status.PENDING, now, reason)
             self.waiting_for = actor
             self.note(now, "pending", reason=reason, until=until.isoformat())

@@ -22,7 +22,7 @@ def confirm(work: Work, request: Request) -> Outcome:
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
             told.add(recipient.address)
-            _queue(work, request, template, recipient)
+            _queue(work, request, template, recipient, announced=True)
     return None
 
 
@@ -32,7 +32,7 @@ def tell_the_end(work: Work, request: Request) -> None:
         _queue(work, request, "request_ended", _as_recipient(person))
     if request.reason is Reason.DECLINED_BY_OWNER:
         for person in _owners(work, request):
-            _queue(work, request, "consent_declined_owner", _as_recipient(person), announced=False)
+            _queue(work, request, "consent_declined_owner", _as_recipient(person))
 
 
 def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]:
@@ -77,7 +77,7 @@ def _as_recipient(person: User) -> Recipient:
     return Recipient(person.name, person.email, person.locale)
 
 
-def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = True) -> None:
+def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = False) -> None:
     facts = _facts(work, request, to.locale)
     queue_message(work.session, request.id, template, to, facts, work.now, announced=announced)
 

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from models.errors import DomainError
 from models.session import Database
 from models.values import Clock, utc_now
+from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
 from web.api import problems
@@ -62,7 +63,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         WTF_CSRF_TIME_LIMIT=None,
     )
     database = Database(settings.database_url, pool_size=settings.web_threads)
-    keep(app, Resources(settings, database, clock))
+    keep(app, Resources(settings, database, Vault(settings.secret_key.get_secret_value()), clock))
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)

@@ -8,6 +8,7 @@ from flask import current_app
 
 from models.session import Database
 from models.values import Clock
+from models.vault import Vault
 from web.settings import WebSettings
 
 _KEY = "standorte"
@@ -19,6 +20,7 @@ class Resources:
 
     settings: WebSettings
     database: Database
+    vault: Vault
     clock: Clock
 
 

@@ -19,6 +19,7 @@ from celery import Celery
 import celeryconfig
 from models.accounts import Account
 from models.contracts import Contract
+from models.messages import Message, MessageState
 from models.orders import submit_order
 from models.people import Principal
 from models.requests import Request
@@ -26,11 +27,13 @@ from models.session import Database
 from models.states import Status
 from models.telephony import NumberBlock, SipTrunk
 from models.values import utc_now
-from tests.factories import an_order, fill_pool, make_main
+from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
 from workers import programs
 from workers.gateways.registrar import plain_url
 from workers.stack.redis import EmbeddedRedis
+
+SECRET = "a secret for tests, long enough to be one"
 
 
 @dataclass
@@ -80,9 +83,15 @@ class Plant:
         with self.database.transaction() as session:
             return set(session.scalars(sa.select(Request.status).where(Request.id.in_(ids))))
 
+    def unsent(self) -> int:
+        """How many mails have not left yet."""
+        with self.database.transaction() as session:
+            return session.scalar(sa.select(sa.func.count()).where(Message.state == MessageState.QUEUED)) or 0
+
     def wait_for_completion(self, ids: list[UUID]) -> None:
         """Until every one is completed."""
         wait_until(lambda: self.statuses(ids) == {Status.COMPLETED}, seconds=60, what=f"{len(ids)} completed requests")
+        wait_until(lambda: self.unsent() == 0, seconds=60, what="the last mail")
 
     def assert_everything_once(self, ids: list[UUID]) -> None:
         """One account, contract, trunk, number block and registrar row for each, and one mail for each recipient.
@@ -130,13 +139,14 @@ def plant(
         "REGISTRAR_URL": registrar_url,
         "REDIS_URL": redis.url(0),
         "SMTP_URL": smtp_sink.url,
-        "SECRET_KEY": "a secret for tests, long enough to be one",
+        "SECRET_KEY": SECRET,
         "LEASE_SECONDS": "2",
         "LOG_FORMAT": "json",
     }
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session, count=40)
+        prove_contact(session, main)
     found = Plant(database, registrar_url, smtp_sink, redis, environment, tmp_path, main, manager)
     yield found
     for child in list(found.children):

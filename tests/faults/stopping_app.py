@@ -57,9 +57,9 @@ class _StoppingMailer:
         self._inner = ports.mailer
 
     def send(self, mail: Mail) -> None:
-        _point("confirm.before")
+        _point("mail.before")
         self._inner.send(mail)
-        _point("confirm.after")
+        _point("mail.after")
 
     def close(self) -> None:
         self._inner.close()
@@ -79,8 +79,8 @@ def _stopping(name: StepName, step: Step) -> Step:
 @signals.worker_process_init.connect
 def _wrap(**_: Any) -> None:
     runtime = current.runtime()
-    ports = Ports(_StoppingRegistrar(runtime.ports), _StoppingMailer(runtime.ports))
+    ports = replace(runtime.ports, registrar=_StoppingRegistrar(runtime.ports), mailer=_StoppingMailer(runtime.ports))
     current.set_runtime(replace(runtime, ports=ports))
-    database_only = (StepName.VERIFY, StepName.ATTACH)
+    database_only = (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM)
     wrapped = {name: _stopping(name, pipeline.STEPS[name]) for name in database_only}
     pipeline.STEPS = {**pipeline.STEPS, **wrapped}

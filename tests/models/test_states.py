@@ -27,7 +27,7 @@ END: dict[Status, Verb] = {
 }
 VERBS: dict[str, Verb] = {
     "go_on": lambda request: request.go_on(StepName.ATTACH, NOW),
-    "wait_for": lambda request: request.wait_for(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, NOW, NOW),
+    "wait_for": lambda request: request.wait_for(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, NOW, NOW, NOW),
     "hold": lambda request: request.hold(Reason.INTERNAL_ERROR, NOW),
     "complete": END[Status.COMPLETED],
     "reject": END[Status.REJECTED],

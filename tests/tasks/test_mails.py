@@ -6,24 +6,30 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
+from typing import Any
 
 import jinja2
 import pytest
 import sqlalchemy as sa
 
-from models.messages import Message, message_id
+from models.accounts import Account
+from models.links import submit_detach
+from models.messages import Message
 from models.orders import Contact, Location
 from models.people import User
+from models.proofs import AddressProof, Decision, EmailProof
+from models.proving import decide
+from models.requests import Request
+from models.states import ProofMethod
 from models.values import LOCALES, Locale
-from tasks.mail import render
+from tasks.mail import all_facts, render
 from tasks.ports import Mail
-from tests.factories import a_link, an_order, make_account, make_main, make_user
+from tests.factories import NOW, a_link, an_order, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 FOLDERS = sorted(entry.name for entry in resources.files("tasks.mail").iterdir() if entry.is_dir())
 TEMPLATES = [name for name in FOLDERS if not name.startswith("__")]
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
-PORTAL = "http://portal.example/standortverwaltung"
 
 
 class Page(HTMLParser):
@@ -62,75 +68,99 @@ def locale(request: pytest.FixtureRequest) -> Locale:
 
 
 @pytest.fixture
-def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, Message]]:
-    """What leaves for an order and a link of people with names that mean harm: each mail, and what it tells."""
+def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]]]:
+    """Everything there is to send, to people with names that mean harm: each mail, and the facts that it tells."""
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
-        account = make_account(session, administrator=owner, name=HOSTILE)
+        linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
         main, pipeline.manager = make_main(session, name=HOSTILE)
         session.execute(sa.update(User).values(name=HOSTILE, locale=locale))
     place, contact = Location(HOSTILE, HOSTILE, "10179", f"Berlin {HOSTILE}"), Contact(HOSTILE, "c@example.com", None)
-    pipeline.order(an_order(locale=locale, location=place, contact=contact), main)
-    pipeline.link(replace(a_link(account, email=owner.email), locale=locale), main=main)
+    order = an_order(locale=locale, location=place, contact=contact)
+    pipeline.order(order, main)
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
-        told = {
-            message_id(message.request_id, message.template, message.recipient_address, "portal.example"): message
-            for message in session.scalars(sa.select(Message))
-        }
-    sent = [(mail, told.pop(mail.message_id)) for mail in pipeline.mailer.sent]
-    assert sent and not told
-    return sent
+        session.execute(sa.update(EmailProof).values(proved_at=NOW))
+        session.execute(sa.update(AddressProof).values(proved_at=NOW, method="letter"))
+    pipeline.order(order, main)
+    pipeline.link(replace(a_link(linked, email=owner.email), locale=locale), main=main)
+    question = pipeline.link(replace(a_link(asked, method=ProofMethod.CONSENT), locale=locale), main=main)
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, question)
+        decide(session, pipeline.runtime.vault, request, owner, Decision.DECLINED, None, NOW)
+        account = session.get_one(Account, linked.id)
+        submit_detach(session, pipeline.manager, account, locale, NOW)
+    pipeline.advance()
+    runtime = pipeline.runtime
+    with runtime.database.transaction() as session:
+        told = {message.message_id(runtime.mail_domain): message for message in session.scalars(sa.select(Message))}
+    assert {message.template for message in told.values()} == set(TEMPLATES)
+    known = [(mail, told[mail.message_id]) for mail in pipeline.mailer.sent]
+    return [
+        (mail, {**all_facts(message, runtime.vault, runtime.base_url), "template": message.template})
+        for mail, message in known
+    ]
 
 
-def test_every_mail_there_is_has_been_sent(mails: list[tuple[Mail, Message]]) -> None:
-    assert {message.template for _, message in mails} == set(TEMPLATES)
-
-
-def test_text_and_html_tell_the_same(mails: list[tuple[Mail, Message]], locale: Locale) -> None:
-    for mail, message in mails:
+def test_text_and_html_tell_the_same(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
+    for mail, facts in mails:
         page = Page(mail.html)
-        facts = [fact for value in message.facts.values() for fact in (value if isinstance(value, list) else [value])]
-        for fact in facts:
-            shown = plain(str(fact))
-            if shown == PORTAL:
-                assert page.links == [PORTAL] and PORTAL in mail.text
-            else:
-                assert (shown in plain(mail.text)) == (shown in plain(page.words)), (message.template, shown)
-        number = message.facts["customer_number"]
+        # The others only choose words.
+        for value in (value for name, value in facts.items() if name not in {"kind", "reminder", "until", "template"}):
+            for shown in map(plain, map(str, value if isinstance(value, list) else [value])):
+                if shown == facts["link"]:
+                    assert page.links == [shown] and shown in mail.text
+                else:
+                    assert (shown in plain(mail.text)) == (shown in plain(page.words)), (mail.subject, shown)
+        number = facts["customer_number"]
         assert number in mail.text and number in page.words and number in mail.subject
         assert page.language == mail.locale == locale
 
 
-def test_a_mail_speaks_one_language(mails: list[tuple[Mail, Message]], locale: Locale) -> None:
+def test_a_mail_speaks_one_language(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
     greeting, other_greeting = ("Guten Tag", "Hello") if locale == "de" else ("Hello", "Guten Tag")
     other: Locale = "en" if locale == "de" else "de"
-    for mail, message in mails:
-        assert mail.text.startswith(f"{greeting} {HOSTILE},\n")
+    for mail, facts in mails:
+        assert plain(mail.text).startswith(f"{greeting} {HOSTILE},")
         assert other_greeting not in mail.text + mail.html
-        assert render(message.template, other, message.facts).subject != mail.subject
+        assert render(facts["template"], other, facts).subject != mail.subject
 
 
-def test_a_subject_is_one_line_whatever_it_tells(mails: list[tuple[Mail, Message]], locale: Locale) -> None:
-    for mail, message in mails:
+def test_a_subject_is_one_line_whatever_it_tells(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
+    for mail, facts in mails:
         assert re.fullmatch(r"[^\x00-\x1f]{10,90}", mail.subject)
-        broken = {**message.facts, "customer_number": "1\r\nBcc: all@example.com"}
-        assert len(render(message.template, locale, broken).subject.splitlines()) == 1
+        broken = {**facts, "customer_number": "1\r\nBcc: all@example.com"}
+        assert len(render(facts["template"], locale, broken).subject.splitlines()) == 1
 
 
-def test_names_do_no_harm(mails: list[tuple[Mail, Message]]) -> None:
-    for mail, message in mails:
+def test_names_do_no_harm(mails: list[tuple[Mail, dict[str, Any]]]) -> None:
+    for mail, facts in mails:
         page = Page(mail.html)
         assert "script" not in page.tags
         assert f"{HOSTILE}," in page.words
-        assert not re.search("&lt;|&amp;|&#", mail.text + page.words), message.template
+        assert not re.search("&lt;|&amp;|&#", mail.text + page.words), facts["template"]
 
 
-def test_no_sip_password_leaves(mails: list[tuple[Mail, Message]], pipeline: Pipeline) -> None:
-    [trunk] = pipeline.registrar.trunks.values()
-    assert any(trunk.sip_user in mail.text for mail, _ in mails)
-    for mail, message in mails:
-        assert trunk.secret not in f"{mail.subject}{mail.text}{mail.html}{message.facts}"
+def test_no_sip_password_leaves(mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline) -> None:
+    trunks = list(pipeline.registrar.trunks.values())
+    assert any(trunks[0].sip_user in mail.text for mail, _ in mails)
+    for mail, facts in mails:
+        for trunk in trunks:
+            assert trunk.secret not in f"{mail.subject}{mail.text}{mail.html}{facts}"
+
+
+def test_codes_and_links_stand_in_the_mail_and_not_in_the_database(
+    mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline
+) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        stored = str([(row.facts, row.proof) for row in session.scalars(sa.select(Message))])
+    coded = [(mail, facts) for mail, facts in mails if "code" in facts]
+    assert {facts["template"] for _, facts in coded} == {"email_code", "consent_asked"}
+    for mail, facts in coded:
+        assert facts["code"] in mail.text and facts["link"] in mail.text
+        assert facts["code"] not in stored and facts["code"].replace(" ", "") not in stored
+        assert facts["link"].rpartition("/")[2] not in stored
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

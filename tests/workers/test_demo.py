@@ -14,7 +14,7 @@ import typer
 from flask_openapi3 import OpenAPI
 from typer.testing import CliRunner, Result
 
-from models.messages import Message, MessageState, message_id
+from models.messages import Message, MessageState
 from models.people import ApiToken
 from models.requests import Request
 from models.session import Database
@@ -23,8 +23,9 @@ from models.values import utc_now
 from models.vault import Vault
 from tasks.pipeline import advance
 from tasks.ports import GatewayRefused, Ports
+from tasks.post import send_due
 from tasks.steps import Runtime
-from tests.fakes import FakeMailer, FakeRegistrar
+from tests.fakes import FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app
 from workers.commands import demo
 from workers.demo import play
@@ -41,7 +42,7 @@ def runtime(database: Database) -> Runtime:
     """A worker on the demo data."""
     vault = Vault(WorkerSettings().secret_key.get_secret_value())
     seed(database, vault, "sip.example.com", utc_now())
-    ports = Ports(FakeRegistrar(), FakeMailer())
+    ports = Ports(FakeRegistrar(), FakeMailer(), FakePrinter())
     return Runtime(database, ports, vault, utc_now, "sip.example.com", "http://portal.test", "portal.test")
 
 
@@ -55,6 +56,7 @@ class Network(httpx.WSGITransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             advance(self._runtime, more_due=lambda: None)
+            send_due(self._runtime, more_due=lambda: None)
         return super().handle_request(request)
 
 
@@ -117,9 +119,7 @@ def test_only_this_performances_mails_are_counted(stack: Runtime, tmp_path: Path
         for number, message in enumerate([*messages, messages[0]]):
             mail = EmailMessage()
             mail["To"] = f"Somebody <{message.recipient_address}>"
-            mail["Message-ID"] = message_id(
-                message.request_id, message.template, message.recipient_address, "portal.test"
-            )
+            mail["Message-ID"] = message.message_id("portal.test")
             (tmp_path / f"{number}.eml").write_bytes(mail.as_bytes())
         (tmp_path / "other.eml").write_text("To: a@example.com\nMessage-ID: <other@example.com>\n\n")
 

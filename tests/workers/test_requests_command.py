@@ -117,7 +117,8 @@ def test_a_cancelled_order_gives_up_its_account(database: Database) -> None:
     with database.transaction() as session:
         now = utc_now()
         found = session.get_one(Request, request.id)
-        found.wait_for(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, now + timedelta(days=14), now)
+        until = now + timedelta(days=14)
+        found.wait_for(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until, now, until)
 
     result = run("cancel", str(request.id))
 

@@ -13,6 +13,7 @@ from models.jobs import last_run
 from models.links import submit_link
 from models.session import Database
 from models.values import utc_now
+from models.vault import Vault
 from tests.factories import a_link, make_main
 from tests.fakes import wait_until
 from tests.workers.conftest import Children
@@ -49,7 +50,7 @@ def test_a_worker_shows_what_it_counted_on_a_port_of_its_own(
     port = free_port()
     with database.transaction() as session:
         main, manager = make_main(session)
-        submit_link(session, manager, main, a_link("1000001"), utc_now())
+        submit_link(session, Vault("a key"), manager, main, a_link("1000001"), utc_now())
     children.start(
         programs.console("worker", "--concurrency", "1"),
         METRICS_PORT=str(port),

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from models import errors
-from models.states import Reason
+from models.states import ProofMethod, Reason
 from models.values import Locale, as_locale
 from models.wording import reason_text, status_text
 
@@ -138,8 +138,8 @@ _PATTERNS: Mapping[str, tuple[str, str]] = {
     ),
     "block_size": ("Möglich sind 1, 10 und 100.", "Possible are 1, 10 and 100."),
     "method": (
-        "Möglich sind administers_both und credentials.",
-        "Possible are administers_both and credentials.",
+        "Möglich sind administers_both, credentials, link_code und consent.",
+        "Possible are administers_both, credentials, link_code and consent.",
     ),
     "locale": ("Möglich sind de und en.", "Possible are de and en."),
 }
@@ -177,7 +177,7 @@ def invalid(error: ValidationError) -> Response:
     found = []
     for part in error.errors(include_input=False, include_url=False, include_context=False):
         # The tag of a discriminated union is no field of the body.
-        place = [str(step) for step in part["loc"] if step not in ("administers_both", "credentials")]
+        place = [str(step) for step in part["loc"] if step not in set(ProofMethod)]
         found.append(_field(".".join(place), part["type"]))
     return problem("invalid", found)
 

@@ -31,6 +31,7 @@ CustomerNumber = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_NUMBER.pa
 PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]
 AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
 Language = Literal["de", "en"]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=40), Field(examples=["ABCDE FGHJK"])]
 
 
 class _Body(BaseModel):
@@ -88,11 +89,27 @@ class CredentialsProof(_Body):
     password: Annotated[SecretStr, Field(max_length=1024)]
 
 
+class LinkCodeProof(_Body):
+    """A code that an administrator of the existing account has created in its dashboard."""
+
+    method: Literal["link_code"]
+    code: Code
+
+
+class ConsentProof(_Body):
+    """The administrators of the existing account are asked by e-mail."""
+
+    method: Literal["consent"]
+
+
+LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
+
+
 class LinkBody(_Body):
     """A request to attach an existing account."""
 
     customer_number: CustomerNumber
-    proof: Annotated[AdministersBoth | CredentialsProof, Field(discriminator="method")]
+    proof: Annotated[LinkProof, Field(discriminator="method")]
     locale: Language | None = None
 
 

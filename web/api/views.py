@@ -19,11 +19,12 @@ from models.accounts import Account, account_by_number
 from models.catalogue import orderable_products
 from models.errors import Forbidden, InvalidField, NotFound
 from models.idempotency import reserve_key
-from models.links import Credentials, LinkDraft, submit_link
+from models.links import LinkDraft, submit_link
 from models.orders import Contact, Location, OrderDraft, call_off, submit_order
 from models.people import Action, Principal, may, principal_by_token
+from models.proving import Credentials
 from models.requests import Request, TimelineEntry
-from models.states import Kind, Reason, Status
+from models.states import Kind, ProofMethod, Reason, Status
 from models.wording import next_action, sentence
 from tasks.hints import hint
 from web.api import schemas
@@ -86,14 +87,14 @@ def create_order(body: schemas.OrderBody) -> Response:
 @api.post("/link-requests", responses={202: schemas.RequestBody, 422: schemas.Problem}, openapi_extensions=_POST)
 def create_link_request(body: schemas.LinkBody) -> Response:
     """Ask to attach an existing account. Always 202 for a request of the right form: an outsider learns nothing."""
-    proof = body.proof
-    credentials = (
-        Credentials(proof.email, proof.password.get_secret_value())
-        if isinstance(proof, schemas.CredentialsProof)
-        else None
+    draft = LinkDraft(
+        body.customer_number,
+        ProofMethod(body.proof.method),
+        _means(body.proof),
+        body.locale or _principal().locale,
     )
-    draft = LinkDraft(body.customer_number, credentials, body.locale or _principal().locale)
-    return _accept(lambda session: submit_link(session, _principal(), _main(session), draft, _now()))
+    vault = resources().vault
+    return _accept(lambda session: submit_link(session, vault, _principal(), _main(session), draft, _now()))
 
 
 @api.get("/requests", responses={200: schemas.RequestPage})
@@ -237,6 +238,16 @@ def _fingerprint() -> bytes:
     text = f"{request.method} {request.path}\n{canonical}"
     secret = resources().settings.secret_key.get_secret_value()
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
+
+
+def _means(proof: schemas.LinkProof) -> Credentials | str | None:
+    match proof:
+        case schemas.CredentialsProof(email=email, password=password):
+            return Credentials(email, password.get_secret_value())
+        case schemas.LinkCodeProof(code=code):
+            return code
+        case _:
+            return None
 
 
 def _principal() -> Principal:

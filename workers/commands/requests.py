@@ -158,8 +158,8 @@ def _timeline(session: Session, request: Request, locale: Locale) -> Table:
     return table
 
 
-def _who(user: User) -> str:
-    return f"{user.name} <{user.email}>"
+def _who(user: User | None) -> str:
+    return f"{user.name} <{user.email}>" if user is not None else "reconciliation"
 
 
 def _locale(language: str) -> Locale:

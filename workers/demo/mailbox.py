@@ -22,9 +22,7 @@ def caught_mails(
 
     A mail belongs to the request whose Message-ID it carries; the domain after the @ is the workers' business.
     """
-    owners = {
-        message.key: message.request_id for message in messages_of(session, request_ids)
-    }
+    owners = {message.key: message.request_id for message in messages_of(session, request_ids)}
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}
     for identifier, addresses in _headers(folder, since):
         owner = owners.get(_local_part(identifier))

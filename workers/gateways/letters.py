@@ -1,4 +1,4 @@
-"""Letters as PDF files in a folder, from which a print shop takes them; on a developer's machine a person reads them."""
+"""Letters as PDF files in a folder, from which a print shop takes them, or a developer reads them."""
 
 from __future__ import annotations
 

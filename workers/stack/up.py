@@ -155,9 +155,8 @@ class Stack:
             width = max(len(login.email) for login in DEMO_LOGINS)
             lines += [f"  {login.email:<{width}}  {login.password}  {login.who}" for login in DEMO_LOGINS]
             lines.append("")
-        lines.append(
-            f"Mails: {self._directory.mail}   Letters: {self._directory.letters}   Data: {self._directory.path}   Ctrl-C ends it."
-        )
+        lines.append(f"Mails: {self._directory.mail}   Letters: {self._directory.letters}")
+        lines.append(f"Data: {self._directory.path}   Ctrl-C ends it.")
         for line in [*lines, ""]:
             self._say("stack", line)
 
