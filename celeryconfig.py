@@ -40,7 +40,7 @@ broker_connection_max_retries = None
 # Structured logging is set up by workers.signals, not by Celery.
 worker_hijack_root_logger = False
 worker_send_task_events = False
-# Gossip and mingle talk to other workers at start; nothing here needs them.
+# For `celery inspect ping`, by which a container asks whether its worker is well.
 worker_enable_remote_control = True
 
 beat_schedule = {

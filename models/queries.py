@@ -66,6 +66,16 @@ def locations(session: Session, main: Account, *, after: int = 0, limit: int = 1
     return [ListedAccount(account, request) for account, request in rows]
 
 
+def running_request(session: Session, main: Account, account: Account) -> Request | None:
+    """The request by which an account is on its way to this main account, as `locations` lists it."""
+    return session.scalar(
+        sa.select(Request)
+        .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))
+        .order_by(Request.id.desc())
+        .limit(1)
+    )
+
+
 def requests_of(
     session: Session,
     main: Account,

@@ -165,8 +165,8 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
         "once it leaves the collective invoice.",
     ),
     Reason.ALREADY_ATTACHED: (
-        "Der Account ist bereits einem Hauptaccount zugeordnet. Er muss dort zuerst gelöst werden.",
-        "The account already belongs to a main account. It has to be detached there first.",
+        "Der Account ist bereits einem Hauptaccount zugeordnet. Vor einer neuen Zuordnung muss er dort gelöst werden.",
+        "The account already belongs to a main account. It has to be detached there before it can be linked anew.",
     ),
     Reason.IS_MAIN_ACCOUNT: (
         "Der Account ist selbst ein Hauptaccount und kann kein Nebenaccount werden.",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from models import accounts
+from models.errors import AlreadyAttached
 from models.requests import Request
 from models.states import Kind, Origin
 from tasks.steps import Outcome, Work
 
 
 def attach(work: Work, request: Request) -> Outcome:
-    """Safe to run twice: an account that is under this main account already stays so.
+    """Safe to run twice: with the account's link the request moves on to the next step, or neither is written.
 
-    Of many main accounts that try at one instant exactly one wins; the others are rejected.
+    So an account that has a main account already, be it this one, got there by another request: rejected. Of many
+    that try at one instant exactly one wins.
     """
     assert request.account is not None
+    accounts.lock_accounts(work.session, [request.account.id])
+    if request.account.main_id is not None:
+        raise AlreadyAttached(request.account.customer_number)
     origin = Origin.ORDER if request.kind is Kind.ORDER else Origin.LINK
     account = accounts.attach(work.session, request.main_id, request.account.id, origin, work.now)
     request.note(

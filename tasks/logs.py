@@ -8,9 +8,9 @@ from typing import Literal
 
 import structlog
 
-# At INFO they say every two seconds that a sweep was sent, received and done, and at every check of the schema
-# that there is one. Whoever runs an idle system has to see what is new.
-_CHATTY = ("celery.beat", "celery.worker.strategy", "celery.app.trace", "alembic")
+# At INFO they say every two seconds that a sweep was sent, received, done or too old, and at every check of the
+# schema that there is one. Whoever runs an idle system has to see what is new.
+_CHATTY = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "celery.app.trace", "alembic")
 
 
 def configure_logging(form: Literal["json", "console"]) -> None:

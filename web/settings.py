@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+
+from tasks.settings import LongSecret, PostgresUrl, RedisUrl, Settings
 
 
-class WebSettings(BaseSettings):
+class WebSettings(Settings):
     """Read once, when the application is made."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
-
-    database_url: str
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    secret_key: SecretStr
+    database_url: PostgresUrl
+    redis_url: RedisUrl
+    secret_key: LongSecret
     base_url: str = "http://127.0.0.1:8000"
-    log_format: Literal["json", "console"] = "json"
-    web_threads: int = 8
+    web_threads: Annotated[int, Field(ge=1)] = 8
     """Threads of one process, each with a database connection of its own."""

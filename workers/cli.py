@@ -8,8 +8,8 @@ import sys
 import typer
 from rich.console import Console
 
+from tasks.settings import SettingsError
 from workers.commands import accounts, demo, doctor, numbers, requests, schema, serve, tokens
-from workers.settings import SettingsError
 from workers.stack.directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
 

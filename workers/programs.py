@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[str]:
-    """The front, under gunicorn. Its settings learn the number of threads from here, so that each has a connection."""
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"{host}:{port}", "--worker-class", "gthread"]
+    """The front, under gunicorn. It checks its settings itself, and learns from here how many connections it needs."""
+    command = [sys.executable, "-m", "web.serve", "--bind", f"{host}:{port}", "--worker-class", "gthread"]
     command += ["--workers", str(processes), "--threads", str(threads), "--env", f"WEB_THREADS={threads}"]
     # Its socket for remote control would lie in the home directory, which there may be none of.
     command += ["--graceful-timeout", "5", "--no-control-socket", "--log-level", "warning"]

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, multiprocess, start_http_server
 
 from tasks import current
 from tasks.logs import configure_logging
+from tasks.settings import Settings
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
@@ -26,7 +27,8 @@ def connect_signals() -> None:
 
 
 def _set_up_logging(**_: Any) -> None:
-    configure_logging(WorkerSettings().log_format)
+    # Of beat too, which has no other settings of a worker's.
+    configure_logging(Settings().log_format)
 
 
 def _open_metrics_port(**_: Any) -> None:

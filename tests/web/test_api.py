@@ -51,6 +51,7 @@ def test_an_order_is_accepted_and_listed_at_once(front: Front) -> None:
         body["customer_number"],
     ]
     assert listed[1]["request"] == body["id"]
+    assert [front.get(f"/accounts/{account['customer_number']}").get_json() for account in listed] == listed
 
 
 def test_the_same_key_and_body_give_the_same_answer(front: Front) -> None:
@@ -142,12 +143,13 @@ def test_what_belongs_to_others_does_not_exist(front: Front) -> None:
     mine = front.post("/orders", ORDER).get_json()["id"]
     with front.database.transaction() as session:
         front.main, front.manager = make_main(session)
+        theirs = session.scalars(sa.select(Request.customer_number)).one()
     front.token = front.token_with(Scope.READ, Scope.WRITE)
     for id in (mine, "no-uuid", "01890000-0000-7000-8000-000000000000"):
         assert front.get(f"/requests/{id}").status_code == 404
         assert front.post(f"/requests/{id}/cancel").status_code == 404
     assert front.get("/requests").get_json()["items"] == []
-    assert front.get("/accounts/1000000").status_code == 404
+    assert front.get(f"/accounts/{theirs}").status_code == 404
 
 
 def test_cancel_closes_the_account_and_is_final(front: Front) -> None:

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+from models.accounts import Account
+from models.orders import submit_order
 from models.people import Role, User
-from tests.factories import PASSWORD, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_main, make_user
 from tests.web.conftest import ORDER, Front
 
 
@@ -35,10 +37,40 @@ def test_the_overview_lists_a_fresh_order_in_the_seeds_words(front: Front) -> No
     assert f"Kundennummer: {front.main.customer_number}" in page
     assert f"Kundennummer: {number}" in page
     assert "Neu</span>" in page
-    assert "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung" in page
+    assert page.count("Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung") == 1
+    assert "Eingegangen" not in page and "Wir richten den neuen Account ein" not in page
     request = re.search(r"/anfragen/[0-9a-f-]+", page)
     assert request is not None
     assert "Verlauf" in front.client.get(request[0]).text
+
+
+def test_the_history_leads_to_every_request_also_when_it_has_ended(front: Front) -> None:
+    first = front.post("/orders", ORDER).get_json()
+    front.post(f"/requests/{first['id']}/cancel")
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        others = [submit_order(session, front.manager, main, an_order(), NOW).customer_number for _ in range(25)]
+    sign_in(front, front.manager.email)
+    assert first["customer_number"] not in front.client.get("/standortverwaltung").text
+    newest = front.client.get("/anfragen").text
+    assert re.findall(r"Kundennummer: (\d{7})</a> – Eingegangen", newest) == others[::-1]
+    older = re.search(r'href="(/anfragen\?before=[0-9a-f-]+)"', newest)
+    assert older is not None
+    rest = front.client.get(older[1]).text
+    assert re.findall(r"Kundennummer: (\d{7})</a> – (\w+)", rest) == [(first["customer_number"], "Storniert")]
+    assert f'<a href="/anfragen/{first["id"]}">' in rest and "Ältere anzeigen" not in rest
+    assert "02.03.2026, 09:00" in rest
+    front.client.post("/sprache/en", data={"csrf_token": csrf(rest)})
+    assert "History</h1>" in front.client.get("/anfragen").text
+    assert front.client.get("/anfragen?before=x").status_code == 404
+
+
+def test_the_history_of_others_is_not_shown(front: Front) -> None:
+    front.post("/orders", ORDER)
+    with front.database.transaction() as session:
+        _, stranger = make_main(session)
+    sign_in(front, stranger.email)
+    assert "Keine Bestellungen und keine Verknüpfungsanfragen." in front.client.get("/anfragen").text
 
 
 def test_wrong_address_and_wrong_password_are_one_answer(front: Front) -> None:

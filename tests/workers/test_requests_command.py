@@ -154,7 +154,7 @@ def test_refilling_a_pool_goes_on_with_the_orders_that_waited_for_it(database: D
 
     assert result.exit_code == 0, result.stderr
     assert "5 blocks added" in result.stdout
-    assert "1 held orders go on" in result.stdout
+    assert "1 held order goes on." in result.stdout
     assert reread(database, waiting).status is Status.IN_PROGRESS
     assert reread(database, other_size).status is Status.HELD
     assert reread(database, other_reason).status is Status.HELD
@@ -164,6 +164,14 @@ def test_refilling_a_pool_goes_on_with_the_orders_that_waited_for_it(database: D
     assert len(blocks) == 5
     shown = CliRunner().invoke(numbers.app, ["show", "--area-code", "0251"]).stdout
     assert "Münster" in shown
+
+
+def test_refilling_says_how_many_orders_go_on(database: Database) -> None:
+    for _ in range(2):
+        hold(database, order(database))
+    said = stock("--area-code", "0251", "--first-subscriber", "99998000", "--size", "10").stdout
+    assert "1 block added" in said
+    assert "2 held orders go on." in said
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from models.links import submit_link
 from models.session import Database
 from models.values import utc_now
 from models.vault import Vault
+from tasks.settings import SettingsError
 from tests.factories import a_link, make_main
 from tests.fakes import wait_until
 from tests.workers.conftest import Children
 from workers import programs
-from workers.settings import SettingsError, WorkerSettings
+from workers.settings import WorkerSettings
 from workers.stack.ports import accepts_connections, free_port
 
 pytestmark = pytest.mark.usefixtures("database_settings")

@@ -157,12 +157,13 @@ def list_accounts(query: schemas.PageQuery) -> Response:
 
 @api.get("/accounts/<customer_number>", responses={200: schemas.AccountBody, 404: schemas.Problem})
 def show_account(path: schemas.AccountPath) -> Response:
-    """One account."""
+    """One account, with its running request. One that was ordered is there from the first moment, as in the list."""
     with resources().database.transaction() as session:
-        account = account_by_number(session, path.customer_number)
-        if account is None or not may(_principal(), Action.VIEW, account):
+        main, account = _main(session), account_by_number(session, path.customer_number)
+        running = queries.running_request(session, main, account) if account is not None else None
+        if account is None or not may(_principal(), Action.VIEW, main if running is not None else account):
             raise NotFound
-        return _json(_account_body(account, None))
+        return _json(_account_body(account, running))
 
 
 @api.get("/products", responses={200: schemas.ProductList})

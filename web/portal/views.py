@@ -1,10 +1,10 @@
-"""The portal's pages, as far as they go: the overview of the locations, and a request with its timeline."""
+"""The portal's pages, as far as they go: the locations, the requests, and a request with its timeline."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Blueprint, abort, redirect, render_template, url_for
+from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask_babel import get_locale
 from flask_login import login_required
 from sqlalchemy.orm import Session
@@ -22,6 +22,7 @@ from web.resources import resources
 portal = Blueprint("portal", __name__)
 
 PAGE = 100
+HISTORY = 25
 
 
 @portal.get("/")
@@ -42,8 +43,27 @@ def overview() -> str:
         account=account,
         listed=listed,
         person=principal(),
-        status_text=lambda request: status_text(request.status, _locale()),
-        next_action=lambda request: next_action(request, _locale()),
+        status_text=lambda running: status_text(running.status, _locale()),
+        next_action=lambda running: next_action(running, _locale()),
+    )
+
+
+@portal.get("/anfragen")
+@login_required
+def history() -> str:
+    """Every order and link request, the newest first, also those that have come to an end."""
+    before = request.args.get("before", type=UUID)
+    if before is None and "before" in request.args:
+        abort(404)
+    with resources().database.transaction() as session:
+        account = _account(session)
+        found = queries.requests_of(session, account, before=before, limit=HISTORY + 1) if account is not None else []
+    page = found[:HISTORY]
+    return render_template(
+        "history.html",
+        listed=[(item, status_text(item.status, _locale())) for item in page],
+        before=before,
+        older=page[-1].id if len(found) > HISTORY else None,
     )
 
 
@@ -52,18 +72,18 @@ def overview() -> str:
 def show_request(id: UUID) -> str:
     """A request's timeline in the customer's words, and what comes next."""
     with resources().database.transaction() as session:
-        request = session.get(Request, id)
-        main = session.get(Account, request.main_id) if request is not None else None
-        if request is None or main is None or not may(principal(), Action.VIEW, main):
+        found = session.get(Request, id)
+        main = session.get(Account, found.main_id) if found is not None else None
+        if found is None or main is None or not may(principal(), Action.VIEW, main):
             abort(404)
-        entries = queries.timelines(session, [request.id])[request.id]
+        entries = queries.timelines(session, [found.id])[found.id]
     return render_template(
         "request.html",
-        request=request,
+        request=found,
         main=main,
         timeline=[(entry.at, sentence(entry, _locale())) for entry in entries],
-        upcoming=next_action(request, _locale()),
-        status=status_text(request.status, _locale()),
+        upcoming=next_action(found, _locale()),
+        status=status_text(found.status, _locale()),
     )
 
 

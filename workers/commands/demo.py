@@ -21,6 +21,7 @@ from models.states import ENDED, Status
 from models.values import utc_now
 from models.vault import Vault
 from workers.commands.hints import hint_after_commit
+from workers.commands.numbers import going_on
 from workers.commands.requests import STYLES
 from workers.commands.resources import open_database, out, refuse
 from workers.demo.api import PortalApi
@@ -82,7 +83,7 @@ def _perform(database: Database, api: PortalApi, stage: Stage, patience: float) 
             done = refill(session, stage.empty, utc_now())
         if done.retried:
             hint_after_commit()
-        return f"standorte numbers stock --area-code {stage.empty.area_code}: {len(done.retried)} held orders go on"
+        return f"standorte numbers stock --area-code {stage.empty.area_code}: {going_on(len(done.retried))}"
 
     def cancel(id: str) -> str:
         api.cancel(id)

@@ -42,10 +42,16 @@ def stock(
                 done = restock(session, area_code, first_subscriber, size, count, utc_now())
         except InvalidField as error:
             refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
-    out.print(f"{done.added} blocks added, {count - done.added} there already.", highlight=False)
+    blocks = "1 block" if done.added == 1 else f"{done.added} blocks"
+    out.print(f"{blocks} added, {count - done.added} there already.", highlight=False)
     if done.retried:
         hint_after_commit()
-        out.print(f"{len(done.retried)} held orders go on.", highlight=False)
+        out.print(f"{going_on(len(done.retried))}.", highlight=False)
+
+
+def going_on(orders: int) -> str:
+    """What a refilled pool sets free, in words."""
+    return "1 held order goes on" if orders == 1 else f"{orders} held orders go on"
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tasks.settings import Settings
 from workers import programs
 from workers.stack.directory import StackDirectory
 
@@ -42,7 +43,9 @@ def worker(
     concurrency: Annotated[int, typer.Option(envvar="WORKER_PROCESSES", min=1)] = 2,
 ) -> None:
     """Run a Celery worker."""
-    _become(programs.worker(concurrency))
+    from workers.settings import WorkerSettings
+
+    _become(programs.worker(concurrency), WorkerSettings())
 
 
 def beat(
@@ -51,17 +54,16 @@ def beat(
     ] = None,
 ) -> None:
     """Run Celery's beat; one for the whole system."""
+    from workers.settings import BeatSettings
+
     if schedule is None:
         schedule = StackDirectory().schedule
         schedule.parent.mkdir(parents=True, exist_ok=True)
-    _become(programs.beat(schedule))
+    _become(programs.beat(schedule), BeatSettings())
 
 
-def _become(command: list[str]) -> None:
-    # The settings are checked here already: a missing one is named in one line, without a traceback.
-    from workers.settings import WorkerSettings
-
-    metrics = WorkerSettings().prometheus_multiproc_dir
-    if metrics is not None:
-        metrics.mkdir(parents=True, exist_ok=True)
+def _become(command: list[str], settings: Settings | None = None) -> None:
+    # They have been checked: a missing one was named in one line, without a traceback.
+    if settings is not None:
+        settings.make_directories()
     os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell

@@ -1,0 +1,67 @@
+"""What every program is told by the environment, and how it is checked. `web` and `workers` add what each needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """The environment lacks something or has something wrong in it; says what, by variable."""
+
+
+def _postgres(url: str) -> str:
+    if not url.startswith("postgresql+psycopg://"):
+        # The value is not repeated: it may hold a password.
+        raise ValueError("must begin with postgresql+psycopg://")
+    return url
+
+
+def _redis(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://")):
+        raise ValueError("must begin with redis:// or rediss://")
+    return url
+
+
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < 32:
+        raise ValueError("must have at least 32 characters")
+    return secret
+
+
+PostgresUrl = Annotated[str, AfterValidator(_postgres)]
+RedisUrl = Annotated[str, AfterValidator(_redis)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long)]
+
+
+class Settings(BaseSettings):
+    """Read when it is made: `Settings()`. Raises `SettingsError`, which names every variable at fault."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    log_format: Literal["json", "console"] = "json"
+    prometheus_multiproc_dir: Path | None = None
+    """Where processes on one machine keep their counters for /metrics; None: nobody collects them."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_in_words(error)) from None
+
+    def make_directories(self) -> None:
+        """What has to be there before the program begins to count."""
+        if self.prometheus_multiproc_dir is not None:
+            self.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
+
+
+def _in_words(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        variable = "_".join(str(part) for part in problem["loc"]).upper()
+        what = "is missing" if problem["type"] == "missing" else problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{variable} {what}.".lstrip())
+    return "\n".join(lines)

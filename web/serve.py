@@ -1,0 +1,27 @@
+"""The front under gunicorn: `python -m web.serve`, with gunicorn's options.
+
+The settings are checked first, so that a missing one is named in one line, and not in a traceback of each process.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from gunicorn.app import wsgiapp
+
+from tasks.settings import SettingsError
+from web.settings import WebSettings
+
+
+def main() -> None:
+    """Check the settings, then become gunicorn."""
+    try:
+        WebSettings().make_directories()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    wsgiapp.run()
+
+
+if __name__ == "__main__":
+    main()
