@@ -21,7 +21,7 @@ from models.accounts import Account
 from models.contracts import Contract
 from models.messages import Message, MessageState
 from models.orders import submit_order
-from models.people import Principal
+from models.people import Principal, Scope, User, create_token
 from models.requests import Request
 from models.session import Database
 from models.states import Status
@@ -31,6 +31,7 @@ from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
 from workers import programs
 from workers.gateways.registrar import plain_url
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 from workers.stack.redis import EmbeddedRedis
 
 SECRET = "a secret for tests, long enough to be one"
@@ -66,6 +67,19 @@ class Plant:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait(10)
         self.children.remove(child)
+
+    def start_front(self) -> int:
+        """The front; returns its port."""
+        port = free_port()
+        self._start(programs.web(LOOPBACK, port, processes=1), "front", {})
+        wait_until(lambda: accepts_connections(port), what="the front")
+        return port
+
+    def token(self) -> str:
+        """An API token of the main account."""
+        with self.database.transaction() as session:
+            manager = session.get_one(User, self.manager.user_id)
+            return create_token(session, self.main, manager, "test", frozenset(Scope), utc_now())
 
     def order(self, count: int) -> list[UUID]:
         """Accept so many orders, as the front does, without a hint."""

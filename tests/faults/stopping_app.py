@@ -1,7 +1,8 @@
-"""The worker's Celery app with one addition: its process stops dead at one point of one step, so that it can be killed.
+"""The worker's Celery app with one addition: something goes wrong once, at one point of one step.
 
-STOP_AT names the point, like `provision.after`; STOP_FILE gets the process id of the first that reaches it. Production
-code needs no switch for this.
+STOP_AT names the point, like `provision.after`: the process stops dead there, so that it can be killed. At
+`provision.timeout` it goes on, but believes that the registrar has not answered. STOP_FILE gets the process id of the
+first that comes by. Production code needs no switch for this.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from celery import signals
 from models.requests import Request
 from models.states import StepName
 from tasks import current, pipeline
-from tasks.ports import GatewayError, Mail, Ports, TrunkRecord
+from tasks.ports import GatewayError, GatewayUnavailable, Mail, Ports, TrunkRecord
 from tasks.steps import Outcome, Step, Work
 from workers.app import app
 
@@ -28,12 +29,18 @@ _STOP_AT = os.environ["STOP_AT"]
 _STOP_FILE = Path(os.environ["STOP_FILE"])
 
 
+def _is_first(name: str) -> bool:
+    if name != _STOP_AT or _STOP_FILE.exists():
+        return False
+    # Whole at once, so that a reader never sees it empty.
+    unfinished = _STOP_FILE.with_suffix(".new")
+    unfinished.write_text(str(os.getpid()))
+    unfinished.rename(_STOP_FILE)
+    return True
+
+
 def _point(name: str) -> None:
-    if name == _STOP_AT and not _STOP_FILE.exists():
-        # Whole at once, so that a reader never sees it empty.
-        unfinished = _STOP_FILE.with_suffix(".new")
-        unfinished.write_text(str(os.getpid()))
-        unfinished.rename(_STOP_FILE)
+    if _is_first(name):
         while True:
             signal.pause()
 
@@ -46,6 +53,8 @@ class _StoppingRegistrar:
         _point("provision.before")
         answers = self._inner.put_trunks(records)
         _point("provision.after")
+        if _is_first("provision.timeout"):
+            return [GatewayUnavailable("timed out") for _ in records]
         return answers
 
     def close(self) -> None:
@@ -81,6 +90,6 @@ def _wrap(**_: Any) -> None:
     runtime = current.runtime()
     ports = replace(runtime.ports, registrar=_StoppingRegistrar(runtime.ports), mailer=_StoppingMailer(runtime.ports))
     current.set_runtime(replace(runtime, ports=ports))
-    database_only = (StepName.VERIFY, StepName.ATTACH, StepName.CONFIRM)
+    database_only = (StepName.VERIFY, StepName.ATTACH, StepName.DETACH, StepName.CONFIRM)
     wrapped = {name: _stopping(name, pipeline.STEPS[name]) for name in database_only}
     pipeline.STEPS = {**pipeline.STEPS, **wrapped}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from uuid import UUID
 
+import httpx
 import pytest
 import redis
 import sqlalchemy as sa
 
-from models.links import submit_link
+from models.accounts import Account, attach
+from models.links import submit_detach, submit_link
 from models.requests import Request
-from models.states import Reason, Status
+from models.states import Origin, Reason, Status
 from models.values import utc_now
 from models.vault import Vault
 from tests.factories import a_link, make_account, make_main, make_user
 from tests.fakes import wait_until
 from tests.faults.conftest import SECRET, Plant
+from tests.web.conftest import ORDER
 
 POINTS = [
     f"{step}.{when}" for step in ("verify", "provision", "attach", "confirm", "mail") for when in ("before", "after")
@@ -72,6 +76,77 @@ def test_a_flushed_queue_loses_nothing(plant: Plant) -> None:
     plant.start_worker()
     plant.wait_for_completion(ids)
     plant.assert_everything_once(ids)
+
+
+def test_requests_are_accepted_while_redis_is_away(plant: Plant) -> None:
+    port, token = plant.start_front(), plant.token()
+    plant.redis.stop()
+    ids = []
+    for key in range(5):
+        head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(key)}
+        answer = httpx.post(f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=10)
+        assert answer.status_code == 202
+        ids.append(UUID(answer.json()["id"]))
+    assert plant.statuses(ids) == {Status.ACKNOWLEDGED}
+    plant.redis.start()
+    plant.start_beat()
+    plant.start_worker()
+    plant.wait_for_completion(ids)
+    plant.assert_everything_once(ids)
+
+
+def test_workers_and_beat_outlive_redis(plant: Plant) -> None:
+    plant.start_beat()
+    plant.start_worker()
+    first = plant.order(2)
+    plant.wait_for_completion(first)
+    plant.redis.stop()
+    ids = plant.order(3)
+    plant.redis.start()
+    plant.wait_for_completion(ids)
+    plant.assert_everything_once([*first, *ids])
+
+
+def test_without_a_mail_server_orders_go_through_and_the_mails_follow(plant: Plant) -> None:
+    plant.sink.stop()
+    ids = plant.order(3)
+    plant.start_beat()
+    plant.start_worker()
+    wait_until(lambda: plant.statuses(ids) == {Status.COMPLETED}, what="completed orders")
+    assert plant.unsent() == 6
+    plant.sink.start()
+    plant.wait_for_completion(ids)
+    plant.assert_everything_once(ids)
+
+
+def test_a_registrar_that_has_written_and_does_not_answer_is_asked_again(plant: Plant, tmp_path: Path) -> None:
+    ids = plant.order(3)
+    reached = tmp_path / "reached"
+    plant.start_beat()
+    plant.start_worker(STOP_AT="provision.timeout", STOP_FILE=str(reached))
+    plant.publish()
+    plant.wait_for_completion(ids)
+    assert reached.exists()
+    plant.assert_everything_once(ids)
+
+
+@pytest.mark.parametrize("point", ["detach.before", "detach.after"])
+def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+    with plant.database.transaction() as session:
+        account = make_account(session, administrator=make_user(session))
+        attach(session, plant.main.id, account.id, Origin.LINK, utc_now())
+        ids = [submit_detach(session, plant.manager, account, "de", utc_now()).id]
+    reached = tmp_path / "reached"
+    doomed = plant.start_worker(STOP_AT=point, STOP_FILE=str(reached))
+    plant.publish()
+    wait_until(reached.exists, what=f"the worker to reach {point}")
+    plant.kill(doomed)
+    plant.start_beat()
+    plant.start_worker()
+    plant.wait_for_completion(ids)
+    with plant.database.transaction() as session:
+        assert session.get_one(Account, account.id).main_id is None
+    assert len(plant.sink.received) == 2
 
 
 def test_of_many_main_accounts_that_ask_at_once_exactly_one_gets_the_account(plant: Plant) -> None:
