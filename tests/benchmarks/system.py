@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from celery import Celery
 
 from models.accounts import Account
+from models.messages import Message
 from models.orders import submit_order
 from models.people import Principal, Scope, create_token
 from models.people import User as Person
@@ -25,7 +26,7 @@ from models.session import Database
 from models.states import Status
 from models.telephony import stock_pool
 from models.values import utc_now
-from tests.factories import an_order, make_main, prepare
+from tests.factories import an_order, make_main, prepare, prove_contact
 from tests.fakes import wait_until
 from workers import programs
 from workers.gateways.registrar import ensure_schema
@@ -74,9 +75,11 @@ class System:
             return session.scalar(sa.select(sa.func.count()).where(Request.status == Status.COMPLETED)) or 0
 
     def idle(self) -> bool:
-        """Whether no order is under way. Costs next to nothing, so that asking often disturbs nobody."""
+        """Whether no order is under way and every mail has left. Costs next to nothing, so it may be asked often."""
         with self.database.transaction() as session:
-            return session.scalar(sa.select(Request.id).where(Request.due_at.is_not(None)).limit(1)) is None
+            return not any(
+                session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))) for table in (Request, Message)
+            )
 
     def flush(self) -> None:
         """Empty the queues."""
@@ -129,8 +132,7 @@ def open_system() -> Iterator[System]:
         stack.enter_context(Celery("benchmarks", broker=broker.url(0), config_source="celeryconfig"))
         database = stack.enter_context(closing(Database(postgres.url("standorte"))))
         system = System(database, broker, environment, _customers(database), directory)
-        sink = [sys.executable, "-m", "aiosmtpd", "-n", "-c", "aiosmtpd.handlers.Sink", "-l", f"{LOOPBACK}:{smtp_port}"]
-        stack.enter_context(system.running(sink))
+        stack.enter_context(system.running([sys.executable, "-m", "tests.benchmarks.sink", str(smtp_port)]))
         wait_until(lambda: accepts_connections(smtp_port), what="the mail server")
         yield system
 
@@ -141,6 +143,7 @@ def _customers(database: Database) -> list[Customer]:
         found = []
         for _ in range(MAIN_ACCOUNTS):
             main, manager = make_main(session)
+            prove_contact(session, main)
             person = session.get_one(Person, manager.user_id)
             found.append(
                 Customer(main, manager, create_token(session, main, person, "bench", frozenset(Scope), utc_now()))

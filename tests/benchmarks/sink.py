@@ -1,0 +1,52 @@
+"""An SMTP server that takes every mail and keeps none: `python -m tests.benchmarks.sink PORT`.
+
+It stands for a mail server on another machine, so it must not cost what ours would not pay for: next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+
+class Sink(asyncio.Protocol):
+    """One conversation (RFC 5321), as far as a client that behaves well needs it."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._in_data = False
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+        transport.write(b"220 sink\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        """Answer every whole command, and every whole mail."""
+        assert self._transport is not None
+        self._rest += data
+        while True:
+            end = b"\r\n.\r\n" if self._in_data else b"\r\n"
+            head, found, rest = self._rest.partition(end)
+            if not found:
+                return
+            self._rest = rest
+            self._transport.write(self._answer(head[:4].upper()))
+
+    def _answer(self, verb: bytes) -> bytes:
+        if self._in_data:
+            self._in_data = False
+            return b"250 taken\r\n"
+        self._in_data = verb == b"DATA"
+        return {b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}.get(verb, b"250 ok\r\n")
+
+
+async def _serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1])))
