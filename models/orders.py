@@ -16,6 +16,7 @@ from models.people import Action, Principal, may
 from models.requests import Request
 from models.states import AccountState, Kind, Reason
 from models.telephony import BLOCK_SIZES, AreaCode
+from models.towns import FURTHER_TOWNS
 from models.values import Locale, same_place
 
 
@@ -161,12 +162,13 @@ def call_off(request: Request, reason: Reason, now: datetime) -> None:
 
 
 def area_code_fits(request: Request) -> bool:
-    """Whether the ordered numbers' Ortsnetz can be that of the account's city.
+    """Whether the ordered numbers' Ortsnetz can be that of the account's city: one of its towns, by one of its names.
 
     German geographic numbers may only be given to an address inside their Ortsnetz (TKG; BNetzA's number plan).
     """
     assert request.account is not None and request.area is not None
-    return same_place(request.account.city, request.area.name)
+    towns = (request.area.name, *FURTHER_TOWNS.get(request.area.code, ()))
+    return any(same_place(request.account.city, town) for town in towns)
 
 
 def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from models.base import Base, enumeration
 from models.contracts import Contract
 from models.errors import InvalidField, NoNumbersAvailable
+from models.towns import NO_AREA_CODES
 from models.values import block_numbers, display_block, national_to_e164
 
 QUARANTINE = timedelta(days=90)
@@ -232,11 +233,12 @@ def load_area_codes(session: Session) -> int:
     """Bring the table of Ortsnetze up to date from the phonenumbers package; returns how many there are."""
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
-    rows = [
-        {"code": "0" + prefix.removeprefix("49"), "name": names.get("de") or names["en"]}
+    names = {
+        "0" + prefix.removeprefix("49"): names.get("de") or names["en"]
         for prefix, names in GEOCODE_DATA.items()
         if prefix.startswith("49") and 4 <= len(prefix) <= 7 and ("de" in names or "en" in names)
-    ]
+    }
+    rows = [{"code": code, "name": name} for code, name in names.items() if code not in NO_AREA_CODES]
     statement = postgresql.insert(AreaCode).values(rows)
     session.execute(
         statement.on_conflict_do_update(index_elements=[AreaCode.code], set_={"name": statement.excluded.name})

@@ -46,7 +46,7 @@ class Portal:
     """The customer number of the fresh order."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. Without one the tests are skipped, but on a CI machine (CI=true) they fail."""
     executable = shutil.which("chromium")
