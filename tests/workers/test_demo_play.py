@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from models.states import Reason, Status
-from workers.demo.api import PortalApi
+from workers.demo.api import PortalApi, View
 from workers.demo.play import CannotPlay, Play, Scene, Stand
 
 COMPLETED = Stand(Status.COMPLETED)
@@ -46,6 +46,11 @@ class Portal:
         return {**body, "customer_number": "1234567", "next": None, "timeline": timeline}
 
 
+def submit(api: PortalApi, key: str) -> View:
+    """An order."""
+    return api.submit("orders", {"a": 1}, key)
+
+
 Perform = Callable[..., tuple[Scene, list[str]]]
 
 
@@ -56,7 +61,7 @@ def perform() -> Iterator[Perform]:
     def perform(portal: Portal, **scene: Any) -> tuple[Scene, list[str]]:
         api = PortalApi("http://portal.test", "sv_token", httpx.MockTransport(portal))
         opened.append(api)
-        played = Scene("An order", "orders", {"a": 1}, **{"end": COMPLETED, **scene})
+        played = Scene("An order", submit, **{"end": COMPLETED, **scene})
         said: list[str] = []
         seconds = itertools.count()
         Play(api, [played], lambda _, words: said.append(words), 30, lambda: next(seconds), lambda _: None).run()
@@ -94,32 +99,33 @@ def test_no_end_at_all_is_a_problem(perform: Perform) -> None:
     assert scene.problems == ["no end after 30 s: in_progress, step verify"]
 
 
-def test_where_it_stops_somebody_acts_as_often_as_it_stops(perform: Perform) -> None:
+def test_where_it_stops_somebody_acts_each_in_turn(perform: Perform) -> None:
     acted: list[str] = []
 
-    def act(id: str) -> str:
-        acted.append(id)
+    def act(view: View) -> str:
+        acted.append(f"{view.id} {view.reason}")
         return "refilled"
 
-    held = ("held", "no_numbers_available")
-    scene, said = perform(Portal(held, ("in_progress", None), held, ("completed", None)), stop=HELD, act=act)
+    held, mismatch = ("held", "no_numbers_available"), ("pending", "area_code_mismatch")
+    states = Portal(held, held, ("in_progress", None), mismatch, ("completed", None))
+    scene, said = perform(states, acts=[(HELD, act), (Stand(Status.PENDING, Reason.AREA_CODE_MISMATCH), act)])
 
     assert scene.problems == []
-    assert acted == ["id-0", "id-0"]
+    assert acted == ["id-0 no_numbers_available", "id-0 area_code_mismatch"]
     assert said.count("(refilled)") == 2
 
 
 def test_passing_by_where_it_should_have_stopped_is_a_problem(perform: Perform) -> None:
-    scene, _ = perform(Portal(("completed", None)), stop=HELD, act=lambda _: "")
+    scene, _ = perform(Portal(("completed", None)), acts=[(HELD, lambda _: "")])
 
     assert scene.problems == ["never came to stand held, no_numbers_available"]
 
 
 def test_nobody_can_act(perform: Perform) -> None:
-    def act(_: str) -> str:
+    def act(_: View) -> str:
         raise CannotPlay("nothing left")
 
-    scene, _ = perform(Portal(("held", "no_numbers_available")), stop=HELD, act=act)
+    scene, _ = perform(Portal(("held", "no_numbers_available")), acts=[(HELD, act)])
 
     assert scene.problems == ["nothing left"]
 

@@ -1,4 +1,4 @@
-"""`standorte demo`: orders and link requests over HTTP against the running stack, to be watched."""
+"""`standorte demo`: orders, links and a detach over HTTP against the running stack, to be watched."""
 
 from __future__ import annotations
 
@@ -17,51 +17,65 @@ from rich.text import Text
 from models.messages import MessageState, messages_of
 from models.people import hash_password
 from models.session import Database
-from models.states import ENDED, Status
+from models.states import ENDED
 from models.values import utc_now
 from models.vault import Vault
 from workers.commands.hints import hint_after_commit
-from workers.commands.numbers import going_on
 from workers.commands.requests import STYLES
 from workers.commands.resources import open_database, out, refuse
+from workers.demo import play
 from workers.demo.api import PortalApi
 from workers.demo.cast import PASSWORD
 from workers.demo.customers import Carrier, trunk_records
-from workers.demo.mailbox import caught_mails
+from workers.demo.mailbox import Mailbox, caught_mails
+from workers.demo.people import People
 from workers.demo.play import CannotPlay, Play, Scene
-from workers.demo.scenes import Stage, clear_stage, refill, scenes, set_stage
+from workers.demo.scenes import Stage, clear_stage, scenes, set_stage
 from workers.gateways.registrar import KamailioRegistrar
 from workers.settings import WorkerSettings
 from workers.stack.directory import StackDirectory
 
+MAILS_MAY_TAKE = 20.0
+"""Seconds."""
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
 
 def demo(
-    patience: Annotated[float, typer.Option(help="Seconds that a request may take to come to its end.", min=1)] = 30.0,
+    patience: Annotated[float, typer.Option(help="Seconds that a request may take to come to its end.", min=1)] = 60.0,
 ) -> None:
-    """Play orders and link requests over HTTP against the running stack, and watch their timelines grow.
+    """Play orders, links and a detach over HTTP against the running stack, and watch their timelines grow.
 
-    Ends with 0 if every request ends as it should and everybody concerned got exactly one mail, else with 1.
-    Can be repeated: what gets used up is made anew.
+    Whoever has to act in between does so at the portal's pages, with what stands in their mails and letters. Ends
+    with 0 if every request ends as it should and everybody concerned got exactly the mails that they should get,
+    else with 1. Can be repeated: what gets used up is made anew.
     """
     settings = WorkerSettings()
     with open_database() as database:
         began = time.time()
         try:
+            mailbox = _mailbox(settings)
             stage = _set_stage(database, settings)
         except CannotPlay as error:
             refuse(str(error))
         try:
             with closing(PortalApi(settings.base_url, stage.token)) as api:
-                played = _perform(database, api, stage, patience)
+                people = People(settings.base_url, api, database, mailbox, hint_after_commit)
+                played = _perform(api, scenes(stage, people), patience)
         finally:
             with database.transaction() as session:
                 clear_stage(session, utc_now())
-        mails = _check_mails(database, played, _mail_folder(settings), began)
+        mails = _check_mails(database, played, mailbox.mails, began)
     out.print(_verdict(played, mails))
     if any(scene.problems for scene in played):
         raise typer.Exit(1)
+
+
+def _mailbox(settings: WorkerSettings) -> Mailbox:
+    """What the embedded stack's mail catcher and printer keep. Raises `CannotPlay` if it is not that we talk to."""
+    directory = StackDirectory()
+    if directory.read().environment.get("DATABASE_URL") != settings.database_url:
+        raise CannotPlay("The demo reads mails and letters, and can do so only of the stack that `standorte up` runs.")
+    return Mailbox(directory.mail, settings.letters_dir)
 
 
 def _set_stage(database: Database, settings: WorkerSettings) -> Stage:
@@ -69,7 +83,7 @@ def _set_stage(database: Database, settings: WorkerSettings) -> Stage:
     carrier = Carrier(vault, settings.sip_domain, hash_password(PASSWORD), utc_now())
     with database.transaction() as session:
         stage = set_stage(session, carrier)
-        records = trunk_records(session, vault, stage.fresh)
+        records = trunk_records(session, vault, list(stage.fresh.values()))
     with closing(KamailioRegistrar(settings.registrar_url)) as registrar:
         for failure in registrar.put_trunks(records):
             if failure is not None:
@@ -77,19 +91,7 @@ def _set_stage(database: Database, settings: WorkerSettings) -> Stage:
     return stage
 
 
-def _perform(database: Database, api: PortalApi, stage: Stage, patience: float) -> list[Scene]:
-    def stock(_: str) -> str:
-        with database.transaction() as session:
-            done = refill(session, stage.empty, utc_now())
-        if done.retried:
-            hint_after_commit()
-        return f"standorte numbers stock --area-code {stage.empty.area_code}: {going_on(len(done.retried))}"
-
-    def cancel(id: str) -> str:
-        api.cancel(id)
-        return "cancelled through the API, as the requester"
-
-    played = scenes(stage, stock, cancel)
+def _perform(api: PortalApi, played: list[Scene], patience: float) -> list[Scene]:
     colours = {scene.title: COLOURS[place % len(COLOURS)] for place, scene in enumerate(played)}
     with Live(_standing(played), console=out, refresh_per_second=8, transient=True) as live:
 
@@ -102,36 +104,30 @@ def _perform(database: Database, api: PortalApi, stage: Stage, patience: float) 
     return played
 
 
-def _mail_folder(settings: WorkerSettings) -> Path | None:
-    """Where the mail catcher keeps what it caught; None if it is not the embedded stack that we talk to."""
-    directory = StackDirectory()
-    ours = directory.read().environment.get("DATABASE_URL") == settings.database_url
-    return directory.mail if ours and directory.mail.is_dir() else None
-
-
-def _check_mails(database: Database, played: Sequence[Scene], folder: Path | None, since: float) -> dict[str, str]:
-    """Whether everybody concerned got exactly one mail; by scene, how many or why nobody can tell."""
-    completed = [scene for scene in played if scene.view and scene.view.status == Status.COMPLETED]
-    ids = [uuid.UUID(scene.view.id) for scene in completed if scene.view]
-    words: dict[str, str] = {}
+def _check_mails(database: Database, played: Sequence[Scene], folder: Path, since: float) -> dict[str, str]:
+    """Whether everybody concerned got exactly what they should; by scene, how many mails."""
+    ids = {scene.title: uuid.UUID(scene.view.id) for scene in played if scene.view}
+    _await_the_last(database, list(ids.values()))
     with database.transaction() as session:
-        if folder is not None:
-            caught = caught_mails(session, folder, ids, since - 1)
-            for id, scene in zip(ids, completed, strict=True):
-                words[scene.title] = _compared(scene, dict(caught[id]))
-        else:
-            # No embedded stack: what the workers say they have sent is all that can be known.
-            sent = [message for message in messages_of(session, ids) if message.state is MessageState.SENT]
-            for id, scene in zip(ids, completed, strict=True):
-                addresses = [message.recipient_address for message in sent if message.request_id == id]
-                words[scene.title] = _compared(scene, {a: addresses.count(a) for a in addresses}) + " sent"
-    return words
+        caught = caught_mails(session, folder, list(ids.values()), since - 1)
+    return {scene.title: _compared(scene, dict(caught[ids[scene.title]])) for scene in played if scene.view}
+
+
+def _await_the_last(database: Database, ids: Sequence[uuid.UUID]) -> None:
+    """Mails leave after the request's end: give them a moment. What does not come is seen by its absence."""
+    deadline = time.monotonic() + MAILS_MAY_TAKE
+    while time.monotonic() < deadline:
+        with database.transaction() as session:
+            if all(message.state is not MessageState.QUEUED for message in messages_of(session, ids)):
+                return
+        time.sleep(play.POLL_SECONDS)
 
 
 def _compared(scene: Scene, got: dict[str, int]) -> str:
-    if got != dict.fromkeys(scene.recipients, 1):
+    if got != scene.mails:
         found = ", ".join(f"{count} to {address}" for address, count in sorted(got.items())) or "none"
-        scene.problems.append(f"mails: {found}; one each should go to {', '.join(sorted(scene.recipients))}")
+        right = ", ".join(f"{count} to {address}" for address, count in sorted(scene.mails.items())) or "none"
+        scene.problems.append(f"mails: {found}; it should be {right}")
     return str(sum(got.values()))
 
 

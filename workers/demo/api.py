@@ -49,6 +49,20 @@ class PortalApi:
         """Call it off."""
         return self._view("POST", f"requests/{id}/cancel", 200, headers={"Idempotency-Key": f"cancel-{id}"})
 
+    def retry(self, id: str) -> View:
+        """Have it tried again."""
+        return self._view("POST", f"requests/{id}/retry", 200, headers={"Idempotency-Key": f"retry-{id}"})
+
+    def hand_in(self, id: str, name: str, content: bytes) -> View:
+        """Hand in a document that proves the address."""
+        headers = {"Idempotency-Key": f"document-{id}"}
+        path = f"requests/{id}/address-document"
+        return self._view("POST", path, 200, files={"file": (name, content)}, headers=headers)
+
+    def detach(self, customer_number: str) -> View:
+        """Take a sub-account out from under the main account."""
+        return self._view("DELETE", f"accounts/{customer_number}/link", 202)
+
     def close(self) -> None:
         """Give back the connections."""
         self._client.close()

@@ -1,18 +1,77 @@
-"""What the mail catcher of the embedded stack has caught: one file for each mail and recipient."""
+"""What the embedded stack's mail catcher and printer have kept: read as the people would to whom it was sent."""
 
 from __future__ import annotations
 
+import re
+import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from email import policy
 from email.headerregistry import AddressHeader
-from email.parser import BytesHeaderParser
+from email.message import EmailMessage
+from email.parser import BytesParser
 from pathlib import Path
 
+from pypdf import PdfReader
 from sqlalchemy.orm import Session
 
 from models.messages import messages_of
+from workers.demo.api import UnexpectedAnswer
+
+_LINK = re.compile(r"https?://\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """Everything that was sent. What is read may still be on its way: it is waited for, `patience` seconds."""
+
+    mails: Path
+    letters: Path
+    patience: float = 20.0
+    pause: Callable[[float], None] = time.sleep
+
+    def mail(self, address: str, about: str) -> str:
+        """The text of the newest mail to somebody about a customer number, with a code in it."""
+        return self._awaited(lambda: self._newest_mail(address, about), f"mail to {address}")
+
+    def letter(self, about: str) -> str:
+        """What the newest letter about a customer number says."""
+        return self._awaited(lambda: self._newest_letter(about), f"letter about {about}")
+
+    def _awaited(self, look: Callable[[], str | None], what: str) -> str:
+        deadline = time.monotonic() + self.patience
+        while True:
+            found = look()
+            if found is not None:
+                return found
+            if time.monotonic() > deadline:
+                raise UnexpectedAnswer(f"no {what} after {self.patience:g} s")
+            self.pause(0.1)
+
+    def _newest_mail(self, address: str, about: str) -> str | None:
+        for mail in _mails(_newest_first(self.mails, "*.eml")):
+            body = mail.get_body(("plain",))
+            text = str(body.get_content()) if body is not None else ""
+            if address in _addresses(mail) and about in text and _LINK.search(text):
+                return text
+        return None
+
+    def _newest_letter(self, about: str) -> str | None:
+        for path in _newest_first(self.letters, "*.pdf"):
+            text = "\n".join(page.extract_text() for page in PdfReader(path).pages)
+            if about in text:
+                return text
+        return None
+
+
+def link_in(mail: str) -> str:
+    """The one link of a mail."""
+    found = _LINK.search(mail)
+    if found is None:
+        raise UnexpectedAnswer("there is no link in the mail")
+    return found[0]
 
 
 def caught_mails(
@@ -24,23 +83,27 @@ def caught_mails(
     """
     owners = {message.key: message.request_id for message in messages_of(session, request_ids)}
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}
-    for identifier, addresses in _headers(folder, since):
-        owner = owners.get(_local_part(identifier))
+    recent = (path for path in folder.glob("*.eml") if path.stat().st_mtime >= since)
+    for mail in _mails(recent):
+        owner = owners.get(str(mail["Message-ID"] or "").strip().removeprefix("<").partition("@")[0])
         if owner is not None:
-            caught[owner].update(addresses)
+            caught[owner].update(_addresses(mail))
     return caught
 
 
-def _headers(folder: Path, since: float) -> Iterator[tuple[str, list[str]]]:
-    parser = BytesHeaderParser(policy=policy.default)
-    for path in folder.glob("*.eml"):
-        if path.stat().st_mtime >= since:
-            with path.open("rb") as file:
-                mail = parser.parse(file)
-            to = mail["To"]
-            addresses = to.addresses if isinstance(to, AddressHeader) else ()
-            yield str(mail["Message-ID"] or ""), [address.addr_spec.lower() for address in addresses]
+def _mails(paths: Iterator[Path] | Sequence[Path]) -> Iterator[EmailMessage]:
+    parser = BytesParser(policy=policy.default)
+    for path in paths:
+        with path.open("rb") as file:
+            mail = parser.parse(file)
+        assert isinstance(mail, EmailMessage)
+        yield mail
 
 
-def _local_part(identifier: str) -> str:
-    return identifier.strip().removeprefix("<").partition("@")[0]
+def _addresses(mail: EmailMessage) -> list[str]:
+    to = mail["To"]
+    return [address.addr_spec.lower() for address in to.addresses] if isinstance(to, AddressHeader) else []
+
+
+def _newest_first(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from models.states import ENDED, Reason, Status
-from workers.demo.api import Path, PortalApi, UnexpectedAnswer, View
+from workers.demo.api import PortalApi, UnexpectedAnswer, View
 
 POLL_SECONDS = 0.1
+
+Act = Callable[[View], str]
+"""Plays somebody; returns what they did."""
 
 
 class CannotPlay(Exception):
@@ -31,24 +33,22 @@ class Stand:
 
 @dataclass(slots=True)
 class Scene:
-    """One request: what is asked for, how it has to end, and what became of it.
+    """One request: how it is made, how it has to end, and what became of it.
 
-    `stop` is where it has to come to stand on its way; then `act` plays whoever has to act there, and returns
-    what they did. `twice` submits it a second time under the same key. `recipients` are the addresses that
-    have to get one mail each.
+    `submit` makes it under an idempotency key. `acts` are the places where it has to come to stand on its way, in
+    this order; what belongs to each plays whoever has to act there, and says what they did. `twice` submits it a
+    second time under the same key. `mails` says how many mails have to go to which address.
     """
 
     title: str
-    path: Path
-    body: dict[str, Any]
+    submit: Callable[[PortalApi, str], View]
     end: Stand
-    stop: Stand | None = None
-    act: Callable[[str], str] | None = None
+    acts: Sequence[tuple[Stand, Act]] = ()
     twice: bool = False
-    recipients: frozenset[str] = frozenset()
+    mails: Mapping[str, int] = field(default_factory=dict)
 
     view: View | None = None
-    stops: int = 0
+    acted: int = 0
     began: float = 0.0
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -99,10 +99,10 @@ class Play:
     def _submit(self, scene: Scene) -> None:
         key = str(uuid.uuid4())
         scene.began = self.clock()
-        self._show(scene, self.api.submit(scene.path, scene.body, key))
+        self._show(scene, scene.submit(self.api, key))
         if not scene.twice or scene.view is None:
             return
-        again = self.api.submit(scene.path, scene.body, key)
+        again = scene.submit(self.api, key)
         if again.id == scene.view.id:
             self.say(scene, "(sent again under the same key: the same request)")
         else:
@@ -112,9 +112,10 @@ class Play:
         assert scene.view is not None
         self._show(scene, self.api.request(scene.view.id))
         scene.seconds = self.clock() - scene.began
-        if scene.stand == scene.stop and scene.act is not None and not scene.over:
-            scene.stops += 1
-            self.say(scene, f"({scene.act(scene.view.id)})")
+        if scene.acted < len(scene.acts) and scene.stand == scene.acts[scene.acted][0]:
+            _, act = scene.acts[scene.acted]
+            scene.acted += 1
+            self.say(scene, f"({act(scene.view)})")
         if not scene.over and scene.seconds > self.patience:
             scene.problems.append(f"no end after {self.patience:.0f} s: {scene.stand}, step {scene.view.step}")
 
@@ -128,5 +129,5 @@ class Play:
 def _judge(scene: Scene) -> None:
     if scene.stand != scene.end:
         scene.problems.append(f"ended {scene.stand}, not {scene.end}")
-    if scene.stop is not None and not scene.stops:
-        scene.problems.append(f"never came to stand {scene.stop}")
+    if scene.acted < len(scene.acts):
+        scene.problems.append(f"never came to stand {scene.acts[scene.acted][0]}")

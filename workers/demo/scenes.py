@@ -1,85 +1,81 @@
-"""What the demo plays: orders and link requests, each with the end that it has to come to.
+"""What the demo plays: orders, links and a detach, each with the end that it has to come to.
 
-Everything that gets used up (numbers, accounts that are linked) is made anew for every performance, so that the
-demo can be played again and again on the same data.
+Everything that gets used up (numbers, accounts that are linked, addresses that are proved) is made anew for every
+performance, so that the demo can be played again and again on the same data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, account_by_number
+from models.accounts import Account, account_by_number, attach
 from models.people import ApiToken, Role, Scope, User, create_token
-from models.restocking import Restocked, restock
-from models.states import Reason, Status
-from models.telephony import AreaCode, NumberBlock, pool_has
-from models.values import national_to_e164, random_customer_number
-from workers.demo.cast import (
-    EMPTY_POOL,
-    KOELN,
-    MAIN_NUMBER,
-    MAXI,
-    MUENCHEN,
-    PASSWORD,
-    POOLS,
-    STUTTGART,
-    Person,
-    Pool,
-    Site,
-)
+from models.states import Origin, Reason, Status
+from models.values import random_customer_number
+from workers.demo.api import PortalApi, View
+from workers.demo.cast import KOELN, MAIN_NUMBER, MAXI, MUENCHEN, PASSWORD, STUTTGART, Person, Pool, Site
 from workers.demo.customers import Carrier, give_role, open_account
+from workers.demo.people import People
 from workers.demo.play import CannotPlay, Scene, Stand
+from workers.demo.pools import empty, stocked
 
 TOKEN_NAME = "standorte demo"  # noqa: S105 - its name, not the token
-HANNA = Person("Hanna Palmer", "hanna.palmer@example.com")
 DOERTE = Person("Dörte Dortmund", "dortmund@example.de")
 NIKO = Person("Niko Nürnberg", "nuernberg@example.de")
 
 COMPLETED = Stand(Status.COMPLETED)
 NOT_PROVEN = Stand(Status.REJECTED, Reason.OWNERSHIP_NOT_PROVEN)
+EMAIL = Stand(Status.PENDING, Reason.EMAIL_NOT_CONFIRMED)
+ADDRESS = Stand(Status.PENDING, Reason.ADDRESS_NOT_PROVED)
+REVIEW = Stand(Status.PENDING, Reason.DOCUMENT_IN_REVIEW)
+CONSENT = Stand(Status.PENDING, Reason.CONSENT_AWAITED)
+NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
+
+Submit = Callable[[PortalApi, str], View]
+"""Makes a request under an idempotency key."""
+FRESH = ("administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached")
+"""The existing accounts that are made for a performance, by what becomes of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What was made ready for one performance. `fresh` are the accounts that will be linked."""
+    """What was made ready for one performance. `hanna` has an address that nobody has confirmed yet."""
 
     token: str
+    hanna: Person
+    street: str
     berlin: Pool
-    bielefeld: Pool
     empty: Pool
-    by_both: Account
-    by_credentials: Account
+    empty_too: Pool
+    fresh: dict[str, Account]
     nobodys_number: str
-
-    @property
-    def fresh(self) -> tuple[Account, Account]:
-        """The existing accounts that were made for this performance."""
-        return self.by_both, self.by_credentials
 
 
 def set_stage(session: Session, carrier: Carrier) -> Stage:
-    """Make a token, two existing accounts to link, and choose where there are numbers. Raises `CannotPlay`."""
+    """Make a token, existing accounts to link, and choose where there are numbers. Raises `CannotPlay`."""
     main = account_by_number(session, MAIN_NUMBER)
     maxi = session.scalar(sa.select(User).where(User.email == MAXI.email))
     if main is None or maxi is None:
         raise CannotPlay("There is no demo data; `standorte up` loads it.")
-    dortmund = _stocked(session, "0231", 1, carrier.now)
-    by_both = open_account(session, carrier, _site("Pop-up", dortmund, DOERTE))
-    give_role(session, maxi, by_both, Role.ADMINISTRATOR)
-    nuernberg = _stocked(session, "0911", 1, carrier.now)
+    fresh = {becomes: _open(session, carrier, becomes) for becomes in FRESH}
+    give_role(session, maxi, fresh["administers_both"], Role.ADMINISTRATOR)
+    attach(session, main.id, fresh["attached"].id, Origin.LINK, carrier.now)
+    first = empty(session, carrier.now)
+    performance = random_customer_number()
     return Stage(
         token=create_token(session, main, maxi, TOKEN_NAME, frozenset(Scope), carrier.now),
-        berlin=_stocked(session, "030", 10, carrier.now),
-        bielefeld=_stocked(session, "0521", 1, carrier.now),
-        empty=_empty(session, carrier.now),
-        by_both=by_both,
-        by_credentials=open_account(session, carrier, _site("Messestand", nuernberg, NIKO)),
+        hanna=Person("Hanna Palmer", f"hanna.palmer.{performance}@example.com"),
+        street=f"Brückenstr. {performance}",
+        berlin=stocked(session, "030", 10, carrier.now),
+        empty=first,
+        empty_too=empty(session, carrier.now, {first.area_code}),
+        fresh=fresh,
         nobodys_number=_nobodys_number(session),
     )
 
@@ -90,162 +86,158 @@ def clear_stage(session: Session, now: datetime) -> None:
         token.revoke(now)
 
 
-def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
-    """One more single number for the pool that was empty. Raises `CannotPlay` once its range is used up."""
-    first = _next_number(session, pool)
-    if first is None:
-        raise CannotPlay(f"All numbers of {pool.area_code} {pool.prefix}-000 … -999 have been given out.")
-    return restock(session, pool.area_code, first, 1, 1, now)
-
-
-def scenes(stage: Stage, stock: Callable[[str], str], cancel: Callable[[str], str]) -> list[Scene]:
+def scenes(stage: Stage, people: People) -> list[Scene]:
     """Every scene of the performance."""
-    to_both = frozenset({MAXI.email, HANNA.email})
-    return [
-        Scene(
-            f"Order in {stage.berlin.city}, 10 numbers",
-            "orders",
-            _order("Brückenstr. 5", stage.berlin, "trunk-10", 4, 10),
-            COMPLETED,
-            twice=True,
-            recipients=to_both,
-        ),
-        Scene(
-            f"Order in {stage.bielefeld.city}, single number",
-            "orders",
-            _order("Alter Markt 9", stage.bielefeld, "trunk-2", 2, 1),
-            COMPLETED,
-            recipients=to_both,
-        ),
-        Scene(
-            f"Order in {stage.empty.city}, no numbers left",
-            "orders",
-            _order("Hafenweg 2", stage.empty, "trunk-2", 2, 1),
-            COMPLETED,
-            stop=Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE),
-            act=stock,
-            recipients=to_both,
-        ),
-        Scene(
-            "Order with another town's area code",
-            "orders",
-            _order("Marienplatz 1", Pool("030", "München", "80331", ""), "trunk-2", 2, 10),
-            Stand(Status.CANCELLED, Reason.CANCELLED_BY_REQUESTER),
-            stop=Stand(Status.PENDING, Reason.AREA_CODE_MISMATCH),
-            act=cancel,
-        ),
-        Scene(
-            "Link, requester administers both",
-            "link-requests",
-            {**_link(stage.by_both.customer_number), "proof": {"method": "administers_both"}},
-            COMPLETED,
-            recipients=frozenset({MAXI.email, DOERTE.email}),
-        ),
-        Scene(
-            "Link with the other account's login",
-            "link-requests",
-            _link(stage.by_credentials.customer_number, NIKO),
-            COMPLETED,
-            twice=True,
-            recipients=frozenset({MAXI.email, NIKO.email}),
-        ),
-        Scene(
-            "Link with a wrong password",
-            "link-requests",
-            _link(KOELN.customer_number, KOELN.administrator, "wrong"),
-            NOT_PROVEN,
-        ),
-        Scene(
-            "Link, no such customer number",
-            "link-requests",
-            _link(stage.nobodys_number, KOELN.administrator),
-            NOT_PROVEN,
-        ),
-        Scene(
+    return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), _detach(stage)]
+
+
+def _orders(stage: Stage, people: People) -> Iterator[Scene]:
+    to_maxi, to_both = {MAXI.email: 1}, {MAXI.email: 1, stage.hanna.email: 2}
+    yield Scene(
+        "Order, e-mail and letter",
+        _order(stage.street, stage.berlin, 10, stage.hanna),
+        COMPLETED,
+        [(EMAIL, partial(people.confirm_email, stage.hanna)), (ADDRESS, people.enter_letter_code)],
+        twice=True,
+        mails=to_both,
+    )
+    yield Scene(
+        "Order, document instead of letter",
+        _order(f"{stage.street} a", stage.berlin, 1),
+        COMPLETED,
+        [(ADDRESS, people.hand_in_document), (REVIEW, people.release_document)],
+        mails=to_maxi,
+    )
+    yield Scene(
+        f"Order in {stage.empty.city}, no numbers left",
+        _order(stage.street, stage.empty, 1),
+        COMPLETED,
+        [(ADDRESS, people.enter_letter_code), (NO_NUMBERS, partial(people.stock, stage.empty))],
+        mails=to_maxi,
+    )
+    yield Scene(
+        f"Order in {stage.empty_too.city}, tried again",
+        _order(stage.street, stage.empty_too, 1),
+        COMPLETED,
+        [(ADDRESS, people.enter_letter_code), (NO_NUMBERS, partial(people.stock_and_retry, stage.empty_too))],
+        mails=to_maxi,
+    )
+    yield Scene(
+        "Order with another town's area code",
+        _order(stage.street, Pool("030", "München", "80331", ""), 10),
+        Stand(Status.CANCELLED, Reason.CANCELLED_BY_REQUESTER),
+        [(Stand(Status.PENDING, Reason.AREA_CODE_MISMATCH), people.cancel)],
+    )
+
+
+def _links(stage: Stage, people: People) -> Iterator[Scene]:
+    def number(becomes: str) -> str:
+        return stage.fresh[becomes].customer_number
+
+    def with_link_code(api: PortalApi, key: str) -> View:
+        code = people.create_link_code(NIKO, number("link_code"))
+        return _link(number("link_code"), method="link_code", code=code)(api, key)
+
+    both_sides = {MAXI.email: 1, NIKO.email: 1}
+    yield Scene(
+        "Link, requester administers both",
+        _link(number("administers_both"), method="administers_both"),
+        COMPLETED,
+        mails={MAXI.email: 1, DOERTE.email: 1},
+    )
+    yield Scene(
+        "Link with the other account's login",
+        _link(number("credentials"), method="credentials", email=NIKO.email, password=PASSWORD),
+        COMPLETED,
+        twice=True,
+        mails=both_sides,
+    )
+    yield Scene("Link with a link code", with_link_code, COMPLETED, mails=both_sides)
+    consent = partial(_link, method="consent")
+    yield Scene(
+        "Link by consent",
+        consent(number("consent")),
+        COMPLETED,
+        [(CONSENT, partial(people.decide, NIKO, "accepted"))],
+        mails={MAXI.email: 1, NIKO.email: 2},
+    )
+    yield Scene(
+        "Link that is declined",
+        consent(number("declined")),
+        Stand(Status.REJECTED, Reason.DECLINED_BY_OWNER),
+        [(CONSENT, partial(people.decide, NIKO, "declined"))],
+        mails={MAXI.email: 1, NIKO.email: 2},
+    )
+    yield Scene(
+        "Link that nobody answers",
+        consent(number("expired")),
+        Stand(Status.REJECTED, Reason.PROOF_EXPIRED),
+        [(CONSENT, partial(people.let_time_pass, 15))],
+        mails=both_sides,
+    )
+
+
+def _refused_links(stage: Stage) -> Iterator[Scene]:
+    def login(of: Site | None, number: str | None, password: str = PASSWORD) -> Submit:
+        email = (of or KOELN).administrator.email
+        return _link(number, method="credentials", email=email, password=password)
+
+    to_maxi = {MAXI.email: 1}
+    for title, submit, end in (
+        ("Link with a wrong password", login(KOELN, KOELN.customer_number, "wrong"), NOT_PROVEN),
+        ("Link, no such customer number", login(None, stage.nobodys_number), NOT_PROVEN),
+        (
             "Link, attached elsewhere already",
-            "link-requests",
-            _link(STUTTGART.customer_number, STUTTGART.administrator),
+            login(STUTTGART, STUTTGART.customer_number),
             Stand(Status.REJECTED, Reason.ALREADY_ATTACHED),
         ),
-        Scene(
+        (
             "Link of a main account",
-            "link-requests",
-            _link(MUENCHEN.customer_number, MUENCHEN.administrator),
+            login(MUENCHEN, MUENCHEN.customer_number),
             Stand(Status.REJECTED, Reason.IS_MAIN_ACCOUNT),
         ),
-    ]
+    ):
+        yield Scene(title, submit, end, mails=to_maxi)
 
 
-def _order(street: str, pool: Pool, product: str, channels: int, block_size: int) -> dict[str, Any]:
-    return {
-        "product": product,
-        "channels": channels,
+def _detach(stage: Stage) -> Scene:
+    def detach(api: PortalApi, key: str) -> View:
+        del key
+        return api.detach(stage.fresh["attached"].customer_number)
+
+    return Scene("Detach", detach, COMPLETED, mails={MAXI.email: 1, NIKO.email: 1})
+
+
+def _order(street: str, pool: Pool, block_size: int, contact: Person = MAXI) -> Submit:
+    body = {
+        "product": "trunk-10" if block_size > 1 else "trunk-2",
+        "channels": 2,
         "location": {
             "name": f"Filiale {pool.city}",
             "street": street,
             "postal_code": pool.postal_code,
             "city": pool.city,
         },
-        "contact": {"name": HANNA.name, "email": HANNA.email, "phone": "+493023125901"},
+        "contact": {"name": contact.name, "email": contact.email, "phone": "+493023125901"},
         "numbers": {"area_code": pool.area_code, "block_size": block_size},
         "locale": "de",
     }
+    return lambda api, key: api.submit("orders", body, key)
 
 
-def _link(customer_number: str | None, login: Person | None = None, password: str = PASSWORD) -> dict[str, Any]:
-    body: dict[str, Any] = {"customer_number": customer_number, "locale": "de"}
-    if login is not None:
-        body["proof"] = {"method": "credentials", "email": login.email, "password": password}
-    return body
+def _link(customer_number: str | None, **proof: str) -> Submit:
+    body = {"customer_number": customer_number, "locale": "de", "proof": proof}
+    return lambda api, key: api.submit("link-requests", body, key)
 
 
-def _site(name: str, pool: Pool, administrator: Person) -> Site:
-    street = "Messeplatz 1"
-    return Site(
-        None, f"{name} {pool.city}", street, pool.postal_code, pool.city, pool.area_code, administrator,
+def _open(session: Session, carrier: Carrier, becomes: str) -> Account:
+    person, area_code = (DOERTE, "0231") if becomes == "administers_both" else (NIKO, "0911")
+    pool = stocked(session, area_code, 1, carrier.now)
+    site = Site(
+        None, f"Messestand {pool.city}", "Messeplatz 1", pool.postal_code, pool.city, pool.area_code, person,
         block_size=1,
     )  # fmt: skip
-
-
-def _stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
-    """The preferred pool, or another one that has a free block of this size."""
-    pools = sorted(POOLS, key=lambda pool: pool.area_code != preferred)
-    for pool in pools:
-        if pool_has(session, pool.area_code, size, now):
-            return pool
-    raise CannotPlay(f"No pool has a free block of {size}; `standorte numbers stock` refills one.")
-
-
-def _empty(session: Session, now: datetime) -> Pool:
-    """A pool without single numbers that can still be refilled."""
-    usable = _next_number(session, EMPTY_POOL) is not None
-    if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
-        return EMPTY_POOL
-    untouched = session.scalar(
-        sa.select(AreaCode)
-        .where(
-            sa.func.length(AreaCode.code) == 5,
-            sa.not_(sa.exists().where(NumberBlock.area_code == AreaCode.code)),
-        )
-        .order_by(AreaCode.code)
-        .limit(1)
-    )
-    if untouched is None:
-        raise CannotPlay("There is no area code left whose pool is empty.")
-    return Pool(untouched.code, untouched.name, EMPTY_POOL.postal_code, EMPTY_POOL.prefix)
-
-
-def _next_number(session: Session, pool: Pool) -> str | None:
-    """The lowest subscriber number of the pool's range above all that were ever in it; None if it is used up."""
-    prefix = national_to_e164(pool.area_code)
-    start = int(f"{prefix}{pool.prefix}000")
-    last = session.scalar(
-        sa.select(sa.func.max(NumberBlock.first_number + NumberBlock.size)).where(
-            NumberBlock.first_number.between(start, start + 999)
-        )
-    )
-    following = max(start, last or 0)
-    return str(following).removeprefix(prefix) if following < start + 1000 else None
+    return open_account(session, carrier, site)
 
 
 def _nobodys_number(session: Session) -> str:

@@ -1,0 +1,124 @@
+"""Whoever has to act in the demo, and how: at the portal's pages, with what stands in their mails and letters."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.people import User
+from models.proofs import Consent
+from models.proving import decide_document
+from models.requests import Request
+from models.session import Database
+from models.values import utc_now
+from workers.demo.api import PortalApi, View
+from workers.demo.cast import BACK_OFFICE, PASSWORD, Person, Pool
+from workers.demo.mailbox import Mailbox, link_in
+from workers.demo.pools import refill, stock
+from workers.demo.visitor import Visitor, code_on
+
+EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Everybody, with what they work with. `hint` tells the workers that something is due."""
+
+    base_url: str
+    api: PortalApi
+    database: Database
+    mailbox: Mailbox
+    hint: Callable[[], None]
+    transport: httpx.BaseTransport | None = None
+
+    def confirm_email(self, contact: Person, view: View) -> str:
+        """The contact opens the link in the mail and types the code."""
+        mail = self.mailbox.mail(contact.email, view.customer_number)
+        with self._browser() as browser:
+            browser.fill_in(link_in(mail), code=code_on(mail))
+        return f"{contact.name} opens the link in the mail and types the code"
+
+    def enter_letter_code(self, view: View) -> str:
+        """Somebody at the site opens the letter and types its code."""
+        letter = self.mailbox.letter(view.customer_number)
+        with self._browser() as browser:
+            browser.fill_in("/brief", customer_number=view.customer_number, code=code_on(letter))
+        return "at the site the letter has come, and somebody types its code"
+
+    def decide(self, owner: Person, decision: str, view: View) -> str:
+        """An administrator of the account opens the link in the mail, types the code and decides."""
+        mail = self.mailbox.mail(owner.email, view.customer_number)
+        with self._browser() as browser:
+            browser.fill_in(link_in(mail), code=code_on(mail), decision=decision)
+        return f"{owner.name} opens the link in the mail, types the code: {decision}"
+
+    def create_link_code(self, owner: Person, customer_number: str) -> str:
+        """An administrator of the account signs in and creates a link code; returns it."""
+        with self._browser() as browser:
+            browser.sign_in(owner.email, PASSWORD)
+            where = "/verknuepfungscode"
+            return code_on(browser.fill_in(where, f"{where}/{customer_number}"))
+
+    def hand_in_document(self, view: View) -> str:
+        """The requester hands in an extract from the commercial register."""
+        self.api.hand_in(view.id, "Handelsregisterauszug.pdf", EXTRACT)
+        return "the requester hands in an extract from the commercial register"
+
+    def release_document(self, view: View) -> str:
+        """The back office has looked at it."""
+        with self.database.transaction() as session:
+            staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
+            decide_document(session, staff, _locked(session, view), release=True, now=utc_now())
+        self.hint()
+        return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
+
+    def stock(self, pool: Pool, view: View) -> str:
+        """The carrier refills a pool, and held orders go on by themselves."""
+        del view
+        with self.database.transaction() as session:
+            retried = refill(session, pool, utc_now()).retried
+        self.hint()
+        orders = "order goes on" if len(retried) == 1 else "orders go on"
+        return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
+
+    def stock_and_retry(self, pool: Pool, view: View) -> str:
+        """The pool has numbers again, and the requester does not wait until the order is looked at by itself."""
+        with self.database.transaction() as session:
+            stock(session, pool, utc_now())
+        self.api.retry(view.id)
+        return "there are numbers again; the requester presses retry"
+
+    def cancel(self, view: View) -> str:
+        """The requester calls it off."""
+        self.api.cancel(view.id)
+        return "cancelled through the API, as the requester"
+
+    def let_time_pass(self, days: int, view: View) -> str:
+        """Nobody answers for so many days: everything that this request waits for lies so much further back."""
+        by = timedelta(days=days)
+        with self.database.transaction() as session:
+            request = _locked(session, view)
+            consent = session.get_one(Consent, request.id)
+            consent.asked_at, consent.expires_at = consent.asked_at - by, consent.expires_at - by
+            request.make_due(utc_now())
+        self.hint()
+        return f"{days} days pass, and nobody answers"
+
+    @contextmanager
+    def _browser(self) -> Iterator[Visitor]:
+        browser = Visitor(self.base_url, self.transport)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _locked(session: Session, view: View) -> Request:
+    return session.get_one(Request, uuid.UUID(view.id), with_for_update=True)

@@ -1,0 +1,73 @@
+"""Where the demo finds numbers, and where it makes sure that there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.restocking import Restocked, restock
+from models.telephony import AreaCode, NumberBlock, pool_has, stock_pool
+from models.values import national_to_e164
+from workers.demo.cast import EMPTY_POOL, POOLS, Pool
+from workers.demo.play import CannotPlay
+
+
+def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
+    """The preferred pool, or another one that has a free block of this size. Raises `CannotPlay`."""
+    for pool in sorted(POOLS, key=lambda pool: pool.area_code != preferred):
+        if pool_has(session, pool.area_code, size, now):
+            return pool
+    raise CannotPlay(f"No pool has a free block of {size}; `standorte numbers stock` refills one.")
+
+
+def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
+    """A pool without single numbers that can still be refilled, and is none of those. Raises `CannotPlay`."""
+    usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
+    if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
+        return EMPTY_POOL
+    untouched = session.scalar(
+        sa.select(AreaCode)
+        .where(
+            sa.func.length(AreaCode.code) == 5,
+            AreaCode.code.not_in(taken),
+            sa.not_(sa.exists().where(NumberBlock.area_code == AreaCode.code)),
+        )
+        .order_by(AreaCode.code)
+        .limit(1)
+    )
+    if untouched is None:
+        raise CannotPlay("There is no area code left whose pool is empty.")
+    return Pool(untouched.code, untouched.name, EMPTY_POOL.postal_code, EMPTY_POOL.prefix)
+
+
+def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
+    """One more single number for the pool that was empty; held orders go on. Raises `CannotPlay` if it is used up."""
+    return restock(session, pool.area_code, _first_free(session, pool), 1, 1, now)
+
+
+def stock(session: Session, pool: Pool, now: datetime) -> None:
+    """One more single number, and nobody tells the orders. Raises `CannotPlay` if the range is used up."""
+    stock_pool(session, pool.area_code, _first_free(session, pool), 1, 1, now)
+
+
+def _first_free(session: Session, pool: Pool) -> str:
+    first = _next_number(session, pool)
+    if first is None:
+        raise CannotPlay(f"All numbers of {pool.area_code} {pool.prefix}-000 … -999 have been given out.")
+    return first
+
+
+def _next_number(session: Session, pool: Pool) -> str | None:
+    """The lowest subscriber number of the pool's range above all that were ever in it; None if it is used up."""
+    prefix = national_to_e164(pool.area_code)
+    start = int(f"{prefix}{pool.prefix}000")
+    last = session.scalar(
+        sa.select(sa.func.max(NumberBlock.first_number + NumberBlock.size)).where(
+            NumberBlock.first_number.between(start, start + 999)
+        )
+    )
+    following = max(start, last or 0)
+    return str(following).removeprefix(prefix) if following < start + 1000 else None

@@ -1,0 +1,58 @@
+"""A person at a browser: opens pages, fills in forms, reads what is on them. Without JavaScript."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import httpx
+
+from workers.demo.api import UnexpectedAnswer
+
+_TOKEN = re.compile(r'name="csrf_token"[^>]*value="([^"]+)"')
+CODE = re.compile(r"\b[A-Z0-9]{5} [A-Z0-9]{5}\b")
+
+
+class Visitor:
+    """One browser with its cookies. What goes wrong raises `UnexpectedAnswer`."""
+
+    def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
+        self._client = httpx.Client(base_url=base_url, timeout=10, follow_redirects=True, transport=transport)
+
+    def sign_in(self, email: str, password: str) -> None:
+        """With a login of one's own."""
+        self.fill_in("/anmelden", email=email, password=password)
+
+    def fill_in(self, page: str, send_to: str | None = None, **typed: str) -> str:
+        """Open a page, fill in its form and send it; the page that follows. `send_to`: where the form leads."""
+        opened = self._page("GET", _path(page))
+        token = _TOKEN.search(opened)
+        if token is None:
+            raise UnexpectedAnswer(f"GET {page}: there is no form on the page")
+        return self._page("POST", send_to or _path(page), {"csrf_token": token[1], **typed})
+
+    def close(self) -> None:
+        """Close the browser."""
+        self._client.close()
+
+    def _page(self, method: str, path: str, form: dict[str, str] | None = None) -> str:
+        try:
+            response = self._client.request(method, path, data=form)
+        except httpx.HTTPError as error:
+            raise UnexpectedAnswer(f"{method} {path}: {error}") from error
+        if response.status_code != 200:
+            raise UnexpectedAnswer(f"{method} {path}: {response.status_code}")
+        return response.text
+
+
+def code_on(page: str) -> str:
+    """The code that somebody reads on a page, in a mail or in a letter. Raises `UnexpectedAnswer`."""
+    found = CODE.search(page)
+    if found is None:
+        raise UnexpectedAnswer("there is no code to be read")
+    return found[0]
+
+
+def _path(address: str) -> str:
+    # A link in a mail names the host too.
+    return urlsplit(address).path
