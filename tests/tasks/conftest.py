@@ -19,6 +19,7 @@ from tasks.pipeline import advance
 from tasks.ports import Ports
 from tasks.post import send_due
 from tasks.steps import Runtime
+from tasks.sync import write_due
 from tests.factories import fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
@@ -50,6 +51,7 @@ class Pipeline:
     def advance(self) -> None:
         """What a worker does with a hint."""
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
+        write_due(self.runtime, more_due=lambda: self.hints.append("more"))
         send_due(self.runtime, more_due=lambda: self.hints.append("more"))
 
     def request(self, id: UUID) -> Request:
@@ -69,7 +71,7 @@ def pipeline(database: Database, clock: FakeClock) -> Pipeline:
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
-        ports=Ports(registrar, mailer, printer),
+        ports=Ports(registrar, mailer, printer, registrar),
         vault=Vault("a key for tests"),
         clock=clock,
         sip_domain="sip.example",

@@ -42,7 +42,8 @@ def runtime(database: Database) -> Runtime:
     """A worker on the demo data."""
     vault = Vault(WorkerSettings().secret_key.get_secret_value())
     seed(database, vault, "sip.example.com", utc_now())
-    ports = Ports(FakeRegistrar(), FakeMailer(), FakePrinter())
+    registrar = FakeRegistrar()
+    ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar)
     return Runtime(database, ports, vault, utc_now, "sip.example.com", "http://portal.test", "portal.test")
 
 
