@@ -141,9 +141,10 @@ def finding_text(finding: Finding, locale: Locale) -> str:
     return _in(locale, FINDINGS[finding.kind]).format(**facts)
 
 
-def findings_of(session: Session, run: JobRun) -> Sequence[Finding]:
-    """What a run found, in the order in which it did."""
-    return session.scalars(sa.select(Finding).where(Finding.run_id == run.id).order_by(Finding.id)).all()
+def findings_of(session: Session, run: JobRun, *, limit: int) -> Sequence[Finding]:
+    """What a run found, what it could not repair first."""
+    found = sa.select(Finding).where(Finding.run_id == run.id).order_by(Finding.repaired, Finding.id).limit(limit)
+    return session.scalars(found).all()
 
 
 def _in(locale: Locale, words: tuple[str, str]) -> str:

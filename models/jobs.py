@@ -7,7 +7,6 @@ due. So several beats, doubled hints and a run by hand do no harm. The sweep onl
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -138,12 +137,17 @@ def forget_runs(session: Session, name: str, now: datetime) -> None:
     session.execute(sa.delete(JobRun).where(JobRun.name == name, JobRun.started_at < now - KEPT_FOR))
 
 
+def jobs_by_name(session: Session) -> dict[str, Job]:
+    """The jobs that have run, or have begun to."""
+    return {job.name: job for job in session.scalars(sa.select(Job))}
+
+
 def latest_runs(session: Session) -> dict[str, JobRun]:
     """Of each job the last run that has ended and was no dry run."""
     return _latest(session, JobRun.ended_at.is_not(None))
 
 
-def last_successes(session: Session) -> Mapping[str, JobRun]:
+def last_successes(session: Session) -> dict[str, JobRun]:
     """Of each job the last run that came to its end and was no dry run."""
     return _latest(session, JobRun.outcome == Outcome.DONE)
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column, undefer
 
 from models.accounts import Account
 from models.base import Base, enumeration
@@ -313,3 +313,14 @@ class ProofBook:
 def key_of(account: Account) -> str:
     """How the proof of an account's address is looked up."""
     return address_key(account.street, account.postal_code, account.city)
+
+
+def latest_document(session: Session, request: Request) -> AddressDocument | None:
+    """The document that was handed in last, decided on or not, with its content."""
+    return session.scalar(
+        sa.select(AddressDocument)
+        .where(AddressDocument.request_id == request.id)
+        .order_by(AddressDocument.id.desc())
+        .limit(1)
+        .options(undefer(AddressDocument.content))
+    )
