@@ -88,7 +88,7 @@ class DatabaseCollector(Collector):
             requests = queries.request_counts(session)
             oldest = queries.oldest_due(session, now)
             mails = queries.message_counts(session)
-            latest, successes = jobs.latest_runs(session), jobs.last_successes(session)
+            runs = jobs.last_successes(session)
         by_state = GaugeMetricFamily("standorte_requests", "Requests by status and step", labels=["status", "step"])
         for status, step, count in requests:
             by_state.add_metric([status, step], count)
@@ -99,20 +99,19 @@ class DatabaseCollector(Collector):
         for state, count in mails:
             letters.add_metric([state], count)
         yield letters
-        yield from _jobs(latest, successes, now)
+        yield from _jobs(runs, now)
 
 
-def _jobs(latest: Mapping[str, JobRun], successes: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
-    """What the scheduled jobs found last, and how long ago each came to its end."""
-    found = GaugeMetricFamily("standorte_findings", "Findings of a job's last run by kind", labels=["job", "kind"])
-    for name, run in latest.items():
+def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
+    """What each scheduled job found when it last ran to its end, and how long ago that is."""
+    found = GaugeMetricFamily("standorte_findings", "Findings of a job's last whole run", labels=["job", "kind"])
+    ages = GaugeMetricFamily("standorte_job_age_seconds", "Since a job last ran to its end", labels=["job"])
+    for name, run in runs.items():
+        assert run.ended_at is not None
+        ages.add_metric([name], (now - run.ended_at).total_seconds())
         for kind, count in run.found.items():
             found.add_metric([name, kind], count)
     yield found
-    ages = GaugeMetricFamily("standorte_job_age_seconds", "Since a job last ran to its end", labels=["job"])
-    for name, run in successes.items():
-        assert run.ended_at is not None
-        ages.add_metric([name], (now - run.ended_at).total_seconds())
     yield ages
 
 
