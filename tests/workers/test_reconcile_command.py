@@ -33,11 +33,12 @@ from workers.gateways.registrar import KamailioRegistrar
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
-BILLED = ("2000231", "2000431")
+pytestmark = pytest.mark.usefixtures("database_settings", "_company")
+BILLED = ("2000211", "2000431")
 
 
-@pytest.fixture(autouse=True)
-def _company(database_settings: None, database: Database, registrar_url: str) -> None:
+@pytest.fixture
+def _company(database: Database, registrar_url: str) -> None:
     vault = Vault(WorkerSettings().secret_key.get_secret_value())
     with closing(KamailioRegistrar(registrar_url)) as registrar:
         seed(database, vault, "sip.portal.example", utc_now(), registrar=registrar)
@@ -105,7 +106,7 @@ def test_the_demos_invoice_is_reconciled(database: Database, worker: object) -> 
     real = run("reconcile", "invoices", "--lang", "en")
     assert real.exit_code == 0
     assert "found: 2 not listed" in real.stdout
-    assert "Customer number 2000231 is billed by collective invoice" in real.stdout
+    assert "Customer number 2000211 is billed by collective invoice" in real.stdout
     worker()
     found = accounts(database)
     assert {found[number].origin for number in BILLED} == {Origin.COLLECTIVE_INVOICE}
