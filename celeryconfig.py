@@ -43,11 +43,29 @@ worker_send_task_events = False
 # For `celery inspect ping`, by which a container asks whether its worker is well.
 worker_enable_remote_control = True
 
+
+def _ask(job: str, seconds: float) -> dict[str, object]:
+    """Ask whether a job is due. The job's row knows when it is (tasks.reconcile), so asking too often does no harm."""
+    # A question that was not picked up before the next one is of no use.
+    return {"task": "jobs.run", "args": (job,), "schedule": seconds, "options": {"expires": seconds}}
+
+
 beat_schedule = {
     "sweep": {
         "task": "requests.sweep",
         "schedule": 2.0,
         # A sweep that was not picked up before the next one is due says nothing new.
         "options": {"expires": 2},
-    }
+    },
+    # Several times as often as each is due: a question that gets lost, or a run that fails, costs little time.
+    # What stands still although all of the above works: due every five minutes.
+    "requests": _ask("requests", 60.0),
+    # Expiry and reminders, a matter of days: due every quarter of an hour.
+    "proofs": _ask("proofs", 300.0),
+    # Mails that have not left after a quarter of an hour: due every five minutes.
+    "mails": _ask("mails", 60.0),
+    # The registrar's tables against ours, read whole: due every hour.
+    "registrar": _ask("registrar", 300.0),
+    # Who is on which collective invoice: due every ten minutes.
+    "invoices": _ask("invoices", 60.0),
 }

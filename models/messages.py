@@ -62,14 +62,18 @@ class Message(Due, Base):
     state: Mapped[MessageState] = mapped_column(enumeration(MessageState, "state"), default=MessageState.QUEUED)
     queued_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None]
 
     __table_args__ = (
         sa.UniqueConstraint("request_id", "template", "occasion", "recipient_address"),
         sa.CheckConstraint("channel = 'letter' OR recipient_address = lower(recipient_address)", name="address_lower"),
         sa.CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_has_time"),
+        sa.CheckConstraint("(state = 'refused') = (refused_at IS NOT NULL)", name="refused_has_time"),
         sa.CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name="queued_is_due"),
         lease_ends(),
         due_index("messages"),
+        # Few ever: what the back office has to look at.
+        sa.Index("ix_messages_refused_at", "refused_at", postgresql_where=sa.text("refused_at IS NOT NULL")),
     )
 
     @property
@@ -87,9 +91,9 @@ class Message(Due, Base):
         self.state, self.sent_at = MessageState.SENT, now
         self.rest()
 
-    def refuse(self) -> None:
+    def refuse(self, now: datetime) -> None:
         """It will never leave: the address is not accepted."""
-        self.state = MessageState.REFUSED
+        self.state, self.refused_at = MessageState.REFUSED, now
         self.rest()
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column, undefer
 
 from models.accounts import Account
 from models.base import Base, enumeration
@@ -234,10 +234,14 @@ P = TypeVar("P", EmailProof, AddressProof)
 
 
 class ProofBook:
-    """The proofs that the orders of one transaction need, read together when the first is asked for."""
+    """The proofs that the orders of one transaction need, read together when the first is asked for.
 
-    def __init__(self, session: Session, requests: Sequence[Request]) -> None:
+    Those that are not given yet are locked, unless somebody only looks.
+    """
+
+    def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:
         self._session = session
+        self._lock = lock
         self._orders = [request for request in requests if request.kind is Kind.ORDER]
 
     def email(self, request: Request) -> EmailProof | None:
@@ -289,6 +293,8 @@ class ProofBook:
         return {(proof.main_id, proof.address_key): proof for proof in found}
 
     def _read(self, table: type[P], wanted: sa.ColumnElement[bool]) -> list[P]:
+        if not self._lock:
+            return list(self._session.scalars(sa.select(table).where(wanted)))
         # What is proved never changes any more and many orders need it at once: only the others are locked.
         proved: sa.Select[P] = sa.select(table).where(wanted, table.proved_at.is_not(None))
         unproved = sa.select(table).where(wanted, table.proved_at.is_(None)).order_by(*sa.inspect(table).primary_key)
@@ -307,3 +313,14 @@ class ProofBook:
 def key_of(account: Account) -> str:
     """How the proof of an account's address is looked up."""
     return address_key(account.street, account.postal_code, account.city)
+
+
+def latest_document(session: Session, request: Request) -> AddressDocument | None:
+    """The document that was handed in last, decided on or not, with its content."""
+    return session.scalar(
+        sa.select(AddressDocument)
+        .where(AddressDocument.request_id == request.id)
+        .order_by(AddressDocument.id.desc())
+        .limit(1)
+        .options(undefer(AddressDocument.content))
+    )

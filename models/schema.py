@@ -6,7 +6,9 @@ from models import (
     accounts,
     catalogue,
     contracts,
+    findings,
     idempotency,
+    invoices,
     jobs,
     messages,
     people,
@@ -16,5 +18,8 @@ from models import (
 )
 from models.base import Base
 
-MODULES = (accounts, people, catalogue, contracts, telephony, requests, proofs, messages, idempotency, jobs)
+MODULES = (
+    accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
+    jobs, findings,
+)  # fmt: skip
 metadata = Base.metadata

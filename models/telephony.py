@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.base import Base, enumeration
 from models.contracts import Contract
+from models.due import Due, due_index, lease_ends
 from models.errors import InvalidField, NoNumbersAvailable
 from models.towns import NO_AREA_CODES
 from models.values import block_numbers, display_block, national_to_e164
@@ -46,8 +47,11 @@ class TrunkState(StrEnum):
     CLOSED = "closed"
 
 
-class SipTrunk(Base):
-    """A SIP trunk with its credentials; the secret is encrypted by the `Vault`."""
+class SipTrunk(Due, Base):
+    """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
+
+    Due: the registrar has to be told about it as it is now. Whoever changes what the registrar knows makes it due.
+    """
 
     __tablename__ = "sip_trunks"
 
@@ -55,7 +59,8 @@ class SipTrunk(Base):
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"), index=True)
     request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"), unique=True)
-    sip_user: Mapped[str] = mapped_column(unique=True)
+    # In the order of bytes, whatever the database's own order is: as the registrar's rows are compared.
+    sip_user: Mapped[str] = mapped_column(sa.Text(collation="C"), unique=True)
     domain: Mapped[str]
     secret: Mapped[bytes]
     channels: Mapped[int]
@@ -65,7 +70,16 @@ class SipTrunk(Base):
     contract: Mapped[Contract] = relationship(lazy="raise_on_sql")
     blocks: Mapped[list[NumberBlock]] = relationship(lazy="raise_on_sql", order_by="NumberBlock.first_number")
 
-    __table_args__ = (sa.CheckConstraint("channels > 0", name="channels"),)
+    __table_args__ = (
+        sa.CheckConstraint("channels > 0", name="channels"),
+        lease_ends(),
+        due_index("sip_trunks"),
+    )
+
+    @property
+    def provision_key(self) -> str:
+        """What the registrar knows it by: the request that asked for it, or something as unique that stays as long."""
+        return str(self.request_id or uuid.uuid5(uuid.NAMESPACE_OID, self.sip_user))
 
 
 class NumberBlock(Base):

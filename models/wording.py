@@ -83,6 +83,18 @@ TIMELINE: Words = {
         "Der Account wird über die Sammelrechnung des Hauptaccounts abgerechnet.",
         "The account is billed by the main account's collective invoice.",
     ),
+    "invoice_joined": (
+        "Die Kundennummer {customer_number} wird über Ihre Sammelrechnung {invoice} abgerechnet und deshalb Ihr "
+        "Nebenaccount.",
+        "Customer number {customer_number} is billed by your collective invoice {invoice} and therefore becomes your "
+        "sub-account.",
+    ),
+    "invoice_left": (
+        "Die Kundennummer {customer_number} wird nicht mehr über Ihre Sammelrechnung abgerechnet und löst sich deshalb "
+        "von Ihrem Hauptaccount.",
+        "Customer number {customer_number} is no longer billed by your collective invoice and therefore leaves your "
+        "main account.",
+    ),
     "provisioned": (
         "Der Anschluss ist eingerichtet: SIP-Trunk mit {channels} Kanälen, Rufnummer {numbers}.",
         "The line is set up: SIP trunk with {channels} channels, number {numbers}.",

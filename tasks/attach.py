@@ -5,7 +5,7 @@ from __future__ import annotations
 from models import accounts
 from models.errors import AlreadyAttached
 from models.requests import Request
-from models.states import Kind, Origin
+from models.states import Kind, Origin, ProofMethod
 from tasks.steps import Outcome, Work
 
 
@@ -19,8 +19,7 @@ def attach(work: Work, request: Request) -> Outcome:
     accounts.lock_accounts(work.session, [request.account.id])
     if request.account.main_id is not None:
         raise AlreadyAttached(request.account.customer_number)
-    origin = Origin.ORDER if request.kind is Kind.ORDER else Origin.LINK
-    account = accounts.attach(work.session, request.main_id, request.account.id, origin, work.now)
+    account = accounts.attach(work.session, request.main_id, request.account.id, _origin(request), work.now)
     request.note(
         work.now,
         "attached",
@@ -28,3 +27,11 @@ def attach(work: Work, request: Request) -> Outcome:
         main_customer_number=request.main.customer_number,
     )
     return None
+
+
+def _origin(request: Request) -> Origin:
+    if request.kind is Kind.ORDER:
+        return Origin.ORDER
+    # Nobody's wish: only what nobody has asked for is the invoice's doing.
+    billed = request.requested_by is None and request.asked_proof is ProofMethod.COLLECTIVE_INVOICE
+    return Origin.COLLECTIVE_INVOICE if billed else Origin.LINK

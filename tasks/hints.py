@@ -14,10 +14,14 @@ from models.due import count_due
 from models.jobs import record_run
 from models.messages import Message
 from models.requests import Request
+from models.telephony import SipTrunk
 from tasks import current
+from tasks.jobs import run_job
 from tasks.metrics import SWEPT
 from tasks.pipeline import advance
 from tasks.post import send_due
+from tasks.reconcile import JOBS
+from tasks.sync import write_due
 
 log = structlog.get_logger()
 
@@ -122,6 +126,7 @@ def advance_requests() -> None:
     """Something is due. Safe to run twice, or for nothing: what is not due is left alone."""
     runtime = current.runtime()
     advance(runtime, more_due=send_hint)
+    write_due(runtime, more_due=send_hint)
     send_due(runtime, more_due=send_hint)
 
 
@@ -131,8 +136,14 @@ def sweep_requests() -> None:
     runtime = current.runtime()
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        due = count_due(session, Request, now) + count_due(session, Message, now)
+        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, Message))
         record_run(session, "sweep", now, due=due)
     SWEPT.inc(due)
     if due:
         send_hint()
+
+
+@shared_task(name="jobs.run")
+def run_scheduled_job(name: str) -> None:
+    """Run a scheduled job if it is due. Safe to run twice, at once or for nothing: the job's row decides."""
+    run_job(current.runtime(), JOBS[name], send_hint)

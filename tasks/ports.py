@@ -6,7 +6,8 @@ about a failure: it may heal (`GatewayUnavailable`) or it never will (`GatewayRe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +39,26 @@ class TrunkRecord:
     channels: int
     numbers: tuple[str, ...]
 
+    @property
+    def ha1(self) -> str:
+        """What a phone proves that it knows the secret by (RFC 2617)."""
+        return _digest(f"{self.sip_user}:{self.domain}:{self.secret}")
+
+    @property
+    def ha1b(self) -> str:
+        """The same for phones that send user@domain as their name."""
+        return _digest(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
+
+    @property
+    def preferences(self) -> dict[str, str]:
+        """What the registrar keeps besides: the key, and how many calls at once."""
+        return {"provision_key": self.key, "channels": str(self.channels)}
+
+
+def _digest(text: str) -> str:
+    # RFC 2617 digest authentication; the algorithm is what SIP phones speak.
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
 
 class Registrar(Protocol):
     """The telephone network's own database of trunks."""
@@ -50,6 +71,46 @@ class Registrar(Protocol):
 
     def close(self) -> None:
         """Give back the connection."""
+
+
+SipAddress = tuple[str, str]
+"""SIP user and domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """All that the registrar has under one SIP user, doubled rows included.
+
+    `login` is HA1, HA1b and the password in clear (empty as it should be), None where there is no subscriber.
+    `aliases` are number and domain, `preferences` name and value.
+    """
+
+    sip_user: str
+    domain: str
+    login: tuple[str, str, str] | None
+    aliases: tuple[tuple[str, str], ...]
+    preferences: tuple[tuple[str, str], ...]
+
+    @property
+    def address(self) -> SipAddress:
+        """Whose it is."""
+        return self.sip_user, self.domain
+
+
+class Subscribers(Protocol):
+    """What the registrar knows, for comparing: all of it in one pass, or some of it as it is now."""
+
+    def read(self) -> Generator[Subscriber]:
+        """Everything, ordered by SIP user and domain (by their bytes), a page at a time and as of one moment.
+
+        Raises `GatewayUnavailable`. Close it if it is not read to its end.
+        """
+
+    def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
+        """What is there under these at this moment. Raises `GatewayUnavailable`."""
+
+    def remove(self, addresses: Collection[SipAddress]) -> None:
+        """Take away all that is there under these. Safe to run twice. Raises `GatewayUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +165,4 @@ class Ports:
     registrar: Registrar
     mailer: Mailer
     letters: LetterPrinter
+    subscribers: Subscribers

@@ -73,7 +73,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
             if failure is None:
                 message.left(now)
             elif isinstance(failure, GatewayRefused):
-                message.refuse()
+                message.refuse(now)
             else:
                 message.attempts += 1
                 message.make_due(now + runtime.retry.pause(message.attempts))

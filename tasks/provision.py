@@ -14,6 +14,7 @@ from models.telephony import SipTrunk, new_sip_user
 from models.vault import new_sip_secret
 from tasks.ports import GatewayError, Ports, TrunkRecord
 from tasks.steps import Hold, Outcome, Work
+from tasks.sync import record_of
 from tasks.verify import POOL_LOOKED_AT_AGAIN
 
 
@@ -50,15 +51,7 @@ def provision(work: Work, request: Request) -> Outcome:
         request.trunk = _new_trunk(work, request, basket)
         request.trunk.blocks = [block]
     trunk = request.trunk
-    record = TrunkRecord(
-        key=str(request.id),
-        sip_user=trunk.sip_user,
-        domain=trunk.domain,
-        secret=work.runtime.vault.open(trunk.secret),
-        channels=trunk.channels,
-        numbers=tuple(number for block in trunk.blocks for number in block.numbers),
-    )
-    return RegisterTrunk(record, ", ".join(block.display for block in trunk.blocks))
+    return RegisterTrunk(record_of(trunk, work.runtime.vault), ", ".join(block.display for block in trunk.blocks))
 
 
 def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
@@ -79,6 +72,7 @@ def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
     return SipTrunk(
         account_id=request.account_id,
         contract=contract,
+        request_id=request.id,
         sip_user=new_sip_user(),
         domain=work.runtime.sip_domain,
         secret=work.runtime.vault.seal(new_sip_secret()),

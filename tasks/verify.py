@@ -61,9 +61,7 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
 
 
 def _wait_for_email(work: Work, request: Request) -> Wait | None:
-    account, requester = request.account, request.requester
-    assert account is not None
-    if requester is not None and requester.email_confirmed_at and requester.email == account.contact_email:
+    if email_is_confirmed(request):
         return None
     proof = work.book.email(request) or work.book.open_email(request, work.now)
     if proof.proved_at is not None:
@@ -73,6 +71,15 @@ def _wait_for_email(work: Work, request: Request) -> Wait | None:
     if proof.must_send(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
+
+
+def email_is_confirmed(request: Request) -> bool:
+    """Whether the order's contact is the requester, whose own address is confirmed."""
+    account, requester = request.account, request.requester
+    assert account is not None
+    if requester is None or requester.email_confirmed_at is None:
+        return False
+    return requester.email == account.contact_email
 
 
 def _wait_for_address(work: Work, request: Request) -> Wait | None:

@@ -44,7 +44,7 @@ def make_user(session: Session, *, email: str | None = None, **facts: Any) -> Us
     number = next(_count)
     user = User(
         email=email or f"person{number}@example.com",
-        **{"name": f"Person {number}", "password_hash": _hash, "created_at": NOW, **facts},
+        **{"name": f"Person {number}", "password_hash": _hash, "created_at": NOW, "email_confirmed_at": NOW, **facts},
     )
     session.add(user)
     session.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -14,7 +14,7 @@ from threading import Lock
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tasks.ports import GatewayError, Letter, Mail, TrunkRecord
+from tasks.ports import GatewayError, Letter, Mail, SipAddress, Subscriber, TrunkRecord
 from workers.stack.ports import free_port
 
 
@@ -35,11 +35,16 @@ class FakeClock:
 
 @dataclass
 class FakeRegistrar:
-    """Keeps trunks by SIP user. `failures` meet one record each, which is not written then."""
+    """Keeps trunks by SIP user. `failures` meet one record each, which is not written then.
+
+    `strangers` are what somebody has put there by hand; `away` is raised by whatever reads or removes.
+    """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
     writes: list[TrunkRecord] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    strangers: dict[SipAddress, Subscriber] = field(default_factory=dict)
+    away: GatewayError | None = None
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         return [self._put(record) for record in records]
@@ -54,8 +59,40 @@ class FakeRegistrar:
         self.trunks[record.sip_user] = record
         return None
 
+    def read(self) -> Generator[Subscriber]:
+        there = self.look_up(self._addresses())
+        yield from (there[address] for address in sorted(there))
+
+    def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
+        if self.away is not None:
+            raise self.away
+        ours = {(record.sip_user, record.domain): _as_subscriber(record) for record in self.trunks.values()}
+        there = ours | self.strangers
+        return {address: there[address] for address in addresses if address in there}
+
+    def remove(self, addresses: Collection[SipAddress]) -> None:
+        if self.away is not None:
+            raise self.away
+        for address in list(addresses):
+            self.strangers.pop(address, None)
+            if address in self._addresses():
+                del self.trunks[address[0]]
+
+    def _addresses(self) -> set[SipAddress]:
+        return {(record.sip_user, record.domain) for record in self.trunks.values()} | self.strangers.keys()
+
     def close(self) -> None:
         pass
+
+
+def _as_subscriber(record: TrunkRecord) -> Subscriber:
+    return Subscriber(
+        record.sip_user,
+        record.domain,
+        login=(record.ha1, record.ha1b, ""),
+        aliases=tuple((number, record.domain) for number in record.numbers),
+        preferences=tuple(record.preferences.items()),
+    )
 
 
 @dataclass

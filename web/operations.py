@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 
 import prometheus_client
 import redis
@@ -18,6 +18,7 @@ from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
 from models import jobs, migrations, queries
+from models.jobs import JobRun
 from tasks.hints import PATIENCE
 from web.resources import Resources, resources
 
@@ -81,12 +82,13 @@ class DatabaseCollector(Collector):
         self._found = found
 
     def collect(self) -> Iterator[Metric]:
-        """Requests by status and step, age of the oldest due row, mails by state."""
+        """Requests by status and step, age of the oldest due row, mails by state, what the jobs found."""
         now = self._found.clock()
         with self._found.database.transaction() as session:
             requests = queries.request_counts(session)
             oldest = queries.oldest_due(session, now)
             mails = queries.message_counts(session)
+            runs = jobs.last_successes(session)
         by_state = GaugeMetricFamily("standorte_requests", "Requests by status and step", labels=["status", "step"])
         for status, step, count in requests:
             by_state.add_metric([status, step], count)
@@ -97,6 +99,20 @@ class DatabaseCollector(Collector):
         for state, count in mails:
             letters.add_metric([state], count)
         yield letters
+        yield from _jobs(runs, now)
+
+
+def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
+    """What each scheduled job found when it last ran to its end, and how long ago that is."""
+    found = GaugeMetricFamily("standorte_findings", "Findings of a job's last whole run", labels=["job", "kind"])
+    ages = GaugeMetricFamily("standorte_job_age_seconds", "Since a job last ran to its end", labels=["job"])
+    for name, run in runs.items():
+        assert run.ended_at is not None
+        ages.add_metric([name], (now - run.ended_at).total_seconds())
+        for kind, count in run.found.items():
+            found.add_metric([name, kind], count)
+    yield found
+    yield ages
 
 
 @operations.get("/metrics")

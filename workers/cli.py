@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from tasks.settings import SettingsError
-from workers.commands import accounts, demo, doctor, numbers, requests, schema, serve, tokens
+from workers.commands import accounts, demo, doctor, invoices, numbers, reconcile, requests, schema, serve, tokens
 from workers.stack.directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
 
@@ -29,10 +29,12 @@ cli.command()(schema.migrate)
 cli.command()(schema.seed)
 cli.command()(demo.demo)
 cli.command()(doctor.doctor)
+cli.command()(reconcile.reconcile)
 cli.add_typer(requests.app, name="requests")
 cli.add_typer(accounts.app, name="accounts")
 cli.add_typer(tokens.app, name="tokens")
 cli.add_typer(numbers.app, name="numbers")
+cli.add_typer(invoices.app, name="invoices")
 
 
 @cli.callback()

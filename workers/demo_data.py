@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number, attach
+from models.invoices import put_on_invoice
 from models.people import hash_password
 from models.session import Database
 from models.states import Origin
@@ -17,9 +18,11 @@ from models.vault import Vault
 from tasks.ports import Registrar
 from workers.demo.cast import (
     BACK_OFFICE,
+    BILLED_TOGETHER,
     DEMO_LOGINS,
     EXISTING,
     HAMBURG,
+    INVOICE_NUMBER,
     LINKS,
     MAIN,
     PASSWORD,
@@ -56,7 +59,7 @@ def seed(
     Safe to run twice: what is there already stays as it is, whatever was done to it since. With a registrar
     the trunks are written to it every time, so that one that was lost comes back.
     """
-    sites = (MAIN, *EXISTING)
+    sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
     with database.transaction() as session:
         session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
         blocks = sum(_stock(session, pool, now) for pool in POOLS)
@@ -82,6 +85,10 @@ def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
         main_account = _account(session, main)
         if sub in opened and main_account is not None:
             attach(session, main_account.id, opened[sub].id, Origin.LINK, carrier.now)
+    for site in BILLED_TOGETHER:
+        payer = _account(session, MAIN)
+        if site in opened and payer is not None:
+            put_on_invoice(session, INVOICE_NUMBER, payer, opened[site], carrier.now)
     if HAMBURG in opened:
         session.add_all(_forwardings(opened[HAMBURG]))
 

@@ -15,6 +15,7 @@ from tasks.steps import Runtime
 from workers.gateways.letters import LetterFolder
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.smtp import SmtpMailer
+from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
 
 
@@ -27,6 +28,7 @@ def build_runtime(settings: WorkerSettings) -> Runtime:
             registrar=KamailioRegistrar(settings.registrar_url),
             mailer=SmtpMailer(settings.smtp_url, settings.mail_from),
             letters=LetterFolder(settings.letters_dir, parseaddr(settings.mail_from)[0]),
+            subscribers=KamailioSubscribers(settings.registrar_url),
         ),
         vault=Vault(settings.secret_key.get_secret_value()),
         clock=utc_now,

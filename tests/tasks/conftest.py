@@ -8,6 +8,8 @@ from uuid import UUID
 import pytest
 
 from models.accounts import Account
+from models.findings import Finding, findings_of
+from models.jobs import JobRun
 from models.links import LinkDraft, submit_link
 from models.orders import OrderDraft, submit_order
 from models.people import Principal
@@ -15,10 +17,13 @@ from models.queries import timelines
 from models.requests import Request
 from models.session import Database
 from models.vault import Vault
+from tasks.jobs import run_job
 from tasks.pipeline import advance
 from tasks.ports import Ports
 from tasks.post import send_due
+from tasks.reconcile import JOBS
 from tasks.steps import Runtime
+from tasks.sync import write_due
 from tests.factories import fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
@@ -50,7 +55,19 @@ class Pipeline:
     def advance(self) -> None:
         """What a worker does with a hint."""
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
+        write_due(self.runtime, more_due=lambda: self.hints.append("more"))
         send_due(self.runtime, more_due=lambda: self.hints.append("more"))
+
+    def run(self, name: str, *, dry: bool = False) -> JobRun:
+        """Run a scheduled job now."""
+        run = run_job(self.runtime, JOBS[name], lambda: self.hints.append(name), dry=dry, by_hand=True)
+        assert run is not None
+        return run
+
+    def findings(self, run: JobRun) -> list[Finding]:
+        """What a run found."""
+        with self.runtime.database.transaction() as session:
+            return list(findings_of(session, run, limit=1000))
 
     def request(self, id: UUID) -> Request:
         """The request as it is now."""
@@ -69,7 +86,7 @@ def pipeline(database: Database, clock: FakeClock) -> Pipeline:
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
-        ports=Ports(registrar, mailer, printer),
+        ports=Ports(registrar, mailer, printer, registrar),
         vault=Vault("a key for tests"),
         clock=clock,
         sip_domain="sip.example",

@@ -71,7 +71,8 @@ def runtime(database: Database, tmp_path: Path) -> Runtime:
     seed(database, vault, "sip.example.com", utc_now())
     mails, letters = tmp_path / "mails", tmp_path / "letters"
     mails.mkdir()
-    ports = Ports(FakeRegistrar(), FolderMailer(mails), LetterFolder(letters, "Portal"))
+    registrar = FakeRegistrar()
+    ports = Ports(registrar, FolderMailer(mails), LetterFolder(letters, "Portal"), registrar)
     return Runtime(database, ports, vault, utc_now, "sip.example.com", "http://portal.test", "portal.test")
 
 

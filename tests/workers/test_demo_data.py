@@ -13,7 +13,7 @@ from models.telephony import CallForwarding, NumberBlock, SipTrunk, pool_has
 from models.values import same_place, utc_now
 from models.vault import Vault
 from tests.fakes import FakeRegistrar
-from workers.demo.cast import EMPTY_POOL, EXISTING, POOLS
+from workers.demo.cast import BILLED_TOGETHER, EMPTY_POOL, EXISTING, POOLS
 from workers.demo_data import DEMO_LOGINS, Seeded, seed
 
 
@@ -44,10 +44,10 @@ def test_loading_twice_changes_nothing(database: Database) -> None:
 
     second = load(database, registrar)
 
-    assert (first.new_accounts, second.new_accounts, second.new_blocks) == (11, 0, 0)
+    assert (first.new_accounts, second.new_accounts, second.new_blocks) == (13, 0, 0)
     assert counts(database) == before
     assert registrar.trunks == trunks
-    assert len(trunks) == 11
+    assert len(trunks) == 13
 
 
 def test_the_company_and_its_relatives_stand_as_the_demo_needs_them(database: Database) -> None:
@@ -59,7 +59,7 @@ def test_the_company_and_its_relatives_stand_as_the_demo_needs_them(database: Da
         assert (main.contact_name, main.street, main.city) == ("Maxi Mustermensch", "Oranienplatz 5", "Berlin")
         assert (main.role, munich.role) == (AccountRole.MAIN, AccountRole.MAIN)
         assert (found["2000040"].main_id, found["2000711"].main_id) == (main.id, munich.id)
-        assert sum(account.role is AccountRole.STANDALONE for account in found.values()) == 7
+        assert sum(account.role is AccountRole.STANDALONE for account in found.values()) == 9
         maxi = session.scalar(sa.select(User).where(User.email == "maxi.mustermensch@example.com"))
         assert maxi is not None
         assert may(principal_of(session, maxi), Action.PROVE_OWNERSHIP, found["2000521"])
@@ -79,7 +79,7 @@ def test_every_existing_account_has_a_trunk_with_numbers_of_its_own_town(databas
             .join(SipTrunk, SipTrunk.id == NumberBlock.trunk_id)
         ).all()
     towns = {pool.area_code: pool.city for pool in POOLS}
-    assert len(rows) == len(EXISTING) + 1
+    assert len(rows) == len(EXISTING) + len(BILLED_TOGETHER) + 1
     assert all(same_place(city, towns[area_code]) for city, area_code in rows)
     assert all(record.numbers and len(record.secret) == 24 for record in registrar.trunks.values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -13,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import Session, selectinload
 
-from models.errors import IllegalTransition, TooLate
+from models.errors import Forbidden, IllegalTransition, NotAwaited, TooLate
 from models.messages import messages_of
 from models.orders import call_off
 from models.people import User
+from models.proofs import latest_document
+from models.proving import decide_document
 from models.queries import recent_requests, timelines
 from models.requests import Request
 from models.states import Reason, Status
@@ -24,7 +27,7 @@ from models.telephony import SipTrunk
 from models.values import Locale, utc_now
 from models.wording import next_action, sentence, status_text
 from workers.commands.hints import hint_after_commit
-from workers.commands.resources import known_account, open_database, out, refuse, when
+from workers.commands.resources import known_account, known_locale, open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="Orders and link requests.")
 
@@ -72,7 +75,7 @@ def list_requests(
 @app.command()
 def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
     """One request: where it stands, what is next, and its timeline in the customer's words."""
-    locale = _locale(language)
+    locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id)
         out.print(Panel(Group(_facts(session, request, locale), _timeline(session, request, locale))))
@@ -102,6 +105,49 @@ def cancel(request_id: IdArgument) -> None:
         except TooLate:
             refuse(f"Too late: the request is {request.status}, step {request.step}, or in a worker's hands.")
     out.print(f"Request {request.id} is cancelled.", highlight=False)
+
+
+@app.command("release-address")
+def release_address(
+    request_id: IdArgument,
+    by: Annotated[str, typer.Option(help="Who has looked at the document: somebody of the staff.", metavar="EMAIL")],
+    refuse_it: Annotated[bool, typer.Option("--refuse", help="The document proves nothing.")] = False,
+) -> None:
+    """Accept the document that was handed in as address proof, or refuse it. `requests document` shows it."""
+    with open_database() as database:
+        with database.transaction() as session:
+            request = _request(session, request_id, lock=True)
+            try:
+                decide_document(session, _staff(session, by), request, release=not refuse_it, now=utc_now())
+            except NotAwaited:
+                refuse("No document waits to be looked at.")
+            except Forbidden:
+                refuse(f"{by} does not belong to the staff.")
+        hint_after_commit()
+    done = "refused" if refuse_it else "released"
+    out.print(f"The document of request {request.id} is {done}.", highlight=False)
+
+
+@app.command()
+def document(
+    request_id: IdArgument,
+    file: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where to put it.", metavar="FILE")],
+) -> None:
+    """Write the document that was handed in as address proof to a file; the last one, if there were several."""
+    with open_database() as database, database.transaction() as session:
+        found = latest_document(session, _request(session, request_id))
+        if found is None:
+            refuse("No document was handed in.")
+        file.write_bytes(found.content)
+        what = f"{found.name} ({found.media_type}), handed in {when(found.uploaded_at)}, is now in {file}"
+    out.print(what, highlight=False, markup=False, soft_wrap=True)
+
+
+def _staff(session: Session, email: str) -> User:
+    user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
+    if user is None:
+        refuse(f"There is no user {email}.")
+    return user
 
 
 def _request(session: Session, typed: str, *, lock: bool = False) -> Request:
@@ -160,11 +206,3 @@ def _timeline(session: Session, request: Request, locale: Locale) -> Table:
 
 def _who(user: User | None) -> str:
     return f"{user.name} <{user.email}>" if user is not None else "reconciliation"
-
-
-def _locale(language: str) -> Locale:
-    match language:
-        case "de" | "en":
-            return language
-        case _:
-            refuse("--lang is de or en.")

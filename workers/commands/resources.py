@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number
 from models.session import Database
+from models.values import Locale
 from workers.settings import WorkerSettings
 
 # Into a pipe or file a table is as wide as it needs to be.
@@ -47,6 +48,15 @@ def open_database() -> Iterator[Database]:
         refuse(f"The database does not answer: {str(error.orig).splitlines()[0]}")
     finally:
         database.close()
+
+
+def known_locale(language: str) -> Locale:
+    """The language, or the end of the command."""
+    match language:
+        case "de" | "en":
+            return language
+        case _:
+            refuse("--lang is de or en.")
 
 
 def known_account(session: Session, customer_number: str) -> Account:

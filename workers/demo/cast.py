@@ -140,6 +140,19 @@ EXISTING = (
     ),
 )  # fmt: skip
 
+KIEL = Site(
+    "2000431", "Mustermensch Werft Kiel", "Sophienblatt 12", "24103", "Kiel", "0431",
+    Person("Kai Kiel", "kiel@example.de"),
+)  # fmt: skip
+DUESSELDORF = Site(
+    "2000211", "Mustermensch Depot Düsseldorf", "Schadowstr. 30", "40212", "Düsseldorf", "0211",
+    Person("Dilan Düssel", "duesseldorf@example.de"),
+)  # fmt: skip
+
+INVOICE_NUMBER = "SR-1111111-1"
+BILLED_TOGETHER = (KIEL, DUESSELDORF)
+"""On the main account's collective invoice from the start, and in no other way linked: a scheduled job sees to it."""
+
 ROLES = (
     (SAM, MAIN, Role.LOCATION_MANAGER),
     (EMILY, MAIN, Role.LOCATION_MANAGER),

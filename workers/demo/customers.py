@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from models.people import Membership, Role, User
 from models.telephony import NumberBlock, NumberPool, SipTrunk, TrunkState, new_sip_user
 from models.vault import Vault, new_sip_secret
 from tasks.ports import TrunkRecord
+from tasks.sync import record_of
 from workers.demo.cast import Person, Site
 
 KNOWN_FOR = timedelta(days=400)
@@ -40,6 +40,7 @@ def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
     if user is None:
         user = User(
             email=person.email,
+            email_confirmed_at=carrier.now,
             name=person.name,
             password_hash=carrier.password_hash,
             locale=person.locale,
@@ -98,18 +99,7 @@ def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -
         )
         .options(selectinload(SipTrunk.blocks))
     )
-    return [
-        TrunkRecord(
-            # No request asked for these; the SIP user is as unique and stays as long.
-            key=str(uuid.uuid5(uuid.NAMESPACE_OID, trunk.sip_user)),
-            sip_user=trunk.sip_user,
-            domain=trunk.domain,
-            secret=vault.open(trunk.secret),
-            channels=trunk.channels,
-            numbers=tuple(number for block in trunk.blocks for number in block.numbers),
-        )
-        for trunk in trunks
-    ]
+    return [record_of(trunk, vault) for trunk in trunks]
 
 
 def _trunk(

@@ -6,7 +6,6 @@ and two in `usr_preferences`: the request that it belongs to, and its channels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -35,29 +34,35 @@ WITH foreign_rows AS (
     INSERT INTO subscriber (username, domain, ha1, ha1b)
     SELECT %(user)s, %(domain)s, %(ha1)s, %(ha1b)s FROM allowed
     ON CONFLICT (username, domain) DO UPDATE SET password = '', ha1 = excluded.ha1, ha1b = excluded.ha1b
+), kept_aliases AS (
+    SELECT min(id) AS id, alias_username AS number FROM dbaliases
+    WHERE username = %(user)s AND domain = %(domain)s AND alias_domain = %(domain)s
+        AND alias_username = ANY(%(numbers)s)
+    GROUP BY alias_username
 ), dropped_aliases AS (
     DELETE FROM dbaliases USING allowed
-    WHERE username = %(user)s AND domain = %(domain)s AND alias_username <> ALL(%(numbers)s)
+    WHERE username = %(user)s AND domain = %(domain)s AND id <> ALL (ARRAY(SELECT id FROM kept_aliases))
 ), put_aliases AS (
     INSERT INTO dbaliases (alias_username, alias_domain, username, domain)
     SELECT number, %(domain)s, %(user)s, %(domain)s FROM allowed, unnest(%(numbers)s::text[]) AS number
-    WHERE number <> ALL (
-        ARRAY(SELECT alias_username FROM dbaliases WHERE username = %(user)s AND domain = %(domain)s)
-    )
+    WHERE number <> ALL (ARRAY(SELECT number FROM kept_aliases))
 ), wanted AS (
-    SELECT attribute, value FROM allowed,
-        (VALUES ('provision_key', %(key)s), ('channels', %(channels)s)) AS rows (attribute, value)
+    SELECT attribute, value FROM allowed, unnest(%(attributes)s::text[], %(values)s::text[]) AS rows (attribute, value)
+), kept_preferences AS (
+    SELECT min(id) AS id, attribute FROM usr_preferences
+    WHERE username = %(user)s AND domain = %(domain)s AND attribute = ANY(%(attributes)s)
+    GROUP BY attribute
+), dropped_preferences AS (
+    DELETE FROM usr_preferences USING allowed
+    WHERE username = %(user)s AND domain = %(domain)s AND id <> ALL (ARRAY(SELECT id FROM kept_preferences))
 ), changed AS (
-    UPDATE usr_preferences SET value = wanted.value, last_modified = now() AT TIME ZONE 'UTC' FROM wanted
-    WHERE username = %(user)s AND domain = %(domain)s AND usr_preferences.attribute = wanted.attribute
-        AND usr_preferences.value <> wanted.value
+    UPDATE usr_preferences SET value = wanted.value, last_modified = now() AT TIME ZONE 'UTC'
+    FROM wanted JOIN kept_preferences USING (attribute)
+    WHERE usr_preferences.id = kept_preferences.id AND usr_preferences.value <> wanted.value
 ), put_preferences AS (
     INSERT INTO usr_preferences (uuid, username, domain, attribute, value, last_modified)
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
-    WHERE NOT EXISTS (
-        SELECT FROM usr_preferences p
-        WHERE p.username = %(user)s AND p.domain = %(domain)s AND p.attribute = wanted.attribute
-    )
+    WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
 )
 SELECT %(key)s::text, %(user)s::text FROM allowed
 """
@@ -88,9 +93,9 @@ class KamailioRegistrar:
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Write the trunks under their keys, all in one transaction; for each what went wrong, or None.
 
-        Safe to run twice: an upsert; other numbers replace the ones before. `GatewayRefused` for a record whose
-        SIP user or one of whose numbers belongs to somebody else: it changes nothing, and the others are
-        written. `GatewayUnavailable` for all if the database does not answer.
+        Safe to run twice: an upsert; other numbers replace the ones before, and doubled rows go.
+        `GatewayRefused` for a record whose SIP user or one of whose numbers belongs to somebody else: it changes
+        nothing, and the others are written. `GatewayUnavailable` for all if the database does not answer.
         """
         try:
             return self._put(records)
@@ -138,17 +143,14 @@ class KamailioRegistrar:
 
 
 def _facts(record: TrunkRecord) -> dict[str, Any]:
+    preferences = record.preferences
     return {
         "key": record.key,
         "user": record.sip_user,
         "domain": record.domain,
-        "ha1": _digest(f"{record.sip_user}:{record.domain}:{record.secret}"),
-        "ha1b": _digest(f"{record.sip_user}@{record.domain}:{record.domain}:{record.secret}"),
-        "channels": str(record.channels),
+        "ha1": record.ha1,
+        "ha1b": record.ha1b,
         "numbers": list(record.numbers),
+        "attributes": list(preferences),
+        "values": list(preferences.values()),
     }
-
-
-def _digest(text: str) -> str:
-    # RFC 2617 digest authentication; the algorithm is what SIP phones speak.
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

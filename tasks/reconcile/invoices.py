@@ -1,0 +1,144 @@
+"""invoices: who is billed together is listed together. The requests that come of it take the way of all others."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, aliased, contains_eager
+
+from models.accounts import Account, ensure_may_be_main
+from models.errors import RuleBroken
+from models.invoices import CollectiveInvoice, CollectiveInvoiceItem, request_leaving, request_listing
+from models.requests import Request
+from models.states import ENDED, AccountRole, AccountState, Kind, Origin, Reason
+from tasks.jobs import Run
+
+PAGE = 200
+
+Running = set[tuple[int, str]]
+"""Main account and customer number of requests that are on their way."""
+
+
+def reconcile_invoices(run: Run) -> None:
+    """Write the requests that bring the hierarchy in line with the collective invoices.
+
+    Safe to run twice: no request is written while one is on its way, and none that could only be rejected.
+    """
+    for page in (_leaving, _joining):
+        after = 0
+        while done := page(run, after):
+            after = done[-1]
+
+
+def _leaving(run: Run, after: int) -> Sequence[int]:
+    """Sub-accounts by an invoice that are on no invoice of their main account any more."""
+    main = aliased(Account)
+    billed = (
+        sa.select(CollectiveInvoiceItem.id)
+        .join(CollectiveInvoiceItem.invoice)
+        .where(
+            CollectiveInvoiceItem.account_id == Account.id,
+            CollectiveInvoiceItem.left_at.is_(None),
+            CollectiveInvoice.main_id == Account.main_id,
+        )
+    )
+    with run.transaction() as session:
+        rows = session.execute(
+            sa.select(Account, main)
+            .join(main, main.id == Account.main_id)
+            .where(Account.id > after, Account.origin == Origin.COLLECTIVE_INVOICE, ~billed.exists())
+            .order_by(Account.id)
+            .limit(PAGE)
+        ).all()
+        running = _running(session, Kind.DETACH, [account.customer_number for account, _ in rows])
+        for account, payer in rows:
+            run.counts["looked_at"] += 1
+            if (payer.id, account.customer_number) in running:
+                run.counts["on_their_way"] += 1
+                continue
+            request = request_leaving(session, payer, account, run.now)
+            run.find(
+                "still_listed",
+                account.customer_number,
+                repaired=True,
+                customer_number=account.customer_number,
+                main_customer_number=payer.customer_number,
+                request=str(request.id),
+            )
+        return [account.id for account, _ in rows]
+
+
+def _joining(run: Run, after: int) -> Sequence[int]:
+    """Accounts on an open invoice that are not under its main account."""
+    with run.transaction() as session:
+        items = _not_listed(session, after)
+        running = _running(session, Kind.LINK, [item.account.customer_number for item in items])
+        for item in items:
+            run.counts["looked_at"] += 1
+            _join(run, session, item, running)
+        return [item.id for item in items]
+
+
+def _join(run: Run, session: Session, item: CollectiveInvoiceItem, running: Running) -> None:
+    account, main = item.account, item.invoice.main
+    # One that comes from another invoice has to leave there first.
+    moving = account.origin is Origin.COLLECTIVE_INVOICE or account.state is AccountState.ORDERED
+    if moving or (main.id, account.customer_number) in running:
+        run.counts["on_their_way"] += 1
+        return
+    facts = {
+        "customer_number": account.customer_number,
+        "main_customer_number": main.customer_number,
+        "invoice": item.invoice.number,
+    }
+    reason = _obstacle(main, account)
+    if reason is not None:
+        run.find("cannot_be_listed", account.customer_number, repaired=False, **facts, reason=reason)
+        return
+    request: uuid.UUID = request_listing(session, item, run.now).id
+    run.find("not_listed", account.customer_number, repaired=True, **facts, request=str(request))
+
+
+def _obstacle(main: Account, account: Account) -> Reason | None:
+    """Why the pipeline would reject the request."""
+    try:
+        ensure_may_be_main(main)
+    except RuleBroken as error:
+        return error.reason
+    if account.state is AccountState.CLOSED:
+        return Reason.ACCOUNT_CLOSED
+    return {AccountRole.SUB: Reason.ALREADY_ATTACHED, AccountRole.MAIN: Reason.IS_MAIN_ACCOUNT}.get(account.role)
+
+
+def _not_listed(session: Session, after: int) -> Sequence[CollectiveInvoiceItem]:
+    main = aliased(Account)
+    invoice = contains_eager(CollectiveInvoiceItem.invoice)
+    return session.scalars(
+        sa.select(CollectiveInvoiceItem)
+        .join(CollectiveInvoiceItem.account)
+        .join(CollectiveInvoiceItem.invoice)
+        .join(CollectiveInvoice.main.of_type(main))
+        .where(
+            CollectiveInvoiceItem.id > after,
+            CollectiveInvoiceItem.left_at.is_(None),
+            Account.main_id.is_distinct_from(main.id),
+            # The main account is on its own invoice.
+            Account.id != main.id,
+        )
+        .order_by(CollectiveInvoiceItem.id)
+        .limit(PAGE)
+        .options(
+            contains_eager(CollectiveInvoiceItem.account), invoice.contains_eager(CollectiveInvoice.main.of_type(main))
+        )
+    ).all()
+
+
+def _running(session: Session, kind: Kind, customer_numbers: Sequence[str]) -> Running:
+    rows = session.execute(
+        sa.select(Request.main_id, Request.customer_number).where(
+            Request.kind == kind, Request.status.not_in(ENDED), Request.customer_number.in_(customer_numbers)
+        )
+    )
+    return {(main_id, customer_number) for main_id, customer_number in rows}

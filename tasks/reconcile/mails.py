@@ -1,0 +1,65 @@
+"""mails: what did not leave. Neither an address nor a name is in a finding; the request's id leads to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.messages import Message, MessageState
+from tasks.jobs import Run
+
+LATE = timedelta(minutes=15)
+REFUSED_SINCE = timedelta(days=1)
+PAGE = 200
+
+
+def reconcile_mails(run: Run) -> None:
+    """Have overdue messages tried again at once; those that were refused, or tried often, are for the back office.
+
+    Safe to run twice: a message leaves once, however often it is due.
+    """
+    after = 0
+    while page := _page(run, after):
+        after = page[-1]
+
+
+def _page(run: Run, after: int) -> Sequence[int]:
+    now = run.now
+    with run.transaction() as session:
+        messages = _left_over(session, now, after)
+        for message in messages:
+            run.counts["looked_at"] += 1
+            if message.refused_at is not None:
+                _find(run, "mail_refused", message, message.refused_at, repaired=False)
+            else:
+                message.make_due(now)
+                often = run.runtime.retry.exhausted(message.attempts)
+                _find(run, "mail_late", message, message.queued_at, repaired=not often)
+        return [message.id for message in messages]
+
+
+def _left_over(session: Session, now: datetime, after: int) -> Sequence[Message]:
+    in_hand = sa.and_(Message.lease.is_not(None), Message.due_at > now)
+    late = sa.and_(Message.state == MessageState.QUEUED, Message.queued_at < now - LATE, ~in_hand)
+    return session.scalars(
+        sa.select(Message)
+        .where(Message.id > after, sa.or_(late, Message.refused_at > now - REFUSED_SINCE))
+        .order_by(Message.id)
+        .limit(PAGE)
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def _find(run: Run, kind: str, message: Message, since: datetime, *, repaired: bool) -> None:
+    run.find(
+        kind,
+        str(message.request_id),
+        repaired=repaired,
+        template=message.template,
+        channel=message.channel,
+        attempts=message.attempts,
+        since=since.isoformat(),
+    )

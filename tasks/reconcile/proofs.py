@@ -1,0 +1,91 @@
+"""proofs: expiry and reminders. The verify step does both when a row is due; this sees that the row is due in time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, selectinload
+
+from models.proofs import Coded, Consent, LinkCode, ProofBook
+from models.requests import Request
+from models.states import Kind, Reason, Status
+from tasks.jobs import Run
+from tasks.verify import email_is_confirmed
+
+PAGE = 200
+# What a pending request can wait for besides.
+_NO_PROOF = (Reason.AREA_CODE_MISMATCH,)
+
+
+def reconcile_proofs(run: Run) -> None:
+    """Have requests looked at whose reminder or end is in the past; end link codes; count who waits for whom.
+
+    Safe to run twice: the verify step sends no reminder twice.
+    """
+    with run.transaction() as session:
+        expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)
+        ended = session.scalars(expired.values(ended_at=run.now).returning(LinkCode.id)).all()
+        run.counts["link_codes_ended"] = len(ended)
+        waiting = sa.select(Request.waiting_for, sa.func.count()).where(Request.waiting_for.is_not(None))
+        for actor, count in session.execute(waiting.group_by(Request.waiting_for)):
+            run.counts[f"waiting_for_{actor}"] = count
+    after = uuid.UUID(int=0)
+    while page := _page(run, after):
+        after = page[-1]
+
+
+def _page(run: Run, after: uuid.UUID) -> Sequence[uuid.UUID]:
+    now = run.now
+    with run.transaction() as session:
+        requests = _asleep(session, now, after)
+        # Not locked: whoever gives a proof locks it before the requests that wait for it.
+        book = ProofBook(session, requests, lock=False)
+        asked = sa.select(Consent).where(Consent.request_id.in_([request.id for request in requests]))
+        consents = {consent.request_id: consent for consent in session.scalars(asked)}
+        for request in requests:
+            run.counts["looked_at"] += 1
+            late = {what: proof.wakes_at() for what, proof in _awaited(book, consents, request)}
+            late = {what: at for what, at in late.items() if at <= now}
+            if late:
+                request.make_due(now)
+                run.find(
+                    "proof_overdue",
+                    str(request.id),
+                    repaired=True,
+                    customer_number=request.customer_number,
+                    what=sorted(late),
+                    since=min(late.values()).isoformat(),
+                )
+        return [request.id for request in requests]
+
+
+def _asleep(session: Session, now: datetime, after: uuid.UUID) -> Sequence[Request]:
+    return session.scalars(
+        sa.select(Request)
+        .where(
+            Request.id > after,
+            Request.status == Status.PENDING,
+            Request.reason.not_in(_NO_PROOF),
+            Request.lease.is_(None),
+            Request.due_at > now,
+        )
+        .order_by(Request.id)
+        .limit(PAGE)
+        .options(selectinload(Request.account), selectinload(Request.requester))
+        .with_for_update(skip_locked=True)
+    ).all()
+
+
+def _awaited(book: ProofBook, consents: Mapping[uuid.UUID, Consent], request: Request) -> Iterator[tuple[str, Coded]]:
+    if request.id in consents:
+        yield "consent", consents[request.id]
+    if request.kind is not Kind.ORDER:
+        return
+    email, address = book.email(request), book.address(request)
+    if email is not None and email.proved_at is None and not email_is_confirmed(request):
+        yield "email", email
+    if address is not None and address.proved_at is None:
+        yield "address", address

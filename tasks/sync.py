@@ -1,0 +1,96 @@
+"""What has changed about a trunk reaches the registrar: new ones by provisioning, every later change from here.
+
+The trunk's row is its own queue (`models.due`): whoever changes what the registrar has to know makes it due.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session, selectinload
+
+from models.due import claim_due
+from models.telephony import SipTrunk, TrunkState
+from models.vault import SecretUnreadable, Vault
+from tasks.ports import GatewayError, GatewayRefused, TrunkRecord
+from tasks.steps import Runtime
+
+log = structlog.get_logger()
+
+
+def record_of(trunk: SipTrunk, vault: Vault) -> TrunkRecord:
+    """The trunk as the registrar has to know it. Raises `SecretUnreadable`."""
+    return TrunkRecord(
+        key=trunk.provision_key,
+        sip_user=trunk.sip_user,
+        domain=trunk.domain,
+        secret=vault.open(trunk.secret),
+        channels=trunk.channels,
+        numbers=tuple(number for block in trunk.blocks for number in block.numbers),
+    )
+
+
+def write_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
+    """Bring the registrar up to date with a batch of due trunks. Safe to run twice, late or for nothing.
+
+    One that is suspended or closed is taken away there. What fails is tried again at growing distances, also what
+    the registrar refuses: a number may still be in the way that another trunk is about to give up.
+    """
+    lease, now = uuid.uuid4(), runtime.clock()
+    with runtime.database.transaction() as session:
+        ids = claim_due(session, SipTrunk, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
+        claimed = _still_ours(session, ids, lease) if ids else []
+    if len(ids) == runtime.batch:
+        more_due()
+    if claimed:
+        _record(runtime, lease, _write(runtime, claimed) | _remove(runtime, claimed))
+
+
+def _write(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayError | None]:
+    outcomes: dict[int, GatewayError | None] = {}
+    records: dict[int, TrunkRecord] = {}
+    for trunk in trunks:
+        if trunk.state is TrunkState.ACTIVE:
+            try:
+                records[trunk.id] = record_of(trunk, runtime.vault)
+            except SecretUnreadable:
+                outcomes[trunk.id] = GatewayRefused("secret_unreadable")
+    answers = runtime.ports.registrar.put_trunks(list(records.values())) if records else []
+    return outcomes | dict(zip(records, answers, strict=True))
+
+
+def _remove(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayError | None]:
+    ended = {trunk.id: (trunk.sip_user, trunk.domain) for trunk in trunks if trunk.state is not TrunkState.ACTIVE}
+    if not ended:
+        return {}
+    try:
+        runtime.ports.subscribers.remove(ended.values())
+    except GatewayError as error:
+        return dict.fromkeys(ended, error)
+    return dict.fromkeys(ended)
+
+
+def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
+    now = runtime.clock()
+    with runtime.database.transaction() as session:
+        for trunk in _still_ours(session, list(outcomes), lease):
+            failure = outcomes[trunk.id]
+            if failure is None:
+                trunk.attempts = 0
+                trunk.rest()
+            else:
+                trunk.attempts += 1
+                trunk.make_due(now + runtime.retry.pause(trunk.attempts))
+    failed = [repr(failure) for failure in outcomes.values() if failure is not None]
+    log.info("trunks.written", count=len(outcomes) - len(failed))
+    if failed:
+        log.warning("trunks.not_written", count=len(failed), error=failed[0])
+
+
+def _still_ours(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
+    """Lock again the trunks whose lease is still ours; one that was changed since is due anew, and not ours."""
+    ours = sa.select(SipTrunk).where(SipTrunk.id.in_(ids), SipTrunk.lease == lease).order_by(SipTrunk.id)
+    return list(session.scalars(ours.options(selectinload(SipTrunk.blocks)).with_for_update()))

@@ -1,0 +1,67 @@
+"""What operators see of the scheduled jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from models.vault import Vault
+from tasks.jobs import Run, ScheduledJob, run_job
+from tasks.ports import GatewayUnavailable, Ports
+from tasks.steps import Runtime
+from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
+from tests.web.conftest import Front
+
+Start = Callable[[Callable[[Run], None]], None]
+
+
+@pytest.fixture
+def start(front: Front, clock: FakeClock) -> Start:
+    """Runs a job that does this."""
+    registrar = FakeRegistrar()
+    ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar)
+    runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
+
+    def run(work: Callable[[Run], None]) -> None:
+        run_job(runtime, ScheduledJob("registrar", timedelta(hours=1), work), lambda: None, by_hand=True)
+
+    return run
+
+
+def finds(*kinds: str) -> Callable[[Run], None]:
+    def work(run: Run) -> None:
+        with run.transaction():
+            for kind in kinds:
+                run.find(kind, "t000000000001", repaired=True)
+
+    return work
+
+
+def away(run: Run) -> None:
+    raise GatewayUnavailable("down")
+
+
+def test_jobs_show_what_they_found_last_and_when_they_last_came_to_an_end(
+    front: Front, start: Start, clock: FakeClock
+) -> None:
+    before = front.client.get("/metrics").text
+    assert "standorte_findings{" not in before
+    start(finds("missing_there", "missing_there", "unknown_there"))
+    clock.advance(timedelta(minutes=10))
+    shown = front.client.get("/metrics").text
+    assert 'standorte_findings{job="registrar",kind="missing_there"} 2.0' in shown
+    assert 'standorte_findings{job="registrar",kind="unknown_there"} 1.0' in shown
+    assert 'standorte_job_age_seconds{job="registrar"} 600.0' in shown
+
+    start(away)
+    clock.advance(timedelta(minutes=10))
+    failed = front.client.get("/metrics").text
+    assert 'standorte_job_age_seconds{job="registrar"} 1200.0' in failed
+    assert 'standorte_findings{job="registrar",kind="missing_there"} 2.0' in failed
+
+    start(finds())
+    mended = front.client.get("/metrics").text
+    assert 'standorte_job_age_seconds{job="registrar"} 0.0' in mended
+    assert "standorte_findings{" not in mended

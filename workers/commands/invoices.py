@@ -1,0 +1,47 @@
+"""`standorte invoices …`: who is billed by which collective invoice, where no billing system says so."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from models.invoices import BilledElsewhere, OtherPayer, put_on_invoice, take_off_invoice
+from models.values import utc_now
+from workers.commands.resources import known_account, open_database, out, refuse
+
+app = typer.Typer(no_args_is_help=True, help="Collective invoices.")
+
+NumberArgument = Annotated[str, typer.Argument(metavar="NUMBER", help="The collective invoice's number.")]
+AccountsArgument = Annotated[list[str], typer.Argument(metavar="CUSTOMER_NUMBER...")]
+
+
+@app.command()
+def add(
+    number: NumberArgument,
+    customer_numbers: AccountsArgument,
+    main: Annotated[str, typer.Option(help="The main account that pays.", metavar="CUSTOMER_NUMBER")],
+) -> None:
+    """Bill accounts by a collective invoice; `standorte reconcile invoices` lists them as sub-accounts.
+
+    Safe to run twice. If one cannot be added, none is.
+    """
+    with open_database() as database, database.transaction() as session:
+        payer = known_account(session, main)
+        for customer_number in customer_numbers:
+            try:
+                put_on_invoice(session, number, payer, known_account(session, customer_number), utc_now())
+            except BilledElsewhere:
+                refuse(f"{customer_number} is on another collective invoice.")
+            except OtherPayer:
+                refuse(f"Collective invoice {number} is another main account's.")
+    out.print(f"{len(customer_numbers)} on collective invoice {number} of {main}.", highlight=False)
+
+
+@app.command()
+def remove(number: NumberArgument, customer_numbers: AccountsArgument) -> None:
+    """Take accounts off a collective invoice; they leave the main account with the next reconciliation."""
+    with open_database() as database, database.transaction() as session:
+        accounts = [known_account(session, customer_number) for customer_number in customer_numbers]
+        left = sum(take_off_invoice(session, number, account, utc_now()) for account in accounts)
+    out.print(f"{left} left collective invoice {number}, {len(accounts) - left} were not on it.", highlight=False)

@@ -1,0 +1,106 @@
+"""`standorte reconcile`: the scheduled jobs by hand, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from models.findings import Finding, finding_text, findings_of
+from models.jobs import JobRun, Outcome, jobs_by_name, latest_runs
+from models.values import Locale
+from tasks.jobs import run_job
+from tasks.reconcile import JOBS
+from tasks.steps import Runtime
+from workers.commands.hints import hint_after_commit
+from workers.commands.resources import err, known_locale, open_database, out, refuse, when
+from workers.runtime import build_runtime, close_runtime
+from workers.settings import WorkerSettings
+
+SHOWN = 50
+"""Findings that go to the terminal; the database has more of them."""
+
+
+def reconcile(
+    name: Annotated[str | None, typer.Argument(help="Which job; without it, how the jobs stand.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
+    language: Annotated[str, typer.Option("--lang", help="Language of the findings: de or en.")] = "de",
+) -> None:
+    """Run a scheduled job now and print what it found and did. Never beside a run that beat has started.
+
+    Ends with 0, or with 1 if it failed or found something that it could not repair.
+    """
+    locale = known_locale(language)
+    if name is None:
+        out.print(_overview())
+        return
+    if name not in JOBS:
+        refuse(f"There is no job {name}; there are {', '.join(JOBS)}.")
+    with _runtime() as runtime:
+        run = run_job(runtime, JOBS[name], hint_after_commit, dry=dry_run, by_hand=True)
+        if run is None:
+            refuse(f"A run of {name} is under way; `standorte reconcile` shows until when it may take.")
+        with runtime.database.transaction() as session:
+            findings = findings_of(session, run, limit=SHOWN)
+    _print(run, findings, locale)
+    if run.outcome is not Outcome.DONE or run.unrepaired:
+        raise typer.Exit(1)
+
+
+def _overview() -> Table:
+    table = Table("job", "every", "last run", "outcome", "found", "next run", box=None)
+    with open_database() as database, database.transaction() as session:
+        jobs, runs = jobs_by_name(session), latest_runs(session)
+    for name, job in JOBS.items():
+        row, run = jobs.get(name), runs.get(name)
+        following = "when beat asks" if row is None else when(row.due_at)
+        if row is not None and row.lease is not None:
+            following = f"under way, until {following} at the latest"
+        minutes = f"{job.every.total_seconds() / 60:g} min"
+        table.add_row(name, minutes, when(run.started_at) if run else "never", *_outcome(run), following)
+    return table
+
+
+def _outcome(run: JobRun | None) -> tuple[str, str]:
+    if run is None:
+        return "", ""
+    return str(run.outcome), _in_words(run.found) or "nothing"
+
+
+def _print(run: JobRun, findings: Sequence[Finding], locale: Locale) -> None:
+    if findings:
+        table = Table("finding", "", "would be repaired" if run.dry_run else "repaired", box=None)
+        for finding in findings:
+            mark = Text("yes", style="green") if finding.repaired else Text("no", style="red")
+            table.add_row(finding.kind, Text(finding_text(finding, locale)), mark)
+        out.print(table)
+        hidden = sum(run.found.values()) - len(findings)
+        if hidden > 0:
+            out.print(f"… and {hidden} more")
+    out.print(f"found: {_in_words(run.found) or 'nothing'}", highlight=False)
+    if run.counts:
+        out.print(f"counts: {_in_words(run.counts)}", highlight=False)
+    if run.dry_run:
+        out.print("A dry run: nothing was changed.")
+    if run.outcome is not Outcome.DONE:
+        err.print(f"The run ended before its time: {run.error or 'it took longer than its lease'}", style="red")
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in sorted(counts.items()))
+
+
+@contextmanager
+def _runtime() -> Iterator[Runtime]:
+    runtime = build_runtime(WorkerSettings())
+    try:
+        yield runtime
+    except sa.exc.OperationalError as error:
+        refuse(f"The database does not answer: {str(error.orig).splitlines()[0]}")
+    finally:
+        close_runtime(runtime)

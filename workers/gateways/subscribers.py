@@ -1,0 +1,103 @@
+"""The registrar's tables read back, for reconciliation: in one pass, in bounded memory.
+
+Each table is read through a cursor of the server's, sorted there by SIP user and domain; the three streams are merged.
+It needs no index of ours: Kamailio's are in the database's own order, which need not be that of bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from tasks.ports import GatewayUnavailable, SipAddress, Subscriber
+from workers.gateways.registrar import plain_url
+
+# Whole tables are sorted once and then read to their end.
+_FOR_ALL = "-c statement_timeout=240s -c cursor_tuple_fraction=1 -c work_mem=64MB"
+_FOR_SOME = "-c statement_timeout=10s -c lock_timeout=3s -c enable_seqscan=off"
+
+_LOGIN, _ALIAS, _PREFERENCE = range(3)
+# The columns after the first two are the table's place above, and what is kept of it.
+_ROWS: tuple[LiteralString, ...] = (
+    "SELECT username, domain, 0, ha1, ha1b, password FROM subscriber",
+    "SELECT username, domain, 1, alias_username, alias_domain, '' FROM dbaliases",
+    "SELECT username, domain, 2, attribute, value, '' FROM usr_preferences",
+)
+_ORDERED: LiteralString = ' ORDER BY username COLLATE "C", domain COLLATE "C"'
+_THESE: LiteralString = " WHERE (username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
+_TABLES = ("subscriber", "dbaliases", "usr_preferences")
+
+Row = tuple[Any, ...]
+
+
+class KamailioSubscribers:
+    """Reads Kamailio's database, and takes away what has no business there. A connection for each call."""
+
+    def __init__(self, url: str, page: int = 2000) -> None:
+        self._url = plain_url(url)
+        self._page = page
+
+    def read(self) -> Generator[Subscriber]:
+        """Everything as of one moment, ordered, in pages of rows. Raises `GatewayUnavailable`."""
+        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+            yield from _grouped([self._stream(connection, place) for place in range(len(_ROWS))])
+
+    def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
+        """What is there under these at this moment. Raises `GatewayUnavailable`."""
+        with self._briefly() as connection:
+            streams = [connection.execute(rows + _THESE + _ORDERED, _facts(addresses)) for rows in _ROWS]
+            return {found.address: found for found in _grouped(streams)}
+
+    def remove(self, addresses: Collection[SipAddress]) -> None:
+        """Take away all that is there under these, in one transaction. Safe to run twice."""
+        with self._briefly() as connection:
+            for table in _TABLES:
+                statement = sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) + sql.SQL(_THESE)
+                connection.execute(statement, _facts(addresses))
+
+    def _stream(self, connection: psycopg.Connection, place: int) -> Iterator[Row]:
+        with connection.cursor(f"rows_{place}") as cursor:
+            cursor.execute(_ROWS[place] + _ORDERED)
+            while rows := cursor.fetchmany(self._page):
+                yield from rows
+
+    @contextmanager
+    def _briefly(self) -> Iterator[psycopg.Connection]:
+        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
+            yield connection
+
+
+def _grouped(streams: Iterable[Iterable[Row]]) -> Iterator[Subscriber]:
+    whose = itemgetter(0, 1)
+    for (sip_user, domain), rows in groupby(heapq.merge(*streams, key=whose), whose):
+        found: tuple[list[Row], ...] = ([], [], [])
+        for row in rows:
+            found[row[2]].append(row[3:])
+        yield Subscriber(
+            sip_user,
+            domain,
+            login=next(((ha1, ha1b, clear) for ha1, ha1b, clear in found[_LOGIN]), None),
+            aliases=tuple((number, at) for number, at, _ in found[_ALIAS]),
+            preferences=tuple((name, value) for name, value, _ in found[_PREFERENCE]),
+        )
+
+
+def _facts(addresses: Collection[SipAddress]) -> dict[str, list[str]]:
+    return {"users": [user for user, _ in addresses], "domains": [domain for _, domain in addresses]}
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise GatewayUnavailable(type(error).__name__) from error
