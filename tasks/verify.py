@@ -9,7 +9,7 @@ from models.accounts import Account, promote
 from models.errors import RuleBroken
 from models.links import find_proof
 from models.orders import area_code_fits, ordered_basket
-from models.proofs import Coded, Consent, Decision
+from models.proofs import Coded, Consent, Decision, is_known_address
 from models.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.asking import ask_for_address, ask_for_consent, ask_for_email
@@ -61,9 +61,8 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
 
 
 def _wait_for_email(work: Work, request: Request) -> Wait | None:
-    account, requester = request.account, request.requester
-    assert account is not None
-    if requester is not None and requester.email_confirmed_at and requester.email == account.contact_email:
+    assert request.account is not None
+    if is_known_address(request.requester, request.account):
         return None
     proof = work.book.email(request) or work.book.open_email(request, work.now)
     if proof.proved_at is not None:
