@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, account_by_number, lock_accounts
+from models.accounts import Account, account_by_number, queue_up
 from models.errors import Forbidden, NotAwaited
 from models.people import Action, Membership, Principal, Role, User, authenticate, may
 from models.proofs import (
@@ -204,7 +204,7 @@ def create_link_code(session: Session, principal: Principal, account: Account, n
     if not may(principal, Action.PROVE_OWNERSHIP, account):
         raise Forbidden
     # Two at once would both find none to replace.
-    lock_accounts(session, [account.id])
+    queue_up(session, account)
     void_link_code(session, principal, account, now)
     code = LinkCode(
         account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=now + LINK_CODE_VALID_FOR

@@ -20,3 +20,5 @@ class WebSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     web_threads: int = 8
     """Threads of one process, each with a database connection of its own."""
+    trusted_proxies: int = 0
+    """How many proxies stand in front, each of which adds the address of its client to X-Forwarded-For."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import Blueprint, abort, redirect, render_template, url_for
-from flask_babel import get_locale
+from flask import Blueprint, redirect, render_template, url_for
 from flask_login import login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import queries
 from models.accounts import Account
-from models.people import Action, may
-from models.requests import Request
-from models.values import Locale, as_locale
-from models.wording import next_action, sentence, status_text
+from models.wording import next_action, status_text
 from web.portal.people import principal
+from web.portal.request_page import render, see
+from web.portal.words import locale
 from web.resources import resources
 
 portal = Blueprint("portal", __name__)
@@ -42,36 +40,21 @@ def overview() -> str:
         account=account,
         listed=listed,
         person=principal(),
-        status_text=lambda request: status_text(request.status, _locale()),
-        next_action=lambda request: next_action(request, _locale()),
+        status_text=lambda request: status_text(request.status, locale()),
+        next_action=lambda request: next_action(request, locale()),
     )
 
 
 @portal.get("/anfragen/<uuid:id>")
 @login_required
 def show_request(id: UUID) -> str:
-    """A request's timeline in the customer's words, and what comes next."""
+    """A request's timeline in the customer's words, what comes next, and what this person can do about it."""
     with resources().database.transaction() as session:
-        request = session.get(Request, id)
-        main = session.get(Account, request.main_id) if request is not None else None
-        if request is None or main is None or not may(principal(), Action.VIEW, main):
-            abort(404)
-        entries = queries.timelines(session, [request.id])[request.id]
-    return render_template(
-        "request.html",
-        request=request,
-        main=main,
-        timeline=[(entry.at, sentence(entry, _locale())) for entry in entries],
-        upcoming=next_action(request, _locale()),
-        status=status_text(request.status, _locale()),
-    )
+        seen = see(session, id)
+    return render(seen)
 
 
 def _account(session: Session) -> Account | None:
     # A person with several accounts of their own sees the main account; a switch comes with the portal.
     accounts = queries.accounts_of(session, principal())
     return accounts[0] if accounts else None
-
-
-def _locale() -> Locale:
-    return as_locale(str(get_locale()))
