@@ -110,6 +110,11 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
         locked.update(missing)
 
 
+def queue_up(session: Session, account: Account) -> None:
+    """Let one transaction after the other do something about this account, and those go on that only refer to it."""
+    session.refresh(account, with_for_update={"key_share": True})
+
+
 def ensure_may_be_main(account: Account) -> None:
     """Raise `RuleBroken` unless the account is, or may become, a main account."""
     if account.state is AccountState.CLOSED:

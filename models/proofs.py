@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, undefer
 from models.accounts import Account
 from models.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
+from models.people import User
 from models.requests import Request
 from models.states import AddressMethod, Kind, ProofMethod
 from models.values import address_key
@@ -89,10 +90,18 @@ class Coded:
         reminders = [self.asked_at + after for after in self.reminded_after[self.reminders :]]
         return min([*reminders, self.expires_at])
 
+    def new_one_from(self) -> datetime | None:
+        """From when on a new code can be asked for; None if there have been too many."""
+        return self.asked_at + self.new_after if self.issue < MOST_ISSUES else None
+
+    def is_void(self) -> bool:
+        """Whether it was tried too often."""
+        return self.wrong_tries >= WRONG_TRIES
+
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
         """Whether this is the code, and still good. A wrong try counts: commit it too."""
         right = vault.is_code(typed, *about)
-        if now >= self.expires_at or self.wrong_tries >= WRONG_TRIES:
+        if now >= self.expires_at or self.is_void():
             return False
         self.wrong_tries += not right
         return right
@@ -135,9 +144,9 @@ class Consent(Coded, Base):
         sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
     )
 
-    def words(self, user_id: int) -> list[str]:
-        """What this administrator's code and link are derived from."""
-        return ["consent", str(self.request_id), str(user_id), str(self.issue)]
+    def words(self, user_id: int, issue: int | None = None) -> list[str]:
+        """What this administrator's code and link are derived from; those of an older issue, to know them again."""
+        return ["consent", str(self.request_id), str(user_id), str(issue or self.issue)]
 
 
 class LinkCode(Base):
@@ -161,6 +170,10 @@ class LinkCode(Base):
         """What it is derived from."""
         return ["link", str(self.id)]
 
+    def is_good(self, now: datetime) -> bool:
+        """Whether it can still be used."""
+        return self.ended_at is None and now < self.expires_at and self.wrong_tries < WRONG_TRIES
+
 
 class EmailProof(Coded, Base):
     """Whether an address that a main account's orders name as contact reaches somebody. One for all its orders."""
@@ -171,9 +184,9 @@ class EmailProof(Coded, Base):
     address: Mapped[str] = mapped_column(primary_key=True)
     proved_at: Mapped[datetime | None]
 
-    def words(self) -> list[str]:
-        """What its code and link are derived from."""
-        return ["email", str(self.main_id), self.address, str(self.issue)]
+    def words(self, issue: int | None = None) -> list[str]:
+        """What its code and link are derived from; those of an older issue, to know them again."""
+        return ["email", str(self.main_id), self.address, str(issue or self.issue)]
 
 
 class AddressProof(Coded, Base):
@@ -308,6 +321,13 @@ class ProofBook:
             AddressDocument.request_id.in_([order.id for order in self._orders]), AddressDocument.released.is_(None)
         )
         return {document.request_id: document for document in self._session.scalars(query)}
+
+
+def is_known_address(requester: User | None, account: Account) -> bool:
+    """Whether the contact's e-mail address is the requester's own confirmed one, and needs no other proof."""
+    if requester is None or requester.email_confirmed_at is None:
+        return False
+    return requester.email == account.contact_email
 
 
 def key_of(account: Account) -> str:

@@ -12,13 +12,13 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, account_by_number
+from models.accounts import Account, account_by_number, queue_up
 from models.errors import Forbidden, NotAwaited
 from models.people import Action, Membership, Principal, Role, User, authenticate, may
 from models.proofs import (
     LINK_CODE_VALID_FOR,
-    WRONG_TRIES,
     AddressDocument,
+    AddressProof,
     Coded,
     Consent,
     Decision,
@@ -28,8 +28,11 @@ from models.proofs import (
     key_of,
 )
 from models.requests import Request
-from models.states import AddressMethod, Kind, ProofMethod, Status
+from models.states import ENDED, AddressMethod, Kind, ProofMethod, Status
 from models.vault import Vault
+
+_NOBODY = 0
+"""No account has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +47,65 @@ class Credentials:
 
 
 def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """The contact has typed the code from the mail. Safe to run twice: what is confirmed stays so."""
-    proof = ProofBook(session, [request]).email(request) if request.kind is Kind.ORDER else None
+    """The contact has typed the code from the mail. Safe to run twice: the same code is right again.
+
+    Raises `NotAwaited` if the address was never asked for.
+    """
+    if request.kind is not Kind.ORDER:
+        raise NotAwaited
+    waiting = _with_contact(request)
+    _lock(session, waiting)
+    proof = ProofBook(session, [request]).email(request)
     if proof is None:
         raise NotAwaited
     if proof.proved_at is not None:
-        return True
+        return vault.is_code(typed, *proof.words())
     right = proof.try_code(vault, typed, proof.words(), now)
     if right:
         proof.proved_at = now
-        _wake(session, _orders(proof.main_id).where(Account.contact_email == proof.address), now)
+        _wake(session, waiting, now)
     return right
 
 
+def is_email_awaited(session: Session, request: Request) -> bool:
+    """Whether this order, or another one with the same contact, is on its way: one mail is sent for all of them."""
+    assert request.account is not None
+    same_contact = _orders(request.main_id).where(Account.contact_email == request.account.contact_email)
+    return session.scalar(same_contact.where(Request.status.not_in(ENDED)).limit(1)) is not None
+
+
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Somebody at the connection address has typed the code from the letter. Safe to run twice."""
-    proof = ProofBook(session, [request]).address(request) if request.kind is Kind.ORDER else None
+    """Somebody at the connection address has typed the code from the letter. Safe to run twice, as `confirm_email`."""
+    if request.kind is not Kind.ORDER:
+        raise NotAwaited
+    _lock(session, _in_town(request))
+    proof = ProofBook(session, [request]).address(request)
     if proof is None:
         raise NotAwaited
     if proof.proved_at is not None:
-        return True
+        return vault.is_code(typed, *proof.words())
     right = proof.try_code(vault, typed, proof.words(), now)
     if right:
         _address_proved(session, request, AddressMethod.LETTER, now, None)
     return right
+
+
+def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
+    """Somebody who has nothing but the letter has typed what it says. The order that it is about, if that is right.
+
+    An outsider learns nothing: the same statements run whatever is wrong.
+    """
+    account = account_by_number(session, customer_number)
+    account_id = account.id if account is not None else None
+    order = session.scalar(sa.select(Request).where(Request.account_id == account_id, Request.kind == Kind.ORDER))
+    try:
+        right = enter_letter_code(session, vault, order or _nobodys_order(), typed, now)
+    except NotAwaited:
+        right = False
+    if not right and not session.dirty:
+        # There was no try to count; the statement runs all the same.
+        session.execute(sa.update(AddressProof).where(AddressProof.main_id == _NOBODY).values(wrong_tries=0))
+    return order if right else None
 
 
 def upload_document(
@@ -121,8 +159,9 @@ def decide(
     The first answer counts. Raises `NotAwaited` if nobody waits for it any more, `Forbidden` if this person does
     not administer the account.
     """
+    _ensure_unproved(session, request)
     consent = session.get(Consent, request.id, with_for_update=True)
-    if consent is None or not _is_pending(request, Kind.LINK) or consent.decision is not None:
+    if consent is None or consent.decision is not None or now >= consent.expires_at:
         raise NotAwaited
     account = account_by_number(session, request.customer_number)
     if account is None or not _administers(session, user.id, account.id):
@@ -138,8 +177,7 @@ def decide(
 
 def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
     """Another proof for a link request that waits: credentials, or a link code. Raises `NotAwaited`."""
-    if not _is_pending(request, Kind.LINK):
-        raise NotAwaited
+    _ensure_unproved(session, request)
     proof = ownership_by(session, vault, request.customer_number, means, now)
     if proof is None:
         return False
@@ -165,16 +203,25 @@ def create_link_code(session: Session, principal: Principal, account: Account, n
     """A new link code of an account; the one before is void. Raises `Forbidden`."""
     if not may(principal, Action.PROVE_OWNERSHIP, account):
         raise Forbidden
-    before = open_link_code(session, account.id, lock=True)
-    if before is not None:
-        before.ended_at = now
-        session.flush()
+    # Two at once would both find none to replace.
+    queue_up(session, account)
+    void_link_code(session, principal, account, now)
     code = LinkCode(
         account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=now + LINK_CODE_VALID_FOR
     )
     session.add(code)
     session.flush()
     return code
+
+
+def void_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> None:
+    """The account's link code is void, if there is one. Safe to run twice. Raises `Forbidden`."""
+    if not may(principal, Action.PROVE_OWNERSHIP, account):
+        raise Forbidden
+    code = open_link_code(session, account.id, lock=True)
+    if code is not None:
+        code.ended_at = now
+        session.flush()
 
 
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
@@ -187,7 +234,7 @@ def _by_credentials(
     session: Session, customer_number: str, credentials: Credentials, now: datetime
 ) -> OwnershipProof | None:
     user = authenticate(session, credentials.email, credentials.password)
-    user_id = user.id if user is not None else 0
+    user_id = user.id if user is not None else _NOBODY
     account_id = session.scalar(
         sa.select(Account.id)
         .join(Membership, Membership.account_id == Account.id)
@@ -206,12 +253,13 @@ def _by_link_code(
     session: Session, vault: Vault, customer_number: str, typed: str, now: datetime
 ) -> OwnershipProof | None:
     account = account_by_number(session, customer_number)
-    code = open_link_code(session, account.id if account is not None else None, lock=True)
+    account_id = account.id if account is not None else None
+    code = open_link_code(session, account_id, lock=True)
     right = vault.is_code(typed, *(code.words() if code is not None else ("link", "nobody's")))
-    if code is None or now >= code.expires_at or code.wrong_tries >= WRONG_TRIES:
-        return None
-    if not right:
-        code.wrong_tries += 1
+    if code is None or not right or not code.is_good(now):
+        # Also where there is nothing to count: the same statements run whatever is wrong.
+        tries = sa.update(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
+        session.execute(tries.values(wrong_tries=LinkCode.wrong_tries + 1))
         return None
     code.ended_at = now
     return OwnershipProof(
@@ -245,17 +293,35 @@ def _address_proved(session: Session, request: Request, method: AddressMethod, n
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None
     proof.prove(method, now, by)
-    same_town = _orders(request.main_id).where(Account.postal_code == request.account.postal_code)
-    key = key_of(request.account)
-    _wake(session, same_town, now, key)
+    _wake(session, _in_town(request), now, key_of(request.account))
+
+
+def _with_contact(request: Request) -> sa.Select[Request]:
+    assert request.account is not None
+    return _pending(request.main_id).where(Account.contact_email == request.account.contact_email)
+
+
+def _in_town(request: Request) -> sa.Select[Request]:
+    assert request.account is not None
+    return _pending(request.main_id).where(Account.postal_code == request.account.postal_code)
+
+
+def _nobodys_order() -> Request:
+    account = Account(street="", postal_code="", city="", contact_email="")
+    return Request(kind=Kind.ORDER, main_id=_NOBODY, account=account)
 
 
 def _orders(main_id: int) -> sa.Select[Request]:
-    return (
-        sa.select(Request)
-        .join(Request.account)
-        .where(Request.main_id == main_id, Request.kind == Kind.ORDER, Request.status == Status.PENDING)
-    )
+    return sa.select(Request).join(Request.account).where(Request.main_id == main_id, Request.kind == Kind.ORDER)
+
+
+def _pending(main_id: int) -> sa.Select[Request]:
+    return _orders(main_id).where(Request.status == Status.PENDING)
+
+
+def _lock(session: Session, waiting: sa.Select[Request]) -> None:
+    """Requests first, then their proof, as the workers do it: the other way round both would wait in a circle."""
+    session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)).all()
 
 
 def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str | None = None) -> None:
@@ -265,6 +331,13 @@ def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str
     for request in session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)):
         if key is None or (request.account is not None and key_of(request.account) == key):
             request.make_due(now)
+
+
+def _ensure_unproved(session: Session, request: Request) -> None:
+    """Lock a link request; raise `NotAwaited` unless it waits for a proof and has none yet."""
+    session.refresh(request, with_for_update=True)
+    if not _is_pending(request, Kind.LINK) or session.get(OwnershipProof, request.id) is not None:
+        raise NotAwaited
 
 
 def _wake_one(request: Request, now: datetime) -> None:

@@ -15,7 +15,7 @@ from models.accounts import Account
 from models.messages import Message
 from models.people import Action, Principal, Role, may
 from models.requests import Request, TimelineEntry
-from models.states import ENDED, Kind, Status
+from models.states import ENDED, AccountRole, AccountState, Kind, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ def accounts_of(session: Session, principal: Principal) -> list[Account]:
         (account for account in accounts if may(principal, Action.VIEW, account)),
         key=lambda account: account.role != "main",
     )
+
+
+def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
+    """The accounts that this person may have attached to a main account: their own that stand on their own."""
+    query = sa.select(Account).where(
+        Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE, Account.state == AccountState.ACTIVE
+    )
+    accounts = session.scalars(query.order_by(Account.id))
+    return [account for account in accounts if may(principal, Action.PROVE_OWNERSHIP, account)]
 
 
 def locations(session: Session, main: Account, *, after: int = 0, limit: int = 100) -> list[ListedAccount]:

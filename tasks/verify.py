@@ -9,7 +9,7 @@ from models.accounts import Account, promote
 from models.errors import RuleBroken
 from models.links import find_proof
 from models.orders import area_code_fits, ordered_basket
-from models.proofs import Coded, Consent, Decision
+from models.proofs import Coded, Consent, Decision, is_known_address
 from models.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.asking import ask_for_address, ask_for_consent, ask_for_email
@@ -61,7 +61,8 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
 
 
 def _wait_for_email(work: Work, request: Request) -> Wait | None:
-    if email_is_confirmed(request):
+    assert request.account is not None
+    if is_known_address(request.requester, request.account):
         return None
     proof = work.book.email(request) or work.book.open_email(request, work.now)
     if proof.proved_at is not None:
@@ -71,15 +72,6 @@ def _wait_for_email(work: Work, request: Request) -> Wait | None:
     if proof.must_send(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
-
-
-def email_is_confirmed(request: Request) -> bool:
-    """Whether the order's contact is the requester, whose own address is confirmed."""
-    account, requester = request.account, request.requester
-    assert account is not None
-    if requester is None or requester.email_confirmed_at is None:
-        return False
-    return requester.email == account.contact_email
 
 
 def _wait_for_address(work: Work, request: Request) -> Wait | None:

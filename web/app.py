@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -9,10 +10,12 @@ from uuid import uuid4
 import structlog
 from flask import Response, g, render_template, request
 from flask_babel import Babel, get_locale
+from flask_limiter import RateLimitExceeded
 from flask_openapi3 import Info, OpenAPI
 from flask_wtf import CSRFProtect
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models.errors import DomainError
 from models.session import Database
@@ -20,16 +23,27 @@ from models.values import Clock, utc_now
 from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
-from web.api import problems
+from web.api import problems, proofs, views
+from web.api.calls import api
 from web.api.schemas import Problem
-from web.api.views import api
 from web.operations import operations
+from web.portal.answers import answers
+from web.portal.consents import consents
+from web.portal.emails import emails
+from web.portal.letters import letters
+from web.portal.link_codes import link_codes
 from web.portal.people import choose_language, login_manager, people
 from web.portal.views import portal
-from web.resources import Resources, keep
+from web.portal.words import moment
+from web.resources import Resources, keep, resources
 from web.settings import WebSettings
+from web.throttle import Throttle
+from web.uploads import allow_uploads
 
 log = structlog.get_logger()
+
+# They hang their addresses on the API's blueprint.
+_API = (views, proofs)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -62,17 +76,25 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         BABEL_DEFAULT_TIMEZONE="Europe/Berlin",
         WTF_CSRF_TIME_LIMIT=None,
     )
+    if settings.trusted_proxies:
+        # The client's address is what wrong tries are counted for. Nothing else of what proxies say is needed.
+        proxies = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)
+        app.wsgi_app = proxies  # type: ignore[method-assign]
+    # Before CSRFProtect, which reads the form.
+    app.before_request(allow_uploads)
     database = Database(settings.database_url, pool_size=settings.web_threads)
-    keep(app, Resources(settings, database, Vault(settings.secret_key.get_secret_value()), clock))
+    vault, throttle = Vault(settings.secret_key.get_secret_value()), Throttle(app, settings.redis_url)
+    keep(app, Resources(settings, database, vault, clock, throttle))
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals["get_locale"] = get_locale
+    app.jinja_env.filters["moment"] = moment
     csrf = CSRFProtect(app)
     csrf.exempt(api)
     login_manager.init_app(app)
     app.register_api(api)
-    for blueprint in (operations, people, portal):
+    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents):
         app.register_blueprint(blueprint)
     _handle_errors(app)
     _around_every_request(app)
@@ -91,6 +113,12 @@ def _handle_errors(app: OpenAPI) -> None:
             return error.response
         return problems.of_http_error(error) if is_api() else (_page(error.code or 500), error.code)
 
+    def throttled(_: RateLimitExceeded) -> Any:
+        wait = resources().throttle.seconds_to_wait()
+        if is_api():
+            return problems.of_throttle(wait)
+        return _page(429, minutes=math.ceil(wait / 60)), 429, {"Retry-After": str(wait)}
+
     def outage(error: OperationalError | InterfaceError) -> Any:
         answer = problems.of_outage(error)
         return answer if is_api() else (_page(503), 503)
@@ -101,13 +129,14 @@ def _handle_errors(app: OpenAPI) -> None:
 
     app.register_error_handler(DomainError, domain)
     app.register_error_handler(HTTPException, http)
+    app.register_error_handler(RateLimitExceeded, throttled)
     app.register_error_handler(OperationalError, outage)
     app.register_error_handler(InterfaceError, outage)
     app.register_error_handler(Exception, bug)
 
 
-def _page(status: int) -> str:
-    return render_template("error.html", status=status)
+def _page(status: int, **facts: Any) -> str:
+    return render_template("error.html", status=status, **facts)
 
 
 def _around_every_request(app: OpenAPI) -> None:

@@ -10,6 +10,7 @@ from models.session import Database
 from models.values import Clock
 from models.vault import Vault
 from web.settings import WebSettings
+from web.throttle import Throttle
 
 _KEY = "standorte"
 
@@ -22,6 +23,7 @@ class Resources:
     database: Database
     vault: Vault
     clock: Clock
+    throttle: Throttle
 
 
 def keep(app: object, resources: Resources) -> None:

@@ -9,11 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
-from models.proofs import Coded, Consent, LinkCode, ProofBook
+from models.proofs import Coded, Consent, LinkCode, ProofBook, is_known_address
 from models.requests import Request
 from models.states import Kind, Reason, Status
 from tasks.jobs import Run
-from tasks.verify import email_is_confirmed
 
 PAGE = 200
 # What a pending request can wait for besides.
@@ -84,8 +83,9 @@ def _awaited(book: ProofBook, consents: Mapping[uuid.UUID, Consent], request: Re
         yield "consent", consents[request.id]
     if request.kind is not Kind.ORDER:
         return
+    assert request.account is not None
     email, address = book.email(request), book.address(request)
-    if email is not None and email.proved_at is None and not email_is_confirmed(request):
+    if email is not None and email.proved_at is None and not is_known_address(request.requester, request.account):
         yield "email", email
     if address is not None and address.proved_at is None:
         yield "address", address

@@ -365,7 +365,9 @@ def test_an_outsider_who_asks_for_consent_cannot_tell_an_account_from_none(
 
 def link_code(pipeline: Pipeline, account: Account, user: User) -> str:
     with pipeline.runtime.database.transaction() as session:
-        code = create_link_code(session, principal_of(session, user), account, pipeline.clock.now)
+        code = create_link_code(
+            session, principal_of(session, user), session.get_one(Account, account.id), pipeline.clock.now
+        )
         return pipeline.runtime.vault.code(*code.words())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,13 @@ from werkzeug.test import TestResponse
 from models.accounts import Account
 from models.people import Principal, Scope, User, create_token
 from models.session import Database
+from models.vault import Vault
+from tasks.pipeline import advance
+from tasks.ports import Ports
+from tasks.post import send_due
+from tasks.steps import Runtime
 from tests.factories import NOW, fill_pool, make_main
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app
 from web.resources import resources
 from web.settings import WebSettings
@@ -29,6 +35,7 @@ ORDER: dict[str, Any] = {
     "numbers": {"area_code": "030", "block_size": 10},
     "locale": "de",
 }
+SECRET = "a secret for tests, long enough to be one"
 
 
 @dataclass
@@ -50,12 +57,71 @@ class Front:
         """A GET of the API."""
         return self.client.get("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}", **headers})
 
+    def delete(self, path: str) -> TestResponse:
+        """A DELETE of the API."""
+        return self.client.delete("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}"})
+
     def token_with(self, *scopes: Scope) -> str:
         """A token of the same person with these scopes."""
         with self.database.transaction() as session:
             account = session.get_one(Account, self.main.id)
             user = session.get_one(User, self.manager.user_id)
             return create_token(session, account, user, "test", frozenset(scopes), NOW)
+
+
+@dataclass
+class Back:
+    """The workers, with fakes for the outside, and what people find in their mail."""
+
+    runtime: Runtime
+    mailer: FakeMailer
+    printer: FakePrinter
+    clock: FakeClock
+
+    def advance(self) -> None:
+        """What a worker does with a hint."""
+        advance(self.runtime, more_due=lambda: None)
+        send_due(self.runtime, more_due=lambda: None)
+
+    def mail_to(self, address: str) -> tuple[str, str]:
+        """Path and code of the newest mail to this address."""
+        text = [mail.text for mail in self.mailer.sent if mail.recipient_address == address][-1]
+        return _found(rf"{BASE_URL}(/\S+)", text), _found(CODE, text)
+
+    def letter_code(self) -> str:
+        """The code of the newest letter."""
+        return _found(CODE, self.printer.printed[-1].text)
+
+
+BASE_URL = "http://portal.example"
+CODE = r": ([A-Z0-9]{5} [A-Z0-9]{5})\b"
+
+
+def _found(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    assert found is not None, text
+    return found[1]
+
+
+@pytest.fixture
+def back(database: Database, clock: FakeClock) -> Back:
+    """Workers that know the front's secret."""
+    return back_of(database, clock)
+
+
+def back_of(database: Database, clock: FakeClock) -> Back:
+    """The same, for other fronts."""
+    registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
+    runtime = Runtime(
+        database=database,
+        ports=Ports(registrar, mailer, printer, registrar),
+        vault=Vault(SECRET),
+        clock=clock,
+        sip_domain="sip.example",
+        base_url=BASE_URL,
+        mail_domain="portal.example",
+    )
+    return Back(runtime, mailer, printer, clock)
 
 
 @pytest.fixture
@@ -65,7 +131,7 @@ def front(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Front
         WebSettings(
             database_url=postgres.url("standorte"),
             redis_url="redis://127.0.0.1:1/0",
-            secret_key=SecretStr("a secret for tests, long enough to be one"),
+            secret_key=SecretStr(SECRET),
         ),
         clock,
     )

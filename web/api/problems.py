@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 from flask import Response, request
@@ -16,8 +19,11 @@ from models import errors
 from models.states import ProofMethod, Reason
 from models.values import Locale, as_locale
 from models.wording import reason_text, status_text
+from web.resources import resources
 
 log = structlog.get_logger()
+
+_BERLIN = ZoneInfo("Europe/Berlin")
 
 # code: HTTP status, title, detail; German and English.
 PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
@@ -71,6 +77,27 @@ PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
         ("Zu spät", "Too late"),
         ("Das geht in diesem Zustand nicht mehr: {status}", "That is not possible any more in this state: {status}"),
     ),
+    "not_awaited": (
+        409,
+        ("Wird nicht erwartet", "Not awaited"),
+        (
+            "Darauf wartet diese Anfrage nicht, oder nicht mehr. Worauf sie wartet, steht unter next und proofs.",
+            "This request does not wait for that, or not any more. What it waits for is under next and proofs.",
+        ),
+    ),
+    "too_large": (
+        413,
+        ("Zu groß", "Too large"),
+        ("Der Inhalt ist zu groß; ein Dokument hat höchstens 10 MB.", "The body is too large; a document has 10 MB."),
+    ),
+    "not_a_form": (
+        415,
+        ("Falscher Inhaltstyp", "Wrong content type"),
+        (
+            "Senden Sie das Dokument als Feld file in multipart/form-data.",
+            "Send the document as the field file in multipart/form-data.",
+        ),
+    ),
     "not_json_type": (
         415,
         ("Falscher Inhaltstyp", "Wrong content type"),
@@ -87,6 +114,22 @@ PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
         (
             "Dieser Idempotency-Key kam schon mit einem anderen Inhalt. Nehmen Sie einen neuen.",
             "This Idempotency-Key came with another body before. Use a new one.",
+        ),
+    ),
+    "too_early": (
+        429,
+        ("Noch nicht möglich", "Not possible yet"),
+        (
+            "Das ist vor Kurzem geschehen und geht wieder ab {again_at}.",
+            "That was done a short while ago and is possible again from {again_at}.",
+        ),
+    ),
+    "throttled": (
+        429,
+        ("Zu viele falsche Versuche", "Too many wrong tries"),
+        (
+            "Es waren zu viele falsche Versuche. In {minutes} Minuten geht es weiter.",
+            "There were too many wrong tries. You can go on in {minutes} minutes.",
         ),
     ),
     "internal": (
@@ -123,6 +166,15 @@ FIELD_RULES: Mapping[str, tuple[str, str]] = {
         "Das ist Ihr eigener Account. Nennen Sie die Kundennummer des Accounts, den Sie hinzufügen möchten.",
         "This is your own account. Name the customer number of the account that you want to add.",
     ),
+    "not_accepted": (
+        "Das stimmt nicht, gilt nicht mehr oder wurde zu oft falsch versucht.",
+        "This is not right, is not valid any more, or was tried wrong too often.",
+    ),
+    "no_document": (
+        "Möglich sind PDF, PNG und JPEG.",
+        "Possible are PDF, PNG and JPEG.",
+    ),
+    "too_large": ("Das Dokument hat mehr als 10 MB.", "The document has more than 10 MB."),
     "string_too_short": ("Diese Angabe fehlt.", "This is missing."),
     "string_too_long": ("Diese Angabe ist zu lang.", "This is too long."),
     "cursor": ("Diesen Cursor haben wir nicht ausgegeben.", "We did not give out this cursor."),
@@ -142,7 +194,21 @@ _PATTERNS: Mapping[str, tuple[str, str]] = {
         "Possible are administers_both, credentials, link_code and consent.",
     ),
     "locale": ("Möglich sind de und en.", "Possible are de and en."),
+    "kind": (
+        "Möglich sind email_code, letter_code, credentials und link_code.",
+        "Possible are email_code, letter_code, credentials and link_code.",
+    ),
+    "what": ("Möglich sind email, letter und consent.", "Possible are email, letter and consent."),
 }
+_OF_FLASK: Mapping[int, str] = {
+    400: "not_json",
+    401: "unauthorized",
+    403: "forbidden",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "not_json_type",
+}
+_TAGS = {*ProofMethod, "email_code", "letter_code"}
 _OTHERWISE = ("Diese Angabe hat nicht die richtige Form.", "This does not have the right form.")
 
 
@@ -151,33 +217,38 @@ def language() -> Locale:
     return as_locale(request.accept_languages.best_match(["de", "en"], "de"))
 
 
-def problem(code: str, field_errors: Sequence[Mapping[str, str]] = (), **facts: object) -> Response:
-    """A problem as an answer."""
+def problem(
+    code: str, field_errors: Sequence[Mapping[str, str]] = (), *, retry_after: int | None = None, **facts: object
+) -> Response:
+    """A problem as an answer. `retry_after`: in seconds. A time among the facts is shown, and a member too."""
     status, title, detail = PROBLEMS[code]
     place = 1 if language() == "en" else 0
     body: dict[str, Any] = {
         "type": f"/problems/{code}",
         "title": title[place],
         "status": status,
-        "detail": detail[place].format(**facts),
+        "detail": detail[place].format(**{name: _shown(fact) for name, fact in facts.items()}),
         "instance": request.path,
+        **{name: fact.isoformat() for name, fact in facts.items() if isinstance(fact, datetime)},
     }
     if field_errors:
         body["errors"] = list(field_errors)
     response = Response(json.dumps(body, ensure_ascii=False), status, mimetype="application/problem+json")
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if status == 503:
-        response.headers["Retry-After"] = "5"
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
     return response
 
 
 def invalid(error: ValidationError) -> Response:
     """A body or query of the wrong form."""
     found = []
-    for part in error.errors(include_input=False, include_url=False, include_context=False):
-        # The tag of a discriminated union is no field of the body.
-        place = [str(step) for step in part["loc"] if step not in set(ProofMethod)]
+    for part in error.errors(include_input=False, include_url=False):
+        # The tag of a discriminated union is no field of the body; that it is missing or unknown, is about a field.
+        place = [str(step) for step in part["loc"] if step not in _TAGS]
+        if part["type"] in ("union_tag_not_found", "union_tag_invalid"):
+            place.append(part["ctx"]["discriminator"].strip("'"))
         found.append(_field(".".join(place), part["type"]))
     return problem("invalid", found)
 
@@ -187,6 +258,12 @@ def of_domain_error(error: errors.DomainError) -> Response:
     match error:
         case errors.InvalidField(field=field, code=code, allowed=allowed):
             return problem("invalid", [_field(field, code, allowed)])
+        case errors.NotAccepted(field=field, code=code):
+            return problem("invalid", [_field(field, code)])
+        case errors.NotAwaited():
+            return problem("not_awaited")
+        case errors.TooEarly(again_at=again_at):
+            return _too_early(again_at)
         case errors.Forbidden():
             return problem("forbidden")
         case errors.AlreadyRequested(request_id=request_id):
@@ -203,20 +280,33 @@ def of_domain_error(error: errors.DomainError) -> Response:
 
 def of_http_error(error: HTTPException) -> Response:
     """What Flask itself refuses."""
-    codes = {400: "not_json", 401: "unauthorized", 403: "forbidden", 405: "method_not_allowed", 415: "not_json_type"}
-    return problem(codes.get(error.code or 500, "not_found"))
+    return problem(_OF_FLASK.get(error.code or 500, "not_found"))
+
+
+def of_throttle(wait: int) -> Response:
+    """Too many wrong tries; `wait` in seconds."""
+    return problem("throttled", retry_after=wait, minutes=math.ceil(wait / 60))
 
 
 def of_outage(error: OperationalError | InterfaceError) -> Response:
     """The database does not answer."""
     log.error("database.unavailable", error=repr(error.orig))
-    return problem("unavailable")
+    return problem("unavailable", retry_after=5)
 
 
 def of_bug(error: Exception) -> Response:
     """Something we did not think of."""
     log.error("api.broke", exc_info=error)
     return problem("internal")
+
+
+def _too_early(again_at: datetime) -> Response:
+    wait = math.ceil((again_at - resources().clock()).total_seconds())
+    return problem("too_early", retry_after=max(1, wait), again_at=again_at)
+
+
+def _shown(fact: object) -> object:
+    return fact.astimezone(_BERLIN).strftime("%d.%m.%Y, %H:%M") if isinstance(fact, datetime) else fact
 
 
 def _field(field: str, code: str, allowed: object = None) -> dict[str, str]:

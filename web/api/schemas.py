@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import phonenumbers
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, SecretStr, StringConstraints
+from flask_openapi3 import FileStorage
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, RootModel, SecretStr, StringConstraints
 
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
 
@@ -32,6 +33,9 @@ PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"
 AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
 Language = Literal["de", "en"]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=40), Field(examples=["ABCDE FGHJK"])]
+
+Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Password = Annotated[SecretStr, Field(max_length=1024)]
 
 
 class _Body(BaseModel):
@@ -85,8 +89,8 @@ class CredentialsProof(_Body):
     """Credentials of an administrator of the existing account; used on the spot, never stored."""
 
     method: Literal["credentials"]
-    email: Annotated[str, StringConstraints(max_length=254)]
-    password: Annotated[SecretStr, Field(max_length=1024)]
+    email: Email
+    password: Password
 
 
 class LinkCodeProof(_Body):
@@ -111,6 +115,68 @@ class LinkBody(_Body):
     customer_number: CustomerNumber
     proof: Annotated[LinkProof, Field(discriminator="method")]
     locale: Language | None = None
+
+
+class EmailCode(_Body):
+    """The code from the mail to the contact."""
+
+    kind: Literal["email_code"]
+    code: Code
+
+
+class LetterCode(_Body):
+    """The code from the letter to the connection address."""
+
+    kind: Literal["letter_code"]
+    code: Code
+
+
+class Credentials(_Body):
+    """Credentials of an administrator of the existing account; used on the spot, never stored."""
+
+    kind: Literal["credentials"]
+    email: Email
+    password: Password
+
+
+class LinkCode(_Body):
+    """A code that an administrator of the existing account has created in its dashboard."""
+
+    kind: Literal["link_code"]
+    code: Code
+
+
+class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkCode, Field(discriminator="kind")]]):
+    """A proof for a request that waits for it."""
+
+
+class ResendBody(_Body):
+    """Which code or question is to be sent anew; a new code voids the old."""
+
+    what: Literal["email", "letter", "consent"]
+
+
+class DocumentForm(BaseModel):
+    """A document that proves the connection address: PDF, PNG or JPEG, 10 MB at the most."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    file: FileStorage
+
+
+class LinkCodeBody(BaseModel):
+    """A new link code. It can be read here and never again."""
+
+    code: str = Field(examples=["ABCDE FGHJK"])
+    expires_at: datetime
+
+
+class ProofStateBody(BaseModel):
+    """A proof that was asked for. `expired`: the code is not good any more, also because of too many wrong tries."""
+
+    kind: Literal["email", "letter", "document", "consent"]
+    state: Literal["open", "proved", "declined", "expired"]
+    until: datetime | None
 
 
 class NextBody(BaseModel):
@@ -139,6 +205,7 @@ class RequestBody(BaseModel):
     reason: str | None
     customer_number: str
     next: NextBody | None
+    proofs: list[ProofStateBody]
     timeline: list[TimelineBody]
     created_at: datetime
     ended_at: datetime | None
@@ -203,7 +270,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """What went wrong (RFC 9457). `again_at`: from when on it is possible."""
 
     type: str
     title: str
@@ -211,6 +278,7 @@ class Problem(BaseModel):
     detail: str
     instance: str
     errors: list[FieldProblem] = []
+    again_at: datetime | None = None
 
 
 class RequestPath(BaseModel):

@@ -8,11 +8,13 @@ from flask import Blueprint, g, redirect, render_template, request, session, url
 from flask_babel import lazy_gettext as _
 from flask_login import LoginManager, current_user, login_required, login_user, logout_user
 from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
 from models.people import Principal, User, authenticate, principal_of
+from models.queries import linkable_accounts
 from models.values import LOCALES, as_locale
 from web.resources import resources
 
@@ -30,8 +32,10 @@ class SignedIn:
     is_active = True
     is_anonymous = False
 
-    def __init__(self, principal: Principal) -> None:
+    def __init__(self, principal: Principal, *, gives_link_codes: bool) -> None:
         self.principal = principal
+        self.gives_link_codes = gives_link_codes
+        """Whether there is an account of theirs that a main account could attach."""
 
     def get_id(self) -> str:
         """For the session cookie."""
@@ -56,7 +60,12 @@ def load_user(user_id: str) -> SignedIn | None:
         return None
     with resources().database.transaction() as database:
         user = database.get(User, int(user_id))
-        return SignedIn(principal_of(database, user)) if user is not None else None
+        return _signed_in(database, user) if user is not None else None
+
+
+def _signed_in(database: Session, user: User) -> SignedIn:
+    person = principal_of(database, user)
+    return SignedIn(person, gives_link_codes=bool(linkable_accounts(database, person)))
 
 
 def principal() -> Principal:
@@ -83,10 +92,12 @@ def sign_in() -> Response | str | tuple[str, int]:
     form = SignInForm()
     if not form.validate_on_submit():
         return render_template("sign_in.html", form=form, wrong=False)
+    resources().throttle.begin_try(form.email.data)
     with resources().database.transaction() as database:
         user = authenticate(database, form.email.data, form.password.data)
-        found = SignedIn(principal_of(database, user)) if user is not None else None
+        found = _signed_in(database, user) if user is not None else None
     if found is None:
+        resources().throttle.count_wrong_try()
         return render_template("sign_in.html", form=form, wrong=True), 422
     # A new session: what an attacker may have planted before signing in is gone.
     _empty_session()

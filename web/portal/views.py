@@ -5,18 +5,16 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
-from flask_babel import get_locale
 from flask_login import login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import queries
 from models.accounts import Account
-from models.people import Action, may
-from models.requests import Request
-from models.values import Locale, as_locale
-from models.wording import next_action, sentence, status_text
+from models.wording import next_action, status_text
 from web.portal.people import principal
+from web.portal.request_page import render, see
+from web.portal.words import locale
 from web.resources import resources
 
 portal = Blueprint("portal", __name__)
@@ -43,8 +41,8 @@ def overview() -> str:
         account=account,
         listed=listed,
         person=principal(),
-        status_text=lambda running: status_text(running.status, _locale()),
-        next_action=lambda running: next_action(running, _locale()),
+        status_text=lambda running: status_text(running.status, locale()),
+        next_action=lambda running: next_action(running, locale()),
     )
 
 
@@ -61,7 +59,7 @@ def history() -> str:
     page = found[:HISTORY]
     return render_template(
         "history.html",
-        listed=[(item, status_text(item.status, _locale())) for item in page],
+        listed=[(item, status_text(item.status, locale())) for item in page],
         before=before,
         older=page[-1].id if len(found) > HISTORY else None,
     )
@@ -70,28 +68,13 @@ def history() -> str:
 @portal.get("/anfragen/<uuid:id>")
 @login_required
 def show_request(id: UUID) -> str:
-    """A request's timeline in the customer's words, and what comes next."""
+    """A request's timeline in the customer's words, what comes next, and what this person can do about it."""
     with resources().database.transaction() as session:
-        found = session.get(Request, id)
-        main = session.get(Account, found.main_id) if found is not None else None
-        if found is None or main is None or not may(principal(), Action.VIEW, main):
-            abort(404)
-        entries = queries.timelines(session, [found.id])[found.id]
-    return render_template(
-        "request.html",
-        request=found,
-        main=main,
-        timeline=[(entry.at, sentence(entry, _locale())) for entry in entries],
-        upcoming=next_action(found, _locale()),
-        status=status_text(found.status, _locale()),
-    )
+        seen = see(session, id)
+    return render(seen)
 
 
 def _account(session: Session) -> Account | None:
     # A person with several accounts of their own sees the main account; a switch comes with the portal.
     accounts = queries.accounts_of(session, principal())
     return accounts[0] if accounts else None
-
-
-def _locale() -> Locale:
-    return as_locale(str(get_locale()))

@@ -1,0 +1,113 @@
+"""Wrong tries are counted for everybody in Redis, and go on being counted when it is away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+
+from tests.web.conftest import SECRET, Front
+from tests.web.test_portal import csrf
+from web.app import create_app
+from web.resources import resources
+from web.settings import WebSettings
+from workers.stack.redis import EmbeddedRedis
+
+Make = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of the test's own."""
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make(front: Front, postgres: Any, counters: EmbeddedRedis) -> Iterator[Make]:
+    """More fronts beside each other, on one Redis."""
+    with ExitStack() as stack:
+
+        def create(**settings: Any) -> FlaskClient:
+            app = create_app(
+                WebSettings(
+                    database_url=postgres.url("standorte"),
+                    secret_key=SecretStr(SECRET),
+                    **{"redis_url": counters.url(0), **settings},
+                )
+            )
+            with app.app_context():
+                stack.callback(resources().database.close)
+            return app.test_client()
+
+        yield create
+
+
+def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1", **headers: str) -> int:
+    """A wrong code on the letter's page; the status of the answer."""
+    token = csrf(client.get("/brief").text)
+    form = {"csrf_token": token, "customer_number": number, "code": "AAAAA AAAAA"}
+    answer = client.post("/brief", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
+    return answer.status_code
+
+
+def test_all_fronts_count_together_and_keep_no_name(make: Make, counters: EmbeddedRedis) -> None:
+    one, other = make(), make()
+    answers = [attempt(client, peer=f"192.0.2.{turn}") for turn in range(6) for client in (one, other)]
+    assert answers == [422] * 10 + [429] * 2
+    with redis.Redis.from_url(counters.url(0)) as client:
+        keys = [key.decode() for key in client.scan_iter("LIMITS*")]
+    assert len(keys) > 1 and not any("9999999" in key for key in keys)
+
+
+def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: Make, counters: EmbeddedRedis) -> None:
+    client = make()
+    assert attempt(client) == 422
+    with redis.Redis.from_url(counters.url(0)) as asking:
+        pid = asking.info()["process_id"]
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    assert attempt(client) == 422
+    assert time.monotonic() - began < 1.5
+    # Now and then one call looks whether it is back.
+    assert [attempt(client) for _ in range(10)] == [422] * 9 + [429]
+    assert time.monotonic() - began < 4
+    os.kill(pid, signal.SIGCONT)
+
+
+def test_a_client_is_told_apart_by_its_address(make: Make) -> None:
+    client = make()
+    for turn in range(30):
+        assert attempt(client, str(1_000_000 + turn)) == 422
+    assert attempt(client, "2000000") == 429
+    assert attempt(client, "2000001", peer="192.0.2.2") == 422
+    # Whatever it says of itself, if no proxy is trusted.
+    assert attempt(client, "2000002", **{"X-Forwarded-For": "198.51.100.1"}) == 429
+
+
+def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(make: Make) -> None:
+    client = make(trusted_proxies=1)
+    for turn in range(30):
+        claimed = f"203.0.113.{turn}, 198.51.100.1"
+        assert attempt(client, str(1_000_000 + turn), **{"X-Forwarded-For": claimed}) == 422
+    assert attempt(client, "2000000", **{"X-Forwarded-For": "198.51.100.1"}) == 429
+    assert attempt(client, "2000001", **{"X-Forwarded-For": "198.51.100.2"}) == 422
+
+
+def test_an_ipv6_network_is_one_client(make: Make) -> None:
+    client = make()
+    for turn in range(30):
+        assert attempt(client, str(1_000_000 + turn), peer=f"2001:db8::{turn}") == 422
+    assert attempt(client, "2000000", peer="2001:db8::ffff:1") == 429
+    assert attempt(client, "2000001", peer="2001:db8:0:1::1") == 422

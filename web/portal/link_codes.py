@@ -1,0 +1,67 @@
+"""Link codes: by one, whoever got it attaches the account to their main account. Shown once, when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models import queries
+from models.accounts import Account
+from models.proving import create_link_code, open_link_code, void_link_code
+from models.vault import display_code
+from web.portal.people import principal
+from web.resources import resources
+
+link_codes = Blueprint("link_codes", __name__)
+
+
+@link_codes.get("/verknuepfungscode")
+@login_required
+def overview() -> str:
+    """Each account that can be attached, and whether a code is open for it; never the code itself."""
+    with resources().database.transaction() as session:
+        now = resources().clock()
+        listed = [(account, open_link_code(session, account.id)) for account in _accounts(session)]
+    return render_template("link_codes.html", listed=listed, now=now)
+
+
+@link_codes.post("/verknuepfungscode/<customer_number>")
+@login_required
+def create(customer_number: str) -> str:
+    """Make a code and show it. If one is open that nobody has said may become void, ask first."""
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        account = _account(session, customer_number)
+        before = open_link_code(session, account.id)
+        if before is not None and before.is_good(now) and request.form.get("replace") != str(before.id):
+            return render_template("link_code_replace.html", account=account, before=before)
+        made = create_link_code(session, principal(), account, now)
+    code = display_code(resources().vault.code(*made.words()))
+    return render_template("link_code_made.html", account=account, code=code, made=made)
+
+
+@link_codes.post("/verknuepfungscode/<customer_number>/ungueltig")
+@login_required
+def void(customer_number: str) -> Response:
+    """Nobody gets in with the open code any more."""
+    with resources().database.transaction() as session:
+        account = _account(session, customer_number)
+        void_link_code(session, principal(), account, resources().clock())
+    flash(_("The link code for account %(number)s is void.", number=account.customer_number))
+    return redirect(url_for("link_codes.overview"), 303)
+
+
+def _accounts(session: Session) -> Sequence[Account]:
+    return queries.linkable_accounts(session, principal())
+
+
+def _account(session: Session, customer_number: str) -> Account:
+    for account in _accounts(session):
+        if account.customer_number == customer_number:
+            return account
+    abort(404)

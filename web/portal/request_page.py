@@ -1,0 +1,89 @@
+"""The page of one request: its timeline, what it waits for, from whom, until when, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from flask import abort, render_template
+from sqlalchemy.orm import Session
+
+from models import queries
+from models.accounts import Account
+from models.people import Action, may
+from models.requests import Request, TimelineEntry
+from models.states import Kind
+from models.waiting import Asked, AskedKind, AskedState, asked_of
+from models.wording import next_action, sentence, status_text
+from web.portal.forms import CodeForm, DocumentForm
+from web.portal.people import principal
+from web.portal.words import locale
+from web.resources import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as this person sees it. `account` is the ordered one, None for others: it may be anybody's."""
+
+    request: Request
+    account: Account | None
+    timeline: Sequence[TimelineEntry]
+    asked: Sequence[Asked]
+    may_act: bool
+    may_cancel: bool
+
+
+def see(session: Session, id: UUID) -> Seen:
+    """The request with everything that its page shows. Not found for whom it does not concern."""
+    found = session.get(Request, id)
+    if found is None or not concerns(session, found):
+        abort(404)
+    acts = may_act(session, found)
+    return Seen(
+        found,
+        found.account if found.kind is Kind.ORDER else None,
+        queries.timelines(session, [found.id])[found.id],
+        asked_of(session, [found], resources().clock())[found.id],
+        acts,
+        acts and found.can_cancel,
+    )
+
+
+def concerns(session: Session, found: Request) -> bool:
+    """Whether this person may look at the request: through its main account, or as whose account is detached."""
+    sides = [found.main_id, found.account_id] if found.kind is Kind.DETACH else [found.main_id]
+    return any(may(principal(), Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
+
+
+def may_act(session: Session, found: Request) -> bool:
+    """Whether this person may answer, cancel and retry the request."""
+    main = session.get_one(Account, found.main_id)
+    match found.kind:
+        case Kind.ORDER:
+            return may(principal(), Action.ORDER, main)
+        case Kind.LINK:
+            return may(principal(), Action.LINK, main)
+        case Kind.DETACH:
+            assert found.account_id is not None
+            return may(principal(), Action.DETACH, session.get_one(Account, found.account_id))
+
+
+def render(seen: Seen, *, code: CodeForm | None = None, document: DocumentForm | None = None) -> str:
+    """The page, with a form that was filled in wrong in the place of a fresh one."""
+    waits = seen.may_act and seen.request.waiting_for is not None
+    letter = [asked for asked in seen.asked if asked.kind is AskedKind.LETTER and asked.state is not AskedState.PROVED]
+    consent = [asked for asked in seen.asked if asked.kind is AskedKind.CONSENT and asked.state is AskedState.OPEN]
+    return render_template(
+        "request.html",
+        seen=seen,
+        timeline=[(entry.at, sentence(entry, locale())) for entry in seen.timeline],
+        upcoming=next_action(seen.request, locale()),
+        status=status_text(seen.request.status, locale()),
+        now=resources().clock(),
+        letter_form=(code or CodeForm()) if waits and letter else None,
+        document_form=(document or DocumentForm()) if waits and letter else None,
+        link_code_form=(code or CodeForm()) if waits and consent else None,
+        wrong=next((form for form in (code, document) if form is not None and form.errors), None),
+        waits=waits,
+    )
