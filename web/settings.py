@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -20,5 +20,5 @@ class WebSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     web_threads: int = 8
     """Threads of one process, each with a database connection of its own."""
-    trusted_proxies: int = 0
+    trusted_proxies: Annotated[int, Field(ge=0)] = 0
     """How many proxies stand in front, each of which adds the address of its client to X-Forwarded-For."""
