@@ -18,5 +18,5 @@ class WebSettings(Settings):
     base_url: str = "http://127.0.0.1:8000"
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Threads of one process, each with a database connection of its own."""
-    trusted_proxies: int = 0
+    trusted_proxies: Annotated[int, Field(ge=0)] = 0
     """How many proxies stand in front, each of which adds the address of its client to X-Forwarded-For."""

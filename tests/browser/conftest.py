@@ -20,6 +20,7 @@ from models.people import Principal
 from models.session import Database
 from tests.factories import an_order, fill_pool, make_main
 from tests.fakes import FakeClock
+from tests.web.conftest import SECRET
 from web.app import create_app
 from web.resources import resources
 from web.settings import WebSettings
@@ -40,6 +41,7 @@ class Portal:
     """The portal, the main account with one sub-account and a fresh order, and the manager's login."""
 
     url: str
+    database: Database
     main: Account
     manager: Principal
     ordered: str
@@ -80,7 +82,7 @@ def portal(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Port
     settings = WebSettings(
         database_url=postgres.url("standorte"),
         redis_url="redis://127.0.0.1:1/0",
-        secret_key=SecretStr("a secret for tests, long enough to be one"),
+        secret_key=SecretStr(SECRET),
     )
     app = create_app(settings, clock)
     with database.transaction() as session:
@@ -90,7 +92,7 @@ def portal(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Port
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = Thread(target=server.serve_forever)
     serving.start()
-    yield Portal(f"http://127.0.0.1:{server.port}", main, manager, ordered)
+    yield Portal(f"http://127.0.0.1:{server.port}", database, main, manager, ordered)
     server.shutdown()
     serving.join()
     server.server_close()

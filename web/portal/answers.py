@@ -97,7 +97,7 @@ def cancel(id: UUID) -> Response | str:
     with resources().database.transaction() as session:
         seen = see(session, id)
     if not seen.may_cancel:
-        return redirect(_page_of(id), 303)
+        return _back(id)
     return render_template("request_cancel.html", seen=seen)
 
 
@@ -122,24 +122,28 @@ def _try_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Respon
     with resources().database.transaction() as session:
         target = see(session, id).request.customer_number
     resources().throttle.begin_try(target)
-    right = True
+    right = False
 
     def act(session: Session, found: Request) -> None:
         nonlocal right
         right = give(session, found, form.code.data)
 
-    answer = _change(id, act, lock=False)
-    if right:
-        return answer
-    resources().throttle.count_wrong_try()
-    complain(form.code, _("This code is not right, or it is not valid any more."))
-    return _again(id, code=form)
+    refusal = _refusal(id, act, lock=False)
+    if refusal is None and not right:
+        resources().throttle.count_wrong_try()
+        complain(form.code, _("This code is not right, or it is not valid any more."))
+        return _again(id, code=form)
+    return _back(id, refusal or _("The code is accepted; it goes on from here."))
 
 
-def _change(
-    id: UUID, change: Callable[[Session, Request], None], said: str | None = None, *, lock: bool = True
-) -> Response:
-    """Do it, and show the request again. What is not possible is said there."""
+def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
+    """Do it, and show the request again, with a word about it."""
+    return _back(id, _refusal(id, change, lock=True) or done)
+
+
+def _refusal(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
+    """Do it; if it is not possible, why. Not found for whom it does not concern."""
+    refusal: str | None = None
     try:
         with resources().database.transaction() as session:
             found = session.get(Request, id, with_for_update=lock or None)
@@ -147,25 +151,25 @@ def _change(
                 abort(404)
             change(session, found)
     except TooEarly as error:
-        said = _("A new code can be asked for from %(moment)s.", moment=moment(error.again_at))
+        refusal = _("A new code can be asked for from %(moment)s.", moment=moment(error.again_at))
     except NotAwaited:
-        said = _("The request does not wait for that any more.")
+        refusal = _("The request does not wait for that any more.")
     except TooLate:
-        said = _("The request has gone too far to be cancelled, or is being worked on at this moment.")
+        refusal = _("The request has gone too far to be cancelled, or is being worked on at this moment.")
     except IllegalTransition:
-        said = _("The request is on its way already.")
+        refusal = _("The request is on its way already.")
     else:
         hint()
+    return refusal
+
+
+def _back(id: UUID, said: str | None = None) -> Response:
     if said is not None:
         flash(said)
-    return redirect(_page_of(id), 303)
+    return redirect(url_for("portal.show_request", id=id), 303)
 
 
 def _again(id: UUID, *, code: CodeForm | None = None, document: DocumentForm | None = None) -> tuple[str, int]:
     with resources().database.transaction() as session:
         seen = see(session, id)
     return render(seen, code=code, document=document), 422
-
-
-def _page_of(id: UUID) -> str:
-    return url_for("portal.show_request", id=id)
