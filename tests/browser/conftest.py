@@ -48,7 +48,8 @@ class Portal:
     """The customer number of the fresh order."""
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, no test of anything else can run an event loop of its own.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. Without one the tests are skipped, but on a CI machine (CI=true) they fail."""
     executable = shutil.which("chromium")
