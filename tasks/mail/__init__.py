@@ -18,7 +18,7 @@ from models.values import Locale
 from models.vault import Vault, display_code
 from tasks.ports import Letter, Mail
 
-Form = Literal["txt", "html"]
+Form = Literal["txt", "html", "letter"]
 
 _BERLIN = ZoneInfo("Europe/Berlin")
 _WIDTH = 96
@@ -27,7 +27,7 @@ _COLUMN = 18
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A message's words. Without HTML for a letter."""
+    """A mail's words."""
 
     subject: str
     text: str
@@ -50,13 +50,14 @@ def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> M
 
 def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
     """The letter as it is printed."""
-    rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
+    facts = all_facts(message, vault, base_url)
+    template = _environment("letter").get_template(f"{message.template}/{message.locale}.jinja")
     return Letter(
         key=message.key,
         recipient=tuple(message.recipient_address.splitlines()),
         locale=message.locale,
-        subject=rendered.subject,
-        text=rendered.text,
+        subject=_subject(template, message.locale, facts),
+        text=_text(template, "letter", message.locale, facts),
     )
 
 
@@ -74,9 +75,12 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
     """The message in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
     found = _environment("txt").get_template(f"{template}/{locale}.jinja")
-    text = re.sub(r"\n{3,}", "\n\n", found.render(_context("txt", locale, facts)))
     html = _environment("html").get_template(f"{template}/{locale}.jinja").render(_context("html", locale, facts))
-    return Rendered(_subject(found, locale, facts), text.strip() + "\n", html)
+    return Rendered(_subject(found, locale, facts), _text(found, "txt", locale, facts), html)
+
+
+def _text(template: Template, form: Form, locale: Locale, facts: Mapping[str, object]) -> str:
+    return re.sub(r"\n{3,}", "\n\n", template.render(_context(form, locale, facts))).strip() + "\n"
 
 
 def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) -> str:
@@ -85,7 +89,12 @@ def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) ->
 
 
 def _context(form: Form, locale: Locale, facts: Mapping[str, object]) -> dict[str, object]:
-    return {**facts, "lang": locale, "layout": f"layout.{form}", "parts": f"parts.{form}"}
+    return {
+        **facts,
+        "lang": locale,
+        "layout": f"layout.{form}",
+        "parts": "parts.html" if form == "html" else "parts.txt",
+    }
 
 
 @lru_cache
@@ -98,12 +107,17 @@ def _environment(form: Form) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"reflow": _reflow, "column": _column, "day": _day}
+    # A letter's lines are broken by the printer, who knows how wide they are.
+    environment.filters |= {"reflow": _one_line if form == "letter" else _reflow, "column": _column, "day": _day}
     return environment
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _reflow(text: str) -> str:
-    return textwrap.fill(" ".join(text.split()), _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(_one_line(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _column(name: str) -> str:

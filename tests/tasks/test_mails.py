@@ -168,3 +168,17 @@ def test_a_fact_that_is_missing_is_an_error_and_no_gap(template: str) -> None:
     for locale in LOCALES:
         with pytest.raises(jinja2.UndefinedError):
             render(template, locale, {"customer_number": "1234567"})
+
+
+def test_a_letter_has_whole_paragraphs_and_the_code(
+    mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline
+) -> None:
+    assert mails
+    [letter] = pipeline.printer.printed
+    paragraphs = letter.text.strip().split("\n\n")
+    # Whoever prints it breaks the lines; only the link stands on a line of its own.
+    assert {paragraph.count("\n") for paragraph in paragraphs} == {0, 1}
+    assert [paragraph.splitlines()[1] for paragraph in paragraphs if "\n" in paragraph] == [
+        "http://portal.example/brief"
+    ]
+    assert re.search(r"[A-Z0-9]{5} [A-Z0-9]{5}", letter.text)
