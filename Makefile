@@ -23,7 +23,7 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@$(BIN)/vulture
+	@.make/dead-code $(VENV)
 	@$(BIN)/mypy
 
 fmt: setup

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models.accounts import Account
 from models.messages import Message
-from models.people import Action, Principal, Role, may
+from models.people import Action, Principal, may
 from models.requests import Request, TimelineEntry
 from models.states import ENDED, AccountRole, AccountState, Kind, Status
 
@@ -146,8 +146,3 @@ def message_counts(session: Session) -> list[tuple[str, int]]:
 def token_account(session: Session, principal: Principal) -> Account | None:
     """The account that an API token belongs to."""
     return session.get(Account, principal.token_account_id) if principal.token_account_id else None
-
-
-def manages_locations(principal: Principal, account: Account) -> bool:
-    """Whether the person sees the Standortverwaltung of this account, rather than its own calls only."""
-    return principal.roles.get(account.id) in (Role.ADMINISTRATOR, Role.LOCATION_MANAGER)

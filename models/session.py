@@ -37,10 +37,6 @@ class Database:
         with self._sessions.begin() as session:
             yield session
 
-    def forget_connections(self) -> None:
-        """After a fork: leave the parent's connections alone and start with an empty pool."""
-        self.engine.dispose(close=False)
-
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
