@@ -19,6 +19,8 @@ ENV PATH=/opt/standorte/bin:$PATH \
     WEB_HOST=0.0.0.0 \
     METRICS_HOST=0.0.0.0 \
     STANDORTE_DIR=/var/lib/standorte
+# Here, so that a volume in its place belongs to the same user.
+RUN install -d -o standorte -g standorte /var/lib/standorte/letters
 USER standorte
 WORKDIR /var/lib/standorte
 EXPOSE 8000
