@@ -127,7 +127,13 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
 
 
 def ensure_not_running(session: Session, kind: Kind, main: Account, customer_number: str) -> None:
-    """Raise `AlreadyRequested` if such a request is on its way."""
+    """Raise `AlreadyRequested` if such a request is on its way.
+
+    Of two transactions that ask at the same instant, one waits here until the other has ended.
+    """
+    # There is no row yet that could be locked, nor need there be such an account.
+    asked = f"{kind} {main.id} {customer_number}"
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(asked, 0))))
     running = session.scalar(
         sa.select(Request.id).where(
             Request.kind == kind,

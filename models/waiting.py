@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account
-from models.people import User
+from models.people import Action, Principal, User, may
 from models.proofs import (
     AddressDocument,
     AddressProof,
@@ -24,11 +24,12 @@ from models.proofs import (
     Consent,
     Decision,
     EmailProof,
+    OwnershipProof,
     is_known_address,
     key_of,
 )
 from models.requests import Request
-from models.states import AddressMethod, Kind, Status
+from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
 
 
 class AskedKind(StrEnum):
@@ -74,6 +75,50 @@ def asked_of(session: Session, requests: Sequence[Request], now: datetime) -> di
     for request in looked_at:
         found[request.id] = [asked for asked in found[request.id] if _still_says_something(request, asked)]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConsent:
+    """A request that waits for an administrator's answer: which account, by which main account, until when."""
+
+    request: Request
+    account: Account
+    main: Account
+    consent: Consent
+
+
+def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
+    """The requests to attach an account of this person that they can accept or decline, the oldest first."""
+    own = sa.select(Account).where(Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE)
+    accounts = {
+        account.customer_number: account
+        for account in session.scalars(own)
+        if may(principal, Action.PROVE_OWNERSHIP, account)
+    }
+    if not accounts:
+        return []
+    main = sa.orm.aliased(Account)
+    query = (
+        sa.select(Request, Consent, main)
+        .join(Consent, Consent.request_id == Request.id)
+        .join(main, main.id == Request.main_id)
+        .outerjoin(OwnershipProof, OwnershipProof.request_id == Request.id)
+        .where(
+            Request.kind == Kind.LINK,
+            # What the index of running requests says: it holds few, while the table holds all there ever were.
+            Request.status.not_in(ENDED),
+            Request.status == Status.PENDING,
+            Request.customer_number.in_(accounts),
+            Consent.decision.is_(None),
+            Consent.expires_at > now,
+            OwnershipProof.request_id.is_(None),
+        )
+        .order_by(Request.id)
+    )
+    return [
+        OpenConsent(link, accounts[link.customer_number], asking, consent)
+        for link, consent, asking in session.execute(query)
+    ]
 
 
 class _Read:

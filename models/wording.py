@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from models.requests import Request, TimelineEntry
-from models.states import ENDED, Actor, Kind, Reason, Status
+from models.states import ENDED, Actor, Kind, Reason, Status, StepName
 from models.values import Locale
 
 Words = Mapping[str, tuple[str, str]]
@@ -237,6 +237,59 @@ STATUSES: Mapping[Status, tuple[str, str]] = {
     Status.FAILED: ("Fehlgeschlagen", "Failed"),
 }
 
+STEPS: Mapping[StepName, tuple[str, str]] = {
+    StepName.VERIFY: ("Prüfen", "Check"),
+    StepName.PROVISION: ("Einrichten", "Set up"),
+    StepName.ATTACH: ("Zuordnen", "Attach"),
+    StepName.DETACH: ("Lösen", "Detach"),
+    StepName.CONFIRM: ("Bestätigen", "Confirm"),
+}
+
+_EXPECTED: Mapping[tuple[Kind, StepName], tuple[str, str]] = {
+    (Kind.ORDER, StepName.VERIFY): (
+        "Wir prüfen die Angaben. Das dauert meist nur Sekunden; danach richten wir den Anschluss ein.",
+        "We are checking the details. That usually takes seconds; then we set up the line.",
+    ),
+    (Kind.ORDER, StepName.PROVISION): (
+        "Wir richten Anschluss und Rufnummern ein. Das dauert meist weniger als eine Minute.",
+        "We are setting up the line and its numbers. That usually takes less than a minute.",
+    ),
+    (Kind.LINK, StepName.VERIFY): (
+        "Wir prüfen den Nachweis. Das dauert meist nur Sekunden; danach ordnen wir den Account Ihrem Hauptaccount zu.",
+        "We are checking the proof. That usually takes seconds; then the account is attached to your main account.",
+    ),
+    (Kind.DETACH, StepName.VERIFY): (
+        "Wir lösen den Account. Das dauert meist nur Sekunden.",
+        "We are detaching the account. That usually takes seconds.",
+    ),
+}
+_EXPECTED_SOON = (
+    "Gleich ist alles erledigt. Anschließend bestätigen wir es allen Beteiligten per E-Mail.",
+    "It is almost done. Then we confirm it by e-mail to all concerned.",
+)
+_EXPECTED_OF_PEOPLE: Mapping[Reason, tuple[str, str]] = {
+    Reason.CONSENT_AWAITED: (
+        "Sobald jemand zustimmt, wird der Account meist innerhalb einer Minute zugeordnet, und Sie bekommen eine "
+        "E-Mail. Bleibt die Antwort aus, erinnern wir nach 7 und nach 12 Tagen; nach 14 Tagen verfällt die Anfrage.",
+        "As soon as somebody agrees, the account is usually attached within a minute, and you get an e-mail. If there "
+        "is no answer, we remind them after 7 and after 12 days; after 14 days the request lapses.",
+    ),
+    Reason.EMAIL_NOT_CONFIRMED: (
+        "Die E-Mail ist meist in wenigen Minuten da. Bleibt die Bestätigung aus, erinnern wir nach 7 und nach 12 "
+        "Tagen; nach 14 Tagen verfällt die Bestellung.",
+        "The e-mail usually arrives within minutes. Without confirmation we remind after 7 and after 12 days; after "
+        "14 days the order lapses.",
+    ),
+    Reason.ADDRESS_NOT_PROVED: (
+        "Ein Brief ist meist zwei bis vier Werktage unterwegs. Mit einem Dokument kann es schneller gehen.",
+        "A letter usually takes two to four working days. A document may be faster.",
+    ),
+    Reason.DOCUMENT_IN_REVIEW: (
+        "Wir sehen Dokumente meist innerhalb weniger Werktage an. Der Code aus dem Brief gilt weiterhin.",
+        "We usually look at documents within a few working days. The letter's code remains valid.",
+    ),
+}
+
 _CARRIER_WORKS: Mapping[Kind, tuple[str, str]] = {
     Kind.ORDER: ("Wir richten den neuen Account ein.", "We are setting up the new account."),
     Kind.LINK: ("Wir prüfen und verknüpfen den Account.", "We are checking and linking the account."),
@@ -269,6 +322,21 @@ def reason_text(reason: Reason, locale: Locale) -> str:
 def status_text(status: Status, locale: Locale) -> str:
     """The name of a status."""
     return _in(locale, STATUSES[status])
+
+
+def step_text(step: StepName, locale: Locale) -> str:
+    """The name of a step on the way of a request."""
+    return _in(locale, STEPS[step])
+
+
+def expectation(request: Request, locale: Locale) -> str | None:
+    """What comes next and how long that usually takes; None if there is nothing to say."""
+    if request.status in ENDED or request.status is Status.HELD:
+        return None
+    if request.status is Status.PENDING:
+        words = _EXPECTED_OF_PEOPLE.get(request.reason) if request.reason is not None else None
+        return _in(locale, words) if words is not None else None
+    return _in(locale, _EXPECTED.get((request.kind, request.step), _EXPECTED_SOON))
 
 
 def next_action(request: Request, locale: Locale) -> NextAction | None:

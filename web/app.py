@@ -29,9 +29,11 @@ from web.api.schemas import Problem
 from web.operations import operations
 from web.portal.answers import answers
 from web.portal.consents import consents
+from web.portal.dev_mail import dev_mail
 from web.portal.emails import emails
 from web.portal.letters import letters
 from web.portal.link_codes import link_codes
+from web.portal.links import links
 from web.portal.people import choose_language, login_manager, people
 from web.portal.views import portal
 from web.portal.words import moment
@@ -94,8 +96,12 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     csrf.exempt(api)
     login_manager.init_app(app)
     app.register_api(api)
-    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents):
+    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents, links):
         app.register_blueprint(blueprint)
+    if settings.shows_dev_mail:
+        app.register_blueprint(dev_mail)
+    elif settings.dev_mail_dir is not None:
+        log.warning("dev_mail.refused", base_url=settings.base_url, trusted_proxies=settings.trusted_proxies)
     _handle_errors(app)
     _around_every_request(app)
     return app

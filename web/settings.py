@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -20,3 +23,25 @@ class WebSettings(Settings):
     """Threads of one process, each with a database connection of its own."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
     """How many proxies stand in front, each of which adds the address of its client to X-Forwarded-For."""
+    dev_mail_dir: Path | None = None
+    """Where the embedded stack's mail catcher keeps its files; with it they can be read at /dev/mail. Never set it
+    where real mails are sent: whoever sees the page sees every code."""
+    dev_letters_dir: Path | None = None
+    """Where the embedded stack's printer keeps its letters, to be read at the same place."""
+
+    @property
+    def shows_dev_mail(self) -> bool:
+        """Whether /dev/mail is served: told where the mails are, and reached by nobody but this very machine."""
+        address = urlsplit(self.base_url)
+        local = address.scheme == "http" and is_loopback(address.hostname or "")
+        return self.dev_mail_dir is not None and local and not self.trusted_proxies
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

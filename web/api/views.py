@@ -10,7 +10,7 @@ from flask import Response, request
 from sqlalchemy.orm import Session
 
 from models import queries
-from models.accounts import account_by_number, queue_up
+from models.accounts import account_by_number
 from models.catalogue import orderable_products
 from models.errors import AlreadyRequested, InvalidField, NotFound
 from models.links import LinkDraft, submit_detach, submit_link
@@ -162,8 +162,6 @@ def detach_account(path: schemas.AccountPath) -> Response:
     """Take a sub-account out from under its main account. While that is on its way, the same request is answered."""
     with resources().database.transaction() as session:
         account = known_account(session, path.customer_number, Action.DETACH)
-        # Two at once would both find none that is running.
-        queue_up(session, account)
         try:
             accepted = submit_detach(session, caller(), account, caller().locale, now())
         except AlreadyRequested as running:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_login import login_required
 from sqlalchemy.orm import Session
@@ -14,14 +14,14 @@ from werkzeug.wrappers import Response
 
 from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
 from models.orders import call_off
-from models.proving import ask_again, enter_letter_code, prove_ownership, upload_document
+from models.proving import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
 from models.requests import Request
 from models.states import Reason, Status
 from models.waiting import AskedKind
 from tasks.hints import hint
-from web.portal.forms import CodeForm, DocumentForm, complain
+from web.portal.forms import CodeForm, CredentialsForm, DocumentForm, complain
 from web.portal.people import principal
-from web.portal.request_page import concerns, may_act, render, see
+from web.portal.request_page import concerns, may_act, render, render_live, see
 from web.portal.words import moment
 from web.resources import resources
 from web.uploads import read_document
@@ -53,6 +53,37 @@ def enter_link_code(id: UUID) -> Response | tuple[str, int]:
         return prove_ownership(session, resources().vault, found, typed, resources().clock())
 
     return _try_code(id, give)
+
+
+@answers.post("/zugangsdaten")
+@login_required
+def enter_credentials(id: UUID) -> Response | tuple[str, int]:
+    """An administrator's login of the account that is to be attached, instead of the consent by mail."""
+    form = CredentialsForm()
+    if not form.validate_on_submit():
+        return _again(id, credentials=form)
+
+    def give(session: Session, found: Request) -> bool:
+        login = Credentials(form.email.data.strip(), form.password.data)
+        return prove_ownership(session, resources().vault, found, login, resources().clock())
+
+    refusal, right = _tried(id, give)
+    if refusal is None and not right:
+        complain(form.email, _("This login is not right, or it is not an administrator's of this account."))
+        return _again(id, credentials=form)
+    return _back(id, refusal or _("The login is accepted; it goes on from here."))
+
+
+@answers.get("/stand")
+@login_required
+def live(id: UUID) -> Response:
+    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
+    with resources().database.transaction() as session:
+        seen = see(session, id)
+    html, version = render_live(seen)
+    response = make_response(html)
+    response.set_etag(version)
+    return response.make_conditional(request)
 
 
 @answers.post("/dokument")
@@ -119,6 +150,15 @@ def _try_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Respon
     form = CodeForm()
     if not form.validate_on_submit():
         return _again(id, code=form)
+    refusal, right = _tried(id, lambda session, found: give(session, found, form.code.data))
+    if refusal is None and not right:
+        complain(form.code, _("This code is not right, or it is not valid any more."))
+        return _again(id, code=form)
+    return _back(id, refusal or _("The code is accepted; it goes on from here."))
+
+
+def _tried(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
+    """Give a proof under the throttle: why that is not possible, and whether it was right."""
     with resources().database.transaction() as session:
         target = see(session, id).request.customer_number
     resources().throttle.begin_try(target)
@@ -126,14 +166,12 @@ def _try_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Respon
 
     def act(session: Session, found: Request) -> None:
         nonlocal right
-        right = give(session, found, form.code.data)
+        right = give(session, found)
 
     refusal = _refusal(id, act, lock=False)
     if refusal is None and not right:
         resources().throttle.count_wrong_try()
-        complain(form.code, _("This code is not right, or it is not valid any more."))
-        return _again(id, code=form)
-    return _back(id, refusal or _("The code is accepted; it goes on from here."))
+    return refusal, right
 
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
@@ -169,7 +207,13 @@ def _back(id: UUID, said: str | None = None) -> Response:
     return redirect(url_for("portal.show_request", id=id), 303)
 
 
-def _again(id: UUID, *, code: CodeForm | None = None, document: DocumentForm | None = None) -> tuple[str, int]:
+def _again(
+    id: UUID,
+    *,
+    code: CodeForm | None = None,
+    document: DocumentForm | None = None,
+    credentials: CredentialsForm | None = None,
+) -> tuple[str, int]:
     with resources().database.transaction() as session:
         seen = see(session, id)
-    return render(seen, code=code, document=document), 422
+    return render(seen, code=code, document=document, credentials=credentials), 422

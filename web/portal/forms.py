@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
-from wtforms import Field, RadioField, StringField
+from wtforms import Field, PasswordField, RadioField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Length
 
@@ -26,6 +26,18 @@ class CodeForm(FlaskForm):  # type: ignore[misc]
     """A code from a mail, a letter or another person."""
 
     code = StringField(_("Code"), validators=[DataRequired(_("Enter the code.")), Length(max=40)])
+
+
+class CredentialsForm(FlaskForm):  # type: ignore[misc]
+    """An administrator's login of an existing account, used once on the spot."""
+
+    email = StringField(
+        _("E-mail address of the other login"),
+        validators=[DataRequired(_("Please enter the e-mail address.")), Length(max=254)],
+    )
+    password = PasswordField(
+        _("Password of the other login"), validators=[DataRequired(_("Please enter the password.")), Length(max=1024)]
+    )
 
 
 class LetterForm(FlaskForm):  # type: ignore[misc]

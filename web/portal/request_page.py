@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from flask import abort, render_template
+from flask_wtf.csrf import generate_csrf
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from models import queries
 from models.accounts import Account
 from models.people import Action, may
 from models.requests import Request, TimelineEntry
-from models.states import Kind
+from models.states import ENDED, ROUTES, Kind, Status
 from models.waiting import Asked, AskedKind, AskedState, asked_of
-from models.wording import next_action, sentence, status_text
-from web.portal.forms import CodeForm, DocumentForm
+from models.wording import expectation, next_action, sentence, status_text, step_text
+from web.portal.forms import CodeForm, CredentialsForm, DocumentForm
 from web.portal.people import principal
 from web.portal.words import locale
 from web.resources import resources
@@ -69,21 +73,82 @@ def may_act(session: Session, found: Request) -> bool:
             return may(principal(), Action.DETACH, session.get_one(Account, found.account_id))
 
 
-def render(seen: Seen, *, code: CodeForm | None = None, document: DocumentForm | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step on the way, in the customer's words. `state`: done, current, stopped or ahead."""
+
+    name: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of the page that is looked at again and again. `version` tells whether it says something new."""
+
+    name: str
+    html: Markup
+    version: str
+
+
+def render(
+    seen: Seen,
+    *,
+    code: CodeForm | None = None,
+    document: DocumentForm | None = None,
+    credentials: CredentialsForm | None = None,
+) -> str:
     """The page, with a form that was filled in wrong in the place of a fresh one."""
+    wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
+    regions = _regions(seen, code, document, credentials)
+    return render_template("request.html", seen=seen, regions=regions, wrong=wrong, version=_version(regions))
+
+
+def render_live(seen: Seen) -> tuple[str, str]:
+    """What of the page may have changed, and its version."""
+    regions = _regions(seen, None, None, None)
+    return render_template("request_live.html", seen=seen, regions=regions), _version(regions)
+
+
+def _regions(
+    seen: Seen, code: CodeForm | None, document: DocumentForm | None, credentials: CredentialsForm | None
+) -> list[Region]:
     waits = seen.may_act and seen.request.waiting_for is not None
     letter = [asked for asked in seen.asked if asked.kind is AskedKind.LETTER and asked.state is not AskedState.PROVED]
     consent = [asked for asked in seen.asked if asked.kind is AskedKind.CONSENT and asked.state is AskedState.OPEN]
-    return render_template(
-        "request.html",
-        seen=seen,
-        timeline=[(entry.at, sentence(entry, locale())) for entry in seen.timeline],
-        upcoming=next_action(seen.request, locale()),
-        status=status_text(seen.request.status, locale()),
-        now=resources().clock(),
-        letter_form=(code or CodeForm()) if waits and letter else None,
-        document_form=(document or DocumentForm()) if waits and letter else None,
-        link_code_form=(code or CodeForm()) if waits and consent else None,
-        wrong=next((form for form in (code, document) if form is not None and form.errors), None),
-        waits=waits,
-    )
+    facts: dict[str, Any] = {
+        "seen": seen,
+        "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in seen.timeline],
+        "upcoming": next_action(seen.request, locale()),
+        "expected": expectation(seen.request, locale()),
+        "status": status_text(seen.request.status, locale()),
+        "steps": _steps(seen.request),
+        "now": resources().clock(),
+        "letter_form": (code or CodeForm()) if waits and letter else None,
+        "document_form": (document or DocumentForm()) if waits and letter else None,
+        "link_code_form": (code or CodeForm()) if waits and consent else None,
+        "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
+        "waits": waits,
+    }
+    return [_region(name, facts) for name in ("state", "ways", "timeline")]
+
+
+def _region(name: str, facts: dict[str, Any]) -> Region:
+    html = render_template(f"request/{name}.html", **facts)
+    # The token of the forms is another one each time, and says nothing.
+    return Region(name, Markup(html), _digest(html.replace(generate_csrf(), "")))  # noqa: S704 - of our templates
+
+
+def _version(regions: Sequence[Region]) -> str:
+    return _digest(" ".join(region.version for region in regions))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _steps(request: Request) -> list[Step]:
+    route = ROUTES[request.kind]
+    place = len(route) if request.status is Status.COMPLETED else route.index(request.step)
+    here = "stopped" if request.status in ENDED or request.status is Status.HELD else "current"
+    states = ["done"] * place + [here] + ["ahead"] * len(route)
+    return [Step(step_text(step, locale()), state) for step, state in zip(route, states, strict=False)]

@@ -108,8 +108,10 @@ class Stack:
             self._directory.seeded.touch()
         beat = Service("beat", programs.beat(self._directory.schedule), environment)
         worker = Service("worker", programs.worker(self._concurrency), environment)
+        # The front alone shows what was caught.
+        caught = {"DEV_MAIL_DIR": str(self._directory.mail), "DEV_LETTERS_DIR": str(self._directory.letters)}
         web = Service(
-            "web", programs.web(LOOPBACK, self._port), environment, is_ready=partial(_web_is_ready, self._port)
+            "web", programs.web(LOOPBACK, self._port), environment | caught, is_ready=partial(_web_is_ready, self._port)
         )
         # These may die a few times while the others begin.
         await asyncio.gather(*(start(service, within=60, deaths_allowed=3) for service in (beat, worker, web)))
@@ -155,7 +157,8 @@ class Stack:
             width = max(len(login.email) for login in DEMO_LOGINS)
             lines += [f"  {login.email:<{width}}  {login.password}  {login.who}" for login in DEMO_LOGINS]
             lines.append("")
-        lines.append(f"Mails: {self._directory.mail}   Letters: {self._directory.letters}")
+        lines.append(f"Mails and letters: http://{LOOPBACK}:{self._port}/dev/mail")
+        lines.append(f"As files: {self._directory.mail}   {self._directory.letters}")
         lines.append(f"Data: {self._directory.path}   Ctrl-C ends it.")
         for line in [*lines, ""]:
             self._say("stack", line)

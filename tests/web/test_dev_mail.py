@@ -1,0 +1,188 @@
+"""/dev/mail: what the embedded stack has caught, for whoever sits at this machine and for nobody else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+
+from models.session import Database
+from tests.fakes import FakeClock
+from tests.web.conftest import SECRET
+from web.app import create_app
+from web.resources import resources
+from web.settings import WebSettings
+
+Open = Callable[..., FlaskClient]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Where mails and letters are, and beside them what is nobody's business."""
+    mails, letters = tmp_path / "mail", tmp_path / "letters"
+    mails.mkdir()
+    letters.mkdir()
+    (tmp_path / "secret_key").write_text("the key")
+    (tmp_path / "other.eml").write_text("Subject: outside\n\noutside")
+    return mails, letters
+
+
+@pytest.fixture
+def front_of(postgres: Any, database: Database, clock: FakeClock, folders: tuple[Path, Path]) -> Iterator[Open]:
+    """A client of a front with such settings."""
+    opened = []
+
+    def open_front(**settings: Any) -> FlaskClient:
+        known = {"dev_mail_dir": folders[0], "dev_letters_dir": folders[1], **settings}
+        app = create_app(
+            WebSettings(
+                database_url=postgres.url("standorte"),
+                redis_url="redis://127.0.0.1:1/0",
+                secret_key=SecretStr(SECRET),
+                **known,
+            ),
+            clock,
+        )
+        opened.append(app)
+        return app.test_client()
+
+    yield open_front
+    for app in opened:
+        with app.app_context():
+            resources().database.close()
+
+
+def catch(
+    folder: Path,
+    name: str,
+    *,
+    to: str = "hanna@example.com",
+    subject: str = "Grüße",
+    html: str | None = None,
+    age: int = 0,
+) -> str:
+    """A mail as the catcher keeps it."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "portal@example.com", to, subject
+    mail.set_content("Guten Tag,\n\nöffnen Sie http://127.0.0.1:8000/email/1/abc?a=1&b=2 <bald>\n")
+    if html is not None:
+        mail.add_alternative(html, subtype="html")
+    path = folder / f"{name}.eml"
+    path.write_bytes(mail.as_bytes())
+    os.utime(path, (1_780_000_000 - age, 1_780_000_000 - age))
+    return path.name
+
+
+def test_the_mails_are_listed_with_the_newest_first(front_of: Open, folders: tuple[Path, Path]) -> None:
+    client = front_of()
+    assert "Noch keine E-Mails." in client.get("/dev/mail").text
+    catch(folders[0], "old", subject="Alt", age=60)
+    catch(folders[0], "maxi@example.com.1", subject="<b>Neu</b>", to="Maxi <maxi@example.com>")
+    page = client.get("/dev/mail").text
+    assert re.findall(r'<a href="/dev/mail/[^"]+">([^<]+)</a><span>', page) == ["&lt;b&gt;Neu&lt;/b&gt;", "Alt"]
+    assert "Maxi &lt;maxi@example.com&gt;" in page
+    found = client.get("/dev/mail?an=Maxi@").text
+    assert "Neu" in found and ">Alt<" not in found
+    for number in range(60):
+        catch(folders[0], f"many{number}", subject=f"Viele {number}", age=100 + number)
+    older = re.search(r'href="(/dev/mail\?ab=50)"', client.get("/dev/mail").text)
+    assert older is not None and "Viele 59" in client.get(older[1]).text
+
+
+def test_a_mail_shows_its_text_its_html_and_its_source(front_of: Open, folders: tuple[Path, Path]) -> None:
+    client = front_of()
+    evil = (
+        '<html><head><title>x</title></head><body><script>alert(1)</script><img src="http://a.example/x"></body></html>'
+    )
+    name = catch(folders[0], "one", html=evil)
+    page = client.get(f"/dev/mail/{name}")
+    assert "&lt;bald&gt;" in page.text and "<script>alert" not in page.text
+    assert 'href="http://127.0.0.1:8000/email/1/abc?a=1&amp;b=2"' in page.text
+    assert 'sandbox="allow-popups allow-popups-to-escape-sandbox"' in page.text
+    assert "frame-src 'self'" in page.headers["Content-Security-Policy"]
+    frame = client.get(f"/dev/mail/{name}/html")
+    policy = frame.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'") and "sandbox" in policy
+    assert "allow-scripts" not in policy and "allow-same-origin" not in policy and "script-src" not in policy
+    assert '<base target="_blank">' in frame.text
+    source = client.get(f"/dev/mail/{name}/quelle")
+    assert source.mimetype == "text/plain" and source.data == (folders[0] / name).read_bytes()
+    plain = catch(folders[0], "plain")
+    assert "<iframe" not in client.get(f"/dev/mail/{plain}").text
+    assert client.get(f"/dev/mail/{plain}/html").status_code == 404
+
+
+def test_letters_are_there_as_pdf(front_of: Open, folders: tuple[Path, Path]) -> None:
+    client = front_of()
+    (folders[1] / "0190-1.pdf").write_bytes(b"%PDF-1.7 and more")
+    assert 'href="/dev/mail/briefe/0190-1.pdf"' in client.get("/dev/mail").text
+    found = client.get("/dev/mail/briefe/0190-1.pdf")
+    assert (found.mimetype, found.data) == ("application/pdf", b"%PDF-1.7 and more")
+    without = front_of(dev_letters_dir=None)
+    assert without.get("/dev/mail").status_code == 200
+    assert without.get("/dev/mail/briefe/0190-1.pdf").status_code == 404
+
+
+def test_no_name_leads_out_of_the_folder(front_of: Open, folders: tuple[Path, Path]) -> None:
+    client = front_of()
+    (folders[0] / "link.eml").symlink_to(folders[0].parent / "other.eml")
+    (folders[0] / ".hidden.eml").write_text("Subject: unfinished\n\n")
+    (folders[0] / "folder.eml").mkdir()
+    names = ["../other.eml", "%2e%2e/other.eml", "..%2fother.eml", "..%5cother.eml", "/etc/passwd", "link.eml"]
+    for name in [
+        *names,
+        ".hidden.eml",
+        "folder.eml",
+        "secret_key",
+        "../secret_key",
+        "none.eml",
+        "a%00.eml",
+        "a%0a.eml",
+    ]:
+        for path in (f"/dev/mail/{name}", f"/dev/mail/{name}/html", f"/dev/mail/{name}/quelle"):
+            assert client.get(path).status_code in (404, 308), path
+        assert client.get(f"/dev/mail/briefe/{name}").status_code == 404
+    (folders[0] / "folder.eml").rmdir()
+    page = client.get("/dev/mail").text
+    assert "outside" not in page and "unfinished" not in page
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dev_mail_dir": None},
+        {"base_url": "https://portal.example"},
+        {"base_url": "http://portal.example"},
+        {"base_url": "https://127.0.0.1:8000"},
+        {"base_url": "http://10.0.0.1:8000"},
+        {"trusted_proxies": 1},
+    ],
+)
+def test_it_is_not_there_in_production(front_of: Open, folders: tuple[Path, Path], settings: dict[str, Any]) -> None:
+    name = catch(folders[0], "one")
+    client = front_of(**settings)
+    for path in ("/dev/mail", f"/dev/mail/{name}", f"/dev/mail/{name}/quelle"):
+        assert client.get(path).status_code == 404
+    assert not any("dev" in str(rule) for rule in client.application.url_map.iter_rules())
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REMOTE_ADDR": "192.0.2.7"},
+        {"HTTP_HOST": "portal.example"},
+        {"HTTP_HOST": "127.0.0.1.portal.example"},
+        {"SERVER_NAME": "0.0.0.0"},
+    ],
+)
+def test_it_answers_only_who_sits_at_this_machine(front_of: Open, environ: dict[str, str]) -> None:
+    client = front_of()
+    assert client.get("/dev/mail", base_url="http://127.0.0.1:8000").status_code == 200
+    assert client.get("/dev/mail", environ_overrides=environ).status_code == 404
