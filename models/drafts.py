@@ -117,7 +117,8 @@ def open_drafts(session: Session, account: Account, now: datetime, limit: int = 
         .limit(limit)
         .options(joinedload(Draft.user))
     )
-    return list(session.scalars(query))
+    # One that nothing was typed into is not worth a line.
+    return [draft for draft in session.scalars(query) if any(draft.data.values())]
 
 
 def forget_drafts(session: Session, now: datetime) -> None:

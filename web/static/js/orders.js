@@ -97,4 +97,6 @@ const step = document.getElementById("step");
 if (step) { keepSaving(step); keepHinting(step); }
 const order = document.getElementById("order-now");
 if (order) sendOnce(order);
-document.querySelector(".alert")?.scrollIntoView({ block: "nearest" });
+// What is wrong is where reading and the keyboard begin.
+const wrong = document.querySelector(".order .alert");
+if (wrong) { wrong.tabIndex = -1; wrong.focus(); }
