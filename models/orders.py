@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, ensure_may_be_main, issue_customer_numbers
@@ -18,6 +19,8 @@ from models.states import AccountState, Kind, Reason
 from models.telephony import BLOCK_SIZES, AreaCode
 from models.towns import FURTHER_TOWNS
 from models.values import Locale, same_place
+
+_SPELLINGS = {"a": "ä", "o": "ö", "u": "ü", "ä": "a", "ö": "o", "ü": "u"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +170,27 @@ def area_code_fits(request: Request) -> bool:
     German geographic numbers may only be given to an address inside their Ortsnetz (TKG; BNetzA's number plan).
     """
     assert request.account is not None and request.area is not None
-    towns = (request.area.name, *FURTHER_TOWNS.get(request.area.code, ()))
-    return any(same_place(request.account.city, town) for town in towns)
+    return city_fits(request.account.city, request.area)
+
+
+def city_fits(city: str, area: AreaCode) -> bool:
+    """Whether a city can lie in this Ortsnetz, as `area_code_fits` judges it when the order is verified."""
+    return any(same_place(city, town) for town in (area.name, *FURTHER_TOWNS.get(area.code, ())))
+
+
+def area_codes_for(session: Session, city: str, most: int = 5) -> list[AreaCode]:
+    """The Ortsnetze that this city can lie in, those of exactly its name first."""
+    # The first letter decides most: what is left is compared one by one. An umlaut may be written with two letters.
+    first = city.strip()[:1].casefold()
+    if not first.isalpha():
+        return []
+    letters = {first, *_SPELLINGS.get(first, ())}
+    further = [code for code, towns in FURTHER_TOWNS.items() if any(same_place(city, town) for town in towns)]
+    alike = sa.func.lower(sa.func.left(AreaCode.name, 1)).in_(letters)
+    areas = session.scalars(sa.select(AreaCode).where(alike | AreaCode.code.in_(further)).order_by(AreaCode.code))
+    fitting = [area for area in areas if city_fits(city, area)]
+    wanted = city.strip().casefold()
+    return sorted(fitting, key=lambda area: (area.name.casefold() != wanted, len(area.name)))[:most]
 
 
 def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:

@@ -335,6 +335,19 @@ def key_of(account: Account) -> str:
     return address_key(account.street, account.postal_code, account.city)
 
 
+def is_email_proved(session: Session, main_id: int, address: str) -> bool:
+    """Whether a contact's address was confirmed for an earlier order of this main account."""
+    proof = session.get(EmailProof, {"main_id": main_id, "address": address.lower()})
+    return proof is not None and proof.proved_at is not None
+
+
+def is_address_proved(session: Session, main_id: int, street: str, postal_code: str, city: str) -> bool:
+    """Whether this connection address was proved for an earlier order of this main account."""
+    key = address_key(street, postal_code, city)
+    proof = session.get(AddressProof, {"main_id": main_id, "address_key": key})
+    return proof is not None and proof.proved_at is not None
+
+
 def latest_document(session: Session, request: Request) -> AddressDocument | None:
     """The document that was handed in last, decided on or not, with its content."""
     return session.scalar(

@@ -6,6 +6,7 @@ from models import (
     accounts,
     catalogue,
     contracts,
+    drafts,
     findings,
     idempotency,
     invoices,
@@ -20,6 +21,6 @@ from models.base import Base
 
 MODULES = (
     accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
-    jobs, findings,
+    jobs, findings, drafts,
 )  # fmt: skip
 metadata = Base.metadata

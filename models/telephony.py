@@ -169,6 +169,12 @@ def pool_has(session: Session, area_code: str, size: int, now: datetime) -> bool
     return session.scalar(sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(1)) is not None
 
 
+def count_free(session: Session, area_code: str, size: int, now: datetime, most: int = 1000) -> int:
+    """How many blocks of this size are free at this moment, counted up to `most`. No promise, as `pool_has`."""
+    some = sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(most).subquery()
+    return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+
+
 class NumberPool:
     """Free number blocks for the orders of one transaction, given out without waiting for anybody.
 

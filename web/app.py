@@ -34,6 +34,8 @@ from web.portal.emails import emails
 from web.portal.letters import letters
 from web.portal.link_codes import link_codes
 from web.portal.links import links
+from web.portal.money import euros
+from web.portal.orders import orders
 from web.portal.people import choose_language, login_manager, people
 from web.portal.views import portal
 from web.portal.words import moment
@@ -92,11 +94,12 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals["get_locale"] = get_locale
     app.jinja_env.filters["moment"] = moment
+    app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)
     csrf.exempt(api)
     login_manager.init_app(app)
     app.register_api(api)
-    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents, links):
+    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents, links, orders):
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:
         app.register_blueprint(dev_mail)

@@ -1,0 +1,238 @@
+"""Ordering a new sub-account as a person meets it: with the mouse, by keyboard, on a phone, and impatiently."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from playwright.sync_api import Browser, Page, expect
+
+from models.requests import Request
+from tests.browser.conftest import Portal
+from tests.browser.test_portal import SEED, assert_no_sideways_scrolling, card, sign_in, tab_to
+
+NEW = "/standortverwaltung/neu"
+
+
+def orders_in(portal: Portal) -> Sequence[str]:
+    """The customer numbers of the orders, without the one that was there before."""
+    with portal.database.transaction() as session:
+        numbers = session.scalars(sa.select(Request.customer_number).order_by(Request.id))
+        return [number for number in numbers if number != portal.ordered]
+
+
+def go_on(page: Page, name: str = "Weiter") -> None:
+    """Press the button below the form."""
+    page.locator(".order-main").get_by_role("button", name=name, exact=True).click()
+
+
+def step(page: Page, title: str) -> None:
+    """This step is shown, and the list of steps says so."""
+    expect(page.get_by_role("heading", name=title, exact=True).first).to_be_visible()
+    expect(page.locator("[aria-current=step]")).to_contain_text(title)
+
+
+def fill_location(page: Page) -> None:
+    """The connection address."""
+    page.get_by_label("Name des Standorts").fill("Filiale Hafen")
+    page.get_by_label("Straße und Hausnummer").fill("Brückenstr. 5")
+    page.get_by_label("Postleitzahl").fill("10179")
+    page.get_by_label("Ort", exact=True).fill("Berlin")
+
+
+def fill_up_to_the_summary(page: Page, portal: Portal) -> None:
+    """Everything, with the mouse."""
+    page.goto(portal.url + NEW)
+    page.get_by_label("SIP-Trunk mit 2 Kanälen").check()
+    go_on(page)
+    fill_location(page)
+    go_on(page)
+    page.get_by_label("Rufnummernblock mit 10 Nummern").check()
+    go_on(page)
+    page.get_by_role("button", name="Meine Angaben übernehmen").click()
+    expect(page.get_by_label("Name der Ansprechperson")).not_to_have_value("")
+    go_on(page, "Weiter: alles prüfen")
+    step(page, "Zusammenfassung")
+
+
+def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    page.goto(portal.url + NEW)
+    step(page, "Produkt und Optionen")
+    basket = page.get_by_role("region", name="Ihr Warenkorb")
+    expect(basket).to_contain_text("Noch ist nichts ausgewählt.")
+    go_on(page)
+    page.get_by_role("alert").get_by_role("link", name="Wählen Sie ein Produkt.").click()
+    expect(page.get_by_label("SIP-Trunk mit 2 Kanälen")).to_be_focused()
+    page.get_by_text("SIP-Trunk mit 10 Kanälen").click()
+    # Counted along and saved before anything is sent.
+    expect(basket.get_by_role("row", name="Brutto")).to_contain_text("35,58")
+    expect(page.get_by_role("status").filter(has_text="Gespeichert.")).to_be_visible()
+    page.get_by_label("Fax per E-Mail").check()
+    go_on(page)
+    step(page, "Standort")
+    fill_location(page)
+    expect(page.get_by_text("Vorwahl für Berlin: 030 (Berlin)")).to_be_visible()
+    go_on(page)
+    step(page, "Rufnummern")
+    expect(page.get_by_label("Vorwahl")).to_have_value("030")
+    page.get_by_label("Vorwahl").fill("089")
+    expect(page.get_by_text("089 ist die Vorwahl von München, die Anschlussadresse liegt in Berlin.")).to_be_visible()
+    page.get_by_label("Vorwahl").fill("030")
+    expect(page.get_by_text("030 ist die Vorwahl von Berlin und passt zu Berlin.")).to_be_visible()
+    page.get_by_label("Rufnummernblock mit 10 Nummern").check()
+    expect(page.get_by_text("Unter 030 sind 20 Blöcke mit je 10 Rufnummern frei.")).to_be_visible()
+    go_on(page)
+    step(page, "Ansprechperson")
+    page.get_by_label("Name der Ansprechperson").fill("Hanna Palmer")
+    page.get_by_label("E-Mail-Adresse der Ansprechperson").fill("hanna.palmer@example.com")
+    go_on(page, "Weiter: alles prüfen")
+    step(page, "Zusammenfassung")
+    expect(page.get_by_role("main")).to_contain_text("hanna.palmer@example.com. Die Adresse muss")
+    page.get_by_role("link", name="Ändern: Standort").click()
+    expect(page.get_by_label("Name des Standorts")).to_have_value("Filiale Hafen")
+    page.get_by_label("Name des Standorts").fill("Filiale Spree")
+    page.get_by_role("button", name="Zusammenfassung").click()
+    expect(page.get_by_role("main")).to_contain_text("Filiale Spree")
+    page.get_by_role("button", name="zahlungspflichtig bestellen").click()
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+    [number] = orders_in(portal)
+    expect(page.get_by_role("status")).to_contain_text(f"Kundennummer {number}")
+    expect(card(page, f"Kundennummer: {number}")).to_contain_text(SEED)
+    expect(card(page, f"Kundennummer: {number}")).to_contain_text("Filiale Spree")
+
+
+def test_an_order_in_english_by_keyboard_alone(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    page.goto(portal.url + NEW)
+    step(page, "Product and options")
+    tab_to(page, page.get_by_label("SIP trunk, 2 channels"))
+    page.keyboard.press("ArrowDown")
+    tab_to(page, page.get_by_label("Mobile fallback"))
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    step(page, "Location")
+    for label, text in (
+        ("Name of the location", "Harbour branch"),
+        ("Street and house number", "Brückenstr. 5"),
+        ("Postal code", "10179"),
+        ("City", "Berlin"),
+    ):
+        tab_to(page, page.get_by_label(label, exact=True))
+        page.keyboard.type(text)
+    # Enter in a field goes on, not back by the list of steps.
+    page.keyboard.press("Enter")
+    step(page, "Phone numbers")
+    tab_to(page, page.get_by_label("Single number"))
+    page.keyboard.press("ArrowDown")
+    tab_to(page, page.locator(".order-main").get_by_role("button", name="Next", exact=True))
+    page.keyboard.press("Enter")
+    step(page, "Contact person")
+    tab_to(page, page.get_by_role("button", name="Location"))
+    page.keyboard.press("Enter")
+    step(page, "Location")
+    expect(page.get_by_label("Name of the location")).to_have_value("Harbour branch")
+    tab_to(page, page.get_by_role("button", name="Contact person"))
+    page.keyboard.press("Enter")
+    step(page, "Contact person")
+    tab_to(page, page.get_by_role("button", name="Use my own details"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Contact's e-mail address")).to_have_value(portal.manager.email)
+    tab_to(page, page.get_by_role("button", name="Next: check everything"))
+    page.keyboard.press("Enter")
+    step(page, "Summary")
+    expect(page.get_by_role("main")).to_contain_text("is known already and need not be confirmed")
+    tab_to(page, page.get_by_role("button", name="Order with obligation to pay"))
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+    [number] = orders_in(portal)
+    expect(page.get_by_role("status")).to_contain_text(f"customer number {number}")
+
+
+def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    fill_up_to_the_summary(page, portal)
+    page.go_back()
+    expect(page.get_by_label("E-Mail-Adresse der Ansprechperson")).to_have_value(portal.manager.email)
+    while "/produkt" not in page.url:
+        page.go_back()
+    expect(page.get_by_label("SIP-Trunk mit 2 Kanälen")).to_be_checked()
+    page.get_by_label("SIP-Trunk mit 50 Kanälen").check()
+    # Not sent, not waited for: leaving the page saves it.
+    page.go_forward()
+    step(page, "Standort")
+    page.reload()
+    expect(page.get_by_label("Name des Standorts")).to_have_value("Filiale Hafen")
+    expect(page.get_by_role("region", name="Ihr Warenkorb")).to_contain_text("SIP-Trunk mit 50 Kanälen")
+    page.get_by_role("button", name="Zusammenfassung").click()
+    page.get_by_role("button", name="zahlungspflichtig bestellen").click()
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+    page.go_back()
+    expect(page.get_by_role("status")).to_contain_text("Diese Bestellung ist schon aufgegeben.")
+    assert len(orders_in(portal)) == 1
+
+
+def test_the_offers_link_resumes_the_order(page: Page, portal: Portal, browser: Browser) -> None:
+    sign_in(page, portal)
+    fill_up_to_the_summary(page, portal)
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Angebot als PDF speichern").click()
+    assert re.fullmatch(r"Angebot-\w{6}\.pdf", saved.value.suggested_filename)
+    link = page.url.rsplit("/", 1)[0]
+    elsewhere = browser.new_context(locale="de-DE")
+    other = elsewhere.new_page()
+    other.goto(link)
+    expect(other.get_by_role("heading", name="Anmelden")).to_be_visible()
+    sign_in(other, portal)
+    other.goto(link)
+    step(other, "Zusammenfassung")
+    expect(other.get_by_role("main")).to_contain_text("Filiale Hafen")
+    elsewhere.close()
+
+
+def test_a_double_click_and_a_second_tab_make_one_order(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    fill_up_to_the_summary(page, portal)
+    second = page.context.new_page()
+    second.goto(page.url)
+    page.get_by_role("button", name="zahlungspflichtig bestellen").dblclick()
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+    second.get_by_role("button", name="zahlungspflichtig bestellen").click()
+    expect(second).to_have_url(portal.url + "/standortverwaltung")
+    [number] = orders_in(portal)
+    expect(second.get_by_role("status")).to_contain_text(f"Kundennummer {number}")
+
+
+def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    sign_in(page, portal)
+    page.goto(portal.url + NEW)
+    go_on(page)
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert_no_sideways_scrolling(page)
+    fill_up_to_the_summary(page, portal)
+    draft = page.url.rsplit("/", 1)[0]
+    for slug in ("produkt", "standort", "rufnummern", "kontakt", "zusammenfassung"):
+        page.goto(f"{draft}/{slug}")
+        assert_no_sideways_scrolling(page)
+        # What it costs is in sight without scrolling.
+        expect(page.locator(".basket-bar")).to_be_in_viewport()
+        expect(page.locator(".basket-bar")).to_contain_text("12,80")
+    page.goto(portal.url + NEW + "/entwuerfe")
+    expect(page.get_by_role("link", name="Fortsetzen: Filiale Hafen")).to_be_visible()
+    assert_no_sideways_scrolling(page)
+
+
+def test_it_works_without_scripts(browser: Browser, portal: Portal) -> None:
+    context = browser.new_context(locale="de-DE", java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, portal)
+    fill_up_to_the_summary(page, portal)
+    expect(page.get_by_role("region", name="Ihr Warenkorb")).to_contain_text("12,80")
+    page.get_by_role("button", name="zahlungspflichtig bestellen").click()
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+    assert len(orders_in(portal)) == 1
+    context.close()

@@ -1,0 +1,13 @@
+"""How a page says what something costs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from flask_babel import format_currency
+
+
+def euros(cents: int) -> str:
+    """Euro cents as people write them: '29,90 €', in English '€29.90'."""
+    said: str = format_currency(Decimal(cents) / 100, "EUR")
+    return said

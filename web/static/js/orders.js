@@ -1,0 +1,102 @@
+// The order's pages while somebody types: what is typed is saved, the basket counts along, area code and city are
+// compared. Without this everything works too, when a step is sent.
+
+const PAUSE = 500;
+
+function later(act) {
+  let timer = 0;
+  const wait = () => { clearTimeout(timer); timer = setTimeout(act, PAUSE); };
+  wait.cancel = () => clearTimeout(timer);
+  return wait;
+}
+
+function say(id, text) {
+  const place = document.getElementById(id);
+  // The same words again would be read out again.
+  if (place && place.textContent !== text) place.textContent = text;
+}
+
+function keepSaving(form) {
+  let unsaved = false, running = null, leaving = false;
+
+  async function save() {
+    running?.abort();
+    running = new AbortController();
+    unsaved = false;
+    try {
+      const answer = await fetch(form.dataset.autosave, { method: "POST", body: new FormData(form), signal: running.signal });
+      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      const { saved, basket } = await answer.json();
+      if (leaving) return;
+      document.getElementById("basket").innerHTML = basket;
+      say("saved", saved);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      unsaved = true;
+      say("saved", form.dataset.unsaved);
+    }
+  }
+
+  const soon = later(save);
+  form.addEventListener("input", () => { unsaved = true; soon(); });
+  form.addEventListener("submit", () => { leaving = true; unsaved = false; soon.cancel(); running?.abort(); });
+  addEventListener("pagehide", () => {
+    soon.cancel();
+    if (unsaved) navigator.sendBeacon(form.dataset.autosave, new FormData(form));
+  });
+}
+
+function keepHinting(form) {
+  const city = form.elements.namedItem("city"), area = form.elements.namedItem("area_code");
+  if (!city && !area) return;
+  let asked = 0;
+
+  async function ask() {
+    const mine = ++asked;
+    const where = (city ? city.value : form.dataset.city).trim();
+    const typed = area ? area.value.trim() : "";
+    const size = form.elements.namedItem("block_size")?.value ?? "";
+    const query = new URLSearchParams({ city: where, area_code: typed, block_size: size });
+    try {
+      const answer = await fetch(`${form.dataset.hints}?${query}`);
+      if (!answer.ok || answer.redirected) return;
+      const hints = await answer.json();
+      // Only the answer to the last question counts.
+      if (mine !== asked) return;
+      say("city-text", hints.city_text);
+      say("area-text", hints.area_text);
+      say("free-text", hints.free_text);
+      const mismatch = hints.fits === false;
+      document.getElementById("area-text")?.classList.toggle("is-warning", mismatch);
+      const warned = document.getElementById("warned");
+      if (warned) warned.value = mismatch ? `${typed} ${where}` : "";
+    } catch { /* Without an answer nothing is said; the server checks again. */ }
+  }
+
+  const soon = later(ask);
+  form.addEventListener("input", (event) => {
+    if (["city", "area_code", "block_size"].includes(event.target.name)) soon();
+  });
+  if (area?.value) ask();
+}
+
+function sendOnce(form) {
+  let sent = false;
+  form.addEventListener("submit", (event) => {
+    if (sent) return event.preventDefault();
+    sent = true;
+    form.querySelector(".order-button").setAttribute("aria-disabled", "true");
+  });
+  addEventListener("pageshow", () => {
+    sent = false;
+    form.querySelector(".order-button").removeAttribute("aria-disabled");
+  });
+}
+
+const step = document.getElementById("step");
+if (step) { keepSaving(step); keepHinting(step); }
+const order = document.getElementById("order-now");
+if (order) sendOnce(order);
+// What is wrong is where reading and the keyboard begin.
+const wrong = document.querySelector(".order .alert");
+if (wrong) { wrong.tabIndex = -1; wrong.focus(); }
