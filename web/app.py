@@ -28,6 +28,7 @@ from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
 from web.portal.answers import answers
+from web.portal.assets import vendor
 from web.portal.consents import consents
 from web.portal.emails import emails
 from web.portal.letters import letters
@@ -88,7 +89,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
-    app.jinja_env.globals["get_locale"] = get_locale
+    app.jinja_env.globals.update(get_locale=get_locale, vendor=vendor)
     app.jinja_env.filters["moment"] = moment
     csrf = CSRFProtect(app)
     csrf.exempt(api)
