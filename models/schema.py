@@ -8,8 +8,10 @@ from models import (
     contracts,
     findings,
     idempotency,
+    invitations,
     invoices,
     jobs,
+    logins,
     messages,
     people,
     proofs,
@@ -20,6 +22,6 @@ from models.base import Base
 
 MODULES = (
     accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
-    jobs, findings,
+    jobs, findings, logins, invitations,
 )  # fmt: skip
 metadata = Base.metadata

@@ -33,7 +33,9 @@ from web.portal.consents import consents
 from web.portal.emails import emails
 from web.portal.letters import letters
 from web.portal.link_codes import link_codes
+from web.portal.logins import logins
 from web.portal.people import choose_language, login_manager, people
+from web.portal.users import users
 from web.portal.views import portal
 from web.portal.words import moment
 from web.resources import Resources, keep, resources
@@ -95,7 +97,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     csrf.exempt(api)
     login_manager.init_app(app)
     app.register_api(api)
-    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents):
+    for blueprint in (operations, people, logins, users, portal, answers, link_codes, letters, emails, consents):
         app.register_blueprint(blueprint)
     _handle_errors(app)
     _around_every_request(app)
