@@ -34,10 +34,12 @@ lock:
 	@.make/lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+		web/static/vendor tests/browser/vendor
 
 setup: $(STAMP)
 	@.make/translations
+	@.make/assets
 
 $(STAMP): requirements.lock .make/venv
 	@PYTHON="$(PYTHON)" .make/venv $(VENV)

@@ -58,6 +58,14 @@ class Forbidden(DomainError):
     """This person may not do that to this account."""
 
 
+class AlreadyUser(DomainError):
+    """The person has a role in the account."""
+
+
+class LastAdministrator(DomainError):
+    """An account keeps one administrator at the least."""
+
+
 class NotFound(DomainError):
     """There is no such thing, or it is none of this person's business."""
 

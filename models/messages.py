@@ -39,7 +39,8 @@ class MessageState(StrEnum):
 
 
 class Message(Due, Base):
-    """One mail or letter to one person about one request; unique, so that it is never decided twice.
+    """One mail or letter to one person about one request, or about their login; unique, so that it is never decided
+    twice.
 
     `occasion` tells apart what is sent again on purpose: a reminder, a new code. `proof` are the words that its code
     and link are derived from. `announced` puts it into the request's timeline when it has left; whatever would tell
@@ -49,7 +50,7 @@ class Message(Due, Base):
     __tablename__ = "messages"
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
-    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
+    request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))
     channel: Mapped[Channel] = mapped_column(enumeration(Channel, "channel"), default=Channel.MAIL)
     template: Mapped[str]
     occasion: Mapped[str] = mapped_column(default="")
@@ -66,6 +67,16 @@ class Message(Due, Base):
 
     __table_args__ = (
         sa.UniqueConstraint("request_id", "template", "occasion", "recipient_address"),
+        # The same where there is no request. Of its own, and not NULLS NOT DISTINCT above: that index is large.
+        sa.Index(
+            "uq_messages_without_request",
+            "template",
+            "occasion",
+            "recipient_address",
+            unique=True,
+            postgresql_where=sa.text("request_id IS NULL"),
+        ),
+        sa.CheckConstraint("request_id IS NOT NULL OR NOT announced", name="announced_in_timeline"),
         sa.CheckConstraint("channel = 'letter' OR recipient_address = lower(recipient_address)", name="address_lower"),
         sa.CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_has_time"),
         sa.CheckConstraint("(state = 'refused') = (refused_at IS NOT NULL)", name="refused_has_time"),
@@ -78,7 +89,7 @@ class Message(Due, Base):
 
     @property
     def key(self) -> str:
-        """The same for the same message at every attempt, and no address in clear."""
+        """The same for the same message at every attempt, and no address in clear; of what is unique, so unique."""
         words = (str(self.request_id), self.template, self.occasion, self.recipient_address)
         return hashlib.sha256("/".join(words).encode()).hexdigest()[:40]
 
@@ -108,7 +119,7 @@ class Recipient:
 
 def queue_message(
     session: Session,
-    request_id: uuid.UUID,
+    request_id: uuid.UUID | None,
     template: str,
     to: Recipient,
     facts: dict[str, Any],

@@ -9,8 +9,10 @@ from models import (
     drafts,
     findings,
     idempotency,
+    invitations,
     invoices,
     jobs,
+    logins,
     messages,
     people,
     proofs,
@@ -21,6 +23,6 @@ from models.base import Base
 
 MODULES = (
     accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
-    jobs, findings, drafts,
+    jobs, findings, drafts, logins, invitations,
 )  # fmt: skip
 metadata = Base.metadata

@@ -77,7 +77,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
             else:
                 message.attempts += 1
                 message.make_due(now + runtime.retry.pause(message.attempts))
-            if message.announced and message.state is not MessageState.QUEUED:
+            if message.announced and message.request_id and message.state is not MessageState.QUEUED:
                 code = "confirmed" if failure is None else "mail_refused"
                 facts = {"name": message.recipient_name}
                 session.add(TimelineEntry(request_id=message.request_id, at=now, code=code, facts=facts))
@@ -85,4 +85,5 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
     for message in news:
         outcome = message.state if message.state is not MessageState.QUEUED else "delayed"
         MAILS.labels(message.template, outcome).inc()
-        log.info("message.left", request=str(message.request_id), template=message.template, outcome=str(outcome))
+        about = {"request": str(message.request_id)} if message.request_id else {"message": message.id}
+        log.info("message.left", **about, template=message.template, outcome=str(outcome))

@@ -28,15 +28,18 @@ from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
 from web.portal.answers import answers
+from web.portal.assets import vendor
 from web.portal.consents import consents
 from web.portal.dev_mail import dev_mail
 from web.portal.emails import emails
 from web.portal.letters import letters
 from web.portal.link_codes import link_codes
 from web.portal.links import links
+from web.portal.logins import logins
 from web.portal.money import euros
 from web.portal.orders import orders
 from web.portal.people import choose_language, login_manager, people
+from web.portal.users import users
 from web.portal.views import portal
 from web.portal.words import moment
 from web.resources import Resources, keep, resources
@@ -92,14 +95,16 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
-    app.jinja_env.globals["get_locale"] = get_locale
+    app.jinja_env.globals.update(get_locale=get_locale, vendor=vendor)
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)
     csrf.exempt(api)
     login_manager.init_app(app)
     app.register_api(api)
-    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents, links, orders):
+    for blueprint in (
+        operations, people, logins, users, portal, answers, link_codes, letters, emails, consents, links, orders,
+    ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:
         app.register_blueprint(dev_mail)

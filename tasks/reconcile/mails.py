@@ -1,4 +1,5 @@
-"""mails: what did not leave. Neither an address nor a name is in a finding; the request's id leads to them."""
+"""mails: what did not leave. Neither an address nor a name is in a finding; the request's id, or the
+message's where there is no request, leads to them."""
 
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ def _left_over(session: Session, now: datetime, after: int) -> Sequence[Message]
 def _find(run: Run, kind: str, message: Message, since: datetime, *, repaired: bool) -> None:
     run.find(
         kind,
-        str(message.request_id),
+        str(message.request_id or f"message {message.id}"),
         repaired=repaired,
         template=message.template,
         channel=message.channel,

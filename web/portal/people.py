@@ -1,4 +1,4 @@
-"""Who is at the other end of the browser: sign in, sign out, language."""
+"""Who is at the other end of the browser: sign in, sign out, language. A session is a row, so that it can be ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
-from models.people import Principal, User, authenticate, principal_of
+from models.logins import begin_login, end_login, find_login
+from models.people import Principal, Role, User, authenticate, principal_of
 from models.queries import linkable_accounts
 from models.values import LOCALES, as_locale
 from web.resources import resources
@@ -32,14 +33,20 @@ class SignedIn:
     is_active = True
     is_anonymous = False
 
-    def __init__(self, principal: Principal, *, gives_link_codes: bool) -> None:
+    def __init__(
+        self, principal: Principal, *, secret: str, login_id: int, gives_link_codes: bool, manages_users: bool
+    ) -> None:
         self.principal = principal
+        self.login_id = login_id
+        """Which of the person's logins this browser is."""
+        self._secret = secret
         self.gives_link_codes = gives_link_codes
         """Whether there is an account of theirs that a main account could attach."""
+        self.manages_users = manages_users
 
     def get_id(self) -> str:
-        """For the session cookie."""
-        return str(self.principal.user_id)
+        """For the session cookie: the secret of the login, which can be ended."""
+        return self._secret
 
 
 class SignInForm(FlaskForm):  # type: ignore[misc]
@@ -54,18 +61,36 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
 
 
 @login_manager.user_loader
-def load_user(user_id: str) -> SignedIn | None:
-    """The person of this session, if there still is one."""
-    if not user_id.isdecimal():
-        return None
+def load_user(secret: str) -> SignedIn | None:
+    """The person of this session, as long as it has not been ended."""
     with resources().database.transaction() as database:
-        user = database.get(User, int(user_id))
-        return _signed_in(database, user) if user is not None else None
+        found = find_login(database, secret, resources().clock())
+        return _signed_in(database, found[1], found[0].id, secret) if found is not None else None
 
 
-def _signed_in(database: Session, user: User) -> SignedIn:
+def _signed_in(database: Session, user: User, login_id: int, secret: str) -> SignedIn:
     person = principal_of(database, user)
-    return SignedIn(person, gives_link_codes=bool(linkable_accounts(database, person)))
+    return SignedIn(
+        person,
+        secret=secret,
+        login_id=login_id,
+        gives_link_codes=bool(linkable_accounts(database, person)),
+        manages_users=Role.ADMINISTRATOR in person.roles.values(),
+    )
+
+
+def let_in(database: Session, user: User) -> SignedIn:
+    """A new login for this browser. `start_session` with it, after the commit."""
+    agent = request.user_agent.string
+    login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())
+    return _signed_in(database, user, login.id, secret)
+
+
+def start_session(person: SignedIn) -> None:
+    """A new session: what an attacker may have planted before signing in is gone."""
+    _empty_session()
+    login_user(person)
+    g.pop("_flask_babel", None)
 
 
 def principal() -> Principal:
@@ -95,23 +120,21 @@ def sign_in() -> Response | str | tuple[str, int]:
     resources().throttle.begin_try(form.email.data)
     with resources().database.transaction() as database:
         user = authenticate(database, form.email.data, form.password.data)
-        found = _signed_in(database, user) if user is not None else None
+        found = let_in(database, user) if user is not None else None
     if found is None:
         resources().throttle.count_wrong_try()
         return render_template("sign_in.html", form=form, wrong=True), 422
-    # A new session: what an attacker may have planted before signing in is gone.
-    _empty_session()
-    login_user(found)
-    g.pop("_flask_babel", None)
+    start_session(found)
     return redirect(_inside(request.args.get("next")) or url_for("portal.overview"))
 
 
 @people.post("/abmelden")
 @login_required
 def sign_out() -> Response:
-    """End the session."""
-    logout_user()
-    _empty_session()
+    """End the session, here and in the database."""
+    with resources().database.transaction() as database:
+        end_login(database, principal().user_id, current_user.login_id)
+    end_session()
     return redirect(url_for("people.sign_in"))
 
 
@@ -120,6 +143,12 @@ def set_language(language: str) -> Response:
     """Switch the language and stay on the page."""
     session["language"] = as_locale(language)
     return redirect(_inside(request.form.get("next")) or url_for("portal.overview"))
+
+
+def end_session() -> None:
+    """This browser forgets who was signed in."""
+    logout_user()
+    _empty_session()
 
 
 def _empty_session() -> None:

@@ -81,7 +81,7 @@ def caught_mails(
 
     A mail belongs to the request whose Message-ID it carries; the domain after the @ is the workers' business.
     """
-    owners = {message.key: message.request_id for message in messages_of(session, request_ids)}
+    owners = {message.key: message.request_id for message in messages_of(session, request_ids) if message.request_id}
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}
     recent = (path for path in folder.glob("*.eml") if path.stat().st_mtime >= since)
     for mail in _mails(recent):

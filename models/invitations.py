@@ -1,0 +1,179 @@
+"""The users of an account: whoever administers it invites people by mail, changes their role and removes them.
+
+An invitation gives no rights. They begin when whoever reads the address's mail accepts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts import Account
+from models.base import Base, enumeration
+from models.errors import AlreadyUser, Forbidden, LastAdministrator, NotFound
+from models.logins import reset_password
+from models.messages import Recipient, queue_message
+from models.people import Action, Membership, Principal, Role, User, may
+from models.values import Locale
+from models.vault import Vault
+
+INVITATION_VALID_FOR = timedelta(days=7)
+
+
+class Invitation(Base):
+    """An invitation that was not accepted yet. `issue` counts the mails: a new link voids the old one."""
+
+    __tablename__ = "invitations"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    email: Mapped[str]
+    name: Mapped[str]
+    role: Mapped[Role] = mapped_column(enumeration(Role, "role"))
+    locale: Mapped[Locale] = mapped_column(sa.Text)
+    invited_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    issue: Mapped[int] = mapped_column(default=1)
+    invited_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.UniqueConstraint("account_id", "email"),
+        sa.CheckConstraint("email = lower(email)", name="email_lower"),
+        sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
+    )
+
+    def words(self) -> list[str]:
+        """What its link is derived from."""
+        return ["invitation", str(self.id), str(self.issue), self.email]
+
+
+def users_of(session: Session, account: Account) -> list[tuple[User, Role]]:
+    """Everybody who has a role in the account, by name."""
+    query = sa.select(User, Membership.role).join(Membership, Membership.user_id == User.id)
+    rows = session.execute(query.where(Membership.account_id == account.id).order_by(User.name, User.id))
+    return [(user, role) for user, role in rows]
+
+
+def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:
+    """The invitations of an account that nobody has accepted, by name."""
+    query = sa.select(Invitation).where(Invitation.account_id == account.id)
+    return session.scalars(query.order_by(Invitation.name, Invitation.id)).all()
+
+
+def managed_accounts(session: Session, person: Principal) -> list[Account]:
+    """The accounts whose users this person manages."""
+    accounts = session.scalars(sa.select(Account).where(Account.id.in_(person.roles)).order_by(Account.id))
+    return [account for account in accounts if may(person, Action.MANAGE_USERS, account)]
+
+
+def invite(
+    session: Session, person: Principal, account: Account, to: Recipient, role: Role, now: datetime
+) -> Invitation:
+    """Invite by mail. Whoever was invited before gets a new link, and the old one is void.
+
+    Raises `Forbidden`, or `AlreadyUser` if the address has a role in the account.
+    """
+    _lock(session, person, account)
+    email = to.address.strip().lower()
+    query = sa.select(Membership).join(User, User.id == Membership.user_id)
+    if session.scalar(query.where(Membership.account_id == account.id, User.email == email)) is not None:
+        raise AlreadyUser
+    found = session.scalar(
+        sa.select(Invitation).where(Invitation.account_id == account.id, Invitation.email == email).with_for_update()
+    )
+    if found is None:
+        found = Invitation(account_id=account.id, email=email, issue=0)
+        session.add(found)
+    found.name, found.role, found.locale, found.invited_by = to.name, role, to.locale, person.user_id
+    found.issue, found.invited_at, found.expires_at = found.issue + 1, now, now + INVITATION_VALID_FOR
+    session.flush()
+    facts = {
+        "path": f"/einladung/{found.id}/",
+        "inviter": person.name,
+        "account_name": account.name,
+        "customer_number": account.customer_number,
+        "role": str(role),
+        "until": found.expires_at.isoformat(),
+    }
+    occasion = f"{found.id}/{found.issue}"
+    recipient = Recipient(to.name, email, to.locale)
+    queue_message(session, None, "invitation", recipient, facts, now, occasion=occasion, proof=found.words())
+    return found
+
+
+def withdraw(session: Session, person: Principal, account: Account, invitation_id: int) -> None:
+    """The invitation's link is void. Safe to run twice."""
+    _lock(session, person, account)
+    session.execute(sa.delete(Invitation).where(Invitation.account_id == account.id, Invitation.id == invitation_id))
+
+
+def find_invitation(session: Session, vault: Vault, id: int, token: str, *, lock: bool = False) -> Invitation | None:
+    """The invitation of this link, also when its time is over."""
+    found = session.get(Invitation, id, with_for_update=lock or None)
+    return found if found is not None and vault.is_token(token, *found.words()) else None
+
+
+def invited_user(session: Session, invitation: Invitation) -> User | None:
+    """Who was invited, if they have a login already."""
+    return session.scalar(sa.select(User).where(User.email == invitation.email, User.password_hash.is_not(None)))
+
+
+def accept(session: Session, invitation: Invitation, password: str | None, now: datetime) -> User:
+    """The person has their role from now on. The password is for a new login; an existing one keeps its own."""
+    user = session.scalar(sa.select(User).where(User.email == invitation.email).with_for_update())
+    if user is None:
+        user = User(email=invitation.email, name=invitation.name, locale=invitation.locale, created_at=now)
+        session.add(user)
+        session.flush()
+    if user.password_hash is None:
+        assert password is not None
+        reset_password(session, user, password, now)
+    user.email_confirmed_at = user.email_confirmed_at or now
+    if session.get(Membership, (user.id, invitation.account_id)) is None:
+        session.add(Membership(user_id=user.id, account_id=invitation.account_id, role=invitation.role))
+    session.delete(invitation)
+    session.flush()
+    return user
+
+
+def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role) -> None:
+    """Give somebody another role. Raises `Forbidden`, `NotFound`, or `LastAdministrator`."""
+    membership = _membership(session, person, account, user_id)
+    if role is not Role.ADMINISTRATOR:
+        _keep_an_administrator(session, membership)
+    membership.role = role
+
+
+def remove_user(session: Session, person: Principal, account: Account, user_id: int) -> None:
+    """Take somebody's role in the account away. Raises `Forbidden`, `NotFound`, or `LastAdministrator`."""
+    membership = _membership(session, person, account, user_id)
+    _keep_an_administrator(session, membership)
+    session.delete(membership)
+
+
+def _membership(session: Session, person: Principal, account: Account, user_id: int) -> Membership:
+    _lock(session, person, account)
+    found = session.get(Membership, (user_id, account.id), populate_existing=True)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _lock(session: Session, person: Principal, account: Account) -> None:
+    """One after the other: two administrators who remove each other at once would leave none."""
+    if not may(person, Action.MANAGE_USERS, account):
+        raise Forbidden
+    session.execute(sa.select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
+
+
+def _keep_an_administrator(session: Session, membership: Membership) -> None:
+    others = sa.select(sa.func.count()).where(
+        Membership.account_id == membership.account_id,
+        Membership.role == Role.ADMINISTRATOR,
+        Membership.user_id != membership.user_id,
+    )
+    if membership.role is Role.ADMINISTRATOR and not session.scalar(others):
+        raise LastAdministrator

@@ -1,0 +1,44 @@
+"""axe-core in the page, in both colour schemes: what it finds, in words that one can act on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+_AXE = Path(__file__).parent / "vendor" / "axe.min.js"
+_RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+
+
+def axe_source() -> str:
+    """axe-core, as installed at set-up. Without it the test is skipped, but on a CI machine (CI=true) it fails."""
+    if not _AXE.is_file():
+        missing = "axe-core IS NOT INSTALLED: THE PAGES' ACCESSIBILITY WAS NOT CHECKED. Run .make/assets"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return _AXE.read_text()
+
+
+def assert_accessible(page: Page) -> None:
+    """Fails with a list if axe-core finds anything on the page as it is now, light or dark."""
+    source, found = axe_source(), []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        # Evaluated by the browser's tools, so the page's Content-Security-Policy stays as it is.
+        page.evaluate(source)
+        result = page.evaluate("rules => axe.run(document, {runOnly: rules})", list(_RULES))
+        found += [line for violation in result["violations"] for line in _in_words(violation, scheme)]
+    page.emulate_media(color_scheme=None, reduced_motion=None)
+    assert not found, f"{page.url}:\n" + "\n".join(found)
+
+
+def _in_words(violation: dict[str, Any], scheme: str) -> list[str]:
+    return [
+        f"{scheme}, {violation['id']} ({violation['impact']}): {node['html'][:160]}\n    "
+        + " ".join(node["failureSummary"].split())
+        for node in violation["nodes"]
+    ]
