@@ -27,12 +27,14 @@ from web.api import problems, proofs, views
 from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
+from web.portal import location
 from web.portal.answers import answers
 from web.portal.assets import vendor
 from web.portal.consents import consents
 from web.portal.emails import emails
 from web.portal.letters import letters
 from web.portal.link_codes import link_codes
+from web.portal.overview import locations
 from web.portal.people import choose_language, login_manager, people
 from web.portal.views import portal
 from web.portal.words import moment
@@ -43,8 +45,8 @@ from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
-# They hang their addresses on the API's blueprint.
-_API = (views, proofs)
+# They hang their addresses on the blueprints of the API and of the locations.
+_PAGES = (views, proofs, location)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -95,7 +97,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     csrf.exempt(api)
     login_manager.init_app(app)
     app.register_api(api)
-    for blueprint in (operations, people, portal, answers, link_codes, letters, emails, consents):
+    for blueprint in (operations, people, portal, locations, answers, link_codes, letters, emails, consents):
         app.register_blueprint(blueprint)
     _handle_errors(app)
     _around_every_request(app)
