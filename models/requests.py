@@ -107,6 +107,13 @@ class Request(Due, Base):
         due_index("requests"),
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
         sa.Index(
+            "ix_requests_running",
+            "main_id",
+            "account_id",
+            "id",
+            postgresql_where=sa.text(f"status NOT IN ({_ENDED})"),
+        ),
+        sa.Index(
             "uq_requests_running",
             "main_id",
             "customer_number",

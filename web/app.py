@@ -27,6 +27,7 @@ from web.api import problems, proofs, views
 from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
+from web.portal import location
 from web.portal.answers import answers
 from web.portal.assets import vendor
 from web.portal.consents import consents
@@ -38,6 +39,7 @@ from web.portal.links import links
 from web.portal.logins import logins
 from web.portal.money import euros
 from web.portal.orders import orders
+from web.portal.overview import locations
 from web.portal.people import choose_language, login_manager, people
 from web.portal.users import users
 from web.portal.views import portal
@@ -49,8 +51,8 @@ from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
-# They hang their addresses on the API's blueprint.
-_API = (views, proofs)
+# They hang their addresses on the blueprints of the API and of the locations.
+_PAGES = (views, proofs, location)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -103,7 +105,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     login_manager.init_app(app)
     app.register_api(api)
     for blueprint in (
-        operations, people, logins, users, portal, answers, link_codes, letters, emails, consents, links, orders,
+        operations, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
+        orders,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:

@@ -6,20 +6,18 @@ from uuid import UUID
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask_login import login_required
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import queries
-from models.accounts import Account
-from models.wording import next_action, status_text
-from web.portal.people import principal
+from models.wording import status_text
+from web.portal.looked_at import looked_at
+from web.portal.overview import show as show_overview
 from web.portal.request_page import render, see
 from web.portal.words import locale
 from web.resources import resources
 
 portal = Blueprint("portal", __name__)
 
-PAGE = 100
 HISTORY = 25
 
 
@@ -32,18 +30,8 @@ def home() -> Response:
 @portal.get("/standortverwaltung")
 @login_required
 def overview() -> str:
-    """The main account first, then a card for each sub-account, ordered ones included."""
-    with resources().database.transaction() as session:
-        account = _account(session)
-        listed = queries.locations(session, account, limit=PAGE) if account is not None else []
-    return render_template(
-        "overview.html",
-        account=account,
-        listed=listed,
-        person=principal(),
-        status_text=lambda running: status_text(running.status, locale()),
-        next_action=lambda running: next_action(running, locale()),
-    )
+    """The main account first, then every sub-account, ordered ones included."""
+    return show_overview()
 
 
 @portal.get("/anfragen")
@@ -54,7 +42,7 @@ def history() -> str:
     if before is None and "before" in request.args:
         abort(404)
     with resources().database.transaction() as session:
-        account = _account(session)
+        account = looked_at(session).account
         found = queries.requests_of(session, account, before=before, limit=HISTORY + 1) if account is not None else []
     page = found[:HISTORY]
     return render_template(
@@ -72,9 +60,3 @@ def show_request(id: UUID) -> str:
     with resources().database.transaction() as session:
         seen = see(session, id)
     return render(seen)
-
-
-def _account(session: Session) -> Account | None:
-    # A person with several accounts of their own sees the main account; a switch comes with the portal.
-    accounts = queries.accounts_of(session, principal())
-    return accounts[0] if accounts else None

@@ -1,0 +1,171 @@
+"""The Standortverwaltung in a real browser: cards, table, search, files, detaching; on a phone and by keyboard."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from openpyxl import load_workbook
+from playwright.sync_api import Page, expect
+
+from models.accounts import attach
+from models.people import User
+from models.requests import Request
+from models.states import Actor, Origin, Reason
+from tests.browser.conftest import Portal
+from tests.browser.test_portal import assert_no_sideways_scrolling, card, sign_in
+from tests.factories import NOW, make_account
+
+
+@pytest.fixture
+def koeln(portal: Portal) -> str:
+    """The customer number of a location in Köln."""
+    with portal.database.transaction() as session:
+        account = make_account(session, name="Lager Köln-Süd", city="Köln", contact_name="Hanna Palmer")
+        attach(session, portal.main.id, account.id, Origin.LINK, NOW)
+        session.flush()
+        return account.customer_number
+
+
+def press_tab_to(page: Page, name: str, role: str) -> None:
+    """Press Tab until the link, button or field with this name has the focus."""
+    for _ in range(50):
+        page.keyboard.press("Tab")
+        target = page.get_by_role(role, name=name).first  # type: ignore[arg-type]
+        if target.count() and target.evaluate("element => element === document.activeElement"):
+            return
+    raise AssertionError(f"the keyboard does not reach {name}")
+
+
+def test_cards_lead_to_the_dashboard_and_back(page: Page, portal: Portal, koeln: str) -> None:
+    sign_in(page, portal)
+    expect(page.get_by_text("3 Standorte")).to_be_visible()
+    expect(card(page, koeln)).to_contain_text("Hanna Palmer")
+    card(page, koeln).get_by_role("link", name="Dashboard anzeigen").click()
+    expect(page.get_by_role("heading", name="Lager Köln-Süd")).to_be_visible()
+    expect(page.get_by_role("note")).to_contain_text(f"Sie sehen den Nebenaccount {koeln}")
+    page.get_by_role("link", name="Zurück zur Übersicht").click()
+    expect(page.get_by_role("heading", name="Unternehmensstandorte")).to_be_visible()
+    page.get_by_role("link", name="Nebenaccount hinzufügen").click()
+    expect(page.get_by_role("link", name="Neuen Nebenaccount erstellen")).to_be_visible()
+    expect(page.get_by_role("link", name="Bestehendes Konto hinzufügen")).to_be_visible()
+
+
+def test_search_filter_and_table(page: Page, portal: Portal, koeln: str) -> None:
+    sign_in(page, portal)
+    page.get_by_role("searchbox").fill("koeln palmer")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 Standort", exact=False).first).to_be_visible()
+    expect(card(page, koeln)).to_be_visible()
+    expect(card(page, portal.ordered)).to_have_count(0)
+    page.get_by_role("link", name="Tabelle").click()
+    expect(page.get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("searchbox")).to_have_value("koeln palmer")
+    page.get_by_role("link", name="Alle anzeigen").click()
+    expect(page.get_by_role("row")).to_have_count(5)
+    page.get_by_text("Filtern und sortieren").click()
+    page.get_by_label("Status").select_option(label="Neue Bestellungen")
+    page.get_by_role("button", name="Anwenden").click()
+    expect(page.get_by_role("row")).to_have_count(3)
+    expect(page.get_by_role("row").last).to_contain_text(portal.ordered)
+    expect(page.get_by_role("row").last).to_contain_text("Neu")
+
+
+def test_the_files_open_and_hold_what_is_shown(page: Page, portal: Portal, koeln: str, tmp_path: Path) -> None:
+    sign_in(page, portal)
+    page.goto(portal.url + "/standortverwaltung?ort=köln")
+    for name in ("CSV", "Excel (XLSX)"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name).click()
+        download.value.save_as(tmp_path / download.value.suggested_filename)
+    [table] = tmp_path.glob("*.csv")
+    rows = list(csv.reader(table.read_text("utf-8-sig").splitlines(), delimiter=";"))
+    assert [row[0] for row in rows] == ["Kundennummer", portal.main.customer_number, koeln]
+    [book] = tmp_path.glob("*.xlsx")
+    sheet = load_workbook(book).active
+    assert sheet is not None and sheet.cell(3, 3).value == "Lager Köln-Süd"
+
+
+def test_detaching_with_the_typed_customer_number(page: Page, portal: Portal, koeln: str) -> None:
+    sign_in(page, portal)
+    card(page, koeln).get_by_role("link", name="Dashboard anzeigen").click()
+    page.get_by_role("link", name="Lösen").click()
+    expect(page.get_by_role("heading", name="Was bleibt")).to_be_visible()
+    page.get_by_label("Kundennummer").fill("1234567")
+    page.get_by_role("button", name="Account lösen").click()
+    page.get_by_role("alert").get_by_role("link").click()
+    expect(page.get_by_label("Kundennummer")).to_be_focused()
+    page.get_by_label("Kundennummer").fill(koeln)
+    page.get_by_role("button", name="Account lösen").click()
+    expect(page.get_by_role("heading", name="Unternehmensstandorte")).to_be_visible()
+    expect(page.get_by_text(f"den Account {koeln} zu lösen")).to_be_visible()
+    expect(card(page, koeln)).to_contain_text("Wir lösen den Account.")
+
+
+def test_progress_arrives_by_itself_and_keeps_the_focus(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    fresh = card(page, portal.ordered)
+    link = fresh.get_by_role("link", name="Verlauf von")
+    link.focus()
+    with portal.database.transaction() as session:
+        found = session.scalars(sa.select(Request)).one()
+        found.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW, NOW, NOW)
+    expect(fresh).to_contain_text("Wartet auf Antwort")
+    expect(fresh.get_by_role("link", name="Jetzt erledigen")).to_be_focused()
+    expect(page.locator("#said")).to_have_text(f"Kundennummer: {portal.ordered}: Wartet auf Antwort.")
+    expect(fresh.get_by_text("Neu", exact=True)).to_be_visible()
+
+
+def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal, koeln: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    sign_in(page, portal)
+    for path in ("", "?sortierung=name", "?ansicht=tabelle", "?suche=nichts", "/nebenaccount", f"/{koeln}"):
+        page.goto(portal.url + "/standortverwaltung" + path)
+        assert_no_sideways_scrolling(page)
+    page.goto(f"{portal.url}/standortverwaltung/{koeln}/loesen")
+    page.get_by_role("button", name="Account lösen").click()
+    assert_no_sideways_scrolling(page)
+
+
+def test_the_keyboard_alone_finds_and_detaches(page: Page, portal: Portal, koeln: str) -> None:
+    sign_in(page, portal)
+    press_tab_to(page, "Suche nach", "searchbox")
+    page.keyboard.type(koeln)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("suche="))
+    press_tab_to(page, f"Dashboard anzeigen {koeln}", "link")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(koeln + "$"))
+    press_tab_to(page, "Lösen", "link")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("loesen$"))
+    press_tab_to(page, "Kundennummer", "textbox")
+    page.keyboard.type(koeln)
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(f"den Account {koeln} zu lösen")).to_be_visible()
+
+
+def test_everything_works_without_scripts(page: Page, portal: Portal, koeln: str) -> None:
+    assert page.context.browser is not None
+    context = page.context.browser.new_context(locale="de-DE", java_script_enabled=False)
+    plain = context.new_page()
+    sign_in(plain, portal)
+    plain.get_by_role("searchbox").fill("süd")
+    plain.get_by_role("button", name="Suchen").click()
+    expect(card(plain, koeln)).to_be_visible()
+    expect(card(plain, portal.ordered)).to_have_count(0)
+    context.close()
+
+
+def test_several_accounts_are_switched(page: Page, portal: Portal) -> None:
+    with portal.database.transaction() as session:
+        person = session.get_one(User, portal.manager.user_id)
+        other = make_account(session, administrator=person, name="Zweite GmbH").customer_number
+    sign_in(page, portal)
+    page.get_by_label("Ihr Account").select_option(other)
+    page.get_by_role("button", name="Account wechseln").click()
+    expect(page.get_by_role("heading", name="Noch keine Nebenaccounts")).to_be_visible()
+    expect(card(page, other)).to_be_visible()

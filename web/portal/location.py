@@ -1,0 +1,140 @@
+"""The page of one account, until its dashboard takes its place, and taking a sub-account out again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import abort, flash, redirect, render_template, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import StringField
+
+from models import overview as listing
+from models.accounts import Account, account_by_number
+from models.errors import AlreadyRequested, Forbidden, RuleBroken
+from models.holdings import holdings_of
+from models.links import submit_detach
+from models.people import Action, may
+from models.requests import Request
+from models.states import AccountState, Kind, Origin
+from models.wording import reason_text
+from tasks.hints import hint
+from web.portal.forms import complain
+from web.portal.looked_at import looked_at
+from web.portal.overview import kind_word, locations, origin_word, poll_after, progress, state_word
+from web.portal.people import principal
+from web.portal.words import locale
+from web.resources import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An account that this person may see, its main account if it has or gets one, and what is on its way for it."""
+
+    account: Account
+    main: Account | None
+    running: list[Request]
+
+    @property
+    def detaching(self) -> Request | None:
+        """The request by which it leaves its main account."""
+        return next((found for found in self.running if found.kind is Kind.DETACH), None)
+
+    @property
+    def may_detach(self) -> bool:
+        """Whether this person may take it out from under its main account."""
+        return self.account.main_id is not None and may(principal(), Action.DETACH, self.account)
+
+    @property
+    def is_billed_together(self) -> bool:
+        """Whether the collective invoice keeps it where it is."""
+        return self.account.origin is Origin.COLLECTIVE_INVOICE
+
+
+class DetachForm(FlaskForm):  # type: ignore[misc]
+    """The customer number, typed by whoever means it."""
+
+    customer_number = StringField()
+
+
+@locations.get("/<string(length=7):customer_number>")
+@login_required
+def show(customer_number: str) -> str:
+    """Address, contact, contract, numbers and trunks of an account, and what is on its way."""
+    with resources().database.transaction() as database:
+        seen = _see(database, customer_number)
+        holdings = holdings_of(database, seen.account, resources().clock())
+        own = looked_at(database).account
+    return render_template(
+        "overview/account.html",
+        seen=seen,
+        holdings=holdings,
+        own=own,
+        locale=locale(),
+        progress=progress,
+        kind_word=kind_word,
+        state_word=state_word,
+        origin_word=origin_word,
+        poll=poll_after(seen.running),
+    )
+
+
+@locations.route("/<string(length=7):customer_number>/loesen", methods=["GET", "POST"])
+@login_required
+def detach(customer_number: str) -> Response | str | tuple[str, int]:
+    """Say what detaching means, and do it for whoever types the customer number."""
+    form = DetachForm()
+    with resources().database.transaction() as database:
+        seen = _see(database, customer_number)
+    if not seen.may_detach:
+        abort(404)
+    form.customer_number.label.text = _("Customer number")
+    if not form.validate_on_submit():
+        return _ask(seen, form, 422 if form.is_submitted() else 200)
+    typed = "".join((form.customer_number.data or "").split())
+    if typed != customer_number:
+        complain(
+            form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
+        )
+        return _ask(seen, form, 422)
+    try:
+        with resources().database.transaction() as database:
+            account = database.get_one(Account, seen.account.id)
+            submit_detach(database, principal(), account, locale(), resources().clock())
+    except AlreadyRequested:
+        flash(_("Account %(number)s is being detached already.", number=customer_number), "warning")
+    except RuleBroken as error:
+        flash(reason_text(error.reason, locale()), "warning")
+        return redirect(url_for("locations.show", customer_number=customer_number), 303)
+    except Forbidden:
+        abort(404)
+    else:
+        hint()
+        flash(_("The request to detach account %(number)s is on its way; its card says more.", number=customer_number))
+    return redirect(url_for("portal.overview"), 303)
+
+
+def _ask(seen: Seen, form: DetachForm, status: int) -> tuple[str, int]:
+    return render_template("overview/detach.html", seen=seen, form=form), status
+
+
+def _see(database: Session, customer_number: str) -> Seen:
+    """The account as this person sees it. Not found for whom it is none of their business."""
+    account = account_by_number(database, customer_number)
+    if account is None or account.state is AccountState.CLOSED:
+        abort(404)
+    running = listing.running_about(database, account)
+    # An ordered account has no main account yet: it is seen by whoever sees the one that has ordered it.
+    coming = next((found.main_id for found in running if found.kind is Kind.ORDER), None)
+    main_id = account.main_id or coming
+    main = database.get(Account, main_id) if main_id is not None else None
+    sees_main = main is not None and may(principal(), Action.VIEW, main)
+    own = may(principal(), Action.VIEW, account)
+    if not own and not (sees_main and coming is not None):
+        abort(404)
+    # What another main account has asked for is that one's business, until it concerns the account.
+    shown = [found for found in running if found.kind is Kind.DETACH or (sees_main and found.main_id == main_id)]
+    return Seen(account, main, shown)

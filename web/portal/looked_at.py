@@ -1,0 +1,37 @@
+"""Which of a person's own accounts the portal shows, where there are several; the choice stays with the session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import request, session
+from sqlalchemy.orm import Session
+
+from models import queries
+from models.accounts import Account
+from web.portal.people import principal
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """The account that is looked at, None if there is none to look at, and all that can be chosen from."""
+
+    account: Account | None
+    choices: list[Account]
+
+
+def looked_at(database: Session, *, remember: bool = True) -> LookedAt:
+    """As asked for in the address (`konto=`), else as chosen before, else the first, main accounts before others.
+
+    What a page asks for by itself is not to be remembered: another one may look at something else by then.
+    Sub-accounts can be chosen only where their main account cannot: there they are in its overview.
+    """
+    own = queries.accounts_of(database, principal())
+    ids = {account.id for account in own}
+    choices = {account.customer_number: account for account in own if account.main_id not in ids}
+    asked = request.args.get("konto", "")
+    if asked in choices and remember and session.get("account") != asked:
+        session["account"] = asked
+    first = next(iter(choices.values()), None)
+    chosen = choices.get(asked) or choices.get(session.get("account", "")) or first
+    return LookedAt(chosen, list(choices.values()))

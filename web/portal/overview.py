@@ -1,0 +1,300 @@
+"""The Standortverwaltung's overview: the main account and its sub-accounts as cards or as a table, and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from flask import Blueprint, Response, abort, render_template, request, send_file, session, stream_with_context, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+
+from models import overview as listing
+from models.accounts import Account
+from models.people import Action, may
+from models.queries import ListedAccount
+from models.requests import Request
+from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
+from models.wording import NextAction, next_action, status_text
+from web.portal import sheets
+from web.portal.looked_at import looked_at
+from web.portal.people import principal
+from web.portal.words import locale
+from web.resources import resources
+
+locations = Blueprint("locations", __name__, url_prefix="/standortverwaltung")
+
+PAGE = 48
+EXPORT_PAGE = 1000
+_MOST_ASKED = 100
+_VIEWS = ("karten", "tabelle")
+
+# How soon the page asks again, in milliseconds: while we work on something, while somebody has to act, never.
+SOON, LATER, NEVER = 3000, 15000, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a request stands, in the customer's words."""
+
+    request: Request
+    status: str
+    upcoming: NextAction | None
+    who: str | None
+    is_fresh: bool
+    """An order that we have and work on: the seed's sentence says all."""
+
+    @property
+    def running(self) -> bool:
+        """Whether something can still happen."""
+        return self.request.status not in ENDED
+
+
+def progress(found: Request | None) -> Progress | None:
+    """The request as cards, rows and pages show it."""
+    if found is None:
+        return None
+    fresh = found.kind is Kind.ORDER and found.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
+    return Progress(found, status_text(found.status, locale()), next_action(found, locale()), _who(found), fresh)
+
+
+def poll_after(requests: list[Request]) -> int:
+    """How soon to ask how these requests stand."""
+    states = {found.status for found in requests} - ENDED
+    if states - {Status.PENDING}:
+        return SOON
+    return LATER if states else NEVER
+
+
+def show() -> str:
+    """The page of the overview."""
+    wanted = _wanted()
+    with resources().database.transaction() as database:
+        seen = looked_at(database)
+        account = seen.account
+        if account is None:
+            return render_template("overview/nothing.html", person=principal())
+        try:
+            page = listing.page_of(database, account, wanted, after=request.args.get("nach"), limit=PAGE)
+        except listing.BadCursor:
+            abort(404)
+        count = listing.count_of(database, account, wanted)
+        cities = listing.cities_of(database, account)
+        own = listing.own_requests(database, account)
+    running = [*own, *(item.request for item in page.items if item.request is not None)]
+    return render_template(
+        "overview/index.html",
+        here=_address(),
+        several=len(seen.choices) > 1,
+        account=account,
+        choices=seen.choices,
+        own=own,
+        page=page,
+        count=count,
+        cities=cities,
+        wanted=wanted,
+        view=_view(),
+        first=not request.args.get("nach"),
+        may_add=may_add(account),
+        progress=progress,
+        state_word=state_word,
+        kind_word=kind_word,
+        address=partial(_address, konto=account.customer_number if len(seen.choices) > 1 else None),
+        poll=poll_after(running),
+        orders=_order_words(),
+        shows=_show_words(),
+        origins=_origin_words(),
+    )
+
+
+@locations.get("/stand")
+@login_required
+def live() -> str:
+    """How these requests of the overview stand now: what the page puts in the place of what it shows."""
+    ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
+    with resources().database.transaction() as database:
+        account = looked_at(database, remember=False).account
+        found = listing.requests_by_id(database, account, ids) if account is not None else []
+    return render_template("overview/live.html", found=found, progress=progress, poll=poll_after(found))
+
+
+@locations.get("/nebenaccount")
+@login_required
+def add() -> str:
+    """The two ways to a sub-account."""
+    with resources().database.transaction() as database:
+        account = looked_at(database).account
+    if account is None or not may_add(account):
+        abort(404)
+    return render_template(
+        "overview/add.html",
+        account=account,
+        may_order=may(principal(), Action.ORDER, account),
+        may_link=may(principal(), Action.LINK, account),
+    )
+
+
+@locations.get("/export.<any(csv, xlsx):form>")
+@login_required
+def export(form: str) -> Response:
+    """What the overview shows, all pages of it, as a file."""
+    wanted = _wanted()
+    with resources().database.transaction() as database:
+        account = looked_at(database).account
+    if account is None:
+        abort(404)
+    name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
+    rows = _rows(account, wanted)
+    if form == "csv":
+        head = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(stream_with_context(sheets.csv_of(rows)), mimetype="text/csv", headers=head)
+    return send_file(sheets.xlsx_of(rows, _("Locations")), mimetype=sheets.XLSX, as_attachment=True, download_name=name)
+
+
+def may_add(account: Account) -> bool:
+    """Whether this person can bring sub-accounts under this account."""
+    can_be_main = account.role is not AccountRole.SUB and account.state is not AccountState.CLOSED
+    return can_be_main and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
+
+
+def kind_word(account: Account, *, listed: bool = False) -> str:
+    """What the account is; one that is listed under a main account is, or is becoming, a sub-account."""
+    if listed or account.role is AccountRole.SUB:
+        return str(_("Sub-account"))
+    return str(_("Main account") if account.role is AccountRole.MAIN else _("Account"))
+
+
+def state_word(account: Account) -> str:
+    """Whether the account can be used."""
+    words: dict[AccountState, str] = {
+        AccountState.ORDERED: _("Ordered"),
+        AccountState.ACTIVE: _("Active"),
+        AccountState.CLOSED: _("Closed"),
+    }
+    return words[account.state]
+
+
+def origin_word(origin: Origin | None) -> str:
+    """How a sub-account came under its main account."""
+    return _origin_words()[origin] if origin is not None else ""
+
+
+def _who(found: Request) -> str | None:
+    match found.waiting_for:
+        case Actor.REQUESTER:
+            return str(_("You, or whoever manages the main account"))
+        case Actor.CONTACT:
+            return str(_("The contact of the location"))
+        case Actor.OTHER_ACCOUNT:
+            return str(_("An administrator of customer number %(number)s", number=found.customer_number))
+        case Actor.CARRIER:
+            return str(_("We"))
+    return None
+
+
+def _wanted() -> listing.Wanted:
+    # What nobody can have chosen counts as not chosen: an old address shows more rather than nothing.
+    return listing.Wanted(
+        search=_typed("suche"),
+        show=request.args.get("status", type=listing.Show),
+        origin=request.args.get("herkunft", type=Origin),
+        city=_typed("ort"),
+        order=request.args.get("sortierung", listing.Order.NEWEST, type=listing.Order),
+    )
+
+
+def _typed(name: str) -> str:
+    return request.args.get(name, "").replace("\0", "").strip()[:100]
+
+
+def _view() -> str:
+    asked = request.args.get("ansicht")
+    if asked in _VIEWS:
+        session["view"] = asked
+    return str(session.get("view", _VIEWS[0]))
+
+
+def _address(endpoint: str = "portal.overview", **changes: Any) -> str:
+    """The same list at another place; a change to None leaves that out."""
+    names = ("suche", "status", "herkunft", "ort", "sortierung", "konto")
+    kept: dict[str, Any] = {name: request.args[name] for name in names if request.args.get(name)}
+    return url_for(endpoint, **{**kept, **changes})
+
+
+def _order_words() -> dict[listing.Order, str]:
+    return {
+        listing.Order.NEWEST: _("Newest first"),
+        listing.Order.NAME: _("Name"),
+        listing.Order.CITY: _("City"),
+        listing.Order.NUMBER: _("Customer number"),
+    }
+
+
+def _show_words() -> dict[listing.Show, str]:
+    return {
+        listing.Show.NEW: _("New orders"),
+        listing.Show.RUNNING: _("In progress"),
+        listing.Show.WAITING: _("Waiting for an answer"),
+        listing.Show.ACTIVE: _("Nothing on its way"),
+    }
+
+
+def _origin_words() -> dict[Origin, str]:
+    return {
+        Origin.ORDER: _("Ordered as a new account"),
+        Origin.LINK: _("Linked existing account"),
+        Origin.COLLECTIVE_INVOICE: _("Collective invoice"),
+    }
+
+
+def _rows(account: Account, wanted: listing.Wanted) -> Iterator[list[sheets.Cell]]:
+    yield [
+        _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
+        _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
+    ]  # fmt: skip
+    yield _row(ListedAccount(account, None), kind_word(account))
+    for items in _pages(account, wanted):
+        for item in items:
+            yield _row(item, kind_word(item.account, listed=True))
+
+
+def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[ListedAccount]]:
+    # A transaction for each page: a slow reader of a long file keeps none open.
+    after: str | None = None
+    while True:
+        with resources().database.transaction() as database:
+            page = _page(database, account, wanted, after)
+        yield list(page.items)
+        after = page.after
+        if after is None:
+            return
+
+
+def _page(database: Session, account: Account, wanted: listing.Wanted, after: str | None) -> listing.Page:
+    return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
+
+
+def _row(item: ListedAccount, kind: str) -> list[sheets.Cell]:
+    account, found = item.account, item.request
+    return [
+        account.customer_number,
+        kind,
+        account.name,
+        account.contact_name,
+        account.street,
+        account.postal_code,
+        account.city,
+        status_text(found.status, locale()) if found is not None else state_word(account),
+        origin_word(account.origin),
+        _day(account.attached_at),
+        _day(found.waiting_until if found is not None else None),
+    ]
+
+
+def _day(at: datetime | None) -> sheets.Cell:
+    return sheets.berlin_day(at) if at is not None else ""
