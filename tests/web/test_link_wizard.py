@@ -115,8 +115,8 @@ def test_a_double_click_a_reload_and_a_second_tab_make_one_request(front: Front,
     def press(key: str) -> str:
         client = front.client.application.test_client()
         client.set_cookie("session", cookie.value)
-        answer = client.post(path, data={**typed, "key": key})
-        return page_of(answer)
+        place: str = client.post(path, data={**typed, "key": key}).headers["Location"]
+        return place
 
     with ThreadPoolExecutor(4) as pool:
         pages = set(pool.map(press, [key_of(one), key_of(one), key_of(other), key_of(other)]))
@@ -124,8 +124,8 @@ def test_a_double_click_a_reload_and_a_second_tab_make_one_request(front: Front,
     late = front.client.post(path, data={**typed, "key": "0" * 32})
     assert "läuft schon eine Anfrage: diese hier" in front.client.get(page_of(late)).text
     back.advance()
-    # A reload of the answer, after all is done.
-    assert {press(key_of(one))} == pages and len(requests(front)) == 1
+    # A reload of the answer, after all is done: that of the press that was first.
+    assert pages < {press(key_of(one)), press(key_of(other))} and len(requests(front)) == 1
 
 
 def test_another_password_under_the_same_key_is_another_try(front: Front, back: Back) -> None:

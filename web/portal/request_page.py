@@ -19,7 +19,7 @@ from models.people import Action, may
 from models.requests import Request, TimelineEntry
 from models.states import ENDED, ROUTES, Kind, Status
 from models.waiting import Asked, AskedKind, AskedState, asked_of
-from models.wording import expectation, next_action, sentence, status_text, step_text
+from models.wording import expectation, next_action, reason_text, sentence, status_text, step_text
 from web.portal.forms import CodeForm, CredentialsForm, DocumentForm
 from web.portal.people import principal
 from web.portal.words import locale
@@ -115,11 +115,13 @@ def _regions(
     waits = seen.may_act and seen.request.waiting_for is not None
     letter = [asked for asked in seen.asked if asked.kind is AskedKind.LETTER and asked.state is not AskedState.PROVED]
     consent = [asked for asked in seen.asked if asked.kind is AskedKind.CONSENT and asked.state is AskedState.OPEN]
+    reason, ended_by_us = seen.request.reason, seen.request.status in (Status.REJECTED, Status.FAILED)
     facts: dict[str, Any] = {
         "seen": seen,
         "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in seen.timeline],
         "upcoming": next_action(seen.request, locale()),
         "expected": expectation(seen.request, locale()),
+        "why": reason_text(reason, locale()) if reason is not None and ended_by_us else None,
         "status": status_text(seen.request.status, locale()),
         "steps": _steps(seen.request),
         "now": resources().clock(),

@@ -157,7 +157,10 @@ class Stack:
             width = max(len(login.email) for login in DEMO_LOGINS)
             lines += [f"  {login.email:<{width}}  {login.password}  {login.who}" for login in DEMO_LOGINS]
             lines.append("")
-        lines.append(f"Mails and letters: http://{LOOPBACK}:{self._port}/dev/mail")
+        base_url = self.settings()["BASE_URL"]
+        # The front shows them to this machine only, and not at all where it is told of another address.
+        if base_url.startswith((f"http://{LOOPBACK}", "http://localhost")):
+            lines.append(f"Mails and letters: {base_url}/dev/mail")
         lines.append(f"As files: {self._directory.mail}   {self._directory.letters}")
         lines.append(f"Data: {self._directory.path}   Ctrl-C ends it.")
         for line in [*lines, ""]:
