@@ -41,7 +41,7 @@ def card(page: Page, customer_number: str) -> Locator:
 
 def tab_to(page: Page, target: Locator) -> None:
     """Press Tab until the target has the focus; every stop on the way has to be seen."""
-    for _ in range(20):
+    for _ in range(40):
         page.keyboard.press("Tab")
         style, width, on_screen = page.locator(":focus").evaluate(_OUTLINE)
         assert style == "solid" and width >= 2 and on_screen, page.locator(":focus").inner_text()
