@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from models.requests import Request
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import SEED, assert_no_sideways_scrolling, card, sign_in, tab_to
+from tests.factories import PASSWORD
 
 NEW = "/standortverwaltung/neu"
 
@@ -98,7 +99,7 @@ def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
     page.get_by_role("button", name="zahlungspflichtig bestellen").click()
     expect(page).to_have_url(portal.url + "/standortverwaltung")
     [number] = orders_in(portal)
-    expect(page.get_by_role("status")).to_contain_text(f"Kundennummer {number}")
+    expect(page.locator(".notice")).to_contain_text(f"Kundennummer {number}")
     expect(card(page, f"Kundennummer: {number}")).to_contain_text(SEED)
     expect(card(page, f"Kundennummer: {number}")).to_contain_text("Filiale Spree")
 
@@ -149,7 +150,7 @@ def test_an_order_in_english_by_keyboard_alone(page: Page, portal: Portal) -> No
     page.keyboard.press("Enter")
     expect(page).to_have_url(portal.url + "/standortverwaltung")
     [number] = orders_in(portal)
-    expect(page.get_by_role("status")).to_contain_text(f"customer number {number}")
+    expect(page.locator(".notice")).to_contain_text(f"customer number {number}")
 
 
 def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> None:
@@ -171,7 +172,7 @@ def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> N
     page.get_by_role("button", name="zahlungspflichtig bestellen").click()
     expect(page).to_have_url(portal.url + "/standortverwaltung")
     page.go_back()
-    expect(page.get_by_role("status")).to_contain_text("Diese Bestellung ist schon aufgegeben.")
+    expect(page.locator(".notice")).to_contain_text("Diese Bestellung ist schon aufgegeben.")
     assert len(orders_in(portal)) == 1
 
 
@@ -186,8 +187,9 @@ def test_the_offers_link_resumes_the_order(page: Page, portal: Portal, browser: 
     other = elsewhere.new_page()
     other.goto(link)
     expect(other.get_by_role("heading", name="Anmelden")).to_be_visible()
-    sign_in(other, portal)
-    other.goto(link)
+    other.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
+    other.get_by_label("Passwort").fill(PASSWORD)
+    other.get_by_role("button", name="Anmelden").click()
     step(other, "Zusammenfassung")
     expect(other.get_by_role("main")).to_contain_text("Filiale Hafen")
     elsewhere.close()
@@ -203,7 +205,7 @@ def test_a_double_click_and_a_second_tab_make_one_order(page: Page, portal: Port
     second.get_by_role("button", name="zahlungspflichtig bestellen").click()
     expect(second).to_have_url(portal.url + "/standortverwaltung")
     [number] = orders_in(portal)
-    expect(second.get_by_role("status")).to_contain_text(f"Kundennummer {number}")
+    expect(second.locator(".notice")).to_contain_text(f"Kundennummer {number}")
 
 
 def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal) -> None:

@@ -343,9 +343,11 @@ def _never() -> Any:
 
 def _say_once(message: str) -> None:
     # Two submits of the same order say the same on the page that both lead to.
-    waiting = get_flashed_messages()
-    for said in dict.fromkeys([*waiting, message]):
-        flash(said)
+    waiting: list[Any] = list(get_flashed_messages(with_categories=True))
+    for category, said in waiting:
+        flash(said, category)
+    if message not in [said for _category, said in waiting]:
+        flash(message)
 
 
 def _to(id: uuid.UUID, step: DraftStep, *, check: bool = False) -> Response:
