@@ -202,8 +202,11 @@ def _narrow(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
     if wanted.origin is not None:
         query = query.where(Account.origin == wanted.origin)
     if wanted.city:
-        # The key's own index; "Frankfurt" finds "Frankfurt am Main".
-        query = query.where(sa.func.starts_with(plain_sql(Account.city), fold(wanted.city)))
+        # "Frankfurt" finds "Frankfurt am Main", and either spelling finds "Köln".
+        plain, spelled = plain_sql(Account.city), _spelled_sql(sa.type_coerce(Account.city, sa.Text))
+        query = query.where(
+            sa.or_(sa.func.starts_with(plain, fold(wanted.city)), sa.func.starts_with(spelled, _spell(wanted.city)))
+        )
     words = wanted.search.split()[:MOST_WORDS]
     if words:
         whole = sa.func.concat_ws(

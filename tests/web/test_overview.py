@@ -134,7 +134,7 @@ def test_search_finds_any_part_whatever_the_spelling(front: Front, typed: str, f
             "postal_code": "10179",
         }
         named = {
-            sub(session, main, name="Zentrale", city="Berlin", **facts): "h",
+            sub(session, main, name="Zentrale", **facts): "h",
             sub(session, main, name="Bäcker Äpfel", city="München", contact_name="Bo Bo", street="Tal 1"): "m",
         }
     page = get(signed_in(front), f"{OVERVIEW}?suche={typed.replace('%', '%25')}")
@@ -170,7 +170,7 @@ def test_filters_and_their_combination(front: Front) -> None:
         "status=running": {new, leaving},
         "status=active": {calm, billed},
         "herkunft=collective_invoice": {billed},
-        "ort=koeln": {billed, leaving} - {billed, leaving},
+        "ort=koeln": {billed, leaving},
         "ort=KÖLN": {billed, leaving},
         "ort=frankfurt": {calm},
         "ort=Köln&status=active": {billed},
