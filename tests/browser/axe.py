@@ -27,7 +27,7 @@ def assert_accessible(page: Page) -> None:
     """Fails with a list if axe-core finds anything on the page as it is now, light or dark."""
     source, found = axe_source(), []
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         # Evaluated by the browser's tools, so the page's Content-Security-Policy stays as it is.
         page.evaluate(source)
         result = page.evaluate("rules => axe.run(document, {runOnly: rules})", list(_RULES))
