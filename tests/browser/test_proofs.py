@@ -143,6 +143,7 @@ def test_a_link_code_leads_from_one_account_to_the_other(page: Page, portal: Por
     page.get_by_label("E-Mail-Adresse").fill(owner.email)
     page.get_by_label("Passwort").fill(PASSWORD)
     page.get_by_role("button", name="Anmelden").click()
+    page.locator("summary").click()
     expect(page.get_by_role("link", name="Verknüpfungscode")).to_have_attribute("aria-current", "page")
     page.get_by_role("button", name="Verknüpfungscode erstellen").click()
     code = page.locator(".code").inner_text()

@@ -1,0 +1,60 @@
+"""The top menu: with and without JavaScript, with the mouse and the keyboard."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.axe import axe_source
+from tests.browser.conftest import Portal
+from tests.browser.test_portal import sign_in, tab_to
+
+
+def test_my_product_leads_to_the_locations(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    page.goto(portal.url + "/anfragen")
+    entry = page.get_by_role("link", name="Standortverwaltung", exact=True)
+    expect(entry).to_be_hidden()
+    tab_to(page, page.locator("summary"))
+    page.keyboard.press("Enter")
+    expect(entry).to_be_visible()
+    tab_to(page, entry)
+    page.keyboard.press("Escape")
+    expect(entry).to_be_hidden()
+    expect(page.locator("summary")).to_be_focused()
+    page.locator("summary").click()
+    page.get_by_role("heading", level=1).click()
+    expect(entry).to_be_hidden()
+    page.locator("summary").click()
+    entry.click()
+    expect(page).to_have_url(portal.url + "/standortverwaltung")
+
+
+def test_the_portal_needs_no_javascript(browser: Browser, portal: Portal) -> None:
+    context = browser.new_context(locale="de-DE", java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, portal)
+    page.goto(portal.url + "/anfragen")
+    page.locator("summary").click()
+    page.get_by_role("link", name="Standortverwaltung", exact=True).click()
+    expect(page.get_by_role("heading", name="Unternehmensstandorte")).to_be_visible()
+    context.close()
+
+
+def test_htmx_is_served_by_the_portal_itself(page: Page, portal: Portal) -> None:
+    axe_source()
+    elsewhere: list[str] = []
+    page.on("request", lambda asked: None if asked.url.startswith(portal.url) else elsewhere.append(asked.url))
+    page.goto(portal.url)
+    assert page.evaluate("htmx.config.includeIndicatorStyles || htmx.config.allowEval") is False
+    assert elsewhere == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1920])
+def test_every_item_can_be_reached_at_every_width(page: Page, portal: Portal, width: int) -> None:
+    sign_in(page, portal)
+    page.set_viewport_size({"width": width, "height": 740})
+    page.locator("summary").click()
+    for name in ("Standortverwaltung", "Verlauf", "Benutzer"):
+        box = page.get_by_role("link", name=name, exact=True).bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width and box["height"] >= 44
