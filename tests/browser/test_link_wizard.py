@@ -102,6 +102,7 @@ def _agree(context: BrowserContext, portal: Portal, owner: User) -> None:
     page.get_by_label("E-Mail-Adresse").fill(owner.email)
     page.get_by_label("Passwort").fill(PASSWORD)
     page.get_by_role("button", name="Anmelden").click()
+    page.locator(".menu summary").click()
     page.get_by_role("link", name="Zustimmungen").click()
     page.get_by_role("link", name="Ansehen und entscheiden").click()
     page.get_by_label("Ich stimme zu").check()

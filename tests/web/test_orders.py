@@ -398,6 +398,8 @@ def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> Non
     old = fresh(front)
     fill_all(front, old, "produkt")
     clock.advance(KEPT_FOR)
+    # The login has lapsed by then, too.
+    sign_in(front, front.manager.email)
     assert front.client.get(old).status_code == front.client.get(f"{old}/produkt").status_code == 404
     assert "Es gibt keine gespeicherten Bestellungen." in front.client.get(f"{NEW}/entwuerfe").text
     fill_all(front, fresh(front), "produkt")
