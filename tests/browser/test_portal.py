@@ -51,7 +51,8 @@ def tab_to(page: Page, target: Locator) -> None:
 
 
 def assert_no_sideways_scrolling(page: Page) -> None:
-    """Everything on the page is as wide as the screen at the most."""
+    """Everything on the page is as wide as the screen at the most, once its styles have come."""
+    page.wait_for_load_state("load")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
 
 

@@ -36,6 +36,8 @@ class LetterFolder:
 
 def _pdf(letter: Letter, sender: str) -> bytes:
     pdf = FPDF(format="A4")
+    # What the built-in fonts know; the library's own guess has no dashes and no quotation marks.
+    pdf.core_fonts_encoding = "windows-1252"
     pdf.set_margins(_LEFT, 20, _RIGHT)
     pdf.set_auto_page_break(auto=True, margin=20)
     pdf.set_title(_printable(letter.subject))

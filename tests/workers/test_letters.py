@@ -1,0 +1,48 @@
+"""Letters as files: what is printed can be read, whatever people and places are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from tasks.ports import GatewayUnavailable, Letter
+from workers.gateways.letters import LetterFolder
+
+LETTER = Letter(
+    "key1",
+    ("Bäckerei „Süß & Söhne“ – Filiale", "Łukasz Großmann", "Brückenstr. 5", "10179 Berlin"),
+    "de",
+    "Bestätigung Ihrer Anschlussadresse – 5 €",
+    "Guten Tag Łukasz Großmann,\n\nIhr Code: ABCDE FGHJK\n",
+)
+
+
+def text_of(file: Path) -> str:
+    """What somebody reads."""
+    return "\n".join(page.extract_text() for page in PdfReader(file).pages)
+
+
+def test_a_letter_can_be_read(tmp_path: Path) -> None:
+    LetterFolder(tmp_path, "Standortverwaltung").print_letter(LETTER)
+    [file] = tmp_path.iterdir()
+    text = text_of(file)
+    assert file.name == "key1.pdf"
+    for words in ("Bäckerei „Süß & Söhne“ – Filiale", "Brückenstr. 5", "– 5 €", "ABCDE FGHJK"):
+        assert words in text
+    # Its fonts do not have every letter; a name with a question mark is better than no letter.
+    assert "?ukasz Großmann" in text
+
+
+def test_the_same_letter_is_the_same_sheet(tmp_path: Path) -> None:
+    folder = LetterFolder(tmp_path, "Standortverwaltung")
+    folder.print_letter(LETTER)
+    folder.print_letter(LETTER)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_written_may_heal(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(GatewayUnavailable):
+        LetterFolder(tmp_path / "file", "Standortverwaltung").print_letter(LETTER)
