@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from models.accounts import Account
 from models.base import Base
 from models.proofs import OwnershipProof
-from models.requests import Request
+from models.requests import Request, write_down
 from models.states import Kind, ProofMethod
 from models.values import Locale
 
@@ -127,19 +127,17 @@ def request_leaving(session: Session, main: Account, account: Account, now: date
 def _write(
     session: Session, kind: Kind, main: Account, account: Account, now: datetime, proof: ProofMethod | None
 ) -> Request:
-    request = Request(
-        kind=kind,
-        main_id=main.id,
-        account_id=account.id if kind is Kind.DETACH else None,
-        customer_number=account.customer_number,
-        # Nobody asks: the main account's administrators are told, each in their language.
-        requested_by=None,
-        locale=_LOCALE,
-        asked_proof=proof,
-        created_at=now,
-        updated_at=now,
+    return write_down(
+        session,
+        Request(
+            kind=kind,
+            main_id=main.id,
+            account_id=account.id if kind is Kind.DETACH else None,
+            customer_number=account.customer_number,
+            # Nobody asks: the main account's administrators are told, each in their language.
+            requested_by=None,
+            locale=_LOCALE,
+            asked_proof=proof,
+        ),
+        now,
     )
-    request.make_due(now)
-    session.add(request)
-    session.flush()
-    return request

@@ -18,7 +18,7 @@ from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken
 from models.people import Action, Principal, User, may, principal_of
 from models.proofs import OwnershipProof
 from models.proving import Credentials, ownership_by
-from models.requests import Request
+from models.requests import Request, write_down
 from models.states import ENDED, Kind, Origin, ProofMethod, Reason
 from models.values import Locale
 from models.vault import Vault
@@ -49,20 +49,19 @@ def submit_link(
         raise InvalidField("customer_number", "own_account")
     ensure_not_running(session, Kind.LINK, main, draft.customer_number)
     proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
-    request = Request(
-        kind=Kind.LINK,
-        main_id=main.id,
-        customer_number=draft.customer_number,
-        requested_by=principal.user_id,
-        token_id=principal.token_id,
-        locale=draft.locale,
-        asked_proof=draft.method,
-        created_at=now,
-        updated_at=now,
+    request = write_down(
+        session,
+        Request(
+            kind=Kind.LINK,
+            main_id=main.id,
+            customer_number=draft.customer_number,
+            requested_by=principal.user_id,
+            token_id=principal.token_id,
+            locale=draft.locale,
+            asked_proof=draft.method,
+        ),
+        now,
     )
-    request.make_due(now)
-    session.add(request)
-    session.flush()
     request.note(now, "link_received", customer_number=draft.customer_number)
     if proof is not None:
         proof.request_id = request.id
@@ -107,20 +106,19 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
         raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
     main = session.get_one(Account, account.main_id)
     ensure_not_running(session, Kind.DETACH, main, account.customer_number)
-    request = Request(
-        kind=Kind.DETACH,
-        main_id=main.id,
-        account_id=account.id,
-        customer_number=account.customer_number,
-        requested_by=principal.user_id,
-        token_id=principal.token_id,
-        locale=locale,
-        created_at=now,
-        updated_at=now,
+    request = write_down(
+        session,
+        Request(
+            kind=Kind.DETACH,
+            main_id=main.id,
+            account_id=account.id,
+            customer_number=account.customer_number,
+            requested_by=principal.user_id,
+            token_id=principal.token_id,
+            locale=locale,
+        ),
+        now,
     )
-    request.make_due(now)
-    session.add(request)
-    session.flush()
     request.note(now, "detach_received", customer_number=account.customer_number)
     session.flush()
     return request

@@ -14,7 +14,7 @@ from models.accounts import Account, ensure_may_be_main, issue_customer_numbers
 from models.catalogue import Product, ProductKind, block_key, orderable_products
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.people import Action, Principal, may
-from models.requests import Request
+from models.requests import Request, write_down
 from models.states import AccountState, Kind, Reason
 from models.telephony import BLOCK_SIZES, AreaCode
 from models.towns import FURTHER_TOWNS
@@ -96,25 +96,24 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
     )
     session.add(account)
     session.flush()
-    request = Request(
-        kind=Kind.ORDER,
-        main_id=main.id,
-        account_id=account.id,
-        customer_number=customer_number,
-        requested_by=principal.user_id,
-        token_id=principal.token_id,
-        locale=draft.locale,
-        product_key=draft.product_key,
-        channels=draft.channels,
-        area_code=draft.area_code,
-        block_size=draft.block_size,
-        option_keys=list(draft.option_keys),
-        created_at=now,
-        updated_at=now,
+    request = write_down(
+        session,
+        Request(
+            kind=Kind.ORDER,
+            main_id=main.id,
+            account_id=account.id,
+            customer_number=customer_number,
+            requested_by=principal.user_id,
+            token_id=principal.token_id,
+            locale=draft.locale,
+            product_key=draft.product_key,
+            channels=draft.channels,
+            area_code=draft.area_code,
+            block_size=draft.block_size,
+            option_keys=list(draft.option_keys),
+        ),
+        now,
     )
-    request.make_due(now)
-    session.add(request)
-    session.flush()
     request.note(now, "order_received", customer_number=customer_number)
     session.flush()
     return request

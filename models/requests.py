@@ -237,6 +237,15 @@ class Request(Due, Base):
         self.ended_at = now
 
 
+def write_down(session: Session, request: Request, now: datetime) -> Request:
+    """A new request: in the database, and to be worked on at once. Whoever writes it begins its timeline."""
+    request.created_at = request.updated_at = now
+    request.make_due(now)
+    session.add(request)
+    session.flush()
+    return request
+
+
 # What the steps read, in one statement each for the whole batch.
 _WHOLE = (
     selectinload(Request.main),
