@@ -40,6 +40,7 @@ from models.waiting import consents_to_answer
 from models.wording import reason_text
 from tasks.hints import hint
 from web.portal.forms import CodeForm, CredentialsForm, complain
+from web.portal.looked_at import looked_at
 from web.portal.people import principal
 from web.portal.words import locale
 from web.resources import resources
@@ -257,33 +258,32 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
 
 
 def _side(session: Session) -> Side | str:
-    """The account for which this person may add others, or why there is none."""
-    accounts = queries.accounts_of(session, principal())
-    mains = [account for account in accounts if may(principal(), Action.LINK, account)]
-    refusals: list[RuleBroken] = []
-    for main in mains:
-        try:
-            ensure_may_be_main(main)
-        except RuleBroken as refused:
-            refusals.append(refused)
-            continue
-        own = [account for account in queries.linkable_accounts(session, principal()) if account.id != main.id]
-        return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
-    return _why_not(refusals)
+    """The account that is looked at, if this person may add others to it, or why not."""
+    main = looked_at(session).account
+    if main is None or not may(principal(), Action.LINK, main):
+        return _may_not()
+    try:
+        ensure_may_be_main(main)
+    except RuleBroken as refused:
+        return _cannot(refused)
+    own = [account for account in queries.linkable_accounts(session, principal()) if account.id != main.id]
+    return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
 
 
-def _why_not(refusals: Sequence[RuleBroken]) -> str:
-    sub = next((refused for refused in refusals if refused.reason is Reason.IS_SUB_ACCOUNT), None)
+def _cannot(refused: RuleBroken) -> str:
+    if refused.reason is not Reason.IS_SUB_ACCOUNT:
+        return reason_text(refused.reason, locale())
+    why: str = _(
+        "Your account %(number)s is a sub-account. Only a main account can have sub-accounts. It can be "
+        "detached from its main account; after that it can be a main account itself.",
+        number=refused.customer_number,
+    )
+    return why
+
+
+def _may_not() -> str:
     why: str
-    if sub is not None:
-        why = _(
-            "Your account %(number)s is a sub-account. Only a main account can have sub-accounts. It can be "
-            "detached from its main account; after that it can be a main account itself.",
-            number=sub.customer_number,
-        )
-    elif refusals:
-        why = reason_text(refusals[0].reason, locale())
-    elif principal().is_staff:
+    if principal().is_staff:
         why = _("You are signed in as back office. Accounts are added with the login of their main account.")
     else:
         why = _(

@@ -19,6 +19,11 @@ class LookedAt:
     account: Account | None
     choices: list[Account]
 
+    @property
+    def konto(self) -> str | None:
+        """For the address of a page that has to be about this account; None where there is no other."""
+        return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
+
 
 def looked_at(database: Session, *, remember: bool = True) -> LookedAt:
     """As asked for in the address (`konto=`), else as chosen before, else the first, main accounts before others.

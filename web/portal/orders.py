@@ -28,9 +28,9 @@ from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders import submit_order
 from models.people import Action, User, may
 from models.proofs import is_address_proved, is_email_proved
-from models.queries import accounts_of
-from models.states import AccountRole, AccountState, Reason
+from models.states import Reason
 from tasks.hints import hint
+from web.portal.looked_at import looked_at
 from web.portal.orders_forms import typed_in
 from web.portal.orders_hints import hints_for
 from web.portal.orders_offer import offer_pdf
@@ -253,12 +253,10 @@ def look_again(_error: InvalidField) -> Response:
 
 
 def _ordering_account(session: Session) -> Account:
-    """The account that this person orders for. Raises `Forbidden` or `RuleBroken` if there is none."""
-    found = [account for account in accounts_of(session, principal()) if may(principal(), Action.ORDER, account)]
-    if not found:
+    """The account that is looked at. Raises `Forbidden` or `RuleBroken` if this person cannot order for it."""
+    account = looked_at(session).account
+    if account is None or not may(principal(), Action.ORDER, account):
         raise Forbidden
-    fit = (a for a in found if a.role is not AccountRole.SUB and a.state is not AccountState.CLOSED)
-    account = next(fit, found[0])
     ensure_may_be_main(account)
     return account
 

@@ -90,7 +90,7 @@ def show() -> str:
     return render_template(
         "overview/index.html",
         here=_address(),
-        several=len(seen.choices) > 1,
+        konto=seen.konto,
         account=account,
         choices=seen.choices,
         own=own,
@@ -104,7 +104,7 @@ def show() -> str:
         progress=progress,
         state_word=state_word,
         kind_word=kind_word,
-        address=partial(_address, konto=account.customer_number if len(seen.choices) > 1 else None),
+        address=partial(_address, konto=seen.konto),
         poll=poll_after(running),
         orders=_order_words(),
         shows=_show_words(),
@@ -128,12 +128,14 @@ def live() -> str:
 def add() -> str:
     """The two ways to a sub-account."""
     with resources().database.transaction() as database:
-        account = looked_at(database).account
+        seen = looked_at(database)
+    account = seen.account
     if account is None or not may_add(account):
         abort(404)
     return render_template(
         "overview/add.html",
         account=account,
+        konto=seen.konto,
         may_order=may(principal(), Action.ORDER, account),
         may_link=may(principal(), Action.LINK, account),
     )

@@ -31,6 +31,7 @@ class Seen:
     """A request as this person sees it. `account` is the ordered one, None for others: it may be anybody's."""
 
     request: Request
+    main: Account
     account: Account | None
     timeline: Sequence[TimelineEntry]
     asked: Sequence[Asked]
@@ -46,6 +47,7 @@ def see(session: Session, id: UUID) -> Seen:
     acts = may_act(session, found)
     return Seen(
         found,
+        session.get_one(Account, found.main_id),
         found.account if found.kind is Kind.ORDER else None,
         queries.timelines(session, [found.id])[found.id],
         asked_of(session, [found], resources().clock())[found.id],
