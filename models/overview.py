@@ -21,7 +21,6 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, plain_sql
-from models.queries import ListedAccount
 from models.requests import Request
 from models.states import ENDED, Kind, Origin, Status
 
@@ -69,6 +68,19 @@ class Wanted:
     def is_narrowed(self) -> bool:
         """Whether it leaves something out."""
         return bool(self.search or self.show or self.origin or self.city)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAccount:
+    """An account of the overview, with its running request if there is one."""
+
+    account: Account
+    request: Request | None
+
+    @property
+    def is_new(self) -> bool:
+        """Ordered and not finished yet: marked 'Neu'."""
+        return self.request is not None and self.request.kind is Kind.ORDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from models import overview as listing
 from models.accounts import Account
 from models.people import Action, may
-from models.queries import ListedAccount
 from models.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
 from models.wording import NextAction, next_action, status_text
@@ -259,13 +258,13 @@ def _rows(account: Account, wanted: listing.Wanted) -> Iterator[list[sheets.Cell
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
         _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
     ]  # fmt: skip
-    yield _row(ListedAccount(account, None), kind_word(account))
+    yield _row(listing.ListedAccount(account, None), kind_word(account))
     for items in _pages(account, wanted):
         for item in items:
             yield _row(item, kind_word(item.account, listed=True))
 
 
-def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[ListedAccount]]:
+def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.ListedAccount]]:
     # A transaction for each page: a slow reader of a long file keeps none open.
     after: str | None = None
     while True:
@@ -281,7 +280,7 @@ def _page(database: Session, account: Account, wanted: listing.Wanted, after: st
     return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
 
 
-def _row(item: ListedAccount, kind: str) -> list[sheets.Cell]:
+def _row(item: listing.ListedAccount, kind: str) -> list[sheets.Cell]:
     account, found = item.account, item.request
     return [
         account.customer_number,
