@@ -264,8 +264,10 @@ def test_a_cancelled_order_can_no_longer_be_proved_into_being(pipeline: Pipeline
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
         call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
-    confirm(pipeline, id, code_in(mails_to(pipeline, STRANGER.email)[0]))
-    enter(pipeline, id, code_in(pipeline.printer.printed[0].text))
+    with pytest.raises(NotAwaited):
+        confirm(pipeline, id, code_in(mails_to(pipeline, STRANGER.email)[0]))
+    with pytest.raises(NotAwaited):
+        enter(pipeline, id, code_in(pipeline.printer.printed[0].text))
     pipeline.advance()
     assert pipeline.request(id).status is Status.CANCELLED
     assert pipeline.registrar.writes == []

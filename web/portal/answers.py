@@ -16,7 +16,7 @@ from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly,
 from models.orders import call_off
 from models.proving import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
 from models.requests import Request
-from models.states import Reason, Status
+from models.states import Reason
 from models.waiting import AskedKind
 from tasks.hints import hint
 from web.portal.forms import CodeForm, CredentialsForm, DocumentForm, complain
@@ -37,8 +37,6 @@ def enter_letter(id: UUID) -> Response | tuple[str, int]:
     """The code from the letter."""
 
     def give(session: Session, found: Request, typed: str) -> bool:
-        if found.status is not Status.PENDING:
-            raise NotAwaited
         return enter_letter_code(session, resources().vault, found, typed, resources().clock())
 
     return _try_code(id, give)
