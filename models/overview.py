@@ -18,10 +18,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from models.accounts import Account, plain_sql
-from models.requests import Request
+from models.people import Principal
+from models.requests import Request, concerns
 from models.states import ENDED, Kind, Origin, Status
 
 MOST_WORDS = 5
@@ -143,10 +144,11 @@ def own_requests(session: Session, account: Account) -> list[Request]:
     return list(session.scalars(query.order_by(Request.id.desc()).limit(MOST_LINKS)))
 
 
-def requests_by_id(session: Session, account: Account, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Those of these requests that concern this account: its own, and those by which it is detached."""
-    mine = sa.or_(Request.main_id == account.id, sa.and_(Request.account_id == account.id, Request.kind == Kind.DETACH))
-    return list(session.scalars(sa.select(Request).where(Request.id.in_(ids), mine)))
+def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
+    """Those of these requests that concern this person. One statement."""
+    accounts = joinedload(Request.main), joinedload(Request.account)
+    found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
+    return [request for request in found if concerns(session, principal, request)]
 
 
 def running_about(session: Session, account: Account) -> list[Request]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, contains_eager
 
 from models.accounts import Account, account_by_number, queue_up
 from models.errors import Forbidden, NotAwaited
-from models.people import Action, Membership, Principal, Role, User, authenticate, may
+from models.people import Action, Principal, User, authenticate, may, principal_of
 from models.proofs import (
     LINK_CODE_VALID_FOR,
     AddressDocument,
@@ -175,7 +175,7 @@ def decide(
     if consent is None or consent.decision is not None or now >= consent.expires_at:
         raise NotAwaited
     account = account_by_number(session, request.customer_number)
-    if account is None or not _administers(session, user.id, account.id):
+    if account is None or not may(principal_of(session, user), Action.PROVE_OWNERSHIP, account):
         raise Forbidden
     if typed is not None and not consent.try_code(vault, typed, consent.words(user.id), now):
         return False
@@ -245,19 +245,13 @@ def _by_credentials(
     session: Session, customer_number: str, credentials: Credentials, now: datetime
 ) -> OwnershipProof | None:
     user = authenticate(session, credentials.email, credentials.password)
-    user_id = user.id if user is not None else _NOBODY
-    account_id = session.scalar(
-        sa.select(Account.id)
-        .join(Membership, Membership.account_id == Account.id)
-        .where(
-            Account.customer_number == customer_number,
-            Membership.user_id == user_id,
-            Membership.role == Role.ADMINISTRATOR,
-        )
-    )
-    if account_id is None:
+    account = account_by_number(session, customer_number)
+    person = principal_of(session, user or User(id=_NOBODY))
+    if account is None or not may(person, Action.PROVE_OWNERSHIP, account):
         return None
-    return OwnershipProof(account_id=account_id, method=ProofMethod.CREDENTIALS, proved_by=user_id, proved_at=now)
+    return OwnershipProof(
+        account_id=account.id, method=ProofMethod.CREDENTIALS, proved_by=person.user_id, proved_at=now
+    )
 
 
 def _by_link_code(
@@ -282,11 +276,6 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
     return OwnershipProof(
         request_id=request.id, account_id=account_id, method=method, proved_by=by, proved_at=now
     )  # fmt: skip
-
-
-def _administers(session: Session, user_id: int, account_id: int) -> bool:
-    membership = session.get(Membership, (user_id, account_id))
-    return membership is not None and membership.role is Role.ADMINISTRATOR
 
 
 def _asked(session: Session, request: Request, what: str) -> Coded | None:

@@ -25,17 +25,16 @@ class LookedAt:
         return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
 
 
-def looked_at(database: Session, *, remember: bool = True) -> LookedAt:
+def looked_at(database: Session) -> LookedAt:
     """As asked for in the address (`konto=`), else as chosen before, else the first, main accounts before others.
 
-    What a page asks for by itself is not to be remembered: another one may look at something else by then.
     Sub-accounts can be chosen only where their main account cannot: there they are in its overview.
     """
     own = queries.accounts_of(database, principal())
     ids = {account.id for account in own}
     choices = {account.customer_number: account for account in own if account.main_id not in ids}
     asked = request.args.get("konto", "")
-    if asked in choices and remember and session.get("account") != asked:
+    if asked in choices and session.get("account") != asked:
         session["account"] = asked
     first = next(iter(choices.values()), None)
     chosen = choices.get(asked) or choices.get(session.get("account", "")) or first

@@ -117,8 +117,7 @@ def live() -> str:
     """How these requests of the overview stand now: what the page puts in the place of what it shows."""
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
-        account = looked_at(database, remember=False).account
-        found = listing.requests_by_id(database, account, ids) if account is not None else []
+        found = listing.requests_by_id(database, principal(), ids)
     return render_template("overview/live.html", found=found, progress=progress, poll=poll_after(found))
 
 

@@ -14,7 +14,7 @@ from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
 from models.logins import begin_login, end_login, find_login
-from models.people import Principal, Role, User, authenticate, principal_of
+from models.people import RIGHTS, Action, Principal, User, authenticate, principal_of
 from models.queries import linkable_accounts
 from models.values import LOCALES, as_locale
 from web.resources import resources
@@ -75,7 +75,7 @@ def _signed_in(database: Session, user: User, login_id: int, secret: str) -> Sig
         secret=secret,
         login_id=login_id,
         gives_link_codes=bool(linkable_accounts(database, person)),
-        manages_users=Role.ADMINISTRATOR in person.roles.values(),
+        manages_users=any(Action.MANAGE_USERS in RIGHTS[role] for role in person.roles.values()),
     )
 
 

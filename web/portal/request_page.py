@@ -15,8 +15,7 @@ from sqlalchemy.orm import Session
 
 from models import queries
 from models.accounts import Account
-from models.people import Action, may
-from models.requests import Request, TimelineEntry
+from models.requests import Request, TimelineEntry, concerns, may_change
 from models.states import ENDED, ROUTES, Kind, Status
 from models.waiting import Asked, AskedKind, AskedState, asked_of
 from models.wording import expectation, next_action, reason_text, sentence, status_text, step_text
@@ -42,9 +41,9 @@ class Seen:
 def see(session: Session, id: UUID) -> Seen:
     """The request with everything that its page shows. Not found for whom it does not concern."""
     found = session.get(Request, id)
-    if found is None or not concerns(session, found):
+    if found is None or not concerns(session, principal(), found):
         abort(404)
-    acts = may_act(session, found)
+    acts = may_change(session, principal(), found)
     return Seen(
         found,
         session.get_one(Account, found.main_id),
@@ -54,25 +53,6 @@ def see(session: Session, id: UUID) -> Seen:
         acts,
         acts and found.can_cancel,
     )
-
-
-def concerns(session: Session, found: Request) -> bool:
-    """Whether this person may look at the request: through its main account, or as whose account is detached."""
-    sides = [found.main_id, found.account_id] if found.kind is Kind.DETACH else [found.main_id]
-    return any(may(principal(), Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
-
-
-def may_act(session: Session, found: Request) -> bool:
-    """Whether this person may answer, cancel and retry the request."""
-    main = session.get_one(Account, found.main_id)
-    match found.kind:
-        case Kind.ORDER:
-            return may(principal(), Action.ORDER, main)
-        case Kind.LINK:
-            return may(principal(), Action.LINK, main)
-        case Kind.DETACH:
-            assert found.account_id is not None
-            return may(principal(), Action.DETACH, session.get_one(Account, found.account_id))
 
 
 @dataclass(frozen=True, slots=True)
