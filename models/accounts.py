@@ -140,12 +140,26 @@ def queue_up(session: Session, account: Account) -> None:
     session.refresh(account, with_for_update={"key_share": True})
 
 
+def may_be_main(account: Account) -> bool:
+    """Whether the account is, or may become, a main account."""
+    return account.state is not AccountState.CLOSED and account.role is not AccountRole.SUB
+
+
 def ensure_may_be_main(account: Account) -> None:
     """Raise `RuleBroken` unless the account is, or may become, a main account."""
+    if not may_be_main(account):
+        closed = account.state is AccountState.CLOSED
+        raise RuleBroken(Reason.ACCOUNT_CLOSED if closed else Reason.IS_SUB_ACCOUNT, account.customer_number)
+
+
+def ensure_may_be_sub(account: Account) -> None:
+    """Raise `AlreadyAttached`, `IsMainAccount` or another `RuleBroken` unless the account may become a sub-account."""
+    if account.role is AccountRole.SUB:
+        raise AlreadyAttached(account.customer_number)
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
     if account.state is AccountState.CLOSED:
         raise RuleBroken(Reason.ACCOUNT_CLOSED, account.customer_number)
-    if account.role is AccountRole.SUB:
-        raise RuleBroken(Reason.IS_SUB_ACCOUNT, account.customer_number)
 
 
 def promote(session: Session, main_id: int) -> Account:
@@ -177,12 +191,7 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
     account = session.get_one(Account, account_id)
     if account.main_id == main_id:
         return account
-    if account.role is AccountRole.SUB:
-        raise AlreadyAttached(account.customer_number)
-    if account.role is AccountRole.MAIN:
-        raise IsMainAccount(account.customer_number)
-    if account.state is AccountState.CLOSED:
-        raise RuleBroken(Reason.ACCOUNT_CLOSED, account.customer_number)
+    ensure_may_be_sub(account)
     account.role = AccountRole.SUB
     account.main_id = main_id
     account.origin = origin

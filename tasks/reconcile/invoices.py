@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, contains_eager
 
-from models.accounts import Account, ensure_may_be_main
+from models.accounts import Account, ensure_may_be_main, ensure_may_be_sub
 from models.errors import RuleBroken
 from models.invoices import CollectiveInvoice, CollectiveInvoiceItem, request_leaving, request_listing
 from models.requests import Request
-from models.states import ENDED, AccountRole, AccountState, Kind, Origin, Reason
+from models.states import ENDED, AccountState, Kind, Origin
 from tasks.jobs import Run
 
 PAGE = 200
@@ -93,23 +93,15 @@ def _join(run: Run, session: Session, item: CollectiveInvoiceItem, running: Runn
         "main_customer_number": main.customer_number,
         "invoice": item.invoice.number,
     }
-    reason = _obstacle(main, account)
-    if reason is not None:
-        run.find("cannot_be_listed", account.customer_number, repaired=False, **facts, reason=reason)
+    try:
+        ensure_may_be_main(main)
+        ensure_may_be_sub(account)
+    except RuleBroken as error:
+        # As the pipeline would reject the request.
+        run.find("cannot_be_listed", account.customer_number, repaired=False, **facts, reason=error.reason)
         return
     request: uuid.UUID = request_listing(session, item, run.now).id
     run.find("not_listed", account.customer_number, repaired=True, **facts, request=str(request))
-
-
-def _obstacle(main: Account, account: Account) -> Reason | None:
-    """Why the pipeline would reject the request."""
-    try:
-        ensure_may_be_main(main)
-    except RuleBroken as error:
-        return error.reason
-    if account.state is AccountState.CLOSED:
-        return Reason.ACCOUNT_CLOSED
-    return {AccountRole.SUB: Reason.ALREADY_ATTACHED, AccountRole.MAIN: Reason.IS_MAIN_ACCOUNT}.get(account.role)
 
 
 def _not_listed(session: Session, after: int) -> Sequence[CollectiveInvoiceItem]:

@@ -15,7 +15,7 @@ from flask_login import login_required
 from sqlalchemy.orm import Session
 
 from models import overview as listing
-from models.accounts import Account
+from models.accounts import Account, may_be_main
 from models.people import Action, may
 from models.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
@@ -158,8 +158,7 @@ def export(form: str) -> Response:
 
 def may_add(account: Account) -> bool:
     """Whether this person can bring sub-accounts under this account."""
-    can_be_main = account.role is not AccountRole.SUB and account.state is not AccountState.CLOSED
-    return can_be_main and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
+    return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
 def kind_word(account: Account, *, listed: bool = False) -> str:
