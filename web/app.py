@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models.errors import DomainError
+from models.prices import VAT_PERCENT
 from models.session import Database
 from models.values import Clock, utc_now
 from models.vault import Vault
@@ -97,7 +98,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
-    app.jinja_env.globals.update(get_locale=get_locale, vendor=vendor)
+    app.jinja_env.globals.update(get_locale=get_locale, vendor=vendor, VAT_PERCENT=VAT_PERCENT)
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)

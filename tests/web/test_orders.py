@@ -215,6 +215,12 @@ def test_the_totals_are_net_tax_and_gross(front: Front) -> None:
     assert "You pay €35.70 a month and €38.90 once, net" in english and "Order with obligation to pay" in english
 
 
+def test_a_page_names_the_tax_that_is_reckoned_with(front: Front) -> None:
+    front.client.application.jinja_env.globals["VAT_PERCENT"] = 7
+    summary = plain(fill_all(front, begin(front)))
+    assert "zzgl. 7 % USt." in summary and "zuzüglich 7 % Umsatzsteuer" in summary and "19 %" not in summary
+
+
 def test_tax_is_rounded_to_the_cent() -> None:
     assert [(Amount(net).vat, Amount(net).gross) for net in (0, 1, 50, 2990)] == [
         (0, 0), (0, 1), (10, 60), (568, 3558),
