@@ -323,11 +323,11 @@ class ProofBook:
         return {document.request_id: document for document in self._session.scalars(query)}
 
 
-def is_known_address(requester: User | None, account: Account) -> bool:
-    """Whether the contact's e-mail address is the requester's own confirmed one, and needs no other proof."""
+def is_known_address(requester: User | None, address: str) -> bool:
+    """Whether a contact's e-mail address is the requester's own confirmed one, and needs no other proof."""
     if requester is None or requester.email_confirmed_at is None:
         return False
-    return requester.email == account.contact_email
+    return requester.email == address.lower()
 
 
 def key_of(account: Account) -> str:

@@ -148,7 +148,7 @@ class _Read:
         """The contact's e-mail address, if it has to be proved."""
         account = self._account(order)
         proof = self._emails.get((order.main_id, account.contact_email))
-        if proof is None or is_known_address(self._people.get(order.requested_by or 0), account):
+        if proof is None or is_known_address(self._people.get(order.requested_by or 0), proof.address):
             return
         if proof.proved_at is not None:
             yield Asked(AskedKind.EMAIL, AskedState.PROVED)

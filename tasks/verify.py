@@ -62,7 +62,7 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
 
 def _wait_for_email(work: Work, request: Request) -> Wait | None:
     assert request.account is not None
-    if is_known_address(request.requester, request.account):
+    if is_known_address(request.requester, request.account.contact_email):
         return None
     proof = work.book.email(request) or work.book.open_email(request, work.now)
     if proof.proved_at is not None:

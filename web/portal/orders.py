@@ -27,7 +27,7 @@ from models.drafts import (
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders import submit_order
 from models.people import Action, User, may
-from models.proofs import is_address_proved, is_email_proved
+from models.proofs import is_address_proved, is_email_proved, is_known_address
 from models.states import Reason
 from tasks.hints import hint
 from web.portal.looked_at import looked_at
@@ -313,16 +313,13 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
 
 def _render_summary(session: Session, wizard: Wizard) -> str:
     order = wizard.order(locale())
-    person = session.get_one(User, principal().user_id)
-    email = order.contact.email.lower()
-    own = person.email_confirmed_at is not None and person.email == email
-    place = order.location
+    person, email, place = session.get_one(User, principal().user_id), order.contact.email, order.location
     return render_template(
         "orders/summary.html",
         wizard=wizard,
         step=DraftStep.SUMMARY,
         order=order,
-        email_known=own or is_email_proved(session, wizard.account.id, email),
+        email_known=is_known_address(person, email) or is_email_proved(session, wizard.account.id, email),
         address_known=is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
         here=url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     )
