@@ -42,7 +42,7 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             assert account is not None
             for person in _requesters(work, request):
                 yield "order_completed", _as_recipient(person)
-            yield "order_completed", Recipient(account.contact_name, account.contact_email.lower(), request.locale)
+            yield "order_completed", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
             yield from _both_sides(work, request, "link_completed", "link_completed_owner")
         case Kind.DETACH:
