@@ -52,6 +52,10 @@ FINDINGS: Words = {
         "Anfrage zu {customer_number} hängt seit {since} bei uns. {reason_text}",
         "The request for {customer_number} has been held since {since}. {reason_text}",
     ),
+    "failed_long": (
+        "Anfrage zu {customer_number} ist seit {since} gescheitert: erneut versuchen oder stornieren. {reason_text}",
+        "The request for {customer_number} has failed since {since}: try it again or cancel it. {reason_text}",
+    ),
     "proof_overdue": (
         "Anfrage zu {customer_number}: Erinnerung oder Ende des Nachweises ({what_text}) ist seit {since} überfällig.",
         "The request for {customer_number}: a reminder or the end of a proof ({what_text}) is overdue since {since}.",

@@ -16,7 +16,7 @@ from models.errors import Forbidden, InvalidField, RuleBroken
 from models.people import Action, Principal, may
 from models.requests import Request, write_down
 from models.states import AccountState, Kind, Reason
-from models.telephony import BLOCK_SIZES, AreaCode
+from models.telephony import BLOCK_SIZES, AreaCode, give_up_trunk
 from models.towns import FURTHER_TOWNS
 from models.values import Locale, same_place
 
@@ -150,17 +150,22 @@ def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
     )
 
 
-def give_up_account(request: Request) -> None:
-    """Close the account of an order that ended before it was provisioned. Its customer number is never reused."""
+def give_up_account(request: Request, now: datetime) -> None:
+    """Close the account of an order that ended before it was provisioned, with what it had been given.
+
+    Its customer number is never reused, its numbers rest before they are given out again.
+    """
     account = request.account
     if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
         account.state = AccountState.CLOSED
+        if request.trunk is not None:
+            give_up_trunk(request.trunk, now)
 
 
 def call_off(request: Request, reason: Reason, now: datetime) -> None:
     """Cancel a request, and close the account that an order has reserved. Raises `TooLate`."""
     request.cancel(reason, now)
-    give_up_account(request)
+    give_up_account(request, now)
 
 
 def area_code_fits(request: Request) -> bool:

@@ -191,10 +191,12 @@ class Request(Due, Base):
     def can_cancel(self) -> bool:
         """Until it is provisioned (for a link: attached), and not while a worker has it in hand.
 
-        Once there is a trunk the registrar may know of it, so then it is too late even if it never answered.
+        Once there is a trunk the registrar may know of it, so then it is too late even if it never answered; not if
+        it has refused.
         """
-        early = self.step in (StepName.VERIFY, StepName.PROVISION)
-        return early and self.status not in ENDED and self.lease is None and self.trunk is None
+        if self.step not in (StepName.VERIFY, StepName.PROVISION) or self.lease is not None:
+            return False
+        return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
         """Call it off. Raises `TooLate`."""

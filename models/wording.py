@@ -194,10 +194,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.ACCOUNT_CLOSED: ("Der Account ist geschlossen.", "The account is closed."),
     Reason.AREA_CODE_MISMATCH: (
-        "Die Vorwahl passt nicht zum Ort der Anschlussadresse. Bitte stornieren Sie und bestellen Sie mit der "
-        "Vorwahl des Ortes neu.",
-        "The area code does not match the city of the connection address. Please cancel and order again with the "
-        "area code of that place.",
+        "Die Vorwahl passt nicht zum Ort der Anschlussadresse. Bitte bestellen Sie mit der Vorwahl des "
+        "Ortes neu; diese Bestellung können Sie stornieren.",
+        "The area code does not match the city of the connection address. Please order again with the area code of "
+        "that place; this order can be cancelled.",
     ),
     Reason.PRODUCT_NOT_ORDERABLE: (
         "Das Produkt kann nicht mehr bestellt werden.",

@@ -29,7 +29,7 @@ from wtforms.validators import DataRequired, Length, Regexp
 
 from models import queries
 from models.accounts import Account, ensure_may_be_main
-from models.errors import AlreadyRequested, InvalidField, RuleBroken
+from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
 from models.idempotency import reserve_key
 from models.links import LinkDraft, ensure_not_running, submit_link
 from models.people import Action, may
@@ -42,7 +42,7 @@ from tasks.hints import hint
 from web.portal.forms import CodeForm, CredentialsForm, complain
 from web.portal.looked_at import looked_at
 from web.portal.people import principal
-from web.portal.words import locale
+from web.portal.words import locale, moment
 from web.resources import resources
 
 log = structlog.get_logger()
@@ -230,6 +230,11 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
                 log.info("request.accepted", request=str(made.id), path=request.path)
     except AlreadyRequested as error:
         return _away(number, UUID(error.request_id))
+    except TooEarly as error:
+        at = moment(error.again_at)
+        said = _("The administrators have been asked often enough. They can be asked again from %(moment)s.", moment=at)
+        flash(said, "warning")
+        return redirect(url_for("links.choose", number=number), 303)
     except (InvalidField, RuleBroken):
         # Something has changed since the page was looked at; the first page says what.
         return redirect(url_for("links.start", kundennummer=number), 303)
