@@ -6,6 +6,7 @@ An invitation gives no rights. They begin when whoever reads the address's mail 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from models.base import Base, enumeration
 from models.errors import AlreadyUser, Forbidden, LastAdministrator, NotFound
 from models.logins import reset_password
 from models.messages import Recipient, queue_message
-from models.people import Action, Membership, Principal, Role, User, may
+from models.people import Action, Membership, Principal, Role, User, may, roles_of
 from models.values import Locale
 from models.vault import Vault
 
@@ -140,17 +141,25 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
 
 
 def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role) -> None:
-    """Give somebody another role. Raises `Forbidden`, `NotFound`, or `LastAdministrator`."""
+    """Give somebody another role; what a former administrator has invited is void.
+
+    Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
+    """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
         _keep_an_administrator(session, membership)
+        _void_what_they_sent(session, membership)
     membership.role = role
 
 
 def remove_user(session: Session, person: Principal, account: Account, user_id: int) -> None:
-    """Take somebody's role in the account away. Raises `Forbidden`, `NotFound`, or `LastAdministrator`."""
+    """Take somebody's role in the account away; what they have invited is void.
+
+    Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
+    """
     membership = _membership(session, person, account, user_id)
     _keep_an_administrator(session, membership)
+    _void_what_they_sent(session, membership)
     session.delete(membership)
 
 
@@ -164,9 +173,10 @@ def _membership(session: Session, person: Principal, account: Account, user_id: 
 
 def _lock(session: Session, person: Principal, account: Account) -> None:
     """One after the other: two administrators who remove each other at once would leave none."""
-    if not may(person, Action.MANAGE_USERS, account):
-        raise Forbidden
     session.execute(sa.select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
+    # The role as it is now: whoever was waited for may have taken it away.
+    if not may(replace(person, roles=roles_of(session, person.user_id)), Action.MANAGE_USERS, account):
+        raise Forbidden
 
 
 def _keep_an_administrator(session: Session, membership: Membership) -> None:
@@ -177,3 +187,9 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
     )
     if membership.role is Role.ADMINISTRATOR and not session.scalar(others):
         raise LastAdministrator
+
+
+def _void_what_they_sent(session: Session, membership: Membership) -> None:
+    """Whoever administers an account no longer would come back by an invitation to another address of theirs."""
+    sent = Invitation.account_id == membership.account_id, Invitation.invited_by == membership.user_id
+    session.execute(sa.delete(Invitation).where(*sent))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from models.accounts import Account
+from models.errors import Forbidden
 from models.invitations import Invitation, remove_user
 from models.logins import Login
 from models.messages import Message
@@ -293,12 +297,58 @@ def test_the_users_of_others_are_not_found(front: Front) -> None:
 def test_two_administrators_cannot_remove_each_other_at_once(front: Front) -> None:
     with front.database.transaction() as session:
         other = make_user(session)
+        for user in (other, make_user(session)):
+            join(session, user, session.merge(front.main))
+        person = principal_of(session, other)
+
+    def strike_back() -> None:
+        with front.database.transaction() as second:
+            remove_user(second, person, second.get_one(Account, front.main.id), front.manager.user_id)
+
+    with ThreadPoolExecutor(1) as pool:
+        with front.database.transaction() as first:
+            remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id)
+            first.flush()
+            waiting = pool.submit(strike_back)
+            wait_until_somebody_waits(first)
+        # Whoever was slower is no administrator any more, and a third one would have let it pass.
+        with pytest.raises(Forbidden):
+            waiting.result(10)
+    with front.database.transaction() as session:
+        left = {user.id for user in administrators_of(session, front.main.id)}
+    assert front.manager.user_id in left and other.id not in left
+
+
+def wait_until_somebody_waits(session: Session) -> None:
+    """Until another transaction waits for what this one has locked."""
+    for _ in range(200):
+        if session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
+@pytest.mark.parametrize("how", ["removed", "given another role"])
+def test_nobody_comes_back_by_an_invitation_of_their_own(front: Front, back: Back, how: str) -> None:
+    with front.database.transaction() as session:
+        other = make_user(session)
         join(session, other, session.merge(front.main))
-    with front.database.transaction() as first, front.database.transaction() as second:
-        account, person = second.get_one(Account, front.main.id), principal_of(second, other)
-        remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id)
-        first.flush()
-        second.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
-        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
-            remove_user(second, person, account, front.manager.user_id)
-        second.rollback()
+        elsewhere = make_account(session, administrator=other).customer_number
+    leaver = Front(front.client.application.test_client(), front.database, front.main, front.manager, "")
+    sign_in(leaver, other.email)
+    invite(leaver, "private@example.com", Role.ADMINISTRATOR)
+    path = link_to(back, "private@example.com")
+    form = f"/benutzer/{elsewhere}/einladen"
+    post(leaver.client, form, name="Hanna Palmer", email="hanna@example.com", role=Role.LOCAL_MEMBER)
+    sign_in(front, front.manager.email)
+    invite(front, "kim@example.com")
+    member = f"/benutzer/{front.main.customer_number}/{other.id}"
+    if how == "removed":
+        assert "Einladungen, die diese Person" in front.client.get(member + "/entfernen").text
+        post(front.client, member + "/entfernen")
+    else:
+        post(front.client, member, role=Role.LOCATION_MANAGER)
+    assert leaver.client.get(path).status_code == 404
+    # What others have sent, and what concerns other accounts, stays.
+    with front.database.transaction() as session:
+        assert set(session.scalars(sa.select(Invitation.email))) == {"kim@example.com", "hanna@example.com"}
