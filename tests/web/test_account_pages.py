@@ -126,6 +126,13 @@ def test_logins_are_listed_and_ended(front: Front) -> None:
     assert front.client.get("/standortverwaltung").status_code == 200
 
 
+def test_a_phone_that_changes_its_network_stays_signed_in(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    elsewhere = {"REMOTE_ADDR": "198.51.100.7"}
+    assert front.client.get("/anmeldung", environ_base=elsewhere).status_code == 200
+    assert front.client.get("/anmeldung").status_code == 200
+
+
 def test_the_login_of_another_person_cannot_be_ended(front: Front) -> None:
     with front.database.transaction() as session:
         stranger = make_user(session)
