@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -23,6 +25,7 @@ from tests.factories import PASSWORD, join, make_account, make_user
 from tests.web.conftest import BASE_URL, Back, Front
 from tests.web.html import assert_valid
 from tests.web.test_portal import csrf, sign_in
+from web.resources import resources
 
 NEW = "vier Wörter die bleiben"
 
@@ -103,6 +106,50 @@ def test_nobody_is_flooded_with_links(front: Front, back: Back) -> None:
     assert len(back.mailer.sent) == 1
     # Who asks for others does not keep them from signing in.
     assert sign_in(front, front.manager.email)[0] == 302
+
+
+def test_an_address_is_the_same_however_it_is_typed(front: Front) -> None:
+    typed = [" " * turn + front.manager.email for turn in range(11)]
+    answers = [post(front.client, "/passwort", email=email).status_code for email in typed]
+    assert answers == [303] * 10 + [429]
+
+
+def test_who_asks_for_many_addresses_is_stopped(front: Front) -> None:
+    answers = [post(front.client, "/passwort", email=f"{turn}@example.com").status_code for turn in range(31)]
+    assert answers == [303] * 30 + [429]
+    front.client.environ_base["REMOTE_ADDR"] = "198.51.100.7"
+    assert post(front.client, "/passwort", email="31@example.com").status_code == 303
+
+
+def test_the_time_of_the_answer_tells_nothing(front: Front) -> None:
+    with front.database.transaction() as session:
+        make_user(session, email="new@example.com", password_hash=None)
+    asked = ("nobody@example.com", front.manager.email, front.manager.email, "new@example.com", "İ@example.com")
+    ran = []
+    for email in asked:
+        with statements(front) as run:
+            assert post(front.client, "/passwort", email=email).location == "/passwort/unterwegs"
+        ran.append([re.sub("^(RELEASE|ROLLBACK TO) ", "END ", statement) for statement in run])
+    assert any("INSERT INTO messages" in statement for statement in ran[0])
+    assert [found == ran[0] for found in ran] == [True] * len(asked)
+    with front.database.transaction() as session:
+        written = sorted(session.scalars(sa.select(Message.recipient_address)))
+    assert written == sorted([front.manager.email, "new@example.com"])
+
+
+@contextmanager
+def statements(front: Front) -> Iterator[list[str]]:
+    """What the front says to the database meanwhile."""
+    ran: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        ran.append(statement)
+
+    with front.client.application.app_context():
+        engine = resources().database.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield ran
+    sa.event.remove(engine, "before_cursor_execute", note)
 
 
 def test_logins_are_listed_and_ended(front: Front) -> None:
