@@ -15,13 +15,15 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
+from models import invitations
 from models.accounts import Account
-from models.errors import Forbidden
-from models.invitations import Invitation, remove_user
+from models.errors import Forbidden, TooManyInvitations
+from models.invitations import Invitation, accept, remove_user
+from models.invitations import invite as invite_by_mail
 from models.logins import Login
-from models.messages import Message
+from models.messages import Message, Recipient
 from models.people import Membership, Role, User, administrators_of, principal_of
-from tests.factories import PASSWORD, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.web.conftest import BASE_URL, Back, Front
 from tests.web.html import assert_valid
 from tests.web.test_portal import csrf, sign_in
@@ -150,6 +152,46 @@ def statements(front: Front) -> Iterator[list[str]]:
     sa.event.listen(engine, "before_cursor_execute", note)
     yield ran
     sa.event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def no_login_is_kept(front: Front) -> Iterator[None]:
+    """Whoever writes a login fails at the commit."""
+    with front.database.transaction() as session:
+        session.execute(
+            sa.text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;"
+                "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON logins DEFERRABLE INITIALLY DEFERRED "
+                "FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+        )
+    try:
+        yield
+    finally:
+        with front.database.transaction() as session:
+            session.execute(sa.text("DROP FUNCTION refuse CASCADE"))
+
+
+def who(client: FlaskClient) -> str | None:
+    """The secret of the login in the browser's cookie."""
+    with client.session_transaction() as cookie:
+        return cookie.get("_user_id")
+
+
+def test_a_browser_is_signed_in_only_when_its_login_is_kept(front: Front, back: Back) -> None:
+    sign_in(front, front.manager.email)
+    invite(front, "hanna@example.com")
+    path = link_to(back, "hanna@example.com")
+    before, client = who(front.client), front.client.application.test_client()
+    with no_login_is_kept(front):
+        assert post(client, path, password=NEW).status_code == 500
+        assert sign_in(Front(client, front.database, front.main, front.manager, ""), front.manager.email)[0] == 500
+        assert post(front.client, "/anmeldung/passwort", current=PASSWORD, password=NEW).status_code == 500
+    assert who(client) is None
+    assert before is not None and who(front.client) == before
+    # Nothing was done by halves.
+    assert post(client, path, password=NEW).location == "/standortverwaltung"
+    assert who(client) is not None
 
 
 def test_logins_are_listed_and_ended(front: Front) -> None:
@@ -406,3 +448,107 @@ def test_nobody_comes_back_by_an_invitation_of_their_own(front: Front, back: Bac
     # What others have sent, and what concerns other accounts, stays.
     with front.database.transaction() as session:
         assert set(session.scalars(sa.select(Invitation.email))) == {"kim@example.com", "hanna@example.com"}
+
+
+def test_only_so_many_invitations_are_open(front: Front, back: Back, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invitations, "OPEN_PER_ACCOUNT", 2)
+    sign_in(front, front.manager.email)
+    page = f"/benutzer/{front.main.customer_number}"
+    for name in ("one", "two"):
+        assert invite(front, f"{name}@example.com").status_code == 303
+    refused = invite(front, "three@example.com")
+    assert refused.status_code == 422 and "2 Einladungen sind offen" in refused.text
+    assert_valid(refused.text)
+    # A new mail for one of them opens no other.
+    assert invite(front, "one@example.com").status_code == 303
+    back.clock.advance(timedelta(days=7))
+    for name in ("three", "four"):
+        assert invite(front, f"{name}@example.com").status_code == 303
+    with front.database.transaction() as session:
+        expired = session.scalar(sa.select(Invitation.id).where(Invitation.email == "one@example.com"))
+    post(front.client, f"{page}/einladungen/{expired}/neu", page)
+    assert "2 Einladungen sind offen" in front.client.get(page).text
+    with front.database.transaction() as session:
+        open_ones = sa.select(Invitation.email).where(Invitation.expires_at > back.clock.now)
+        assert set(session.scalars(open_ones)) == {"three@example.com", "four@example.com"}
+
+
+def test_who_administers_many_accounts_invites_only_so_many(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invitations, "OPEN_PER_INVITER", 2)
+    with front.database.transaction() as session:
+        manager = session.get_one(User, front.manager.user_id)
+        numbers = [make_account(session, administrator=manager).customer_number for _ in range(3)]
+        other = make_user(session)
+        join(session, other, session.merge(front.main))
+    sign_in(front, front.manager.email)
+    answers = [
+        post(front.client, f"/benutzer/{number}/einladen", name="Hanna", email="h@example.com", role="administrator")
+        for number in numbers
+    ]
+    assert [answer.status_code for answer in answers] == [303, 303, 422]
+    colleague = Front(front.client.application.test_client(), front.database, front.main, front.manager, "")
+    sign_in(colleague, other.email)
+    assert invite(colleague, "h@example.com").status_code == 303
+
+
+def test_invitations_to_two_accounts_at_once_cannot_pass_the_limit(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "OPEN_PER_INVITER", 1)
+    with front.database.transaction() as session:
+        user = session.get_one(User, front.manager.user_id)
+        accounts = [make_account(session, administrator=user) for _ in range(2)]
+        person = principal_of(session, user)
+    to = Recipient("Hanna Palmer", "hanna@example.com", "de")
+
+    def invite_too() -> None:
+        with front.database.transaction() as second:
+            invite_by_mail(second, person, second.merge(accounts[1]), to, Role.ADMINISTRATOR, NOW)
+
+    with ThreadPoolExecutor(1) as pool:
+        with front.database.transaction() as first:
+            invite_by_mail(first, person, first.merge(accounts[0]), to, Role.ADMINISTRATOR, NOW)
+            waiting = pool.submit(invite_too)
+            wait_until_somebody_waits(first)
+        with pytest.raises(TooManyInvitations):
+            waiting.result(10)
+
+
+def test_two_invitations_accepted_at_once_make_one_login(front: Front) -> None:
+    to = Recipient("Hanna Palmer", "hanna@example.com", "de")
+    with front.database.transaction() as session:
+        user = session.get_one(User, front.manager.user_id)
+        accounts = [make_account(session, administrator=user) for _ in range(2)]
+        person = principal_of(session, user)
+        sent = [invite_by_mail(session, person, account, to, Role.ADMINISTRATOR, NOW).id for account in accounts]
+
+    def accept_too() -> bool:
+        with front.database.transaction() as second:
+            return accept(second, second.get_one(Invitation, sent[1]), "another password", NOW)[1]
+
+    with ThreadPoolExecutor(1) as pool:
+        with front.database.transaction() as first:
+            assert accept(first, first.get_one(Invitation, sent[0]), NEW, NOW)[1]
+            waiting = pool.submit(accept_too)
+            wait_until_somebody_waits(first)
+        # The slower one is not let in: it has not given the password of the login that there is.
+        assert not waiting.result(10)
+    with front.database.transaction() as session:
+        user = session.scalars(sa.select(User).where(User.email == "hanna@example.com")).one()
+        assert set(principal_of(session, user).roles) == {account.id for account in accounts}
+    assert sign_in(front, "hanna@example.com", NEW)[0] == 302
+
+
+def test_whoever_has_set_a_password_meanwhile_is_not_let_in_by_an_old_page(front: Front, back: Back) -> None:
+    with front.database.transaction() as session:
+        account = make_account(session, administrator=session.get_one(User, front.manager.user_id))
+    sign_in(front, front.manager.email)
+    invite(front, "hanna@example.com")
+    first = link_to(back, "hanna@example.com")
+    form = f"/benutzer/{account.customer_number}/einladen"
+    post(front.client, form, name="Hanna Palmer", email="hanna@example.com", role=Role.LOCAL_MEMBER)
+    second, client = link_to(back, "hanna@example.com"), front.client.application.test_client()
+    shown = csrf(client.get(second).text)
+    post(front.client.application.test_client(), first, password=NEW)
+    answer = client.post(second, data={"csrf_token": shown, "password": "another password"})
+    assert answer.location == "/anmelden" and who(client) is None
