@@ -552,3 +552,12 @@ def test_whoever_has_set_a_password_meanwhile_is_not_let_in_by_an_old_page(front
     post(front.client.application.test_client(), first, password=NEW)
     answer = client.post(second, data={"csrf_token": shown, "password": "another password"})
     assert answer.location == "/anmelden" and who(client) is None
+
+
+def test_what_the_menu_says_is_read_once(front: Front) -> None:
+    with front.database.transaction() as session:
+        make_account(session, administrator=session.get_one(User, front.manager.user_id))
+    sign_in(front, front.manager.email)
+    with statements(front) as ran:
+        assert front.client.get("/verknuepfungscode").status_code == 200
+    assert len([statement for statement in ran if "FROM requests JOIN consents" in statement]) == 1
