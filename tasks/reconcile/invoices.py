@@ -12,7 +12,7 @@ from models.accounts import Account, ensure_may_be_main, ensure_may_be_sub
 from models.errors import RuleBroken
 from models.invoices import CollectiveInvoice, CollectiveInvoiceItem, prove_by_invoice, request_leaving, request_listing
 from models.requests import Request
-from models.states import ENDED, AccountState, Kind, Origin
+from models.states import ENDED, AccountState, Kind, Origin, Reason
 from tasks.jobs import Run
 
 PAGE = 200

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
+from flask import Flask, before_render_template, template_rendered
 from flask.testing import FlaskClient
+from jinja2 import Template
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
@@ -140,6 +145,41 @@ def front(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Front
         fill_pool(session)
     found = Front(app.test_client(), database, main, manager, "")
     found.token = found.token_with(Scope.READ, Scope.WRITE)
-    yield found
     with app.app_context():
-        resources().database.close()
+        used = resources().database
+    try:
+        with templates_leave_alone(app, used.engine):
+            yield found
+    finally:
+        used.close()
+
+
+@contextmanager
+def templates_leave_alone(app: Flask, engine: sa.Engine) -> Iterator[None]:
+    """While a template is rendered, no transaction is open, and none begins."""
+    here = threading.local()
+    wrong: list[str] = []
+
+    def begins(*_: object) -> None:
+        here.open = getattr(here, "open", 0) + 1
+        if rendered := getattr(here, "rendered", None):
+            wrong.append(f"a transaction begins in {rendered}")
+
+    def ends(*_: object) -> None:
+        here.open -= 1
+
+    def before(_: Flask, template: Template, **__: object) -> None:
+        here.rendered = template.name
+        if getattr(here, "open", 0):
+            wrong.append(f"a transaction is open at {template.name}")
+
+    def after(_: Flask, **__: object) -> None:
+        here.rendered = None
+
+    sa.event.listen(engine, "checkout", begins)
+    sa.event.listen(engine, "checkin", ends)
+    with before_render_template.connected_to(before, app), template_rendered.connected_to(after, app):
+        yield
+    sa.event.remove(engine, "checkout", begins)
+    sa.event.remove(engine, "checkin", ends)
+    assert wrong == []

@@ -20,7 +20,7 @@ import structlog
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
-from flask_login import current_user, login_required
+from flask_login import login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
@@ -101,6 +101,10 @@ _FORMS: dict[Way, type[SendForm]] = {
 }
 
 
+class NotPossible(Exception):
+    """This person adds no accounts; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """For which main account something is added. `own`: what this person administers besides, to add at once."""
@@ -113,19 +117,6 @@ class Side:
         return next((account for account in self.own if account.customer_number == customer_number), None)
 
 
-@links.app_context_processor
-def waiting_consents() -> dict[str, object]:
-    """For the menu: how many requests wait for this person's consent."""
-
-    def count_consents() -> int:
-        if not current_user.is_authenticated or not current_user.gives_link_codes:
-            return 0
-        with resources().database.transaction() as session:
-            return len(consents_to_answer(session, principal(), resources().clock()))
-
-    return {"count_consents": count_consents}
-
-
 @links.route(_START, methods=["GET", "POST"])
 @login_required
 def start() -> Response | str | tuple[str, int]:
@@ -134,8 +125,6 @@ def start() -> Response | str | tuple[str, int]:
     asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
     with resources().database.transaction() as session:
         side = _side(session)
-        if isinstance(side, str):
-            return _not_possible(side)
         running = None
         if form.validate_on_submit():
             number = "".join(form.customer_number.data.split())
@@ -158,8 +147,6 @@ def choose(number: str) -> Response | str | tuple[str, int]:
     """The ways to prove that this account may be added."""
     with resources().database.transaction() as session:
         side = _side(session)
-        if isinstance(side, str):
-            return _not_possible(side)
         wrong, running = _wrong_number(session, side.main, number)
     if wrong is not None:
         return _away(number, running)
@@ -176,8 +163,6 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
     form = _FORMS[chosen]()
     with resources().database.transaction() as session:
         side = _side(session)
-        if isinstance(side, str):
-            return _not_possible(side)
         wrong, running = _wrong_number(session, side.main, number)
     # Before anything is found wrong: what a second press would find is the work of the first.
     if form.validate_on_submit():
@@ -201,6 +186,12 @@ def consents() -> str:
     return render_template("links/consents.html", waiting=waiting)
 
 
+@links.errorhandler(NotPossible)
+def refuse(why: NotPossible) -> tuple[str, int]:
+    """Why this person adds no accounts."""
+    return render_template("links/not_possible.html", why=str(why)), 403
+
+
 def _submit(number: str, way: Way, form: SendForm) -> Response:
     means = _means(way, form)
     if means is not None:
@@ -208,8 +199,6 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
     try:
         with resources().database.transaction() as session:
             side = _side(session)
-            if isinstance(side, str):
-                return redirect(url_for("links.start"), 303)
             now, fingerprint = resources().clock(), _fingerprint(number, way, form)
             # Another password under the same key is another try, not the same one again.
             key = f"portal {form.key.data} {fingerprint.hex()}"
@@ -262,15 +251,15 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
 
 
-def _side(session: Session) -> Side | str:
-    """The account that is looked at, if this person may add others to it, or why not."""
+def _side(session: Session) -> Side:
+    """The account that is looked at, if this person may add others to it. Raises `NotPossible`."""
     main = looked_at(session).account
     if main is None or not may(principal(), Action.LINK, main):
-        return _may_not()
+        raise NotPossible(_may_not())
     try:
         ensure_may_be_main(main)
     except RuleBroken as refused:
-        return _cannot(refused)
+        raise NotPossible(_cannot(refused)) from None
     own = [account for account in queries.linkable_accounts(session, principal()) if account.id != main.id]
     return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
 
@@ -319,7 +308,3 @@ def _away(number: str, running: UUID | None) -> Response:
         flash(_("A request for this customer number is running already: this one."))
         return redirect(url_for("portal.show_request", id=running), 303)
     return redirect(url_for("links.start", kundennummer=number), 303)
-
-
-def _not_possible(why: str) -> tuple[str, int]:
-    return render_template("links/not_possible.html", why=why), 403

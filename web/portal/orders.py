@@ -123,8 +123,9 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
             wizard = _wizard(session, draft)
         if not wizard.can_reach(step):
             return _to(id, wizard.first_wrong, check=True)
-        if step is DraftStep.SUMMARY:
-            return _render_summary(session, wizard)
+        summary = _summary(session, wizard) if step is DraftStep.SUMMARY else None
+    if summary is not None:
+        return render_template("orders/summary.html", **summary)
     form = wizard.checked[step] if "pruefen" in request.args else wizard.form(step)
     return _render(wizard, step, form, drafts=drafts)
 
@@ -311,18 +312,17 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
     )
 
 
-def _render_summary(session: Session, wizard: Wizard) -> str:
+def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
     order = wizard.order(locale())
     person, email, place = session.get_one(User, principal().user_id), order.contact.email, order.location
-    return render_template(
-        "orders/summary.html",
-        wizard=wizard,
-        step=DraftStep.SUMMARY,
-        order=order,
-        email_known=is_known_address(person, email) or is_email_proved(session, wizard.account.id, email),
-        address_known=is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
-        here=url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
-    )
+    return {
+        "wizard": wizard,
+        "step": DraftStep.SUMMARY,
+        "order": order,
+        "email_known": is_known_address(person, email) or is_email_proved(session, wizard.account.id, email),
+        "address_known": is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
+        "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
+    }
 
 
 def _already_ordered(session: Session, draft: Draft) -> Response:

@@ -76,15 +76,16 @@ def show() -> str:
     with resources().database.transaction() as database:
         seen = looked_at(database)
         account = seen.account
-        if account is None:
-            return render_template("overview/nothing.html", person=principal())
-        try:
-            page = listing.page_of(database, account, wanted, after=request.args.get("nach"), limit=PAGE)
-        except listing.BadCursor:
-            abort(404)
-        count = listing.count_of(database, account, wanted)
-        cities = listing.cities_of(database, account)
-        own = listing.own_requests(database, account)
+        if account is not None:
+            try:
+                page = listing.page_of(database, account, wanted, after=request.args.get("nach"), limit=PAGE)
+            except listing.BadCursor:
+                abort(404)
+            count = listing.count_of(database, account, wanted)
+            cities = listing.cities_of(database, account)
+            own = listing.own_requests(database, account)
+    if account is None:
+        return render_template("overview/nothing.html", person=principal())
     running = [*own, *(item.request for item in page.items if item.request is not None)]
     return render_template(
         "overview/index.html",
