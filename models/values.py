@@ -40,6 +40,12 @@ def random_customer_number() -> str:
     return str(1_000_000 + secrets.randbelow(9_000_000))
 
 
+def typed_customer_number(text: str) -> str | None:
+    """The customer number that somebody has typed, with or without spaces or dashes in it; None if it is none."""
+    number = re.sub(r"[\s./-]", "", text)
+    return number if CUSTOMER_NUMBER.fullmatch(number) else None
+
+
 def fold(text: str) -> str:
     """Small letters without their marks, as `models.accounts.plain_sql` does: 'München' is 'munchen'."""
     return _small(text).translate(str.maketrans(MARKED, PLAIN))

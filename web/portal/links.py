@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +35,7 @@ from models.people import Action, may
 from models.proofs import OwnershipProof
 from models.proving import Credentials
 from models.states import AccountState, Kind, ProofMethod, Reason
+from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.waiting import consents_to_answer
 from models.wording import reason_text
 from tasks.hints import hint
@@ -49,7 +49,6 @@ log = structlog.get_logger()
 links = Blueprint("links", __name__)
 
 _START = "/standortverwaltung/hinzufuegen"
-_NUMBER = re.compile("[1-9][0-9]{6}")
 
 
 class Way(StrEnum):
@@ -137,7 +136,7 @@ def start() -> Response | str | tuple[str, int]:
             return _not_possible(side)
         running = None
         if form.validate_on_submit():
-            number = "".join(form.customer_number.data.split())
+            number = typed_customer_number(form.customer_number.data) or form.customer_number.data
             wrong, running = _wrong_number(session, side.main, number)
             if wrong is None:
                 return redirect(url_for("links.choose", number=number), 303)
@@ -295,7 +294,7 @@ def _why_not(refusals: Sequence[RuleBroken]) -> str:
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
     """What speaks against this customer number, as far as it is this main account's business; a running request."""
-    if not _NUMBER.fullmatch(number):
+    if not CUSTOMER_NUMBER.fullmatch(number):
         return _("A customer number has seven digits."), None
     if number == main.customer_number:
         return _("This is your own customer number. Enter that of the account that you want to add."), None
