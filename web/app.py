@@ -76,7 +76,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
     secure = settings.base_url.startswith("https://")
     app.config.update(
-        SECRET_KEY=settings.secret_key.get_secret_value(),
+        SECRET_KEY=settings.secret_keys[0],
+        SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure,
@@ -92,7 +93,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     # Before CSRFProtect, which reads the form.
     app.before_request(allow_uploads)
     database = Database(settings.database_url, pool_size=settings.web_threads)
-    vault, throttle = Vault(settings.secret_key.get_secret_value()), Throttle(app, settings.redis_url)
+    vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     keep(app, Resources(settings, database, vault, clock, throttle))
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()

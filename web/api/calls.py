@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import uuid
 from collections.abc import Callable
@@ -132,8 +130,7 @@ def _fingerprint(content: bytes) -> bytes:
     # Keyed: a body may hold a password, which nobody shall be able to guess from the database.
     canonical = json.dumps(request.get_json(silent=True), sort_keys=True, separators=(",", ":"))
     text = f"{request.method} {request.path}\n{canonical}"
-    secret = resources().settings.secret_key.get_secret_value()
-    return hmac.new(secret.encode(), text.encode() + content, hashlib.sha256).digest()
+    return resources().vault.fingerprint("call", text.encode() + content)
 
 
 def caller() -> Principal:

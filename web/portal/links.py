@@ -6,8 +6,6 @@ customer number, whose it is and what was wrong, shows nowhere.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -251,8 +249,7 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
     # Keyed: it may be about a password, which nobody shall be able to guess from the database.
     typed = {name: field.data for name, field in form._fields.items() if name != "csrf_token"}
     text = json.dumps([number, way, typed], sort_keys=True)
-    secret = resources().settings.secret_key.get_secret_value()
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
+    return resources().vault.fingerprint("link", text.encode())
 
 
 def _side(session: Session) -> Side | str:
