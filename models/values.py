@@ -8,10 +8,13 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 Clock = Callable[[], datetime]
 Locale = Literal["de", "en"]
 
+BERLIN = ZoneInfo("Europe/Berlin")
+"""Where the portal's days begin and end."""
 LOCALES: tuple[Locale, ...] = ("de", "en")
 CUSTOMER_NUMBER = re.compile(r"[1-9][0-9]{6}")
 AREA_CODE = re.compile(r"0[1-9][0-9]{1,4}")
@@ -40,6 +43,11 @@ def random_customer_number() -> str:
     return str(1_000_000 + secrets.randbelow(9_000_000))
 
 
+def printable(text: str) -> str:
+    """What a PDF's own fonts can show: Windows-1252. A name from elsewhere is better printed with a question mark."""
+    return text.encode("cp1252", errors="replace").decode("cp1252")
+
+
 def typed_customer_number(text: str) -> str | None:
     """The customer number that somebody has typed, with or without spaces or dashes in it; None if it is none."""
     number = re.sub(r"[\s./-]", "", text)
@@ -53,7 +61,10 @@ def fold(text: str) -> str:
 
 def spell(text: str) -> str:
     """Small letters, umlauts in two of them: 'München' is 'muenchen'."""
-    return _small(text).translate(str.maketrans(SPELLINGS))
+    spelled = _small(text)
+    for letter, spelling in SPELLINGS.items():
+        spelled = spelled.replace(letter, spelling)
+    return spelled
 
 
 def _small(text: str) -> str:

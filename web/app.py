@@ -19,7 +19,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models.errors import DomainError
 from models.session import Database
-from models.values import Clock, utc_now
+from models.values import BERLIN, Clock, utc_now
 from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
@@ -83,7 +83,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         SESSION_COOKIE_SECURE=secure,
         MAX_CONTENT_LENGTH=1_000_000,
         BABEL_DEFAULT_LOCALE="de",
-        BABEL_DEFAULT_TIMEZONE="Europe/Berlin",
+        BABEL_DEFAULT_TIMEZONE=BERLIN.key,
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:

@@ -137,7 +137,7 @@ def list_accounts(query: schemas.PageQuery) -> Response:
         found = queries.locations(session, account, after=after, limit=query.limit + 1)
     page = found[: query.limit]
     items = [account_body(listed.account, listed.request) for listed in page]
-    if query.cursor is None:
+    if not query.cursor:
         items.insert(0, account_body(account, None))
     more = str(page[-1].account.id) if len(found) > query.limit else None
     return as_json({"items": items, "next_cursor": more})
