@@ -100,6 +100,14 @@ class Account(Base):
         ),
     )
 
+    def activate(self) -> None:
+        """What was ordered is in service. Safe to run twice."""
+        self.state = AccountState.ACTIVE
+
+    def close(self) -> None:
+        """It is not used any more. Its customer number is never given out again."""
+        self.state = AccountState.CLOSED
+
 
 def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
     """New customer numbers, never given out before."""

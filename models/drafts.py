@@ -65,6 +65,14 @@ class Draft(Base):
         """Remember what was typed, beside what was typed on other steps."""
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
+        self.touch(now)
+
+    def go_to(self, step: DraftStep) -> None:
+        """Where it is resumed."""
+        self.step = step
+
+    def touch(self, now: datetime) -> None:
+        """Somebody works with it, so it is kept for its whole time from now on."""
         self.updated_at = now
 
 

@@ -152,7 +152,7 @@ def give_up_account(request: Request) -> None:
     """Close the account of an order that ended before it was provisioned. Its customer number is never reused."""
     account = request.account
     if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
-        account.state = AccountState.CLOSED
+        account.close()
 
 
 def call_off(request: Request, reason: Reason, now: datetime) -> None:

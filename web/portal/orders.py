@@ -150,7 +150,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
         if not stays:
             # Further than what is right so far it does not go.
             target = target if wizard.can_reach(target) else wizard.first_wrong
-            draft.step = target
+            draft.go_to(target)
     if go == "later":
         flash(_("The order is saved. You can go on with it until it expires."))
         return redirect(url_for("orders.list_drafts"), 303)
@@ -183,7 +183,7 @@ def offer(id: uuid.UUID) -> Response:
         wizard = _wizard(session, draft)
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
-        draft.updated_at = now
+        draft.touch(now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     content = offer_pdf(wizard, link, now, locale())
     name = f"Angebot-{str(id)[-6:]}.pdf" if locale() == "de" else f"Offer-{str(id)[-6:]}.pdf"
@@ -208,7 +208,7 @@ def place(id: uuid.UUID) -> Response:
             if request.form.get("shown") != wizard.fingerprint:
                 flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                 return _to(id, DraftStep.SUMMARY)
-            draft.updated_at = now
+            draft.touch(now)
         accepted = order_once(
             session,
             draft,
