@@ -21,6 +21,8 @@ from models.values import Locale
 from models.vault import Vault
 
 INVITATION_VALID_FOR = timedelta(days=7)
+LISTED_FOR = timedelta(days=30)
+"""How long one that has lapsed stays on the list, where it is renewed."""
 
 
 class Invitation(Base):
@@ -44,6 +46,11 @@ class Invitation(Base):
         sa.CheckConstraint("email = lower(email)", name="email_lower"),
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
     )
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It lapsed long ago, and nobody has renewed it."""
+        return cls.expires_at <= now - LISTED_FOR
 
     def words(self) -> list[str]:
         """What its link is derived from."""

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from models import queries
 from models.accounts import Account, account_by_number
 from models.errors import Forbidden, NotAccepted, NotFound
-from models.idempotency import reserve_key
+from models.idempotency import KEPT_FOR, reserve_key
 from models.people import Action, Principal, may, principal_by_token
 from models.requests import Request
 from models.states import Kind
@@ -37,7 +37,7 @@ POST = {
             "in": "header",
             "required": True,
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "description": "The same key and body give the same answer.",
+            "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
         }
     ]
 }

@@ -18,7 +18,6 @@ from models.drafts import (
     DraftStep,
     begin_draft,
     find_draft,
-    forget_drafts,
     new_draft_id,
     open_drafts,
     order_once,
@@ -269,7 +268,6 @@ def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
     if step is DraftStep.SUMMARY:
         raise NotFound
     if step is DraftStep.PRODUCT and find_draft(session, id) is None:
-        forget_drafts(session, now)
         begin_draft(session, id, _ordering_account(session), principal(), now)
     draft = own_draft(session, id, principal(), now, lock=True)
     if draft.request_id is None:
