@@ -267,7 +267,8 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
     text = plain(reader.pages[0].extract_text())
     for words in (
         "Angebot ", front.main.customer_number, "SIP-Trunk mit 10 Kanälen", "Rufnummernblock mit 10 Nummern",
-        "Fax per E-Mail", "35,70 €", "42,48 €", "46,29 €", "Gültig bis", "16. März 2026", "Filiale Berlin",
+        "Fax per E-Mail", "35,70 €", "42,48 €", "46,29 €", "Gültig bis", "16. März 2026",
+        "Preise vom 2. März 2026, netto in Euro; der Umsatzsteuersatz an diesem Tag beträgt 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Hanna Palmer", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
     ):  # fmt: skip
         assert words in text, words

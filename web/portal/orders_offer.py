@@ -29,8 +29,7 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
     pdf = _Page(format="A4")
     # What WinAnsi, the encoding of a PDF's own fonts, means: with the euro sign.
     pdf.core_fonts_encoding = "cp1252"
-    pdf.foot = _("All prices are net in euros; VAT is %(percent)s %%. This offer is for businesses only.",
-                 percent=VAT_PERCENT)  # fmt: skip
+    pdf.foot = _("This offer is for businesses only.")
     pdf.set_margins(_LEFT, 20, _RIGHT)
     pdf.set_auto_page_break(auto=True, margin=28)
     number = str(wizard.id)[-6:].upper()
@@ -72,6 +71,8 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
 
     _table(pdf, wizard, locale)
     pdf.ink(_QUIET, "", 9.5)
+    pdf.paragraph(_("Prices as of %(day)s, net in euros; the VAT rate on that day is %(percent)s %%.",
+                    day=_day(now), percent=VAT_PERCENT))  # fmt: skip
     pdf.paragraph(_("%(channels)s simultaneous calls, area code %(code)s (%(town)s).",
                     channels=order.channels, code=order.area_code,
                     town=wizard.area.name if wizard.area is not None else ""))  # fmt: skip
