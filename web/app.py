@@ -29,7 +29,6 @@ from web.api.schemas import Problem
 from web.operations import operations
 from web.portal import location
 from web.portal.answers import answers
-from web.portal.assets import vendor
 from web.portal.consents import consents
 from web.portal.dev_mail import dev_mail
 from web.portal.emails import emails
@@ -98,7 +97,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
-    app.jinja_env.globals.update(get_locale=get_locale, vendor=vendor)
+    app.jinja_env.globals.update(get_locale=get_locale)
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)
