@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.base import Base, enumeration
 from models.errors import AlreadyAttached, IsMainAccount, RuleBroken
 from models.states import AccountRole, AccountState, Origin, Reason
-from models.values import random_customer_number
+from models.values import MARKED, PLAIN, SPELLINGS, random_customer_number
 
 
 def plain_sql(text: Any) -> sa.ColumnElement[str]:
@@ -26,11 +26,20 @@ def plain_sql(text: Any) -> sa.ColumnElement[str]:
 
     The collation is PostgreSQL's own, so that an index on it does not depend on the machine.
     """
-    return sa.func.translate(
-        sa.func.lower(sa.collate(text, "pg_c_utf8")),
-        sa.literal_column("'äöüßáàâãåéèêëíìîïóòôõúùûñç'", sa.Text),
-        sa.literal_column("'aousaaaaaeeeeiiiioooouuunc'", sa.Text),
-    )
+    marked, plain = (sa.literal_column(f"'{letters}'", sa.Text) for letters in (MARKED, PLAIN))
+    return sa.func.translate(_small_sql(text), marked, plain)
+
+
+def spelled_sql(text: Any) -> sa.ColumnElement[str]:
+    """Small letters, umlauts in two of them: as `models.values.spell` does."""
+    spelled = _small_sql(text)
+    for letter, spelling in SPELLINGS.items():
+        spelled = sa.func.replace(spelled, letter, spelling)
+    return spelled
+
+
+def _small_sql(text: Any) -> sa.ColumnElement[str]:
+    return sa.func.lower(sa.collate(text, "pg_c_utf8"))
 
 
 class IssuedCustomerNumber(Base):
@@ -91,6 +100,14 @@ class Account(Base):
             )
         ),
     )
+
+    def activate(self) -> None:
+        """What was ordered is in service. Safe to run twice."""
+        self.state = AccountState.ACTIVE
+
+    def close(self) -> None:
+        """It is not used any more. Its customer number is never given out again."""
+        self.state = AccountState.CLOSED
 
 
 def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:

@@ -26,6 +26,8 @@ INVITATION_VALID_FOR = timedelta(days=7)
 OPEN_PER_ACCOUNT = 50
 OPEN_PER_INVITER = 100
 """So that nobody sends mails to the whole world in our name."""
+LISTED_FOR = timedelta(days=30)
+"""How long one that has lapsed stays on the list, where it is renewed."""
 
 
 class Invitation(Base):
@@ -49,6 +51,11 @@ class Invitation(Base):
         sa.CheckConstraint("email = lower(email)", name="email_lower"),
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
     )
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It lapsed long ago, and nobody has renewed it."""
+        return cls.expires_at <= now - LISTED_FOR
 
     def words(self) -> list[str]:
         """What its link is derived from."""

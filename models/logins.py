@@ -37,10 +37,14 @@ class Login(Base):
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It was not seen for so long that it is none any more."""
+        return cls.seen_at <= now - IDLE
+
 
 def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
-    """Sign the person in; with the secret that their browser keeps. Forgets their logins that are too old."""
-    session.execute(sa.delete(Login).where(Login.user_id == user.id, Login.seen_at <= now - IDLE))
+    """Sign the person in; with the secret that their browser keeps."""
     secret = secrets.token_urlsafe(32)
     login = Login(
         user_id=user.id,
@@ -60,7 +64,7 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
     row = session.execute(
         sa.select(Login, User)
         .join(User, User.id == Login.user_id)
-        .where(Login.secret_hash == _hash(secret), Login.seen_at > now - IDLE)
+        .where(Login.secret_hash == _hash(secret), ~Login.left_over(now))
     ).one_or_none()
     if row is None:
         return None
@@ -73,7 +77,7 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
 
 def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:
     """Where the person is signed in, what was seen last comes first."""
-    query = sa.select(Login).where(Login.user_id == user_id, Login.seen_at > now - IDLE)
+    query = sa.select(Login).where(Login.user_id == user_id, ~Login.left_over(now))
     return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -40,7 +40,8 @@ ORDER: dict[str, Any] = {
     "numbers": {"area_code": "030", "block_size": 10},
     "locale": "de",
 }
-SECRET = "a secret for tests, long enough to be one"
+SECRET = "a secret for tests: long enough to be one"
+FrontOf = Callable[..., FlaskClient]
 
 
 @dataclass
@@ -130,28 +131,35 @@ def back_of(database: Database, clock: FakeClock) -> Back:
 
 
 @pytest.fixture
-def front(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Front]:
+def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[FrontOf]:
+    """Fronts with settings of their own, on the same database."""
+    usual = {
+        "database_url": postgres.url("standorte"),
+        "redis_url": "redis://127.0.0.1:1/0",
+        "secret_key": SecretStr(SECRET),
+    }
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> FlaskClient:
+            app = create_app(WebSettings(**usual | settings), clock)
+            with app.app_context():
+                used = resources().database
+            stack.callback(used.close)
+            stack.enter_context(templates_leave_alone(app, used.engine))
+            return app.test_client()
+
+        yield make
+
+
+@pytest.fixture
+def front(front_of: FrontOf, database: Database) -> Front:
     """The front, a main account, and a token of its administrator."""
-    app = create_app(
-        WebSettings(
-            database_url=postgres.url("standorte"),
-            redis_url="redis://127.0.0.1:1/0",
-            secret_key=SecretStr(SECRET),
-        ),
-        clock,
-    )
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
-    found = Front(app.test_client(), database, main, manager, "")
+    found = Front(front_of(), database, main, manager, "")
     found.token = found.token_with(Scope.READ, Scope.WRITE)
-    with app.app_context():
-        used = resources().database
-    try:
-        with templates_leave_alone(app, used.engine):
-            yield found
-    finally:
-        used.close()
+    return found
 
 
 @contextmanager

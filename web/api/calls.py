@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import uuid
 from collections.abc import Callable
@@ -19,7 +17,7 @@ from sqlalchemy.orm import Session
 from models import queries
 from models.accounts import Account, account_by_number
 from models.errors import Forbidden, NotAccepted, NotFound
-from models.idempotency import reserve_key
+from models.idempotency import KEPT_FOR, reserve_key
 from models.people import Action, Principal, may, principal_by_token
 from models.requests import Request, concerns, may_change
 from tasks.hints import hint
@@ -38,7 +36,7 @@ POST = {
             "in": "header",
             "required": True,
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "description": "The same key and body give the same answer.",
+            "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
         }
     ]
 }
@@ -131,8 +129,7 @@ def _fingerprint(content: bytes) -> bytes:
     # Keyed: a body may hold a password, which nobody shall be able to guess from the database.
     canonical = json.dumps(request.get_json(silent=True), sort_keys=True, separators=(",", ":"))
     text = f"{request.method} {request.path}\n{canonical}"
-    secret = resources().settings.secret_key.get_secret_value()
-    return hmac.new(secret.encode(), text.encode() + content, hashlib.sha256).digest()
+    return resources().vault.fingerprint("call", text.encode() + content)
 
 
 def caller() -> Principal:

@@ -6,10 +6,7 @@ customer number, whose it is and what was wrong, shows nowhere.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +33,7 @@ from models.people import Action, may
 from models.proofs import OwnershipProof
 from models.proving import Credentials
 from models.states import AccountState, Kind, ProofMethod, Reason
+from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.waiting import consents_to_answer
 from models.wording import reason_text
 from tasks.hints import hint
@@ -50,7 +48,6 @@ log = structlog.get_logger()
 links = Blueprint("links", __name__)
 
 _START = "/standortverwaltung/hinzufuegen"
-_NUMBER = re.compile("[1-9][0-9]{6}")
 
 
 class Way(StrEnum):
@@ -127,7 +124,7 @@ def start() -> Response | str | tuple[str, int]:
         side = _side(session)
         running = None
         if form.validate_on_submit():
-            number = "".join(form.customer_number.data.split())
+            number = typed_customer_number(form.customer_number.data) or form.customer_number.data
             wrong, running = _wrong_number(session, side.main, number)
             if wrong is None:
                 return redirect(url_for("links.choose", number=number), 303)
@@ -247,8 +244,7 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
     # Keyed: it may be about a password, which nobody shall be able to guess from the database.
     typed = {name: field.data for name, field in form._fields.items() if name != "csrf_token"}
     text = json.dumps([number, way, typed], sort_keys=True)
-    secret = resources().settings.secret_key.get_secret_value()
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
+    return resources().vault.fingerprint("link", text.encode())
 
 
 def _side(session: Session) -> Side:
@@ -289,7 +285,7 @@ def _may_not() -> str:
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
     """What speaks against this customer number, as far as it is this main account's business; a running request."""
-    if not _NUMBER.fullmatch(number):
+    if not CUSTOMER_NUMBER.fullmatch(number):
         return _("A customer number has seven digits."), None
     if number == main.customer_number:
         return _("This is your own customer number. Enter that of the account that you want to add."), None

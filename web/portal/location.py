@@ -20,6 +20,7 @@ from models.links import submit_detach
 from models.people import Action, may
 from models.requests import Request, concerns
 from models.states import AccountState, Kind, Origin
+from models.values import typed_customer_number
 from models.wording import reason_text
 from tasks.hints import hint
 from web.portal.forms import complain
@@ -94,8 +95,7 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     form.customer_number.label.text = _("Customer number")
     if not form.validate_on_submit():
         return _ask(seen, form, 422 if form.is_submitted() else 200)
-    typed = "".join((form.customer_number.data or "").split())
-    if typed != customer_number:
+    if typed_customer_number(form.customer_number.data or "") != customer_number:
         complain(
             form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
         )

@@ -18,7 +18,6 @@ from models.drafts import (
     DraftStep,
     begin_draft,
     find_draft,
-    forget_drafts,
     new_draft_id,
     open_drafts,
     order_once,
@@ -151,7 +150,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
         if not stays:
             # Further than what is right so far it does not go.
             target = target if wizard.can_reach(target) else wizard.first_wrong
-            draft.step = target
+            draft.go_to(target)
     if go == "later":
         flash(_("The order is saved. You can go on with it until it expires."))
         return redirect(url_for("orders.list_drafts"), 303)
@@ -184,7 +183,7 @@ def offer(id: uuid.UUID) -> Response:
         wizard = _wizard(session, draft)
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
-        draft.updated_at = now
+        draft.touch(now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     content = offer_pdf(wizard, link, now, locale())
     name = f"Angebot-{str(id)[-6:]}.pdf" if locale() == "de" else f"Offer-{str(id)[-6:]}.pdf"
@@ -209,7 +208,7 @@ def place(id: uuid.UUID) -> Response:
             if request.form.get("shown") != wizard.fingerprint:
                 flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                 return _to(id, DraftStep.SUMMARY)
-            draft.updated_at = now
+            draft.touch(now)
         accepted = order_once(
             session,
             draft,
@@ -268,7 +267,6 @@ def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
     if step is DraftStep.SUMMARY:
         raise NotFound
     if step is DraftStep.PRODUCT and find_draft(session, id) is None:
-        forget_drafts(session, now)
         begin_draft(session, id, _ordering_account(session), principal(), now)
     draft = own_draft(session, id, principal(), now, lock=True)
     if draft.request_id is None:

@@ -82,13 +82,15 @@ def render(
     """The page, with a form that was filled in wrong in the place of a fresh one."""
     wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
     regions = _regions(seen, code, document, credentials)
-    return render_template("request.html", seen=seen, regions=regions, wrong=wrong, version=_version(regions))
+    ended, version = seen.request.status in ENDED, _version(regions)
+    return render_template("request.html", seen=seen, regions=regions, wrong=wrong, version=version, ended=ended)
 
 
 def render_live(seen: Seen) -> tuple[str, str]:
     """What of the page may have changed, and its version."""
     regions = _regions(seen, None, None, None)
-    return render_template("request_live.html", seen=seen, regions=regions), _version(regions)
+    ended = seen.request.status in ENDED
+    return render_template("request_live.html", regions=regions, ended=ended), _version(regions)
 
 
 def _regions(

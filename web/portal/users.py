@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext, lazy_gettext
+from flask_babel.speaklater import LazyString
 from flask_login import login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
@@ -29,6 +30,7 @@ from models.invitations import (
 )
 from models.messages import Recipient
 from models.people import Role, User
+from models.wording import role_text
 from tasks.hints import hint
 from web.portal.forms import complain
 from web.portal.logins import NewPasswordForm
@@ -38,11 +40,7 @@ from web.resources import resources
 
 users = Blueprint("users", __name__)
 
-ROLE_NAMES = {
-    Role.ADMINISTRATOR: lazy_gettext("Administrator"),
-    Role.LOCATION_MANAGER: lazy_gettext("Location manager"),
-    Role.LOCAL_MEMBER: lazy_gettext("Local team"),
-}
+ROLE_NAMES = {role: LazyString(lambda role: role_text(role, locale()), role) for role in Role}
 ROLE_MEANINGS = {
     Role.ADMINISTRATOR: lazy_gettext("May do everything, also invite users."),
     Role.LOCATION_MANAGER: lazy_gettext("Orders, links and detaches locations, and sees all their dashboards."),
