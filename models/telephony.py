@@ -76,10 +76,10 @@ class SipTrunk(Due, Base):
         due_index("sip_trunks"),
     )
 
-    @property
-    def provision_key(self) -> str:
-        """What the registrar knows it by: the request that asked for it, or something as unique that stays as long."""
-        return str(self.request_id or uuid.uuid5(uuid.NAMESPACE_OID, self.sip_user))
+
+def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
+    """What the registrar knows a trunk by: the request that asked for it, or something as unique that stays as long."""
+    return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
 class NumberBlock(Base):

@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from heapq import merge
-from itertools import groupby
-from typing import cast
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
 
 from models.accounts import Account
 from models.requests import Request
 from models.states import StepName
-from models.telephony import SipTrunk, TrunkState
+from models.telephony import NumberBlock, SipTrunk, TrunkState
+from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.jobs import Run
 from tasks.ports import SipAddress, Subscriber, TrunkRecord
-from tasks.sync import record_of
+from tasks.sync import record_from
 
 PAGE = 500
 """Trunks of ours, and suspects, that are in memory at once."""
@@ -85,17 +85,17 @@ def _side_by_side(
     ours: Iterator[Ours], theirs: Iterator[Subscriber]
 ) -> Iterator[tuple[Ours | None, Subscriber | None]]:
     """Both sides, each SIP user once. Neither is read further than it has to be."""
-    sides = cast(tuple[Iterator[Ours | Subscriber], ...], (ours, theirs))
-    for _, same in groupby(merge(*sides, key=_address), _address):
-        pair = list(same)
-        yield (
-            next((one for one in pair if isinstance(one, Ours)), None),
-            next((one for one in pair if isinstance(one, Subscriber)), None),
-        )
-
-
-def _address(one: Ours | Subscriber) -> SipAddress:
-    return one.address
+    one, other = next(ours, None), next(theirs, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one.address < other.address):
+            yield one, None
+            one = next(ours, None)
+        elif one is None or other.address < one.address:
+            yield None, other
+            other = next(theirs, None)
+        else:
+            yield one, other
+            one, other = next(ours, None), next(theirs, None)
 
 
 def _trunks(run: Run) -> Iterator[Ours]:
@@ -110,30 +110,56 @@ def _trunks(run: Run) -> Iterator[Ours]:
         after = page[-1].address[0]
 
 
+_COLUMNS = (
+    SipTrunk.id,
+    SipTrunk.request_id,
+    SipTrunk.sip_user,
+    SipTrunk.domain,
+    SipTrunk.secret,
+    SipTrunk.channels,
+    SipTrunk.state,
+    SipTrunk.due_at,
+    SipTrunk.attempts,
+    Account.customer_number,
+    Request.step,
+)
+
+
 def _read(session: Session, vault: Vault, which: sa.ColumnElement[bool]) -> list[Ours]:
     rows = session.execute(
-        sa.select(SipTrunk, Account.customer_number, Request.step)
+        sa.select(*_COLUMNS)
+        .select_from(SipTrunk)
         .join(Account, Account.id == SipTrunk.account_id)
         .outerjoin(Request, Request.id == SipTrunk.request_id)
         .where(which)
         .order_by(SipTrunk.sip_user)
         .limit(PAGE)
-        .options(selectinload(SipTrunk.blocks))
-    )
-    return [_ours(vault, trunk, number, step) for trunk, number, step in rows]
+    ).all()
+    numbers = _numbers(session, [row.id for row in rows])
+    return [_ours(vault, row, numbers.get(row.id, ())) for row in rows]
 
 
-def _ours(vault: Vault, trunk: SipTrunk, customer_number: str, step: StepName | None) -> Ours:
+def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[str, ...]]:
+    # One value with all the ids: a statement with a place for each is long, and read anew every time.
+    theirs = NumberBlock.trunk_id == sa.any_(sa.literal(trunk_ids, postgresql.ARRAY(sa.BigInteger)))
+    blocks = sa.select(NumberBlock.trunk_id, NumberBlock.first_number, NumberBlock.size).where(theirs)
+    found: dict[int | None, tuple[str, ...]] = {}
+    for trunk_id, first, size in session.execute(blocks):
+        found[trunk_id] = found.get(trunk_id, ()) + block_numbers(first, size)
+    return found
+
+
+def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...]) -> Ours:
     record, unreadable = None, False
     if trunk.state is TrunkState.ACTIVE:
         try:
-            record = record_of(trunk, vault)
+            record = record_from(trunk, numbers, vault)
         except SecretUnreadable:
             unreadable = True
-    being_provisioned = step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE
+    being_provisioned = trunk.step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE
     on_its_way = being_provisioned or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
     address = (trunk.sip_user, trunk.domain)
-    return Ours(trunk.id, address, customer_number, record, unreadable, on_its_way, trunk.attempts)
+    return Ours(trunk.id, address, trunk.customer_number, record, unreadable, on_its_way, trunk.attempts)
 
 
 def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | None:

@@ -98,7 +98,9 @@ def test_an_order_goes_on_when_both_codes_were_given(front: Front, back: Back) -
     assert (body["status"], body["next"]) == ("completed", None)
     assert proofs(front, id) == {"email": "proved", "letter": "proved"}
     again = front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code})
-    assert (again.status_code, again.get_json()["type"]) == (409, "/problems/not_awaited")
+    assert (again.status_code, again.get_json()["status"]) == (200, "completed")
+    wrong = front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": "AAAAA AAAAA"})
+    assert wrong.status_code == 422
 
 
 @pytest.mark.parametrize("kind", ["email_code", "letter_code"])
