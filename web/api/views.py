@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -127,11 +128,7 @@ def retry_request(path: schemas.RequestPath) -> Response:
 @api.get("/accounts", responses={200: schemas.AccountPage})
 def list_accounts(query: schemas.PageQuery) -> Response:
     """The main account, then its sub-accounts, ordered ones included."""
-    after = 0
-    if query.cursor is not None:
-        if not query.cursor.isdecimal():
-            raise InvalidField("cursor", "cursor")
-        after = int(query.cursor)
+    after = _place(query.cursor) if query.cursor is not None else 0
     with resources().database.transaction() as session:
         account = viewed(session)
         found = queries.locations(session, account, after=after, limit=query.limit + 1)
@@ -210,6 +207,12 @@ def _change(id: str, change: Callable[[Request], None]) -> Response:
         return changed(session, found)
 
     return once(act)
+
+
+def _place(cursor: str) -> int:
+    if re.fullmatch("[0-9]{1,18}", cursor) is None:
+        raise InvalidField("cursor", "cursor")
+    return int(cursor)
 
 
 def _means(proof: schemas.LinkProof) -> Credentials | str | None:
