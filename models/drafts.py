@@ -144,7 +144,6 @@ def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) ->
 
 
 def _storable(value: Any) -> Any:
-    # PostgreSQL's text knows no NUL.
     if isinstance(value, str):
-        return value.replace("\x00", "")[:MOST_TYPED]
+        return value[:MOST_TYPED]
     return [_storable(item) for item in value[:20]]

@@ -85,6 +85,12 @@ FINDINGS: Words = {
         "Der Registrar kennt {sip_user}@{domain} ({what_text}), wir nicht.",
         "The registrar knows {sip_user}@{domain} ({what_text}); we do not.",
     ),
+    "too_many_unknown": (
+        "Im Registrar stehen {count} SIP-Benutzer, die nicht von uns sind. Das sind so viele, dass keiner entfernt "
+        "wurde. Vermutlich zeigt REGISTRAR_URL auf den falschen.",
+        "The registrar has {count} SIP users that are not ours. That is so many that none was removed. "
+        "Probably REGISTRAR_URL leads to the wrong one.",
+    ),
     "not_accepted": (
         "Trunk {sip_user} der Kundennummer {customer_number} lässt sich nicht in den Registrar schreiben, Versuche: "
         "{attempts}.",

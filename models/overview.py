@@ -258,11 +258,12 @@ def _read(cursor: str, order: Order) -> tuple[Any, Any]:
         key, id = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(key, str) or type(id) is not int or not 0 <= id < 2**63 or "\0" in key:
             raise BadCursor(cursor)
+        key.encode()
         if order is Order.NEWEST:
             at = datetime.fromisoformat(key)
             if at.tzinfo is None:
                 raise BadCursor(cursor)
             return sa.literal(at, sa.TIMESTAMP(timezone=True)), sa.literal(id, sa.BigInteger)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadCursor(cursor) from error
     return sa.literal(key, sa.Text), sa.literal(id, sa.BigInteger)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, contains_eager
 
 from models.accounts import Account, account_by_number, queue_up
-from models.errors import Forbidden, NotAwaited
+from models.errors import Forbidden, IsMainAccount, NotAwaited
 from models.people import Action, Principal, User, authenticate, may, principal_of
 from models.proofs import (
     LINK_CODE_VALID_FOR,
@@ -29,7 +29,7 @@ from models.proofs import (
     key_of,
 )
 from models.requests import Request
-from models.states import ENDED, AddressMethod, Kind, ProofMethod, Status
+from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
 from models.vault import Vault
 
 _NOBODY = 0
@@ -211,9 +211,11 @@ def ownership_by(
 
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
-    """A new link code of an account; the one before is void. Raises `Forbidden`."""
+    """A new link code of an account; the one before is void. Raises `Forbidden` or `IsMainAccount`."""
     if not may(principal, Action.PROVE_OWNERSHIP, account):
         raise Forbidden
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
     # Two at once would both find none to replace.
     queue_up(session, account)
     void_link_code(session, principal, account, now)

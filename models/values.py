@@ -43,11 +43,6 @@ def random_customer_number() -> str:
     return str(1_000_000 + secrets.randbelow(9_000_000))
 
 
-def printable(text: str) -> str:
-    """What a PDF's own fonts can show: Windows-1252. A name from elsewhere is better printed with a question mark."""
-    return text.encode("cp1252", errors="replace").decode("cp1252")
-
-
 def typed_customer_number(text: str) -> str | None:
     """The customer number that somebody has typed, with or without spaces or dashes in it; None if it is none."""
     number = re.sub(r"[\s./-]", "", text)

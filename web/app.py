@@ -17,7 +17,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from models.errors import DomainError
+from models.errors import DomainError, InvalidField
 from models.prices import VAT_PERCENT
 from models.session import Database
 from models.values import BERLIN, Clock, utc_now
@@ -47,6 +47,7 @@ from web.portal.words import moment
 from web.resources import Resources, keep, resources
 from web.settings import WebSettings
 from web.throttle import Throttle
+from web.unreadable import IdConverter, refuse_unreadable
 from web.uploads import allow_uploads
 
 log = structlog.get_logger()
@@ -90,8 +91,11 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         # The client's address is what wrong tries are counted for. Nothing else of what proxies say is needed.
         proxies = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)
         app.wsgi_app = proxies  # type: ignore[method-assign]
+    _around_every_request(app)
     # Before CSRFProtect, which reads the form.
     app.before_request(allow_uploads)
+    app.before_request(refuse_unreadable)
+    app.url_map.converters["int"] = IdConverter
     database = Database(settings.database_url, pool_size=settings.web_threads)
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     keep(app, Resources(settings, database, vault, clock, throttle))
@@ -115,7 +119,6 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     elif settings.dev_mail_dir is not None:
         log.warning("dev_mail.refused", base_url=settings.base_url, trusted_proxies=settings.trusted_proxies)
     _handle_errors(app)
-    _around_every_request(app)
     return app
 
 
@@ -124,7 +127,10 @@ def _handle_errors(app: OpenAPI) -> None:
         return request.path.startswith("/api/")
 
     def domain(error: DomainError) -> Any:
-        return problems.of_domain_error(error) if is_api() else (_page(404), 404)
+        if is_api():
+            return problems.of_domain_error(error)
+        status = 422 if isinstance(error, InvalidField) else 404
+        return _page(status), status
 
     def http(error: HTTPException) -> Any:
         if error.response is not None:

@@ -31,7 +31,7 @@ PAGE = 500
 REFUSED_OFTEN = 3
 """After so many attempts a trunk is no longer on its way: the registrar will not have it."""
 MOST_REMOVED = 1000
-"""Unknown SIP users that one run takes away. If there are more, more likely we look at the wrong registrar."""
+"""SIP users that one run takes away. If there are more, it takes none: we look at the wrong registrar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +58,42 @@ class Difference:
     what: tuple[str, ...] = ()
     foreign: bool = False
 
+    @property
+    def takes_away(self) -> bool:
+        """Whether something there has to go."""
+        return self.foreign or self.kind == "unknown_there"
+
 
 def reconcile_registrar(run: Run) -> None:
     """Have every trunk that is missing or differs written again, and take away what no trunk of ours has.
 
     Safe to run twice: a trunk is written from its row. Memory does not grow with the number of trunks.
     """
+    strange: list[SipAddress] = []
+    count = 0
     with closing(run.runtime.ports.subscribers.read()) as theirs:
         suspects: list[SipAddress] = []
         for ours, found in _side_by_side(_trunks(run), theirs):
             run.counts["compared"] += 1
-            if _difference(ours, found) is not None:
-                suspects.append((ours or _known(found)).address)
+            difference = _difference(ours, found)
+            if difference is None:
+                continue
+            address = (ours or _known(found)).address
+            count += difference.takes_away
+            if not difference.takes_away:
+                suspects.append(address)
+            elif count <= MOST_REMOVED:
+                strange.append(address)
             if len(suspects) == PAGE:
                 _settle(run, suspects)
                 suspects.clear()
         _settle(run, suspects)
+    if count > MOST_REMOVED:
+        with run.transaction():
+            run.find("too_many_unknown", run.job.name, repaired=False, count=count)
+        return
+    for start in range(0, len(strange), PAGE):
+        _settle(run, strange[start : start + PAGE])
 
 
 def _known(found: Subscriber | None) -> Subscriber:
@@ -243,12 +263,10 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference]) -> set[SipAddress]:
     """Take away what no trunk of ours has, and what would keep a trunk of ours from being written."""
-    unknown = [address for address, difference in wrong.items() if difference.kind == "unknown_there"]
-    unknown = unknown[: MOST_REMOVED - run.counts["removed"]]
-    run.counts["removed"] += len(unknown)
-    cleared = {*unknown, *(address for address, difference in wrong.items() if difference.foreign)}
+    cleared = {address for address, difference in wrong.items() if difference.takes_away}
     if cleared and not run.dry:
         run.runtime.ports.subscribers.remove(cleared)
+    run.counts["removed"] += len(cleared)
     return cleared
 
 

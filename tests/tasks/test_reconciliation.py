@@ -53,6 +53,7 @@ def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
     run = pipeline.run(job)
     assert run.outcome is Outcome.DONE
     assert described(pipeline, run) == described(pipeline, dry)
+    assert (run.counts, run.found, run.unrepaired) == (dry.counts, dry.found, dry.unrepaired)
     found = pipeline.findings(run)
     assert sorted(finding.kind for finding in found) == sorted(kinds)
     for finding in found:
@@ -433,9 +434,14 @@ def test_so_many_strangers_are_more_likely_our_mistake(pipeline: Pipeline, monke
     for place in range(5):
         stranger = Subscriber(f"stranger{place}", "sip.example", ("a", "b", ""), (), ())
         pipeline.registrar.strangers[stranger.address] = stranger
-    found = finds(pipeline, "registrar", *["unknown_there"] * 5)
-    assert sum(finding.repaired for finding in found) == 3
-    assert len(pipeline.registrar.strangers) == 2
+    [refused] = finds(pipeline, "registrar", "too_many_unknown")
+    assert (refused.repaired, refused.facts) == (False, {"count": 5})
+    assert len(pipeline.registrar.strangers) == 5
+    for _ in range(2):
+        pipeline.registrar.strangers.popitem()
+    found = finds(pipeline, "registrar", *["unknown_there"] * 3)
+    assert all(finding.repaired for finding in found)
+    assert not pipeline.registrar.strangers
 
 
 # invoices

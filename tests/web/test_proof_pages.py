@@ -361,6 +361,16 @@ def test_link_codes_are_offered_where_they_make_sense(front: Front) -> None:
     assert send(front, f"/verknuepfungscode/{account.customer_number}", "/standortverwaltung").status_code == 404
 
 
+def test_a_main_account_gets_no_link_code_and_is_told_why(front: Front) -> None:
+    with front.database.transaction() as session:
+        main, manager = make_main(session, subs=1)
+    sign_in(front, manager.email)
+    path = f"/verknuepfungscode/{main.customer_number}"
+    assert send(front, path, "/standortverwaltung").headers["Location"] == "/verknuepfungscode"
+    shown = front.client.get("/verknuepfungscode").text
+    assert "Der Account ist selbst ein Hauptaccount und kann kein Nebenaccount werden." in shown
+
+
 def test_the_requests_page_offers_what_helps(front: Front, back: Back) -> None:
     id = an_order(front, back)
     page = f"/anfragen/{id}"

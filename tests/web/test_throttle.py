@@ -6,13 +6,16 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import redis
 from flask.testing import FlaskClient
 
+from tests.factories import PASSWORD
 from tests.web.conftest import Front, FrontOf
 from tests.web.test_portal import csrf
 from workers.stack.redis import EmbeddedRedis
@@ -90,3 +93,41 @@ def test_an_ipv6_network_is_one_client(make: FrontOf) -> None:
         assert attempt(client, str(1_000_000 + turn), peer=f"2001:db8::{turn}") == 422
     assert attempt(client, "2000000", peer="2001:db8::ffff:1") == 429
     assert attempt(client, "2000001", peer="2001:db8:0:1::1") == 422
+
+
+def test_of_many_wrong_tries_at_once_no_more_go_on_than_may(make: FrontOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = make()
+    token = csrf(client.get("/brief").text)
+    began = Barrier(12)
+
+    def answered_late(*_: object) -> None:
+        # Those that are refused do not come here: they wait below.
+        began.wait()
+
+    monkeypatch.setattr("web.portal.letters.answer_letter", answered_late)
+
+    def wrong() -> int:
+        own = client.application.test_client()
+        own.set_cookie("session", session, domain="localhost")
+        form = {"csrf_token": token, "customer_number": "9999999", "code": "AAAAA AAAAA"}
+        status = own.post("/brief", data=form, environ_base={"REMOTE_ADDR": "192.0.2.1"}).status_code
+        if status == 429:
+            began.wait()
+        return status
+
+    session = client.get_cookie("session").value  # type: ignore[union-attr]
+    with ThreadPoolExecutor(12) as pool:
+        answers = sorted(pool.map(lambda _: wrong(), range(12)))
+    assert answers == [422] * 10 + [429] * 2
+    assert attempt(client) == 429
+
+
+def test_right_tries_are_given_back(front: Front, make: FrontOf, counters: EmbeddedRedis) -> None:
+    client = make()
+    form = {"email": front.manager.email, "password": PASSWORD}
+    for _ in range(12):
+        form["csrf_token"] = csrf(client.get("/anmelden").text)
+        assert client.post("/anmelden", data=form).status_code == 302
+        client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})
+    with redis.Redis.from_url(counters.url(0), decode_responses=True) as asking:
+        assert {asking.get(key) for key in asking.scan_iter("LIMITS*")} == {"0"}

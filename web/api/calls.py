@@ -24,6 +24,7 @@ from tasks.hints import hint
 from web.api.bodies import request_body
 from web.api.problems import problem
 from web.resources import resources
+from web.unreadable import TooDeep, ensure_readable, is_readable
 
 log = structlog.get_logger()
 
@@ -52,16 +53,25 @@ def authenticate() -> Response | None:
     if principal is None or account is None:
         return problem("unauthorized")
     g.principal, g.account = principal, account
-    if request.method == "POST" and not 1 <= len(request.headers.get("Idempotency-Key", "")) <= 255:
+    key = request.headers.get("Idempotency-Key", "")
+    if request.method == "POST" and not (1 <= len(key) <= 255 and is_readable(key)):
         return problem("idempotency_key_missing")
     if request.endpoint == "api.upload_address_document":
         return None if request.mimetype == "multipart/form-data" else problem("not_a_form")
-    if request.method == "POST" and request.content_length:
+    if request.method == "POST" and request.get_data():
         if not request.is_json:
             return problem("not_json_type")
-        if not isinstance(request.get_json(silent=True), dict):
-            return problem("not_json")
+        return _refuse_body()
     return None
+
+
+def _refuse_body() -> Response | None:
+    try:
+        body = request.get_json(silent=True)
+        ensure_readable(body)
+    except (RecursionError, TooDeep):
+        return problem("too_deep")
+    return None if isinstance(body, dict) else problem("not_json")
 
 
 @dataclass(frozen=True, slots=True)

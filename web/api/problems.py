@@ -30,6 +30,11 @@ PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
         ("Kein lesbares JSON", "No readable JSON"),
         ("Der Inhalt muss ein JSON-Objekt sein.", "The body has to be a JSON object."),
     ),
+    "too_deep": (
+        400,
+        ("Zu tief verschachtelt", "Nested too deep"),
+        ("Kein Inhalt der API ist so tief verschachtelt.", "No body of the API is nested as deep as that."),
+    ),
     "idempotency_key_missing": (
         400,
         ("Idempotency-Key fehlt", "Idempotency-Key is missing"),
@@ -175,6 +180,11 @@ FIELD_RULES: Mapping[str, tuple[str, str]] = {
     "too_large": ("Das Dokument hat mehr als 10 MB.", "The document has more than 10 MB."),
     "string_too_short": ("Diese Angabe fehlt.", "This is missing."),
     "string_too_long": ("Diese Angabe ist zu lang.", "This is too long."),
+    "unreadable": (
+        "Das enthält Zeichen, die kein Text haben kann: NUL oder ein halbes Surrogatpaar.",
+        "This has characters that no text can have: NUL, or half a surrogate pair.",
+    ),
+    "int_type": ("Das muss eine ganze Zahl sein.", "This has to be a whole number."),
     "cursor": ("Diesen Cursor haben wir nicht ausgegeben.", "We did not give out this cursor."),
 }
 _PATTERNS: Mapping[str, tuple[str, str]] = {

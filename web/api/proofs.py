@@ -103,7 +103,7 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
 
 @api.post(
     "/accounts/<customer_number>/link-code",
-    responses={201: schemas.LinkCodeBody, 403: schemas.Problem, 404: schemas.Problem},
+    responses={201: schemas.LinkCodeBody, 403: schemas.Problem, 404: schemas.Problem, 409: schemas.Problem},
     openapi_extensions=POST,
 )
 def make_link_code(path: schemas.AccountPath) -> Response:

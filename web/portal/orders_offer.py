@@ -10,14 +10,14 @@ from fpdf import FPDF
 from fpdf.enums import Align, XPos, YPos
 
 from models.prices import VAT_PERCENT, Amount
-from models.values import Locale, printable
+from models.values import Locale
+from tasks.typeface import FAMILY, add_typeface, printable
 from web.portal.money import euros
 from web.portal.orders_wizard import Wizard
 
 VALID_FOR = timedelta(days=14)
 """How long an offer is good."""
 
-_FONT = "Helvetica"
 _LEFT, _RIGHT, _WIDTH = 25, 20, 165
 _INK, _QUIET, _ACCENT, _LINE, _TINT = (23, 32, 43), (79, 91, 105), (10, 88, 166), (213, 219, 226), (240, 244, 249)
 _PRICE = 32
@@ -27,8 +27,7 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
     """The offer of an order in which nothing is missing any more."""
     order = wizard.order(locale)
     pdf = _Page(format="A4")
-    # What WinAnsi, the encoding of a PDF's own fonts, means: with the euro sign.
-    pdf.core_fonts_encoding = "cp1252"
+    add_typeface(pdf)
     pdf.foot = _("This offer is for businesses only.")
     pdf.set_margins(_LEFT, 20, _RIGHT)
     pdf.set_auto_page_break(auto=True, margin=28)
@@ -114,7 +113,7 @@ def _way_on(pdf: _Page, link: str, now: datetime) -> None:
                     day=_day(now + VALID_FOR)))  # fmt: skip
     pdf.ln(1)
     pdf.set_text_color(*_ACCENT)
-    pdf.set_font(_FONT, "U", 10)
+    pdf.set_font(FAMILY, "U", 10)
     pdf.multi_cell(0, 5.5, link, link=link, align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
 
@@ -142,7 +141,7 @@ class _Page(FPDF):
     def ink(self, colour: tuple[int, int, int], style: str, size: float) -> None:
         """How the next words look."""
         self.set_text_color(*colour)
-        self.set_font(_FONT, style, size)
+        self.set_font(FAMILY, style, size)
 
     def line_of(self, text: str, height: float) -> None:
         """One line."""

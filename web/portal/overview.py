@@ -209,7 +209,7 @@ def _wanted() -> listing.Wanted:
 
 
 def _typed(name: str) -> str:
-    return request.args.get(name, "").replace("\0", "").strip()[:100]
+    return request.args.get(name, "").strip()[:100]
 
 
 def _view() -> str:
