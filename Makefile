@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench lock check fmt clean setup
+.PHONY: run test bench screenshots lock check fmt clean setup
 
 run: setup
 	@$(BIN)/standorte up
@@ -18,6 +18,11 @@ test: check
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
+
+# The pictures in docs/screenshots, of a stack of their own with the demo data.
+screenshots: setup
+	@.make/chromium
+	@$(BIN)/python -m tests.browser.screenshots
 
 # Static checks, the quick ones first.
 check: setup

@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from flask import Flask
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydantic import SecretStr
 from werkzeug.serving import make_server
@@ -38,14 +40,18 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 @dataclass
 class Portal:
-    """The portal, the main account with one sub-account and a fresh order, and the manager's login."""
+    """The portal, the main account with one sub-account and a fresh order, and the manager's login.
+
+    `ordered`: the customer number of the fresh order. `mails`: where /dev/mail finds mails and letters.
+    """
 
     url: str
     database: Database
     main: Account
     manager: Principal
     ordered: str
-    """The customer number of the fresh order."""
+    app: Flask
+    mails: Path
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +83,14 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def portal(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Portal]:
+def portal(postgres: Any, database: Database, clock: FakeClock, tmp_path: Path) -> Iterator[Portal]:
     """The front without a worker, so that a fresh order stays fresh for as long as somebody looks at it."""
     settings = WebSettings(
         database_url=postgres.url("standorte"),
         redis_url="redis://127.0.0.1:1/0",
         secret_key=SecretStr(SECRET),
+        dev_mail_dir=tmp_path,
+        dev_letters_dir=tmp_path,
     )
     app = create_app(settings, clock)
     with database.transaction() as session:
@@ -92,7 +100,7 @@ def portal(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Port
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = Thread(target=server.serve_forever)
     serving.start()
-    yield Portal(f"http://127.0.0.1:{server.port}", database, main, manager, ordered)
+    yield Portal(f"http://127.0.0.1:{server.port}", database, main, manager, ordered, app, tmp_path)
     server.shutdown()
     serving.join()
     server.server_close()
