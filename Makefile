@@ -13,6 +13,7 @@ run: setup
 
 test: check
 	@.make/chromium
+	@.make/assets
 	@$(BIN)/python -m pytest -n 2
 
 bench: setup
@@ -35,11 +36,10 @@ lock:
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
-		web/static/vendor tests/browser/vendor
+		tests/browser/vendor
 
 setup: $(STAMP)
 	@.make/translations
-	@.make/assets
 
 $(STAMP): requirements.lock .make/venv
 	@PYTHON="$(PYTHON)" .make/venv $(VENV)

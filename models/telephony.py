@@ -14,7 +14,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship
 
 from models.base import Base, enumeration
 from models.contracts import Contract
@@ -220,6 +220,18 @@ def release_block(block: NumberBlock, now: datetime) -> None:
     block.account_id = None
     block.trunk_id = None
     block.available_from = now + QUARANTINE
+
+
+def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
+    """Close a trunk for good: the registrar is told, its numbers go back to the pool, its contract ends."""
+    session = object_session(trunk)
+    assert session is not None
+    trunk.state = TrunkState.CLOSED
+    trunk.make_due(now)
+    for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).with_for_update()):
+        release_block(block, now)
+    contract = session.get_one(Contract, trunk.contract_id)
+    contract.ended_at = max(now, contract.started_at + timedelta(microseconds=1))
 
 
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:

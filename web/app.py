@@ -18,8 +18,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models.errors import DomainError
+from models.prices import VAT_PERCENT
 from models.session import Database
-from models.values import Clock, utc_now
+from models.values import BERLIN, Clock, utc_now
 from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
@@ -29,7 +30,6 @@ from web.api.schemas import Problem
 from web.operations import operations
 from web.portal import location
 from web.portal.answers import answers
-from web.portal.assets import vendor
 from web.portal.consents import consents
 from web.portal.dev_mail import dev_mail
 from web.portal.emails import emails
@@ -76,13 +76,14 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
     secure = settings.base_url.startswith("https://")
     app.config.update(
-        SECRET_KEY=settings.secret_key.get_secret_value(),
+        SECRET_KEY=settings.secret_keys[0],
+        SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure,
         MAX_CONTENT_LENGTH=1_000_000,
         BABEL_DEFAULT_LOCALE="de",
-        BABEL_DEFAULT_TIMEZONE="Europe/Berlin",
+        BABEL_DEFAULT_TIMEZONE=BERLIN.key,
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:
@@ -92,12 +93,12 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     # Before CSRFProtect, which reads the form.
     app.before_request(allow_uploads)
     database = Database(settings.database_url, pool_size=settings.web_threads)
-    vault, throttle = Vault(settings.secret_key.get_secret_value()), Throttle(app, settings.redis_url)
+    vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     keep(app, Resources(settings, database, vault, clock, throttle))
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
-    app.jinja_env.globals.update(get_locale=get_locale, vendor=vendor)
+    app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)

@@ -130,7 +130,8 @@ def _ours(vault: Vault, trunk: SipTrunk, customer_number: str, step: StepName | 
             record = record_of(trunk, vault)
         except SecretUnreadable:
             unreadable = True
-    on_its_way = step is StepName.PROVISION or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
+    being_provisioned = step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE
+    on_its_way = being_provisioned or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
     address = (trunk.sip_user, trunk.domain)
     return Ours(trunk.id, address, customer_number, record, unreadable, on_its_way, trunk.attempts)
 

@@ -7,17 +7,12 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from tasks.hints import BrokerPause
-from tests.web.conftest import ORDER, Front
-from web.app import create_app
-from web.resources import resources
-from web.settings import WebSettings
+from tests.web.conftest import ORDER, Front, FrontOf
 from workers.stack.redis import EmbeddedRedis
 
 
@@ -31,19 +26,10 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-def front(front: Front, postgres: Any, broker: EmbeddedRedis) -> Iterator[Front]:
+def front(front: Front, front_of: FrontOf, broker: EmbeddedRedis) -> Front:
     """The front with a broker that answers, for now."""
-    app = create_app(
-        WebSettings(
-            database_url=postgres.url("standorte"),
-            redis_url=broker.url(0),
-            secret_key=SecretStr("a secret for tests, long enough to be one"),
-        )
-    )
-    front.client = app.test_client()
-    yield front
-    with app.app_context():
-        resources().database.close()
+    front.client = front_of(redis_url=broker.url(0))
+    return front
 
 
 def seconds_for_an_order(front: Front) -> float:

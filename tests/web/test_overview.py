@@ -25,6 +25,8 @@ from models.telephony import NumberBlock
 from models.vault import Vault
 from tests.factories import NOW, a_link, an_order, join, make_account, make_main, make_user
 from tests.web.conftest import ORDER, SECRET, Back, Front
+from tests.web.test_link_wizard import add
+from tests.web.test_orders import fill_all, order
 from tests.web.test_portal import csrf, sign_in
 
 OVERVIEW = "/standortverwaltung"
@@ -131,7 +133,7 @@ def test_a_sub_accounts_own_administrator_cannot_add(front: Front) -> None:
     [
         ("münchen", ["m"]), ("MUENCHEN", ["m"]), ("Munchen", ["m"]), ("palmer", ["h"]), ("brückenstr", ["h"]),
         ("Brueckenstr", ["h"]), ("palmer berlin", ["h"]), ("palmer münchen", []), ("er", ["h", "m"]), ("%", []),
-        ("10179", ["h"]), ("ÄPFEL", ["m"]),
+        ("10179", ["h"]), ("ÄPFEL", ["m"]), ("Mu\u0308nchen", ["m"]),
     ],
 )  # fmt: skip
 def test_search_finds_any_part_whatever_the_spelling(front: Front, typed: str, finds: list[str]) -> None:
@@ -435,6 +437,34 @@ def test_a_person_with_several_accounts_chooses_which_to_look_at(front: Front) -
     assert listed(page) == [second_number, below]
     assert f"export.csv?suche=Standort&amp;konto={second_number}" in page
     assert listed(get(front, f"{OVERVIEW}?konto=9999999")) == [second_number, below]
+
+
+def test_what_is_ordered_and_added_comes_under_the_account_that_is_looked_at(front: Front) -> None:
+    with front.database.transaction() as session:
+        chosen = make_account(session, administrator=session.get_one(User, front.manager.user_id))
+        # The other one is a main account, and comes first.
+        sub(session, session.get_one(Account, front.main.id))
+    other, chosen_id = front.main.customer_number, chosen.id
+    signed_in(front)
+
+    def followed(way: str) -> str:
+        page = get(front, f"{OVERVIEW}/nebenaccount?konto={chosen.customer_number}")
+        # Another page of the same person looks at something else in the meantime.
+        get(front, f"{OVERVIEW}?konto={other}")
+        found = re.search(rf'href="({way}[^"]*)"', page)
+        assert found is not None
+        return found[1]
+
+    draft = front.client.get(followed(f"{OVERVIEW}/neu")).headers["Location"].removesuffix("/produkt")
+    assert order(front.client, draft, fill_all(front, draft)).status_code == 303
+    start = followed(f"{OVERVIEW}/hinzufuegen")
+    assert chosen.customer_number in get(front, start)
+    assert add(front, "9876543", "zustimmung").status_code == 303
+    with front.database.transaction() as session:
+        made = session.execute(sa.select(Request.kind, Request.main_id).order_by(Request.id)).all()
+    assert [tuple(row) for row in made] == [(Kind.ORDER, chosen_id), (Kind.LINK, chosen_id)]
+    get(front, f"{OVERVIEW}?konto={other}")
+    assert f"{OVERVIEW}/neu?konto={other}" in get(front, f"{OVERVIEW}/nebenaccount")
 
 
 def test_the_overview_in_english(front: Front) -> None:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 from flask.testing import FlaskClient
-from pydantic import SecretStr
 
-from tests.web.conftest import SECRET, Front
+from tests.web.conftest import Front, FrontOf
 from tests.web.test_portal import csrf
-from web.app import create_app
-from web.resources import resources
-from web.settings import WebSettings
 from workers.stack.redis import EmbeddedRedis
-
-Make = Callable[..., FlaskClient]
 
 
 @pytest.fixture
@@ -35,23 +28,9 @@ def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-def make(front: Front, postgres: Any, counters: EmbeddedRedis) -> Iterator[Make]:
+def make(front: Front, front_of: FrontOf, counters: EmbeddedRedis) -> FrontOf:
     """More fronts beside each other, on one Redis."""
-    with ExitStack() as stack:
-
-        def create(**settings: Any) -> FlaskClient:
-            app = create_app(
-                WebSettings(
-                    database_url=postgres.url("standorte"),
-                    secret_key=SecretStr(SECRET),
-                    **{"redis_url": counters.url(0), **settings},
-                )
-            )
-            with app.app_context():
-                stack.callback(resources().database.close)
-            return app.test_client()
-
-        yield create
+    return partial(front_of, redis_url=counters.url(0))
 
 
 def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1", **headers: str) -> int:
@@ -62,7 +41,7 @@ def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1
     return answer.status_code
 
 
-def test_all_fronts_count_together_and_keep_no_name(make: Make, counters: EmbeddedRedis) -> None:
+def test_all_fronts_count_together_and_keep_no_name(make: FrontOf, counters: EmbeddedRedis) -> None:
     one, other = make(), make()
     answers = [attempt(client, peer=f"192.0.2.{turn}") for turn in range(6) for client in (one, other)]
     assert answers == [422] * 10 + [429] * 2
@@ -71,7 +50,7 @@ def test_all_fronts_count_together_and_keep_no_name(make: Make, counters: Embedd
     assert len(keys) > 1 and not any("9999999" in key for key in keys)
 
 
-def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: Make, counters: EmbeddedRedis) -> None:
+def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: FrontOf, counters: EmbeddedRedis) -> None:
     client = make()
     assert attempt(client) == 422
     with redis.Redis.from_url(counters.url(0)) as asking:
@@ -86,7 +65,7 @@ def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: Make, co
     os.kill(pid, signal.SIGCONT)
 
 
-def test_a_client_is_told_apart_by_its_address(make: Make) -> None:
+def test_a_client_is_told_apart_by_its_address(make: FrontOf) -> None:
     client = make()
     for turn in range(30):
         assert attempt(client, str(1_000_000 + turn)) == 422
@@ -96,7 +75,7 @@ def test_a_client_is_told_apart_by_its_address(make: Make) -> None:
     assert attempt(client, "2000002", **{"X-Forwarded-For": "198.51.100.1"}) == 429
 
 
-def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(make: Make) -> None:
+def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(make: FrontOf) -> None:
     client = make(trusted_proxies=1)
     for turn in range(30):
         claimed = f"203.0.113.{turn}, 198.51.100.1"
@@ -105,7 +84,7 @@ def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(make: Make) ->
     assert attempt(client, "2000001", **{"X-Forwarded-For": "198.51.100.2"}) == 422
 
 
-def test_an_ipv6_network_is_one_client(make: Make) -> None:
+def test_an_ipv6_network_is_one_client(make: FrontOf) -> None:
     client = make()
     for turn in range(30):
         assert attempt(client, str(1_000_000 + turn), peer=f"2001:db8::{turn}") == 422

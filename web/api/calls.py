@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import uuid
 from collections.abc import Callable
@@ -19,10 +17,9 @@ from sqlalchemy.orm import Session
 from models import queries
 from models.accounts import Account, account_by_number
 from models.errors import Forbidden, NotAccepted, NotFound
-from models.idempotency import reserve_key
+from models.idempotency import KEPT_FOR, reserve_key
 from models.people import Action, Principal, may, principal_by_token
-from models.requests import Request
-from models.states import Kind
+from models.requests import Request, concerns, may_change
 from tasks.hints import hint
 from web.api.bodies import request_body
 from web.api.problems import problem
@@ -39,7 +36,7 @@ POST = {
             "in": "header",
             "required": True,
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "description": "The same key and body give the same answer.",
+            "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
         }
     ]
 }
@@ -132,8 +129,7 @@ def _fingerprint(content: bytes) -> bytes:
     # Keyed: a body may hold a password, which nobody shall be able to guess from the database.
     canonical = json.dumps(request.get_json(silent=True), sort_keys=True, separators=(",", ":"))
     text = f"{request.method} {request.path}\n{canonical}"
-    secret = resources().settings.secret_key.get_secret_value()
-    return hmac.new(secret.encode(), text.encode() + content, hashlib.sha256).digest()
+    return resources().vault.fingerprint("call", text.encode() + content)
 
 
 def caller() -> Principal:
@@ -164,11 +160,10 @@ def viewed(session: Session) -> Account:
 
 
 def own_request(session: Session, id: str, *, lock: bool = False) -> Request:
-    """A request that the account is part of. Raises `NotFound`, also for those of others."""
+    """A request that concerns the caller. Raises `NotFound`, also for those of others, or `Forbidden`."""
+    viewed(session)
     found = session.get(Request, as_uuid(id, NotFound()), with_for_update=lock or None)
-    own = viewed(session).id
-    # Whoever has a sub-account detached sees that too.
-    if found is None or not (found.main_id == own or (found.kind is Kind.DETACH and found.account_id == own)):
+    if found is None or not concerns(session, caller(), found):
         raise NotFound
     return found
 
@@ -182,10 +177,9 @@ def known_account(session: Session, customer_number: str, action: Action = Actio
 
 
 def changeable(session: Session, id: str, *, lock: bool = False) -> Request:
-    """A request of the account that the caller may do something to. Raises `NotFound` or `Forbidden`."""
+    """A request that the caller may do something to. Raises `NotFound` or `Forbidden`."""
     found = own_request(session, id, lock=lock)
-    asked_for = Action.ORDER if found.kind is Kind.ORDER else Action.LINK
-    if not may(caller(), asked_for, main(session)):
+    if not may_change(session, caller(), found):
         raise Forbidden
     return found
 

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import structlog
 from flask import Response, request
@@ -17,13 +16,12 @@ from werkzeug.exceptions import HTTPException
 
 from models import errors
 from models.states import ProofMethod, Reason
-from models.values import Locale, as_locale
+from models.values import BERLIN, Locale, as_locale
 from models.wording import reason_text, status_text
 from web.resources import resources
 
 log = structlog.get_logger()
 
-_BERLIN = ZoneInfo("Europe/Berlin")
 
 # code: HTTP status, title, detail; German and English.
 PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
@@ -306,7 +304,7 @@ def _too_early(again_at: datetime) -> Response:
 
 
 def _shown(fact: object) -> object:
-    return fact.astimezone(_BERLIN).strftime("%d.%m.%Y, %H:%M") if isinstance(fact, datetime) else fact
+    return fact.astimezone(BERLIN).strftime("%d.%m.%Y, %H:%M") if isinstance(fact, datetime) else fact
 
 
 def _field(field: str, code: str, allowed: object = None) -> dict[str, str]:

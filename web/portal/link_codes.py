@@ -38,9 +38,10 @@ def create(customer_number: str) -> str:
     with resources().database.transaction() as session:
         account = _account(session, customer_number)
         before = open_link_code(session, account.id)
-        if before is not None and before.is_good(now) and request.form.get("replace") != str(before.id):
-            return render_template("link_code_replace.html", account=account, before=before)
-        made = create_link_code(session, principal(), account, now)
+        asks = before is not None and before.is_good(now) and request.form.get("replace") != str(before.id)
+        made = None if asks else create_link_code(session, principal(), account, now)
+    if made is None:
+        return render_template("link_code_replace.html", account=account, before=before)
     code = display_code(resources().vault.code(*made.words()))
     return render_template("link_code_made.html", account=account, code=code, made=made)
 

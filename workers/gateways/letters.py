@@ -8,6 +8,7 @@ from pathlib import Path
 from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
+from models.values import printable
 from tasks.ports import GatewayUnavailable, Letter
 
 _FONT = "Helvetica"
@@ -40,18 +41,18 @@ def _pdf(letter: Letter, sender: str) -> bytes:
     pdf.core_fonts_encoding = "windows-1252"
     pdf.set_margins(_LEFT, 20, _RIGHT)
     pdf.set_auto_page_break(auto=True, margin=20)
-    pdf.set_title(_printable(letter.subject))
+    pdf.set_title(printable(letter.subject))
     pdf.set_lang(letter.locale)
     pdf.add_page()
     _lines(pdf, _SENDER_TOP, 7, [sender])
     _lines(pdf, _ADDRESS_TOP, 11, letter.recipient)
     pdf.set_y(_TEXT_TOP)
     pdf.set_font(_FONT, "B", 12)
-    pdf.multi_cell(0, 6, _printable(letter.subject), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    pdf.multi_cell(0, 6, printable(letter.subject), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
     pdf.ln(4)
     pdf.set_font(_FONT, "", 11)
     for paragraph in letter.text.split("\n\n"):
-        pdf.multi_cell(0, 5.5, _printable(paragraph), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        pdf.multi_cell(0, 5.5, printable(paragraph), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         pdf.ln(3)
     return bytes(pdf.output())
 
@@ -60,9 +61,4 @@ def _lines(pdf: FPDF, top: float, size: float, lines: list[str] | tuple[str, ...
     pdf.set_y(top)
     pdf.set_font(_FONT, "", size)
     for line in lines:
-        pdf.cell(85, size * 0.46, _printable(line), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-
-
-def _printable(text: str) -> str:
-    # The built-in fonts know Windows-1252; a name from elsewhere is better printed with a question mark than not.
-    return text.encode("cp1252", errors="replace").decode("cp1252")
+        pdf.cell(85, size * 0.46, printable(line), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
