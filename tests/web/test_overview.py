@@ -104,6 +104,16 @@ def test_an_empty_overview_explains_itself_with_the_two_ways(front: Front) -> No
     assert "/standortverwaltung/neu" in page and "/standortverwaltung/hinzufuegen" in page
 
 
+def test_the_first_order_makes_it_the_main_account_in_every_view(front: Front) -> None:
+    with front.database.transaction() as session:
+        submit_order(session, front.manager, session.merge(front.main), an_order(), NOW)
+    page = get(signed_in(front))
+    assert '<p class="kind">Hauptaccount</p>' in page
+    assert f'href="{OVERVIEW}/nebenaccount"' in page
+    assert "<td>Hauptaccount</td>" in get(front, OVERVIEW + "?ansicht=tabelle")
+    assert f"{front.main.customer_number};Hauptaccount;" in get(front, OVERVIEW + "/export.csv")
+
+
 def test_a_sub_accounts_own_administrator_cannot_add(front: Front) -> None:
     with front.database.transaction() as session:
         person = make_user(session)

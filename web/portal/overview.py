@@ -147,10 +147,11 @@ def export(form: str) -> Response:
     wanted = _wanted()
     with resources().database.transaction() as database:
         account = looked_at(database).account
-    if account is None:
-        abort(404)
+        if account is None:
+            abort(404)
+        leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
     name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
-    rows = _rows(account, wanted)
+    rows = _rows(account, wanted, kind_word(account, leads=leads))
     if form == "csv":
         head = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(stream_with_context(sheets.csv_of(rows)), mimetype="text/csv", headers=head)
@@ -162,11 +163,11 @@ def may_add(account: Account) -> bool:
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
-def kind_word(account: Account, *, listed: bool = False) -> str:
-    """What the account is; one that is listed under a main account is, or is becoming, a sub-account."""
+def kind_word(account: Account, *, listed: bool = False, leads: bool = False) -> str:
+    """What the account is, or is becoming: a sub-account if it is listed under another, and that one a main account."""
     if listed or account.role is AccountRole.SUB:
         return str(_("Sub-account"))
-    return str(_("Main account") if account.role is AccountRole.MAIN else _("Account"))
+    return str(_("Main account") if leads or account.role is AccountRole.MAIN else _("Account"))
 
 
 def state_word(account: Account) -> str:
@@ -252,12 +253,12 @@ def _origin_words() -> dict[Origin, str]:
     }
 
 
-def _rows(account: Account, wanted: listing.Wanted) -> Iterator[list[sheets.Cell]]:
+def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[sheets.Cell]]:
     yield [
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
         _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
     ]  # fmt: skip
-    yield _row(listing.ListedAccount(account, None), kind_word(account))
+    yield _row(listing.ListedAccount(account, None), kind)
     for items in _pages(account, wanted):
         for item in items:
             yield _row(item, kind_word(item.account, listed=True))
