@@ -92,7 +92,7 @@ class Page:
 
 def page_of(session: Session, main: Account, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page:
     """The accounts under this main account, from this place on. One statement. Raises `BadCursor`."""
-    place = _read(after, wanted.order) if after else None
+    place = _read(after, wanted.order) if after is not None else None
     halves = [
         _from(half, key, wanted, place).limit(limit + 1).subquery().select() for half, key in _halves(main, wanted)
     ]

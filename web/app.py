@@ -43,7 +43,7 @@ from web.portal.overview import locations
 from web.portal.people import choose_language, login_manager, people
 from web.portal.users import users
 from web.portal.views import portal
-from web.portal.words import moment
+from web.portal.words import moment, phone
 from web.resources import Resources, keep, resources
 from web.settings import WebSettings
 from web.throttle import Throttle
@@ -104,6 +104,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
     app.jinja_env.filters["moment"] = moment
+    app.jinja_env.filters["phone"] = phone
     app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)
     csrf.exempt(api)

@@ -33,7 +33,7 @@ def koeln(portal: Portal) -> str:
 
 def test_cards_lead_to_the_dashboard_and_back(page: Page, portal: Portal, koeln: str) -> None:
     sign_in(page, portal)
-    expect(page.get_by_text("3 Standorte")).to_be_visible()
+    expect(page.get_by_text("3 Nebenaccounts")).to_be_visible()
     expect(card(page, koeln)).to_contain_text("Hanna Palmer")
     card(page, koeln).get_by_role("link", name="Dashboard anzeigen").click()
     expect(page.get_by_role("heading", name="Lager Köln-Süd")).to_be_visible()
@@ -49,7 +49,7 @@ def test_search_filter_and_table(page: Page, portal: Portal, koeln: str) -> None
     sign_in(page, portal)
     page.get_by_role("searchbox").fill("koeln palmer")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("1 Standort", exact=False).first).to_be_visible()
+    expect(page.get_by_text("1 Nebenaccount", exact=False).first).to_be_visible()
     expect(card(page, koeln)).to_be_visible()
     expect(card(page, portal.ordered)).to_have_count(0)
     page.get_by_role("link", name="Tabelle").click()

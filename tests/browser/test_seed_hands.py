@@ -10,6 +10,8 @@ from tests.browser.test_seed import fill_in_the_order
 from tests.browser.visit import DESKTOP, Visit, Way
 from tests.factories import PASSWORD
 
+TWICE = "button => { button.click(); button.click(); }"
+
 
 def press(visit: Visit, target: Locator, key: str = "Enter") -> None:
     """Reach it with Tab, with the focus in sight at each stop, and press the key."""
@@ -84,7 +86,7 @@ def test_however_often_one_presses_it_is_one_order(visit: Visit) -> None:
         tab.goto(summary)
     # Twice in each, and in all of them at once.
     for tab in (visit.page, *tabs):
-        tab.locator(".order-button").evaluate("button => { button.click(); button.click(); }")
+        tab.get_by_role("button", name="zahlungspflichtig bestellen").evaluate(TWICE)
     for tab in (visit.page, *tabs):
         expect(tab).to_have_url(visit.url + "/standortverwaltung")
     [order] = visit.requests()

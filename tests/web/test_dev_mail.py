@@ -58,7 +58,7 @@ def test_the_mails_are_listed_with_the_newest_first(open_front: FrontOf, folders
     catch(folders[0], "old", subject="Alt", age=60)
     catch(folders[0], "maxi@example.com.1", subject="<b>Neu</b>", to="Maxi <maxi@example.com>")
     page = client.get("/dev/mail").text
-    assert re.findall(r'<a href="/dev/mail/[^"]+">([^<]+)</a><span>', page) == ["&lt;b&gt;Neu&lt;/b&gt;", "Alt"]
+    assert re.findall(r'<a href="/dev/mail/[^"]+">([^<]+)</a></p>', page) == ["&lt;b&gt;Neu&lt;/b&gt;", "Alt"]
     assert "Maxi &lt;maxi@example.com&gt;" in page
     found = client.get("/dev/mail?an=Maxi@").text
     assert "Neu" in found and ">Alt<" not in found

@@ -89,18 +89,18 @@ def test_a_card_says_what_the_seed_says(front: Front) -> None:
         "Dashboard anzeigen",
     ):
         assert words in said
-    assert "1 Standort<" in page and ">Nebenaccount hinzufügen</a>" in page
+    assert "1 Nebenaccount<" in page and ">Nebenaccount hinzufügen</a>" in page
 
 
 def test_the_two_ways(front: Front) -> None:
     page = get(signed_in(front), OVERVIEW + "/nebenaccount")
-    assert re.search(r'href="/standortverwaltung/neu"><strong>Neuen Nebenaccount erstellen', page)
-    assert re.search(r'href="/standortverwaltung/hinzufuegen"><strong>Bestehendes Konto hinzufügen', page)
+    assert re.search(r'href="/standortverwaltung/neu">Neuen Nebenaccount erstellen', page)
+    assert re.search(r'href="/standortverwaltung/hinzufuegen">Bestehendes Konto hinzufügen', page)
 
 
 def test_an_empty_overview_explains_itself_with_the_two_ways(front: Front) -> None:
     page = get(signed_in(front))
-    assert "Noch keine Nebenaccounts" in page and "0 Standorte" not in page
+    assert "Noch keine Nebenaccounts" in page and "0 Nebenaccounts" not in page
     assert "/standortverwaltung/neu" in page and "/standortverwaltung/hinzufuegen" in page
 
 
@@ -191,7 +191,7 @@ def test_filters_and_their_combination(front: Front) -> None:
         page = get(front, f"{OVERVIEW}?{query}")
         assert set(listed(page)[1:]) == expected, query
         if expected:
-            assert f"{len(expected)} Standort" in page
+            assert f"{len(expected)} Nebenaccount" in page
     assert '<option value="Köln">' in get(front) and '<option value="Frankfurt am Main">' in get(front)
 
 
@@ -246,7 +246,7 @@ def test_the_number_of_statements_does_not_grow_with_the_accounts(front: Front) 
             with counted(front) as statements:
                 get(front, path)
             counts.append(len(statements))
-    assert "301 Standorte" not in get(front, OVERVIEW + "?status=active")
+    assert "301 Nebenaccounts" not in get(front, OVERVIEW + "?status=active")
     assert len(set(counts)) == 1 and counts[0] < 15, counts
 
 
@@ -474,6 +474,6 @@ def test_the_overview_in_english(front: Front) -> None:
         number = sub(session, main)
         submit_order(session, front.manager, main, an_order(location=Location("X", "Y 1", "10115", "Berlin")), NOW)
     page = get(signed_in(front))
-    assert "2 locations" in page and "Add sub-account" in page and "Show dashboard" in page
+    assert "2 sub-accounts" in page and "Add sub-account" in page and "Show dashboard" in page
     page = get(front, f"{OVERVIEW}/{number}/loesen")
     assert "To confirm, type the customer number" in page and "What changes" in page

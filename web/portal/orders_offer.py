@@ -14,6 +14,7 @@ from models.values import Locale
 from tasks.typeface import FAMILY, add_typeface, printable
 from web.portal.money import euros
 from web.portal.orders_wizard import Wizard
+from web.portal.words import phone
 
 VALID_FOR = timedelta(days=14)
 """How long an offer is good."""
@@ -64,7 +65,7 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
     pdf.set_xy(_LEFT + 85, top)
     pdf.heading(_LEFT + 85, _("Contact person"))
     contact = order.contact
-    lines = [contact.name, contact.email, contact.phone or ""]
+    lines = [contact.name, contact.email, phone(contact.phone) if contact.phone else ""]
     pdf.block(pdf.get_y(), _LEFT + 85, [line for line in lines if line])
     pdf.set_y(max(bottom, pdf.get_y()) + 6)
 

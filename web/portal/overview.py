@@ -78,7 +78,7 @@ def show() -> str:
         account = seen.account
         if account is not None:
             try:
-                page = listing.page_of(database, account, wanted, after=request.args.get("nach"), limit=PAGE)
+                page = listing.page_of(database, account, wanted, after=request.args.get("nach") or None, limit=PAGE)
             except listing.BadCursor:
                 abort(404)
             count = listing.count_of(database, account, wanted)
