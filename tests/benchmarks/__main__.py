@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import front, pipeline, reconciliation, sweep
+from tests.benchmarks import front, overview, pipeline, reconciliation, sweep
 from tests.benchmarks.system import System, open_system
 from workers.stack.directory import StackDirectory
 
@@ -49,6 +49,7 @@ class Size:
     trunks: tuple[int, ...]
     due: int
     sweeps: int
+    pages: int
 
 
 FULL = Size(
@@ -60,8 +61,11 @@ FULL = Size(
     trunks=(10_000, 100_000, 1_000_000),
     due=50_000,
     sweeps=50,
+    pages=200,
 )
-SHORT = Size(orders=200, rounds=1, posts=200, singles=5, tasks=2_000, trunks=(1_000, 10_000), due=1_000, sweeps=5)
+SHORT = Size(
+    orders=200, rounds=1, posts=200, singles=5, tasks=2_000, trunks=(1_000, 10_000), due=1_000, sweeps=5, pages=10
+)
 
 
 def throughput(system: System, size: Size) -> list[Figure]:
@@ -132,6 +136,13 @@ def due(system: System, size: Size) -> list[Figure]:
     ]
 
 
+def locations(system: System, size: Size) -> list[Figure]:
+    """The overview with many sub-accounts against one with few."""
+    found = overview.measure(system, size.pages)
+    what, against = f"overview, {overview.MANY:,} sub-accounts", f"the same with {overview.FEW} sub-accounts"
+    return [Figure(what, "ms", found.many * 1000, found.few * 1000, against)]
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "throughput": throughput,
@@ -139,6 +150,7 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "memory": memory,
     "registrar": registrar,
     "sweep": due,
+    "overview": locations,
 }
 
 
