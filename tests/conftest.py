@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from argon2 import PasswordHasher
 
-from models import people
 from models.schema import metadata
 from models.session import Database
 from tests.factories import prepare
@@ -16,10 +14,6 @@ from tests.fakes import FakeClock, MailSink
 from workers.gateways.registrar import ensure_schema
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
-
-# Every test signs somebody in; the real thing is slow on purpose.
-people._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-people._NOBODY = people.hash_password("nobody's")
 
 # Filled once with the template; tests only read them.
 _REFERENCE = {"area_codes", "products"}
