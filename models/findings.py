@@ -126,6 +126,7 @@ WHAT: Words = {
     "secret": ("Passwort", "password"),
     "numbers": ("Rufnummern", "numbers"),
     "channels": ("Kanäle", "channels"),
+    "postal_code": ("Postleitzahl", "postal code"),
     "provision_key": ("Auftragsschlüssel", "provision key"),
     "preferences": ("Einstellungen", "preferences"),
     "doubled": ("doppelte Zeilen", "doubled rows"),

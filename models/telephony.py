@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship
 
+from models.accounts import Account
 from models.base import Base, enumeration
 from models.contracts import Contract
 from models.due import Due, due_index, lease_ends
@@ -67,6 +68,7 @@ class SipTrunk(Due, Base):
     state: Mapped[TrunkState] = mapped_column(enumeration(TrunkState, "state"), default=TrunkState.ACTIVE)
     created_at: Mapped[datetime]
 
+    account: Mapped[Account] = relationship(lazy="raise_on_sql")
     contract: Mapped[Contract] = relationship(lazy="raise_on_sql")
     blocks: Mapped[list[NumberBlock]] = relationship(lazy="raise_on_sql", order_by="NumberBlock.first_number")
 

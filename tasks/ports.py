@@ -29,7 +29,8 @@ class TrunkRecord:
     """One SIP trunk as the registrar has to know it.
 
     `key` is the request that asked for it; writing the same record again changes nothing.
-    `numbers` are E.164 with the plus sign, one for every number of the trunk's blocks.
+    `numbers` are E.164 with the plus sign, one for every number of the trunk's blocks. `postal_code` is the connection
+    address's: calls to 110 and 112 are routed by it.
     """
 
     key: str
@@ -38,6 +39,7 @@ class TrunkRecord:
     secret: str
     channels: int
     numbers: tuple[str, ...]
+    postal_code: str
 
     @property
     def ha1(self) -> str:
@@ -51,8 +53,8 @@ class TrunkRecord:
 
     @property
     def preferences(self) -> dict[str, str]:
-        """What the registrar keeps besides: the key, and how many calls at once."""
-        return {"provision_key": self.key, "channels": str(self.channels)}
+        """What the registrar keeps besides: the key, how many calls at once, and where emergency calls come from."""
+        return {"provision_key": self.key, "channels": str(self.channels), "postal_code": self.postal_code}
 
 
 def _digest(text: str) -> str:

@@ -55,7 +55,7 @@ def provision(work: Work, request: Request) -> Outcome:
 
 
 def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
-    assert request.account_id is not None and request.channels is not None
+    assert request.account is not None and request.channels is not None
     contract = Contract(
         account_id=request.account_id,
         request_id=request.id,
@@ -70,7 +70,7 @@ def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
         ],
     )
     return SipTrunk(
-        account_id=request.account_id,
+        account=request.account,
         contract=contract,
         request_id=request.id,
         sip_user=new_sip_user(),

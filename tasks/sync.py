@@ -24,10 +24,13 @@ log = structlog.get_logger()
 
 def record_of(trunk: SipTrunk, vault: Vault) -> TrunkRecord:
     """The trunk as the registrar has to know it. Raises `SecretUnreadable`."""
-    return record_from(trunk, tuple(number for block in trunk.blocks for number in block.numbers), vault)
+    numbers = tuple(number for block in trunk.blocks for number in block.numbers)
+    return record_from(trunk, numbers, trunk.account.postal_code, vault)
 
 
-def record_from(trunk: SipTrunk | sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], vault: Vault) -> TrunkRecord:
+def record_from(
+    trunk: SipTrunk | sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], postal_code: str, vault: Vault
+) -> TrunkRecord:
     """As `record_of`, also where only the columns were read: a pass over all trunks makes no objects of them."""
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),
@@ -36,6 +39,7 @@ def record_from(trunk: SipTrunk | sa.Row[*tuple[Any, ...]], numbers: tuple[str, 
         secret=vault.open(trunk.secret),
         channels=trunk.channels,
         numbers=numbers,
+        postal_code=postal_code,
     )
 
 
@@ -99,4 +103,6 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
 def _still_ours(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
     """Lock again the trunks whose lease is still ours; one that was changed since is due anew, and not ours."""
     ours = sa.select(SipTrunk).where(SipTrunk.id.in_(ids), SipTrunk.lease == lease).order_by(SipTrunk.id)
-    return list(session.scalars(ours.options(selectinload(SipTrunk.blocks)).with_for_update()))
+    return list(
+        session.scalars(ours.options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account)).with_for_update())
+    )

@@ -141,6 +141,7 @@ _COLUMNS = (
     SipTrunk.due_at,
     SipTrunk.attempts,
     Account.customer_number,
+    Account.postal_code,
     Request.step,
 )
 
@@ -173,7 +174,7 @@ def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...
     record, unreadable = None, False
     if trunk.state is TrunkState.ACTIVE:
         try:
-            record = record_from(trunk, numbers, vault)
+            record = record_from(trunk, numbers, trunk.postal_code, vault)
         except SecretUnreadable:
             unreadable = True
     being_provisioned = trunk.step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE

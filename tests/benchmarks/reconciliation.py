@@ -119,7 +119,7 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
     yield "contracts", (id, id, asked, _AT)
     yield "sip_trunks", (id, id, id, asked, user, DOMAIN, sealed, 4, "active", _AT, 0)
     yield "number_blocks", ("030", first, 1, id, id, _AT)
-    record = TrunkRecord(provision_key(request, user), user, DOMAIN, secret, 4, block_numbers(first, 1))
+    record = TrunkRecord(provision_key(request, user), user, DOMAIN, secret, 4, block_numbers(first, 1), "10179")
     yield "subscriber", (user, DOMAIN, record.ha1, record.ha1b)
     for alias in record.numbers:
         yield "dbaliases", (alias, DOMAIN, user, DOMAIN)

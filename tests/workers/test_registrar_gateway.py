@@ -16,8 +16,8 @@ from tasks.ports import GatewayRefused, GatewayUnavailable, TrunkRecord
 from workers.gateways.registrar import KamailioRegistrar, plain_url
 from workers.stack.ports import free_port
 
-TRUNK = TrunkRecord("order-1", "t000000000001", "sip.example", "Geheim-123", 4, ("+4930200", "+4930201"))
-OTHER = TrunkRecord("order-2", "t000000000002", "sip.example", "Geheim-456", 2, ("+4930300",))
+TRUNK = TrunkRecord("order-1", "t000000000001", "sip.example", "Geheim-123", 4, ("+4930200", "+4930201"), "10179")
+OTHER = TrunkRecord("order-2", "t000000000002", "sip.example", "Geheim-456", 2, ("+4930300",), "33602")
 TABLES = ("subscriber", "dbaliases", "usr_preferences")
 
 
@@ -67,12 +67,16 @@ def test_a_trunk_is_a_subscriber_with_its_numbers_and_channels(
     ]
     assert kamailio.numbers(TRUNK.sip_user) == ["+4930200", "+4930201"]
     assert kamailio.numbers(OTHER.sip_user) == ["+4930300"]
-    assert kamailio.preferences(TRUNK.sip_user) == {"provision_key": "order-1", "channels": "4"}
+    assert kamailio.preferences(TRUNK.sip_user) == {
+        "provision_key": "order-1",
+        "channels": "4",
+        "postal_code": "10179",
+    }
 
 
 def test_a_phone_that_knows_the_password_gets_in(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
     # The worked example of RFC 2617, section 3.5: this response has to come out.
-    registrar.put_trunks([TrunkRecord("rfc", "Mufasa", "testrealm@host.com", "Circle Of Life", 1, ())])
+    registrar.put_trunks([TrunkRecord("rfc", "Mufasa", "testrealm@host.com", "Circle Of Life", 1, (), "10179")])
     [(ha1, ha1b)] = kamailio.rows("SELECT ha1, ha1b FROM subscriber")
     assert ha1 == "939e7578ed9e3c518a452acee763bce9"
     ha2 = hashlib.md5(b"GET:/dir/index.html").hexdigest()
@@ -107,7 +111,7 @@ def test_what_has_changed_replaces_what_was(registrar: KamailioRegistrar, kamail
     changed = replace(TRUNK, secret="Neu-789", channels=10, numbers=("+4930201", "+4930202"))
     assert registrar.put_trunks([changed]) == [None]
     assert kamailio.numbers(TRUNK.sip_user) == ["+4930201", "+4930202"]
-    assert kamailio.preferences(TRUNK.sip_user) == {"provision_key": "order-1", "channels": "10"}
+    assert kamailio.preferences(TRUNK.sip_user) == {**TRUNK.preferences, "channels": "10"}
     assert kamailio.rows("SELECT ha1 FROM subscriber WHERE username = %s", TRUNK.sip_user) != [before]
     assert kamailio.numbers(OTHER.sip_user) == ["+4930300"]
 
@@ -152,7 +156,7 @@ def test_of_two_in_one_batch_that_want_the_same_one_gets_it(
     answers = registrar.put_trunks([TRUNK, second])
     assert [type(answer) for answer in answers] == [type(None), GatewayRefused]
     assert kamailio.numbers(TRUNK.sip_user) == ["+4930200", "+4930201"]
-    assert kamailio.preferences(TRUNK.sip_user) == {"provision_key": "order-1", "channels": "4"}
+    assert kamailio.preferences(TRUNK.sip_user) == TRUNK.preferences
 
 
 def test_what_the_tables_cannot_hold_takes_no_other_down(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
@@ -177,7 +181,7 @@ def test_two_workers_with_the_same_trunk_write_it_once(registrar_url: str, kamai
     for gateway in gateways:
         gateway.close()
     counts = {table: len(rows) for table, rows in kamailio.everything().items()}
-    assert counts == {"subscriber": 2, "dbaliases": 3, "usr_preferences": 4}
+    assert counts == {"subscriber": 2, "dbaliases": 3, "usr_preferences": 6}
 
 
 def test_without_its_database_it_is_unavailable_for_all() -> None:

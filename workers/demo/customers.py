@@ -97,7 +97,7 @@ def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -
             SipTrunk.request_id.is_(None),
             SipTrunk.state == TrunkState.ACTIVE,
         )
-        .options(selectinload(SipTrunk.blocks))
+        .options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
     )
     return [record_of(trunk, vault) for trunk in trunks]
 

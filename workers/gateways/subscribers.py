@@ -32,7 +32,8 @@ _ROWS: tuple[LiteralString, ...] = (
 )
 _ORDERED: LiteralString = ' ORDER BY username COLLATE "C", domain COLLATE "C"'
 _THESE: LiteralString = " WHERE (username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
-_TABLES = ("subscriber", "dbaliases", "usr_preferences")
+# Who may not register any more is not registered either.
+_TABLES = ("subscriber", "dbaliases", "usr_preferences", "location")
 
 Row = tuple[Any, ...]
 
