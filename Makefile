@@ -13,6 +13,7 @@ run: setup
 
 test: check
 	@.make/chromium
+	@.make/sip
 	@.make/assets
 	@$(BIN)/python -m pytest -n 2
 

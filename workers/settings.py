@@ -9,6 +9,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings
 
+SIP_DOMAIN = "sip.portal.example"
+"""The domain of SIP trunks where nothing else is said."""
+
 
 def _smtp(url: str) -> str:
     if not url.startswith(("smtp://", "smtps://", "smtp+starttls://")):
@@ -37,7 +40,7 @@ class WorkerSettings(BeatSettings, SecretSettings):
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
     letters_dir: Path = Path(".standorte/letters")
     """Where letters are put as PDF files, for the print shop to take."""
-    sip_domain: str = "sip.portal.example"
+    sip_domain: str = SIP_DOMAIN
     lease_seconds: Annotated[float, Field(gt=0)] = 90
     """How long a claim lasts, in seconds: what a worker that died leaves undone is taken over after it."""
     batch: Annotated[int, Field(ge=1, le=200)] = 32

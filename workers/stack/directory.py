@@ -35,6 +35,7 @@ class StackDirectory:
         self.path = (path or Path(os.environ.get("STANDORTE_DIR", DEFAULT))).absolute()
         self.postgres = self.path / "postgres"
         self.redis = self.path / "redis"
+        self.kamailio = self.path / "kamailio"
         self.mail = self.path / "mail"
         self.letters = self.path / "letters"
         self.metrics = self.path / "metrics"

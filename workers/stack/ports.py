@@ -1,4 +1,4 @@
-"""TCP ports on this machine."""
+"""Ports on this machine: TCP, and UDP where it is asked for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import socket
 LOOPBACK = "127.0.0.1"
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
+def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
     """Whether one may listen on it now."""
-    with socket.socket() as attempt:
-        # As servers do: a connection of before that lingers is no obstacle.
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _socket(udp=udp) as attempt:
+        if not udp:
+            # As servers do: a connection of before that lingers is no obstacle.
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind((host, port))
         except OSError:
@@ -19,14 +20,22 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
-def free_port(preferred: int | None = None) -> int:
+def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool = False) -> int:
     """A port on which nobody listens now: the preferred one if it is free."""
-    if preferred is not None and is_free(preferred):
+    if preferred is not None and is_free(preferred, host, udp=udp):
         return preferred
-    with socket.socket() as attempt:
-        attempt.bind((LOOPBACK, 0))
+    with _socket(udp=udp) as attempt:
+        attempt.bind((host, 0))
         port: int = attempt.getsockname()[1]
         return port
+
+
+def free_sip_port(preferred: int | None = None) -> int:
+    """The same for TCP and UDP at once."""
+    port = free_port(preferred, udp=True)
+    while not is_free(port):
+        port = free_port(udp=True)
+    return port
 
 
 def accepts_connections(port: int) -> bool:
@@ -36,3 +45,7 @@ def accepts_connections(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _socket(*, udp: bool) -> socket.socket:
+    return socket.socket(type=socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)

@@ -14,16 +14,18 @@ from contextlib import suppress
 from functools import partial
 
 from workers import programs
+from workers.settings import SIP_DOMAIN
 from workers.stack.directory import StackDirectory, State
-from workers.stack.errors import PortInUse, StackError
-from workers.stack.ports import LOOPBACK, accepts_connections, free_port, is_free
+from workers.stack.errors import NotInstalled, PortInUse, StackError
+from workers.stack.kamailio import EmbeddedKamailio
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port, free_sip_port, is_free
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.processes import Identity, end_session, identify
 from workers.stack.redis import EmbeddedRedis
 from workers.stack.supervisor import Lines, Service, Supervisor
 
 DATABASE, REGISTRAR = "standorte", "registrar"
-_NAMES = ("stack", "postgres", "redis", "mail", "migrate", "seed", "beat", "worker", "web")
+_NAMES = ("stack", "postgres", "redis", "mail", "migrate", "kamailio", "seed", "beat", "worker", "web")
 
 
 class Stack:
@@ -37,6 +39,17 @@ class Stack:
         before = directory.read().ports
         self._redis = EmbeddedRedis(directory.redis, port=free_port(before.get("redis")))
         self._smtp_port = free_port(before.get("smtp"))
+        self._kamailio = EmbeddedKamailio(
+            directory.kamailio,
+            registrar_url=self._postgres.url(REGISTRAR),
+            domain=os.environ.get("SIP_DOMAIN", SIP_DOMAIN),
+            # Two addresses of this machine stand for the telephone network and for those who help.
+            interconnect=os.environ.get("SIP_INTERCONNECT", "127.0.0.2"),
+            emergency=os.environ.get("SIP_EMERGENCY", "127.0.0.2:5112"),
+            port=free_sip_port(before.get("sip", 5060)),
+            user=self._postgres.user,
+        )
+        self._no_dial_tone = ""
         self._port = port
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._say = Lines(_NAMES, colour=colour).say
@@ -103,6 +116,7 @@ class Stack:
             await asyncio.to_thread(self._postgres.create_database, database)
         await asyncio.gather(start(self._redis_service()), start(self._mail_service(environment)))
         await self._supervisor.run("migrate", programs.console("migrate", "--registrar"), environment)
+        await self._start_kamailio()
         if self._demo and not self._directory.seeded.exists():
             await self._supervisor.run("seed", programs.console("seed"), environment)
             self._directory.seeded.touch()
@@ -134,6 +148,26 @@ class Stack:
         redis = self._redis
         return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal, log=redis.log)
 
+    async def _start_kamailio(self) -> None:
+        """Phones are the one thing that the rest can do without."""
+        kamailio = self._kamailio
+        try:
+            await asyncio.to_thread(kamailio.check)
+        except NotInstalled as missing:
+            self._no_dial_tone = str(missing)
+            return
+        await self._supervisor.start(
+            Service(
+                "kamailio",
+                kamailio.command(),
+                kamailio.environment(),
+                prepare=kamailio.prepare,
+                is_ready=kamailio.is_ready,
+                user=kamailio.user,
+                stop_signal=kamailio.stop_signal,
+            )
+        )
+
     def _mail_service(self, environment: Mapping[str, str]) -> Service:
         catcher = [sys.executable, "-m", "workers.stack.mailcatcher"]
         return Service(
@@ -144,7 +178,7 @@ class Stack:
         )
 
     def _ports(self) -> dict[str, int]:
-        return {"redis": self._redis.port, "smtp": self._smtp_port, "web": self._port}
+        return {"redis": self._redis.port, "smtp": self._smtp_port, "sip": self._kamailio.port, "web": self._port}
 
     def _remember(self, children: Mapping[str, Identity]) -> None:
         self._directory.write(State(identify(os.getpid()), self.settings(), self._ports(), dict(children)))
@@ -161,6 +195,10 @@ class Stack:
         # The front shows them to this machine only, and not at all where it is told of another address.
         if base_url.startswith((f"http://{LOOPBACK}", "http://localhost")):
             lines.append(f"Mails and letters: {base_url}/dev/mail")
+        if self._no_dial_tone:
+            lines += [f"NO PHONE CAN REGISTER: {line}" for line in self._no_dial_tone.splitlines()]
+        else:
+            lines.append(f"Phones: {self._kamailio.domain} at {LOOPBACK}:{self._kamailio.port}, UDP and TCP")
         lines.append(f"As files: {self._directory.mail}   {self._directory.letters}")
         lines.append(f"Data: {self._directory.path}   Ctrl-C ends it.")
         for line in [*lines, ""]:

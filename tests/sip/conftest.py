@@ -1,0 +1,118 @@
+"""A real Kamailio on the registrar's database, orders that went through the pipeline, and sipp as phone systems."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
+from models.accounts import Account
+from models.orders import submit_order
+from models.people import Principal
+from models.requests import Request
+from models.session import Database
+from models.states import Status
+from models.telephony import SipTrunk, TrunkState
+from tasks.pipeline import advance
+from tasks.ports import Ports
+from tasks.steps import Runtime
+from tasks.sync import record_of, write_due
+from tests.factories import an_order, fill_pool, make_main, prove_contact
+from tests.fakes import FakeClock
+from tests.sip.phones import NETWORK, Line, Phone
+from tests.web.conftest import back_of
+from workers.gateways.registrar import KamailioRegistrar
+from workers.gateways.subscribers import KamailioSubscribers
+from workers.stack.kamailio import EmbeddedKamailio, installed
+from workers.stack.ports import free_port
+from workers.stack.postgres import EmbeddedPostgres
+
+_NO_SIP = "NO KAMAILIO OR NO SIPP ON PATH: NO TEST OF DIAL TONE HAS RUN. As root on Debian: .make/sip"
+DOMAIN = "sip.example"
+
+
+@pytest.fixture(scope="session")
+def psap_port() -> int:
+    """Where calls to 110 and 112 are taken."""
+    return free_port(udp=True)
+
+
+@pytest.fixture(scope="session")
+def kamailio(
+    postgres: EmbeddedPostgres, psap_port: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedKamailio]:
+    """The server. Without Kamailio or sipp the tests are skipped, but on a CI machine (CI=true) they fail."""
+    if installed() is None or shutil.which("sipp") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(_NO_SIP, pytrace=False)
+        pytest.skip(_NO_SIP)
+    server = EmbeddedKamailio(
+        tmp_path_factory.mktemp("kamailio"),
+        registrar_url=postgres.url("registrar"),
+        domain=DOMAIN,
+        interconnect=f"{NETWORK}, 127.0.0.3/32",
+        emergency=f"127.0.0.1:{psap_port}",
+        user=postgres.user,
+    )
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
+    """For sipp."""
+    found = Line(tmp_path, kamailio.port, DOMAIN)
+    yield found
+    found.end()
+
+
+@dataclass
+class Sites:
+    """A company whose sites are ordered at the portal and get their trunks from the pipeline."""
+
+    runtime: Runtime
+    line: Line
+    main: Account
+    manager: Principal
+
+    def order(self, channels: int = 4) -> Phone:
+        """Order a site; its phone system, with what the customer was sent."""
+        clock, database = self.runtime.clock, self.runtime.database
+        with database.transaction() as session:
+            request = submit_order(session, self.manager, self.main, an_order(channels=channels), clock()).id
+        advance(self.runtime, more_due=lambda: None)
+        with database.transaction() as session:
+            done = session.get_one(Request, request)
+            assert done.status is Status.COMPLETED, done.reason
+            whole = sa.select(SipTrunk).options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
+            trunk = record_of(session.scalars(whole.where(SipTrunk.request_id == request)).one(), self.runtime.vault)
+            return Phone(self.line, trunk.sip_user, trunk.secret, free_port(udp=True), trunk.numbers)
+
+    def change(self, phone: Phone, state: TrunkState) -> None:
+        """Suspend a site's trunk, or let it in again; the workers tell the registrar."""
+        with self.runtime.database.transaction() as session:
+            trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
+            trunk.state = state
+            trunk.make_due(self.runtime.clock())
+        write_due(self.runtime, more_due=lambda: None)
+
+
+@pytest.fixture
+def sites(registrar_url: str, database: Database, clock: FakeClock, line: Line) -> Iterator[Sites]:
+    """The usual company in Berlin; every proof is given already."""
+    runtime = back_of(database, clock).runtime
+    registrar = KamailioRegistrar(registrar_url)
+    ports = Ports(registrar, runtime.ports.mailer, runtime.ports.letters, KamailioSubscribers(registrar_url))
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        fill_pool(session)
+        prove_contact(session, main)
+    yield Sites(replace(runtime, ports=ports), line, main, manager)
+    registrar.close()

@@ -1,0 +1,258 @@
+"""Phone systems and the telephone network, played by sipp (Debian's sip-tester)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from workers.stack.ports import LOOPBACK, free_port, is_free
+from workers.stack.processes import wait_for
+
+NETWORK = "127.0.0.2"
+"""From where calls come in from the telephone network."""
+PATIENCE = 20
+_count = count(1)
+
+_HEADERS = """
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+Max-Forwards: 70
+Call-ID: [call_id]
+Content-Length: 0"""
+_SDP = """
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+Max-Forwards: 70
+Call-ID: [call_id]
+Contact: <sip:phone@[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=- 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [local_ip]
+t=0 0
+m=audio 40000 RTP/AVP 8
+"""
+_BACK = """
+[last_Via:]
+[last_From:]
+[last_To:]{tag}
+[last_Call-ID:]
+[last_CSeq:]
+[last_Record-Route:]
+Contact: <sip:phone@[local_ip]:[local_port]>
+Content-Length: 0"""
+
+
+def _send(text: str) -> str:
+    return f"<send><![CDATA[\n{text.strip()}\n\n]]></send>"
+
+
+def _answer(status: str, *, tag: str = "") -> str:
+    return _send(f"SIP/2.0 {status}{_BACK.format(tag=tag)}")
+
+
+_ANSWERING = [
+    '<recv request="INVITE"/>',
+    _answer("180 Ringing", tag=";tag=[pid]-[call_number]"),
+    '<send retrans="500"><![CDATA[\nSIP/2.0 200 OK'
+    + _BACK.format(tag=";tag=[pid]-[call_number]").replace("Content-Length: 0", "Content-Type: application/sdp")
+    + "\nContent-Length: [len]\n\n"
+    + _SDP.split("\n\n")[1]
+    + "]]></send>",
+    '<recv request="ACK"/>',
+    '<recv request="BYE"/>',
+    _answer("200 OK"),
+]
+
+
+@dataclass
+class Played:
+    """One run of sipp: what it said and heard."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    call_id: str
+    where: tuple[str, int]
+
+    @property
+    def messages(self) -> str:
+        """All that went over the wire so far."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def heard(self, kind: str) -> str:
+        """The first message that came in and begins like this; empty if none did."""
+        came = re.findall(r"message received \[\d+\] bytes :\n\n(.*?)\n-{20,}", self.messages + "\n" + "-" * 30, re.S)
+        return next((message for message in came if message.startswith(kind)), "")
+
+    def finish(self) -> Played:
+        """Wait for its end, which has to be the one that was expected."""
+        code = self.process.wait(PATIENCE + 10)
+        assert code == 0, f"sipp ended with {code}\n{self.messages}"
+        return self
+
+    def is_up(self) -> bool:
+        """Whether the call is answered."""
+        return "SIP/2.0 200 OK" in self.messages and "\nACK sip:" in self.messages
+
+    def hang_up(self) -> None:
+        """End a call that is held."""
+        told = (
+            f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"
+            f"From: <sip:test@{LOOPBACK}>;tag=test\nTo: <sip:phone@{LOOPBACK}>\nCall-ID: {self.call_id}\n"
+            "CSeq: 99 INFO\nContent-Length: 0\n\n"
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+            wire.sendto(told.replace("\n", "\r\n").encode(), self.where)
+        self.finish()
+
+    def end(self) -> None:
+        """End it, wherever it is."""
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Line:
+    """Where sipp runs from, and against which server."""
+
+    directory: Path
+    server: int
+    domain: str
+    running: list[Played] = field(default_factory=list)
+
+    def play(self, steps: list[str], *, name: str, host: str = LOOPBACK, port: int | None = None) -> Played:
+        """Start a scenario for one call."""
+        number = next(_count)
+        scenario = self.directory / f"{number}-{name}.xml"
+        scenario.write_text(
+            '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
+            f"<scenario name={quoteattr(name)}>\n" + "\n".join(steps) + "\n</scenario>\n"
+        )
+        log = scenario.with_suffix(".log")
+        port = port or free_port(host=host, udp=True)
+        call_id = f"call-{number}@test"
+        program = shutil.which("sipp")
+        assert program is not None
+        where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port)]
+        what = ["-sf", str(scenario), "-m", "1", "-cid_str", call_id, "-trace_msg", "-message_file", str(log)]
+        process = subprocess.Popen(
+            [program, *where, *what, "-nostdin", "-timeout", f"{PATIENCE}s", "-timeout_error"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.directory,
+        )
+        played = Played(process, log, call_id, (host, port))
+        self.running.append(played)
+        return played
+
+    def end(self) -> None:
+        """End all that still runs."""
+        for played in self.running:
+            played.end()
+
+
+@dataclass
+class Phone:
+    """The phone system at a trunk. It takes calls at `port`."""
+
+    line: Line
+    user: str
+    secret: str
+    port: int
+    numbers: tuple[str, ...] = ()
+
+    def register(self, *, gets: int = 200, as_user: str | None = None, expires: int = 600) -> Played:
+        """Register; `gets` is the answer to the attempt with credentials."""
+        who = f"<sip:{as_user or self.user}@{self.line.domain}>"
+        request = (
+            f"REGISTER sip:{self.line.domain} SIP/2.0\nFrom: {who};tag=[call_number]\nTo: {who}\nCSeq: {{}} REGISTER\n"
+            f"Contact: <sip:{self.user}@{LOOPBACK}:{self.port}>\nExpires: {expires}{{}}{_HEADERS}"
+        )
+        steps = [
+            _send(request.format(1, "")),
+            '<recv response="401" auth="true"/>',
+            _send(request.format(2, self._credentials())),
+            f'<recv response="{gets}"/>',
+        ]
+        return self.line.play(steps, name="register").finish()
+
+    def answer(self) -> Played:
+        """Take the next call."""
+        return answer(self.line, self.port)
+
+    def call(self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "") -> Played:
+        """Call and, if somebody answers, hang up at once."""
+        return self._call(number, gets, sender, extra, hold=False).finish()
+
+    def hold(self, number: str) -> Played:
+        """Call, and stay in the call."""
+        held = self._call(number, 200, None, "", hold=True)
+        assert wait_for(held.is_up, patience=PATIENCE), held.messages
+        return held
+
+    def _call(self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool) -> Played:
+        head = _head(self.line, number, sender or self.user, extra)
+        steps = [
+            _send(head.format(1, "") + _SDP),
+            '<recv response="100" optional="true"/>',
+            '<recv response="407" auth="true"/>',
+            _send(_ack(head, 1, challenged=True)),
+            _send(head.format(2, self._credentials()) + _SDP),
+            *_after_invite(head, 2, gets, hold=hold),
+        ]
+        return self.line.play(steps, name="call")
+
+    def _credentials(self) -> str:
+        return f"\n[authentication username={self.user} password={self.secret}]"
+
+
+def answer(line: Line, port: int, host: str = LOOPBACK) -> Played:
+    """Somebody at this port takes the next call."""
+    taking = line.play(_ANSWERING, name="answer", host=host, port=port)
+    assert wait_for(lambda: not is_free(port, host, udp=True), patience=PATIENCE)
+    return taking
+
+
+def call_in(line: Line, number: str, *, gets: int = 200, sender: str = "+441632960961", host: str = NETWORK) -> Played:
+    """A call from the telephone network."""
+    head = _head(line, number, sender, "")
+    return line.play([_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)], name="in", host=host).finish()
+
+
+def _head(line: Line, number: str, sender: str, extra: str) -> str:
+    uri = number if ":" in number else f"sip:{number}@{line.domain}"
+    sender = sender if "@" in sender else f"{sender}@{line.domain}"
+    return (
+        f"INVITE {uri} SIP/2.0\nFrom: <sip:{sender}>;tag=[call_number]\nTo: <{uri}>\n"
+        f"CSeq: {{}} INVITE{{}}{extra and chr(10) + extra}"
+    )
+
+
+def _ack(head: str, sequence: int, *, challenged: bool = False) -> str:
+    # It belongs to the INVITE so many steps before.
+    text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
+    return text + _HEADERS.replace("[branch]", "[branch-3]" if challenged else "[branch-4]")
+
+
+def _after_invite(head: str, sequence: int, gets: int, *, hold: bool = False) -> list[str]:
+    steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180)]
+    if gets != 200:
+        return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence))]
+    within = "{} [next_url] SIP/2.0\n[routes]\n" + "\n".join(head.split("\n")[1:2]) + "\n{}\nCSeq: {} {}" + _HEADERS
+    remote = "To[$to]"
+    steps.append(
+        '<recv response="200" rrs="true"><action>'
+        '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="to"/></action></recv>'
+    )
+    steps.append(_send(within.format("ACK", remote, sequence, "ACK")))
+    if hold:
+        steps.append('<recv request="INFO"/>')
+    return [*steps, _send(within.format("BYE", remote, sequence + 1, "BYE")), '<recv response="200"/>']

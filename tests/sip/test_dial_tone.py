@@ -1,0 +1,178 @@
+"""An ordered site can make and take calls; nobody else can."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.telephony import TrunkState
+from tests.sip.conftest import Sites
+from tests.sip.phones import Phone, answer, call_in
+from workers.stack.ports import free_port
+
+
+@pytest.fixture
+def berlin(sites: Sites) -> Phone:
+    """A site whose phone system is registered."""
+    phone = sites.order()
+    phone.register()
+    return phone
+
+
+@pytest.fixture
+def hamburg(sites: Sites) -> Phone:
+    """Another one."""
+    phone = sites.order()
+    phone.register()
+    return phone
+
+
+def test_what_the_customer_was_sent_registers(sites: Sites) -> None:
+    phone = sites.order()
+    assert f"sip:{phone.user}@127.0.0.1:{phone.port}>;expires=600" in phone.register().heard("SIP/2.0 200")
+
+
+@pytest.mark.parametrize("wrong", ["user", "secret"])
+def test_a_wrong_user_or_secret_is_refused_with_the_same_words(sites: Sites, wrong: str) -> None:
+    phone = sites.order()
+    setattr(phone, wrong, "t000000000000" if wrong == "user" else "geraten")
+    assert "403 Wrong User Or Password" in phone.register(gets=403).messages
+
+
+@pytest.mark.parametrize("hostile", ["t1' OR '1'='1", "t1;--", "t1\\"])
+def test_a_user_that_could_be_sql_is_nobody(sites: Sites, hostile: str) -> None:
+    phone = Phone(sites.line, hostile, "egal", free_port(udp=True))
+    assert "403 Wrong User Or Password" in phone.register(gets=403, as_user="t1").messages
+
+
+def test_a_trunk_cannot_register_for_another(sites: Sites, berlin: Phone) -> None:
+    other = sites.order()
+    assert "403 Not Your Own Address" in berlin.register(gets=403, as_user=other.user).messages
+    call_in(sites.line, other.numbers[0], gets=480)
+
+
+@pytest.mark.parametrize("spelled", ["+49{}", "0049{}", "0{}"])
+def test_a_number_is_called_from_outside_in_its_usual_spellings(sites: Sites, berlin: Phone, spelled: str) -> None:
+    number = berlin.numbers[3]
+    taking = berlin.answer()
+    call_in(sites.line, spelled.format(number.removeprefix("+49")))
+    heard = taking.finish().heard("INVITE")
+    assert heard.startswith(f"INVITE sip:{number}@127.0.0.1:{berlin.port} SIP/2.0")
+    assert "From: <sip:+441632960961@" in heard
+
+
+def test_a_number_in_a_tel_uri_is_read_as_people_write_it(sites: Sites, berlin: Phone) -> None:
+    number = berlin.numbers[0]
+    taking = berlin.answer()
+    call_in(sites.line, f"tel:{number[:3]}-{number[3:5]}-{number[5:]}")
+    assert taking.finish().heard("INVITE").startswith(f"INVITE sip:{number}@")
+
+
+def test_one_site_calls_another_and_is_seen_by_its_number(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0])
+    heard = taking.finish().heard("INVITE")
+    assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
+    # Nobody learns what a trunk proves itself with.
+    assert "Authorization" not in heard
+
+
+@pytest.mark.parametrize("header", ["From", "P-Asserted-Identity", "P-Preferred-Identity"])
+def test_a_site_is_seen_by_the_number_of_its_own_that_it_names(
+    sites: Sites, berlin: Phone, hamburg: Phone, header: str
+) -> None:
+    own = berlin.numbers[7]
+    taking = hamburg.answer()
+    if header == "From":
+        berlin.call(hamburg.numbers[0], sender=own.replace("+49", "0"))
+    else:
+        berlin.call(
+            hamburg.numbers[0], sender="anonymous@anonymous.invalid", extra=f"{header}: <sip:{own}@sip.example>"
+        )
+    heard = taking.finish().heard("INVITE")
+    assert heard.count("-Identity:") == 1
+    assert f"P-Asserted-Identity: <sip:{own}@sip.example>" in heard
+
+
+@pytest.mark.parametrize("header", ["From", "P-Asserted-Identity", "P-Preferred-Identity"])
+@pytest.mark.parametrize("whose", ["hamburg", "nobody"])
+def test_a_foreign_identity_is_refused(sites: Sites, berlin: Phone, hamburg: Phone, header: str, whose: str) -> None:
+    foreign = hamburg.numbers[0] if whose == "hamburg" else "+493090000000"
+    target = hamburg.numbers[1]
+    if header == "From":
+        refused = berlin.call(target, gets=403, sender=foreign)
+    else:
+        refused = berlin.call(target, gets=403, extra=f"{header}: <sip:{foreign}@sip.example>")
+    assert "403 Not Your Number" in refused.messages
+
+
+@pytest.mark.parametrize("number", ["+493090000000", "03090000000", "4711", "nobody"])
+def test_a_number_that_is_not_assigned_is_not_found(sites: Sites, berlin: Phone, number: str) -> None:
+    assert "404 No Such Number" in berlin.call(number, gets=404).messages
+    call_in(sites.line, number, gets=404)
+
+
+def test_a_call_from_anywhere_else_needs_a_trunk(sites: Sites, berlin: Phone) -> None:
+    call_in(sites.line, berlin.numbers[0], gets=407, host="127.0.0.1")
+
+
+def test_a_site_that_is_not_registered_says_so(sites: Sites) -> None:
+    assert "480 Not Registered" in call_in(sites.line, sites.order().numbers[0], gets=480).messages
+
+
+def test_no_more_calls_than_channels(sites: Sites) -> None:
+    berlin, hamburg = sites.order(channels=2), sites.order(channels=4)
+    for phone in (berlin, hamburg):
+        phone.register()
+    there, here = hamburg.numbers[0], berlin.numbers[0]
+    hamburg.answer()
+    first = berlin.hold(there)
+    berlin.answer()
+    second = hamburg.hold(here)
+    refused = berlin.call(there, gets=503)
+    assert "503 All Channels Of Your Trunk Are In Use" in refused.messages
+    assert "486 All Channels Of The Called Trunk Are In Use" in call_in(sites.line, here, gets=486).messages
+    first.hang_up()
+    berlin_takes = free_port(udp=True)
+    berlin.port = berlin_takes
+    berlin.register()
+    answer(sites.line, berlin_takes)
+    call_in(sites.line, here)
+    second.hang_up()
+
+
+def test_a_call_that_nobody_takes_gives_its_channel_back(sites: Sites, berlin: Phone) -> None:
+    away = sites.order(channels=1)
+    for _ in range(3):
+        berlin.call(away.numbers[0], gets=480)
+    away.register()
+    away.answer()
+    berlin.call(away.numbers[0])
+
+
+def test_a_suspended_site_is_out_at_once_and_can_come_back(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    number = berlin.numbers[0]
+    sites.change(berlin, TrunkState.SUSPENDED)
+    berlin.register(gets=403)
+    berlin.call(hamburg.numbers[0], gets=403)
+    call_in(sites.line, number, gets=404)
+    sites.change(berlin, TrunkState.ACTIVE)
+    # What it had registered before does not count any more.
+    call_in(sites.line, number, gets=480)
+    berlin.register()
+    berlin.answer()
+    call_in(sites.line, number)
+
+
+@pytest.mark.parametrize("number", ["110", "112"])
+def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
+    berlin, hamburg = sites.order(channels=1), sites.order()
+    for phone in (berlin, hamburg):
+        phone.register()
+    hamburg.answer()
+    only_channel = berlin.hold(hamburg.numbers[0])
+    taking = answer(sites.line, psap_port)
+    berlin.call(number, sender="+493090000000")
+    heard = taking.finish().heard("INVITE")
+    assert heard.startswith(f"INVITE sip:{number}-10179@127.0.0.1:{psap_port} SIP/2.0")
+    assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
+    only_channel.hang_up()

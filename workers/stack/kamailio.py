@@ -1,0 +1,136 @@
+"""Kamailio, if it is on PATH, with our configuration on the registrar's database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from workers.gateways.registrar import plain_url
+from workers.stack.errors import DidNotStart, NotInstalled
+from workers.stack.ports import LOOPBACK, free_sip_port
+from workers.stack.processes import SystemUser, end_session, identify, launch, wait_for
+
+CONFIGURATION = resources.files("workers.sip").joinpath("kamailio.cfg")
+_INSTALL = "Debian: apt-get install kamailio kamailio-postgres-modules"
+_PASSED_ON = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "dbname": "PGDATABASE",
+    "sslmode": "PGSSLMODE",
+}
+_PING = (
+    "OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{own};rport;branch=z9hG4bK-ready\r\n"
+    "From: <sip:ready@{host}>;tag=1\r\nTo: <sip:{host}>\r\nCall-ID: ready\r\nCSeq: 1 OPTIONS\r\n"
+    "Max-Forwards: 1\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+def installed() -> str | None:
+    """Where Kamailio is on this machine, if it is; Debian puts it where only root looks."""
+    return shutil.which("kamailio", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+
+
+class EmbeddedKamailio:
+    """One server on the loopback. `start` and `stop` for tests; `command` and `is_ready` for a supervisor.
+
+    `interconnect` are the addresses and networks whose calls come in from the telephone network, with commas
+    between; `emergency` is the host and port that take calls to 110 and 112. `user`: whom it runs as.
+    """
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        registrar_url: str,
+        domain: str,
+        interconnect: str,
+        emergency: str,
+        port: int | None = None,
+        user: SystemUser | None = None,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.port = free_sip_port() if port is None else port
+        self.domain = domain
+        self.log = self.directory / "kamailio.log"
+        self.user = user
+        self._database = conninfo_to_dict(plain_url(registrar_url))
+        self._settings = {
+            "SIP_DOMAIN": domain,
+            "SIP_LISTEN": f"{LOOPBACK}:{self.port}",
+            "SIP_INTERCONNECT": interconnect,
+            "SIP_EMERGENCY": emergency,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def check(self) -> None:
+        """Raise `NotInstalled` unless there is a Kamailio that can do what the configuration asks for."""
+        checked = subprocess.run([*self.command(), "-c"], env=self.environment(), capture_output=True, text=True)
+        if checked.returncode != 0:
+            first = next((line for line in checked.stderr.splitlines() if "ERROR" in line or "CRITICAL" in line), "")
+            raise NotInstalled(f"This kamailio cannot read our configuration. {_INSTALL}\n{first}")
+
+    def command(self) -> list[str]:
+        """The server, in the foreground. Raises `NotInstalled`."""
+        program = installed()
+        if program is None:
+            raise NotInstalled(f"No kamailio on PATH. {_INSTALL}")
+        return [program, "-DD", "-E", "-m", "32", "-M", "4", "-Y", str(self.directory), "-f", str(CONFIGURATION)]
+
+    def environment(self) -> dict[str, str]:
+        """What the configuration and libpq are told. The password, if there is one, is in no command line."""
+        database = {
+            name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None
+        }
+        return {"PATH": os.defpath, "LC_ALL": "C"} | database | self._settings
+
+    def is_ready(self) -> bool:
+        """Whether the server answers."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.bind((LOOPBACK, 0))
+            asking.settimeout(0.3)
+            own = asking.getsockname()[1]
+            try:
+                asking.connect((LOOPBACK, self.port))
+                asking.send(_PING.format(host=LOOPBACK, port=self.port, own=own).encode())
+                return asking.recv(4096).startswith(b"SIP/2.0 200")
+            except OSError:
+                return False
+
+    def prepare(self) -> None:
+        """Make its directory."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.user is not None:
+            os.chown(self.directory, self.user.uid, self.user.gid)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Raises `StackError`."""
+        self.prepare()
+        process = launch(
+            self.command(), log=self.log, env=self.environment(), death_signal=self.stop_signal, user=self.user
+        )
+        self._process = process
+        if not wait_for(lambda: process.poll() is not None or self.is_ready(), patience=20):
+            self.stop()
+        if process.poll() is not None:
+            raise DidNotStart("Kamailio", self.log)
+
+    def stop(self) -> None:
+        """End the server and wait until it is gone."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        identity = identify(process.pid)
+        if identity is not None:
+            end_session(identity, how=self.stop_signal)
+        process.wait()
