@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, enumeration
-from models.due import Due, due_index, lease_ends
+from models.due import InBulk, alone_index, due_index, lease_ends
 from models.values import Locale
 
 
@@ -38,7 +38,7 @@ class MessageState(StrEnum):
     REFUSED = "refused"
 
 
-class Message(Due, Base):
+class Message(InBulk, Base):
     """One mail or letter to one person about one request, or about their login; unique, so that it is never decided
     twice.
 
@@ -83,6 +83,7 @@ class Message(Due, Base):
         sa.CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name="queued_is_due"),
         lease_ends(),
         due_index("messages"),
+        alone_index("messages"),
         # Few ever: what the back office has to look at.
         sa.Index("ix_messages_refused_at", "refused_at", postgresql_where=sa.text("refused_at IS NOT NULL")),
     )
@@ -126,7 +127,8 @@ def queue_message(
     now: datetime,
     **more: Any,
 ) -> Message:
-    """Decide to send something; it leaves after the commit. `more`: `channel`, `occasion`, `proof`, `announced`."""
+    """Decide to send something; it leaves after the commit. `more`: `channel`, `occasion`, `proof`, `announced`,
+    `bulk_id`."""
     message = Message(
         request_id=request_id,
         template=template,
