@@ -4,7 +4,7 @@ A row keeps its cells as they were typed until it is sent; what is wrong with th
 its own queue (`models.due`): a worker writes its rows down as requests, some at a time, each in the transaction that
 also says so in the row. So a row is ordered once, whoever dies in between.
 
-A row counts once for a main account: the same content in another file is not ordered again (`key`).
+An order counts once for a main account: the same content in another file is not ordered again (`key`).
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def keep_file(
     )
     if made is None:
         return session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint == fingerprint)).one()
-    facts = [{"bulk_id": made.id, "main_id": main.id, "line": row.line, **_facts(made.kind, row)} for row in rows]
+    facts = [{"bulk_id": made.id, "main_id": main.id, "line": row.line, **_facts(made, row)} for row in rows]
     session.execute(sa.insert(BulkRow), facts)
     return made
 
@@ -200,7 +200,7 @@ def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Seq
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
     for row in rows:
-        for name, value in _facts(bulk.kind, row).items():
+        for name, value in _facts(bulk, row).items():
             setattr(known[row.line], name, value)
     if left_out:
         session.execute(sa.delete(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(left_out)))
@@ -285,6 +285,22 @@ def progress_of(session: Session, bulk: Bulk) -> Progress:
     )
 
 
+def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
+    """Lines that were not written down, or whose request waits for somebody or has ended without success."""
+    fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
+    rows = session.execute(
+        sa.select(BulkRow, Request)
+        .outerjoin(Request, Request.id == BulkRow.request_id)
+        .where(
+            BulkRow.bulk_id == bulk.id,
+            BulkRow.fate.in_([RowFate.REFUSED, RowFate.REPEATED]) | Request.status.not_in(fine),
+        )
+        .order_by(BulkRow.line)
+        .limit(most)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 def is_over(session: Session, bulk: Bulk) -> bool:
     """Whether every request of it has come to an end."""
     running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
@@ -324,11 +340,19 @@ def as_facts(order: OrderDraft) -> dict[str, Any]:
     return asdict(order)
 
 
-def _facts(kind: Kind, row: CheckedRow) -> dict[str, Any]:
+def _facts(bulk: Bulk, row: CheckedRow) -> dict[str, Any]:
+    return {"cells": dict(row.cells), "errors": row.errors, "draft": row.draft, "key": _key(bulk, row)}
+
+
+def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
+    if row.draft is None:
+        return None
+    if bulk.kind is Kind.LINK:
+        # Asking for one account twice does no harm: of two requests that run at once the second is refused.
+        return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
     # In which language somebody is written to does not make it another order.
-    told = {name: value for name, value in (row.draft or {}).items() if name != "locale"}
-    key = hashlib.sha256(json.dumps([kind, told], sort_keys=True).encode()).digest() if row.draft is not None else None
-    return {"cells": dict(row.cells), "errors": row.errors, "draft": row.draft, "key": key}
+    told = {name: value for name, value in row.draft.items() if name != "locale"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 
 def _forget_unsent(session: Session, now: datetime) -> None:

@@ -81,12 +81,27 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
     """What is ordered. Raises `InvalidField` for what cannot be ordered like this."""
     basket = basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
-    most = basket.trunk.channels
-    if most is None or not 1 <= draft.channels <= most:
-        raise InvalidField("channels", "channels_out_of_range", most)
-    if session.get(AreaCode, draft.area_code) is None:
-        raise InvalidField("numbers.area_code", "unknown_area_code")
+    ensure_channels(basket.trunk, draft.channels)
+    ensure_area_exists(session, draft.area_code)
     return basket
+
+
+def ensure_channels(trunk: Product, channels: int) -> None:
+    """Raise `InvalidField` unless the trunk has so many."""
+    if trunk.channels is None or not 1 <= channels <= trunk.channels:
+        raise InvalidField("channels", "channels_out_of_range", trunk.channels)
+
+
+def ensure_area_exists(session: Session, code: str) -> AreaCode:
+    """The Ortsnetz of this area code. Raises `InvalidField`."""
+    # Hundreds of orders name a few: each is looked up once a transaction.
+    known: dict[str, AreaCode | None] = session.info.setdefault("area_codes", {})
+    if code not in known:
+        known[code] = session.get(AreaCode, code)
+    area = known[code]
+    if area is None:
+        raise InvalidField("numbers.area_code", "unknown_area_code")
+    return area
 
 
 def submit_orders(

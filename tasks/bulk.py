@@ -125,10 +125,10 @@ def _place_links(
 ) -> None:
     for row in rows:
         assert row.draft is not None
-        code = row.draft["code"]
+        code = runtime.vault.open(bytes.fromhex(row.draft["code"])) if row.draft["code"] else None
         # Who administers both is asked for nothing more: the verify step finds that out.
         method = ProofMethod.LINK_CODE if code else ProofMethod.CONSENT
-        link = LinkDraft(row.draft["customer_number"], method, code or None, bulk.locale)
+        link = LinkDraft(row.draft["customer_number"], method, code, bulk.locale)
         try:
             request = submit_link(session, runtime.vault, principal, bulk.main, link, now, bulk.id)
         except (Forbidden, RuleBroken, InvalidField, AlreadyRequested) as error:

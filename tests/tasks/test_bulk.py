@@ -186,7 +186,7 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
         session.flush()
         code = vault.code(*create_link_code(session, principal_of(session, owner), coded, NOW).words())
         lines = [
-            {"customer_number": coded.customer_number, "code": code},
+            {"customer_number": coded.customer_number, "code": vault.seal(code).hex()},
             {"customer_number": asked.customer_number, "code": ""},
             {"customer_number": own.customer_number, "code": ""},
             {"customer_number": pipeline.main.customer_number, "code": ""},
