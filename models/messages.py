@@ -20,6 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, enumeration
 from models.due import InBulk, alone_index, due_index, lease_ends
+from models.later import add_later
 from models.values import Locale
 
 
@@ -125,23 +126,33 @@ def queue_message(
     to: Recipient,
     facts: dict[str, Any],
     now: datetime,
-    **more: Any,
-) -> Message:
-    """Decide to send something; it leaves after the commit. `more`: `channel`, `occasion`, `proof`, `announced`,
-    `bulk_id`."""
-    message = Message(
+    *,
+    channel: Channel = Channel.MAIL,
+    occasion: str = "",
+    proof: Sequence[str] | None = None,
+    announced: bool = False,
+    bulk_id: uuid.UUID | None = None,
+) -> None:
+    """Decide to send something; it leaves after the commit."""
+    add_later(
+        session,
+        Message,
         request_id=request_id,
+        bulk_id=bulk_id,
+        channel=channel,
         template=template,
+        occasion=occasion,
         recipient_name=to.name,
         recipient_address=to.address,
         locale=to.locale,
         facts={"recipient_name": to.name, **facts},
+        proof=proof,
+        announced=announced,
+        state=MessageState.QUEUED,
         queued_at=now,
         due_at=now,
-        **more,
+        attempts=0,
     )
-    session.add(message)
-    return message
 
 
 def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Message]:

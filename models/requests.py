@@ -15,6 +15,7 @@ from models.accounts import Account, ids_of, lock_accounts
 from models.base import Base, enumeration, quoted
 from models.due import InBulk, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
+from models.later import add_later
 from models.people import User
 from models.states import (
     ENDED,
@@ -129,7 +130,7 @@ class Request(InBulk, Base):
         """Add a line to the timeline. The request has to be in a session, and flushed."""
         session = object_session(self)
         assert session is not None and self.id is not None
-        session.add(TimelineEntry(request_id=self.id, at=now, code=code, facts=facts))
+        add_later(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
 
     def begin(self, now: datetime) -> None:
         """A worker has it in hand. What is held or pending stays so until it moves."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
+from models.later import BatchSession
+
 
 class Database:
     """An engine with its pool, and sessions on it. Nothing connects before the first transaction.
@@ -29,7 +31,7 @@ class Database:
                 "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
             },
         )
-        self._sessions = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
+        self._sessions = sessionmaker(self.engine, class_=BatchSession, autoflush=False, expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import front, pipeline
+from tests.benchmarks import bulk, front, pipeline
 from tests.benchmarks.system import System, open_system
 from workers.stack.directory import StackDirectory
 
@@ -46,10 +46,11 @@ class Size:
     posts: int
     singles: int
     tasks: int
+    rows: int
 
 
-FULL = Size(orders=2000, rounds=3, posts=2000, singles=30, tasks=100_000)
-SHORT = Size(orders=200, rounds=1, posts=200, singles=5, tasks=2_000)
+FULL = Size(orders=2000, rounds=3, posts=2000, singles=30, tasks=100_000, rows=10_000)
+SHORT = Size(orders=200, rounds=1, posts=200, singles=5, tasks=2_000, rows=500)
 
 
 def throughput(system: System, size: Size) -> list[Figure]:
@@ -99,10 +100,24 @@ def memory(system: System, size: Size) -> list[Figure]:
     return [Figure(what, "MiB", late, middle, "the same, a third of the tasks earlier")]
 
 
+def bulks(system: System, size: Size) -> list[Figure]:
+    """(5): a file of orders, upload to confirmed, and the single orders that come meanwhile."""
+    found = bulk.measure(system, size.rows, size.orders)
+    what = f"a bulk of {size.rows:,} orders, upload to confirmed"
+    waits = sorted(found.waits)
+    return [
+        Figure(what, "1/s", found.bulk, found.single, "the same front and workers, one order a request"),
+        Figure("… its press answered after", "ms", found.answered * 1000),
+        Figure("… single order of somebody else meanwhile, median", "ms", statistics.median(waits) * 1000),
+        Figure("… the slowest of them", "ms", waits[-1] * 1000, 2000, "no more than two seconds"),
+    ]
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "throughput": throughput,
     "front": acceptance,
+    "bulk": bulks,
     "memory": memory,
 }
 

@@ -35,7 +35,7 @@ from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
 
 MAIN_ACCOUNTS = 20
-_BLOCKS = 60_000
+_BLOCKS = 80_000
 """Free number blocks of ten: more than all runs together order."""
 
 
@@ -79,6 +79,14 @@ class System:
         with self.database.transaction() as session:
             return not any(
                 session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))) for table in (Request, Message)
+            )
+
+    def idle_but_alone(self) -> bool:
+        """Whether no order of a bulk is under way and every mail about one has left."""
+        with self.database.transaction() as session:
+            return not any(
+                session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None), table.bulk_id.is_not(None))))
+                for table in (Request, Message)
             )
 
     def flush(self) -> None:
