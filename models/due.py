@@ -58,20 +58,28 @@ def lease_ends() -> sa.CheckConstraint:
 
 
 def claim_due(
-    session: Session, table: type[Due], *, now: datetime, lease: uuid.UUID, until: datetime, limit: int
+    session: Session,
+    table: type[Due],
+    *,
+    now: datetime,
+    lease: uuid.UUID,
+    until: datetime,
+    limit: int,
+    with_bulks: int | None = None,
 ) -> list[Any]:
     """Claim up to `limit` due rows of a table, those that have waited longest; returns their primary keys.
 
     Passes over what others are claiming. Until the lease ends nobody else works on them. What is not due is left
-    alone, so calling it too often is safe. Rows of a bulk only fill up what the others leave free, so that they
-    delay nobody by more than the batch that is being worked on.
+    alone, so calling it too often is safe. Rows of a bulk only fill up what the others leave free, up to `with_bulks`
+    rows in all (else up to `limit`): so they delay nobody by more than what is being worked on.
     """
     if not issubclass(table, InBulk):
         return _claim(session, table, sa.true(), now, lease, until, limit)
     alone = _claim(session, table, table.bulk_id.is_(None), now, lease, until, limit)
-    if len(alone) == limit:
+    free = (limit if with_bulks is None else with_bulks) - len(alone)
+    if len(alone) == limit or free <= 0:
         return alone
-    return alone + _claim(session, table, table.bulk_id.is_not(None), now, lease, until, limit - len(alone))
+    return alone + _claim(session, table, table.bulk_id.is_not(None), now, lease, until, free)
 
 
 def _claim(

@@ -27,7 +27,7 @@ from tasks.steps import Runtime
 
 log = structlog.get_logger()
 
-CHUNK = 250
+CHUNK = 100
 """Rows of one transaction: few enough that a worker is soon free again for what stands alone."""
 _SOONEST, _LATEST = timedelta(seconds=2), timedelta(minutes=10)
 

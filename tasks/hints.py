@@ -125,12 +125,14 @@ def send_hint() -> bool:
 
 @shared_task(name="requests.advance")
 def advance_requests() -> None:
-    """Something is due. Safe to run twice, or for nothing: what is not due is left alone."""
+    """Something is due. Safe to run twice, or for nothing: what is not due is left alone.
+
+    After every part of a bulk's work comes whoever has ordered alone meanwhile: they wait for one part, not for all.
+    """
     runtime = current.runtime()
-    advance(runtime, more_due=send_hint)
-    write_due(runtime, more_due=send_hint)
-    send_due(runtime, more_due=send_hint)
-    place_due(runtime, more_due=send_hint)
+    for work in (advance, write_due, send_due, place_due):
+        work(runtime, more_due=send_hint)
+        advance(runtime, more_due=send_hint, alone=True)
 
 
 @shared_task(name="requests.sweep")

@@ -20,6 +20,7 @@ from models.proving import create_link_code
 from models.requests import Request
 from models.states import Kind, Reason, Status
 from tasks import bulk as placing
+from tasks.pipeline import BULK_BATCHES, advance
 from tests.factories import NOW, an_order, fill_pool, make_account, make_bulk, make_user, sites
 from tests.tasks.conftest import Pipeline
 
@@ -95,19 +96,28 @@ def test_a_sender_who_is_the_contact_gets_one_mail(pipeline: Pipeline) -> None:
 
 
 def test_a_single_order_does_not_wait_for_a_bulk(pipeline: Pipeline) -> None:
-    stock(pipeline, 300)
-    id = send(pipeline, sites(300))
-    for _ in range(3):
-        pipeline.advance()
-    done = statuses(pipeline, id)[Status.COMPLETED]
+    stock(pipeline, 500)
+    id = send(pipeline, sites(500))
+    for _ in range(5):
+        placing.place_due(pipeline.runtime, more_due=lambda: None)
+    pipeline.advance()
+    batch = pipeline.runtime.batch * BULK_BATCHES
+    assert statuses(pipeline, id) == {Status.COMPLETED: batch, Status.ACKNOWLEDGED: 500 - batch}
     single = pipeline.order(an_order())
-    # The very next batch, although 200 others have been due for longer.
+    # The very next batch, although hundreds of others have been due for longer; and so with its mails.
     pipeline.advance()
     assert pipeline.request(single).status is Status.COMPLETED
     assert [mail.recipient_address for mail in pipeline.mailer.sent].count(pipeline.manager.email) == 1
-    left = statuses(pipeline, id)
-    assert left[Status.COMPLETED] == done + pipeline.runtime.batch - 1
-    assert left[Status.ACKNOWLEDGED] > 150
+    assert statuses(pipeline, id) == {Status.COMPLETED: 2 * batch - 1, Status.ACKNOWLEDGED: 501 - 2 * batch}
+
+
+def test_a_worker_looks_for_single_orders_between_the_parts_of_a_bulk(pipeline: Pipeline) -> None:
+    id = send(pipeline, sites(5))
+    placing.place_due(pipeline.runtime, more_due=lambda: None)
+    single = pipeline.order(an_order())
+    advance(pipeline.runtime, more_due=lambda: None, alone=True)
+    assert pipeline.request(single).status is Status.COMPLETED
+    assert statuses(pipeline, id) == {Status.ACKNOWLEDGED: 5}
 
 
 def test_two_bulks_of_the_same_rows_order_once(pipeline: Pipeline) -> None:
