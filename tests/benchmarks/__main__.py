@@ -104,9 +104,11 @@ def bulks(system: System, size: Size) -> list[Figure]:
     """(5): a file of orders, upload to confirmed, and the single orders that come meanwhile."""
     found = bulk.measure(system, size.rows, size.orders)
     what = f"a bulk of {size.rows:,} orders, upload to confirmed"
+    against = "one order a request, same front and workers"
     waits = sorted(found.waits)
     return [
-        Figure(what, "1/s", found.bulk, found.single, "the same front and workers, one order a request"),
+        Figure(what, "1/s", found.bulk.per_second, found.single.per_second, against),
+        Figure("… processor time an order, all processes", "ms", found.bulk.cpu, found.single.cpu, against),
         Figure("… its press answered after", "ms", found.answered * 1000),
         Figure("… single order of somebody else meanwhile, median", "ms", statistics.median(waits) * 1000),
         Figure("… the slowest of them", "ms", waits[-1] * 1000, 2000, "no more than two seconds"),

@@ -33,11 +33,20 @@ PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """Orders a second, from the first byte sent until all are confirmed and every mail has left."""
+class Rate:
+    """From the first byte sent until all are confirmed and every mail has left."""
 
-    single: float
-    bulk: float
+    per_second: float
+    cpu: float
+    """Milliseconds of all processes together, an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`Rate` of either, and what else is felt of a bulk."""
+
+    single: Rate
+    bulk: Rate
     answered: float
     """Seconds from the press until the browser can go on."""
     waits: list[float]
@@ -57,21 +66,25 @@ def measure(system: System, rows: int, singles: int) -> Result:
     return Result(single, bulk, answered, waits)
 
 
-def _singles(system: System, port: int, count: int) -> float:
-    began = time.perf_counter()
+def _singles(system: System, port: int, count: int) -> Rate:
+    began, used = time.perf_counter(), system.cpu_seconds()
     front.send_orders(system, port, count)
     wait_until(system.idle, seconds=900, what="the last single order")
-    return count / (time.perf_counter() - began)
+    return _rate(system, count, began, used)
 
 
-def _bulk(system: System, port: int, rows: int) -> tuple[float, float]:
+def _rate(system: System, count: int, began: float, used: float) -> Rate:
+    return Rate(count / (time.perf_counter() - began), (system.cpu_seconds() - used) / count * 1000)
+
+
+def _bulk(system: System, port: int, rows: int) -> tuple[Rate, float]:
     base, content = f"http://{LOOPBACK}:{port}", _file(rows)
     with httpx.Client(base_url=base, timeout=300, follow_redirects=True) as client:
         manager = system.customers[0].manager
         form = {"csrf_token": _token(client.get("/anmelden").text), "email": manager.email, "password": PASSWORD}
         client.post("/anmelden", data=form)
         token = _token(client.get(START).text)
-        began = time.perf_counter()
+        began, used = time.perf_counter(), system.cpu_seconds()
         data, files = {"csrf_token": token, "kind": "order"}, {"file": ("bench.csv", content)}
         page = client.post(START, data=data, files=files)
         [shown] = re.findall('name="shown" value="([0-9a-f]+)"', page.text)
@@ -79,7 +92,7 @@ def _bulk(system: System, port: int, rows: int) -> tuple[float, float]:
         client.post(f"{page.url}/senden", data={"csrf_token": token, "shown": shown}).raise_for_status()
         answered = time.perf_counter() - pressed
     wait_until(lambda: _confirmed(system, rows), seconds=3600, what="the last order of the bulk")
-    return rows / (time.perf_counter() - began), answered
+    return _rate(system, rows, began, used), answered
 
 
 def _confirmed(system: System, rows: int) -> bool:

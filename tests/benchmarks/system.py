@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 import redis
 import sqlalchemy as sa
 from celery import Celery
@@ -88,6 +89,16 @@ class System:
                 session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None), table.bulk_id.is_not(None))))
                 for table in (Request, Message)
             )
+
+    def cpu_seconds(self) -> float:
+        """What all processes of the system have used of the processors so far."""
+        used = 0.0
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                # PostgreSQL's processes come and go with their connections.
+                used += times.user + times.system + times.children_user + times.children_system
+        return used
 
     def flush(self) -> None:
         """Empty the queues."""
