@@ -70,14 +70,16 @@ def claim_due(
     """Claim up to `limit` due rows of a table, those that have waited longest; returns their primary keys.
 
     Passes over what others are claiming. Until the lease ends nobody else works on them. What is not due is left
-    alone, so calling it too often is safe. Rows of a bulk only fill up what the others leave free, up to `with_bulks`
-    rows in all (else up to `limit`): so they delay nobody by more than what is being worked on.
+    alone, so calling it too often is safe. Rows of a bulk only fill up what the others leave free; where there are no
+    others, up to `with_bulks` rows. So they delay nobody by more than what is being worked on.
     """
     if not issubclass(table, InBulk):
         return _claim(session, table, sa.true(), now, lease, until, limit)
     alone = _claim(session, table, table.bulk_id.is_(None), now, lease, until, limit)
-    free = (limit if with_bulks is None else with_bulks) - len(alone)
-    if len(alone) == limit or free <= 0:
+    if with_bulks is None:
+        with_bulks = limit
+    free = min(limit - len(alone), with_bulks) if alone else with_bulks
+    if not free:
         return alone
     return alone + _claim(session, table, table.bulk_id.is_not(None), now, lease, until, free)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -54,16 +55,21 @@ class Result:
 
 
 def measure(system: System, rows: int, singles: int) -> Result:
-    """The same front and workers for both: orders one by one from `front.CLIENTS` clients, then a file of them."""
+    """The same front and workers for both: orders one by one from `front.CLIENTS` clients, and a file of them.
+
+    Half of the single orders before the file and half after it, so that a machine that others use too is fair to both.
+    """
     port = free_port()
     web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
     with system.running(web), system.running(beat), system.worker(PROCESSES):
         wait_until(lambda: accepts_connections(port), what="the front")
         _singles(system, port, 200)
-        single = _singles(system, port, singles)
+        before = _singles(system, port, singles // 2)
         with _somebody_else(system, port) as waits:
             bulk, answered = _bulk(system, port, rows)
-    return Result(single, bulk, answered, waits)
+        after = _singles(system, port, singles // 2)
+    rate = statistics.harmonic_mean([before.per_second, after.per_second])
+    return Result(Rate(rate, (before.cpu + after.cpu) / 2), bulk, answered, waits)
 
 
 def _singles(system: System, port: int, count: int) -> Rate:
