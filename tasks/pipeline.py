@@ -47,7 +47,7 @@ STEPS: Mapping[StepName, Step] = {
 }
 
 
-BULK_BATCHES = 4
+BULK_BATCHES = 2
 """As many usual batches are one batch of a bulk's requests: what a statement costs is shared by more of them."""
 
 
