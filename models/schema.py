@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models import (
     accounts,
+    bulk,
     catalogue,
     contracts,
     drafts,
@@ -23,6 +24,6 @@ from models.base import Base
 
 MODULES = (
     accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
-    jobs, findings, drafts, logins, invitations,
+    jobs, findings, drafts, logins, invitations, bulk,
 )  # fmt: skip
 metadata = Base.metadata
