@@ -147,6 +147,7 @@ def test_a_bulk_waits_for_the_proofs_and_each_is_asked_for_once(pipeline: Pipeli
     assert bulk(pipeline, id).ended_at is None
 
 
+@pytest.mark.usefixtures("changing_products")
 def test_what_was_withdrawn_meanwhile_is_refused_and_takes_no_other_down(pipeline: Pipeline) -> None:
     wanted = sites(3)
     wanted[1] = replace(wanted[1], product_key="trunk-2", channels=2)

@@ -183,6 +183,7 @@ def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: 
     assert_valid(page)
 
 
+@pytest.mark.usefixtures("changing_products")
 def test_a_price_that_changed_is_shown_before_anything_is_ordered(signed: Front, back: Back) -> None:
     address = opened(signed, as_csv([HEAD, row(1)]))
     page = signed.client.get(address).text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from threading import Barrier, Thread
 from typing import Any
 from uuid import uuid4
@@ -355,15 +354,7 @@ def test_what_has_changed_since_it_was_shown_is_not_ordered(front: Front) -> Non
     assert len(requests_in(front.database)) == 1
 
 
-@pytest.fixture
-def withdrawn(database: Database) -> Iterator[None]:
-    """The fax option can be withdrawn in this test; afterwards it is offered again."""
-    yield
-    with database.transaction() as session:
-        session.execute(sa.update(Product).values(orderable=True))
-
-
-@pytest.mark.usefixtures("withdrawn")
+@pytest.mark.usefixtures("changing_products")
 def test_a_withdrawn_product_is_said_where_it_was_chosen(front: Front) -> None:
     draft = begin(front)
     summary = fill_all(front, draft)
