@@ -67,6 +67,8 @@ bulks = Blueprint("bulks", __name__, url_prefix="/standortverwaltung/sammelauftr
 
 AT_ONCE = 100
 """Rows of one page."""
+STUCK = 20
+"""Rows that need a look, at once: often all of them wait for the same."""
 _KINDS = (Kind.ORDER, Kind.LINK)
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
 
@@ -328,8 +330,8 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
         "bulk": bulk,
         "progress": progress,
         "statuses": [(status_text(status, locale()), count) for status, count in _in_order(progress.by_status)],
-        "stuck": [(row, _what_now(row, found)) for row, found in stuck_rows(session, bulk, AT_ONCE)],
-        "most": AT_ONCE,
+        "stuck": [(row, _what_now(row, found)) for row, found in stuck_rows(session, bulk, STUCK)],
+        "most": STUCK,
     }
 
 
