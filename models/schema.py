@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from models import (
     accounts,
+    audit,
     catalogue,
     contracts,
     drafts,
     findings,
+    forwarding,
     idempotency,
     invitations,
     invoices,
@@ -23,6 +25,6 @@ from models.base import Base
 
 MODULES = (
     accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
-    jobs, findings, drafts, logins, invitations,
+    jobs, findings, drafts, logins, invitations, audit, forwarding,
 )  # fmt: skip
 metadata = Base.metadata

@@ -15,7 +15,7 @@ from models.invitations import Invitation, remove_user
 from models.logins import Login
 from models.messages import Message
 from models.people import Membership, Role, User, administrators_of, principal_of
-from tests.factories import PASSWORD, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.web.conftest import BASE_URL, Back, Front
 from tests.web.html import assert_valid
 from tests.web.test_portal import csrf, sign_in
@@ -174,7 +174,7 @@ def test_an_invitation_makes_a_login_with_its_role(front: Front, back: Back, rol
         assert session.scalar(sa.select(User).where(User.email == "hanna.palmer@example.com")) is None
     assert post(client, path, password="kurz").status_code == 422
     assert post(client, path, password=NEW).location == "/standortverwaltung"
-    assert "Willkommen, Hanna Palmer" in client.get("/standortverwaltung").text
+    assert "Willkommen, Hanna Palmer" in client.get("/standortverwaltung", follow_redirects=True).text
     with front.database.transaction() as session:
         user = session.scalars(sa.select(User).where(User.email == "hanna.palmer@example.com")).one()
         assert user.email_confirmed_at == back.clock.now
@@ -296,9 +296,9 @@ def test_two_administrators_cannot_remove_each_other_at_once(front: Front) -> No
         join(session, other, session.merge(front.main))
     with front.database.transaction() as first, front.database.transaction() as second:
         account, person = second.get_one(Account, front.main.id), principal_of(second, other)
-        remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id)
+        remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id, NOW)
         first.flush()
         second.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
-            remove_user(second, person, account, front.manager.user_id)
+            remove_user(second, person, account, front.manager.user_id, NOW)
         second.rollback()
