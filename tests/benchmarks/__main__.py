@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import front, pipeline
+from tests.benchmarks import front, pipeline, search
 from tests.benchmarks.system import System, open_system
 from workers.stack.directory import StackDirectory
 
@@ -46,10 +46,11 @@ class Size:
     posts: int
     singles: int
     tasks: int
+    accounts: int
 
 
-FULL = Size(orders=2000, rounds=3, posts=2000, singles=30, tasks=100_000)
-SHORT = Size(orders=200, rounds=1, posts=200, singles=5, tasks=2_000)
+FULL = Size(orders=2000, rounds=3, posts=2000, singles=30, tasks=100_000, accounts=10_000)
+SHORT = Size(orders=200, rounds=1, posts=200, singles=5, tasks=2_000, accounts=300)
 
 
 def throughput(system: System, size: Size) -> list[Figure]:
@@ -99,11 +100,27 @@ def memory(system: System, size: Size) -> list[Figure]:
     return [Figure(what, "MiB", late, middle, "the same, a third of the tasks earlier")]
 
 
+def number_search(system: System, size: Size) -> list[Figure]:
+    """A page of numbers found by a part of one, against one row by its primary key."""
+    found = search.measure(system.database, size.accounts, size.posts // 10)
+    against = "one row by its primary key"
+    return [
+        Figure(f"a number by {what}, among {size.accounts * 100:,}", "ms", taken, found.by_key, against)
+        for what, taken in (
+            ("seven digits in its middle", found.middle),
+            ("all of its digits", found.whole),
+            ("three digits in its middle", found.short),
+        )
+    ]
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "throughput": throughput,
     "front": acceptance,
     "memory": memory,
+    # Last: its numbers are many, and stay.
+    "search": number_search,
 }
 
 
