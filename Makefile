@@ -6,17 +6,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench lock check fmt clean setup
+.PHONY: run test bench screenshots lock check fmt clean setup
 
 run: setup
 	@$(BIN)/standorte up
 
 test: check
 	@.make/chromium
+	@.make/assets
 	@$(BIN)/python -m pytest -n 2
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
+
+# The pictures in docs/screenshots, of a stack of their own with the demo data.
+screenshots: setup
+	@.make/chromium
+	@$(BIN)/python -m tests.browser.screenshots
 
 # Static checks, the quick ones first.
 check: setup
@@ -35,11 +41,10 @@ lock:
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
-		web/static/vendor tests/browser/vendor
+		tests/browser/vendor
 
 setup: $(STAMP)
 	@.make/translations
-	@.make/assets
 
 $(STAMP): requirements.lock .make/venv
 	@PYTHON="$(PYTHON)" .make/venv $(VENV)

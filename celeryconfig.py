@@ -68,4 +68,6 @@ beat_schedule = {
     "registrar": _ask("registrar", 300.0),
     # Who is on which collective invoice: due every ten minutes.
     "invoices": _ask("invoices", 60.0),
+    # Rows that nobody can use any more: due every day.
+    "leftovers": _ask("leftovers", 3600.0),
 }

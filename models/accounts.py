@@ -18,7 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.base import Base, enumeration
 from models.errors import AlreadyAttached, IsMainAccount, RuleBroken
 from models.states import AccountRole, AccountState, Origin, Reason
-from models.values import random_customer_number
+from models.values import MARKED, PLAIN, SPELLINGS, random_customer_number
 
 
 def plain_sql(text: Any) -> sa.ColumnElement[str]:
@@ -26,11 +26,20 @@ def plain_sql(text: Any) -> sa.ColumnElement[str]:
 
     The collation is PostgreSQL's own, so that an index on it does not depend on the machine.
     """
-    return sa.func.translate(
-        sa.func.lower(sa.collate(text, "pg_c_utf8")),
-        sa.literal_column("'äöüßáàâãåéèêëíìîïóòôõúùûñç'", sa.Text),
-        sa.literal_column("'aousaaaaaeeeeiiiioooouuunc'", sa.Text),
-    )
+    marked, plain = (sa.literal_column(f"'{letters}'", sa.Text) for letters in (MARKED, PLAIN))
+    return sa.func.translate(_small_sql(text), marked, plain)
+
+
+def spelled_sql(text: Any) -> sa.ColumnElement[str]:
+    """Small letters, umlauts in two of them: as `models.values.spell` does."""
+    spelled = _small_sql(text)
+    for letter, spelling in SPELLINGS.items():
+        spelled = sa.func.replace(spelled, letter, spelling)
+    return spelled
+
+
+def _small_sql(text: Any) -> sa.ColumnElement[str]:
+    return sa.func.lower(sa.collate(text, "pg_c_utf8"))
 
 
 class IssuedCustomerNumber(Base):
@@ -76,6 +85,7 @@ class Account(Base):
         sa.CheckConstraint("(role = 'sub') = (attached_at IS NOT NULL)", name="sub_has_time"),
         sa.CheckConstraint("main_id <> id", name="no_self_link"),
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
+        sa.CheckConstraint("contact_email = lower(contact_email)", name="contact_email_lower"),
         sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),
         # The overview's orders; see `models.overview`.
         *(
@@ -90,6 +100,14 @@ class Account(Base):
             )
         ),
     )
+
+    def activate(self) -> None:
+        """What was ordered is in service. Safe to run twice."""
+        self.state = AccountState.ACTIVE
+
+    def close(self) -> None:
+        """It is not used any more. Its customer number is never given out again."""
+        self.state = AccountState.CLOSED
 
 
 def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
@@ -140,12 +158,26 @@ def queue_up(session: Session, account: Account) -> None:
     session.refresh(account, with_for_update={"key_share": True})
 
 
+def may_be_main(account: Account) -> bool:
+    """Whether the account is, or may become, a main account."""
+    return account.state is not AccountState.CLOSED and account.role is not AccountRole.SUB
+
+
 def ensure_may_be_main(account: Account) -> None:
     """Raise `RuleBroken` unless the account is, or may become, a main account."""
+    if not may_be_main(account):
+        closed = account.state is AccountState.CLOSED
+        raise RuleBroken(Reason.ACCOUNT_CLOSED if closed else Reason.IS_SUB_ACCOUNT, account.customer_number)
+
+
+def ensure_may_be_sub(account: Account) -> None:
+    """Raise `AlreadyAttached`, `IsMainAccount` or another `RuleBroken` unless the account may become a sub-account."""
+    if account.role is AccountRole.SUB:
+        raise AlreadyAttached(account.customer_number)
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
     if account.state is AccountState.CLOSED:
         raise RuleBroken(Reason.ACCOUNT_CLOSED, account.customer_number)
-    if account.role is AccountRole.SUB:
-        raise RuleBroken(Reason.IS_SUB_ACCOUNT, account.customer_number)
 
 
 def promote(session: Session, main_id: int) -> Account:
@@ -177,12 +209,7 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
     account = session.get_one(Account, account_id)
     if account.main_id == main_id:
         return account
-    if account.role is AccountRole.SUB:
-        raise AlreadyAttached(account.customer_number)
-    if account.role is AccountRole.MAIN:
-        raise IsMainAccount(account.customer_number)
-    if account.state is AccountState.CLOSED:
-        raise RuleBroken(Reason.ACCOUNT_CLOSED, account.customer_number)
+    ensure_may_be_sub(account)
     account.role = AccountRole.SUB
     account.main_id = main_id
     account.origin = origin

@@ -21,7 +21,7 @@ from models.errors import NotFound
 from models.people import Action, Principal, User, may
 from models.requests import Request
 
-KEPT_FOR = timedelta(days=30)
+KEPT_FOR = timedelta(days=90)
 """How long a draft can be resumed after it was touched last."""
 MOST_TYPED = 500
 """Longer than anything that is right; so much of a field is kept."""
@@ -56,6 +56,11 @@ class Draft(Base):
 
     __table_args__ = (sa.Index("ix_order_drafts_account_id_updated_at", "account_id", "updated_at"),)
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Nobody can resume it any more, and if it was ordered, its request knows all of it."""
+        return cls.updated_at <= now - KEPT_FOR
+
     @property
     def kept_until(self) -> datetime:
         """From then on it is gone."""
@@ -65,6 +70,14 @@ class Draft(Base):
         """Remember what was typed, beside what was typed on other steps."""
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
+        self.touch(now)
+
+    def go_to(self, step: DraftStep) -> None:
+        """Where it is resumed."""
+        self.step = step
+
+    def touch(self, now: datetime) -> None:
+        """Somebody works with it, so it is kept for its whole time from now on."""
         self.updated_at = now
 
 
@@ -112,25 +125,13 @@ def open_drafts(session: Session, account: Account, now: datetime, limit: int = 
     """The account's drafts that can be resumed, each with who began it, the last touched first."""
     query = (
         sa.select(Draft)
-        .where(Draft.account_id == account.id, Draft.updated_at > now - KEPT_FOR, Draft.request_id.is_(None))
+        .where(Draft.account_id == account.id, ~Draft.left_over(now), Draft.request_id.is_(None))
         .order_by(Draft.updated_at.desc(), Draft.id.desc())
         .limit(limit)
         .options(joinedload(Draft.user))
     )
     # One that nothing was typed into is not worth a line.
     return [draft for draft in session.scalars(query) if any(draft.data.values())]
-
-
-def forget_drafts(session: Session, now: datetime) -> None:
-    """Delete drafts that nobody can resume any more, everybody's. Those in use at this moment are passed over."""
-    old = (
-        sa.select(Draft.id)
-        .where(Draft.updated_at <= now - KEPT_FOR)
-        .order_by(Draft.updated_at)
-        .limit(100)
-        .with_for_update(skip_locked=True)
-    )
-    session.execute(sa.delete(Draft).where(Draft.id.in_(old)).execution_options(synchronize_session=False))
 
 
 def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) -> Request:
@@ -143,7 +144,6 @@ def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) ->
 
 
 def _storable(value: Any) -> Any:
-    # PostgreSQL's text knows no NUL.
     if isinstance(value, str):
-        return value.replace("\x00", "")[:MOST_TYPED]
+        return value[:MOST_TYPED]
     return [_storable(item) for item in value[:20]]

@@ -62,6 +62,18 @@ class AlreadyUser(DomainError):
     """The person has a role in the account."""
 
 
+class PasswordMissing(DomainError):
+    """A new login needs a password."""
+
+
+class TooManyInvitations(DomainError):
+    """As many invitations as may be open at once, `limit`, are open: of the account, or of who invites."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(str(limit))
+        self.limit = limit
+
+
 class LastAdministrator(DomainError):
     """An account keeps one administrator at the least."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -13,10 +12,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.base import Base
 from models.jobs import JobRun
 from models.states import Reason
-from models.values import Locale
-from models.wording import Words, reason_text
-
-_BERLIN = ZoneInfo("Europe/Berlin")
+from models.values import BERLIN, Locale
+from models.wording import Words, in_language, reason_text
 
 
 class Finding(Base):
@@ -52,6 +49,10 @@ FINDINGS: Words = {
         "Anfrage zu {customer_number} hängt seit {since} bei uns. {reason_text}",
         "The request for {customer_number} has been held since {since}. {reason_text}",
     ),
+    "failed_long": (
+        "Anfrage zu {customer_number} ist seit {since} gescheitert: erneut versuchen oder stornieren. {reason_text}",
+        "The request for {customer_number} has failed since {since}: try it again or cancel it. {reason_text}",
+    ),
     "proof_overdue": (
         "Anfrage zu {customer_number}: Erinnerung oder Ende des Nachweises ({what_text}) ist seit {since} überfällig.",
         "The request for {customer_number}: a reminder or the end of a proof ({what_text}) is overdue since {since}.",
@@ -83,6 +84,12 @@ FINDINGS: Words = {
     "unknown_there": (
         "Der Registrar kennt {sip_user}@{domain} ({what_text}), wir nicht.",
         "The registrar knows {sip_user}@{domain} ({what_text}); we do not.",
+    ),
+    "too_many_unknown": (
+        "Im Registrar stehen {count} SIP-Benutzer, die nicht von uns sind. Das sind so viele, dass keiner entfernt "
+        "wurde. Vermutlich zeigt REGISTRAR_URL auf den falschen.",
+        "The registrar has {count} SIP users that are not ours. That is so many that none was removed. "
+        "Probably REGISTRAR_URL leads to the wrong one.",
     ),
     "not_accepted": (
         "Trunk {sip_user} der Kundennummer {customer_number} lässt sich nicht in den Registrar schreiben, Versuche: "
@@ -133,19 +140,15 @@ def finding_text(finding: Finding, locale: Locale) -> str:
     """A finding as a sentence."""
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
-        facts["since"] = datetime.fromisoformat(facts["since"]).astimezone(_BERLIN).strftime("%d.%m.%Y %H:%M")
+        facts["since"] = datetime.fromisoformat(facts["since"]).astimezone(BERLIN).strftime("%d.%m.%Y %H:%M")
     if "what" in facts:
-        facts["what_text"] = ", ".join(_in(locale, WHAT[what]) for what in facts["what"])
+        facts["what_text"] = ", ".join(in_language(locale, WHAT[what]) for what in facts["what"])
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)
-    return _in(locale, FINDINGS[finding.kind]).format(**facts)
+    return in_language(locale, FINDINGS[finding.kind]).format(**facts)
 
 
 def findings_of(session: Session, run: JobRun, *, limit: int) -> Sequence[Finding]:
     """What a run found, what it could not repair first."""
     found = sa.select(Finding).where(Finding.run_id == run.id).order_by(Finding.repaired, Finding.id).limit(limit)
     return session.scalars(found).all()
-
-
-def _in(locale: Locale, words: tuple[str, str]) -> str:
-    return words[1] if locale == "en" else words[0]

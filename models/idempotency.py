@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,9 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base
 from models.errors import IdempotencyConflict
+
+KEPT_FOR = timedelta(days=30)
+"""How long a key is remembered at least: far longer than anybody tries again what went wrong."""
 
 
 class IdempotencyKey(Base):
@@ -30,6 +33,11 @@ class IdempotencyKey(Base):
 
     __table_args__ = (sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),)
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Nobody tries again with it any more."""
+        return cls.created_at <= now - KEPT_FOR
+
 
 def reserve_key(
     session: Session, account_id: int, user_id: int, key: str, fingerprint: bytes, now: datetime
@@ -39,13 +47,13 @@ def reserve_key(
     A second request with the same key that comes while the first still runs waits for it.
     Raises `IdempotencyConflict` if the key came with another body.
     """
-    identity = {"account_id": account_id, "user_id": user_id, "key": key}
-    session.execute(
-        postgresql.insert(IdempotencyKey)
-        .values(**identity, fingerprint=fingerprint, created_at=now)
-        .on_conflict_do_nothing()
+    new = postgresql.insert(IdempotencyKey).values(
+        account_id=account_id, user_id=user_id, key=key, fingerprint=fingerprint, created_at=now
     )
-    row = session.get_one(IdempotencyKey, identity, with_for_update=True, populate_existing=True)
+    # Changes nothing, but locks the row that is there, and in one statement: between two it might be forgotten.
+    locked = new.on_conflict_do_update(index_elements=["account_id", "user_id", "key"], set_={"key": new.excluded.key})
+    query = locked.returning(IdempotencyKey).execution_options(populate_existing=True)
+    row = session.scalars(query).one()
     if row.fingerprint != fingerprint:
         raise IdempotencyConflict
     return row

@@ -6,22 +6,29 @@ An invitation gives no rights. They begin when whoever reads the address's mail 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts import Account
 from models.audit import AuditEntry, Deed, record
 from models.base import Base, enumeration
-from models.errors import AlreadyUser, Forbidden, LastAdministrator, NotFound
+from models.errors import AlreadyUser, Forbidden, LastAdministrator, NotFound, PasswordMissing, TooManyInvitations
 from models.logins import reset_password
 from models.messages import Recipient, queue_message
-from models.people import Action, Membership, Principal, Role, User, may
+from models.people import Action, Membership, Principal, Role, User, may, roles_of
 from models.values import Locale
 from models.vault import Vault
 
 INVITATION_VALID_FOR = timedelta(days=7)
+OPEN_PER_ACCOUNT = 50
+OPEN_PER_INVITER = 100
+"""So that nobody sends mails to the whole world in our name."""
+LISTED_FOR = timedelta(days=30)
+"""How long one that has lapsed stays on the list, where it is renewed."""
 
 
 class Invitation(Base):
@@ -45,6 +52,11 @@ class Invitation(Base):
         sa.CheckConstraint("email = lower(email)", name="email_lower"),
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
     )
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It lapsed long ago, and nobody has renewed it."""
+        return cls.expires_at <= now - LISTED_FOR
 
     def words(self) -> list[str]:
         """What its link is derived from."""
@@ -75,7 +87,7 @@ def invite(
 ) -> Invitation:
     """Invite by mail. Whoever was invited before gets a new link, and the old one is void.
 
-    Raises `Forbidden`, or `AlreadyUser` if the address has a role in the account.
+    Raises `Forbidden`, `AlreadyUser` if the address has a role in the account, or `TooManyInvitations`.
     """
     _lock(session, person, account)
     email = to.address.strip().lower()
@@ -85,6 +97,7 @@ def invite(
     found = session.scalar(
         sa.select(Invitation).where(Invitation.account_id == account.id, Invitation.email == email).with_for_update()
     )
+    _ensure_few_are_open(session, person, account, found, now)
     if found is None:
         found = Invitation(account_id=account.id, email=email, issue=0)
         session.add(found)
@@ -117,10 +130,14 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
         record(session, person, account, Deed.INVITATION_WITHDRAWN, Action.MANAGE_USERS, now, about)
 
 
-def find_invitation(session: Session, vault: Vault, id: int, token: str, *, lock: bool = False) -> Invitation | None:
-    """The invitation of this link, also when its time is over."""
+def find_invitation(
+    session: Session, vault: Vault, id: int, token: str, now: datetime, *, lock: bool = False
+) -> Invitation:
+    """The invitation of this link. Raises `NotFound` if there is none, or if its time is over."""
     found = session.get(Invitation, id, with_for_update=lock or None)
-    return found if found is not None and vault.is_token(token, *found.words()) else None
+    if found is None or not vault.is_token(token, *found.words()) or now >= found.expires_at:
+        raise NotFound
+    return found
 
 
 def invited_user(session: Session, invitation: Invitation) -> User | None:
@@ -128,15 +145,20 @@ def invited_user(session: Session, invitation: Invitation) -> User | None:
     return session.scalar(sa.select(User).where(User.email == invitation.email, User.password_hash.is_not(None)))
 
 
-def accept(session: Session, invitation: Invitation, password: str | None, now: datetime) -> User:
-    """The person has their role from now on. The password is for a new login; an existing one keeps its own."""
-    user = session.scalar(sa.select(User).where(User.email == invitation.email).with_for_update())
-    if user is None:
-        user = User(email=invitation.email, name=invitation.name, locale=invitation.locale, created_at=now)
-        session.add(user)
-        session.flush()
-    if user.password_hash is None:
-        assert password is not None
+def accept(session: Session, invitation: Invitation, password: str | None, now: datetime) -> tuple[User, bool]:
+    """The person has their role from now on; whether the password is the one given here: an existing one stays.
+
+    Raises `PasswordMissing` if a new login needs one.
+    """
+    # At once with the invitation to another account: the slower one finds what the faster one has made.
+    made = {"email": invitation.email, "name": invitation.name, "locale": invitation.locale, "created_at": now}
+    session.execute(postgresql.insert(User).values(made).on_conflict_do_nothing(index_elements=[User.email]))
+    query = sa.select(User).where(User.email == invitation.email).with_for_update()
+    user = session.scalars(query.execution_options(populate_existing=True)).one()
+    is_new = user.password_hash is None
+    if is_new:
+        if password is None:
+            raise PasswordMissing
         reset_password(session, user, password, now)
     user.email_confirmed_at = user.email_confirmed_at or now
     if session.get(Membership, (user.id, invitation.account_id)) is None:
@@ -152,23 +174,31 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
         )
     session.delete(invitation)
     session.flush()
-    return user
+    return user, is_new
 
 
 def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
-    """Give somebody another role. Raises `Forbidden`, `NotFound`, or `LastAdministrator`."""
+    """Give somebody another role; what a former administrator has invited is void.
+
+    Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
+    """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
         _keep_an_administrator(session, membership)
+        _void_what_they_sent(session, membership)
     if role is not membership.role:
         _record(session, person, account, Deed.ROLE_CHANGED, membership, now, before=str(membership.role), role=role)
     membership.role = role
 
 
 def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
-    """Take somebody's role in the account away. Raises `Forbidden`, `NotFound`, or `LastAdministrator`."""
+    """Take somebody's role in the account away; what they have invited is void.
+
+    Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
+    """
     membership = _membership(session, person, account, user_id)
     _keep_an_administrator(session, membership)
+    _void_what_they_sent(session, membership)
     session.delete(membership)
     _record(session, person, account, Deed.USER_REMOVED, membership, now, role=str(membership.role))
 
@@ -196,9 +226,24 @@ def _membership(session: Session, person: Principal, account: Account, user_id: 
 
 def _lock(session: Session, person: Principal, account: Account) -> None:
     """One after the other: two administrators who remove each other at once would leave none."""
-    if not may(person, Action.MANAGE_USERS, account):
-        raise Forbidden
     session.execute(sa.select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
+    # The role as it is now: whoever was waited for may have taken it away.
+    if not may(replace(person, roles=roles_of(session, person.user_id)), Action.MANAGE_USERS, account):
+        raise Forbidden
+
+
+def _ensure_few_are_open(
+    session: Session, person: Principal, account: Account, renewed: Invitation | None, now: datetime
+) -> None:
+    # Their invitations to other accounts are counted one after the other, too.
+    session.execute(sa.select(User.id).where(User.id == person.user_id).with_for_update(key_share=True))
+    others = sa.select(sa.func.count()).select_from(Invitation).where(Invitation.expires_at > now)
+    if renewed is not None:
+        others = others.where(Invitation.id != renewed.id)
+    if session.scalars(others.where(Invitation.account_id == account.id)).one() >= OPEN_PER_ACCOUNT:
+        raise TooManyInvitations(OPEN_PER_ACCOUNT)
+    if session.scalars(others.where(Invitation.invited_by == person.user_id)).one() >= OPEN_PER_INVITER:
+        raise TooManyInvitations(OPEN_PER_INVITER)
 
 
 def _keep_an_administrator(session: Session, membership: Membership) -> None:
@@ -209,3 +254,9 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
     )
     if membership.role is Role.ADMINISTRATOR and not session.scalar(others):
         raise LastAdministrator
+
+
+def _void_what_they_sent(session: Session, membership: Membership) -> None:
+    """Whoever administers an account no longer would come back by an invitation to another address of theirs."""
+    sent = Invitation.account_id == membership.account_id, Invitation.invited_by == membership.user_id
+    session.execute(sa.delete(Invitation).where(*sent))

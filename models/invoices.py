@@ -117,6 +117,13 @@ def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime
     return request
 
 
+def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoiceItem, now: datetime) -> None:
+    """A link request that still waits for a proof needs none any more: the account is on the invoice."""
+    proof = {"account_id": item.account_id, "method": ProofMethod.COLLECTIVE_INVOICE, "proved_at": now}
+    session.add(OwnershipProof(request_id=request.id, **proof))
+    request.make_due(now)
+
+
 def request_leaving(session: Session, main: Account, account: Account, now: datetime) -> Request:
     """Write down that an account has to leave a main account whose invoices it is on no more."""
     request = _write(session, Kind.DETACH, main, account, now, None)

@@ -7,6 +7,7 @@ due. So several beats, doubled hints and a run by hand do no harm. The sweep onl
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -79,6 +80,14 @@ class JobRun(Base):
         sa.CheckConstraint("(outcome IS NOT DISTINCT FROM 'failed') = (error IS NOT NULL)", name="failure_has_error"),
         sa.Index("ix_job_runs_name_started_at", "name", "started_at"),
     )
+
+    def end(
+        self, counts: Mapping[str, int], found: Mapping[str, int], unrepaired: int, error: str | None, now: datetime
+    ) -> None:
+        """Write down what came of it; it has failed if there is an error."""
+        self.ended_at, self.error = now, error
+        self.counts, self.found, self.unrepaired = dict(counts), dict(found), unrepaired
+        self.outcome = Outcome.DONE if error is None else Outcome.FAILED
 
 
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:

@@ -8,20 +8,22 @@ reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number, ensure_may_be_main
-from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken
+from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people import Action, Principal, User, may, principal_of
-from models.proofs import OwnershipProof
+from models.proofs import MOST_ISSUES, OwnershipProof
 from models.proving import Credentials, ownership_by
 from models.requests import Request, write_down
 from models.states import ENDED, Kind, Origin, ProofMethod, Reason
 from models.values import Locale
 from models.vault import Vault
+
+ASKED_WITHIN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ def submit_link(
     if draft.customer_number == main.customer_number:
         raise InvalidField("customer_number", "own_account")
     ensure_not_running(session, Kind.LINK, main, draft.customer_number)
+    if draft.method is ProofMethod.CONSENT:
+        _ensure_not_pestering(session, main, draft.customer_number, now)
     proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
     request = write_down(
         session,
@@ -68,6 +72,23 @@ def submit_link(
         session.add(proof)
     session.flush()
     return request
+
+
+def _ensure_not_pestering(session: Session, main: Account, customer_number: str, now: datetime) -> None:
+    """Raise `TooEarly` after so many questions in a day, also where the customer number is nobody's."""
+    asked = session.scalars(
+        sa.select(Request.created_at)
+        .where(
+            Request.main_id == main.id,
+            Request.customer_number == customer_number,
+            Request.asked_proof == ProofMethod.CONSENT,
+            Request.created_at > now - ASKED_WITHIN,
+        )
+        .order_by(Request.created_at.desc())
+        .limit(MOST_ISSUES)
+    ).all()
+    if len(asked) == MOST_ISSUES:
+        raise TooEarly(asked[-1] + ASKED_WITHIN)
 
 
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:

@@ -37,10 +37,14 @@ class Login(Base):
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It was not seen for so long that it is none any more."""
+        return cls.seen_at <= now - IDLE
+
 
 def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
-    """Sign the person in; with the secret that their browser keeps. Forgets their logins that are too old."""
-    session.execute(sa.delete(Login).where(Login.user_id == user.id, Login.seen_at <= now - IDLE))
+    """Sign the person in; with the secret that their browser keeps."""
     secret = secrets.token_urlsafe(32)
     login = Login(
         user_id=user.id,
@@ -60,7 +64,7 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
     row = session.execute(
         sa.select(Login, User)
         .join(User, User.id == Login.user_id)
-        .where(Login.secret_hash == _hash(secret), Login.seen_at > now - IDLE)
+        .where(Login.secret_hash == _hash(secret), ~Login.left_over(now))
     ).one_or_none()
     if row is None:
         return None
@@ -73,7 +77,7 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
 
 def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:
     """Where the person is signed in, what was seen last comes first."""
-    query = sa.select(Login).where(Login.user_id == user_id, Login.seen_at > now - IDLE)
+    query = sa.select(Login).where(Login.user_id == user_id, ~Login.left_over(now))
     return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
 
 
@@ -95,17 +99,28 @@ def set_password(session: Session, user: User, password: str) -> None:
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
-    """Mail the person a link to set a new password; one in ten minutes at the most. An unknown address gets nothing."""
-    user = session.scalar(sa.select(User).where(User.email == email.strip().lower()).with_for_update())
-    if user is None:
-        return
+    """Mail the person a link to set a new password; one in ten minutes at the most. An unknown address gets nothing.
+
+    The time says nothing: the same statements run, and the same waiting for others and for the disk, whether there is
+    such a login or not. What is written for nobody is taken back.
+    """
+    address = email.strip().lower()
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"password {address}", 0))))
+    user = session.scalar(sa.select(User).where(User.email == address))
+    about = user or User(id=0, email="nobody@invalid", name="Nobody", locale="de")
     issued = int(now.timestamp())
-    occasion = f"{user.id}/{_state(user)}/{issued // int(_ONE_MAIL_IN.total_seconds())}"
-    if _was_queued(session, occasion):
-        return
-    to = Recipient(user.name, user.email, user.locale)
-    facts = {"path": f"/passwort/{user.id}/{issued}/", "email": user.email}
-    queue_message(session, None, "password_reset", to, facts, now, occasion=occasion, proof=_words(user, issued))
+    occasion = f"{about.id}/{_state(about)}/{issued // int(_ONE_MAIL_IN.total_seconds())}"
+    wanted = not _was_queued(session, occasion) and user is not None
+    to = Recipient(about.name, about.email, about.locale)
+    facts = {"path": f"/passwort/{about.id}/{issued}/", "email": about.email}
+    with session.begin_nested() as writing:
+        # Another occasion for what is taken back: it may be there already.
+        occasion = occasion if wanted else secrets.token_hex()
+        proof = _words(about, issued)
+        queue_message(session, None, "password_reset", to, facts, now, occasion=occasion, proof=proof)
+        session.flush()
+        if not wanted:
+            writing.rollback()
 
 
 def user_by_reset(

@@ -76,6 +76,7 @@ class Message(Due, Base):
             unique=True,
             postgresql_where=sa.text("request_id IS NULL"),
         ),
+        sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
         sa.CheckConstraint("request_id IS NOT NULL OR NOT announced", name="announced_in_timeline"),
         sa.CheckConstraint("channel = 'letter' OR recipient_address = lower(recipient_address)", name="address_lower"),
         sa.CheckConstraint("(state = 'sent') = (sent_at IS NOT NULL)", name="sent_has_time"),

@@ -10,17 +10,15 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, ensure_may_be_main, issue_customer_numbers
+from models.accounts import Account, ensure_may_be_main, issue_customer_numbers, plain_sql
 from models.catalogue import Product, ProductKind, block_key, orderable_products
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.people import Action, Principal, may
 from models.requests import Request, write_down
 from models.states import AccountState, Kind, Reason
-from models.telephony import BLOCK_SIZES, AreaCode
+from models.telephony import BLOCK_SIZES, AreaCode, give_up_trunk
 from models.towns import FURTHER_TOWNS
-from models.values import Locale, same_place
-
-_SPELLINGS = {"a": "ä", "o": "ö", "u": "ü", "ä": "a", "ö": "o", "ü": "u"}
+from models.values import Locale, fold, same_place, spell
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +148,22 @@ def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
     )
 
 
-def give_up_account(request: Request) -> None:
-    """Close the account of an order that ended before it was provisioned. Its customer number is never reused."""
+def give_up_account(request: Request, now: datetime) -> None:
+    """Close the account of an order that ended before it was provisioned, with what it had been given.
+
+    Its customer number is never reused, its numbers rest before they are given out again.
+    """
     account = request.account
     if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
-        account.state = AccountState.CLOSED
+        account.close()
+        if request.trunk is not None:
+            give_up_trunk(request.trunk, now)
 
 
 def call_off(request: Request, reason: Reason, now: datetime) -> None:
     """Cancel a request, and close the account that an order has reserved. Raises `TooLate`."""
     request.cancel(reason, now)
-    give_up_account(request)
+    give_up_account(request, now)
 
 
 def area_code_fits(request: Request) -> bool:
@@ -180,16 +183,15 @@ def city_fits(city: str, area: AreaCode) -> bool:
 def area_codes_for(session: Session, city: str, most: int = 5) -> list[AreaCode]:
     """The Ortsnetze that this city can lie in, those of exactly its name first."""
     # The first letter decides most: what is left is compared one by one. An umlaut may be written with two letters.
-    first = city.strip()[:1].casefold()
+    first = fold(city.strip())[:1]
     if not first.isalpha():
         return []
-    letters = {first, *_SPELLINGS.get(first, ())}
     further = [code for code, towns in FURTHER_TOWNS.items() if any(same_place(city, town) for town in towns)]
-    alike = sa.func.lower(sa.func.left(AreaCode.name, 1)).in_(letters)
+    alike = plain_sql(sa.func.left(AreaCode.name, 1)) == first
     areas = session.scalars(sa.select(AreaCode).where(alike | AreaCode.code.in_(further)).order_by(AreaCode.code))
     fitting = [area for area in areas if city_fits(city, area)]
-    wanted = city.strip().casefold()
-    return sorted(fitting, key=lambda area: (area.name.casefold() != wanted, len(area.name)))[:most]
+    wanted = spell(city.strip())
+    return sorted(fitting, key=lambda area: (spell(area.name) != wanted, len(area.name)))[:most]
 
 
 def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:

@@ -18,19 +18,17 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
-from models.accounts import Account, plain_sql
-from models.queries import ListedAccount
-from models.requests import Request
+from models.accounts import Account, plain_sql, spelled_sql
+from models.people import Principal
+from models.requests import Request, concerns
 from models.states import ENDED, Kind, Origin, Status
+from models.values import fold, spell
 
 MOST_WORDS = 5
 MOST_CITIES = 100
 MOST_LINKS = 12
-
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
-_PLAIN = str.maketrans("äöüßáàâãåéèêëíìîïóòôõúùûñç", "aousaaaaaeeeeiiiioooouuunc")
 
 
 class Show(StrEnum):
@@ -72,6 +70,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedAccount:
+    """An account of the overview, with its running request if there is one."""
+
+    account: Account
+    request: Request | None
+
+    @property
+    def is_new(self) -> bool:
+        """Ordered and not finished yet: marked 'Neu'."""
+        return self.request is not None and self.request.kind is Kind.ORDER
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One page of the list. `after` is the place where the next one begins; None on the last."""
 
@@ -81,7 +92,7 @@ class Page:
 
 def page_of(session: Session, main: Account, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page:
     """The accounts under this main account, from this place on. One statement. Raises `BadCursor`."""
-    place = _read(after, wanted.order) if after else None
+    place = _read(after, wanted.order) if after is not None else None
     halves = [
         _from(half, key, wanted, place).limit(limit + 1).subquery().select() for half, key in _halves(main, wanted)
     ]
@@ -131,10 +142,11 @@ def own_requests(session: Session, account: Account) -> list[Request]:
     return list(session.scalars(query.order_by(Request.id.desc()).limit(MOST_LINKS)))
 
 
-def requests_by_id(session: Session, account: Account, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Those of these requests that concern this account: its own, and those by which it is detached."""
-    mine = sa.or_(Request.main_id == account.id, sa.and_(Request.account_id == account.id, Request.kind == Kind.DETACH))
-    return list(session.scalars(sa.select(Request).where(Request.id.in_(ids), mine)))
+def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
+    """Those of these requests that concern this person. One statement."""
+    accounts = joinedload(Request.main), joinedload(Request.account)
+    found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
+    return [request for request in found if concerns(session, principal, request)]
 
 
 def running_about(session: Session, account: Account) -> list[Request]:
@@ -203,9 +215,9 @@ def _narrow(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
         query = query.where(Account.origin == wanted.origin)
     if wanted.city:
         # "Frankfurt" finds "Frankfurt am Main", and either spelling finds "Köln".
-        plain, spelled = plain_sql(Account.city), _spelled_sql(sa.type_coerce(Account.city, sa.Text))
+        plain, spelled = plain_sql(Account.city), spelled_sql(Account.city)
         query = query.where(
-            sa.or_(sa.func.starts_with(plain, fold(wanted.city)), sa.func.starts_with(spelled, _spell(wanted.city)))
+            sa.or_(sa.func.starts_with(plain, fold(wanted.city)), sa.func.starts_with(spelled, spell(wanted.city)))
         )
     words = matching(
         wanted.search.split(),
@@ -222,10 +234,10 @@ def _narrow(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
 def matching(words: Sequence[str], *columns: Any) -> list[sa.ColumnElement[bool]]:
     """That each of the words is somewhere in these columns, in either spelling of its umlauts."""
     whole = sa.func.concat_ws(" ", *columns)
-    plain, spelled = plain_sql(whole), _spelled_sql(whole)
+    plain, spelled = plain_sql(whole), spelled_sql(whole)
     # "Munchen" finds "München" by the one, "Muenchen" by the other.
     return [
-        sa.or_(sa.func.strpos(plain, fold(word)) > 0, sa.func.strpos(spelled, _spell(word)) > 0)
+        sa.or_(sa.func.strpos(plain, fold(word)) > 0, sa.func.strpos(spelled, spell(word)) > 0)
         for word in words[:MOST_WORDS]
     ]
 
@@ -241,22 +253,6 @@ def _sorted(key: Any, id: Any, order: Order) -> tuple[Any, Any]:
     return (key.desc(), id.desc()) if order is Order.NEWEST else (key, id)
 
 
-def fold(text: str) -> str:
-    """As `plain_sql` does in the database: small letters without their marks."""
-    return text.lower().translate(_PLAIN)
-
-
-def _spell(text: str) -> str:
-    return text.lower().translate(_UMLAUTS)
-
-
-def _spelled_sql(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
-    spelled: sa.ColumnElement[str] = sa.func.lower(sa.collate(text, "pg_c_utf8"))
-    for letter, spelling in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")):
-        spelled = sa.func.replace(spelled, letter, spelling)
-    return spelled
-
-
 def _write(key: Any, id: int) -> str:
     said = key.isoformat() if isinstance(key, datetime) else key
     return urlsafe_b64encode(json.dumps([said, id], ensure_ascii=False).encode()).decode().rstrip("=")
@@ -267,11 +263,12 @@ def _read(cursor: str, order: Order) -> tuple[Any, Any]:
         key, id = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(key, str) or type(id) is not int or not 0 <= id < 2**63 or "\0" in key:
             raise BadCursor(cursor)
+        key.encode()
         if order is Order.NEWEST:
             at = datetime.fromisoformat(key)
             if at.tzinfo is None:
                 raise BadCursor(cursor)
             return sa.literal(at, sa.TIMESTAMP(timezone=True)), sa.literal(id, sa.BigInteger)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadCursor(cursor) from error
     return sa.literal(key, sa.Text), sa.literal(id, sa.BigInteger)

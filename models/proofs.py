@@ -22,7 +22,7 @@ from models.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
 from models.people import User
 from models.requests import Request
-from models.states import AddressMethod, Kind, ProofMethod
+from models.states import AddressMethod, Kind, ProofMethod, Status
 from models.values import address_key
 from models.vault import Vault
 
@@ -33,6 +33,8 @@ WRONG_TRIES = 5
 """After so many a code is void."""
 MOST_ISSUES = 5
 """Nobody is asked more often about one thing: a question is no means to pester people."""
+LEAST_LEFT = timedelta(days=7)
+"""An order waits for an answer that another one has asked for only if there is so much time left for it."""
 
 
 class Decision(StrEnum):
@@ -58,6 +60,7 @@ class Coded:
     expires_at: Mapped[datetime]
     wrong_tries: Mapped[int] = mapped_column(default=0)
     reminders: Mapped[int] = mapped_column(default=0)
+    resent: Mapped[int] = mapped_column(default=0)
 
     def ask(self, now: datetime) -> None:
         """A code is to be sent; from now on the time runs."""
@@ -68,15 +71,21 @@ class Coded:
         """A new code is to be sent; the old one is void. Raises `TooEarly`, or `NotAwaited` after too many."""
         if now < self.asked_at + self.new_after:
             raise TooEarly(self.asked_at + self.new_after)
-        if self.issue >= MOST_ISSUES:
+        if self.resent + 1 >= MOST_ISSUES:
             raise NotAwaited
         self.issue += 1
+        self.resent += 1
         self.ask(now)
 
     def renew(self, now: datetime) -> None:
         """It was never answered, and now somebody else needs it: the same question from the start."""
         self.issue += 1
+        self.resent = 0
         self.ask(now)
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether somebody who comes now cannot wait for the same answer: void, or too little time left."""
+        return self.is_void() or self.expires_at - now < LEAST_LEFT
 
     def must_send(self, now: datetime) -> bool:
         """Whether the code is to be sent now: for the first time, or as a reminder. Say it once, and it is said."""
@@ -92,7 +101,7 @@ class Coded:
 
     def new_one_from(self) -> datetime | None:
         """From when on a new code can be asked for; None if there have been too many."""
-        return self.asked_at + self.new_after if self.issue < MOST_ISSUES else None
+        return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
     def is_void(self) -> bool:
         """Whether it was tried too often."""
@@ -289,7 +298,7 @@ class ProofBook:
 
     def _opened(self, table: type[P], key: dict[str, Any], now: datetime) -> P:
         asked = {"issue": 1, "sent_issue": 0, "asked_at": now, "expires_at": now + VALID_FOR}
-        fresh = {"wrong_tries": 0, "reminders": 0}
+        fresh = {"wrong_tries": 0, "reminders": 0, "resent": 0}
         self._session.execute(postgresql.insert(table).values(**key, **asked, **fresh).on_conflict_do_nothing())
         return self._session.get_one(table, key, with_for_update=True, populate_existing=True)
 
@@ -323,11 +332,39 @@ class ProofBook:
         return {document.request_id: document for document in self._session.scalars(query)}
 
 
-def is_known_address(requester: User | None, account: Account) -> bool:
-    """Whether the contact's e-mail address is the requester's own confirmed one, and needs no other proof."""
+def is_known_address(requester: User | None, address: str) -> bool:
+    """Whether a contact's e-mail address is the requester's own confirmed one, and needs no other proof."""
     if requester is None or requester.email_confirmed_at is None:
         return False
-    return requester.email == account.contact_email
+    return requester.email == address.lower()
+
+
+def another_has_contact(session: Session, request: Request) -> bool:
+    """Whether another order of the main account waits for an answer of the same contact."""
+    assert request.account is not None
+    others = _waiting_besides(request).where(Account.contact_email == request.account.contact_email)
+    return session.scalar(sa.select(others.exists())) or False
+
+
+def another_has_address(session: Session, request: Request) -> bool:
+    """Whether another order of the main account waits for a proof of the same address."""
+    assert request.account is not None
+    key = key_of(request.account)
+    in_town = _waiting_besides(request).where(Account.postal_code == request.account.postal_code)
+    return any(key_of(account) == key for account in session.scalars(in_town))
+
+
+def _waiting_besides(request: Request) -> sa.Select[Account]:
+    return (
+        sa.select(Account)
+        .join(Request, Request.account_id == Account.id)
+        .where(
+            Request.main_id == request.main_id,
+            Request.kind == Kind.ORDER,
+            Request.status == Status.PENDING,
+            Request.id != request.id,
+        )
+    )
 
 
 def key_of(account: Account) -> str:

@@ -6,15 +6,16 @@ what needs no record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, contains_eager
 
 from models.accounts import Account, account_by_number, queue_up
-from models.errors import Forbidden, NotAwaited
-from models.people import Action, Membership, Principal, Role, User, authenticate, may
+from models.errors import Forbidden, IsMainAccount, NotAwaited
+from models.people import Action, Principal, User, authenticate, may, principal_of
 from models.proofs import (
     LINK_CODE_VALID_FOR,
     AddressDocument,
@@ -28,7 +29,7 @@ from models.proofs import (
     key_of,
 )
 from models.requests import Request
-from models.states import ENDED, AddressMethod, Kind, ProofMethod, Status
+from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
 from models.vault import Vault
 
 _NOBODY = 0
@@ -49,17 +50,20 @@ class Credentials:
 def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
     """The contact has typed the code from the mail. Safe to run twice: the same code is right again.
 
-    Raises `NotAwaited` if the address was never asked for.
+    Raises `NotAwaited` if the address was never asked for, or if no order waits for it any more: one mail is sent
+    for all with the same contact.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
     waiting = _with_contact(request)
-    _lock(session, waiting)
+    awaited = bool(_lock(session, waiting))
     proof = ProofBook(session, [request]).email(request)
     if proof is None:
         raise NotAwaited
     if proof.proved_at is not None:
         return vault.is_code(typed, *proof.words())
+    if not awaited:
+        raise NotAwaited
     right = proof.try_code(vault, typed, proof.words(), now)
     if right:
         proof.proved_at = now
@@ -75,15 +79,22 @@ def is_email_awaited(session: Session, request: Request) -> bool:
 
 
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Somebody at the connection address has typed the code from the letter. Safe to run twice, as `confirm_email`."""
+    """Somebody at the connection address has typed the code from the letter. Safe to run twice, as `confirm_email`.
+
+    Raises `NotAwaited` like it: one letter is sent for all orders with the same address.
+    """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
-    _lock(session, _in_town(request))
+    assert request.account is not None
+    key = key_of(request.account)
+    awaited = any(order.account and key_of(order.account) == key for order in _lock(session, _in_town(request)))
     proof = ProofBook(session, [request]).address(request)
     if proof is None:
         raise NotAwaited
     if proof.proved_at is not None:
         return vault.is_code(typed, *proof.words())
+    if not awaited:
+        raise NotAwaited
     right = proof.try_code(vault, typed, proof.words(), now)
     if right:
         _address_proved(session, request, AddressMethod.LETTER, now, None)
@@ -164,7 +175,7 @@ def decide(
     if consent is None or consent.decision is not None or now >= consent.expires_at:
         raise NotAwaited
     account = account_by_number(session, request.customer_number)
-    if account is None or not _administers(session, user.id, account.id):
+    if account is None or not may(principal_of(session, user), Action.PROVE_OWNERSHIP, account):
         raise Forbidden
     if typed is not None and not consent.try_code(vault, typed, consent.words(user.id), now):
         return False
@@ -200,9 +211,11 @@ def ownership_by(
 
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
-    """A new link code of an account; the one before is void. Raises `Forbidden`."""
+    """A new link code of an account; the one before is void. Raises `Forbidden` or `IsMainAccount`."""
     if not may(principal, Action.PROVE_OWNERSHIP, account):
         raise Forbidden
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
     # Two at once would both find none to replace.
     queue_up(session, account)
     void_link_code(session, principal, account, now)
@@ -234,19 +247,13 @@ def _by_credentials(
     session: Session, customer_number: str, credentials: Credentials, now: datetime
 ) -> OwnershipProof | None:
     user = authenticate(session, credentials.email, credentials.password)
-    user_id = user.id if user is not None else _NOBODY
-    account_id = session.scalar(
-        sa.select(Account.id)
-        .join(Membership, Membership.account_id == Account.id)
-        .where(
-            Account.customer_number == customer_number,
-            Membership.user_id == user_id,
-            Membership.role == Role.ADMINISTRATOR,
-        )
-    )
-    if account_id is None:
+    account = account_by_number(session, customer_number)
+    person = principal_of(session, user or User(id=_NOBODY))
+    if account is None or not may(person, Action.PROVE_OWNERSHIP, account):
         return None
-    return OwnershipProof(account_id=account_id, method=ProofMethod.CREDENTIALS, proved_by=user_id, proved_at=now)
+    return OwnershipProof(
+        account_id=account.id, method=ProofMethod.CREDENTIALS, proved_by=person.user_id, proved_at=now
+    )
 
 
 def _by_link_code(
@@ -271,11 +278,6 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
     return OwnershipProof(
         request_id=request.id, account_id=account_id, method=method, proved_by=by, proved_at=now
     )  # fmt: skip
-
-
-def _administers(session: Session, user_id: int, account_id: int) -> bool:
-    membership = session.get(Membership, (user_id, account_id))
-    return membership is not None and membership.role is Role.ADMINISTRATOR
 
 
 def _asked(session: Session, request: Request, what: str) -> Coded | None:
@@ -312,16 +314,18 @@ def _nobodys_order() -> Request:
 
 
 def _orders(main_id: int) -> sa.Select[Request]:
-    return sa.select(Request).join(Request.account).where(Request.main_id == main_id, Request.kind == Kind.ORDER)
+    # With their accounts: no statement more for some than for others.
+    orders = sa.select(Request).join(Request.account).options(contains_eager(Request.account))
+    return orders.where(Request.main_id == main_id, Request.kind == Kind.ORDER)
 
 
 def _pending(main_id: int) -> sa.Select[Request]:
     return _orders(main_id).where(Request.status == Status.PENDING)
 
 
-def _lock(session: Session, waiting: sa.Select[Request]) -> None:
+def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:
     """Requests first, then their proof, as the workers do it: the other way round both would wait in a circle."""
-    session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)).all()
+    return session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)).all()
 
 
 def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str | None = None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,20 +14,7 @@ from models.accounts import Account
 from models.messages import Message
 from models.people import Action, Principal, may
 from models.requests import Request, TimelineEntry
-from models.states import ENDED, AccountRole, AccountState, Kind, Status
-
-
-@dataclass(frozen=True, slots=True)
-class ListedAccount:
-    """An account of the overview, with its running request if there is one."""
-
-    account: Account
-    request: Request | None
-
-    @property
-    def is_new(self) -> bool:
-        """Ordered and not finished yet: marked 'Neu'."""
-        return self.request is not None and self.request.kind is Kind.ORDER
+from models.states import ENDED, AccountRole, AccountState, Status
 
 
 def accounts_of(session: Session, principal: Principal) -> list[Account]:
@@ -62,34 +48,8 @@ def forwardable_accounts(session: Session, principal: Principal) -> list[Account
     return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
 
 
-def locations(session: Session, main: Account, *, after: int = 0, limit: int = 100) -> list[ListedAccount]:
-    """The sub-accounts of a main account, ordered ones included, by id after the given one."""
-    running = (
-        sa.select(Request)
-        .where(Request.main_id == main.id, Request.status.not_in(ENDED), Request.account_id.is_not(None))
-        .subquery()
-    )
-    on_its_way = sa.orm.aliased(Request, running)
-    # Two index ranges rather than an OR across tables: the cost depends on the page, not on all accounts.
-    ids = (
-        sa.select(Account.id).where(Account.main_id == main.id, Account.id > after)
-        .order_by(Account.id).limit(limit)
-    ).union(
-        sa.select(running.c.account_id).where(running.c.account_id > after)
-        .order_by(running.c.account_id).limit(limit)
-    )  # fmt: skip
-    rows = session.execute(
-        sa.select(Account, on_its_way)
-        .outerjoin(on_its_way, on_its_way.account_id == Account.id)
-        .where(Account.id.in_(ids))
-        .order_by(Account.id)
-        .limit(limit)
-    )
-    return [ListedAccount(account, request) for account, request in rows]
-
-
 def running_request(session: Session, main: Account, account: Account) -> Request | None:
-    """The request by which an account is on its way to this main account, as `locations` lists it."""
+    """The request by which an account is on its way to this main account, as the overview lists it."""
     return session.scalar(
         sa.select(Request)
         .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))

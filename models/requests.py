@@ -15,7 +15,7 @@ from models.accounts import Account, ids_of, lock_accounts
 from models.base import Base, enumeration, quoted
 from models.due import Due, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
-from models.people import User
+from models.people import Action, Principal, User, may
 from models.states import (
     ENDED,
     AccountRole,
@@ -191,10 +191,12 @@ class Request(Due, Base):
     def can_cancel(self) -> bool:
         """Until it is provisioned (for a link: attached), and not while a worker has it in hand.
 
-        Once there is a trunk the registrar may know of it, so then it is too late even if it never answered.
+        Once there is a trunk the registrar may know of it, so then it is too late even if it never answered; not if
+        it has refused.
         """
-        early = self.step in (StepName.VERIFY, StepName.PROVISION)
-        return early and self.status not in ENDED and self.lease is None and self.trunk is None
+        if self.step not in (StepName.VERIFY, StepName.PROVISION) or self.lease is not None:
+            return False
+        return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
         """Call it off. Raises `TooLate`."""
@@ -244,6 +246,24 @@ def write_down(session: Session, request: Request, now: datetime) -> Request:
     session.add(request)
     session.flush()
     return request
+
+
+def concerns(session: Session, principal: Principal, request: Request) -> bool:
+    """Whether this person may look at the request: through its main account, or as whose account is detached."""
+    sides = [request.main_id, request.account_id] if request.kind is Kind.DETACH else [request.main_id]
+    return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
+
+
+def may_change(session: Session, principal: Principal, request: Request) -> bool:
+    """Whether this person may answer, cancel and retry the request: whoever may ask for the same."""
+    match request.kind:
+        case Kind.ORDER:
+            return may(principal, Action.ORDER, session.get_one(Account, request.main_id))
+        case Kind.LINK:
+            return may(principal, Action.LINK, session.get_one(Account, request.main_id))
+        case Kind.DETACH:
+            assert request.account_id is not None
+            return may(principal, Action.DETACH, session.get_one(Account, request.account_id))
 
 
 # What the steps read, in one statement each for the whole batch.

@@ -23,12 +23,14 @@ class Database:
             max_overflow=5,
             pool_timeout=5,
             pool_recycle=1800,
+            hide_parameters=True,
             connect_args={
                 "connect_timeout": 5,
                 "application_name": "standorte",
                 "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
             },
         )
+        sa.event.listen(self.engine, "handle_error", _forget_values)
         self._sessions = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
 
     @contextmanager
@@ -40,3 +42,16 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _forget_values(context: sa.engine.ExceptionContext) -> None:
+    """Errors end up in logs, and what PostgreSQL says repeats values: names and addresses."""
+    told, wrapped = context.original_exception, context.sqlalchemy_exception
+    code = getattr(told, "sqlstate", None)
+    if code is None:
+        return
+    constraint = getattr(getattr(told, "diag", None), "constraint_name", None)
+    short = " ".join(filter(None, (type(told).__name__, code, constraint)))
+    told.args = (short,)
+    if wrapped is not None:
+        wrapped.args = (short,)

@@ -125,7 +125,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     ),
     Status.PENDING: frozenset({Status.IN_PROGRESS, Status.HELD, Status.REJECTED, Status.CANCELLED, Status.FAILED}),
     Status.HELD: frozenset({Status.IN_PROGRESS, Status.REJECTED, Status.CANCELLED, Status.FAILED}),
-    Status.FAILED: frozenset({Status.IN_PROGRESS}),
+    Status.FAILED: frozenset({Status.IN_PROGRESS, Status.CANCELLED}),
     Status.COMPLETED: frozenset(),
     Status.REJECTED: frozenset(),
     Status.CANCELLED: frozenset(),

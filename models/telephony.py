@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship
 
 from models.base import Base, enumeration
 from models.contracts import Contract
@@ -77,10 +77,10 @@ class SipTrunk(Due, Base):
         due_index("sip_trunks"),
     )
 
-    @property
-    def provision_key(self) -> str:
-        """What the registrar knows it by: the request that asked for it, or something as unique that stays as long."""
-        return str(self.request_id or uuid.uuid5(uuid.NAMESPACE_OID, self.sip_user))
+
+def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
+    """What the registrar knows a trunk by: the request that asked for it, or something as unique that stays as long."""
+    return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
 class NumberBlock(Base):
@@ -206,6 +206,18 @@ def release_block(block: NumberBlock, now: datetime) -> None:
     block.account_id = None
     block.trunk_id = None
     block.available_from = now + QUARANTINE
+
+
+def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
+    """Close a trunk for good: the registrar is told, its numbers go back to the pool, its contract ends."""
+    session = object_session(trunk)
+    assert session is not None
+    trunk.state = TrunkState.CLOSED
+    trunk.make_due(now)
+    for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).with_for_update()):
+        release_block(block, now)
+    contract = session.get_one(Contract, trunk.contract_id)
+    contract.ended_at = max(now, contract.started_at + timedelta(microseconds=1))
 
 
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:

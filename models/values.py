@@ -8,16 +8,22 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 Clock = Callable[[], datetime]
 Locale = Literal["de", "en"]
 
+BERLIN = ZoneInfo("Europe/Berlin")
+"""Where the portal's days begin and end."""
 LOCALES: tuple[Locale, ...] = ("de", "en")
 CUSTOMER_NUMBER = re.compile(r"[1-9][0-9]{6}")
 AREA_CODE = re.compile(r"0[1-9][0-9]{1,4}")
 POSTAL_CODE = re.compile(r"[0-9]{5}")
 
-_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
+SPELLINGS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}
+MARKED, PLAIN = "äöüßáàâãåéèêëíìîïóòôõúùûñç", "aousaaaaaeeeeiiiioooouuunc"
+"""Letters with marks, and each without; an index is built with them."""
+
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
@@ -37,6 +43,30 @@ def random_customer_number() -> str:
     return str(1_000_000 + secrets.randbelow(9_000_000))
 
 
+def typed_customer_number(text: str) -> str | None:
+    """The customer number that somebody has typed, with or without spaces or dashes in it; None if it is none."""
+    number = re.sub(r"[\s./-]", "", text)
+    return number if CUSTOMER_NUMBER.fullmatch(number) else None
+
+
+def fold(text: str) -> str:
+    """Small letters without their marks, as `models.accounts.plain_sql` does: 'München' is 'munchen'."""
+    return _small(text).translate(str.maketrans(MARKED, PLAIN))
+
+
+def spell(text: str) -> str:
+    """Small letters, umlauts in two of them: 'München' is 'muenchen'."""
+    spelled = _small(text)
+    for letter, spelling in SPELLINGS.items():
+        spelled = spelled.replace(letter, spelling)
+    return spelled
+
+
+def _small(text: str) -> str:
+    # A Mac writes an umlaut as a letter and its mark.
+    return unicodedata.normalize("NFC", text).lower()
+
+
 def same_place(city: str, area_name: str) -> bool:
     """Whether a city of an address can lie in an Ortsnetz of this name.
 
@@ -51,12 +81,11 @@ def same_place(city: str, area_name: str) -> bool:
 
 
 def _place_words(name: str) -> list[str]:
-    # Folded, and without the words that carry no place. An abbreviation ends with a dot: 'br.', and so does the
+    # Spelled out, and without the words that carry no place. An abbreviation ends with a dot: 'br.', and so does the
     # single letter of 'Frankfurt/M'.
-    folded = unicodedata.normalize("NFC", name).casefold().translate(_UMLAUTS)
     words = (
         _ABBREVIATIONS.get(word, word + "." if dot or len(word) == 1 else word)
-        for word, dot in re.findall(r"([a-z]+)(\.?)", folded)
+        for word, dot in re.findall(r"([a-z]+)(\.?)", spell(name))
     )
     return [word for word in words if word not in _CARRY_NO_PLACE]
 
@@ -71,8 +100,7 @@ def _abbreviates(short: str, word: str) -> bool:
 
 def address_key(street: str, postal_code: str, city: str) -> str:
     """The same for the same address in usual spellings: 'Brückenstraße 5' and 'Brueckenstr. 5' agree."""
-    folded = unicodedata.normalize("NFC", f"{street} {postal_code} {city}").casefold().translate(_UMLAUTS)
-    return re.sub(r"[^a-z0-9]", "", folded.replace("strasse", "str"))
+    return re.sub(r"[^a-z0-9]", "", spell(f"{street} {postal_code} {city}").replace("strasse", "str"))
 
 
 def national_to_e164(area_code: str) -> str:

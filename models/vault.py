@@ -28,6 +28,7 @@ class Vault:
 
     def __init__(self, *keys: str) -> None:
         self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derived("vault", key))) for key in keys])
+        self._key = keys[0]
         self._keys = [_derived("codes", key) for key in keys]
 
     def seal(self, secret: str) -> bytes:
@@ -40,6 +41,10 @@ class Vault:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
             raise SecretUnreadable from error
+
+    def fingerprint(self, use: str, content: bytes) -> bytes:
+        """A digest by which nobody guesses the content who has the database alone. A new key makes other ones."""
+        return hmac.digest(_derived(use, self._key), content, "sha256")
 
     def code(self, *about: str) -> str:
         """Ten characters without look-alikes that belong to these words and to no others."""

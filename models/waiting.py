@@ -29,7 +29,7 @@ from models.proofs import (
     key_of,
 )
 from models.requests import Request
-from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
+from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
 
 
 class AskedKind(StrEnum):
@@ -63,7 +63,9 @@ class Asked:
 def asked_of(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[Asked]]:
     """Every request's proofs. A fixed number of statements, and none for requests that nobody has looked at yet."""
     looked_at = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
-    orders = [request for request in looked_at if request.kind is Kind.ORDER]
+    # While the area code does not fit, nothing is asked for.
+    wrong_area = Reason.AREA_CODE_MISMATCH
+    orders = [request for request in looked_at if request.kind is Kind.ORDER and request.reason is not wrong_area]
     links = [request for request in looked_at if request.kind is Kind.LINK]
     found: dict[uuid.UUID, list[Asked]] = defaultdict(list)
     if orders:
@@ -148,7 +150,7 @@ class _Read:
         """The contact's e-mail address, if it has to be proved."""
         account = self._account(order)
         proof = self._emails.get((order.main_id, account.contact_email))
-        if proof is None or is_known_address(self._people.get(order.requested_by or 0), account):
+        if proof is None or is_known_address(self._people.get(order.requested_by or 0), proof.address):
             return
         if proof.proved_at is not None:
             yield Asked(AskedKind.EMAIL, AskedState.PROVED)

@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from models.people import Role
 from models.requests import Request, TimelineEntry
 from models.states import ENDED, Actor, Kind, Reason, Status, StepName
 from models.values import Locale
 
 Words = Mapping[str, tuple[str, str]]
+
+
+def in_language(locale: Locale, words: tuple[str, str]) -> str:
+    """The German or the English words."""
+    return words[1] if locale == "en" else words[0]
+
 
 TIMELINE: Words = {
     "order_received": (
@@ -194,10 +201,10 @@ REASONS: Mapping[Reason, tuple[str, str]] = {
     ),
     Reason.ACCOUNT_CLOSED: ("Der Account ist geschlossen.", "The account is closed."),
     Reason.AREA_CODE_MISMATCH: (
-        "Die Vorwahl passt nicht zum Ort der Anschlussadresse. Bitte stornieren Sie und bestellen Sie mit der "
-        "Vorwahl des Ortes neu.",
-        "The area code does not match the city of the connection address. Please cancel and order again with the "
-        "area code of that place.",
+        "Die Vorwahl passt nicht zum Ort der Anschlussadresse. Bitte bestellen Sie mit der Vorwahl des "
+        "Ortes neu; diese Bestellung können Sie stornieren.",
+        "The area code does not match the city of the connection address. Please order again with the area code of "
+        "that place; this order can be cancelled.",
     ),
     Reason.PRODUCT_NOT_ORDERABLE: (
         "Das Produkt kann nicht mehr bestellt werden.",
@@ -243,6 +250,12 @@ STEPS: Mapping[StepName, tuple[str, str]] = {
     StepName.ATTACH: ("Zuordnen", "Attach"),
     StepName.DETACH: ("Lösen", "Detach"),
     StepName.CONFIRM: ("Bestätigen", "Confirm"),
+}
+
+ROLES: Mapping[Role, tuple[str, str]] = {
+    Role.ADMINISTRATOR: ("Administration", "Administrator"),
+    Role.LOCATION_MANAGER: ("Standortmanagement", "Location manager"),
+    Role.LOCAL_MEMBER: ("Team vor Ort", "Local team"),
 }
 
 _EXPECTED: Mapping[tuple[Kind, StepName], tuple[str, str]] = {
@@ -311,22 +324,27 @@ def sentence(entry: TimelineEntry, locale: Locale) -> str:
     facts: dict[str, Any] = dict(entry.facts)
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)
-    return _in(locale, TIMELINE[entry.code]).format(**facts)
+    return in_language(locale, TIMELINE[entry.code]).format(**facts)
 
 
 def reason_text(reason: Reason, locale: Locale) -> str:
     """Why, and the way out."""
-    return _in(locale, REASONS[reason])
+    return in_language(locale, REASONS[reason])
 
 
 def status_text(status: Status, locale: Locale) -> str:
     """The name of a status."""
-    return _in(locale, STATUSES[status])
+    return in_language(locale, STATUSES[status])
 
 
 def step_text(step: StepName, locale: Locale) -> str:
     """The name of a step on the way of a request."""
-    return _in(locale, STEPS[step])
+    return in_language(locale, STEPS[step])
+
+
+def role_text(role: Role, locale: Locale) -> str:
+    """The name of a role."""
+    return in_language(locale, ROLES[role])
 
 
 def expectation(request: Request, locale: Locale) -> str | None:
@@ -335,8 +353,8 @@ def expectation(request: Request, locale: Locale) -> str | None:
         return None
     if request.status is Status.PENDING:
         words = _EXPECTED_OF_PEOPLE.get(request.reason) if request.reason is not None else None
-        return _in(locale, words) if words is not None else None
-    return _in(locale, _EXPECTED.get((request.kind, request.step), _EXPECTED_SOON))
+        return in_language(locale, words) if words is not None else None
+    return in_language(locale, _EXPECTED.get((request.kind, request.step), _EXPECTED_SOON))
 
 
 def next_action(request: Request, locale: Locale) -> NextAction | None:
@@ -347,8 +365,4 @@ def next_action(request: Request, locale: Locale) -> NextAction | None:
         return NextAction(request.waiting_for, reason_text(request.reason, locale), request.waiting_until)
     if request.reason is not None:
         return NextAction(Actor.CARRIER, reason_text(request.reason, locale), None)
-    return NextAction(Actor.CARRIER, _in(locale, _CARRIER_WORKS[request.kind]), None)
-
-
-def _in(locale: Locale, words: tuple[str, str]) -> str:
-    return words[1] if locale == "en" else words[0]
+    return NextAction(Actor.CARRIER, in_language(locale, _CARRIER_WORKS[request.kind]), None)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import sqlalchemy as sa
+
 from models.accounts import ids_of
 from models.catalogue import price_list
-from models.messages import Recipient, queue_message
+from models.messages import Message, Recipient, queue_message
 from models.people import User, administrators_of
+from models.proofs import Consent, Decision
 from models.requests import Request
 from models.states import Kind, Reason
 from models.values import Locale
@@ -27,12 +30,17 @@ def confirm(work: Work, request: Request) -> Outcome:
 
 
 def tell_the_end(work: Work, request: Request) -> None:
-    """A request has ended without success: its requester is told why, and whoever declined that it is over."""
+    """A request has ended without success: its requester is told why, and so are the owners who had a say in it."""
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
-    if request.reason is Reason.DECLINED_BY_OWNER:
+    if request.reason is Reason.DECLINED_BY_OWNER or _was_agreed_to(work, request):
         for person in _owners(work, request):
-            _queue(work, request, "consent_declined_owner", _as_recipient(person))
+            _queue(work, request, "link_ended_owner", _as_recipient(person))
+
+
+def _was_agreed_to(work: Work, request: Request) -> bool:
+    consent = work.session.get(Consent, request.id)
+    return consent is not None and consent.decision is Decision.ACCEPTED
 
 
 def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]:
@@ -42,7 +50,7 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             assert account is not None
             for person in _requesters(work, request):
                 yield "order_completed", _as_recipient(person)
-            yield "order_completed", Recipient(account.contact_name, account.contact_email.lower(), request.locale)
+            yield "order_completed", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
             yield from _both_sides(work, request, "link_completed", "link_completed_owner")
         case Kind.DETACH:
@@ -78,11 +86,21 @@ def _as_recipient(person: User) -> Recipient:
 
 
 def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = False) -> None:
-    facts = _facts(work, request, to.locale)
-    queue_message(work.session, request.id, template, to, facts, work.now, announced=announced)
+    facts = _facts(work, request, template, to.locale)
+    occasion = _which_end(work, request, template, to) if request.reason is not None else ""
+    queue_message(work.session, request.id, template, to, facts, work.now, announced=announced, occasion=occasion)
 
 
-def _facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:
+def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
+    """Tells the ends of a request apart that was retried, so that each of them is told once."""
+    told = sa.select(sa.func.count()).where(
+        Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
+    )
+    count = work.session.scalar(told)
+    return str(count) if count else ""
+
+
+def _facts(work: Work, request: Request, template: str, locale: Locale) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "kind": request.kind,
         "customer_number": request.customer_number,
@@ -92,7 +110,8 @@ def _facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:
         "path": "/standortverwaltung",
     }
     if request.reason is not None:
-        return {**facts, "reason": reason_text(request.reason, locale), "path": f"/anfragen/{request.id}"}
+        page = "zustimmung" if template == "link_ended_owner" else "anfragen"
+        return {**facts, "reason": reason_text(request.reason, locale), "path": f"/{page}/{request.id}"}
     if request.kind is Kind.ORDER:
         return facts | _order_facts(work, request, locale)
     return {**facts, "account_name": request.account.name if request.account is not None else ""}

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from models.findings import Finding
-from models.jobs import JobRun, LeaseLost, Outcome, begin_run, claim_job, forget_runs, keep_job
+from models.jobs import JobRun, LeaseLost, begin_run, claim_job, forget_runs, keep_job
 from tasks.ports import GatewayError
 from tasks.steps import Runtime
 
@@ -139,10 +139,7 @@ def _end(run: Run, error: Exception | None, *, began: datetime, was_due: datetim
         except LeaseLost:
             # Whoever has the job now has written down, or will, that this run was lost.
             return record
-        record.ended_at = now
-        record.counts, record.found, record.unrepaired = dict(run.counts), dict(run.found), run.unrepaired
-        record.outcome = Outcome.DONE if error is None else Outcome.FAILED
-        record.error = _in_short(error) if error is not None else None
+        record.end(run.counts, run.found, run.unrepaired, _in_short(error) if error is not None else None, now)
         if run.dry:
             job.make_due(was_due)
         elif error is None:

@@ -8,9 +8,10 @@ from typing import Literal
 
 import structlog
 
-# At INFO they say every two seconds that a sweep was sent, received, done or too old, and at every check of the
-# schema that there is one. Whoever runs an idle system has to see what is new.
-_CHATTY = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "celery.app.trace", "alembic")
+# At INFO they say every two seconds that a sweep was sent, received, done or too old, at every check of the schema that
+# there is one, and of every letter which tables of its typeface were left out. Whoever runs a system has to see what is
+# new.
+_CHATTY = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "celery.app.trace", "alembic", "fontTools")
 
 
 def configure_logging(form: Literal["json", "console"]) -> None:

@@ -159,7 +159,7 @@ def _hand_on(work: Work, request: Request) -> None:
 
 def _ended(work: Work, request: Request) -> None:
     if request.status is not Status.FAILED:
-        give_up_account(request)
+        give_up_account(request, work.now)
     if request.status is not Status.COMPLETED:
         tell_the_end(work, request)
     work.once_true(metrics.ENDED.labels(request.kind, request.status).inc)

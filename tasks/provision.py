@@ -9,7 +9,7 @@ from models.contracts import Contract, ContractItem
 from models.errors import NoNumbersAvailable
 from models.orders import Basket, ordered_basket
 from models.requests import Request
-from models.states import AccountState, Reason
+from models.states import Reason
 from models.telephony import SipTrunk, new_sip_user
 from models.vault import new_sip_secret
 from tasks.ports import GatewayError, Ports, TrunkRecord
@@ -35,7 +35,7 @@ class RegisterTrunk:
         if not done:
             return
         assert request.account is not None
-        request.account.state = AccountState.ACTIVE
+        request.account.activate()
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
 

@@ -27,14 +27,17 @@ def _redis(url: str) -> str:
 
 
 def _long(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < 32:
-        raise ValueError("must have at least 32 characters")
+    if any(len(key) < 32 for key in _keys_in(secret)):
+        raise ValueError("must have at least 32 characters, and so must each part where commas divide it")
     return secret
+
+
+def _keys_in(secret: SecretStr) -> list[str]:
+    return [key.strip() for key in secret.get_secret_value().split(",")]
 
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
-LongSecret = Annotated[SecretStr, AfterValidator(_long)]
 
 
 class Settings(BaseSettings):
@@ -56,6 +59,18 @@ class Settings(BaseSettings):
         """What has to be there before the program begins to count."""
         if self.prometheus_multiproc_dir is not None:
             self.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
+
+
+class SecretSettings(Settings):
+    """Of the programs that seal, sign and derive."""
+
+    secret_key: Annotated[SecretStr, AfterValidator(_long)]
+    """Seals SIP passwords, signs sessions, makes codes. One key, or a new one before the old ones, with commas."""
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """The key that is used, then those that are still accepted."""
+        return _keys_in(self.secret_key)
 
 
 def _in_words(error: ValidationError) -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session, selectinload
 
 from models.due import claim_due
-from models.telephony import SipTrunk, TrunkState
+from models.telephony import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
 from tasks.ports import GatewayError, GatewayRefused, TrunkRecord
 from tasks.steps import Runtime
@@ -23,13 +24,18 @@ log = structlog.get_logger()
 
 def record_of(trunk: SipTrunk, vault: Vault) -> TrunkRecord:
     """The trunk as the registrar has to know it. Raises `SecretUnreadable`."""
+    return record_from(trunk, tuple(number for block in trunk.blocks for number in block.numbers), vault)
+
+
+def record_from(trunk: SipTrunk | sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], vault: Vault) -> TrunkRecord:
+    """As `record_of`, also where only the columns were read: a pass over all trunks makes no objects of them."""
     return TrunkRecord(
-        key=trunk.provision_key,
+        key=provision_key(trunk.request_id, trunk.sip_user),
         sip_user=trunk.sip_user,
         domain=trunk.domain,
         secret=vault.open(trunk.secret),
         channels=trunk.channels,
-        numbers=tuple(number for block in trunk.blocks for number in block.numbers),
+        numbers=numbers,
     )
 
 

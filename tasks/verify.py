@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+
+from sqlalchemy.orm import Session
 
 from models.accounts import Account, promote
 from models.errors import RuleBroken
 from models.links import find_proof
 from models.orders import area_code_fits, ordered_basket
-from models.proofs import Coded, Consent, Decision, is_known_address
+from models.proofs import Coded, Consent, Decision, another_has_address, another_has_contact, is_known_address
 from models.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.asking import ask_for_address, ask_for_consent, ask_for_email
@@ -56,19 +59,18 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
     if request.reason is Reason.AREA_CODE_MISMATCH and request.waiting_until is not None:
         until = request.waiting_until
     if until <= work.now:
-        raise RuleBroken(Reason.PROOF_EXPIRED)
+        raise RuleBroken(Reason.AREA_CODE_MISMATCH)
     return Wait(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until, until)
 
 
 def _wait_for_email(work: Work, request: Request) -> Wait | None:
     assert request.account is not None
-    if is_known_address(request.requester, request.account):
+    if is_known_address(request.requester, request.account.contact_email):
         return None
     proof = work.book.email(request) or work.book.open_email(request, work.now)
     if proof.proved_at is not None:
         return None
-    if work.now >= proof.expires_at:
-        _end_or_renew(work, request, proof)
+    _end_or_renew(work, request, proof, another_has_contact)
     if proof.must_send(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
@@ -85,8 +87,7 @@ def _wait_for_address(work: Work, request: Request) -> Wait | None:
             until = max(request.waiting_until, work.now + timedelta(hours=1))
         proof.expires_at = max(proof.expires_at, until)
         return Wait(Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, until, until)
-    if work.now >= proof.expires_at:
-        _end_or_renew(work, request, proof)
+    _end_or_renew(work, request, proof, another_has_address)
     if proof.must_send(work.now):
         ask_for_address(work, request, proof)
     return Wait(Actor.CONTACT, Reason.ADDRESS_NOT_PROVED, proof.expires_at, proof.wakes_at())
@@ -135,8 +136,17 @@ def _verify_detach(request: Request) -> Outcome:
     return None
 
 
-def _end_or_renew(work: Work, request: Request, proof: Coded) -> None:
-    """Who has waited until the end is rejected; who comes after it, for the same thing, asks from the start."""
+def _end_or_renew(
+    work: Work, request: Request, proof: Coded, another_waits: Callable[[Session, Request], bool]
+) -> None:
+    """Who has waited until the end is rejected. Who comes anew joins the others that wait, or asks from the start.
+
+    Not at once after somebody else has asked: a question is no means to pester people.
+    """
     if request.status is Status.PENDING:
-        raise RuleBroken(Reason.PROOF_EXPIRED)
-    proof.renew(work.now)
+        if work.now >= proof.expires_at:
+            raise RuleBroken(Reason.PROOF_EXPIRED)
+    elif work.now >= proof.asked_at + proof.new_after and (
+        proof.is_stale(work.now) or not another_waits(work.session, request)
+    ):
+        proof.renew(work.now)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.message import Message
+from email.message import EmailMessage
 from email.policy import default
 from threading import Lock
 
@@ -129,7 +129,7 @@ class MailSink:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._messages: list[tuple[str, Message]] = []
+        self._messages: list[tuple[str, EmailMessage]] = []
         self._controller: Controller | None = None
         self.port = free_port()
         self.connections = 0
@@ -153,7 +153,7 @@ class MailSink:
         return f"smtp://127.0.0.1:{self.port}"
 
     @property
-    def received(self) -> list[tuple[str, Message]]:
+    def received(self) -> list[tuple[str, EmailMessage]]:
         """Recipient and mail, in the order they came."""
         with self._lock:
             return list(self._messages)

@@ -17,9 +17,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from models.errors import DomainError
+from models.errors import DomainError, InvalidField
+from models.prices import VAT_PERCENT
 from models.session import Database
-from models.values import Clock, utc_now
+from models.values import BERLIN, Clock, utc_now
 from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
@@ -29,7 +30,6 @@ from web.api.schemas import Problem
 from web.operations import operations
 from web.portal import dashboard, inventory, location
 from web.portal.answers import answers
-from web.portal.assets import vendor
 from web.portal.consents import consents
 from web.portal.dev_mail import dev_mail
 from web.portal.emails import emails
@@ -44,10 +44,11 @@ from web.portal.overview import locations
 from web.portal.people import choose_language, login_manager, people
 from web.portal.users import users
 from web.portal.views import portal
-from web.portal.words import moment
+from web.portal.words import moment, phone
 from web.resources import Resources, keep, resources
 from web.settings import WebSettings
 from web.throttle import Throttle
+from web.unreadable import IdConverter, refuse_unreadable
 from web.uploads import allow_uploads
 
 log = structlog.get_logger()
@@ -77,29 +78,34 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
     secure = settings.base_url.startswith("https://")
     app.config.update(
-        SECRET_KEY=settings.secret_key.get_secret_value(),
+        SECRET_KEY=settings.secret_keys[0],
+        SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure,
         MAX_CONTENT_LENGTH=1_000_000,
         BABEL_DEFAULT_LOCALE="de",
-        BABEL_DEFAULT_TIMEZONE="Europe/Berlin",
+        BABEL_DEFAULT_TIMEZONE=BERLIN.key,
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:
         # The client's address is what wrong tries are counted for. Nothing else of what proxies say is needed.
         proxies = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)
         app.wsgi_app = proxies  # type: ignore[method-assign]
+    _around_every_request(app)
     # Before CSRFProtect, which reads the form.
     app.before_request(allow_uploads)
+    app.before_request(refuse_unreadable)
+    app.url_map.converters["int"] = IdConverter
     database = Database(settings.database_url, pool_size=settings.web_threads)
-    vault, throttle = Vault(settings.secret_key.get_secret_value()), Throttle(app, settings.redis_url)
+    vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     keep(app, Resources(settings, database, vault, clock, throttle))
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
-    app.jinja_env.globals.update(get_locale=get_locale, vendor=vendor)
+    app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
     app.jinja_env.filters["moment"] = moment
+    app.jinja_env.filters["phone"] = phone
     app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)
     csrf.exempt(api)
@@ -115,7 +121,6 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     elif settings.dev_mail_dir is not None:
         log.warning("dev_mail.refused", base_url=settings.base_url, trusted_proxies=settings.trusted_proxies)
     _handle_errors(app)
-    _around_every_request(app)
     return app
 
 
@@ -124,7 +129,10 @@ def _handle_errors(app: OpenAPI) -> None:
         return request.path.startswith("/api/")
 
     def domain(error: DomainError) -> Any:
-        return problems.of_domain_error(error) if is_api() else (_page(404), 404)
+        if is_api():
+            return problems.of_domain_error(error)
+        status = 422 if isinstance(error, InvalidField) else 404
+        return _page(status), status
 
     def http(error: HTTPException) -> Any:
         if error.response is not None:

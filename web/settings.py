@@ -9,15 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from tasks.settings import LongSecret, PostgresUrl, RedisUrl, Settings
+from tasks.settings import PostgresUrl, RedisUrl, SecretSettings
 
 
-class WebSettings(Settings):
+class WebSettings(SecretSettings):
     """Read once, when the application is made."""
 
     database_url: PostgresUrl
     redis_url: RedisUrl
-    secret_key: LongSecret
     base_url: str = "http://127.0.0.1:8000"
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Threads of one process, each with a database connection of its own."""

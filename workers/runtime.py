@@ -30,7 +30,7 @@ def build_runtime(settings: WorkerSettings) -> Runtime:
             letters=LetterFolder(settings.letters_dir, parseaddr(settings.mail_from)[0]),
             subscribers=KamailioSubscribers(settings.registrar_url),
         ),
-        vault=Vault(settings.secret_key.get_secret_value()),
+        vault=Vault(*settings.secret_keys),
         clock=utc_now,
         sip_domain=settings.sip_domain,
         base_url=settings.base_url,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tasks.settings import LongSecret, PostgresUrl, RedisUrl, Settings
+from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings
 
 
 def _smtp(url: str) -> str:
@@ -23,7 +23,7 @@ class BeatSettings(Settings):
     """Where Celery's hints travel."""
 
 
-class WorkerSettings(BeatSettings):
+class WorkerSettings(BeatSettings, SecretSettings):
     """Of a worker, which talks to everything; the console commands find what they need among them."""
 
     database_url: PostgresUrl
@@ -32,8 +32,6 @@ class WorkerSettings(BeatSettings):
     """The registrar's own database, another system: postgresql+psycopg://…"""
     smtp_url: Annotated[str, AfterValidator(_smtp)]
     """smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
-    secret_key: LongSecret
-    """Seals SIP passwords, signs sessions. Losing it loses the sealed passwords."""
     base_url: str = "http://127.0.0.1:8000"
     """How customers reach the portal; the links in mails begin with it."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from models.messages import Message
-from models.values import Locale
+from models.people import Role
+from models.values import BERLIN, Locale
 from models.vault import Vault, display_code
+from models.wording import role_text
 from tasks.ports import Letter, Mail
 
 Form = Literal["txt", "html", "letter"]
 
-_BERLIN = ZoneInfo("Europe/Berlin")
 _WIDTH = 96
 _COLUMN = 18
 
@@ -108,7 +108,12 @@ def _environment(form: Form) -> Environment:
         auto_reload=False,
     )
     # A letter's lines are broken by the printer, who knows how wide they are.
-    environment.filters |= {"reflow": _one_line if form == "letter" else _reflow, "column": _column, "day": _day}
+    environment.filters |= {
+        "reflow": _one_line if form == "letter" else _reflow,
+        "column": _column,
+        "day": _day,
+        "role": lambda role, locale: role_text(Role(role), locale),
+    }
     return environment
 
 
@@ -125,4 +130,4 @@ def _column(name: str) -> str:
 
 
 def _day(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone(_BERLIN).strftime("%d.%m.%Y")
+    return datetime.fromisoformat(moment).astimezone(BERLIN).strftime("%d.%m.%Y")

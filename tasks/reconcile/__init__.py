@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from tasks.jobs import ScheduledJob
 from tasks.reconcile.invoices import reconcile_invoices
+from tasks.reconcile.leftovers import clear_leftovers
 from tasks.reconcile.mails import reconcile_mails
 from tasks.reconcile.proofs import reconcile_proofs
 from tasks.reconcile.registrar import reconcile_registrar
@@ -24,5 +25,7 @@ JOBS = {
         ScheduledJob("registrar", timedelta(hours=1), reconcile_registrar),
         # Bills change by the day; whoever is put on one wants to see it soon.
         ScheduledJob("invoices", timedelta(minutes=10), reconcile_invoices),
+        # What is kept for weeks may be kept for a day more.
+        ScheduledJob("leftovers", timedelta(days=1), clear_leftovers),
     )
 }

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, contains_eager
 
-from models.accounts import Account, ensure_may_be_main
+from models.accounts import Account, ensure_may_be_main, ensure_may_be_sub
 from models.errors import RuleBroken
-from models.invoices import CollectiveInvoice, CollectiveInvoiceItem, request_leaving, request_listing
+from models.invoices import CollectiveInvoice, CollectiveInvoiceItem, prove_by_invoice, request_leaving, request_listing
 from models.requests import Request
-from models.states import ENDED, AccountRole, AccountState, Kind, Origin, Reason
+from models.states import ENDED, AccountState, Kind, Origin, Reason
 from tasks.jobs import Run
 
 PAGE = 200
 
-Running = set[tuple[int, str]]
+Running = dict[tuple[int, str], Request]
 """Main account and customer number of requests that are on their way."""
 
 
@@ -85,31 +85,26 @@ def _join(run: Run, session: Session, item: CollectiveInvoiceItem, running: Runn
     account, main = item.account, item.invoice.main
     # One that comes from another invoice has to leave there first.
     moving = account.origin is Origin.COLLECTIVE_INVOICE or account.state is AccountState.ORDERED
-    if moving or (main.id, account.customer_number) in running:
+    already = running.get((main.id, account.customer_number))
+    if moving or already is not None:
         run.counts["on_their_way"] += 1
+        if already is not None and already.reason is Reason.CONSENT_AWAITED and not moving:
+            prove_by_invoice(session, already, item, run.now)
         return
     facts = {
         "customer_number": account.customer_number,
         "main_customer_number": main.customer_number,
         "invoice": item.invoice.number,
     }
-    reason = _obstacle(main, account)
-    if reason is not None:
-        run.find("cannot_be_listed", account.customer_number, repaired=False, **facts, reason=reason)
+    try:
+        ensure_may_be_main(main)
+        ensure_may_be_sub(account)
+    except RuleBroken as error:
+        # As the pipeline would reject the request.
+        run.find("cannot_be_listed", account.customer_number, repaired=False, **facts, reason=error.reason)
         return
     request: uuid.UUID = request_listing(session, item, run.now).id
     run.find("not_listed", account.customer_number, repaired=True, **facts, request=str(request))
-
-
-def _obstacle(main: Account, account: Account) -> Reason | None:
-    """Why the pipeline would reject the request."""
-    try:
-        ensure_may_be_main(main)
-    except RuleBroken as error:
-        return error.reason
-    if account.state is AccountState.CLOSED:
-        return Reason.ACCOUNT_CLOSED
-    return {AccountRole.SUB: Reason.ALREADY_ATTACHED, AccountRole.MAIN: Reason.IS_MAIN_ACCOUNT}.get(account.role)
 
 
 def _not_listed(session: Session, after: int) -> Sequence[CollectiveInvoiceItem]:
@@ -136,9 +131,11 @@ def _not_listed(session: Session, after: int) -> Sequence[CollectiveInvoiceItem]
 
 
 def _running(session: Session, kind: Kind, customer_numbers: Sequence[str]) -> Running:
-    rows = session.execute(
-        sa.select(Request.main_id, Request.customer_number).where(
-            Request.kind == kind, Request.status.not_in(ENDED), Request.customer_number.in_(customer_numbers)
-        )
+    # Locked: somebody may answer at this moment.
+    requests = session.scalars(
+        sa.select(Request)
+        .where(Request.kind == kind, Request.status.not_in(ENDED), Request.customer_number.in_(customer_numbers))
+        .order_by(Request.id)
+        .with_for_update()
     )
-    return {(main_id, customer_number) for main_id, customer_number in rows}
+    return {(request.main_id, request.customer_number): request for request in requests}

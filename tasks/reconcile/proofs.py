@@ -85,7 +85,8 @@ def _awaited(book: ProofBook, consents: Mapping[uuid.UUID, Consent], request: Re
         return
     assert request.account is not None
     email, address = book.email(request), book.address(request)
-    if email is not None and email.proved_at is None and not is_known_address(request.requester, request.account):
+    known = is_known_address(request.requester, request.account.contact_email)
+    if email is not None and email.proved_at is None and not known:
         yield "email", email
     if address is not None and address.proved_at is None:
         yield "address", address

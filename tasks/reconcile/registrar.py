@@ -10,28 +10,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from heapq import merge
-from itertools import groupby
-from typing import cast
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
 
 from models.accounts import Account
 from models.requests import Request
 from models.states import StepName
-from models.telephony import SipTrunk, TrunkState
+from models.telephony import NumberBlock, SipTrunk, TrunkState
+from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.jobs import Run
 from tasks.ports import SipAddress, Subscriber, TrunkRecord
-from tasks.sync import record_of
+from tasks.sync import record_from
 
 PAGE = 500
 """Trunks of ours, and suspects, that are in memory at once."""
 REFUSED_OFTEN = 3
 """After so many attempts a trunk is no longer on its way: the registrar will not have it."""
 MOST_REMOVED = 1000
-"""Unknown SIP users that one run takes away. If there are more, more likely we look at the wrong registrar."""
+"""SIP users that one run takes away. If there are more, it takes none: we look at the wrong registrar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +58,42 @@ class Difference:
     what: tuple[str, ...] = ()
     foreign: bool = False
 
+    @property
+    def takes_away(self) -> bool:
+        """Whether something there has to go."""
+        return self.foreign or self.kind == "unknown_there"
+
 
 def reconcile_registrar(run: Run) -> None:
     """Have every trunk that is missing or differs written again, and take away what no trunk of ours has.
 
     Safe to run twice: a trunk is written from its row. Memory does not grow with the number of trunks.
     """
+    strange: list[SipAddress] = []
+    count = 0
     with closing(run.runtime.ports.subscribers.read()) as theirs:
         suspects: list[SipAddress] = []
         for ours, found in _side_by_side(_trunks(run), theirs):
             run.counts["compared"] += 1
-            if _difference(ours, found) is not None:
-                suspects.append((ours or _known(found)).address)
+            difference = _difference(ours, found)
+            if difference is None:
+                continue
+            address = (ours or _known(found)).address
+            count += difference.takes_away
+            if not difference.takes_away:
+                suspects.append(address)
+            elif count <= MOST_REMOVED:
+                strange.append(address)
             if len(suspects) == PAGE:
                 _settle(run, suspects)
                 suspects.clear()
         _settle(run, suspects)
+    if count > MOST_REMOVED:
+        with run.transaction():
+            run.find("too_many_unknown", run.job.name, repaired=False, count=count)
+        return
+    for start in range(0, len(strange), PAGE):
+        _settle(run, strange[start : start + PAGE])
 
 
 def _known(found: Subscriber | None) -> Subscriber:
@@ -85,17 +105,17 @@ def _side_by_side(
     ours: Iterator[Ours], theirs: Iterator[Subscriber]
 ) -> Iterator[tuple[Ours | None, Subscriber | None]]:
     """Both sides, each SIP user once. Neither is read further than it has to be."""
-    sides = cast(tuple[Iterator[Ours | Subscriber], ...], (ours, theirs))
-    for _, same in groupby(merge(*sides, key=_address), _address):
-        pair = list(same)
-        yield (
-            next((one for one in pair if isinstance(one, Ours)), None),
-            next((one for one in pair if isinstance(one, Subscriber)), None),
-        )
-
-
-def _address(one: Ours | Subscriber) -> SipAddress:
-    return one.address
+    one, other = next(ours, None), next(theirs, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one.address < other.address):
+            yield one, None
+            one = next(ours, None)
+        elif one is None or other.address < one.address:
+            yield None, other
+            other = next(theirs, None)
+        else:
+            yield one, other
+            one, other = next(ours, None), next(theirs, None)
 
 
 def _trunks(run: Run) -> Iterator[Ours]:
@@ -110,29 +130,56 @@ def _trunks(run: Run) -> Iterator[Ours]:
         after = page[-1].address[0]
 
 
+_COLUMNS = (
+    SipTrunk.id,
+    SipTrunk.request_id,
+    SipTrunk.sip_user,
+    SipTrunk.domain,
+    SipTrunk.secret,
+    SipTrunk.channels,
+    SipTrunk.state,
+    SipTrunk.due_at,
+    SipTrunk.attempts,
+    Account.customer_number,
+    Request.step,
+)
+
+
 def _read(session: Session, vault: Vault, which: sa.ColumnElement[bool]) -> list[Ours]:
     rows = session.execute(
-        sa.select(SipTrunk, Account.customer_number, Request.step)
+        sa.select(*_COLUMNS)
+        .select_from(SipTrunk)
         .join(Account, Account.id == SipTrunk.account_id)
         .outerjoin(Request, Request.id == SipTrunk.request_id)
         .where(which)
         .order_by(SipTrunk.sip_user)
         .limit(PAGE)
-        .options(selectinload(SipTrunk.blocks))
-    )
-    return [_ours(vault, trunk, number, step) for trunk, number, step in rows]
+    ).all()
+    numbers = _numbers(session, [row.id for row in rows])
+    return [_ours(vault, row, numbers.get(row.id, ())) for row in rows]
 
 
-def _ours(vault: Vault, trunk: SipTrunk, customer_number: str, step: StepName | None) -> Ours:
+def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[str, ...]]:
+    # One value with all the ids: a statement with a place for each is long, and read anew every time.
+    theirs = NumberBlock.trunk_id == sa.any_(sa.literal(trunk_ids, postgresql.ARRAY(sa.BigInteger)))
+    blocks = sa.select(NumberBlock.trunk_id, NumberBlock.first_number, NumberBlock.size).where(theirs)
+    found: dict[int | None, tuple[str, ...]] = {}
+    for trunk_id, first, size in session.execute(blocks):
+        found[trunk_id] = found.get(trunk_id, ()) + block_numbers(first, size)
+    return found
+
+
+def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...]) -> Ours:
     record, unreadable = None, False
     if trunk.state is TrunkState.ACTIVE:
         try:
-            record = record_of(trunk, vault)
+            record = record_from(trunk, numbers, vault)
         except SecretUnreadable:
             unreadable = True
-    on_its_way = step is StepName.PROVISION or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
+    being_provisioned = trunk.step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE
+    on_its_way = being_provisioned or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
     address = (trunk.sip_user, trunk.domain)
-    return Ours(trunk.id, address, customer_number, record, unreadable, on_its_way, trunk.attempts)
+    return Ours(trunk.id, address, trunk.customer_number, record, unreadable, on_its_way, trunk.attempts)
 
 
 def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | None:
@@ -216,12 +263,10 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference]) -> set[SipAddress]:
     """Take away what no trunk of ours has, and what would keep a trunk of ours from being written."""
-    unknown = [address for address, difference in wrong.items() if difference.kind == "unknown_there"]
-    unknown = unknown[: MOST_REMOVED - run.counts["removed"]]
-    run.counts["removed"] += len(unknown)
-    cleared = {*unknown, *(address for address, difference in wrong.items() if difference.foreign)}
+    cleared = {address for address, difference in wrong.items() if difference.takes_away}
     if cleared and not run.dry:
         run.runtime.ports.subscribers.remove(cleared)
+    run.counts["removed"] += len(cleared)
     return cleared
 
 

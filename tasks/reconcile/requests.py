@@ -51,7 +51,7 @@ def _standing_still(session: Session, now: datetime, after: uuid.UUID) -> Sequen
                 sa.and_(Request.lease.is_(None), Request.due_at < now - NOT_PICKED_UP),
                 sa.and_(Request.lease.is_not(None), Request.due_at < now - SOME_TIME),
                 sa.and_(Request.lease.is_(None), Request.waiting_until < now - SOME_TIME, Request.due_at > now),
-                sa.and_(Request.status == Status.HELD, Request.updated_at < now - LONG_HELD),
+                sa.and_(Request.status.in_((Status.HELD, Status.FAILED)), Request.updated_at < now - LONG_HELD),
             ),
         )
         .order_by(Request.id)
@@ -72,6 +72,8 @@ def _judge(run: Run, request: Request, now: datetime) -> None:
         _find(run, "past_deadline", request, deadline)
     if request.status is Status.HELD and request.updated_at < now - LONG_HELD:
         _find(run, "held_long", request, request.updated_at, repaired=False)
+    if request.status is Status.FAILED:
+        _find(run, "failed_long", request, request.updated_at, repaired=False)
 
 
 def _find(run: Run, kind: str, request: Request, since: datetime, *, repaired: bool = True) -> None:

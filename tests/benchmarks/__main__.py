@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import front, pipeline, search
+from tests.benchmarks import front, overview, pipeline, reconciliation, search, sweep
 from tests.benchmarks.system import System, open_system
 from workers.stack.directory import StackDirectory
 
@@ -46,11 +46,37 @@ class Size:
     posts: int
     singles: int
     tasks: int
+    trunks: tuple[int, ...]
+    due: int
+    sweeps: int
+    pages: int
     accounts: int
 
 
-FULL = Size(orders=2000, rounds=3, posts=2000, singles=30, tasks=100_000, accounts=10_000)
-SHORT = Size(orders=200, rounds=1, posts=200, singles=5, tasks=2_000, accounts=300)
+FULL = Size(
+    orders=2000,
+    rounds=3,
+    posts=2000,
+    singles=30,
+    tasks=100_000,
+    trunks=(10_000, 100_000, 1_000_000),
+    due=50_000,
+    sweeps=50,
+    pages=200,
+    accounts=10_000,
+)
+SHORT = Size(
+    orders=200,
+    rounds=1,
+    posts=200,
+    singles=5,
+    tasks=2_000,
+    trunks=(1_000, 10_000),
+    due=1_000,
+    sweeps=5,
+    pages=10,
+    accounts=300,
+)
 
 
 def throughput(system: System, size: Size) -> list[Figure]:
@@ -100,6 +126,34 @@ def memory(system: System, size: Size) -> list[Figure]:
     return [Figure(what, "MiB", late, middle, "the same, a third of the tasks earlier")]
 
 
+def registrar(system: System, size: Size) -> list[Figure]:
+    """The registrar job by the number of trunks: its time against reading the tables at all, and its memory."""
+    runs = [reconciliation.measure(system, trunks) for trunks in size.trunks]
+    figures = []
+    for run in runs:
+        figures += [
+            Figure(f"registrar job, {run.trunks:,} trunks", "s", run.seconds, run.copy, "COPY of both sides' tables"),
+            Figure("… peak memory", "MiB", run.peak, runs[0].peak, f"the same with {runs[0].trunks:,} trunks"),
+        ]
+    return figures
+
+
+def due(system: System, size: Size) -> list[Figure]:
+    """The sweep, and a worker's claim of a batch, while many requests are due."""
+    found = sweep.measure(system, size.due, size.sweeps)
+    return [
+        Figure(f"sweep, {size.due:,} due requests", "ms", found.sweep * 1000, found.idle * 1000, "the same, none due"),
+        Figure("… claim of a batch", "ms", found.claim * 1000, found.bare * 1000, "bare FOR UPDATE SKIP LOCKED"),
+    ]
+
+
+def locations(system: System, size: Size) -> list[Figure]:
+    """The overview with many sub-accounts against one with few."""
+    found = overview.measure(system, size.pages)
+    what, against = f"overview, {overview.MANY:,} sub-accounts", f"the same with {overview.FEW} sub-accounts"
+    return [Figure(what, "ms", found.many * 1000, found.few * 1000, against)]
+
+
 def number_search(system: System, size: Size) -> list[Figure]:
     """A page of numbers found by a part of one, against one row by its primary key."""
     found = search.measure(system.database, size.accounts, size.posts // 10)
@@ -119,6 +173,9 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "throughput": throughput,
     "front": acceptance,
     "memory": memory,
+    "registrar": registrar,
+    "sweep": due,
+    "overview": locations,
     # Last: its numbers are many, and stay.
     "search": number_search,
 }

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import redis
 import sqlalchemy as sa
 from celery import Celery
@@ -29,7 +30,7 @@ from models.values import utc_now
 from tests.factories import an_order, make_main, prepare, prove_contact
 from tests.fakes import wait_until
 from workers import programs
-from workers.gateways.registrar import ensure_schema
+from workers.gateways.registrar import ensure_schema, plain_url
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
@@ -53,6 +54,7 @@ class System:
     """One of everything, shared by all measurements of a run."""
 
     database: Database
+    postgres: EmbeddedPostgres
     redis: EmbeddedRedis
     environment: dict[str, str]
     customers: Sequence[Customer]
@@ -85,6 +87,17 @@ class System:
         """Empty the queues."""
         with redis.Redis(port=self.redis.port) as client:
             client.flushall()
+
+    @contextmanager
+    def fresh(self, name: str, make: Callable[[str], None]) -> Iterator[str]:
+        """A database for the time of a `with` block, with what `make` puts into it; yields its URL."""
+        self.postgres.create_database(name)
+        url = self.postgres.url(name)
+        try:
+            make(url)
+            yield url
+        finally:
+            self.postgres.drop_database(name)
 
     @contextmanager
     def running(self, command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -127,11 +140,13 @@ def open_system() -> Iterator[System]:
             "REDIS_URL": broker.url(0),
             "SMTP_URL": f"smtp://{LOOPBACK}:{smtp_port}",
             "LOG_FORMAT": "json",
-            "SECRET_KEY": "a secret for benchmarks, long enough to be one",
+            "SECRET_KEY": "a secret for benchmarks: long enough to be one",
         }
         stack.enter_context(Celery("benchmarks", broker=broker.url(0), config_source="celeryconfig"))
         database = stack.enter_context(closing(Database(postgres.url("standorte"))))
-        system = System(database, broker, environment, _customers(database), directory)
+        customers = _customers(database)
+        vacuum(postgres.url("standorte"))
+        system = System(database, postgres, broker, environment, customers, directory)
         stack.enter_context(system.running([sys.executable, "-m", "tests.benchmarks.sink", str(smtp_port)]))
         wait_until(lambda: accepts_connections(smtp_port), what="the mail server")
         yield system
@@ -148,6 +163,10 @@ def _customers(database: Database) -> list[Customer]:
             found.append(
                 Customer(main, manager, create_token(session, main, person, "bench", frozenset(Scope), utc_now()))
             )
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("VACUUM ANALYZE"))
     return found
+
+
+def vacuum(url: str) -> None:
+    """As autovacuum leaves a database that has been in use for a while."""
+    with psycopg.connect(plain_url(url), autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")

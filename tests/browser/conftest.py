@@ -6,11 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from flask import Flask
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
@@ -18,12 +19,14 @@ from models.accounts import Account
 from models.orders import submit_order
 from models.people import Principal
 from models.session import Database
-from tests.factories import an_order, fill_pool, make_main
-from tests.fakes import FakeClock
+from tests.browser.visit import DESKTOP, Pages, Visit, Way, working
+from tests.factories import an_order, fill_pool, make_account, make_main, make_user
+from tests.fakes import FakeClock, MailSink
 from tests.web.conftest import SECRET
 from web.app import create_app
 from web.resources import resources
 from web.settings import WebSettings
+from workers.stack.postgres import EmbeddedPostgres
 
 _LAUNCH = (
     "--no-sandbox",
@@ -37,15 +40,27 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 
 @dataclass
+class Served:
+    """The front, and where it listens."""
+
+    url: str
+    app: Flask
+
+
+@dataclass
 class Portal:
-    """The portal, the main account with one sub-account and a fresh order, and the manager's login."""
+    """The portal, the main account with one sub-account and a fresh order, and the manager's login.
+
+    `ordered`: the customer number of the fresh order. `mails`: where /dev/mail finds mails and letters.
+    """
 
     url: str
     database: Database
     main: Account
     manager: Principal
     ordered: str
-    """The customer number of the fresh order."""
+    app: Flask
+    mails: Path
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +71,8 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_CHROMIUM, pytrace=False)
         pytest.skip(_NO_CHROMIUM)
+    # For machines with little to spare: who waits for what is there does not wait.
+    expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=executable, args=_LAUNCH, headless=True)
         yield launched
@@ -63,38 +80,74 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page of a German browser without a past. At its end nothing may have been blocked or broken."""
-    context = browser.new_context(locale="de-DE", viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(10_000)
-    opened = context.new_page()
-    broken: list[str] = []
-    opened.on("pageerror", lambda error: broken.append(str(error)))
-    opened.on("console", lambda said: broken.append(said.text) if "Content Security Policy" in said.text else None)
+def pages(browser: Browser) -> Iterator[Pages]:
+    """As many browsers as a test needs."""
+    opened = Pages(browser)
     yield opened
-    context.close()
-    assert broken == []
+    opened.close()
 
 
 @pytest.fixture
-def portal(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Portal]:
-    """The front without a worker, so that a fresh order stays fresh for as long as somebody looks at it."""
+def page(pages: Pages) -> Page:
+    """A page of a German browser on a desktop."""
+    return pages.open()
+
+
+@pytest.fixture
+def served(postgres: EmbeddedPostgres, database: Database, clock: FakeClock, tmp_path: Path) -> Iterator[Served]:
+    """The front without a worker."""
     settings = WebSettings(
         database_url=postgres.url("standorte"),
         redis_url="redis://127.0.0.1:1/0",
         secret_key=SecretStr(SECRET),
+        dev_mail_dir=tmp_path,
+        dev_letters_dir=tmp_path,
     )
     app = create_app(settings, clock)
-    with database.transaction() as session:
-        main, manager = make_main(session, subs=1)
-        fill_pool(session)
-        ordered = submit_order(session, manager, main, an_order(), clock()).customer_number
     server = make_server("127.0.0.1", 0, app, threaded=True)
     serving = Thread(target=server.serve_forever)
     serving.start()
-    yield Portal(f"http://127.0.0.1:{server.port}", database, main, manager, ordered)
+    yield Served(f"http://127.0.0.1:{server.port}", app)
     server.shutdown()
     serving.join()
     server.server_close()
     with app.app_context():
         resources().database.close()
+
+
+@pytest.fixture
+def portal(served: Served, database: Database, clock: FakeClock, tmp_path: Path) -> Portal:
+    """With no worker a fresh order stays fresh for as long as somebody looks at it."""
+    with database.transaction() as session:
+        main, manager = make_main(session, subs=1)
+        fill_pool(session)
+        ordered = submit_order(session, manager, main, an_order(), clock()).customer_number
+    return Portal(served.url, database, main, manager, ordered, served.app, tmp_path)
+
+
+@pytest.fixture
+def visit(
+    request: pytest.FixtureRequest,
+    pages: Pages,
+    served: Served,
+    database: Database,
+    clock: FakeClock,
+    smtp_sink: MailSink,
+    tmp_path: Path,
+) -> Iterator[Visit]:
+    """The location manager of the client's page, in German at a desktop or as a test is parametrised."""
+    way: Way = getattr(request, "param", DESKTOP)
+    with database.transaction() as session:
+        person = make_user(session, email="maxi@mustermensch.example", name="Maxi Mustermensch", locale=way.language)
+        main = make_account(
+            session,
+            administrator=person,
+            name="Mustermensch GmbH",
+            contact_name="Maxi Mustermensch",
+            street="Oranienplatz 1",
+            postal_code="10999",
+            city="Berlin",
+        )
+        fill_pool(session)
+    with working(served.url, database, clock, smtp_sink, tmp_path) as workers:
+        yield Visit(pages.open(way), pages, way, served.url, main, person, workers)

@@ -1,22 +1,108 @@
-"""Every page: axe-core finds nothing, it is valid HTML, and it fits into a narrow screen."""
+"""Every page and every wrong form: axe-core finds nothing, it is valid HTML, and it fits into a narrow screen."""
 
 from __future__ import annotations
 
-import pytest
-from playwright.sync_api import Page
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from email.message import EmailMessage
+from typing import Any
+from urllib.parse import urlsplit
 
+import pytest
+import sqlalchemy as sa
+from flask import Flask, render_template
+from playwright.sync_api import Locator, Page, Route, expect
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from models.accounts import attach
 from models.invitations import invite
+from models.links import submit_detach, submit_link
 from models.logins import ask_for_reset
 from models.messages import Recipient
-from models.people import Role
+from models.orders import submit_order
+from models.people import Role, User
+from models.requests import Request
+from models.states import Actor, Kind, Origin, Reason, Status
+from models.vault import Vault
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import assert_no_sideways_scrolling, send_form, sign_in
+from tests.browser.test_orders import fill_location
+from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in
 from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
-from tests.factories import NOW, PASSWORD, make_account, make_user
+from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_account, make_user
 from tests.fakes import FakeClock
+from tests.web.conftest import SECRET
 from tests.web.html import assert_valid
 from tests.web.test_account_pages import link_to
+
+OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
+
+NO_PAGES = {
+    "static": "files",
+    "openapi": "JSON",
+    "api.list_accounts": "JSON",
+    "api.show_account": "JSON",
+    "api.list_products": "JSON",
+    "api.list_requests": "JSON",
+    "api.show_request": "JSON",
+    "orders.show_hints": "JSON",
+    "operations.healthz": "for machines",
+    "operations.readyz": "for machines",
+    "operations.metrics": "for machines",
+    "answers.live": "a part of portal.show_request",
+    "locations.live": "a part of portal.overview",
+    "locations.export": "CSV and XLSX",
+    "orders.offer": "PDF",
+    "dev_mail.letter": "PDF",
+    "dev_mail.source": "plain text",
+    "dev_mail.html": "the mail itself: not the portal's, and shown in a frame",
+    "portal.home": "leads to portal.overview",
+    "users.overview": "leads to users.listed",
+    "orders.begin": "leads to orders.show_step",
+    "orders.resume": "leads to orders.show_step",
+}
+"""What can be fetched and is no page, and why."""
+
+PROMISED: dict[str, set[str]] = {}
+"""The endpoints whose pages a test looks at, by the test's name."""
+
+_looked: list[str] = []
+
+
+def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The test looks at these endpoints' pages; it fails if it does not."""
+
+    def promise(test: Callable[..., None]) -> Callable[..., None]:
+        PROMISED[test.__name__] = set(endpoints)
+        return test
+
+    return promise
+
+
+@pytest.fixture(autouse=True)
+def kept_promises(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After each test: did it look at what it says it does?"""
+    _looked.clear()
+    yield
+    app: Flask | None = request.node.funcargs["portal"].app if "portal" in request.node.funcargs else None
+    if app is not None:
+        assert PROMISED.get(request.function.__name__, set()) <= {_endpoint(app, url) for url in _looked}
+
+
+def _endpoint(app: Flask, url: str) -> str | None:
+    try:
+        return str(app.url_map.bind("portal").match(urlsplit(url).path, method="GET")[0])
+    except (HTTPException, RequestRedirect):
+        return None
+
+
+def test_no_page_is_forgotten(portal: Portal) -> None:
+    fetched = {rule.endpoint for rule in portal.app.url_map.iter_rules() if "GET" in (rule.methods or ())}
+    looked_at = set[str]().union(*PROMISED.values())
+    assert fetched - set(NO_PAGES) == looked_at
+    assert not set(NO_PAGES) - fetched
 
 
 def look(page: Page, address: str) -> None:
@@ -27,24 +113,42 @@ def look(page: Page, address: str) -> None:
     look_as_it_is(page)
 
 
+def look_after(page: Page, pressed: Locator) -> None:
+    """The same, at the page that pressing this brings."""
+    with page.expect_navigation() as navigation:
+        pressed.click()
+    assert_valid(navigation.value.text())
+    look_as_it_is(page)
+
+
+def look_wrong(page: Page, button: Locator | None = None) -> None:
+    """The same, at what the form says if it is sent as it is."""
+    look_after(page, button or page.get_by_role("main").locator("form .primary, form .danger").first)
+    expect(page.get_by_role("alert")).to_be_visible()
+
+
 def look_as_it_is(page: Page) -> None:
     """The same, at the page that is open."""
+    _looked.append(page.url)
     page.set_viewport_size({"width": 320, "height": 640})
     assert_no_sideways_scrolling(page)
     page.set_viewport_size({"width": 1280, "height": 800})
     assert_accessible(page)
 
 
-@pytest.fixture(params=["de", "en"])
-def spoken(request: pytest.FixtureRequest, page: Page, portal: Portal) -> None:
-    """A browser that speaks this language."""
-    if request.param == "en":
-        page.goto(portal.url)
-        page.get_by_role("button", name="English").click()
-        page.get_by_role("heading", name="Sign in").wait_for()
+def sign_in_as(page: Page, portal: Portal, person: User) -> None:
+    """Sign in with another login than the manager's."""
+    page.goto(portal.url)
+    page.get_by_label("E-Mail-Adresse").fill(person.email)
+    page.get_by_label("Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="Anmelden").click()
+    page.get_by_role("button", name="Abmelden").wait_for()
 
 
-@pytest.mark.usefixtures("spoken")
+@shows(
+    "people.sign_in", "logins.forgotten", "logins.asked", "logins.reset", "users.invitation", "letters.confirm",
+    "emails.confirm", "consents.answer_by_code",
+)  # fmt: skip
 def test_pages_without_a_login(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, _ = waiting_order(portal, clock)
     consent, owner, _ = asked_owner(portal, clock)
@@ -54,45 +158,241 @@ def test_pages_without_a_login(page: Page, portal: Portal, clock: FakeClock) -> 
         to = Recipient("Hanna Palmer", "hanna@example.com", "de")
         invite(session, portal.manager, main, to, Role.ADMINISTRATOR, NOW)
     reset, invitation = link_to(back, portal.manager.email), link_to(back, "hanna@example.com")
-    for path in ("/anmelden", "/passwort", "/passwort/unterwegs", "/brief", "/nowhere", reset, reset + "x", invitation):
+    email, agree = back.mail_to(CONTACT)[0], consent.mail_to(owner.email)[0]
+    for path in ("/passwort/unterwegs", "/nowhere", reset + "x", invitation + "x"):
         look(page, portal.url + path)
-    for path, _ in (back.mail_to(CONTACT), consent.mail_to(owner.email)):
+    for path in ("/anmelden", "/passwort", "/brief", reset, invitation, email, agree):
         look(page, portal.url + path)
+        look_wrong(page)
 
 
-def test_pages_with_a_login(page: Page, portal: Portal) -> None:
+def test_a_password_that_is_wrong(page: Page, portal: Portal) -> None:
+    page.goto(portal.url)
+    page.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
+    page.get_by_label("Passwort").fill("wrong")
+    look_wrong(page)
+
+
+def test_answered_questions(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back, _ = waiting_order(portal, clock)
+    path, code = back.mail_to(CONTACT)
+    page.goto(portal.url + path)
+    page.get_by_label("Code").fill(code)
+    look_after(page, page.get_by_role("button", name="Adresse bestätigen"))
+    consent, owner, _ = asked_owner(portal, clock)
+    path, code = consent.mail_to(owner.email)
+    page.goto(portal.url + path)
+    page.get_by_label("Code").fill(code)
+    page.get_by_label("Ich lehne ab").check()
+    look_after(page, page.get_by_role("button", name="Antwort absenden"))
+
+
+@shows("portal.history", "logins.overview", "logins.change", "users.listed", "users.edit", "users.remove", "users.ask")
+def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
         main = session.merge(portal.main)
         to = Recipient("Hanna Palmer", "hanna@example.com", "de")
         invite(session, portal.manager, main, to, Role.ADMINISTRATOR, NOW)
-        make_user(session)
+        join(session, session.get_one(User, portal.manager.user_id), make_account(session))
     sign_in(page, portal)
-    request = page.get_by_role("link", name=f"Verlauf von {portal.ordered} anzeigen").get_attribute("href")
     users = f"/benutzer/{portal.main.customer_number}"
     own = f"{users}/{portal.manager.user_id}"
-    account = ("/anmeldung", "/anmeldung/passwort", users, users + "/einladen", own, own + "/entfernen")
-    for path in ("/standortverwaltung", "/anfragen", f"{request}", f"{request}/stornieren", *account):
+    for path in ("/anfragen", "/anmeldung", "/nowhere", users, own):
         look(page, portal.url + path)
+    for path in ("/anmeldung/passwort", users + "/einladen", own + "/entfernen"):
+        look(page, portal.url + path)
+        look_wrong(page)
     page.locator("summary").first.click()
     look_as_it_is(page)
 
 
-def test_a_form_that_is_wrong(page: Page, portal: Portal) -> None:
-    send_form(page, portal, "wrong")
-    look_as_it_is(page)
-
-
-def test_link_codes(page: Page, portal: Portal) -> None:
+@shows("portal.overview", "locations.add")
+def test_the_overview(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
-        owner = make_user(session)
-        make_account(session, administrator=owner)
-    page.goto(portal.url)
-    page.get_by_label("E-Mail-Adresse").fill(owner.email)
-    page.get_by_label("Passwort").fill(PASSWORD)
-    page.get_by_role("button", name="Anmelden").click()
+        person = session.get_one(User, portal.manager.user_id)
+        empty = make_account(session, administrator=person).customer_number
+        running = session.scalars(sa.select(Request)).one()
+        running.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW)
+        member = make_user(session)
+        join(session, member, session.merge(portal.main), Role.LOCAL_MEMBER)
+    sign_in(page, portal)
+    own = f"?konto={portal.main.customer_number}"
+    for query in ("&ansicht=tabelle", "&suche=nichts", "&suche=nichts&ansicht=karten", "&sortierung=name", ""):
+        look(page, portal.url + OVERVIEW + own + query)
+    for path in (f"?konto={empty}", "/nebenaccount", f"/nebenaccount?konto={empty}"):
+        look(page, portal.url + OVERVIEW + path)
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, member)
+    for path in (OVERVIEW, NEW, ADD):
+        look(page, portal.url + path)
+
+
+@shows("locations.show", "locations.detach")
+def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    look(page, f"{portal.url}{OVERVIEW}/{portal.main.customer_number}")
+    look(page, f"{portal.url}{OVERVIEW}/{portal.ordered}")
+    with portal.database.transaction() as session:
+        account = make_account(session)
+        attach(session, portal.main.id, account.id, Origin.LINK, NOW)
+        number = account.customer_number
+    look(page, f"{portal.url}{OVERVIEW}/{number}")
+    look(page, f"{portal.url}{OVERVIEW}/{number}/loesen")
+    look_wrong(page)
+    page.get_by_label("Kundennummer").fill(number)
+    look_after(page, page.get_by_role("button", name="Account lösen"))
+    look(page, f"{portal.url}{OVERVIEW}/{number}/loesen")
+
+
+@shows("orders.show_step", "orders.list_drafts")
+def test_the_order(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    look(page, f"{portal.url}{NEW}/entwuerfe")
+    look(page, portal.url + NEW)
+    onward = page.locator(".order-main .primary")
+    look_wrong(page, onward)
+    page.get_by_label("SIP-Trunk mit 10 Kanälen").check()
+    page.get_by_label("Gleichzeitige Gespräche").fill("99")
+    look_wrong(page, onward)
+    page.get_by_label("Gleichzeitige Gespräche").fill("")
+    look_after(page, onward)
+    look_wrong(page, onward)
+    fill_location(page)
+    look_after(page, onward)
+    page.get_by_label("Vorwahl").fill("089")
+    expect(page.get_by_text("089 ist die Vorwahl von München")).to_be_visible()
+    look_as_it_is(page)
+    look_wrong(page, onward)
+    page.get_by_label("Vorwahl").fill("030")
+    page.get_by_label("Rufnummernblock mit 10 Nummern").check()
+    look_after(page, onward)
+    look_wrong(page, onward)
+    page.get_by_role("button", name="Meine Angaben übernehmen").click()
+    expect(page.get_by_label("Name der Ansprechperson")).not_to_have_value("")
+    look_after(page, onward)
+    look(page, f"{portal.url}{NEW}/entwuerfe")
+    look(page, portal.url + NEW)
+
+
+@shows("links.start", "links.choose", "links.send")
+def test_adding_an_account(page: Page, portal: Portal) -> None:
+    with portal.database.transaction() as session:
+        number = make_account(session).customer_number
+        own = make_account(session)
+        join(session, session.get_one(User, portal.manager.user_id), own)
+        owned = own.customer_number
+    sign_in(page, portal)
+    look(page, portal.url + ADD)
+    page.get_by_label("Kundennummer").fill("12")
+    look_wrong(page)
+    for wanted in (owned, number):
+        page.get_by_label("Kundennummer").fill(wanted)
+        look_after(page, page.get_by_role("button", name="Weiter"))
+        ways = [way.get_attribute("href") for way in page.locator(".ways a").all()]
+        for way in ways:
+            look(page, f"{portal.url}{way}")
+            if "zugangsdaten" in f"{way}" or "verknuepfungscode" in f"{way}":
+                look_wrong(page)
+        page.goto(portal.url + ADD)
+
+
+@shows("dev_mail.overview", "dev_mail.show")
+def test_caught_mails(page: Page, portal: Portal) -> None:
+    look(page, portal.url + "/dev/mail")
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "standorte@portal.example", "hanna@example.com", "Ihr Code"
+    mail.set_content("Ihr Code: https://portal.example/" + "x" * 80)
+    mail.add_alternative("<!doctype html><title>Ihr Code</title><p>Ihr Code</p>", subtype="html")
+    (portal.mails / "20261124T120000-hanna@example.com.eml").write_bytes(mail.as_bytes())
+    (portal.mails / "2846803.pdf").write_bytes(b"%PDF-1.7")
+    for path in ("/dev/mail", "/dev/mail?an=nobody"):
+        look(page, portal.url + path)
+    page.goto(portal.url + "/dev/mail")
+    look_after(page, page.get_by_role("link", name="Ihr Code"))
+
+
+@pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])
+def test_the_page_of_an_error(page: Page, portal: Portal, status: int) -> None:
+    def answer(route: Route) -> None:
+        with portal.app.test_request_context("/"):
+            route.fulfill(status=status, content_type="text/html", body=render_template("error.html", **facts))
+
+    facts: dict[str, Any] = {"status": status, "minutes": 15}
+    page.route(portal.url + "/broken", answer)
+    look(page, portal.url + "/broken")
+
+
+def becomes(request: Request, status: Status) -> None:
+    """Let the request stand so."""
+    if status in (Status.IN_PROGRESS, Status.HELD, Status.COMPLETED, Status.REJECTED, Status.FAILED):
+        request.begin(NOW)
+    match status:
+        case Status.PENDING:
+            who = Actor.REQUESTER if request.kind is Kind.ORDER else Actor.OTHER_ACCOUNT
+            why = Reason.ADDRESS_NOT_PROVED if request.kind is Kind.ORDER else Reason.CONSENT_AWAITED
+            request.wait_for(who, why, NOW + timedelta(days=14), NOW, NOW)
+        case Status.HELD:
+            request.hold(Reason.GATEWAY_UNAVAILABLE, NOW)
+        case Status.COMPLETED:
+            request.complete(NOW)
+        case Status.REJECTED:
+            request.reject(Reason.ACCOUNT_CLOSED, NOW)
+        case Status.FAILED:
+            request.fail(Reason.GATEWAY_REFUSED, NOW)
+        case Status.CANCELLED:
+            request.cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
+
+
+@shows("portal.show_request")
+@pytest.mark.parametrize("kind", Kind)
+def test_requests_of_every_kind_and_state(page: Page, portal: Portal, kind: Kind) -> None:
+    ids = []
+    with portal.database.transaction() as session:
+        main = session.merge(portal.main)
+        person = session.get_one(User, portal.manager.user_id)
+        for status in Status:
+            account = make_account(session, administrator=person if kind is Kind.LINK else None)
+            if kind is Kind.ORDER:
+                request = submit_order(session, portal.manager, main, an_order(), NOW)
+            elif kind is Kind.LINK:
+                request = submit_link(session, Vault(SECRET), portal.manager, main, a_link(account), NOW)
+            else:
+                attach(session, main.id, account.id, Origin.LINK, NOW)
+                session.flush()
+                request = submit_detach(session, portal.manager, account, "de", NOW)
+            becomes(request, status)
+            ids.append(request.id)
+    sign_in(page, portal)
+    for id in ids:
+        look(page, f"{portal.url}/anfragen/{id}")
+    look(page, portal.url + "/anfragen")
+
+
+@shows("answers.cancel")
+def test_what_is_proved_on_a_requests_page(page: Page, portal: Portal, clock: FakeClock) -> None:
+    _, order = waiting_order(portal, clock)
+    _, _, link = asked_owner(portal, clock)
+    sign_in(page, portal)
+    look(page, f"{portal.url}/anfragen/{order.id}/stornieren")
+    for id in (order.id, link):
+        look(page, f"{portal.url}/anfragen/{id}")
+        for form in range(2):
+            look_wrong(page, page.locator(".panel form").nth(form).locator("button"))
+
+
+@shows("links.consents", "consents.answer", "link_codes.overview")
+def test_consents_and_link_codes(page: Page, portal: Portal, clock: FakeClock) -> None:
+    _, owner, _ = asked_owner(portal, clock)
+    with portal.database.transaction() as session:
+        make_account(session, administrator=session.merge(owner))
+    sign_in_as(page, portal, owner)
+    look(page, portal.url + "/zustimmungen")
+    look_after(page, page.get_by_role("link", name=re.compile("Ansehen und entscheiden")))
     look(page, portal.url + "/verknuepfungscode")
     for _ in range(2):
         page.goto(portal.url + "/verknuepfungscode")
-        page.get_by_role("button", name="Verknüpfungscode erstellen").click()
-        page.get_by_role("heading", level=1).wait_for()
-        look_as_it_is(page)
+        look_after(page, page.get_by_role("button", name="Verknüpfungscode erstellen").first)
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in(page, portal)
+    for path in ("/zustimmungen", "/verknuepfungscode"):
+        look(page, portal.url + path)

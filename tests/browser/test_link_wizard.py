@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from models.accounts import Account
-from models.people import User, principal_of
+from models.people import User
 from models.proofs import Decision
-from models.proving import create_link_code, decide
+from models.proving import decide
 from models.requests import Request
-from models.vault import display_code
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in, tab_to
 from tests.browser.test_proofs import asked_owner
+from tests.browser.visit import PHONE, Pages, Way
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, back_of
@@ -64,60 +64,6 @@ def test_with_the_other_accounts_login(page: Page, portal: Portal, clock: FakeCl
     watch(page, back_of(portal.database, clock))
     with portal.database.transaction() as session:
         assert session.query(Request).filter_by(customer_number=account.customer_number).count() == 1
-
-
-def test_with_a_link_code(page: Page, portal: Portal, clock: FakeClock) -> None:
-    account, owner = owned(portal)
-    back = back_of(portal.database, clock)
-    with portal.database.transaction() as session:
-        made = create_link_code(session, principal_of(session, owner), session.merge(account), NOW)
-    begin(page, portal, account.customer_number)
-    page.get_by_role("link", name="Mit einem Verknüpfungscode").click()
-    page.get_by_label("Code").fill(display_code(back.runtime.vault.code(*made.words())))
-    page.get_by_role("button", name="Account hinzufügen").click()
-    watch(page, back)
-
-
-def test_with_consent_by_mail(page: Page, portal: Portal, clock: FakeClock) -> None:
-    account, owner = owned(portal)
-    back = back_of(portal.database, clock)
-    begin(page, portal, account.customer_number)
-    page.get_by_role("link", name="Mit Zustimmung per E-Mail").click()
-    page.get_by_role("button", name="Um Zustimmung bitten").click()
-    expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
-    back.advance()
-    expect(page.get_by_text("Jetzt sind die Administratoren der Kundennummer")).to_be_visible()
-    expect(page.get_by_role("button", name="Zugang verwenden")).to_be_visible()
-    other = page.context.browser.new_context(locale="de-DE")  # type: ignore[union-attr]
-    try:
-        _agree(other, portal, owner)
-    finally:
-        other.close()
-    watch(page, back)
-
-
-def _agree(context: BrowserContext, portal: Portal, owner: User) -> None:
-    page = context.new_page()
-    page.goto(portal.url)
-    page.get_by_label("E-Mail-Adresse").fill(owner.email)
-    page.get_by_label("Passwort").fill(PASSWORD)
-    page.get_by_role("button", name="Anmelden").click()
-    page.locator(".menu summary").click()
-    page.get_by_role("link", name="Zustimmungen").click()
-    page.get_by_role("link", name="Ansehen und entscheiden").click()
-    page.get_by_label("Ich stimme zu").check()
-    page.get_by_role("button", name="Antwort absenden").click()
-    expect(page.get_by_role("heading", name="Die Zustimmung ist erteilt")).to_be_visible()
-
-
-def test_an_account_of_ones_own_with_one_press(page: Page, portal: Portal, clock: FakeClock) -> None:
-    with portal.database.transaction() as session:
-        account = make_account(session)
-        join(session, session.get_one(User, portal.manager.user_id), account)
-    sign_in(page, portal)
-    page.goto(portal.url + START)
-    page.get_by_role("button", name=f"{account.customer_number} als Nebenaccount hinzufügen").click()
-    watch(page, back_of(portal.database, clock))
 
 
 def test_in_english_by_the_keyboard_alone(page: Page, portal: Portal, clock: FakeClock) -> None:
@@ -194,36 +140,25 @@ def test_the_page_goes_on_after_a_lost_connection(page: Page, portal: Portal, cl
     assert asked == []
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-def test_the_pages_fit_a_phone_and_work_without_scripts(page: Page, portal: Portal, scripts: bool) -> None:
+@pytest.mark.parametrize("way", [Way(size=PHONE), Way(size=PHONE, scripts=False)], ids=str)
+def test_the_pages_fit_a_phone_and_work_without_scripts(pages: Pages, portal: Portal, way: Way) -> None:
     account, owner = owned(portal)
     with portal.database.transaction() as session:
         join(session, session.get_one(User, portal.manager.user_id), make_account(session))
-    browser = page.context.browser
-    assert browser is not None
-    context = browser.new_context(locale="de-DE", viewport={"width": 320, "height": 640}, java_script_enabled=scripts)
-    phone = context.new_page()
-    try:
-        begin(phone, portal, account.customer_number)
-        for way in ("Zugangsdaten", "Verknüpfungscode", "Zustimmung"):
-            _fits(phone, scripts)
-            phone.get_by_role("main").get_by_role("link", name=re.compile(way)).click()
-            _fits(phone, scripts)
-            phone.get_by_role("link", name="Zurück zu den Nachweisen").click()
-        phone.get_by_role("link", name="Zurück zur Kundennummer").click()
-        _fits(phone, scripts)
-        expect(phone.get_by_label("Kundennummer")).to_have_value(account.customer_number)
-        phone.get_by_role("button", name="Weiter").click()
-        phone.get_by_role("main").get_by_role("link", name=re.compile("Zugangsdaten")).click()
-        phone.get_by_label("E-Mail-Adresse des anderen Zugangs").fill(owner.email)
-        phone.get_by_label("Passwort des anderen Zugangs").fill(PASSWORD)
-        phone.get_by_role("button", name="Account hinzufügen").click()
-        expect(phone.get_by_role("heading", name="Verlauf")).to_be_visible()
-        _fits(phone, scripts)
-    finally:
-        context.close()
-
-
-def _fits(page: Page, scripts: bool) -> None:
-    if scripts:
-        assert_no_sideways_scrolling(page)
+    phone = pages.open(way)
+    begin(phone, portal, account.customer_number)
+    for proof in ("Zugangsdaten", "Verknüpfungscode", "Zustimmung"):
+        assert_no_sideways_scrolling(phone)
+        phone.get_by_role("main").get_by_role("link", name=re.compile(proof)).click()
+        assert_no_sideways_scrolling(phone)
+        phone.get_by_role("link", name="Zurück zu den Nachweisen").click()
+    phone.get_by_role("link", name="Zurück zur Kundennummer").click()
+    assert_no_sideways_scrolling(phone)
+    expect(phone.get_by_label("Kundennummer")).to_have_value(account.customer_number)
+    phone.get_by_role("button", name="Weiter").click()
+    phone.get_by_role("main").get_by_role("link", name=re.compile("Zugangsdaten")).click()
+    phone.get_by_label("E-Mail-Adresse des anderen Zugangs").fill(owner.email)
+    phone.get_by_label("Passwort des anderen Zugangs").fill(PASSWORD)
+    phone.get_by_role("button", name="Account hinzufügen").click()
+    expect(phone.get_by_role("heading", name="Verlauf")).to_be_visible()
+    assert_no_sideways_scrolling(phone)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.axe import axe_source
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in, tab_to
+from tests.browser.visit import Pages, Way
 
 
 def test_my_product_leads_to_the_locations(page: Page, portal: Portal) -> None:
@@ -30,23 +30,19 @@ def test_my_product_leads_to_the_locations(page: Page, portal: Portal) -> None:
     expect(page).to_have_url(portal.url + "/standortverwaltung")
 
 
-def test_the_portal_needs_no_javascript(browser: Browser, portal: Portal) -> None:
-    context = browser.new_context(locale="de-DE", java_script_enabled=False)
-    page = context.new_page()
+def test_the_portal_needs_no_javascript(pages: Pages, portal: Portal) -> None:
+    page = pages.open(Way(scripts=False))
     sign_in(page, portal)
     page.goto(portal.url + "/anfragen")
     page.locator(".menu summary").click()
     page.get_by_role("link", name="Standortverwaltung", exact=True).click()
     expect(page.get_by_role("heading", name="Unternehmensstandorte")).to_be_visible()
-    context.close()
 
 
-def test_htmx_is_served_by_the_portal_itself(page: Page, portal: Portal) -> None:
-    axe_source()
+def test_everything_is_served_by_the_portal_itself(page: Page, portal: Portal) -> None:
     elsewhere: list[str] = []
     page.on("request", lambda asked: None if asked.url.startswith(portal.url) else elsewhere.append(asked.url))
-    page.goto(portal.url)
-    assert page.evaluate("htmx.config.includeIndicatorStyles || htmx.config.allowEval") is False
+    sign_in(page, portal)
     assert elsewhere == []
 
 

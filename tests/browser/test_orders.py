@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from models.requests import Request
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import SEED, assert_no_sideways_scrolling, card, sign_in, tab_to
+from tests.browser.test_portal import SEED, assert_no_sideways_scrolling, card, sign_in
+from tests.browser.visit import Pages
 from tests.factories import PASSWORD
 
 NEW = "/standortverwaltung/neu"
@@ -104,55 +105,6 @@ def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
     expect(card(page, f"Kundennummer: {number}")).to_contain_text("Filiale Spree")
 
 
-def test_an_order_in_english_by_keyboard_alone(page: Page, portal: Portal) -> None:
-    sign_in(page, portal)
-    page.get_by_role("button", name="English").click()
-    expect(page.locator("html")).to_have_attribute("lang", "en")
-    page.goto(portal.url + NEW)
-    step(page, "Product and options")
-    tab_to(page, page.get_by_label("SIP trunk, 2 channels"))
-    page.keyboard.press("ArrowDown")
-    tab_to(page, page.get_by_label("Mobile fallback"))
-    page.keyboard.press("Space")
-    page.keyboard.press("Enter")
-    step(page, "Location")
-    for label, text in (
-        ("Name of the location", "Harbour branch"),
-        ("Street and house number", "Brückenstr. 5"),
-        ("Postal code", "10179"),
-        ("City", "Berlin"),
-    ):
-        tab_to(page, page.get_by_label(label, exact=True))
-        page.keyboard.type(text)
-    # Enter in a field goes on, not back by the list of steps.
-    page.keyboard.press("Enter")
-    step(page, "Phone numbers")
-    tab_to(page, page.get_by_label("Single number"))
-    page.keyboard.press("ArrowDown")
-    tab_to(page, page.locator(".order-main").get_by_role("button", name="Next", exact=True))
-    page.keyboard.press("Enter")
-    step(page, "Contact person")
-    tab_to(page, page.get_by_role("button", name="Location"))
-    page.keyboard.press("Enter")
-    step(page, "Location")
-    expect(page.get_by_label("Name of the location")).to_have_value("Harbour branch")
-    tab_to(page, page.get_by_role("button", name="Contact person"))
-    page.keyboard.press("Enter")
-    step(page, "Contact person")
-    tab_to(page, page.get_by_role("button", name="Use my own details"))
-    page.keyboard.press("Enter")
-    expect(page.get_by_label("Contact's e-mail address")).to_have_value(portal.manager.email)
-    tab_to(page, page.get_by_role("button", name="Next: check everything"))
-    page.keyboard.press("Enter")
-    step(page, "Summary")
-    expect(page.get_by_role("main")).to_contain_text("is known already and need not be confirmed")
-    tab_to(page, page.get_by_role("button", name="Order with obligation to pay"))
-    page.keyboard.press("Enter")
-    expect(page).to_have_url(portal.url + "/standortverwaltung")
-    [number] = orders_in(portal)
-    expect(page.locator(".notice")).to_contain_text(f"customer number {number}")
-
-
 def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> None:
     sign_in(page, portal)
     fill_up_to_the_summary(page, portal)
@@ -176,15 +128,14 @@ def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> N
     assert len(orders_in(portal)) == 1
 
 
-def test_the_offers_link_resumes_the_order(page: Page, portal: Portal, browser: Browser) -> None:
+def test_the_offers_link_resumes_the_order(page: Page, portal: Portal, pages: Pages) -> None:
     sign_in(page, portal)
     fill_up_to_the_summary(page, portal)
     with page.expect_download() as saved:
         page.get_by_role("link", name="Angebot als PDF speichern").click()
     assert re.fullmatch(r"Angebot-\w{6}\.pdf", saved.value.suggested_filename)
     link = page.url.rsplit("/", 1)[0]
-    elsewhere = browser.new_context(locale="de-DE")
-    other = elsewhere.new_page()
+    other = pages.open()
     other.goto(link)
     expect(other.get_by_role("heading", name="Anmelden")).to_be_visible()
     other.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
@@ -192,20 +143,6 @@ def test_the_offers_link_resumes_the_order(page: Page, portal: Portal, browser: 
     other.get_by_role("button", name="Anmelden").click()
     step(other, "Zusammenfassung")
     expect(other.get_by_role("main")).to_contain_text("Filiale Hafen")
-    elsewhere.close()
-
-
-def test_a_double_click_and_a_second_tab_make_one_order(page: Page, portal: Portal) -> None:
-    sign_in(page, portal)
-    fill_up_to_the_summary(page, portal)
-    second = page.context.new_page()
-    second.goto(page.url)
-    page.get_by_role("button", name="zahlungspflichtig bestellen").dblclick()
-    expect(page).to_have_url(portal.url + "/standortverwaltung")
-    second.get_by_role("button", name="zahlungspflichtig bestellen").click()
-    expect(second).to_have_url(portal.url + "/standortverwaltung")
-    [number] = orders_in(portal)
-    expect(second.locator(".notice")).to_contain_text(f"Kundennummer {number}")
 
 
 def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal) -> None:
@@ -226,15 +163,3 @@ def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal) -> None:
     page.goto(portal.url + NEW + "/entwuerfe")
     expect(page.get_by_role("link", name="Fortsetzen: Filiale Hafen")).to_be_visible()
     assert_no_sideways_scrolling(page)
-
-
-def test_it_works_without_scripts(browser: Browser, portal: Portal) -> None:
-    context = browser.new_context(locale="de-DE", java_script_enabled=False)
-    page = context.new_page()
-    sign_in(page, portal)
-    fill_up_to_the_summary(page, portal)
-    expect(page.get_by_role("region", name="Ihr Warenkorb")).to_contain_text("12,80")
-    page.get_by_role("button", name="zahlungspflichtig bestellen").click()
-    expect(page).to_have_url(portal.url + "/standortverwaltung")
-    assert len(orders_in(portal)) == 1
-    context.close()

@@ -16,7 +16,8 @@ from models.people import User
 from models.requests import Request
 from models.states import Actor, Origin, Reason
 from tests.browser.conftest import Portal
-from tests.browser.test_portal import assert_no_sideways_scrolling, card, sign_in
+from tests.browser.test_portal import assert_no_sideways_scrolling, card, sign_in, tab_to
+from tests.browser.visit import Pages, Way
 from tests.factories import NOW, make_account
 
 
@@ -30,19 +31,9 @@ def koeln(portal: Portal) -> str:
         return account.customer_number
 
 
-def press_tab_to(page: Page, name: str, role: str) -> None:
-    """Press Tab until the link, button or field with this name has the focus."""
-    for _ in range(50):
-        page.keyboard.press("Tab")
-        target = page.get_by_role(role, name=name).first  # type: ignore[arg-type]
-        if target.count() and target.evaluate("element => element === document.activeElement"):
-            return
-    raise AssertionError(f"the keyboard does not reach {name}")
-
-
 def test_cards_lead_to_the_dashboard_and_back(page: Page, portal: Portal, koeln: str) -> None:
     sign_in(page, portal)
-    expect(page.get_by_text("3 Standorte")).to_be_visible()
+    expect(page.get_by_text("3 Nebenaccounts")).to_be_visible()
     expect(card(page, koeln)).to_contain_text("Hanna Palmer")
     card(page, koeln).get_by_role("link", name="Dashboard anzeigen").click()
     expect(page.get_by_role("heading", name="Lager Köln-Süd")).to_be_visible()
@@ -58,7 +49,7 @@ def test_search_filter_and_table(page: Page, portal: Portal, koeln: str) -> None
     sign_in(page, portal)
     page.get_by_role("searchbox").fill("koeln palmer")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("1 Standort", exact=False).first).to_be_visible()
+    expect(page.get_by_text("1 Nebenaccount", exact=False).first).to_be_visible()
     expect(card(page, koeln)).to_be_visible()
     expect(card(page, portal.ordered)).to_have_count(0)
     page.get_by_role("link", name="Tabelle").click()
@@ -89,22 +80,6 @@ def test_the_files_open_and_hold_what_is_shown(page: Page, portal: Portal, koeln
     assert sheet is not None and sheet.cell(3, 3).value == "Lager Köln-Süd"
 
 
-def test_detaching_with_the_typed_customer_number(page: Page, portal: Portal, koeln: str) -> None:
-    sign_in(page, portal)
-    card(page, koeln).get_by_role("link", name="Dashboard anzeigen").click()
-    page.get_by_role("link", name="Lösen").click()
-    expect(page.get_by_role("heading", name="Was bleibt")).to_be_visible()
-    page.get_by_label("Kundennummer").fill("1234567")
-    page.get_by_role("button", name="Account lösen").click()
-    page.get_by_role("alert").get_by_role("link").click()
-    expect(page.get_by_label("Kundennummer")).to_be_focused()
-    page.get_by_label("Kundennummer").fill(koeln)
-    page.get_by_role("button", name="Account lösen").click()
-    expect(page.get_by_role("heading", name="Unternehmensstandorte")).to_be_visible()
-    expect(page.get_by_text(f"den Account {koeln} zu lösen")).to_be_visible()
-    expect(card(page, koeln)).to_contain_text("Wir lösen den Account.")
-
-
 def test_progress_arrives_by_itself_and_keeps_the_focus(page: Page, portal: Portal) -> None:
     sign_in(page, portal)
     fresh = card(page, portal.ordered)
@@ -132,32 +107,29 @@ def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal, koeln: str) -> 
 
 def test_the_keyboard_alone_finds_and_detaches(page: Page, portal: Portal, koeln: str) -> None:
     sign_in(page, portal)
-    press_tab_to(page, "Suche nach", "searchbox")
+    tab_to(page, page.get_by_role("searchbox", name="Suche nach"))
     page.keyboard.type(koeln)
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("suche="))
-    press_tab_to(page, f"Dashboard anzeigen {koeln}", "link")
+    tab_to(page, page.get_by_role("link", name=f"Dashboard anzeigen {koeln}"))
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(koeln + "$"))
-    press_tab_to(page, "Lösen", "link")
+    tab_to(page, page.get_by_role("link", name="Lösen"))
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("loesen$"))
-    press_tab_to(page, "Kundennummer", "textbox")
+    tab_to(page, page.get_by_role("textbox", name="Kundennummer"))
     page.keyboard.type(koeln)
     page.keyboard.press("Enter")
     expect(page.get_by_text(f"den Account {koeln} zu lösen")).to_be_visible()
 
 
-def test_everything_works_without_scripts(page: Page, portal: Portal, koeln: str) -> None:
-    assert page.context.browser is not None
-    context = page.context.browser.new_context(locale="de-DE", java_script_enabled=False)
-    plain = context.new_page()
+def test_everything_works_without_scripts(pages: Pages, portal: Portal, koeln: str) -> None:
+    plain = pages.open(Way(scripts=False))
     sign_in(plain, portal)
     plain.get_by_role("searchbox").fill("süd")
     plain.get_by_role("button", name="Suchen").click()
     expect(card(plain, koeln)).to_be_visible()
     expect(card(plain, portal.ordered)).to_have_count(0)
-    context.close()
 
 
 def test_several_accounts_are_switched(page: Page, portal: Portal) -> None:

@@ -56,22 +56,6 @@ def assert_no_sideways_scrolling(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
 
 
-def test_the_keyboard_alone_leads_in_and_out(page: Page, portal: Portal) -> None:
-    page.goto(portal.url)
-    tab_to(page, page.get_by_label("E-Mail-Adresse"))
-    page.keyboard.type(portal.manager.email)
-    tab_to(page, page.get_by_label("Passwort"))
-    page.keyboard.type(PASSWORD)
-    page.keyboard.press("Enter")
-    expect(page).to_have_url(portal.url + "/standortverwaltung")
-    tab_to(page, page.get_by_role("link", name=f"Verlauf von {portal.ordered} anzeigen"))
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
-    tab_to(page, page.get_by_role("button", name="Abmelden"))
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
-
-
 def test_the_skip_link_leads_past_the_menu(page: Page, portal: Portal) -> None:
     sign_in(page, portal)
     tab_to(page, page.get_by_role("link", name="Zum Inhalt springen"))
@@ -89,20 +73,6 @@ def test_a_wrong_password_is_said_and_the_address_kept(page: Page, portal: Porta
     expect(page.get_by_label("Passwort")).to_have_value("")
     summary.get_by_role("link", name="E-Mail-Adresse oder Passwort stimmt nicht.").click()
     expect(page.get_by_label("E-Mail-Adresse")).to_be_focused()
-
-
-def test_the_overview_shows_the_main_account_and_the_fresh_order(page: Page, portal: Portal) -> None:
-    sign_in(page, portal)
-    expect(page.get_by_role("heading", name="Unternehmensstandorte")).to_be_visible()
-    cards = page.get_by_role("main").get_by_role("listitem")
-    expect(cards).to_have_count(3)
-    expect(cards.first).to_contain_text("Hauptaccount")
-    expect(cards.first).to_contain_text(f"Kundennummer: {portal.main.customer_number}")
-    fresh = card(page, portal.ordered)
-    expect(fresh).to_contain_text("Nebenaccount")
-    expect(fresh.get_by_text("Neu", exact=True)).to_be_visible()
-    expect(fresh).to_contain_text(SEED)
-    expect(page.get_by_text("Neu", exact=True)).to_have_count(1)
 
 
 def test_a_visit_in_english(page: Page, portal: Portal) -> None:

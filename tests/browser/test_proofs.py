@@ -163,30 +163,6 @@ def test_a_link_code_leads_from_one_account_to_the_other(page: Page, portal: Por
     expect(page.get_by_text("Die Berechtigung ist nachgewiesen: durch einen Verknüpfungscode")).to_be_visible()
 
 
-def test_the_same_ways_in_english(page: Page, portal: Portal, clock: FakeClock) -> None:
-    back, order = waiting_order(portal, clock)
-    path, code = back.mail_to(CONTACT)
-    page.goto(portal.url + path)
-    page.get_by_role("button", name="English").click()
-    expect(page.get_by_role("heading", name="Confirm e-mail address")).to_be_visible()
-    page.get_by_label("Code").fill(code)
-    page.get_by_role("button", name="Confirm the address").click()
-    expect(page.get_by_role("heading", name="The e-mail address is confirmed")).to_be_visible()
-    page.goto(portal.url + "/brief")
-    page.get_by_label("Customer number").fill(order.customer_number)
-    page.get_by_label("Code").fill(back.letter_code())
-    page.get_by_role("button", name="Confirm the address").click()
-    expect(page.get_by_role("heading", name="The connection address is confirmed")).to_be_visible()
-    for choice, heading in (("I agree", "Consent was given"), ("I decline", "The request was declined")):
-        back, owner, _ = asked_owner(portal, clock)
-        path, code = back.mail_to(owner.email)
-        page.goto(portal.url + path)
-        page.get_by_label(choice).check()
-        page.get_by_label("Code").fill(code)
-        page.get_by_role("button", name="Send the answer").click()
-        expect(page.get_by_role("heading", name=heading)).to_be_visible()
-
-
 def test_the_pages_of_proofs_fit_a_narrow_screen(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, order = waiting_order(portal, clock)
     asking, owner, id = asked_owner(portal, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,18 +16,21 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from celery import Celery
+from pypdf import PdfReader
 
 import celeryconfig
 from models.accounts import Account
 from models.contracts import Contract
+from models.links import LinkDraft, submit_link
 from models.messages import Message, MessageState
-from models.orders import submit_order
+from models.orders import OrderDraft, submit_order
 from models.people import Principal, Scope, User, create_token
 from models.requests import Request
 from models.session import Database
 from models.states import Status
 from models.telephony import NumberBlock, SipTrunk
 from models.values import utc_now
+from models.vault import Vault
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
 from workers import programs
@@ -34,7 +38,7 @@ from workers.gateways.registrar import plain_url
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 from workers.stack.redis import EmbeddedRedis
 
-SECRET = "a secret for tests, long enough to be one"
+SECRET = "a secret for tests: long enough to be one"
 
 
 @dataclass
@@ -81,10 +85,28 @@ class Plant:
             manager = session.get_one(User, self.manager.user_id)
             return create_token(session, self.main, manager, "test", frozenset(Scope), utc_now())
 
-    def order(self, count: int) -> list[UUID]:
+    def order(self, count: int, draft: OrderDraft | None = None) -> list[UUID]:
         """Accept so many orders, as the front does, without a hint."""
+        order, main = draft or an_order(), self.main
         with self.database.transaction() as session:
-            return [submit_order(session, self.manager, self.main, an_order(), utc_now()).id for _ in range(count)]
+            return [submit_order(session, self.manager, main, order, utc_now()).id for _ in range(count)]
+
+    def link(self, draft: LinkDraft) -> UUID:
+        """Accept a link request."""
+        with self.database.transaction() as session:
+            return submit_link(session, Vault(SECRET), self.manager, self.main, draft, utc_now()).id
+
+    def code_to(self, recipient: str) -> str:
+        """The code that stands in the one mail to somebody, however often it has arrived."""
+        mails = [mail for to, mail in self.sink.received if to == recipient]
+        [code] = {_code_in(body.get_content()) for mail in mails if (body := mail.get_body(("plain",)))}
+        return code
+
+    def letter_code(self) -> str:
+        """The code of the one letter."""
+        [file] = (self.directory / "letters").glob("*.pdf")
+        text = "".join(page.extract_text() for page in PdfReader(file).pages)
+        return _code_in(text)
 
     def publish(self, hints: int = 1) -> None:
         """Put hints into the queue."""
@@ -154,6 +176,7 @@ def plant(
         "REDIS_URL": redis.url(0),
         "SMTP_URL": smtp_sink.url,
         "SECRET_KEY": SECRET,
+        "LETTERS_DIR": str(tmp_path / "letters"),
         "LEASE_SECONDS": "2",
         "LOG_FORMAT": "json",
     }
@@ -166,3 +189,9 @@ def plant(
     for child in list(found.children):
         found.kill(child)
     redis.stop()
+
+
+def _code_in(text: str) -> str:
+    found = re.search(r"[A-Z0-9]{5} [A-Z0-9]{5}", text)
+    assert found is not None
+    return found[0]

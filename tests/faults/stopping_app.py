@@ -19,7 +19,7 @@ from celery import signals
 from models.requests import Request
 from models.states import StepName
 from tasks import current, pipeline
-from tasks.ports import GatewayError, GatewayUnavailable, Mail, Ports, TrunkRecord
+from tasks.ports import GatewayError, GatewayUnavailable, Letter, Mail, Ports, TrunkRecord
 from tasks.steps import Outcome, Step, Work
 from workers.app import app
 
@@ -74,6 +74,16 @@ class _StoppingMailer:
         self._inner.close()
 
 
+class _StoppingPrinter:
+    def __init__(self, ports: Ports) -> None:
+        self._inner = ports.letters
+
+    def print_letter(self, letter: Letter) -> None:
+        _point("letter.before")
+        self._inner.print_letter(letter)
+        _point("letter.after")
+
+
 def _stopping(name: StepName, step: Step) -> Step:
     def run(work: Work, request: Request) -> Outcome:
         _point(f"{name}.before")
@@ -88,7 +98,12 @@ def _stopping(name: StepName, step: Step) -> Step:
 @signals.worker_process_init.connect
 def _wrap(**_: Any) -> None:
     runtime = current.runtime()
-    ports = replace(runtime.ports, registrar=_StoppingRegistrar(runtime.ports), mailer=_StoppingMailer(runtime.ports))
+    ports = replace(
+        runtime.ports,
+        registrar=_StoppingRegistrar(runtime.ports),
+        mailer=_StoppingMailer(runtime.ports),
+        letters=_StoppingPrinter(runtime.ports),
+    )
     current.set_runtime(replace(runtime, ports=ports))
     database_only = (StepName.VERIFY, StepName.ATTACH, StepName.DETACH, StepName.CONFIRM)
     wrapped = {name: _stopping(name, pipeline.STEPS[name]) for name in database_only}

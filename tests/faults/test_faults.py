@@ -14,11 +14,15 @@ import sqlalchemy as sa
 
 from models.accounts import Account, attach
 from models.links import submit_detach, submit_link
+from models.messages import Message
+from models.orders import Contact, Location
+from models.proofs import Decision
+from models.proving import confirm_email, decide, enter_letter_code
 from models.requests import Request
-from models.states import Origin, Reason, Status
+from models.states import Origin, ProofMethod, Reason, Status
 from models.values import utc_now
 from models.vault import Vault
-from tests.factories import a_link, make_account, make_main, make_user
+from tests.factories import a_link, an_order, make_account, make_main, make_user
 from tests.fakes import wait_until
 from tests.faults.conftest import SECRET, Plant
 from tests.web.conftest import ORDER
@@ -41,6 +45,68 @@ def test_a_worker_killed_inside_a_step_is_replaced(plant: Plant, tmp_path: Path,
     plant.start_worker()
     plant.wait_for_completion(ids)
     plant.assert_everything_once(ids)
+
+
+@pytest.mark.parametrize(
+    "point", ["verify.before", "verify.after", "mail.before", "mail.after", "letter.before", "letter.after"]
+)
+def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+    """One mail, one letter, and with their codes the order goes through."""
+    contact = Contact("Nele Neu", "nele@example.com", None)
+    place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
+    [id] = plant.order(1, an_order(contact=contact, location=place))
+    _kill_at(plant, tmp_path, point)
+    wait_until(lambda: plant.statuses([id]) == {Status.PENDING} and plant.unsent() == 0, what="what was asked for")
+    with plant.database.transaction() as session:
+        vault, order = Vault(SECRET), session.get_one(Request, id)
+        assert confirm_email(session, vault, order, plant.code_to(contact.email), utc_now())
+        assert enter_letter_code(session, vault, order, plant.letter_code(), utc_now())
+    plant.wait_for_completion([id])
+    mails = {mail["Message-ID"] for _, mail in plant.sink.received}
+    assert len(mails) == 3
+    with plant.database.transaction() as session:
+        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
+    assert sorted(sent) == ["address_letter", "email_code", "order_completed", "order_completed"]
+
+
+@pytest.mark.parametrize("point", ["verify.before", "verify.after", "attach.before", "attach.after", "mail.after"])
+def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+    """The owner is asked once, the account attached once, and both sides are told once."""
+    with plant.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+    id = plant.link(a_link(account, method=ProofMethod.CONSENT))
+    asking = point.startswith(("verify", "mail"))
+    if asking:
+        _kill_at(plant, tmp_path, point)
+    else:
+        plant.start_beat()
+        helper = plant.start_worker()
+    wait_until(lambda: plant.statuses([id]) == {Status.PENDING} and plant.unsent() == 0, what="the question")
+    if not asking:
+        plant.kill(helper)
+    with plant.database.transaction() as session:
+        link = session.get_one(Request, id)
+        assert decide(session, Vault(SECRET), link, owner, Decision.ACCEPTED, plant.code_to(owner.email), utc_now())
+    if not asking:
+        _kill_at(plant, tmp_path, point)
+    plant.wait_for_completion([id])
+    with plant.database.transaction() as session:
+        assert session.get_one(Account, account.id).main_id == plant.main.id
+        sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
+    assert sorted(sent) == ["consent_asked", "link_completed", "link_completed_owner"]
+    assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 3
+
+
+def _kill_at(plant: Plant, tmp_path: Path, point: str) -> None:
+    """A worker reaches the point and is killed; another one and beat are there from then on."""
+    reached = tmp_path / "reached"
+    doomed = plant.start_worker(STOP_AT=point, STOP_FILE=str(reached))
+    plant.publish()
+    wait_until(reached.exists, what=f"the worker to reach {point}")
+    plant.kill(doomed)
+    plant.start_beat()
+    plant.start_worker()
 
 
 def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path: Path) -> None:

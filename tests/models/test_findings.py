@@ -23,6 +23,7 @@ FACTS = {
     "attempts": 3,
     "what": list(WHAT),
     "reason": "already_attached",
+    "count": 1001,
 }
 
 

@@ -21,6 +21,15 @@ CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
 """
+OLD_ROWS = """
+INSERT INTO customer_numbers VALUES ('4000001');
+INSERT INTO accounts
+    (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
+VALUES ('4000001', 'standalone', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'Kim@Example.com', now());
+INSERT INTO messages (channel, template, occasion, recipient_name, recipient_address, locale, facts, announced, state,
+    queued_at, sent_at, attempts)
+VALUES ('mail', 'login', '', 'Kim', 'kim@example.com', 'fr', '{}', false, 'sent', now(), now(), 0);
+"""
 INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 
 
@@ -73,6 +82,19 @@ def test_models_and_migrations_agree(empty: sa.Engine, created: sa.Engine) -> No
         migrated, modelled = ({tuple(row) for row in _rows(engine, question)} for engine in (empty, created))
         assert migrated - modelled == set()
         assert modelled - migrated == set()
+
+
+def test_what_was_written_before_a_rule_is_brought_in_line_with_it(empty: sa.Engine) -> None:
+    migrations.upgrade(empty, "0006")
+    with empty.begin() as connection:
+        connection.execute(sa.text(OLD_ROWS))
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        assert connection.scalar(sa.text("SELECT contact_email FROM accounts")) == "kim@example.com"
+        assert connection.scalar(sa.text("SELECT locale FROM messages")) == "de"
+    for statement in ("UPDATE accounts SET contact_email = 'Kim@example.com'", "UPDATE messages SET locale = 'fr'"):
+        with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=r"contact_email_lower|locale"):
+            connection.execute(sa.text(statement))
 
 
 def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:

@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from models.accounts import Account
+from models.accounts import Account, attach
 from models.people import Action, Principal, Role, Scope, may
+from models.requests import Request, concerns, may_change
+from models.session import Database
+from models.states import Kind, Origin
+from tests.factories import NOW, make_account, make_main
 
 MAIN, SUB, FOREIGN = 1, 2, 3
 ACCOUNTS = {
@@ -124,3 +128,34 @@ def test_a_sub_accounts_token_reaches_neither_main_account_nor_sibling() -> None
     token = person(roles=roles, token_id=1, token_account_id=SUB, scopes=frozenset({Scope.READ}))
     assert allowed(token, "sub") == {"view"}
     assert allowed(token, "main") == allowed(token, "another sub") == set()
+
+
+@pytest.mark.parametrize(
+    ("role", "of", "looks_at", "changes"),
+    [
+        (ADMINISTRATOR, "main", "order link detach", "order link detach"),
+        (MANAGER, "main", "order link detach", "order link detach"),
+        (MEMBER, "main", "", ""),
+        # What a main account asks for is its own business, until an account leaves it.
+        (ADMINISTRATOR, "sub", "detach", "detach"),
+        (MEMBER, "sub", "", ""),
+        (ADMINISTRATOR, "other", "", ""),
+    ],
+)
+def test_a_request_concerns_its_main_account_and_who_is_detached(
+    database: Database, role: Role, of: str, looks_at: str, changes: str
+) -> None:
+    with database.transaction() as session:
+        accounts = {"main": make_main(session)[0], "sub": make_account(session), "other": make_main(session)[0]}
+        main, sub = accounts["main"], accounts["sub"]
+        attach(session, main.id, sub.id, Origin.LINK, NOW)
+        session.flush()
+        somebody = person(roles={accounts[of].id: role})
+        asked = [
+            Request(kind=kind, main_id=main.id, account_id=sub.id) for kind in (Kind.ORDER, Kind.LINK, Kind.DETACH)
+        ]
+        assert [request.kind for request in asked if concerns(session, somebody, request)] == looks_at.split()
+        assert [request.kind for request in asked if may_change(session, somebody, request)] == changes.split()
+        # A token reaches no further than its account.
+        token = replace(somebody, token_id=1, token_account_id=accounts["other"].id, scopes=BOTH)
+        assert not [request for request in asked if of != "other" and concerns(session, token, request)]

@@ -74,7 +74,7 @@ def test_an_end_is_final(database: Database, order: UUID, end: Status, verb: str
 def test_what_has_failed_is_tried_again_when_somebody_says_so(database: Database, order: UUID) -> None:
     with database.transaction() as session:
         END[Status.FAILED](session.get_one(Request, order))
-    for verb in ("wait_for", "reject", "fail", "cancel"):
+    for verb in ("wait_for", "reject", "fail"):
         with pytest.raises((IllegalTransition, TooLate)), database.transaction() as session:
             VERBS[verb](session.get_one(Request, order))
     with database.transaction() as session:
@@ -82,6 +82,14 @@ def test_what_has_failed_is_tried_again_when_somebody_says_so(database: Database
         request.retry(NOW + timedelta(days=1))
         assert (request.status, request.reason, request.ended_at) == (Status.IN_PROGRESS, None, None)
         assert request.due_at == NOW + timedelta(days=1)
+
+
+def test_what_has_failed_can_be_called_off(database: Database, order: UUID) -> None:
+    with database.transaction() as session:
+        END[Status.FAILED](session.get_one(Request, order))
+    with database.transaction() as session:
+        END[Status.CANCELLED](session.get_one(Request, order))
+    assert facts(database, order)[0] is Status.CANCELLED
 
 
 def test_only_what_stands_still_is_tried_again(database: Database, order: UUID) -> None:

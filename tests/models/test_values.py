@@ -17,6 +17,7 @@ from models.values import (
     national_to_e164,
     random_customer_number,
     same_place,
+    typed_customer_number,
 )
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyzäöüß", min_size=1, max_size=12)
@@ -92,6 +93,17 @@ def test_a_place_is_itself_however_its_umlauts_are_typed(first: str, rest: str) 
         without = without.replace(umlaut, typed)
     for spelling in (name, name.upper(), name.title(), without, unicodedata.normalize("NFD", name)):
         assert same_place(spelling, name)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("1234567", "1234567"), (" 123 45\u00a067 ", "1234567"), ("123-4567", "1234567"), ("0234567", None),
+        ("123456", None), ("1234567 Meier", None), ("١٢٣٤٥٦٧", None), ("", None), ("\x00", None),
+    ],
+)  # fmt: skip
+def test_a_customer_number_may_be_typed_with_spaces(typed: str, meant: str | None) -> None:
+    assert typed_customer_number(typed) == meant
 
 
 def test_customer_numbers_have_seven_digits_and_no_order() -> None:

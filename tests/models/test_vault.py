@@ -14,6 +14,17 @@ def test_a_new_key_in_front_reads_what_the_old_one_sealed() -> None:
     assert Vault("new").open(rotated.seal("Brücke 6")) == "Brücke 6"
 
 
+def test_fingerprints_differ_by_content_use_and_key() -> None:
+    vault = Vault("new", "old")
+    assert vault.fingerprint("call", b"body") == Vault("new").fingerprint("call", b"body")
+    others = [
+        vault.fingerprint("call", b"other"),
+        vault.fingerprint("link", b"body"),
+        Vault("old").fingerprint("call", b"body"),
+    ]
+    assert vault.fingerprint("call", b"body") not in others
+
+
 @pytest.mark.parametrize(
     "sealed",
     [Vault("old").seal("secret"), b"", b"no seal", Vault("new").seal("secret")[:-5]],

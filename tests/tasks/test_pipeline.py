@@ -11,14 +11,14 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts import Account
-from models.contracts import ContractItem
+from models.contracts import Contract, ContractItem
 from models.errors import TooLate
 from models.messages import Message
 from models.orders import call_off
 from models.people import principal_of
 from models.requests import Request
 from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
-from models.telephony import NumberBlock, SipTrunk
+from models.telephony import QUARANTINE, NumberBlock, SipTrunk, TrunkState
 from tasks import pipeline as engine
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
 from tasks.steps import Outcome, Work
@@ -159,7 +159,7 @@ def test_a_foreign_area_code_waits_for_the_requester_and_expires(pipeline: Pipel
     pipeline.clock.advance(timedelta(days=1))
     pipeline.advance()
     request = pipeline.request(id)
-    assert (request.status, request.reason) == (Status.REJECTED, Reason.PROOF_EXPIRED)
+    assert (request.status, request.reason) == (Status.REJECTED, Reason.AREA_CODE_MISMATCH)
     with pipeline.runtime.database.transaction() as session:
         assert session.get_one(Account, request.account_id).state is AccountState.CLOSED
 
@@ -332,3 +332,39 @@ def test_an_order_that_the_registrar_may_know_of_cannot_be_cancelled(pipeline: P
     pipeline.clock.advance(timedelta(minutes=1))
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED
+
+
+def _tried_again(pipeline: Pipeline, id: UUID) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        session.get_one(Request, id).retry(pipeline.clock.now)
+    pipeline.advance()
+
+
+def test_what_is_refused_again_ends_again_and_its_requester_hears_of_it(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")] * 3
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    for _ in range(2):
+        _tried_again(pipeline, id)
+        assert pipeline.request(id).status is Status.FAILED
+    assert [mail.recipient_address for mail in pipeline.mailer.sent] == [pipeline.manager.email] * 3
+    _tried_again(pipeline, id)
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def test_a_failed_order_can_be_called_off_and_gives_everything_back(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        call_off(session.get_one(Request, id), Reason.CANCELLED_BY_BACK_OFFICE, pipeline.clock.now)
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, id)
+        assert request.status is Status.CANCELLED
+        assert session.get_one(Account, request.account_id).state is AccountState.CLOSED
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        assert (trunk.state, trunk.due_at) == (TrunkState.CLOSED, pipeline.clock.now)
+        assert session.get_one(Contract, trunk.contract_id).ended_at is not None
+        blocks = session.scalars(sa.select(NumberBlock)).all()
+        assert all(block.account_id is None for block in blocks)
+        assert [block.available_from for block in blocks].count(pipeline.clock.now + QUARANTINE) == 1

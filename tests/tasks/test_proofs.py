@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from models.accounts import Account
+from models.accounts import Account, promote
 from models.errors import Forbidden, NotAwaited, TooEarly
 from models.links import submit_detach
 from models.orders import Contact, Location, OrderDraft, call_off
@@ -147,7 +147,9 @@ def test_who_does_not_answer_is_reminded_twice_and_then_it_is_over(pipeline: Pip
     request = pipeline.request(id)
     assert (request.status, request.reason) == (Status.REJECTED, Reason.PROOF_EXPIRED)
     codes = {code_in(text) for text in mails_to(pipeline, STRANGER.email)}
-    assert len(codes) == 1 and not confirm(pipeline, id, codes.pop())
+    assert len(codes) == 1
+    with pytest.raises(NotAwaited):
+        confirm(pipeline, id, codes.pop())
     [told] = mails_to(pipeline, pipeline.manager.email)
     assert "Frist ist abgelaufen" in told
     with pipeline.runtime.database.transaction() as session:
@@ -264,8 +266,10 @@ def test_a_cancelled_order_can_no_longer_be_proved_into_being(pipeline: Pipeline
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
         call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
-    confirm(pipeline, id, code_in(mails_to(pipeline, STRANGER.email)[0]))
-    enter(pipeline, id, code_in(pipeline.printer.printed[0].text))
+    with pytest.raises(NotAwaited):
+        confirm(pipeline, id, code_in(mails_to(pipeline, STRANGER.email)[0]))
+    with pytest.raises(NotAwaited):
+        enter(pipeline, id, code_in(pipeline.printer.printed[0].text))
     pipeline.advance()
     assert pipeline.request(id).status is Status.CANCELLED
     assert pipeline.registrar.writes == []
@@ -505,3 +509,101 @@ def test_the_wrong_tries_of_a_proof_are_kept(pipeline: Pipeline) -> None:
         proof = session.scalars(sa.select(EmailProof).where(EmailProof.address == STRANGER.email)).one()
         assert proof.wrong_tries == 1
         assert session.scalars(sa.select(Consent)).all() == []
+
+
+def test_who_joins_a_question_that_is_void_has_it_asked_anew(pipeline: Pipeline) -> None:
+    first = pipeline.order(fresh())
+    pipeline.advance()
+    for _ in range(5):
+        confirm(pipeline, first, "WRONG WRONG")
+    pipeline.clock.advance(timedelta(minutes=10))
+    second = pipeline.order(fresh())
+    pipeline.advance()
+    old, new = (code_in(text) for text in mails_to(pipeline, STRANGER.email))
+    assert old != new and confirm(pipeline, second, new)
+    enter(pipeline, second, code_in(pipeline.printer.printed[0].text))
+    pipeline.advance()
+    assert {pipeline.request(id).status for id in (first, second)} == {Status.COMPLETED}
+
+
+def test_who_joins_late_has_time_to_answer(pipeline: Pipeline) -> None:
+    first = pipeline.order(fresh())
+    pipeline.advance()
+    pipeline.clock.advance(13 * DAY)
+    second = pipeline.order(fresh())
+    pipeline.advance()
+    pipeline.clock.advance(2 * DAY)
+    pipeline.advance()
+    assert {pipeline.request(id).status for id in (first, second)} == {Status.PENDING}
+    assert len(pipeline.printer.printed) == 2
+
+
+def test_after_a_cancelled_order_the_next_one_asks_for_itself(pipeline: Pipeline) -> None:
+    first = pipeline.order(fresh())
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        call_off(session.get_one(Request, first), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+    pipeline.clock.advance(3 * DAY)
+    second = pipeline.order(fresh())
+    pipeline.advance()
+    number = pipeline.request(second).customer_number
+    assert number in mails_to(pipeline, STRANGER.email)[-1] and number in pipeline.printer.printed[-1].text
+    assert len(pipeline.printer.printed) == 2
+
+
+def test_how_often_is_counted_from_the_last_fresh_question(pipeline: Pipeline) -> None:
+    id = pipeline.order(fresh())
+    pipeline.advance()
+    for _ in range(4):
+        pipeline.clock.advance(3 * DAY)
+        again(pipeline, id, "letter")
+        pipeline.advance()
+    pipeline.clock.advance(15 * DAY)
+    pipeline.advance()
+    assert pipeline.request(id).reason is Reason.PROOF_EXPIRED
+    late = pipeline.order(fresh())
+    pipeline.advance()
+    pipeline.clock.advance(3 * DAY)
+    again(pipeline, late, "letter")
+    pipeline.advance()
+    assert len(pipeline.printer.printed) == 7
+
+
+def test_asking_for_consent_is_no_means_to_pester_people(pipeline: Pipeline, owned: tuple[Account, User, User]) -> None:
+    account, one, _ = owned
+    for number in (account.customer_number, "1000001"):
+        for _ in range(5):
+            id = pipeline.link(a_link(number, method=ProofMethod.CONSENT))
+            pipeline.advance()
+            with pipeline.runtime.database.transaction() as session:
+                call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        with pytest.raises(TooEarly):
+            pipeline.link(a_link(number, method=ProofMethod.CONSENT))
+    assert len(mails_to(pipeline, one.email)) == 5
+    pipeline.clock.advance(DAY)
+    pipeline.link(a_link(account, method=ProofMethod.CONSENT))
+
+
+def test_owners_who_agreed_are_told_if_nothing_comes_of_it(
+    pipeline: Pipeline, owned: tuple[Account, User, User]
+) -> None:
+    account, one, two = owned
+    id = pipeline.link(a_link(account, method=ProofMethod.CONSENT))
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        promote(session, account.id)
+    assert answer(pipeline, id, one, Decision.ACCEPTED, None)
+    pipeline.advance()
+    assert pipeline.request(id).reason is Reason.IS_MAIN_ACCOUNT
+    assert "selbst ein Hauptaccount" in mails_to(pipeline, one.email)[-1]
+    assert f"/zustimmung/{id}" in mails_to(pipeline, two.email)[-1]
+
+
+def test_an_area_code_that_nobody_corrects_ends_for_that_reason(pipeline: Pipeline) -> None:
+    id = pipeline.order(fresh(area_code="0521"))
+    pipeline.advance()
+    assert pipeline.printer.printed == []
+    pipeline.clock.advance(14 * DAY)
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.REJECTED, Reason.AREA_CODE_MISMATCH)

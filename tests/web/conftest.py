@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
+from flask import Flask, before_render_template, template_rendered
 from flask.testing import FlaskClient
+from jinja2 import Template
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
@@ -35,7 +40,8 @@ ORDER: dict[str, Any] = {
     "numbers": {"area_code": "030", "block_size": 10},
     "locale": "de",
 }
-SECRET = "a secret for tests, long enough to be one"
+SECRET = "a secret for tests: long enough to be one"
+FrontOf = Callable[..., FlaskClient]
 
 
 @dataclass
@@ -125,21 +131,63 @@ def back_of(database: Database, clock: FakeClock) -> Back:
 
 
 @pytest.fixture
-def front(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Front]:
+def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[FrontOf]:
+    """Fronts with settings of their own, on the same database."""
+    usual = {
+        "database_url": postgres.url("standorte"),
+        "redis_url": "redis://127.0.0.1:1/0",
+        "secret_key": SecretStr(SECRET),
+    }
+    with ExitStack() as stack:
+
+        def make(**settings: Any) -> FlaskClient:
+            app = create_app(WebSettings(**usual | settings), clock)
+            with app.app_context():
+                used = resources().database
+            stack.callback(used.close)
+            stack.enter_context(templates_leave_alone(app, used.engine))
+            return app.test_client()
+
+        yield make
+
+
+@pytest.fixture
+def front(front_of: FrontOf, database: Database) -> Front:
     """The front, a main account, and a token of its administrator."""
-    app = create_app(
-        WebSettings(
-            database_url=postgres.url("standorte"),
-            redis_url="redis://127.0.0.1:1/0",
-            secret_key=SecretStr(SECRET),
-        ),
-        clock,
-    )
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
-    found = Front(app.test_client(), database, main, manager, "")
+    found = Front(front_of(), database, main, manager, "")
     found.token = found.token_with(Scope.READ, Scope.WRITE)
-    yield found
-    with app.app_context():
-        resources().database.close()
+    return found
+
+
+@contextmanager
+def templates_leave_alone(app: Flask, engine: sa.Engine) -> Iterator[None]:
+    """While a template is rendered, no transaction is open, and none begins."""
+    here = threading.local()
+    wrong: list[str] = []
+
+    def begins(*_: object) -> None:
+        here.open = getattr(here, "open", 0) + 1
+        if rendered := getattr(here, "rendered", None):
+            wrong.append(f"a transaction begins in {rendered}")
+
+    def ends(*_: object) -> None:
+        here.open -= 1
+
+    def before(_: Flask, template: Template, **__: object) -> None:
+        here.rendered = template.name
+        if getattr(here, "open", 0):
+            wrong.append(f"a transaction is open at {template.name}")
+
+    def after(_: Flask, **__: object) -> None:
+        here.rendered = None
+
+    sa.event.listen(engine, "checkout", begins)
+    sa.event.listen(engine, "checkin", ends)
+    with before_render_template.connected_to(before, app), template_rendered.connected_to(after, app):
+        yield
+    sa.event.remove(engine, "checkout", begins)
+    sa.event.remove(engine, "checkin", ends)
+    assert wrong == []

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
+from models import invitations
 from models.accounts import Account
-from models.invitations import Invitation, remove_user
+from models.errors import Forbidden, TooManyInvitations
+from models.invitations import Invitation, accept, remove_user
+from models.invitations import invite as invite_by_mail
 from models.logins import Login
-from models.messages import Message
+from models.messages import Message, Recipient
 from models.people import Membership, Role, User, administrators_of, principal_of
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.web.conftest import BASE_URL, Back, Front
 from tests.web.html import assert_valid
 from tests.web.test_portal import csrf, sign_in
+from web.resources import resources
 
 NEW = "vier Wörter die bleiben"
 
@@ -101,6 +110,90 @@ def test_nobody_is_flooded_with_links(front: Front, back: Back) -> None:
     assert sign_in(front, front.manager.email)[0] == 302
 
 
+def test_an_address_is_the_same_however_it_is_typed(front: Front) -> None:
+    typed = [" " * turn + front.manager.email for turn in range(11)]
+    answers = [post(front.client, "/passwort", email=email).status_code for email in typed]
+    assert answers == [303] * 10 + [429]
+
+
+def test_who_asks_for_many_addresses_is_stopped(front: Front) -> None:
+    answers = [post(front.client, "/passwort", email=f"{turn}@example.com").status_code for turn in range(31)]
+    assert answers == [303] * 30 + [429]
+    front.client.environ_base["REMOTE_ADDR"] = "198.51.100.7"
+    assert post(front.client, "/passwort", email="31@example.com").status_code == 303
+
+
+def test_the_time_of_the_answer_tells_nothing(front: Front) -> None:
+    with front.database.transaction() as session:
+        make_user(session, email="new@example.com", password_hash=None)
+    asked = ("nobody@example.com", front.manager.email, front.manager.email, "new@example.com", "İ@example.com")
+    ran = []
+    for email in asked:
+        with statements(front) as run:
+            assert post(front.client, "/passwort", email=email).location == "/passwort/unterwegs"
+        ran.append([re.sub("^(RELEASE|ROLLBACK TO) ", "END ", statement) for statement in run])
+    assert any("INSERT INTO messages" in statement for statement in ran[0])
+    assert [found == ran[0] for found in ran] == [True] * len(asked)
+    with front.database.transaction() as session:
+        written = sorted(session.scalars(sa.select(Message.recipient_address)))
+    assert written == sorted([front.manager.email, "new@example.com"])
+
+
+@contextmanager
+def statements(front: Front) -> Iterator[list[str]]:
+    """What the front says to the database meanwhile."""
+    ran: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        ran.append(statement)
+
+    with front.client.application.app_context():
+        engine = resources().database.engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    yield ran
+    sa.event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def no_login_is_kept(front: Front) -> Iterator[None]:
+    """Whoever writes a login fails at the commit."""
+    with front.database.transaction() as session:
+        session.execute(
+            sa.text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;"
+                "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON logins DEFERRABLE INITIALLY DEFERRED "
+                "FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+        )
+    try:
+        yield
+    finally:
+        with front.database.transaction() as session:
+            session.execute(sa.text("DROP FUNCTION refuse CASCADE"))
+
+
+def who(client: FlaskClient) -> str | None:
+    """The secret of the login in the browser's cookie."""
+    with client.session_transaction() as cookie:
+        return cookie.get("_user_id")
+
+
+def test_a_browser_is_signed_in_only_when_its_login_is_kept(front: Front, back: Back) -> None:
+    sign_in(front, front.manager.email)
+    invite(front, "hanna@example.com")
+    path = link_to(back, "hanna@example.com")
+    before, client = who(front.client), front.client.application.test_client()
+    with no_login_is_kept(front):
+        assert post(client, path, password=NEW).status_code == 500
+        assert sign_in(Front(client, front.database, front.main, front.manager, ""), front.manager.email)[0] == 500
+        assert post(front.client, "/anmeldung/passwort", current=PASSWORD, password=NEW).status_code == 500
+    assert who(client) is None
+    assert before is not None and who(front.client) == before
+    # Nothing was done by halves.
+    assert post(client, path, password=NEW).location == "/standortverwaltung"
+    assert who(client) is not None
+
+
 def test_logins_are_listed_and_ended(front: Front) -> None:
     app = front.client.application
     phone = Front(app.test_client(), front.database, front.main, front.manager, "")
@@ -120,6 +213,13 @@ def test_logins_are_listed_and_ended(front: Front) -> None:
     post(front.client, "/anmeldung/andere/beenden", "/anmeldung")
     assert phone.client.get("/standortverwaltung").status_code == 302
     assert front.client.get("/standortverwaltung").status_code == 200
+
+
+def test_a_phone_that_changes_its_network_stays_signed_in(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    elsewhere = {"REMOTE_ADDR": "198.51.100.7"}
+    assert front.client.get("/anmeldung", environ_base=elsewhere).status_code == 200
+    assert front.client.get("/anmeldung").status_code == 200
 
 
 def test_the_login_of_another_person_cannot_be_ended(front: Front) -> None:
@@ -293,12 +393,171 @@ def test_the_users_of_others_are_not_found(front: Front) -> None:
 def test_two_administrators_cannot_remove_each_other_at_once(front: Front) -> None:
     with front.database.transaction() as session:
         other = make_user(session)
+        for user in (other, make_user(session)):
+            join(session, user, session.merge(front.main))
+        person = principal_of(session, other)
+
+    def strike_back() -> None:
+        with front.database.transaction() as second:
+            remove_user(second, person, second.get_one(Account, front.main.id), front.manager.user_id, NOW)
+
+    with ThreadPoolExecutor(1) as pool:
+        with front.database.transaction() as first:
+            remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id, NOW)
+            first.flush()
+            waiting = pool.submit(strike_back)
+            wait_until_somebody_waits(first)
+        # Whoever was slower is no administrator any more, and a third one would have let it pass.
+        with pytest.raises(Forbidden):
+            waiting.result(10)
+    with front.database.transaction() as session:
+        left = {user.id for user in administrators_of(session, front.main.id)}
+    assert front.manager.user_id in left and other.id not in left
+
+
+def wait_until_somebody_waits(session: Session) -> None:
+    """Until another transaction waits for what this one has locked."""
+    for _ in range(200):
+        if session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
+@pytest.mark.parametrize("how", ["removed", "given another role"])
+def test_nobody_comes_back_by_an_invitation_of_their_own(front: Front, back: Back, how: str) -> None:
+    with front.database.transaction() as session:
+        other = make_user(session)
         join(session, other, session.merge(front.main))
-    with front.database.transaction() as first, front.database.transaction() as second:
-        account, person = second.get_one(Account, front.main.id), principal_of(second, other)
-        remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id, NOW)
-        first.flush()
-        second.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
-        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
-            remove_user(second, person, account, front.manager.user_id, NOW)
-        second.rollback()
+        elsewhere = make_account(session, administrator=other).customer_number
+    leaver = Front(front.client.application.test_client(), front.database, front.main, front.manager, "")
+    sign_in(leaver, other.email)
+    invite(leaver, "private@example.com", Role.ADMINISTRATOR)
+    path = link_to(back, "private@example.com")
+    form = f"/benutzer/{elsewhere}/einladen"
+    post(leaver.client, form, name="Hanna Palmer", email="hanna@example.com", role=Role.LOCAL_MEMBER)
+    sign_in(front, front.manager.email)
+    invite(front, "kim@example.com")
+    member = f"/benutzer/{front.main.customer_number}/{other.id}"
+    if how == "removed":
+        assert "Einladungen, die diese Person" in front.client.get(member + "/entfernen").text
+        post(front.client, member + "/entfernen")
+    else:
+        post(front.client, member, role=Role.LOCATION_MANAGER)
+    assert leaver.client.get(path).status_code == 404
+    # What others have sent, and what concerns other accounts, stays.
+    with front.database.transaction() as session:
+        assert set(session.scalars(sa.select(Invitation.email))) == {"kim@example.com", "hanna@example.com"}
+
+
+def test_only_so_many_invitations_are_open(front: Front, back: Back, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invitations, "OPEN_PER_ACCOUNT", 2)
+    sign_in(front, front.manager.email)
+    page = f"/benutzer/{front.main.customer_number}"
+    for name in ("one", "two"):
+        assert invite(front, f"{name}@example.com").status_code == 303
+    refused = invite(front, "three@example.com")
+    assert refused.status_code == 422 and "2 Einladungen sind offen" in refused.text
+    assert_valid(refused.text)
+    # A new mail for one of them opens no other.
+    assert invite(front, "one@example.com").status_code == 303
+    back.clock.advance(timedelta(days=7))
+    for name in ("three", "four"):
+        assert invite(front, f"{name}@example.com").status_code == 303
+    with front.database.transaction() as session:
+        expired = session.scalar(sa.select(Invitation.id).where(Invitation.email == "one@example.com"))
+    post(front.client, f"{page}/einladungen/{expired}/neu", page)
+    assert "2 Einladungen sind offen" in front.client.get(page).text
+    with front.database.transaction() as session:
+        open_ones = sa.select(Invitation.email).where(Invitation.expires_at > back.clock.now)
+        assert set(session.scalars(open_ones)) == {"three@example.com", "four@example.com"}
+
+
+def test_who_administers_many_accounts_invites_only_so_many(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invitations, "OPEN_PER_INVITER", 2)
+    with front.database.transaction() as session:
+        manager = session.get_one(User, front.manager.user_id)
+        numbers = [make_account(session, administrator=manager).customer_number for _ in range(3)]
+        other = make_user(session)
+        join(session, other, session.merge(front.main))
+    sign_in(front, front.manager.email)
+    answers = [
+        post(front.client, f"/benutzer/{number}/einladen", name="Hanna", email="h@example.com", role="administrator")
+        for number in numbers
+    ]
+    assert [answer.status_code for answer in answers] == [303, 303, 422]
+    colleague = Front(front.client.application.test_client(), front.database, front.main, front.manager, "")
+    sign_in(colleague, other.email)
+    assert invite(colleague, "h@example.com").status_code == 303
+
+
+def test_invitations_to_two_accounts_at_once_cannot_pass_the_limit(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "OPEN_PER_INVITER", 1)
+    with front.database.transaction() as session:
+        user = session.get_one(User, front.manager.user_id)
+        accounts = [make_account(session, administrator=user) for _ in range(2)]
+        person = principal_of(session, user)
+    to = Recipient("Hanna Palmer", "hanna@example.com", "de")
+
+    def invite_too() -> None:
+        with front.database.transaction() as second:
+            invite_by_mail(second, person, second.merge(accounts[1]), to, Role.ADMINISTRATOR, NOW)
+
+    with ThreadPoolExecutor(1) as pool:
+        with front.database.transaction() as first:
+            invite_by_mail(first, person, first.merge(accounts[0]), to, Role.ADMINISTRATOR, NOW)
+            waiting = pool.submit(invite_too)
+            wait_until_somebody_waits(first)
+        with pytest.raises(TooManyInvitations):
+            waiting.result(10)
+
+
+def test_two_invitations_accepted_at_once_make_one_login(front: Front) -> None:
+    to = Recipient("Hanna Palmer", "hanna@example.com", "de")
+    with front.database.transaction() as session:
+        user = session.get_one(User, front.manager.user_id)
+        accounts = [make_account(session, administrator=user) for _ in range(2)]
+        person = principal_of(session, user)
+        sent = [invite_by_mail(session, person, account, to, Role.ADMINISTRATOR, NOW).id for account in accounts]
+
+    def accept_too() -> bool:
+        with front.database.transaction() as second:
+            return accept(second, second.get_one(Invitation, sent[1]), "another password", NOW)[1]
+
+    with ThreadPoolExecutor(1) as pool:
+        with front.database.transaction() as first:
+            assert accept(first, first.get_one(Invitation, sent[0]), NEW, NOW)[1]
+            waiting = pool.submit(accept_too)
+            wait_until_somebody_waits(first)
+        # The slower one is not let in: it has not given the password of the login that there is.
+        assert not waiting.result(10)
+    with front.database.transaction() as session:
+        user = session.scalars(sa.select(User).where(User.email == "hanna@example.com")).one()
+        assert set(principal_of(session, user).roles) == {account.id for account in accounts}
+    assert sign_in(front, "hanna@example.com", NEW)[0] == 302
+
+
+def test_whoever_has_set_a_password_meanwhile_is_not_let_in_by_an_old_page(front: Front, back: Back) -> None:
+    with front.database.transaction() as session:
+        account = make_account(session, administrator=session.get_one(User, front.manager.user_id))
+    sign_in(front, front.manager.email)
+    invite(front, "hanna@example.com")
+    first = link_to(back, "hanna@example.com")
+    form = f"/benutzer/{account.customer_number}/einladen"
+    post(front.client, form, name="Hanna Palmer", email="hanna@example.com", role=Role.LOCAL_MEMBER)
+    second, client = link_to(back, "hanna@example.com"), front.client.application.test_client()
+    shown = csrf(client.get(second).text)
+    post(front.client.application.test_client(), first, password=NEW)
+    answer = client.post(second, data={"csrf_token": shown, "password": "another password"})
+    assert answer.location == "/anmelden" and who(client) is None
+
+
+def test_what_the_menu_says_is_read_once(front: Front) -> None:
+    with front.database.transaction() as session:
+        make_account(session, administrator=session.get_one(User, front.manager.user_id))
+    sign_in(front, front.manager.email)
+    with statements(front) as ran:
+        assert front.client.get("/verknuepfungscode").status_code == 200
+    assert len([statement for statement in ran if "FROM requests JOIN consents" in statement]) == 1

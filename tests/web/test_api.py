@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from models.accounts import Account
+from models.accounts import Account, attach
+from models.links import submit_detach
+from models.orders import submit_order
 from models.people import Scope
 from models.requests import Request
-from tests.factories import PASSWORD, make_account, make_main, make_user
+from models.states import AccountState, Origin, Reason, StepName
+from tests.factories import NOW, PASSWORD, an_order, make_account, make_main, make_user
 from tests.web.conftest import ORDER, Front
 
 
@@ -176,7 +179,26 @@ def test_requests_and_accounts_come_in_pages(front: Front) -> None:
     rest = front.get(f"/accounts?limit=3&cursor={first['next_cursor']}").get_json()
     assert (len(first["items"]), len(rest["items"]), rest["next_cursor"]) == (4, 2, None)
     assert front.get("/requests?cursor=x").status_code == 422
+    assert front.get("/accounts?cursor=x").status_code == 422
     assert front.get("/requests?status=held").get_json()["items"] == []
+
+
+def test_an_account_with_two_running_requests_is_listed_once(front: Front) -> None:
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        order = submit_order(session, front.manager, main, an_order(), NOW)
+        account = order.account
+        assert account is not None
+        # The order is held while its mails are written, and the account is taken out again.
+        attach(session, main.id, account.id, Origin.ORDER, NOW)
+        account.state = AccountState.ACTIVE
+        order.go_on(StepName.CONFIRM, NOW)
+        order.hold(Reason.INTERNAL_ERROR, NOW)
+        detach = submit_detach(session, front.manager, account, "de", NOW)
+    items = front.get("/accounts").get_json()["items"]
+    assert [(item["customer_number"], item["request"]) for item in items[1:]] == [
+        (order.customer_number, str(detach.id))
+    ]
 
 
 def test_link_requests_tell_an_outsider_nothing(front: Front, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
-from pydantic import SecretStr
 
-from models.session import Database
-from tests.fakes import FakeClock
-from tests.web.conftest import SECRET
-from web.app import create_app
-from web.resources import resources
-from web.settings import WebSettings
-
-Open = Callable[..., FlaskClient]
+from tests.web.conftest import FrontOf
 
 
 @pytest.fixture
@@ -35,28 +26,9 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def front_of(postgres: Any, database: Database, clock: FakeClock, folders: tuple[Path, Path]) -> Iterator[Open]:
+def open_front(front_of: FrontOf, folders: tuple[Path, Path]) -> FrontOf:
     """A client of a front with such settings."""
-    opened = []
-
-    def open_front(**settings: Any) -> FlaskClient:
-        known = {"dev_mail_dir": folders[0], "dev_letters_dir": folders[1], **settings}
-        app = create_app(
-            WebSettings(
-                database_url=postgres.url("standorte"),
-                redis_url="redis://127.0.0.1:1/0",
-                secret_key=SecretStr(SECRET),
-                **known,
-            ),
-            clock,
-        )
-        opened.append(app)
-        return app.test_client()
-
-    yield open_front
-    for app in opened:
-        with app.app_context():
-            resources().database.close()
+    return partial(front_of, dev_mail_dir=folders[0], dev_letters_dir=folders[1])
 
 
 def catch(
@@ -80,13 +52,13 @@ def catch(
     return path.name
 
 
-def test_the_mails_are_listed_with_the_newest_first(front_of: Open, folders: tuple[Path, Path]) -> None:
-    client = front_of()
+def test_the_mails_are_listed_with_the_newest_first(open_front: FrontOf, folders: tuple[Path, Path]) -> None:
+    client = open_front()
     assert "Noch keine E-Mails." in client.get("/dev/mail").text
     catch(folders[0], "old", subject="Alt", age=60)
     catch(folders[0], "maxi@example.com.1", subject="<b>Neu</b>", to="Maxi <maxi@example.com>")
     page = client.get("/dev/mail").text
-    assert re.findall(r'<a href="/dev/mail/[^"]+">([^<]+)</a><span>', page) == ["&lt;b&gt;Neu&lt;/b&gt;", "Alt"]
+    assert re.findall(r'<a href="/dev/mail/[^"]+">([^<]+)</a></p>', page) == ["&lt;b&gt;Neu&lt;/b&gt;", "Alt"]
     assert "Maxi &lt;maxi@example.com&gt;" in page
     found = client.get("/dev/mail?an=Maxi@").text
     assert "Neu" in found and ">Alt<" not in found
@@ -96,8 +68,8 @@ def test_the_mails_are_listed_with_the_newest_first(front_of: Open, folders: tup
     assert older is not None and "Viele 59" in client.get(older[1]).text
 
 
-def test_a_mail_shows_its_text_its_html_and_its_source(front_of: Open, folders: tuple[Path, Path]) -> None:
-    client = front_of()
+def test_a_mail_shows_its_text_its_html_and_its_source(open_front: FrontOf, folders: tuple[Path, Path]) -> None:
+    client = open_front()
     evil = (
         '<html><head><title>x</title></head><body><script>alert(1)</script><img src="http://a.example/x"></body></html>'
     )
@@ -119,19 +91,19 @@ def test_a_mail_shows_its_text_its_html_and_its_source(front_of: Open, folders: 
     assert client.get(f"/dev/mail/{plain}/html").status_code == 404
 
 
-def test_letters_are_there_as_pdf(front_of: Open, folders: tuple[Path, Path]) -> None:
-    client = front_of()
+def test_letters_are_there_as_pdf(open_front: FrontOf, folders: tuple[Path, Path]) -> None:
+    client = open_front()
     (folders[1] / "0190-1.pdf").write_bytes(b"%PDF-1.7 and more")
     assert 'href="/dev/mail/briefe/0190-1.pdf"' in client.get("/dev/mail").text
     found = client.get("/dev/mail/briefe/0190-1.pdf")
     assert (found.mimetype, found.data) == ("application/pdf", b"%PDF-1.7 and more")
-    without = front_of(dev_letters_dir=None)
+    without = open_front(dev_letters_dir=None)
     assert without.get("/dev/mail").status_code == 200
     assert without.get("/dev/mail/briefe/0190-1.pdf").status_code == 404
 
 
-def test_no_name_leads_out_of_the_folder(front_of: Open, folders: tuple[Path, Path]) -> None:
-    client = front_of()
+def test_no_name_leads_out_of_the_folder(open_front: FrontOf, folders: tuple[Path, Path]) -> None:
+    client = open_front()
     (folders[0] / "link.eml").symlink_to(folders[0].parent / "other.eml")
     (folders[0] / ".hidden.eml").write_text("Subject: unfinished\n\n")
     (folders[0] / "folder.eml").mkdir()
@@ -165,9 +137,11 @@ def test_no_name_leads_out_of_the_folder(front_of: Open, folders: tuple[Path, Pa
         {"trusted_proxies": 1},
     ],
 )
-def test_it_is_not_there_in_production(front_of: Open, folders: tuple[Path, Path], settings: dict[str, Any]) -> None:
+def test_it_is_not_there_in_production(
+    open_front: FrontOf, folders: tuple[Path, Path], settings: dict[str, Any]
+) -> None:
     name = catch(folders[0], "one")
-    client = front_of(**settings)
+    client = open_front(**settings)
     for path in ("/dev/mail", f"/dev/mail/{name}", f"/dev/mail/{name}/quelle"):
         assert client.get(path).status_code == 404
     assert not any("dev" in str(rule) for rule in client.application.url_map.iter_rules())
@@ -182,7 +156,7 @@ def test_it_is_not_there_in_production(front_of: Open, folders: tuple[Path, Path
         {"SERVER_NAME": "0.0.0.0"},
     ],
 )
-def test_it_answers_only_who_sits_at_this_machine(front_of: Open, environ: dict[str, str]) -> None:
-    client = front_of()
+def test_it_answers_only_who_sits_at_this_machine(open_front: FrontOf, environ: dict[str, str]) -> None:
+    client = open_front()
     assert client.get("/dev/mail", base_url="http://127.0.0.1:8000").status_code == 200
     assert client.get("/dev/mail", environ_overrides=environ).status_code == 404

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from pydantic import SecretStr
 
 from tasks.hints import BrokerPause
-from tests.web.conftest import ORDER, Front
-from web.app import create_app
-from web.resources import resources
-from web.settings import WebSettings
+from tests.web.conftest import ORDER, Front, FrontOf
 from workers.stack.redis import EmbeddedRedis
 
 
@@ -31,40 +25,26 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 
 @pytest.fixture
-def front(front: Front, postgres: Any, broker: EmbeddedRedis) -> Iterator[Front]:
+def front(front: Front, front_of: FrontOf, broker: EmbeddedRedis) -> Front:
     """The front with a broker that answers, for now."""
-    app = create_app(
-        WebSettings(
-            database_url=postgres.url("standorte"),
-            redis_url=broker.url(0),
-            secret_key=SecretStr("a secret for tests, long enough to be one"),
-        )
-    )
-    front.client = app.test_client()
-    yield front
-    with app.app_context():
-        resources().database.close()
+    front.client = front_of(redis_url=broker.url(0))
+    return front
 
 
-def seconds_for_an_order(front: Front) -> float:
-    """How long the customer waits for the 202."""
-    began = time.monotonic()
-    assert front.post("/orders", ORDER).status_code == 202
-    return time.monotonic() - began
-
-
-def test_a_customer_waits_one_second_at_the_most_and_the_next_not_at_all(front: Front, broker: EmbeddedRedis) -> None:
+def test_a_customer_gets_the_answer_though_the_broker_hangs(
+    front: Front, broker: EmbeddedRedis, caplog: pytest.LogCaptureFixture
+) -> None:
     with redis.Redis.from_url(broker.url(0)) as client:
         pid = client.info()["process_id"]
-        assert seconds_for_an_order(front) < 1
+        assert front.post("/orders", ORDER).status_code == 202
         assert client.llen("requests") == 1
         client.delete("requests")
     os.kill(pid, signal.SIGSTOP)
-    assert seconds_for_an_order(front) < 1.5
-    assert seconds_for_an_order(front) < 0.5
-    began = time.monotonic()
+    assert front.post("/orders", ORDER).status_code == 202
+    assert front.post("/orders", ORDER).status_code == 202
+    # The first has waited for it; the next one does not even ask.
+    assert caplog.text.count("hint.lost") == 1
     assert front.client.get("/readyz").get_json()["checks"]["broker"] == "TimeoutError"
-    assert time.monotonic() - began < 1.5
 
 
 def test_the_pauses_grow_and_one_caller_asks_for_all() -> None:

@@ -293,7 +293,8 @@ def test_progress_names_the_step_and_where_it_stopped(front: Front, back: Back) 
     sign_in(front, front.manager.email)
 
     def steps() -> list[tuple[str, str]]:
-        return re.findall(r'<li class="is-(\w+)"[^>]*>(\w+)<span', front.client.get(f"/anfragen/{id}").text)
+        page = front.client.get(f"/anfragen/{id}").text
+        return re.findall(r'<li class="is-(\w+)"[^>]*>.*?class="step-name">(\w+)<', page)
 
     assert steps() == [("current", "Prüfen"), ("ahead", "Zuordnen"), ("ahead", "Bestätigen")]
     front.post(f"/requests/{id}/cancel")

@@ -25,6 +25,8 @@ from models.telephony import NumberBlock
 from models.vault import Vault
 from tests.factories import NOW, a_link, an_order, join, make_account, make_main, make_user
 from tests.web.conftest import ORDER, SECRET, Back, Front
+from tests.web.test_link_wizard import add
+from tests.web.test_orders import fill_all, order
 from tests.web.test_portal import csrf, sign_in
 
 OVERVIEW = "/standortverwaltung"
@@ -87,19 +89,29 @@ def test_a_card_says_what_the_seed_says(front: Front) -> None:
         "Dashboard anzeigen",
     ):
         assert words in said
-    assert "1 Standort<" in page and ">Nebenaccount hinzufügen</a>" in page
+    assert "1 Nebenaccount<" in page and ">Nebenaccount hinzufügen</a>" in page
 
 
 def test_the_two_ways(front: Front) -> None:
     page = get(signed_in(front), OVERVIEW + "/nebenaccount")
-    assert re.search(r'href="/standortverwaltung/neu"><strong>Neuen Nebenaccount erstellen', page)
-    assert re.search(r'href="/standortverwaltung/hinzufuegen"><strong>Bestehendes Konto hinzufügen', page)
+    assert re.search(r'href="/standortverwaltung/neu">Neuen Nebenaccount erstellen', page)
+    assert re.search(r'href="/standortverwaltung/hinzufuegen">Bestehendes Konto hinzufügen', page)
 
 
 def test_an_empty_overview_explains_itself_with_the_two_ways(front: Front) -> None:
     page = get(signed_in(front))
-    assert "Noch keine Nebenaccounts" in page and "0 Standorte" not in page
+    assert "Noch keine Nebenaccounts" in page and "0 Nebenaccounts" not in page
     assert "/standortverwaltung/neu" in page and "/standortverwaltung/hinzufuegen" in page
+
+
+def test_the_first_order_makes_it_the_main_account_in_every_view(front: Front) -> None:
+    with front.database.transaction() as session:
+        submit_order(session, front.manager, session.merge(front.main), an_order(), NOW)
+    page = get(signed_in(front))
+    assert '<p class="kind">Hauptaccount</p>' in page
+    assert f'href="{OVERVIEW}/nebenaccount"' in page
+    assert "<td>Hauptaccount</td>" in get(front, OVERVIEW + "?ansicht=tabelle")
+    assert f"{front.main.customer_number};Hauptaccount;" in get(front, OVERVIEW + "/export.csv")
 
 
 def test_a_sub_accounts_own_administrator_cannot_add(front: Front) -> None:
@@ -121,7 +133,7 @@ def test_a_sub_accounts_own_administrator_cannot_add(front: Front) -> None:
     [
         ("münchen", ["m"]), ("MUENCHEN", ["m"]), ("Munchen", ["m"]), ("palmer", ["h"]), ("brückenstr", ["h"]),
         ("Brueckenstr", ["h"]), ("palmer berlin", ["h"]), ("palmer münchen", []), ("er", ["h", "m"]), ("%", []),
-        ("10179", ["h"]), ("ÄPFEL", ["m"]),
+        ("10179", ["h"]), ("ÄPFEL", ["m"]), ("Mu\u0308nchen", ["m"]),
     ],
 )  # fmt: skip
 def test_search_finds_any_part_whatever_the_spelling(front: Front, typed: str, finds: list[str]) -> None:
@@ -179,7 +191,7 @@ def test_filters_and_their_combination(front: Front) -> None:
         page = get(front, f"{OVERVIEW}?{query}")
         assert set(listed(page)[1:]) == expected, query
         if expected:
-            assert f"{len(expected)} Standort" in page
+            assert f"{len(expected)} Nebenaccount" in page
     assert '<option value="Köln">' in get(front) and '<option value="Frankfurt am Main">' in get(front)
 
 
@@ -234,7 +246,7 @@ def test_the_number_of_statements_does_not_grow_with_the_accounts(front: Front) 
             with counted(front) as statements:
                 get(front, path)
             counts.append(len(statements))
-    assert "301 Standorte" not in get(front, OVERVIEW + "?status=active")
+    assert "301 Nebenaccounts" not in get(front, OVERVIEW + "?status=active")
     assert len(set(counts)) == 1 and counts[0] < 15, counts
 
 
@@ -427,6 +439,34 @@ def test_a_person_with_several_accounts_chooses_which_to_look_at(front: Front) -
     assert listed(get(front, f"{OVERVIEW}?konto=9999999")) == [second_number, below]
 
 
+def test_what_is_ordered_and_added_comes_under_the_account_that_is_looked_at(front: Front) -> None:
+    with front.database.transaction() as session:
+        chosen = make_account(session, administrator=session.get_one(User, front.manager.user_id))
+        # The other one is a main account, and comes first.
+        sub(session, session.get_one(Account, front.main.id))
+    other, chosen_id = front.main.customer_number, chosen.id
+    signed_in(front)
+
+    def followed(way: str) -> str:
+        page = get(front, f"{OVERVIEW}/nebenaccount?konto={chosen.customer_number}")
+        # Another page of the same person looks at something else in the meantime.
+        get(front, f"{OVERVIEW}?konto={other}")
+        found = re.search(rf'href="({way}[^"]*)"', page)
+        assert found is not None
+        return found[1]
+
+    draft = front.client.get(followed(f"{OVERVIEW}/neu")).headers["Location"].removesuffix("/produkt")
+    assert order(front.client, draft, fill_all(front, draft)).status_code == 303
+    start = followed(f"{OVERVIEW}/hinzufuegen")
+    assert chosen.customer_number in get(front, start)
+    assert add(front, "9876543", "zustimmung").status_code == 303
+    with front.database.transaction() as session:
+        made = session.execute(sa.select(Request.kind, Request.main_id).order_by(Request.id)).all()
+    assert [tuple(row) for row in made] == [(Kind.ORDER, chosen_id), (Kind.LINK, chosen_id)]
+    get(front, f"{OVERVIEW}?konto={other}")
+    assert f"{OVERVIEW}/neu?konto={other}" in get(front, f"{OVERVIEW}/nebenaccount")
+
+
 def test_the_overview_in_english(front: Front) -> None:
     with front.database.transaction() as session:
         session.get_one(User, front.manager.user_id).locale = "en"
@@ -434,6 +474,6 @@ def test_the_overview_in_english(front: Front) -> None:
         number = sub(session, main)
         submit_order(session, front.manager, main, an_order(location=Location("X", "Y 1", "10115", "Berlin")), NOW)
     page = get(signed_in(front))
-    assert "2 locations" in page and "Add sub-account" in page and "Show dashboard" in page
+    assert "2 sub-accounts" in page and "Add sub-account" in page and "Show dashboard" in page
     page = get(front, f"{OVERVIEW}/{number}/loesen")
     assert "To confirm, type the customer number" in page and "What changes" in page

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from pydantic import SecretStr
 
 from models.accounts import Account
 from models.orders import submit_order
 from models.people import Role, User
+from tasks.settings import SettingsError
 from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_main, make_user
-from tests.web.conftest import ORDER, Front
+from tests.web.conftest import ORDER, SECRET, Front, FrontOf
 
 
 def csrf(page: str) -> str:
@@ -133,6 +135,22 @@ def test_signing_out_ends_the_session(front: Front) -> None:
     page = front.client.get("/standortverwaltung").text
     front.client.post("/abmelden", data={"csrf_token": csrf(page)})
     assert front.client.get("/standortverwaltung").status_code == 302
+
+
+def test_a_new_key_signs_nobody_out(front: Front, front_of: FrontOf) -> None:
+    sign_in(front, front.manager.email)
+    session = front.client.get_cookie("session")
+    assert session is not None
+    for keys, status in ((f"{'new-' * 8}, {SECRET}", 200), ("new-" * 8, 302)):
+        client = front_of(secret_key=SecretStr(keys))
+        client.set_cookie("session", session.value)
+        assert client.get("/standortverwaltung").status_code == status
+
+
+@pytest.mark.parametrize("keys", ["too short", f"{SECRET},too short", f"{SECRET},"])
+def test_every_key_is_long(front_of: FrontOf, keys: str) -> None:
+    with pytest.raises(SettingsError, match="SECRET_KEY must have at least 32 characters"):
+        front_of(secret_key=SecretStr(keys))
 
 
 def test_pages_are_closed_to_scripts_and_frames(front: Front) -> None:

@@ -14,6 +14,7 @@ from werkzeug.test import TestResponse, encode_multipart
 
 from models.accounts import Account
 from models.errors import NotAwaited
+from models.orders import call_off
 from models.people import Role, User
 from models.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
 from models.proving import decide
@@ -168,6 +169,23 @@ def test_the_letter_is_answered_with_what_it_says(front: Front, back: Back) -> N
     assert send(front, "/brief", customer_number=number, code=WRONG).status_code == 422
 
 
+def test_a_letter_for_a_cancelled_order_confirms_nothing(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    number = front.get(f"/requests/{id}").get_json()["customer_number"]
+    front.post(f"/requests/{id}/cancel")
+    before = rows(front)
+    assert send(front, "/brief", customer_number=number, code=back.letter_code()).status_code == 422
+    assert rows(front) == before
+
+
+def test_a_letter_is_good_for_the_next_order_when_the_first_was_cancelled(front: Front, back: Back) -> None:
+    first, second = an_order(front, back), an_order(front, back)
+    number = front.get(f"/requests/{first}").get_json()["customer_number"]
+    front.post(f"/requests/{first}/cancel")
+    assert send(front, "/brief", customer_number=number, code=back.letter_code()).status_code == 200
+    assert front.get(f"/requests/{second}").get_json()["proofs"][1]["state"] == "proved"
+
+
 def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, database: Database) -> None:
     def answer(number: str) -> tuple[int, str, list[str]]:
         with statements(database) as said:
@@ -176,14 +194,16 @@ def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, da
         return page.status_code, text, said
 
     unknown = answer("9999999")
-    waiting, void, proved = (make_waiting(front, back, place) for place in ("Nord", "Süd", "West"))
+    waiting, void, proved, ended = (make_waiting(front, back, place) for place in ("Nord", "Süd", "West", "Ost"))
     with front.database.transaction() as session:
         ordinary = make_account(session).customer_number
         session.execute(sa.update(AddressProof).where(AddressProof.address_key.contains("sued")).values(wrong_tries=5))
         west = sa.update(AddressProof).where(AddressProof.address_key.contains("west"))
         session.execute(west.values(proved_at=NOW, method="letter"))
+        order = session.scalars(sa.select(Request).where(Request.customer_number == ended)).one()
+        call_off(order, Reason.CANCELLED_BY_REQUESTER, NOW)
     assert unknown[0] == 422 and len(unknown[2]) > 4
-    for number in (ordinary, waiting, void, proved):
+    for number in (ordinary, waiting, void, proved, ended):
         assert answer(number) == unknown
 
 
@@ -339,6 +359,16 @@ def test_link_codes_are_offered_where_they_make_sense(front: Front) -> None:
     page = front.client.get("/verknuepfungscode").text
     assert "Keiner Ihrer Accounts kann zugeordnet werden" in page
     assert send(front, f"/verknuepfungscode/{account.customer_number}", "/standortverwaltung").status_code == 404
+
+
+def test_a_main_account_gets_no_link_code_and_is_told_why(front: Front) -> None:
+    with front.database.transaction() as session:
+        main, manager = make_main(session, subs=1)
+    sign_in(front, manager.email)
+    path = f"/verknuepfungscode/{main.customer_number}"
+    assert send(front, path, "/standortverwaltung").headers["Location"] == "/verknuepfungscode"
+    shown = front.client.get("/verknuepfungscode").text
+    assert "Der Account ist selbst ein Hauptaccount und kann kein Nebenaccount werden." in shown
 
 
 def test_the_requests_page_offers_what_helps(front: Front, back: Back) -> None:

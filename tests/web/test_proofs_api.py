@@ -98,7 +98,9 @@ def test_an_order_goes_on_when_both_codes_were_given(front: Front, back: Back) -
     assert (body["status"], body["next"]) == ("completed", None)
     assert proofs(front, id) == {"email": "proved", "letter": "proved"}
     again = front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code})
-    assert (again.status_code, again.get_json()["type"]) == (409, "/problems/not_awaited")
+    assert (again.status_code, again.get_json()["status"]) == (200, "completed")
+    wrong = front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": "AAAAA AAAAA"})
+    assert wrong.status_code == 422
 
 
 @pytest.mark.parametrize("kind", ["email_code", "letter_code"])
@@ -222,6 +224,15 @@ def test_a_link_code_is_made_shown_to_the_same_key_and_not_kept(front: Front) ->
     assert sorted(at is None for at in ended) == [False, True]
 
 
+def test_a_main_account_gets_no_link_code(front: Front) -> None:
+    with front.database.transaction() as session:
+        front.main, front.manager = make_main(session, subs=1)
+    front.token = front.token_with(Scope.READ, Scope.WRITE)
+    answer = front.post(f"/accounts/{front.main.customer_number}/link-code")
+    assert answer.status_code == 409
+    assert "Hauptaccount" in answer.get_json()["detail"]
+
+
 def test_only_an_administrator_makes_a_link_code(front: Front) -> None:
     account, _ = owned(front)
     with front.database.transaction() as session:
@@ -268,12 +279,15 @@ def test_many_at_once_make_one_detach_and_leave_one_code_open(front: Front, back
     account, owner = owned(front)
     a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
     back.advance()
-    token, main = front.token, front.main.customer_number
+    with front.database.transaction() as session:
+        another = make_account(session)
+        join(session, session.get_one(User, front.manager.user_id), another)
+    token = front.token
 
     def call(turn: int) -> tuple[int, int]:
         client = front.client.application.test_client()
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(turn)}
-        made = client.post(f"/api/v1/accounts/{main}/link-code", headers=head)
+        made = client.post(f"/api/v1/accounts/{another.customer_number}/link-code", headers=head)
         detached = client.delete(f"/api/v1/accounts/{account.customer_number}/link", headers=head)
         return made.status_code, detached.status_code
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import uuid
 from collections.abc import Callable
@@ -19,14 +17,14 @@ from sqlalchemy.orm import Session
 from models import queries
 from models.accounts import Account, account_by_number
 from models.errors import Forbidden, NotAccepted, NotFound
-from models.idempotency import reserve_key
+from models.idempotency import KEPT_FOR, reserve_key
 from models.people import Action, Principal, may, principal_by_token
-from models.requests import Request
-from models.states import Kind
+from models.requests import Request, concerns, may_change
 from tasks.hints import hint
 from web.api.bodies import request_body
 from web.api.problems import problem
 from web.resources import resources
+from web.unreadable import TooDeep, ensure_readable, is_readable
 
 log = structlog.get_logger()
 
@@ -39,7 +37,7 @@ POST = {
             "in": "header",
             "required": True,
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "description": "The same key and body give the same answer.",
+            "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
         }
     ]
 }
@@ -55,16 +53,25 @@ def authenticate() -> Response | None:
     if principal is None or account is None:
         return problem("unauthorized")
     g.principal, g.account = principal, account
-    if request.method == "POST" and not 1 <= len(request.headers.get("Idempotency-Key", "")) <= 255:
+    key = request.headers.get("Idempotency-Key", "")
+    if request.method == "POST" and not (1 <= len(key) <= 255 and is_readable(key)):
         return problem("idempotency_key_missing")
     if request.endpoint == "api.upload_address_document":
         return None if request.mimetype == "multipart/form-data" else problem("not_a_form")
-    if request.method == "POST" and request.content_length:
+    if request.method == "POST" and request.get_data():
         if not request.is_json:
             return problem("not_json_type")
-        if not isinstance(request.get_json(silent=True), dict):
-            return problem("not_json")
+        return _refuse_body()
     return None
+
+
+def _refuse_body() -> Response | None:
+    try:
+        body = request.get_json(silent=True)
+        ensure_readable(body)
+    except (RecursionError, TooDeep):
+        return problem("too_deep")
+    return None if isinstance(body, dict) else problem("not_json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +139,7 @@ def _fingerprint(content: bytes) -> bytes:
     # Keyed: a body may hold a password, which nobody shall be able to guess from the database.
     canonical = json.dumps(request.get_json(silent=True), sort_keys=True, separators=(",", ":"))
     text = f"{request.method} {request.path}\n{canonical}"
-    secret = resources().settings.secret_key.get_secret_value()
-    return hmac.new(secret.encode(), text.encode() + content, hashlib.sha256).digest()
+    return resources().vault.fingerprint("call", text.encode() + content)
 
 
 def caller() -> Principal:
@@ -164,11 +170,10 @@ def viewed(session: Session) -> Account:
 
 
 def own_request(session: Session, id: str, *, lock: bool = False) -> Request:
-    """A request that the account is part of. Raises `NotFound`, also for those of others."""
+    """A request that concerns the caller. Raises `NotFound`, also for those of others, or `Forbidden`."""
+    viewed(session)
     found = session.get(Request, as_uuid(id, NotFound()), with_for_update=lock or None)
-    own = viewed(session).id
-    # Whoever has a sub-account detached sees that too.
-    if found is None or not (found.main_id == own or (found.kind is Kind.DETACH and found.account_id == own)):
+    if found is None or not concerns(session, caller(), found):
         raise NotFound
     return found
 
@@ -182,10 +187,9 @@ def known_account(session: Session, customer_number: str, action: Action = Actio
 
 
 def changeable(session: Session, id: str, *, lock: bool = False) -> Request:
-    """A request of the account that the caller may do something to. Raises `NotFound` or `Forbidden`."""
+    """A request that the caller may do something to. Raises `NotFound` or `Forbidden`."""
     found = own_request(session, id, lock=lock)
-    asked_for = Action.ORDER if found.kind is Kind.ORDER else Action.LINK
-    if not may(caller(), asked_for, main(session)):
+    if not may_change(session, caller(), found):
         raise Forbidden
     return found
 

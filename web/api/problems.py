@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import structlog
 from flask import Response, request
@@ -17,13 +16,12 @@ from werkzeug.exceptions import HTTPException
 
 from models import errors
 from models.states import ProofMethod, Reason
-from models.values import Locale, as_locale
+from models.values import BERLIN, Locale, as_locale
 from models.wording import reason_text, status_text
 from web.resources import resources
 
 log = structlog.get_logger()
 
-_BERLIN = ZoneInfo("Europe/Berlin")
 
 # code: HTTP status, title, detail; German and English.
 PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
@@ -31,6 +29,11 @@ PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
         400,
         ("Kein lesbares JSON", "No readable JSON"),
         ("Der Inhalt muss ein JSON-Objekt sein.", "The body has to be a JSON object."),
+    ),
+    "too_deep": (
+        400,
+        ("Zu tief verschachtelt", "Nested too deep"),
+        ("Kein Inhalt der API ist so tief verschachtelt.", "No body of the API is nested as deep as that."),
     ),
     "idempotency_key_missing": (
         400,
@@ -177,6 +180,11 @@ FIELD_RULES: Mapping[str, tuple[str, str]] = {
     "too_large": ("Das Dokument hat mehr als 10 MB.", "The document has more than 10 MB."),
     "string_too_short": ("Diese Angabe fehlt.", "This is missing."),
     "string_too_long": ("Diese Angabe ist zu lang.", "This is too long."),
+    "unreadable": (
+        "Das enthält Zeichen, die kein Text haben kann: NUL oder ein halbes Surrogatpaar.",
+        "This has characters that no text can have: NUL, or half a surrogate pair.",
+    ),
+    "int_type": ("Das muss eine ganze Zahl sein.", "This has to be a whole number."),
     "cursor": ("Diesen Cursor haben wir nicht ausgegeben.", "We did not give out this cursor."),
 }
 _PATTERNS: Mapping[str, tuple[str, str]] = {
@@ -306,7 +314,7 @@ def _too_early(again_at: datetime) -> Response:
 
 
 def _shown(fact: object) -> object:
-    return fact.astimezone(_BERLIN).strftime("%d.%m.%Y, %H:%M") if isinstance(fact, datetime) else fact
+    return fact.astimezone(BERLIN).strftime("%d.%m.%Y, %H:%M") if isinstance(fact, datetime) else fact
 
 
 def _field(field: str, code: str, allowed: object = None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 from sqlalchemy.orm import Session
 
-from models.errors import NotAccepted, NotAwaited
+from models.errors import NotAccepted
 from models.people import Action
 from models.proving import (
     Credentials,
@@ -19,7 +19,6 @@ from models.proving import (
     upload_document,
 )
 from models.requests import Request
-from models.states import Status
 from models.vault import display_code
 from web.api import schemas
 from web.api.calls import (
@@ -104,7 +103,7 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
 
 @api.post(
     "/accounts/<customer_number>/link-code",
-    responses={201: schemas.LinkCodeBody, 403: schemas.Problem, 404: schemas.Problem},
+    responses={201: schemas.LinkCodeBody, 403: schemas.Problem, 404: schemas.Problem, 409: schemas.Problem},
     openapi_extensions=POST,
 )
 def make_link_code(path: schemas.AccountPath) -> Response:
@@ -127,17 +126,10 @@ def _is_accepted(session: Session, found: Request, proof: AnyProof) -> bool:
     vault = resources().vault
     match proof:
         case schemas.EmailCode(code=code):
-            _ensure_pending(found)
             return confirm_email(session, vault, found, code, now())
         case schemas.LetterCode(code=code):
-            _ensure_pending(found)
             return enter_letter_code(session, vault, found, code, now())
         case schemas.LinkCode(code=code):
             return prove_ownership(session, vault, found, code, now())
         case schemas.Credentials(email=email, password=password):
             return prove_ownership(session, vault, found, Credentials(email, password.get_secret_value()), now())
-
-
-def _ensure_pending(found: Request) -> None:
-    if found.status is not Status.PENDING:
-        raise NotAwaited

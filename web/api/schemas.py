@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 import phonenumbers
 from flask_openapi3 import FileStorage
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, RootModel, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    EmailStr,
+    Field,
+    RootModel,
+    SecretStr,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
 
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
 
@@ -20,6 +31,13 @@ def _e164(value: str) -> str:
     if not phonenumbers.is_possible_number(number):
         raise ValueError("not_a_phone_number")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _whole(value: object) -> object:
+    # To `Literal`, 10.0 is 10.
+    if type(value) is not int:
+        raise PydanticCustomError("int_type", "not_a_whole_number")
+    return value
 
 
 def _line(most: int) -> StringConstraints:
@@ -64,14 +82,14 @@ class NumbersBody(_Body):
     """Which phone numbers."""
 
     area_code: AreaCodeText
-    block_size: Literal[1, 10, 100]
+    block_size: Annotated[Literal[1, 10, 100], BeforeValidator(_whole)]
 
 
 class OrderBody(_Body):
     """An order of a new sub-account."""
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
-    channels: Annotated[int, Field(ge=1, le=1000)]
+    channels: Annotated[int, Field(ge=1, le=1000, strict=True)]
     location: LocationBody
     contact: ContactBody
     numbers: NumbersBody

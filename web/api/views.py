@@ -15,6 +15,7 @@ from models.catalogue import orderable_products
 from models.errors import AlreadyRequested, InvalidField, NotFound
 from models.links import LinkDraft, submit_detach, submit_link
 from models.orders import Contact, Location, OrderDraft, call_off, submit_order
+from models.overview import BadCursor, Order, Wanted, page_of
 from models.people import Action, may
 from models.proofs import OwnershipProof
 from models.proving import Credentials
@@ -44,6 +45,9 @@ from web.api.problems import language
 from web.resources import resources
 
 log = structlog.get_logger()
+
+# A number never changes: nothing is passed over or told twice, whatever happens between two pages.
+_BY_NUMBER = Wanted(order=Order.NUMBER)
 
 
 @api.post("/orders", responses={202: schemas.RequestBody, 422: schemas.Problem}, openapi_extensions=POST)
@@ -127,20 +131,16 @@ def retry_request(path: schemas.RequestPath) -> Response:
 @api.get("/accounts", responses={200: schemas.AccountPage})
 def list_accounts(query: schemas.PageQuery) -> Response:
     """The main account, then its sub-accounts, ordered ones included."""
-    after = 0
-    if query.cursor is not None:
-        if not query.cursor.isdecimal():
-            raise InvalidField("cursor", "cursor")
-        after = int(query.cursor)
     with resources().database.transaction() as session:
         account = viewed(session)
-        found = queries.locations(session, account, after=after, limit=query.limit + 1)
-    page = found[: query.limit]
-    items = [account_body(listed.account, listed.request) for listed in page]
+        try:
+            page = page_of(session, account, _BY_NUMBER, after=query.cursor, limit=query.limit)
+        except BadCursor as error:
+            raise InvalidField("cursor", "cursor") from error
+    items = [account_body(listed.account, listed.request) for listed in page.items]
     if query.cursor is None:
         items.insert(0, account_body(account, None))
-    more = str(page[-1].account.id) if len(found) > query.limit else None
-    return as_json({"items": items, "next_cursor": more})
+    return as_json({"items": items, "next_cursor": page.after})
 
 
 @api.get("/accounts/<customer_number>", responses={200: schemas.AccountBody, 404: schemas.Problem})

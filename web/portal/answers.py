@@ -15,13 +15,13 @@ from werkzeug.wrappers import Response
 from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
 from models.orders import call_off
 from models.proving import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
-from models.requests import Request
-from models.states import Reason, Status
+from models.requests import Request, may_change
+from models.states import Reason
 from models.waiting import AskedKind
 from tasks.hints import hint
 from web.portal.forms import CodeForm, CredentialsForm, DocumentForm, complain
 from web.portal.people import principal
-from web.portal.request_page import concerns, may_act, render, render_live, see
+from web.portal.request_page import render, render_live, see
 from web.portal.words import moment
 from web.resources import resources
 from web.uploads import read_document
@@ -37,8 +37,6 @@ def enter_letter(id: UUID) -> Response | tuple[str, int]:
     """The code from the letter."""
 
     def give(session: Session, found: Request, typed: str) -> bool:
-        if found.status is not Status.PENDING:
-            raise NotAwaited
         return enter_letter_code(session, resources().vault, found, typed, resources().clock())
 
     return _try_code(id, give)
@@ -185,7 +183,7 @@ def _refusal(id: UUID, change: Callable[[Session, Request], None], *, lock: bool
     try:
         with resources().database.transaction() as session:
             found = session.get(Request, id, with_for_update=lock or None)
-            if found is None or not concerns(session, found) or not may_act(session, found):
+            if found is None or not may_change(session, principal(), found):
                 abort(404)
             change(session, found)
     except TooEarly as error:

@@ -11,6 +11,7 @@ from wtforms import HiddenField, PasswordField
 from wtforms.validators import DataRequired, Length
 
 from models import forwarding
+from models import overview as listing
 from models.accounts import Account
 from models.audit import entries_of, record_look
 from models.errors import DomainError
@@ -57,7 +58,7 @@ def show(customer_number: str) -> str:
         seen = see_account(database, customer_number)
         account = seen.account
         record_look(database, person, account, now)
-        choices = looked_at(database, remember=False).choices
+        choices = looked_at(database).choices
         holdings = holdings_of(database, account, now)
         forwardings = forwarding.forwardings_of(database, account)
         users = users_of(database, account)
@@ -65,6 +66,7 @@ def show(customer_number: str) -> str:
         log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
+        leads = seen.main is None and listing.count_of(database, account, listing.Wanted()) > 0
     return render_template(
         "overview/account.html",
         seen=seen,
@@ -86,7 +88,7 @@ def show(customer_number: str) -> str:
         deed_text=deed_text,
         locale=locale(),
         progress=progress,
-        kind_word=kind_word,
+        kind=kind_word(account, listed=seen.main is not None, leads=leads),
         state_word=state_word,
         origin_word=origin_word,
         poll=poll_after(seen.running),

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts import Account
+from models.errors import NotAwaited
 from models.proofs import EmailProof
 from models.proving import confirm_email, is_email_awaited
 from models.requests import Request
@@ -52,16 +53,25 @@ def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
     seen = _see(id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
         resources().throttle.begin_try(seen.account.customer_number)
-        with resources().database.transaction() as session:
-            order = session.get_one(Request, id)
-            right = confirm_email(session, resources().vault, order, form.code.data, resources().clock())
-        if right:
-            hint()
+        if _confirm(id, form.code.data):
             return redirect(url_for("emails.confirm", id=id, token=token), 303)
         resources().throttle.count_wrong_try()
         complain(form.code, _("This code is not right. Compare it with the newest e-mail."))
         seen = _see(id, token)
     return render_template("email.html", form=form, seen=seen), 422 if form.errors else 200
+
+
+def _confirm(id: UUID, typed: str) -> bool:
+    """False: the code is wrong. If nobody waits for it any more, the page will tell."""
+    try:
+        with resources().database.transaction() as session:
+            order = session.get_one(Request, id)
+            right = confirm_email(session, resources().vault, order, typed, resources().clock())
+    except NotAwaited:
+        return True
+    if right:
+        hint()
+    return right
 
 
 def _see(id: UUID, token: str) -> Seen:

@@ -67,19 +67,17 @@ def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
     return _edit(customer_number, id)
 
 
-@forwardings.route(
-    _PAGE + "/<int:id>/loeschen",
-    methods=["GET", "POST"],
-)
+@forwardings.route(_PAGE + "/<int:id>/loeschen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, id: int) -> Response | str:
     """Remove one, after a page that asks."""
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
         found = _found(database, account, id)
-        if request.method != "POST":
-            return _page("forwarding/remove.html", account, found=found)
-        forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+        if request.method == "POST":
+            forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+    if request.method != "POST":
+        return _page("forwarding/remove.html", account, found=found)
     return _done(account, _("The call forwarding is removed. The next call rings at the location."))
 
 

@@ -6,6 +6,7 @@ from flask import Blueprint, render_template
 from flask_babel import gettext as _
 
 from models.proving import answer_letter
+from models.values import typed_customer_number
 from tasks.hints import hint
 from web.portal.forms import LetterForm, complain
 from web.resources import resources
@@ -19,10 +20,12 @@ def confirm() -> str | tuple[str, int]:
     form = LetterForm()
     if not form.validate_on_submit():
         return render_template("letter.html", form=form), 422 if form.errors else 200
-    number = "".join(filter(str.isdigit, form.customer_number.data))
-    resources().throttle.begin_try(number)
+    number = typed_customer_number(form.customer_number.data)
+    resources().throttle.begin_try(number or form.customer_number.data)
     with resources().database.transaction() as session:
-        order = answer_letter(session, resources().vault, number, form.code.data, resources().clock())
+        order = (
+            answer_letter(session, resources().vault, number, form.code.data, resources().clock()) if number else None
+        )
         account = order.account if order is not None else None
     if account is None:
         resources().throttle.count_wrong_try()

@@ -11,10 +11,15 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models import queries
-from models.accounts import Account
+from models.accounts import Account, account_by_number
+from models.errors import IsMainAccount
+from models.people import Action, may
 from models.proving import create_link_code, open_link_code, void_link_code
+from models.states import AccountRole
 from models.vault import display_code
+from models.wording import reason_text
 from web.portal.people import principal
+from web.portal.words import locale
 from web.resources import resources
 
 link_codes = Blueprint("link_codes", __name__)
@@ -32,15 +37,20 @@ def overview() -> str:
 
 @link_codes.post("/verknuepfungscode/<customer_number>")
 @login_required
-def create(customer_number: str) -> str:
+def create(customer_number: str) -> str | Response:
     """Make a code and show it. If one is open that nobody has said may become void, ask first."""
     now = resources().clock()
     with resources().database.transaction() as session:
         account = _account(session, customer_number)
         before = open_link_code(session, account.id)
-        if before is not None and before.is_good(now) and request.form.get("replace") != str(before.id):
-            return render_template("link_code_replace.html", account=account, before=before)
-        made = create_link_code(session, principal(), account, now)
+        asks = before is not None and before.is_good(now) and request.form.get("replace") != str(before.id)
+        try:
+            made = None if asks else create_link_code(session, principal(), account, now)
+        except IsMainAccount as error:
+            flash(reason_text(error.reason, locale()))
+            return redirect(url_for("link_codes.overview"), 303)
+    if made is None:
+        return render_template("link_code_replace.html", account=account, before=before)
     code = display_code(resources().vault.code(*made.words()))
     return render_template("link_code_made.html", account=account, code=code, made=made)
 
@@ -61,7 +71,9 @@ def _accounts(session: Session) -> Sequence[Account]:
 
 
 def _account(session: Session, customer_number: str) -> Account:
-    for account in _accounts(session):
-        if account.customer_number == customer_number:
-            return account
-    abort(404)
+    account = account_by_number(session, customer_number)
+    own = account is not None and may(principal(), Action.PROVE_OWNERSHIP, account)
+    # A main account is offered no code; who asks for one nevertheless is told why not.
+    if account is None or not own or not (account.role is AccountRole.MAIN or account in _accounts(session)):
+        abort(404)
+    return account

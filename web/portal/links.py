@@ -6,10 +6,7 @@ customer number, whose it is and what was wrong, shows nowhere.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +17,7 @@ import structlog
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
-from flask_login import current_user, login_required
+from flask_login import login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
@@ -29,19 +26,21 @@ from wtforms.validators import DataRequired, Length, Regexp
 
 from models import queries
 from models.accounts import Account, ensure_may_be_main
-from models.errors import AlreadyRequested, InvalidField, RuleBroken
+from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
 from models.idempotency import reserve_key
 from models.links import LinkDraft, ensure_not_running, submit_link
 from models.people import Action, may
 from models.proofs import OwnershipProof
 from models.proving import Credentials
 from models.states import AccountState, Kind, ProofMethod, Reason
+from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.waiting import consents_to_answer
 from models.wording import reason_text
 from tasks.hints import hint
 from web.portal.forms import CodeForm, CredentialsForm, complain
+from web.portal.looked_at import looked_at
 from web.portal.people import principal
-from web.portal.words import locale
+from web.portal.words import locale, moment
 from web.resources import resources
 
 log = structlog.get_logger()
@@ -49,7 +48,6 @@ log = structlog.get_logger()
 links = Blueprint("links", __name__)
 
 _START = "/standortverwaltung/hinzufuegen"
-_NUMBER = re.compile("[1-9][0-9]{6}")
 
 
 class Way(StrEnum):
@@ -100,6 +98,10 @@ _FORMS: dict[Way, type[SendForm]] = {
 }
 
 
+class NotPossible(Exception):
+    """This person adds no accounts; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """For which main account something is added. `own`: what this person administers besides, to add at once."""
@@ -112,19 +114,6 @@ class Side:
         return next((account for account in self.own if account.customer_number == customer_number), None)
 
 
-@links.app_context_processor
-def waiting_consents() -> dict[str, object]:
-    """For the menu: how many requests wait for this person's consent."""
-
-    def count_consents() -> int:
-        if not current_user.is_authenticated or not current_user.gives_link_codes:
-            return 0
-        with resources().database.transaction() as session:
-            return len(consents_to_answer(session, principal(), resources().clock()))
-
-    return {"count_consents": count_consents}
-
-
 @links.route(_START, methods=["GET", "POST"])
 @login_required
 def start() -> Response | str | tuple[str, int]:
@@ -133,11 +122,9 @@ def start() -> Response | str | tuple[str, int]:
     asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
     with resources().database.transaction() as session:
         side = _side(session)
-        if isinstance(side, str):
-            return _not_possible(side)
         running = None
         if form.validate_on_submit():
-            number = "".join(form.customer_number.data.split())
+            number = typed_customer_number(form.customer_number.data) or form.customer_number.data
             wrong, running = _wrong_number(session, side.main, number)
             if wrong is None:
                 return redirect(url_for("links.choose", number=number), 303)
@@ -157,8 +144,6 @@ def choose(number: str) -> Response | str | tuple[str, int]:
     """The ways to prove that this account may be added."""
     with resources().database.transaction() as session:
         side = _side(session)
-        if isinstance(side, str):
-            return _not_possible(side)
         wrong, running = _wrong_number(session, side.main, number)
     if wrong is not None:
         return _away(number, running)
@@ -175,8 +160,6 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
     form = _FORMS[chosen]()
     with resources().database.transaction() as session:
         side = _side(session)
-        if isinstance(side, str):
-            return _not_possible(side)
         wrong, running = _wrong_number(session, side.main, number)
     # Before anything is found wrong: what a second press would find is the work of the first.
     if form.validate_on_submit():
@@ -200,6 +183,12 @@ def consents() -> str:
     return render_template("links/consents.html", waiting=waiting)
 
 
+@links.errorhandler(NotPossible)
+def refuse(why: NotPossible) -> tuple[str, int]:
+    """Why this person adds no accounts."""
+    return render_template("links/not_possible.html", why=str(why)), 403
+
+
 def _submit(number: str, way: Way, form: SendForm) -> Response:
     means = _means(way, form)
     if means is not None:
@@ -207,8 +196,6 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
     try:
         with resources().database.transaction() as session:
             side = _side(session)
-            if isinstance(side, str):
-                return redirect(url_for("links.start"), 303)
             now, fingerprint = resources().clock(), _fingerprint(number, way, form)
             # Another password under the same key is another try, not the same one again.
             key = f"portal {form.key.data} {fingerprint.hex()}"
@@ -229,6 +216,11 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
                 log.info("request.accepted", request=str(made.id), path=request.path)
     except AlreadyRequested as error:
         return _away(number, UUID(error.request_id))
+    except TooEarly as error:
+        at = moment(error.again_at)
+        said = _("The administrators have been asked often enough. They can be asked again from %(moment)s.", moment=at)
+        flash(said, "warning")
+        return redirect(url_for("links.choose", number=number), 303)
     except (InvalidField, RuleBroken):
         # Something has changed since the page was looked at; the first page says what.
         return redirect(url_for("links.start", kundennummer=number), 303)
@@ -252,38 +244,36 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
     # Keyed: it may be about a password, which nobody shall be able to guess from the database.
     typed = {name: field.data for name, field in form._fields.items() if name != "csrf_token"}
     text = json.dumps([number, way, typed], sort_keys=True)
-    secret = resources().settings.secret_key.get_secret_value()
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
+    return resources().vault.fingerprint("link", text.encode())
 
 
-def _side(session: Session) -> Side | str:
-    """The account for which this person may add others, or why there is none."""
-    accounts = queries.accounts_of(session, principal())
-    mains = [account for account in accounts if may(principal(), Action.LINK, account)]
-    refusals: list[RuleBroken] = []
-    for main in mains:
-        try:
-            ensure_may_be_main(main)
-        except RuleBroken as refused:
-            refusals.append(refused)
-            continue
-        own = [account for account in queries.linkable_accounts(session, principal()) if account.id != main.id]
-        return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
-    return _why_not(refusals)
+def _side(session: Session) -> Side:
+    """The account that is looked at, if this person may add others to it. Raises `NotPossible`."""
+    main = looked_at(session).account
+    if main is None or not may(principal(), Action.LINK, main):
+        raise NotPossible(_may_not())
+    try:
+        ensure_may_be_main(main)
+    except RuleBroken as refused:
+        raise NotPossible(_cannot(refused)) from None
+    own = [account for account in queries.linkable_accounts(session, principal()) if account.id != main.id]
+    return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
 
 
-def _why_not(refusals: Sequence[RuleBroken]) -> str:
-    sub = next((refused for refused in refusals if refused.reason is Reason.IS_SUB_ACCOUNT), None)
+def _cannot(refused: RuleBroken) -> str:
+    if refused.reason is not Reason.IS_SUB_ACCOUNT:
+        return reason_text(refused.reason, locale())
+    why: str = _(
+        "Your account %(number)s is a sub-account. Only a main account can have sub-accounts. It can be "
+        "detached from its main account; after that it can be a main account itself.",
+        number=refused.customer_number,
+    )
+    return why
+
+
+def _may_not() -> str:
     why: str
-    if sub is not None:
-        why = _(
-            "Your account %(number)s is a sub-account. Only a main account can have sub-accounts. It can be "
-            "detached from its main account; after that it can be a main account itself.",
-            number=sub.customer_number,
-        )
-    elif refusals:
-        why = reason_text(refusals[0].reason, locale())
-    elif principal().is_staff:
+    if principal().is_staff:
         why = _("You are signed in as back office. Accounts are added with the login of their main account.")
     else:
         why = _(
@@ -295,7 +285,7 @@ def _why_not(refusals: Sequence[RuleBroken]) -> str:
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
     """What speaks against this customer number, as far as it is this main account's business; a running request."""
-    if not _NUMBER.fullmatch(number):
+    if not CUSTOMER_NUMBER.fullmatch(number):
         return _("A customer number has seven digits."), None
     if number == main.customer_number:
         return _("This is your own customer number. Enter that of the account that you want to add."), None
@@ -314,7 +304,3 @@ def _away(number: str, running: UUID | None) -> Response:
         flash(_("A request for this customer number is running already: this one."))
         return redirect(url_for("portal.show_request", id=running), 303)
     return redirect(url_for("links.start", kundennummer=number), 303)
-
-
-def _not_possible(why: str) -> tuple[str, int]:
-    return render_template("links/not_possible.html", why=why), 403

@@ -17,8 +17,9 @@ from models.accounts import Account, account_by_number
 from models.errors import AlreadyRequested, Forbidden, RuleBroken
 from models.links import submit_detach
 from models.people import Action, may, through_main
-from models.requests import Request
+from models.requests import Request, concerns
 from models.states import AccountState, Kind, Origin
+from models.values import typed_customer_number
 from models.wording import reason_text
 from tasks.hints import hint
 from web.portal.forms import complain
@@ -78,8 +79,7 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     form.customer_number.label.text = _("Customer number")
     if not form.validate_on_submit():
         return _ask(seen, form, 422 if form.is_submitted() else 200)
-    typed = "".join((form.customer_number.data or "").split())
-    if typed != customer_number:
+    if typed_customer_number(form.customer_number.data or "") != customer_number:
         complain(
             form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
         )
@@ -110,15 +110,12 @@ def see_account(database: Session, customer_number: str) -> Seen:
     account = account_by_number(database, customer_number)
     if account is None or account.state is AccountState.CLOSED:
         abort(404)
-    running = listing.running_about(database, account)
-    # An ordered account has no main account yet: it is seen by whoever sees the one that has ordered it.
+    # What another main account has asked for is that one's business.
+    about = listing.running_about(database, account)
+    running = [found for found in about if concerns(database, principal(), found)]
+    # An ordered account has no main account yet: it is seen by whoever sees its order.
     coming = next((found.main_id for found in running if found.kind is Kind.ORDER), None)
-    main_id = account.main_id or coming
-    main = database.get(Account, main_id) if main_id is not None else None
-    sees_main = main is not None and may(principal(), Action.VIEW, main)
-    own = may(principal(), Action.VIEW, account)
-    if not own and not (sees_main and coming is not None):
+    if coming is None and not may(principal(), Action.VIEW, account):
         abort(404)
-    # What another main account has asked for is that one's business, until it concerns the account.
-    shown = [found for found in running if found.kind is Kind.DETACH or (sees_main and found.main_id == main_id)]
-    return Seen(account, main, shown)
+    main_id = account.main_id or coming
+    return Seen(account, database.get(Account, main_id) if main_id is not None else None, running)

@@ -137,7 +137,7 @@ def forgotten() -> Response | tuple[str, int]:
     if form.validate_on_submit():
         throttle = resources().throttle
         # Every one counts: nobody shall flood a person with mails, or try out addresses.
-        throttle.begin_try(f"password {form.email.data}")
+        throttle.begin_try(f"password {form.email.data.strip()}")
         throttle.count_wrong_try()
         with resources().database.transaction() as session:
             ask_for_reset(session, form.email.data, resources().clock())

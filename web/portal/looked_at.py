@@ -19,18 +19,22 @@ class LookedAt:
     account: Account | None
     choices: list[Account]
 
+    @property
+    def konto(self) -> str | None:
+        """For the address of a page that has to be about this account; None where there is no other."""
+        return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
 
-def looked_at(database: Session, *, remember: bool = True) -> LookedAt:
+
+def looked_at(database: Session) -> LookedAt:
     """As asked for in the address (`konto=`), else as chosen before, else the first, main accounts before others.
 
-    What a page asks for by itself is not to be remembered: another one may look at something else by then.
     Sub-accounts can be chosen only where their main account cannot: there they are in its overview.
     """
     own = queries.accounts_of(database, principal())
     ids = {account.id for account in own}
     choices = {account.customer_number: account for account in own if account.main_id not in ids}
     asked = request.args.get("konto", "")
-    if asked in choices and remember and session.get("account") != asked:
+    if asked in choices and session.get("account") != asked:
         session["account"] = asked
     first = next(iter(choices.values()), None)
     chosen = choices.get(asked) or choices.get(session.get("account", "")) or first

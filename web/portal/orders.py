@@ -18,7 +18,6 @@ from models.drafts import (
     DraftStep,
     begin_draft,
     find_draft,
-    forget_drafts,
     new_draft_id,
     open_drafts,
     order_once,
@@ -27,10 +26,10 @@ from models.drafts import (
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders import submit_order
 from models.people import Action, User, may
-from models.proofs import is_address_proved, is_email_proved
-from models.queries import accounts_of
-from models.states import AccountRole, AccountState, Reason
+from models.proofs import is_address_proved, is_email_proved, is_known_address
+from models.states import Reason
 from tasks.hints import hint
+from web.portal.looked_at import looked_at
 from web.portal.orders_forms import typed_in
 from web.portal.orders_hints import hints_for
 from web.portal.orders_offer import offer_pdf
@@ -123,8 +122,9 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
             wizard = _wizard(session, draft)
         if not wizard.can_reach(step):
             return _to(id, wizard.first_wrong, check=True)
-        if step is DraftStep.SUMMARY:
-            return _render_summary(session, wizard)
+        summary = _summary(session, wizard) if step is DraftStep.SUMMARY else None
+    if summary is not None:
+        return render_template("orders/summary.html", **summary)
     form = wizard.checked[step] if "pruefen" in request.args else wizard.form(step)
     return _render(wizard, step, form, drafts=drafts)
 
@@ -150,7 +150,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
         if not stays:
             # Further than what is right so far it does not go.
             target = target if wizard.can_reach(target) else wizard.first_wrong
-            draft.step = target
+            draft.go_to(target)
     if go == "later":
         flash(_("The order is saved. You can go on with it until it expires."))
         return redirect(url_for("orders.list_drafts"), 303)
@@ -183,7 +183,7 @@ def offer(id: uuid.UUID) -> Response:
         wizard = _wizard(session, draft)
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
-        draft.updated_at = now
+        draft.touch(now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     content = offer_pdf(wizard, link, now, locale())
     name = f"Angebot-{str(id)[-6:]}.pdf" if locale() == "de" else f"Offer-{str(id)[-6:]}.pdf"
@@ -208,7 +208,7 @@ def place(id: uuid.UUID) -> Response:
             if request.form.get("shown") != wizard.fingerprint:
                 flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                 return _to(id, DraftStep.SUMMARY)
-            draft.updated_at = now
+            draft.touch(now)
         accepted = order_once(
             session,
             draft,
@@ -253,12 +253,10 @@ def look_again(_error: InvalidField) -> Response:
 
 
 def _ordering_account(session: Session) -> Account:
-    """The account that this person orders for. Raises `Forbidden` or `RuleBroken` if there is none."""
-    found = [account for account in accounts_of(session, principal()) if may(principal(), Action.ORDER, account)]
-    if not found:
+    """The account that is looked at. Raises `Forbidden` or `RuleBroken` if this person cannot order for it."""
+    account = looked_at(session).account
+    if account is None or not may(principal(), Action.ORDER, account):
         raise Forbidden
-    fit = (a for a in found if a.role is not AccountRole.SUB and a.state is not AccountState.CLOSED)
-    account = next(fit, found[0])
     ensure_may_be_main(account)
     return account
 
@@ -269,7 +267,6 @@ def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
     if step is DraftStep.SUMMARY:
         raise NotFound
     if step is DraftStep.PRODUCT and find_draft(session, id) is None:
-        forget_drafts(session, now)
         begin_draft(session, id, _ordering_account(session), principal(), now)
     draft = own_draft(session, id, principal(), now, lock=True)
     if draft.request_id is None:
@@ -313,21 +310,17 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
     )
 
 
-def _render_summary(session: Session, wizard: Wizard) -> str:
+def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
     order = wizard.order(locale())
-    person = session.get_one(User, principal().user_id)
-    email = order.contact.email.lower()
-    own = person.email_confirmed_at is not None and person.email == email
-    place = order.location
-    return render_template(
-        "orders/summary.html",
-        wizard=wizard,
-        step=DraftStep.SUMMARY,
-        order=order,
-        email_known=own or is_email_proved(session, wizard.account.id, email),
-        address_known=is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
-        here=url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
-    )
+    person, email, place = session.get_one(User, principal().user_id), order.contact.email, order.location
+    return {
+        "wizard": wizard,
+        "step": DraftStep.SUMMARY,
+        "order": order,
+        "email_known": is_known_address(person, email) or is_email_proved(session, wizard.account.id, email),
+        "address_known": is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
+        "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
+    }
 
 
 def _already_ordered(session: Session, draft: Draft) -> Response:

@@ -11,13 +11,14 @@ from fpdf.enums import Align, XPos, YPos
 
 from models.prices import VAT_PERCENT, Amount
 from models.values import Locale
+from tasks.typeface import FAMILY, add_typeface, printable
 from web.portal.money import euros
 from web.portal.orders_wizard import Wizard
+from web.portal.words import phone
 
 VALID_FOR = timedelta(days=14)
 """How long an offer is good."""
 
-_FONT = "Helvetica"
 _LEFT, _RIGHT, _WIDTH = 25, 20, 165
 _INK, _QUIET, _ACCENT, _LINE, _TINT = (23, 32, 43), (79, 91, 105), (10, 88, 166), (213, 219, 226), (240, 244, 249)
 _PRICE = 32
@@ -27,10 +28,8 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
     """The offer of an order in which nothing is missing any more."""
     order = wizard.order(locale)
     pdf = _Page(format="A4")
-    # What WinAnsi, the encoding of a PDF's own fonts, means: with the euro sign.
-    pdf.core_fonts_encoding = "cp1252"
-    pdf.foot = _("All prices are net in euros; VAT is %(percent)s %%. This offer is for businesses only.",
-                 percent=VAT_PERCENT)  # fmt: skip
+    add_typeface(pdf)
+    pdf.foot = _("This offer is for businesses only.")
     pdf.set_margins(_LEFT, 20, _RIGHT)
     pdf.set_auto_page_break(auto=True, margin=28)
     number = str(wizard.id)[-6:].upper()
@@ -66,12 +65,14 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
     pdf.set_xy(_LEFT + 85, top)
     pdf.heading(_LEFT + 85, _("Contact person"))
     contact = order.contact
-    lines = [contact.name, contact.email, contact.phone or ""]
+    lines = [contact.name, contact.email, phone(contact.phone) if contact.phone else ""]
     pdf.block(pdf.get_y(), _LEFT + 85, [line for line in lines if line])
     pdf.set_y(max(bottom, pdf.get_y()) + 6)
 
     _table(pdf, wizard, locale)
     pdf.ink(_QUIET, "", 9.5)
+    pdf.paragraph(_("Prices as of %(day)s, net in euros; the VAT rate on that day is %(percent)s %%.",
+                    day=_day(now), percent=VAT_PERCENT))  # fmt: skip
     pdf.paragraph(_("%(channels)s simultaneous calls, area code %(code)s (%(town)s).",
                     channels=order.channels, code=order.area_code,
                     town=wizard.area.name if wizard.area is not None else ""))  # fmt: skip
@@ -113,7 +114,7 @@ def _way_on(pdf: _Page, link: str, now: datetime) -> None:
                     day=_day(now + VALID_FOR)))  # fmt: skip
     pdf.ln(1)
     pdf.set_text_color(*_ACCENT)
-    pdf.set_font(_FONT, "U", 10)
+    pdf.set_font(FAMILY, "U", 10)
     pdf.multi_cell(0, 5.5, link, link=link, align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
 
@@ -135,34 +136,34 @@ class _Page(FPDF):
         self.set_y(-20)
         self.rule()
         self.ink(_QUIET, "", 8)
-        self.cell(_WIDTH - 20, 5, _printable(self.foot))
+        self.cell(_WIDTH - 20, 5, printable(self.foot))
         self.cell(20, 5, f"{self.page_no()}/{{nb}}", align=Align.R)
 
     def ink(self, colour: tuple[int, int, int], style: str, size: float) -> None:
         """How the next words look."""
         self.set_text_color(*colour)
-        self.set_font(_FONT, style, size)
+        self.set_font(FAMILY, style, size)
 
     def line_of(self, text: str, height: float) -> None:
         """One line."""
-        self.cell(0, height, _printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.cell(0, height, printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def paragraph(self, text: str) -> None:
         """Words that go over several lines."""
-        self.multi_cell(0, 5.5, _printable(text), align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.multi_cell(0, 5.5, printable(text), align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def heading(self, left: float, text: str) -> None:
         """Above a block."""
         self.set_x(left)
         self.ink(_QUIET, "B", 9)
-        self.cell(80, 6, _printable(text), new_x=XPos.LEFT, new_y=YPos.NEXT)
+        self.cell(80, 6, printable(text), new_x=XPos.LEFT, new_y=YPos.NEXT)
 
     def block(self, top: float, left: float, lines: list[str]) -> None:
         """Short lines, one below the other."""
         self.set_xy(left, top)
         self.ink(_INK, "", 10.5)
         for line in lines:
-            self.multi_cell(80, 5.2, _printable(line), align=Align.L, new_x=XPos.LEFT, new_y=YPos.NEXT)
+            self.multi_cell(80, 5.2, printable(line), align=Align.L, new_x=XPos.LEFT, new_y=YPos.NEXT)
 
     def facts(self, top: float, left: float, facts: list[tuple[str, str]]) -> None:
         """Names and values beside each other."""
@@ -170,15 +171,15 @@ class _Page(FPDF):
         for name, value in facts:
             self.set_x(left)
             self.ink(_QUIET, "", 9)
-            self.cell(30, 5.6, _printable(name))
+            self.cell(30, 5.6, printable(name))
             self.ink(_INK, "", 9)
-            self.cell(35, 5.6, _printable(value), align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            self.cell(35, 5.6, printable(value), align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def row(self, cells: tuple[str, ...], wide: float, *, fill: bool = False) -> None:
         """A line of the table: words, then prices."""
         for place, text in enumerate(cells):
             width, align = (wide, Align.L) if place == 0 else (_PRICE, Align.R)
-            self.cell(width, 7.5, _printable(text), align=align, fill=fill)
+            self.cell(width, 7.5, printable(text), align=align, fill=fill)
         self.ln(7.5)
 
     def rule(self) -> None:
@@ -190,8 +191,3 @@ class _Page(FPDF):
 def _day(at: datetime) -> str:
     said: str = format_date(at, "long")
     return said
-
-
-def _printable(text: str) -> str:
-    # The built-in fonts know Windows-1252; a name from elsewhere is better printed with a question mark than not.
-    return text.encode("cp1252", errors="replace").decode("cp1252")

@@ -27,9 +27,8 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models import overview as listing
-from models.accounts import Account
+from models.accounts import Account, may_be_main
 from models.people import Action, may
-from models.queries import ListedAccount
 from models.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
 from models.wording import NextAction, next_action, status_text
@@ -91,22 +90,23 @@ def show() -> AnyResponse | str:
     with resources().database.transaction() as database:
         seen = looked_at(database)
         account = seen.account
-        if account is None:
-            return render_template("overview/nothing.html", person=principal())
-        if account.role is AccountRole.SUB:
-            return redirect(url_for("locations.show", customer_number=account.customer_number))
-        try:
-            page = listing.page_of(database, account, wanted, after=request.args.get("nach"), limit=PAGE)
-        except listing.BadCursor:
-            abort(404)
-        count = listing.count_of(database, account, wanted)
-        cities = listing.cities_of(database, account)
-        own = listing.own_requests(database, account)
+        if account is not None and account.role is not AccountRole.SUB:
+            try:
+                page = listing.page_of(database, account, wanted, after=request.args.get("nach") or None, limit=PAGE)
+            except listing.BadCursor:
+                abort(404)
+            count = listing.count_of(database, account, wanted)
+            cities = listing.cities_of(database, account)
+            own = listing.own_requests(database, account)
+    if account is None:
+        return render_template("overview/nothing.html", person=principal())
+    if account.role is AccountRole.SUB:
+        return redirect(url_for("locations.show", customer_number=account.customer_number))
     running = [*own, *(item.request for item in page.items if item.request is not None)]
     return render_template(
         "overview/index.html",
         here=_address(),
-        several=len(seen.choices) > 1,
+        konto=seen.konto,
         account=account,
         choices=seen.choices,
         own=own,
@@ -120,7 +120,7 @@ def show() -> AnyResponse | str:
         progress=progress,
         state_word=state_word,
         kind_word=kind_word,
-        address=partial(_address, konto=account.customer_number if len(seen.choices) > 1 else None),
+        address=partial(_address, konto=seen.konto),
         poll=poll_after(running),
         orders=_order_words(),
         shows=_show_words(),
@@ -134,8 +134,7 @@ def live() -> str:
     """How these requests of the overview stand now: what the page puts in the place of what it shows."""
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
-        account = looked_at(database, remember=False).account
-        found = listing.requests_by_id(database, account, ids) if account is not None else []
+        found = listing.requests_by_id(database, principal(), ids)
     return render_template("overview/live.html", found=found, progress=progress, poll=poll_after(found))
 
 
@@ -144,12 +143,14 @@ def live() -> str:
 def add() -> str:
     """The two ways to a sub-account."""
     with resources().database.transaction() as database:
-        account = looked_at(database).account
+        seen = looked_at(database)
+    account = seen.account
     if account is None or not may_add(account):
         abort(404)
     return render_template(
         "overview/add.html",
         account=account,
+        konto=seen.konto,
         may_order=may(principal(), Action.ORDER, account),
         may_link=may(principal(), Action.LINK, account),
     )
@@ -162,10 +163,11 @@ def export(form: str) -> Response:
     wanted = _wanted()
     with resources().database.transaction() as database:
         account = looked_at(database).account
-    if account is None:
-        abort(404)
+        if account is None:
+            abort(404)
+        leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
     name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
-    rows = _rows(account, wanted)
+    rows = _rows(account, wanted, kind_word(account, leads=leads))
     if form == "csv":
         head = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(stream_with_context(sheets.csv_of(rows)), mimetype="text/csv", headers=head)
@@ -174,15 +176,14 @@ def export(form: str) -> Response:
 
 def may_add(account: Account) -> bool:
     """Whether this person can bring sub-accounts under this account."""
-    can_be_main = account.role is not AccountRole.SUB and account.state is not AccountState.CLOSED
-    return can_be_main and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
+    return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
-def kind_word(account: Account, *, listed: bool = False) -> str:
-    """What the account is; one that is listed under a main account is, or is becoming, a sub-account."""
+def kind_word(account: Account, *, listed: bool = False, leads: bool = False) -> str:
+    """What the account is, or is becoming: a sub-account if it is listed under another, and that one a main account."""
     if listed or account.role is AccountRole.SUB:
         return str(_("Sub-account"))
-    return str(_("Main account") if account.role is AccountRole.MAIN else _("Account"))
+    return str(_("Main account") if leads or account.role is AccountRole.MAIN else _("Account"))
 
 
 def state_word(account: Account) -> str:
@@ -225,7 +226,7 @@ def _wanted() -> listing.Wanted:
 
 
 def _typed(name: str) -> str:
-    return request.args.get(name, "").replace("\0", "").strip()[:100]
+    return request.args.get(name, "").strip()[:100]
 
 
 def _view() -> str:
@@ -268,18 +269,18 @@ def _origin_words() -> dict[Origin, str]:
     }
 
 
-def _rows(account: Account, wanted: listing.Wanted) -> Iterator[list[sheets.Cell]]:
+def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[sheets.Cell]]:
     yield [
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
         _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
     ]  # fmt: skip
-    yield _row(ListedAccount(account, None), kind_word(account))
+    yield _row(listing.ListedAccount(account, None), kind)
     for items in _pages(account, wanted):
         for item in items:
             yield _row(item, kind_word(item.account, listed=True))
 
 
-def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[ListedAccount]]:
+def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.ListedAccount]]:
     # A transaction for each page: a slow reader of a long file keeps none open.
     after: str | None = None
     while True:
@@ -295,7 +296,7 @@ def _page(database: Session, account: Account, wanted: listing.Wanted, after: st
     return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
 
 
-def _row(item: ListedAccount, kind: str) -> list[sheets.Cell]:
+def _row(item: listing.ListedAccount, kind: str) -> list[sheets.Cell]:
     account, found = item.account, item.request
     return [
         account.customer_number,

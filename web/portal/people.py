@@ -14,16 +14,18 @@ from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
 from models.logins import begin_login, end_login, find_login
-from models.people import Principal, Role, User, authenticate, only_forwards, principal_of
+from models.people import RIGHTS, Action, Principal, User, authenticate, only_forwards, principal_of
 from models.queries import linkable_accounts, sees_locations
 from models.values import LOCALES, as_locale
+from models.waiting import consents_to_answer
 from web.resources import resources
 
 people = Blueprint("people", __name__)
 login_manager = LoginManager()
 login_manager.login_view = "people.sign_in"
 login_manager.login_message = None
-login_manager.session_protection = "strong"
+# The row is the protection: a phone that changes its network stays signed in.
+login_manager.session_protection = None
 
 # Endpoints and blueprints that a member of a local team may open: what is not named here stays closed to them.
 _OPEN = frozenset({
@@ -33,7 +35,7 @@ _OPEN = frozenset({
 
 
 class SignedIn:
-    """A signed-in person as Flask-Login knows it, with the roles as they are at this request."""
+    """A signed-in person as Flask-Login knows it: the roles and what the menu says, as they are at this request."""
 
     is_authenticated = True
     is_active = True
@@ -46,7 +48,7 @@ class SignedIn:
         secret: str,
         login_id: int,
         gives_link_codes: bool,
-        manages_users: bool,
+        consents_waiting: int,
         sees_locations: bool,
     ) -> None:
         self.principal = principal
@@ -55,7 +57,9 @@ class SignedIn:
         self._secret = secret
         self.gives_link_codes = gives_link_codes
         """Whether there is an account of theirs that a main account could attach."""
-        self.manages_users = manages_users
+        self.consents_waiting = consents_waiting
+        """How many requests wait for this person's consent."""
+        self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
         self.sees_locations = sees_locations
         """Whether they have an overview: with sub-accounts alone there is nothing to look over."""
         self.only_forwards = only_forwards(principal)
@@ -76,6 +80,13 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
     )
 
 
+@people.before_app_request
+def know_who_it_is() -> None:
+    """Before the view: neither its transaction nor a page that is being rendered shall have to wait for another."""
+    if request.endpoint != "static":
+        bool(current_user.is_authenticated)
+
+
 @login_manager.user_loader
 def load_user(secret: str) -> SignedIn | None:
     """The person of this session, as long as it has not been ended."""
@@ -86,12 +97,13 @@ def load_user(secret: str) -> SignedIn | None:
 
 def _signed_in(database: Session, user: User, login_id: int, secret: str) -> SignedIn:
     person = principal_of(database, user)
+    gives = bool(linkable_accounts(database, person))
     return SignedIn(
         person,
         secret=secret,
         login_id=login_id,
-        gives_link_codes=bool(linkable_accounts(database, person)),
-        manages_users=Role.ADMINISTRATOR in person.roles.values(),
+        gives_link_codes=gives,
+        consents_waiting=len(consents_to_answer(database, person, resources().clock())) if gives else 0,
         sees_locations=sees_locations(database, person),
     )
 

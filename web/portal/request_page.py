@@ -15,8 +15,7 @@ from sqlalchemy.orm import Session
 
 from models import queries
 from models.accounts import Account
-from models.people import Action, may
-from models.requests import Request, TimelineEntry
+from models.requests import Request, TimelineEntry, concerns, may_change
 from models.states import ENDED, ROUTES, Kind, Status
 from models.waiting import Asked, AskedKind, AskedState, asked_of
 from models.wording import expectation, next_action, reason_text, sentence, status_text, step_text
@@ -31,6 +30,7 @@ class Seen:
     """A request as this person sees it. `account` is the ordered one, None for others: it may be anybody's."""
 
     request: Request
+    main: Account
     account: Account | None
     timeline: Sequence[TimelineEntry]
     asked: Sequence[Asked]
@@ -41,36 +41,18 @@ class Seen:
 def see(session: Session, id: UUID) -> Seen:
     """The request with everything that its page shows. Not found for whom it does not concern."""
     found = session.get(Request, id)
-    if found is None or not concerns(session, found):
+    if found is None or not concerns(session, principal(), found):
         abort(404)
-    acts = may_act(session, found)
+    acts = may_change(session, principal(), found)
     return Seen(
         found,
+        session.get_one(Account, found.main_id),
         found.account if found.kind is Kind.ORDER else None,
         queries.timelines(session, [found.id])[found.id],
         asked_of(session, [found], resources().clock())[found.id],
         acts,
         acts and found.can_cancel,
     )
-
-
-def concerns(session: Session, found: Request) -> bool:
-    """Whether this person may look at the request: through its main account, or as whose account is detached."""
-    sides = [found.main_id, found.account_id] if found.kind is Kind.DETACH else [found.main_id]
-    return any(may(principal(), Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
-
-
-def may_act(session: Session, found: Request) -> bool:
-    """Whether this person may answer, cancel and retry the request."""
-    main = session.get_one(Account, found.main_id)
-    match found.kind:
-        case Kind.ORDER:
-            return may(principal(), Action.ORDER, main)
-        case Kind.LINK:
-            return may(principal(), Action.LINK, main)
-        case Kind.DETACH:
-            assert found.account_id is not None
-            return may(principal(), Action.DETACH, session.get_one(Account, found.account_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +82,15 @@ def render(
     """The page, with a form that was filled in wrong in the place of a fresh one."""
     wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
     regions = _regions(seen, code, document, credentials)
-    return render_template("request.html", seen=seen, regions=regions, wrong=wrong, version=_version(regions))
+    ended, version = seen.request.status in ENDED, _version(regions)
+    return render_template("request.html", seen=seen, regions=regions, wrong=wrong, version=version, ended=ended)
 
 
 def render_live(seen: Seen) -> tuple[str, str]:
     """What of the page may have changed, and its version."""
     regions = _regions(seen, None, None, None)
-    return render_template("request_live.html", seen=seen, regions=regions), _version(regions)
+    ended = seen.request.status in ENDED
+    return render_template("request_live.html", regions=regions, ended=ended), _version(regions)
 
 
 def _regions(

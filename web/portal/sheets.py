@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time
 from typing import IO
-from zoneinfo import ZoneInfo
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
@@ -16,10 +15,11 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.cell.cell import Cell as PlainCell
 from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
+from models.values import BERLIN
+
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 Cell = str | date
 
-_BERLIN = ZoneInfo("Europe/Berlin")
 _ROWS = 500
 _KEPT_IN_MEMORY = 1_000_000
 # What a spreadsheet takes for the beginning of a formula.
@@ -28,7 +28,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def berlin_day(at: datetime) -> date:
     """The day in Germany at that moment."""
-    return at.astimezone(_BERLIN).date()
+    return at.astimezone(BERLIN).date()
 
 
 def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:

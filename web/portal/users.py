@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext, lazy_gettext
+from flask_babel.speaklater import LazyString
 from flask_login import login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Email, Length
 
 from models.accounts import Account
-from models.errors import AlreadyUser, LastAdministrator
+from models.errors import AlreadyUser, LastAdministrator, NotFound, PasswordMissing, TooManyInvitations
 from models.invitations import (
     Invitation,
     accept,
@@ -29,6 +30,7 @@ from models.invitations import (
 )
 from models.messages import Recipient
 from models.people import Role, User
+from models.wording import role_text
 from tasks.hints import hint
 from web.portal.forms import complain
 from web.portal.logins import NewPasswordForm
@@ -38,11 +40,7 @@ from web.resources import resources
 
 users = Blueprint("users", __name__)
 
-ROLE_NAMES = {
-    Role.ADMINISTRATOR: lazy_gettext("Administrator"),
-    Role.LOCATION_MANAGER: lazy_gettext("Location manager"),
-    Role.LOCAL_MEMBER: lazy_gettext("Local team"),
-}
+ROLE_NAMES = {role: LazyString(lambda role: role_text(role, locale()), role) for role in Role}
 ROLE_MEANINGS = {
     Role.ADMINISTRATOR: lazy_gettext("May do everything, also invite users."),
     Role.LOCATION_MANAGER: lazy_gettext("Orders, links and detaches locations, and sees all their dashboards."),
@@ -122,6 +120,8 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
                 invite(session, principal(), own, to, Role(form.role.data), resources().clock())
         except AlreadyUser:
             complain(form.email, gettext("This person is a user of the account already."))
+        except TooManyInvitations as error:
+            complain(form.email, _too_many(error))
         else:
             hint()
             flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
@@ -145,15 +145,19 @@ def withdraw_invitation(customer_number: str, id: int) -> Response:
 @login_required
 def invite_again(customer_number: str, id: int) -> Response:
     """A new mail with a new link."""
-    with resources().database.transaction() as session:
-        account, _ = _account(session, customer_number)
-        found = session.get(Invitation, id)
-        if found is None or found.account_id != account.id:
-            abort(404)
-        to = Recipient(found.name, found.email, found.locale)
-        invite(session, principal(), account, to, found.role, resources().clock())
-    hint()
-    flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
+    try:
+        with resources().database.transaction() as session:
+            account, _ = _account(session, customer_number)
+            found = session.get(Invitation, id)
+            if found is None or found.account_id != account.id:
+                abort(404)
+            to = Recipient(found.name, found.email, found.locale)
+            invite(session, principal(), account, to, found.role, resources().clock())
+    except TooManyInvitations as error:
+        flash(_too_many(error), "warning")
+    else:
+        hint()
+        flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
     return redirect(url_for("users.listed", customer_number=customer_number), 303)
 
 
@@ -200,24 +204,39 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 @users.route("/einladung/<int:id>/<token>", methods=["GET", "POST"])
 def invitation(id: int, token: str) -> Response | tuple[str, int]:
     """Accept an invitation. A new login gets its password here; who has one keeps theirs."""
-    form = NewPasswordForm()
+    if request.method == "POST":
+        return _accept(id, token, NewPasswordForm())
+    return _show_invitation(id, token, NewPasswordForm())
+
+
+def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str, int]:
     now = resources().clock()
-    with resources().database.transaction() as session:
-        found = find_invitation(session, resources().vault, id, token, lock=request.method == "POST")
-        if found is None or now >= found.expires_at:
-            return render_template("users/lapsed.html", found=found), 404
-        account, known = session.get_one(Account, found.account_id), invited_user(session, found)
-        inviter = session.get_one(User, found.invited_by)
-        if known is not None:
-            if request.method == "POST":
-                accept(session, found, None, now)
-                flash(gettext("The invitation is accepted. Please sign in."))
-                return redirect(url_for("people.sign_in"), 303)
-        elif form.validate_on_submit():
-            person = let_in(session, accept(session, found, form.password.data, now))
-            start_session(person)
-            flash(gettext("Welcome, %(name)s. Your login is ready.", name=person.principal.name))
-            return redirect(url_for("portal.overview"), 303)
+    password = form.password.data if form.validate() else None
+    try:
+        with resources().database.transaction() as session:
+            found = find_invitation(session, resources().vault, id, token, now, lock=True)
+            user, is_new = accept(session, found, password, now)
+            person = let_in(session, user) if is_new else None
+    except PasswordMissing:
+        return _show_invitation(id, token, form)
+    except NotFound:
+        return render_template("users/lapsed.html"), 404
+    if person is None:
+        flash(gettext("The invitation is accepted. Please sign in."))
+        return redirect(url_for("people.sign_in"), 303)
+    start_session(person)
+    flash(gettext("Welcome, %(name)s. Your login is ready.", name=person.principal.name))
+    return redirect(url_for("portal.overview"), 303)
+
+
+def _show_invitation(id: int, token: str, form: NewPasswordForm) -> tuple[str, int]:
+    try:
+        with resources().database.transaction() as session:
+            found = find_invitation(session, resources().vault, id, token, resources().clock())
+            account, known = session.get_one(Account, found.account_id), invited_user(session, found)
+            inviter = session.get_one(User, found.invited_by)
+    except NotFound:
+        return render_template("users/lapsed.html"), 404
     page = render_template(
         "users/invitation.html",
         form=form,
@@ -228,6 +247,13 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
         role=ROLE_NAMES[found.role],
     )
     return page, 422 if form.errors else 200
+
+
+def _too_many(error: TooManyInvitations) -> str:
+    said: str = gettext(
+        "%(limit)s invitations are open. Withdraw some, or wait until they are accepted or expire.", limit=error.limit
+    )
+    return said
 
 
 def _account(session: Session, customer_number: str) -> tuple[Account, list[Account]]:

@@ -79,7 +79,7 @@ def _mailbox(settings: WorkerSettings) -> Mailbox:
 
 
 def _set_stage(database: Database, settings: WorkerSettings) -> Stage:
-    vault = Vault(settings.secret_key.get_secret_value())
+    vault = Vault(*settings.secret_keys)
     carrier = Carrier(vault, settings.sip_domain, hash_password(PASSWORD), utc_now())
     with database.transaction() as session:
         stage = set_stage(session, carrier)

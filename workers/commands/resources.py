@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NoReturn
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 import typer
@@ -16,15 +15,12 @@ from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number
 from models.session import Database
-from models.values import Locale
+from models.values import BERLIN, Locale
 from workers.settings import WorkerSettings
 
 # Into a pipe or file a table is as wide as it needs to be.
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
-
-
-BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:

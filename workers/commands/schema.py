@@ -43,7 +43,7 @@ def seed() -> None:
     """Load the demo data. Safe to run twice: what is there stays as it is."""
 
     settings = WorkerSettings()
-    vault = Vault(settings.secret_key.get_secret_value())
+    vault = Vault(*settings.secret_keys)
     registrar = KamailioRegistrar(settings.registrar_url)
     with closing(Database(settings.database_url)) as database, closing(registrar):
         seeded = load(database, vault, settings.sip_domain, utc_now(), registrar=registrar)

@@ -9,8 +9,8 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 
 from tasks.ports import GatewayUnavailable, Letter
+from tasks.typeface import FAMILY, add_typeface, printable
 
-_FONT = "Helvetica"
 # DIN 5008, form B: millimetres from the top left, so that the address shows in a window envelope.
 _LEFT, _SENDER_TOP, _ADDRESS_TOP, _TEXT_TOP, _RIGHT = 25, 45, 52, 105, 20
 
@@ -36,33 +36,27 @@ class LetterFolder:
 
 def _pdf(letter: Letter, sender: str) -> bytes:
     pdf = FPDF(format="A4")
-    # What the built-in fonts know; the library's own guess has no dashes and no quotation marks.
-    pdf.core_fonts_encoding = "windows-1252"
+    add_typeface(pdf)
     pdf.set_margins(_LEFT, 20, _RIGHT)
     pdf.set_auto_page_break(auto=True, margin=20)
-    pdf.set_title(_printable(letter.subject))
+    pdf.set_title(printable(letter.subject))
     pdf.set_lang(letter.locale)
     pdf.add_page()
     _lines(pdf, _SENDER_TOP, 7, [sender])
     _lines(pdf, _ADDRESS_TOP, 11, letter.recipient)
     pdf.set_y(_TEXT_TOP)
-    pdf.set_font(_FONT, "B", 12)
-    pdf.multi_cell(0, 6, _printable(letter.subject), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    pdf.set_font(FAMILY, "B", 12)
+    pdf.multi_cell(0, 6, printable(letter.subject), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
     pdf.ln(4)
-    pdf.set_font(_FONT, "", 11)
+    pdf.set_font(FAMILY, "", 11)
     for paragraph in letter.text.split("\n\n"):
-        pdf.multi_cell(0, 5.5, _printable(paragraph), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        pdf.multi_cell(0, 5.5, printable(paragraph), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         pdf.ln(3)
     return bytes(pdf.output())
 
 
 def _lines(pdf: FPDF, top: float, size: float, lines: list[str] | tuple[str, ...]) -> None:
     pdf.set_y(top)
-    pdf.set_font(_FONT, "", size)
+    pdf.set_font(FAMILY, "", size)
     for line in lines:
-        pdf.cell(85, size * 0.46, _printable(line), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-
-
-def _printable(text: str) -> str:
-    # The built-in fonts know Windows-1252; a name from elsewhere is better printed with a question mark than not.
-    return text.encode("cp1252", errors="replace").decode("cp1252")
+        pdf.cell(85, size * 0.46, printable(line), new_x=XPos.LMARGIN, new_y=YPos.NEXT)

@@ -85,11 +85,11 @@ function sendOnce(form) {
   form.addEventListener("submit", (event) => {
     if (sent) return event.preventDefault();
     sent = true;
-    form.querySelector(".order-button").setAttribute("aria-disabled", "true");
+    form.querySelector(".primary").setAttribute("aria-disabled", "true");
   });
   addEventListener("pageshow", () => {
     sent = false;
-    form.querySelector(".order-button").removeAttribute("aria-disabled");
+    form.querySelector(".primary").removeAttribute("aria-disabled");
   });
 }
 

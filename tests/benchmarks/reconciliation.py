@@ -1,0 +1,170 @@
+"""The registrar job over many trunks, against a bare COPY of both sides' tables.
+
+A few SIP users are spoilt, and the run has to find just those.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from models.telephony import provision_key
+from models.values import block_numbers
+from models.vault import Vault, new_sip_secret
+from tasks.ports import TrunkRecord
+from tests.benchmarks import job
+from tests.benchmarks.system import System, vacuum
+from tests.factories import prepare
+from workers.gateways.registrar import ensure_schema, plain_url
+
+DOMAIN = "sip.example"
+OF_EACH = 5
+"""Differences of each kind."""
+_AT_ONCE = 10_000
+_SEALED = 500
+"""Different secrets. Sealing one costs as much as the rest of a trunk; to open it costs the job the same."""
+_FIRST_NUMBER = 49_30_20_000_000
+_AT = "2026-01-01 00:00:00+00"
+
+_OURS = {
+    "customer_numbers": "number",
+    "accounts": "id, customer_number, role, state, name, street, postal_code, city, contact_name, contact_email,"
+    " created_at",
+    "requests": "id, kind, status, step, main_id, account_id, customer_number, locale, product_key, channels,"
+    " area_code, block_size, option_keys, attempts, created_at, updated_at, ended_at",
+    "contracts": "id, account_id, request_id, started_at",
+    "sip_trunks": "id, account_id, contract_id, request_id, sip_user, domain, secret, channels, state, created_at,"
+    " attempts",
+    "number_blocks": "area_code, first_number, size, account_id, trunk_id, available_from",
+}
+_THEIRS = {
+    "subscriber": "username, domain, ha1, ha1b",
+    "dbaliases": "alias_username, alias_domain, username, domain",
+    "usr_preferences": "uuid, username, domain, attribute, value",
+}
+_COMPARED = ("sip_trunks", "number_blocks"), tuple(_THEIRS)
+
+Line = tuple[str, tuple[object, ...]]
+"""A table, and a row for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What a run took, and what a bare COPY of the same rows took just before and after it."""
+
+    trunks: int
+    seconds: float
+    peak: float
+    """MiB."""
+    copy: float
+    """Seconds."""
+
+
+def measure(system: System, trunks: int) -> Reconciled:
+    """Fill both sides, spoil a little, run the job; raises unless it found what was spoilt and nothing else."""
+    with system.fresh("ours", prepare) as ours, system.fresh("theirs", ensure_schema) as theirs:
+        urls = ours, theirs
+        environment = system.environment | {"DATABASE_URL": ours, "REGISTRAR_URL": theirs}
+        _fill(ours, theirs, trunks, Vault(environment["SECRET_KEY"]))
+        expected = _spoil(ours, theirs, trunks)
+        for url in urls:
+            vacuum(url)
+        copies = [_copy_all(urls)]
+        run = job.measure("registrar", environment)
+        copies.append(_copy_all(urls))
+    assert (run.outcome, run.found) == ("done", expected), run
+    assert run.counts == {"compared": trunks + OF_EACH, "removed": OF_EACH}, run
+    return Reconciled(trunks, run.seconds, run.peak, statistics.mean(copies))
+
+
+def _fill(ours: str, theirs: str, trunks: int, vault: Vault) -> None:
+    secrets = [(secret, vault.seal(secret).decode()) for secret in (new_sip_secret() for _ in range(_SEALED))]
+    with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
+        # These rows keep the rules by themselves; to be told so a million times takes long.
+        our_side.execute("SET session_replication_role = replica")
+        our_side.execute("ALTER TABLE number_blocks DROP CONSTRAINT ex_number_blocks_overlap")
+        for start in range(0, trunks, _AT_ONCE):
+            lines: dict[str, list[str]] = {table: [] for table in (*_OURS, *_THEIRS)}
+            for place in range(start, min(start + _AT_ONCE, trunks)):
+                for table, row in _rows(place, *secrets[place % _SEALED]):
+                    lines[table].append("\t".join(map(str, row)))
+            for side, tables in ((our_side, _OURS), (their_side, _THEIRS)):
+                for table, columns in tables.items():
+                    _copy_in(side, f"COPY {table} ({columns}) FROM STDIN", lines[table])
+
+
+def _copy_in(connection: psycopg.Connection, statement: str, lines: list[str]) -> None:
+    with connection.cursor().copy(statement.encode()) as copy:
+        copy.write("".join(line + "\n" for line in lines))
+
+
+def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
+    """An account with a trunk of one number. Every second was ordered here, the others were taken over."""
+    id, number, first = place + 1, 1_000_000 + place, _FIRST_NUMBER + place
+    # All over the order of SIP users, as random ones are, and never the same twice.
+    user = f"t{place * 618_033_988_749 % 10**12:012d}"
+    request = uuid.UUID(int=id) if place % 2 else None
+    asked = request or r"\N"
+    yield "customer_numbers", (number,)
+    address = ("Alter Markt 1", "10115", "Berlin", "Kim Beispiel", "kim@example.com")
+    yield "accounts", (id, number, "standalone", "active", f"Standort {number}", *address, _AT)
+    if request:
+        order = ("order", "completed", "confirm", id, id, number, "de", "trunk-10", 4, "030", 1, "{}", 0, _AT, _AT, _AT)
+        yield "requests", (request, *order)
+    yield "contracts", (id, id, asked, _AT)
+    yield "sip_trunks", (id, id, id, asked, user, DOMAIN, sealed, 4, "active", _AT, 0)
+    yield "number_blocks", ("030", first, 1, id, id, _AT)
+    record = TrunkRecord(provision_key(request, user), user, DOMAIN, secret, 4, block_numbers(first, 1))
+    yield "subscriber", (user, DOMAIN, record.ha1, record.ha1b)
+    for alias in record.numbers:
+        yield "dbaliases", (alias, DOMAIN, user, DOMAIN)
+    for name, value in record.preferences.items():
+        yield "usr_preferences", (record.key, user, DOMAIN, name, value)
+
+
+def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
+    """Six kinds of damage, each to a few trunks from all over the tables; returns what has to be found."""
+    with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
+        step = trunks // (5 * OF_EACH)
+        ids = [place * step + 1 for place in range(5 * OF_EACH)]
+        rows = our_side.execute("SELECT sip_user FROM sip_trunks WHERE id = ANY(%s) ORDER BY id", [ids]).fetchall()
+        missing, secret, numbers, doubled, suspended = ([user for [user] in rows[kind::5]] for kind in range(5))
+        for table in _THEIRS:
+            their_side.execute(f"DELETE FROM {table} WHERE username = ANY(%s)".encode(), [missing])
+        their_side.execute("UPDATE subscriber SET ha1 = 'x' WHERE username = ANY(%s)", [secret])
+        their_side.execute("DELETE FROM dbaliases WHERE username = ANY(%s)", [numbers])
+        their_side.execute(
+            "INSERT INTO usr_preferences (username, domain, attribute, value)"
+            " SELECT username, domain, attribute, value FROM usr_preferences"
+            " WHERE username = ANY(%s) AND attribute = 'channels'",
+            [doubled],
+        )
+        their_side.execute(
+            "INSERT INTO subscriber (username, domain) SELECT 's' || n, %s FROM generate_series(1, %s) AS n",
+            [DOMAIN, OF_EACH],
+        )
+        our_side.execute("UPDATE sip_trunks SET state = 'suspended' WHERE sip_user = ANY(%s)", [suspended])
+    return {
+        "missing_there": OF_EACH,
+        "differs_there": 2 * OF_EACH,
+        "doubled_there": OF_EACH,
+        "unknown_there": OF_EACH,
+        "still_there": OF_EACH,
+    }
+
+
+def _copy_all(urls: tuple[str, str]) -> float:
+    """Seconds for reading all that is compared as fast as it can be read, and throwing it away."""
+    began = time.perf_counter()
+    for url, tables in zip(urls, _COMPARED, strict=True):
+        with psycopg.connect(plain_url(url)) as connection:
+            for table in tables:
+                with connection.cursor().copy(f"COPY {table} TO STDOUT".encode()) as copy:
+                    for _ in copy:
+                        pass
+    return time.perf_counter() - began

@@ -1,0 +1,128 @@
+"""The sweep and a worker's claim while many requests are due, against the same with none and a bare SELECT."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from models.due import claim_due, count_due
+from models.requests import Request
+from models.values import utc_now
+from tasks import current
+from tasks.hints import sweep_requests
+from tasks.steps import Runtime
+from tests.benchmarks.system import System, vacuum
+from tests.factories import prepare
+from workers.gateways.registrar import plain_url
+from workers.runtime import build_runtime, close_runtime
+from workers.settings import WorkerSettings
+
+_ACCOUNT = """
+WITH issued AS (INSERT INTO customer_numbers (number) VALUES ('1000000') RETURNING number)
+INSERT INTO accounts
+    (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
+SELECT
+    number, 'main', 'active', 'Zentrale', 'Alter Markt 1', '10115', 'Berlin', 'Kim Beispiel', 'kim@example.com', now()
+FROM issued
+"""
+_REQUESTS = """
+INSERT INTO requests
+    (kind, status, step, main_id, account_id, customer_number, locale, product_key, channels, area_code, block_size,
+    option_keys, attempts, created_at, updated_at, due_at)
+SELECT
+    'order', 'acknowledged', 'verify', id, id, customer_number, 'de', 'trunk-10', 4, '030', 1,
+    '{}', 0, at, at, at
+FROM accounts, generate_series(1, %s) AS n, LATERAL (SELECT now() - n * interval '1 millisecond' AS at)
+"""
+_BARE = sa.text("SELECT id FROM requests WHERE due_at <= :now ORDER BY due_at LIMIT :batch FOR UPDATE SKIP LOCKED")
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Seconds, medians."""
+
+    sweep: float
+    idle: float
+    """The sweep with nothing due."""
+    claim: float
+    """Of one batch, committed."""
+    bare: float
+    """To lock the same rows, and nothing else."""
+
+
+def measure(system: System, due: int, rounds: int) -> Swept:
+    """So many sweeps, then claims in turns with bare ones until every row is claimed; raises if one is left over."""
+    with system.fresh("swept", prepare) as url:
+        _fill(url, due)
+        with _runtime(system, url) as runtime:
+            idle, sweep = _sweeps(runtime, rounds)
+            bare, claim = _claims(runtime, due)
+        system.flush()
+    return Swept(*(statistics.median(times) for times in (sweep, idle, claim, bare)))
+
+
+def _fill(url: str, due: int) -> None:
+    with psycopg.connect(plain_url(url)) as connection:
+        connection.execute(_ACCOUNT)
+        connection.execute(_REQUESTS, [due])
+    vacuum(url)
+
+
+@contextmanager
+def _runtime(system: System, url: str) -> Iterator[Runtime]:
+    named: dict[str, Any] = {name.lower(): value for name, value in system.environment.items()}
+    runtime = build_runtime(WorkerSettings(**(named | {"database_url": url})))
+    try:
+        yield runtime
+    finally:
+        current.set_runtime(None)
+        close_runtime(runtime)
+
+
+def _sweeps(runtime: Runtime, rounds: int) -> tuple[list[float], list[float]]:
+    # Its clock is a day behind: nothing is due yet.
+    yesterday = replace(runtime, clock=lambda: utc_now() - timedelta(days=1))
+    idle: list[float] = []
+    busy: list[float] = []
+    for _ in range(rounds):
+        for at, times in ((yesterday, idle), (runtime, busy)):
+            current.set_runtime(at)
+            times.append(_seconds(sweep_requests))
+    return idle, busy
+
+
+def _claims(runtime: Runtime, due: int) -> tuple[list[float], list[float]]:
+    bare, ours = [], []
+    for _ in range(-(-due // runtime.batch)):
+        bare.append(_seconds(lambda: _lock(runtime)))
+        ours.append(_seconds(lambda: _claim(runtime)))
+    with runtime.database.transaction() as session:
+        assert not count_due(session, Request, utc_now())
+    return bare, ours
+
+
+def _lock(runtime: Runtime) -> None:
+    with runtime.database.transaction() as session:
+        session.execute(_BARE, {"now": runtime.clock(), "batch": runtime.batch}).all()
+
+
+def _claim(runtime: Runtime) -> None:
+    now = runtime.clock()
+    with runtime.database.transaction() as session:
+        # Nothing of it comes back while we measure.
+        claim_due(session, Request, now=now, lease=uuid.uuid4(), until=now + timedelta(days=1), limit=runtime.batch)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

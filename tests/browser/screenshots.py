@@ -1,0 +1,172 @@
+"""`make screenshots`: the main pages of the embedded stack with its demo data, as pictures in docs/screenshots."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from workers import programs
+from workers.demo.cast import KOELN, MAXI, PASSWORD
+from workers.stack.ports import free_port
+
+FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
+COLOURS = 96
+"""So many are enough for pages without photographs, and make a picture a quarter as large."""
+
+DESKTOP, PHONE = (1280, 800), (390, 844)
+_READY = "Standortverwaltung is ready"
+# The contact of the order: an address that nobody has confirmed yet.
+_CONTACT = ("Hanna Palmer", "hanna.palmer@example.com", "030 23125901")
+
+
+def main() -> None:
+    """Start a stack of its own, take every picture, and end it."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        sys.exit("Screenshots need Chromium on PATH. As root on Debian: .make/chromium")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with fresh_stack() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
+        take_all(browser, url, FOLDER)
+        browser.close()
+
+
+@contextmanager
+def fresh_stack() -> Iterator[str]:
+    """The address of an embedded stack with nothing but the demo data; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
+        # PostgreSQL runs as another user, who has to get in.
+        os.chmod(folder, 0o755)
+        port = free_port()
+        environment = {**os.environ, "STANDORTE_DIR": f"{folder}/stack", "PORT": str(port)}
+        stack = subprocess.Popen(programs.console("up"), env=environment, stdout=subprocess.PIPE, text=True)
+        assert stack.stdout is not None
+        try:
+            if not any(_READY in line for line in stack.stdout):
+                sys.exit("The stack did not start.")
+            # Read on, so that it never waits for a full pipe.
+            reader = subprocess.Popen(["cat"], stdin=stack.stdout, stdout=subprocess.DEVNULL)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            stack.send_signal(signal.SIGINT)
+            stack.wait(60)
+        reader.wait(10)
+
+
+def take_all(browser: Browser, url: str, folder: Path) -> None:
+    """Everything, in the order in which a person would meet it."""
+    page = open_page(browser, url, MAXI.email)
+    page.goto(url + "/standortverwaltung/hinzufuegen")
+    page.get_by_label("Kundennummer").fill(f"{KOELN.customer_number}")
+    page.get_by_role("button", name="Weiter").click()
+    page.get_by_role("link", name="Mit Zustimmung per E-Mail").wait_for()
+    keep(page, folder / "link-ways.png")
+    page.get_by_role("link", name="Mit Zustimmung per E-Mail").click()
+    page.get_by_role("button", name="Um Zustimmung bitten").click()
+    order(page, url, folder)
+    expect(page.locator("#locations")).to_contain_text("muss ihre E-Mail-Adresse bestätigen", timeout=30_000)
+    overview(browser, page, url, folder)
+    request_page(page, url, folder)
+    owner = open_page(browser, url, KOELN.administrator.email)
+    owner.goto(url + "/zustimmungen")
+    owner.get_by_role("link", name="Ansehen und entscheiden").click()
+    keep(owner, folder / "consent.png")
+    mail(owner, url, folder)
+
+
+def order(page: Page, url: str, folder: Path) -> None:
+    """Order a branch in Dresden up to the end."""
+    page.goto(url + "/standortverwaltung/neu")
+    page.get_by_label("SIP-Trunk mit 10 Kanälen").check()
+    onward = page.locator(".order-main .primary")
+    onward.click()
+    for label, value in (
+        ("Name des Standorts", "Filiale Dresden Neustadt"),
+        ("Straße und Hausnummer", "Königstr. 5"),
+        ("Postleitzahl", "01097"),
+        ("Ort", "Dresden"),
+    ):
+        page.get_by_label(label, exact=True).fill(value)
+    onward.click()
+    page.get_by_label("Rufnummernblock mit 10 Nummern").check()
+    expect(page.locator("#basket")).to_contain_text("Rufnummernblock")
+    expect(page.locator("#free-text")).not_to_be_empty()
+    keep(page, folder / "order-numbers.png")
+    onward.click()
+    name, email, phone = _CONTACT
+    page.get_by_label("Name der Ansprechperson").fill(name)
+    page.get_by_label(re.compile("^E-Mail")).fill(email)
+    page.get_by_label(re.compile("^Telefon")).fill(phone)
+    onward.click()
+    page.get_by_role("button", name="Zahlungspflichtig bestellen").wait_for()
+    keep(page, folder / "order-summary.png")
+    page.get_by_role("button", name="Zahlungspflichtig bestellen").click()
+    page.wait_for_url(re.compile("/standortverwaltung(#.*)?$"))
+
+
+def overview(browser: Browser, page: Page, url: str, folder: Path) -> None:
+    """Cards in both colour schemes and on a phone, and the table."""
+    page.goto(url + "/standortverwaltung?ansicht=tabelle")
+    keep(page, folder / "overview-table.png")
+    page.goto(url + "/standortverwaltung?ansicht=karten")
+    keep(page, folder / "overview.png")
+    page.emulate_media(color_scheme="dark")
+    keep(page, folder / "overview-dark.png")
+    page.emulate_media(color_scheme="light")
+    phone = open_page(browser, url, MAXI.email, PHONE)
+    phone.goto(url + "/standortverwaltung")
+    keep(phone, folder / "overview-phone.png", whole=False)
+
+
+def request_page(page: Page, url: str, folder: Path) -> None:
+    """The order, waiting for its proofs."""
+    page.goto(url + "/standortverwaltung")
+    page.locator(".card:has([data-new]) .actions a").first.click()
+    page.locator(".timeline").wait_for()
+    keep(page, folder / "request.png")
+
+
+def mail(page: Page, url: str, folder: Path) -> None:
+    """The mail that asks the owner for consent."""
+    page.goto(f"{url}/dev/mail?an={KOELN.administrator.email}")
+    page.locator(".rows a").first.click()
+    page.goto(f"{page.locator('.mail-html').evaluate('frame => frame.src')}")
+    page.set_viewport_size({"width": 760, "height": 700})
+    keep(page, folder / "mail.png")
+
+
+def open_page(browser: Browser, url: str, email: str, size: tuple[int, int] = DESKTOP) -> Page:
+    """A browser of its own in which this person is signed in."""
+    context = browser.new_context(
+        locale="de-DE", color_scheme="light", reduced_motion="reduce", viewport={"width": size[0], "height": size[1]}
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_label("E-Mail-Adresse").fill(email)
+    page.get_by_label("Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="Anmelden").click()
+    page.get_by_role("button", name="Abmelden").wait_for()
+    return page
+
+
+def keep(page: Page, file: Path, *, whole: bool = True) -> None:
+    """Put what the page looks like, or what of it is on the screen, into a file."""
+    page.wait_for_load_state("networkidle")
+    picture = Image.open(BytesIO(page.screenshot(full_page=whole)))
+    picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The client's page, step by step in its own words: from Mein Produkt to a new sub-account, and out again."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from models.accounts import attach
+from models.orders import submit_order
+from models.people import principal_of
+from models.proofs import VALID_FOR
+from models.requests import Request
+from models.states import Origin
+from tasks.ports import GatewayRefused
+from tests.browser.test_portal import SEED
+from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, Way, code_in, link_in
+from tests.factories import NOW, ORDER, make_account, prove_contact
+
+CONTACT = "hanna@mustermensch.example"
+
+
+def ordered(visit: Visit, *, proved: bool = False) -> Request:
+    """The order of a new sub-account, and the page of it."""
+    with visit.database.transaction() as session:
+        main = session.merge(visit.main)
+        if proved:
+            prove_contact(session, main)
+        order = submit_order(session, principal_of(session, visit.person), main, ORDER, NOW)
+    return order
+
+
+def reads(card: Locator, *lines: str) -> None:
+    """The card says all this, in this order."""
+    expect(card).to_contain_text(re.compile(".*".join(map(re.escape, lines)), re.DOTALL))
+
+
+def fill_in_the_order(visit: Visit) -> None:
+    """The five steps, up to the summary."""
+    visit.sees("Produkt und Optionen")
+    visit.page.get_by_label(visit.say("SIP-Trunk mit 10 Kanälen")).check()
+    visit.button("Weiter").click()
+    visit.sees("Standort")
+    for words, typed in (
+        ("Name des Standorts", "Filiale Mitte"),
+        ("Straße und Hausnummer", "Brückenstr. 5"),
+        ("Postleitzahl", "10179"),
+        ("Ort", "Berlin"),
+    ):
+        visit.field(words).fill(typed)
+    visit.button("Weiter").click()
+    visit.sees("Rufnummern")
+    expect(visit.field("Vorwahl")).to_have_value("030")
+    visit.page.get_by_label(visit.say("Rufnummernblock mit 10 Nummern")).check()
+    visit.button("Weiter").click()
+    visit.sees("Ansprechperson")
+    visit.field("Name der Ansprechperson").fill("Hanna Palmer")
+    visit.field("E-Mail-Adresse der Ansprechperson").fill(CONTACT)
+    visit.button("Weiter: alles prüfen").click()
+    visit.sees("Zusammenfassung")
+
+
+@pytest.mark.parametrize("visit", [*EVERYWHERE, Way(scripts=False)], indirect=True, ids=str)
+def test_a_new_account_is_ordered_and_listed_and_comes_to_life(visit: Visit) -> None:
+    visit.add_account("Neuen Nebenaccount erstellen")
+    fill_in_the_order(visit)
+    visit.button("zahlungspflichtig bestellen").click()
+    visit.sees("Unternehmensstandorte")
+    [order] = visit.requests()
+    number = order.customer_number
+    expect(
+        visit.text("Vielen Dank für Ihre Bestellung. Der neue Nebenaccount hat die Kundennummer {}.", number)
+    ).to_be_visible()
+    main, fresh = visit.card(visit.main.customer_number), visit.card(number)
+    say = visit.say
+    reads(
+        main,
+        say("Hauptaccount"),
+        say("Kundennummer: {}", visit.main.customer_number),
+        "Maxi Mustermensch",
+        "Oranienplatz 1, Berlin",
+        say("Dashboard anzeigen {}", visit.main.customer_number),
+    )
+    reads(
+        fresh,
+        say("Nebenaccount"),
+        say("Kundennummer: {}", number),
+        "Hanna Palmer",
+        "Brückenstr. 5, Berlin",
+        say("Dashboard anzeigen {}", number),
+        say(SEED),
+    )
+    expect(fresh.get_by_text(say("Neu"), exact=True)).to_be_visible()
+    expect(main.get_by_text(say("Neu"), exact=True)).to_have_count(0)
+
+    visit.workers.work()
+    visit.page.reload()
+    expect(fresh.get_by_text(visit.say("Neu"), exact=True)).to_be_visible()
+    visit.link("Ansehen, was noch fehlt {}", number).click()
+    visit.sees("Verlauf")
+    hanna = visit.of(visit.person)
+    mail = visit.workers.mail_to(CONTACT)
+    hanna.page.goto(link_in(mail))
+    hanna.sees("E-Mail-Adresse bestätigen")
+    hanna.field("Code").fill(code_in(mail))
+    hanna.button("Adresse bestätigen").click()
+    hanna.sees("Die E-Mail-Adresse ist bestätigt")
+    letter = visit.workers.letter_to(number)
+    hanna.page.goto(link_in(letter))
+    hanna.sees("Anschlussadresse bestätigen")
+    hanna.field("Kundennummer").fill(number)
+    hanna.field("Code").fill(code_in(letter))
+    hanna.button("Adresse bestätigen").click()
+    hanna.sees("Die Anschlussadresse ist bestätigt")
+    visit.workers.work()
+    visit.waits_for("Der Anschluss ist bereit, und der Account steht in Ihrer Übersicht.")
+    for address in (visit.person.email, CONTACT):
+        assert number in visit.workers.mail_to(address)
+    visit.link("Zurück zur Standortverwaltung").click()
+    expect(fresh.get_by_text(visit.say("Neu"), exact=True)).to_have_count(0)
+    visit.link("Dashboard anzeigen {}", number).click()
+    visit.sees("Filiale Mitte")
+
+
+@pytest.mark.parametrize("visit", ONCE_EACH, indirect=True, ids=str)
+def test_an_order_is_cancelled(visit: Visit) -> None:
+    number = ordered(visit).customer_number
+    visit.open_locations()
+    visit.link("Verlauf von {} anzeigen", number).click()
+    visit.link("Anfrage stornieren").click()
+    visit.link("Anfrage behalten").click()
+    visit.link("Anfrage stornieren").click()
+    visit.button("Anfrage stornieren").click()
+    expect(visit.text("Storniert")).to_be_visible()
+    expect(visit.button("Anfrage stornieren")).to_have_count(0)
+    visit.workers.work()
+    assert visit.workers.post.received == [] and list(visit.workers.letters.iterdir()) == []
+    visit.link("Zurück zur Standortverwaltung").click()
+    visit.sees("Unternehmensstandorte")
+    expect(visit.card(number)).to_have_count(0)
+
+
+@pytest.mark.parametrize("visit", ONCE_EACH, indirect=True, ids=str)
+def test_an_order_that_nobody_confirms_lapses_and_is_made_anew(visit: Visit) -> None:
+    number = ordered(visit).customer_number
+    visit.workers.work()
+    asked = visit.workers.mail_to(ORDER.contact.email)
+    visit.workers.work(after=VALID_FOR + timedelta(minutes=1))
+    visit.page.goto(link_in(asked))
+    visit.sees("Die Frist für die Bestätigung ist abgelaufen")
+    told = visit.workers.mail_to(visit.person.email)
+    assert visit.say("Die Frist ist abgelaufen.") in told
+    visit.page.goto(link_in(told))
+    visit.sign_in()
+    visit.sees("Kundennummer: {}", number)
+    expect(visit.text("Abgelehnt")).to_be_visible()
+    expect(visit.text("Die Frist ist abgelaufen.")).to_be_visible()
+    visit.link("Neu bestellen").click()
+    visit.sees("Produkt und Optionen")
+
+
+@pytest.mark.parametrize("visit", ONCE_EACH, indirect=True, ids=str)
+def test_an_order_that_failed_is_tried_again(visit: Visit) -> None:
+    number = ordered(visit, proved=True).customer_number
+    visit.workers.registrar.failures.append(GatewayRefused("553"))
+    visit.open_locations()
+    visit.link("Verlauf von {} anzeigen", number).click()
+    visit.sees("Verlauf")
+    visit.workers.work()
+    visit.waits_for("Fehlgeschlagen")
+    visit.button("Erneut versuchen").click()
+    expect(visit.page.locator(".timeline")).to_contain_text(visit.say("Wir versuchen es erneut."))
+    visit.workers.work()
+    visit.waits_for("Der Anschluss ist bereit, und der Account steht in Ihrer Übersicht.")
+
+
+@pytest.mark.parametrize("visit", ONCE_EACH, indirect=True, ids=str)
+def test_a_sub_account_is_detached(visit: Visit) -> None:
+    with visit.database.transaction() as session:
+        account = make_account(session)
+        attach(session, visit.main.id, account.id, Origin.LINK, NOW)
+        number = account.customer_number
+    visit.open_locations()
+    visit.link("Dashboard anzeigen {}", number).click()
+    visit.link("Lösen").click()
+    visit.sees("Was bleibt, wie es ist")
+    visit.sees("Was sich ändert")
+    visit.field("Kundennummer").fill("1234567")
+    visit.button("Account lösen").click()
+    visit.page.get_by_role("alert").get_by_role("link").click()
+    expect(visit.field("Kundennummer")).to_be_focused()
+    visit.field("Kundennummer").fill(number)
+    visit.button("Account lösen").click()
+    visit.sees("Unternehmensstandorte")
+    said = "Wir haben den Auftrag erhalten, den Account {} zu lösen. Seine Karte zeigt, wie es weitergeht."
+    expect(visit.text(said, number)).to_be_visible()
+    visit.link("Verlauf von {} anzeigen", number).click()
+    visit.sees("Verlauf")
+    visit.workers.work()
+    visit.waits_for("Abgeschlossen")
+    assert number in visit.workers.mail_to(visit.person.email)
+    visit.link("Zurück zur Standortverwaltung").click()
+    visit.sees("Unternehmensstandorte")
+    expect(visit.card(number)).to_have_count(0)

@@ -1,0 +1,360 @@
+"""A visit to the portal in the words of the client's page, or the English ones, on a desktop or a phone.
+
+The workers are real up to the wire: mails come by SMTP, letters are sheets of paper. Only the registrar is a fake.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
+from pypdf import PdfReader
+
+from models.accounts import Account
+from models.people import User
+from models.requests import Request
+from models.session import Database
+from models.values import Locale
+from tasks.pipeline import advance
+from tasks.ports import Ports
+from tasks.post import send_due
+from tasks.steps import Runtime
+from tests.factories import PASSWORD
+from tests.fakes import FakeClock, FakeRegistrar, MailSink
+from tests.web.conftest import CODE, back_of
+from workers.gateways.letters import LetterFolder
+from workers.gateways.smtp import SmtpMailer
+
+PHONE = (320, 640)
+
+
+@dataclass(frozen=True)
+class Way:
+    """In which language, on what screen (width and height in pixels), and whether scripts run."""
+
+    language: Locale = "de"
+    size: tuple[int, int] = (1280, 800)
+    scripts: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.language}-{self.size[0]}{'' if self.scripts else '-without scripts'}"
+
+
+DESKTOP = Way()
+
+# Every walk once in each language and size; the main ones in every combination of them.
+ONCE_EACH = [DESKTOP, Way("en", PHONE)]
+EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
+
+# What the client's page says, and what the pages after it go on to say; `{}` is a customer number or an address.
+ENGLISH = {
+    # The client's page.
+    "Mein Produkt": "My product",
+    "Standortverwaltung": "Locations",
+    "Unternehmensstandorte": "Company locations",
+    "Nebenaccount hinzufügen": "Add sub-account",
+    "Neuen Nebenaccount erstellen": "Create a new sub-account",
+    "Bestehendes Konto hinzufügen": "Add an existing account",
+    "Hauptaccount": "Main account",
+    "Nebenaccount": "Sub-account",
+    "Kundennummer: {}": "Customer number: {}",
+    "Dashboard anzeigen {}": "Show dashboard {}",
+    "Neu": "New",
+    "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung": (
+        "We have received your order and will start work shortly."
+    ),
+    # Signing in.
+    "E-Mail-Adresse": "E-mail address",
+    "Passwort": "Password",
+    "Anmelden": "Sign in",
+    "Abmelden": "Sign out",
+    # The order.
+    "Produkt und Optionen": "Product and options",
+    "SIP-Trunk mit 10 Kanälen": "SIP trunk, 10 channels",
+    "Weiter": "Next",
+    "Standort": "Location",
+    "Name des Standorts": "Name of the location",
+    "Straße und Hausnummer": "Street and house number",
+    "Postleitzahl": "Postal code",
+    "Ort": "City",
+    "Rufnummern": "Phone numbers",
+    "Vorwahl": "Area code",
+    "Rufnummernblock mit 10 Nummern": "Block of 10 numbers",
+    "Ansprechperson": "Contact person",
+    "Name der Ansprechperson": "Contact's name",
+    "E-Mail-Adresse der Ansprechperson": "Contact's e-mail address",
+    "Standort (erledigt)": "Location (done)",
+    "Meine Angaben übernehmen": "Use my own details",
+    "Weiter: alles prüfen": "Next: check everything",
+    "Zusammenfassung": "Summary",
+    "zahlungspflichtig bestellen": "Order with obligation to pay",
+    "Vielen Dank für Ihre Bestellung. Der neue Nebenaccount hat die Kundennummer {}.": (
+        "Thank you for your order. The new sub-account has customer number {}."
+    ),
+    "Diese Bestellung ist schon aufgegeben. Der neue Nebenaccount hat die Kundennummer {}.": (
+        "This order was placed already. The new sub-account has customer number {}."
+    ),
+    # Its proofs.
+    "Ansehen, was noch fehlt {}": "See what is awaited {}",
+    "Code": "Code",
+    "Kundennummer": "Customer number",
+    "Adresse bestätigen": "Confirm the address",
+    "E-Mail-Adresse bestätigen": "Confirm e-mail address",
+    "Die E-Mail-Adresse ist bestätigt": "The e-mail address is confirmed",
+    "Anschlussadresse bestätigen": "Confirm the connection address",
+    "Die Anschlussadresse ist bestätigt": "The connection address is confirmed",
+    "Der Anschluss ist bereit, und der Account steht in Ihrer Übersicht.": (
+        "The line is ready, and the account is in your overview."
+    ),
+    # The link.
+    "{} als Nebenaccount hinzufügen": "Add {} as a sub-account",
+    "Mit den Zugangsdaten des anderen Accounts": "With the other account's login",
+    "E-Mail-Adresse des anderen Zugangs": "E-mail address of the other login",
+    "Passwort des anderen Zugangs": "Password of the other login",
+    "Mit einem Verknüpfungscode": "With a link code",
+    "Verknüpfungscode": "Link code",
+    "Verknüpfungscode erstellen {}": "Create a link code {}",
+    "Mit Zustimmung per E-Mail": "By consent by e-mail",
+    "Was bleibt, wie es ist": "What stays as it is",
+    "Was sich ändert": "What changes",
+    "Account hinzufügen": "Add the account",
+    "Um Zustimmung bitten": "Ask for consent",
+    "Darf Ihr Account {} zugeordnet werden?": "May your account {} be attached?",
+    "Zustimmungen {} offen": "Consents {} open",
+    "Ansehen und entscheiden {}": "Read and decide {}",
+    "Ich stimme zu": "I agree",
+    "Ich lehne ab": "I decline",
+    "Antwort absenden": "Send the answer",
+    "Die Zustimmung ist erteilt": "Consent was given",
+    "Die Anfrage ist abgelehnt": "The request was declined",
+    "Die Frist für eine Antwort ist abgelaufen": "The time to answer has run out",
+    "Der Account steht jetzt in Ihrer Übersicht. Für sein eigenes Team hat sich nichts geändert.": (
+        "The account is now in your overview. Nothing has changed for its own team."
+    ),
+    "Ein Administrator des Accounts hat die Verknüpfung abgelehnt.": (
+        "An administrator of the account has declined the link."
+    ),
+    "Die Frist ist abgelaufen.": "The time for an answer has run out.",
+    # What can be done to a request, and how it ends.
+    "Verlauf": "Timeline",
+    "Verlauf von {} anzeigen": "Show progress of {}",
+    "Zurück zur Standortverwaltung": "Back to the locations",
+    "Neue Anfrage stellen": "Make a new request",
+    "Neu bestellen": "Order again",
+    "Wartet auf Antwort": "Waiting for an answer",
+    "Wir versuchen es erneut.": "We are trying again.",
+    "Die Anfrage wurde zurückgezogen": "The request was cancelled",
+    "Die Frist für die Bestätigung ist abgelaufen": "The time to confirm has run out",
+    "Anfrage stornieren": "Cancel the request",
+    "Anfrage behalten": "Keep it",
+    "Erneut versuchen": "Try again",
+    "Abgeschlossen": "Completed",
+    "Abgelehnt": "Rejected",
+    "Storniert": "Cancelled",
+    "Fehlgeschlagen": "Failed",
+    # Out again.
+    "Lösen": "Detach",
+    "Account lösen": "Detach the account",
+    "Wir haben den Auftrag erhalten, den Account {} zu lösen. Seine Karte zeigt, wie es weitergeht.": (
+        "The request to detach account {} is on its way; its card says more."
+    ),
+}
+
+
+class Pages:
+    """Browsers without a past, each with a page. At the end nothing in them may have been blocked or broken."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+        self._broken: list[str] = []
+
+    def open(self, way: Way = DESKTOP) -> Page:
+        """A page of somebody else, or of oneself at another device."""
+        width, height = way.size
+        context = self._browser.new_context(
+            locale={"de": "de-DE", "en": "en-GB"}[way.language],
+            viewport={"width": width, "height": height},
+            has_touch=way.size == PHONE,
+            java_script_enabled=way.scripts,
+        )
+        self._contexts.append(context)
+        context.set_default_timeout(10_000)
+        context.on("weberror", lambda error: self._broken.append(str(error.error)))
+        context.on("console", self._hear)
+        return context.new_page()
+
+    def close(self) -> None:
+        """Close them all."""
+        for context in self._contexts:
+            context.close()
+        assert self._broken == []
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if "Content Security Policy" in said.text:
+            self._broken.append(said.text)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers, when a test wants them to work, and what has left the house."""
+
+    runtime: Runtime
+    registrar: FakeRegistrar
+    clock: FakeClock
+    post: MailSink
+    letters: Path
+
+    def work(self, *, after: timedelta = timedelta()) -> None:
+        """Do what is due, once so much time has passed."""
+        self.clock.advance(after)
+        advance(self.runtime, more_due=lambda: None)
+        send_due(self.runtime, more_due=lambda: None)
+
+    def mail_to(self, address: str) -> str:
+        """Subject and text of the newest mail to this address."""
+        newest = [message for to, message in self.post.received if to == address][-1]
+        [text] = [part for part in newest.walk() if part.get_content_type() == "text/plain"]
+        content = text.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        return f"{newest['Subject']}\n{content.decode()}"
+
+    def letter_to(self, number: str) -> str:
+        """What the letter about this customer number says."""
+        sheets = [PdfReader(sheet) for sheet in self.letters.iterdir()]
+        texts = ["\n".join(page.extract_text() for page in sheet.pages) for sheet in sheets]
+        [text] = [text for text in texts if number in text]
+        return text
+
+
+@contextmanager
+def working(url: str, database: Database, clock: FakeClock, post: MailSink, letters: Path) -> Iterator[Workers]:
+    """Workers for the portal at this address."""
+    runtime, registrar = back_of(database, clock).runtime, FakeRegistrar()
+    mailer = SmtpMailer(post.url, "Standortverwaltung <noreply@portal.example>")
+    ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar)
+    yield Workers(replace(runtime, base_url=url, ports=ports), registrar, clock, post, letters)
+    mailer.close()
+
+
+def code_in(text: str) -> str:
+    """The code of a mail or a letter."""
+    return _found(CODE, text)
+
+
+def link_in(text: str) -> str:
+    """The address of the page in a mail or a letter."""
+    return _found(r"(https?://\S+)", text)
+
+
+def _found(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    assert found is not None, text
+    return found[1]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Somebody in front of a page. All words are German ones, said as the page does; `{}` takes a fact."""
+
+    page: Page
+    pages: Pages
+    way: Way
+    url: str
+    main: Account
+    person: User
+    workers: Workers
+
+    @property
+    def database(self) -> Database:
+        """The portal's."""
+        return self.workers.runtime.database
+
+    def say(self, words: str, *facts: str) -> str:
+        """These words in the visit's language."""
+        return (words if self.way.language == "de" else ENGLISH.get(words, words)).format(*facts)
+
+    def link(self, words: str, *facts: str) -> Locator:
+        """The link of this name."""
+        return self.page.get_by_role("link", name=self.say(words, *facts), exact=True)
+
+    def button(self, words: str, *facts: str) -> Locator:
+        """The button of this name."""
+        return self.page.get_by_role("button", name=self.say(words, *facts), exact=True)
+
+    def field(self, words: str) -> Locator:
+        """What is labelled so."""
+        return self.page.get_by_label(self.say(words), exact=True)
+
+    def choice(self, words: str) -> Locator:
+        """One of several ways, each with what it means."""
+        return self.page.get_by_role("main").get_by_role("link").filter(has_text=self.say(words))
+
+    def text(self, words: str, *facts: str) -> Locator:
+        """Exactly this text."""
+        return self.page.get_by_text(self.say(words, *facts), exact=True)
+
+    def sees(self, words: str, *facts: str) -> None:
+        """There is this heading, and the page is no wider than the screen."""
+        expect(self.page.get_by_role("heading", name=self.say(words, *facts), exact=True)).to_be_visible()
+        # Without its styles a page has no width to speak of.
+        self.page.wait_for_load_state("load")
+        assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
+
+    def waits_for(self, words: str) -> None:
+        """The page comes to say so: by itself when one looks at it again, without scripts when it is reloaded."""
+        if self.way.scripts:
+            self.page.evaluate("dispatchEvent(new Event('focus'))")
+        else:
+            self.page.reload()
+        expect(self.text(words)).to_be_visible()
+
+    def card(self, number: str) -> Locator:
+        """The account's card in the overview."""
+        title = self.page.get_by_role("heading", name=self.say("Kundennummer: {}", number))
+        return self.page.get_by_role("main").get_by_role("listitem").filter(has=title)
+
+    def sign_in(self) -> None:
+        """Sign in on the page that asks for it."""
+        self.field("E-Mail-Adresse").fill(self.person.email)
+        self.field("Passwort").fill(PASSWORD)
+        self.button("Anmelden").click()
+        expect(self.button("Abmelden")).to_be_visible()
+
+    def open_portal(self) -> None:
+        """Come to the customer portal."""
+        self.page.goto(self.url)
+        self.sign_in()
+
+    def open_locations(self) -> None:
+        """Mein Produkt → Standortverwaltung."""
+        self.open_portal()
+        self.open_menu("Standortverwaltung")
+        self.sees("Unternehmensstandorte")
+
+    def open_menu(self, entry: str, *facts: str) -> None:
+        """Mein Produkt → this."""
+        self.page.locator("summary").filter(has_text=self.say("Mein Produkt")).click()
+        self.link(entry, *facts).click()
+
+    def add_account(self, way: str) -> None:
+        """Nebenaccount hinzufügen, and one of the two ways."""
+        self.open_locations()
+        self.link("Nebenaccount hinzufügen").click()
+        self.sees("Nebenaccount hinzufügen")
+        self.choice(way).click()
+
+    def requests(self) -> Sequence[Request]:
+        """What was asked for, as the database has it."""
+        with self.database.transaction() as session:
+            return session.scalars(sa.select(Request).order_by(Request.id)).all()
+
+    def of(self, person: User) -> Visit:
+        """Another person's visit, at a device of their own."""
+        return replace(self, page=self.pages.open(self.way), person=person)

@@ -1,0 +1,85 @@
+"""leftovers: what nobody can use any more is deleted, and nothing else; a dry run says what that would be."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models import drafts, idempotency, invitations, logins
+from models.base import Base
+from models.drafts import Draft, begin_draft, find_draft, new_draft_id
+from models.idempotency import IdempotencyKey, reserve_key
+from models.invitations import INVITATION_VALID_FOR, Invitation, invite
+from models.jobs import Outcome
+from models.logins import Login, begin_login
+from models.messages import Recipient
+from models.people import Role, User
+from tasks.reconcile import leftovers
+from tests.tasks.conftest import Pipeline
+
+TABLES = [
+    (Draft, drafts.KEPT_FOR),
+    (IdempotencyKey, idempotency.KEPT_FOR),
+    (Invitation, INVITATION_VALID_FOR + invitations.LISTED_FOR),
+    (Login, logins.IDLE),
+]
+MOMENT = timedelta(seconds=1)
+
+
+def leave(pipeline: Pipeline, words: str) -> None:
+    """A row in each table, as somebody leaves it who never comes back."""
+    main, manager, now = pipeline.main, pipeline.manager, pipeline.clock.now
+    with pipeline.runtime.database.transaction() as session:
+        begin_draft(session, new_draft_id(session), main, manager, now)
+        reserve_key(session, main.id, manager.user_id, words, b"body", now)
+        invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
+        begin_login(session, session.get_one(User, manager.user_id), "", "", now)
+
+
+def left(pipeline: Pipeline) -> dict[type[Base], int]:
+    """How many rows there are."""
+    with pipeline.runtime.database.transaction() as session:
+        return {table: session.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table, _ in TABLES}
+
+
+@pytest.mark.parametrize(("table", "kept_for"), TABLES)
+def test_a_row_is_kept_for_its_time_and_no_longer(pipeline: Pipeline, table: Any, kept_for: timedelta) -> None:
+    leave(pipeline, "one")
+    pipeline.clock.advance(kept_for - MOMENT)
+    assert pipeline.run("leftovers").counts[table.__tablename__] == 0
+    assert left(pipeline)[table] == 1
+    pipeline.clock.advance(MOMENT)
+    assert pipeline.run("leftovers").counts[table.__tablename__] == 1
+    assert left(pipeline)[table] == 0
+
+
+def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leftovers, "BATCH", 2)
+    for words in ("one", "two", "three", "Four", "_five"):
+        leave(pipeline, words)
+    pipeline.clock.advance(timedelta(days=365))
+    leave(pipeline, "fresh")
+    dry = pipeline.run("leftovers", dry=True)
+    assert dry.counts == {"order_drafts": 5, "idempotency_keys": 5, "invitations": 5, "logins": 5}
+    assert set(left(pipeline).values()) == {6}
+    run = pipeline.run("leftovers")
+    assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})
+    assert set(left(pipeline).values()) == {1}
+    assert pipeline.run("leftovers").counts == dict.fromkeys(run.counts, 0)
+    assert pipeline.hints == []
+
+
+def test_a_draft_that_somebody_has_in_hand_stays(pipeline: Pipeline) -> None:
+    leave(pipeline, "one")
+    now = pipeline.clock.advance(drafts.KEPT_FOR)
+    with pipeline.runtime.database.transaction() as session:
+        id = session.scalars(sa.select(Draft.id)).one()
+        draft = find_draft(session, id, lock=True)
+        assert draft is not None
+        assert pipeline.run("leftovers").counts["order_drafts"] == 0
+        draft.touch(now)
+    assert pipeline.run("leftovers").counts["order_drafts"] == 0
+    assert left(pipeline)[Draft] == 1

@@ -1,0 +1,77 @@
+"""What is logged says what went wrong, and nobody's e-mail address."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+import pytest
+import sqlalchemy as sa
+
+from models.requests import Request
+from models.session import Database
+from models.states import StepName
+from tasks import pipeline as engine
+from tasks.logs import configure_logging
+from tasks.steps import Outcome, Step, Work
+from tests.factories import an_order, make_user
+from tests.tasks.conftest import Pipeline
+
+ADDRESS = "hanna.seen@example.com"
+
+
+@pytest.fixture(params=["json", "console"])
+def logged(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    """What goes to stderr."""
+    handlers = logging.getLogger().handlers[:]
+    configure_logging(request.param)
+    yield capsys
+    logging.getLogger().handlers[:] = handlers
+
+
+def doubled(work: Work, _: Request) -> Outcome:
+    """A unique index says no; its DETAIL has the address."""
+    make_user(work.session, email=ADDRESS)
+    work.session.flush()
+    raise AssertionError("unreachable")
+
+
+def no_number(work: Work, _: Request) -> Outcome:
+    """What the database says has the address in its first line."""
+    work.session.execute(sa.text("SELECT CAST(CAST(:address AS text) AS integer)"), {"address": ADDRESS})
+    raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize(
+    ("step", "events"),
+    [(doubled, ("batch.split", "transaction.failed", "23505")), (no_number, ("batch.split", "step.broke", "22P02"))],
+)
+def test_what_a_database_refuses_is_logged_without_the_values(
+    pipeline: Pipeline,
+    logged: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    step: Step,
+    events: tuple[str, ...],
+) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        make_user(session, email=ADDRESS)
+    steps: Mapping[StepName, Step] = {**engine.STEPS, StepName.VERIFY: step}
+    monkeypatch.setattr(engine, "STEPS", steps)
+    pipeline.order(an_order())
+    pipeline.advance()
+    lines = logged.readouterr().err
+    assert all(event in lines for event in events)
+    assert ADDRESS not in lines
+
+
+def test_a_library_that_logs_such_an_error_gives_no_value_away(
+    database: Database, logged: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        with database.transaction() as session:
+            no_number(Work(session, *[None] * 4), Request())  # type: ignore[arg-type]
+    except sa.exc.DataError as error:
+        logging.getLogger("celery.app.trace").error("Task raised unexpected: %r", error, exc_info=True)
+    lines = logged.readouterr().err
+    assert "DataError" in lines and "SELECT CAST" in lines
+    assert ADDRESS not in lines

@@ -1,0 +1,114 @@
+"""Whatever is sent, the answer says what is wrong with it; nothing of it is our fault."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.web.conftest import ORDER, Front
+from tests.web.test_portal import csrf, sign_in
+
+LINK: dict[str, Any] = {"customer_number": "1234567", "proof": {"method": "link_code", "code": "A"}}
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def send(front: Front, path: str, body: str) -> tuple[int, list[str]]:
+    """Status, and the fields that are named."""
+    head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
+    answer = front.client.post("/api/v1" + path, data=body, headers=head, content_type="application/json")
+    said = answer.get_json()
+    assert answer.content_type == "application/problem+json" and said["detail"]
+    return answer.status_code, [error["field"] for error in said.get("errors", [])]
+
+
+@pytest.mark.parametrize("character", [r"\u0000", r"\ud800", r"x\udfff"])
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/orders", {**ORDER, "product": "?"}, "product"),
+        ("/orders", {**ORDER, "options": ["fax2mail", "?"]}, "options.1"),
+        ("/orders", {**ORDER, "location": {**ORDER["location"], "city": "?"}}, "location.city"),
+        ("/orders", {**ORDER, "contact": {**ORDER["contact"], "email": "?@example.com"}}, "contact.email"),
+        ("/orders", {**ORDER, "contact": {**ORDER["contact"], "?": 1}}, "contact"),
+        ("/orders", {**ORDER, "?": 1}, "body"),
+        ("/link-requests", {**LINK, "proof": {**LINK["proof"], "code": "?"}}, "proof.code"),
+        (
+            "/link-requests",
+            {**LINK, "proof": {"method": "credentials", "email": "a@example.com", "password": "?"}},
+            "proof.password",
+        ),
+    ],
+)
+def test_a_text_that_is_none_is_a_field_that_is_named(
+    front: Front, path: str, body: dict[str, Any], field: str, character: str
+) -> None:
+    assert send(front, path, json.dumps(body).replace("?", character)) == (422, [field])
+
+
+@pytest.mark.parametrize("path", ["/orders", "/requests/019a0000-0000-7000-8000-000000000000/cancel"])
+@pytest.mark.parametrize("body", [DEEP, f'{{"a": {DEEP}}}', '{"a": ' * 20 + "1" + "}" * 20, f'{{"a": {"9" * 5000}}}'])
+def test_a_body_that_is_nested_or_long_without_end_is_refused(front: Front, path: str, body: str) -> None:
+    assert send(front, path, body)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("channels", "3"), ("channels", 3.0), ("channels", True), ("channels", 3.5), ("channels", None),
+     ("numbers.block_size", "10"), ("numbers.block_size", 10.0), ("numbers.block_size", True)],
+)  # fmt: skip
+def test_a_number_is_a_number(front: Front, field: str, value: object) -> None:
+    group, _, name = field.rpartition(".")
+    body = {**ORDER, group: {**ORDER[group], name: value}} if group else {**ORDER, name: value}
+    assert send(front, "/orders", json.dumps(body)) == (422, [field])
+
+
+@pytest.mark.parametrize(
+    "path", ["/accounts/%00", "/accounts/%00/link-code", "/requests/%00", "/accounts/1234567%00", "/%00"]
+)
+def test_an_address_with_a_nul_does_not_exist(front: Front, path: str) -> None:
+    assert front.get(path).status_code == 404
+    assert front.delete(f"{path}/link").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("/accounts?cursor=" + "9" * 19, "cursor"),
+        ("/accounts?cursor=" + "9" * 5000, "cursor"),
+        ("/accounts?cursor=%D9%A3", "cursor"),
+        ("/accounts?cursor=-1", "cursor"),
+        ("/accounts?cursor=", "cursor"),
+        ("/accounts?cursor=%00", "cursor"),
+        ("/accounts?limit=" + "9" * 5000, "limit"),
+        ("/requests?cursor=%00", "cursor"),
+        ("/requests?cursor=" + "9" * 5000, "cursor"),
+        ("/requests?status=%00", "status"),
+        ("/requests?%00=1", "body"),
+    ],
+)
+def test_a_query_names_its_field(front: Front, query: str, field: str) -> None:
+    answer = front.get(query)
+    assert (answer.status_code, [error["field"] for error in answer.get_json()["errors"]]) == (422, [field])
+
+
+def test_the_portal_says_so_too(front: Front) -> None:
+    token = csrf(front.client.get("/anmelden").text)
+    form = {"csrf_token": token, "email": "a\0@example.com", "password": "x"}
+    answer = front.client.post("/anmelden", data=form)
+    assert answer.status_code == 422 and "Das können wir nicht lesen" in answer.text
+    assert front.client.post("/anmelden", data={**form, "email": "a@example.com", "password": "\0"}).status_code == 422
+    assert front.client.get(f"/zustimmung/{uuid4()}/{2**70}/x").status_code == 404
+    sign_in(front, front.manager.email)
+    for query in ("suche=%00", "konto=%00", "nach=%00"):
+        assert front.client.get(f"/standortverwaltung?{query}").status_code == 422
+    assert front.client.get("/verknuepfungscode/%00").status_code == 404
+    token = csrf(front.client.get("/standortverwaltung").text)
+    assert front.client.post("/verknuepfungscode/%00", data={"csrf_token": token}).status_code == 404
+    half = base64.urlsafe_b64encode(b'["\\ud800", 1]').decode()
+    deep = base64.urlsafe_b64encode(DEEP.encode()).decode()
+    for cursor in (half, deep, "9" * 5000, "x"):
+        assert front.client.get(f"/standortverwaltung?sortierung=name&nach={cursor}").status_code == 404
