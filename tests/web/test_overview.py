@@ -112,6 +112,7 @@ def test_the_first_order_makes_it_the_main_account_in_every_view(front: Front) -
     assert f'href="{OVERVIEW}/nebenaccount"' in page
     assert "<td>Hauptaccount</td>" in get(front, OVERVIEW + "?ansicht=tabelle")
     assert f"{front.main.customer_number};Hauptaccount;" in get(front, OVERVIEW + "/export.csv")
+    assert "Hauptaccount · Kundennummer" in get(front, f"{OVERVIEW}/{front.main.customer_number}")
 
 
 def test_a_sub_accounts_own_administrator_cannot_add(front: Front) -> None:
