@@ -12,7 +12,6 @@ from models.accounts import Account
 from models.telephony import SipTrunk
 from models.vault import Vault
 from tests.browser.conftest import Portal
-from tests.browser.test_accessibility import look, look_as_it_is
 from tests.browser.test_portal import card
 from tests.factories import PASSWORD
 from tests.web.conftest import SECRET
@@ -45,7 +44,6 @@ def test_the_main_account_looks_in_and_the_local_team_sees_it(page: Page, portal
     expect(page.get_by_role("note")).to_contain_text(portal.main.customer_number)
     expect(page.get_by_text("t000000000001").first).to_be_visible()
     expect(page.get_by_role("heading", name="Wer hineingesehen")).to_have_count(0)
-    look_as_it_is(page)
     page.get_by_role("link", name="Zurück zur Übersicht").click()
     expect(page).to_have_url(re.compile(f"konto={portal.main.customer_number}#konto-{number}$"))
     expect(card(page, number)).to_be_visible()
@@ -58,25 +56,21 @@ def test_the_main_account_looks_in_and_the_local_team_sees_it(page: Page, portal
     page.get_by_role("link", name="Ganzes Protokoll anzeigen").click()
     expect(page.get_by_role("heading", name="Protokoll")).to_be_visible()
     expect(seen).to_have_count(1)
-    look_as_it_is(page)
 
 
 def test_a_local_administrator_sees_a_secret_and_renews_it(page: Page, portal: Portal, site: Site) -> None:
     come_in(page, portal, site.administrator.email)
-    look(page, portal.url + site.path)
+    page.goto(portal.url + site.path)
     page.get_by_role("link", name="SIP-Passwort anzeigen").click()
     page.get_by_label("Ihr Passwort").fill("falsch")
     page.get_by_role("button", name="SIP-Passwort anzeigen").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    look_as_it_is(page)
     page.get_by_label("Ihr Passwort").fill(PASSWORD)
     page.get_by_role("button", name="SIP-Passwort anzeigen").click()
     expect(page.locator(".code")).to_have_text(OLD)
-    look_as_it_is(page)
     page.get_by_role("link", name="Zurück zum Dashboard").click()
     page.get_by_role("link", name="SIP-Passwort erneuern").click()
     expect(page.get_by_text("gilt gleich darauf nicht mehr")).to_be_visible()
-    look_as_it_is(page)
     page.get_by_label("Ihr Passwort").fill(PASSWORD)
     page.get_by_role("button", name="SIP-Passwort erneuern").click()
     expect(page.get_by_role("heading", name="Das neue SIP-Passwort")).to_be_visible()
@@ -97,7 +91,6 @@ def test_a_local_member_sees_call_forwarding_and_nothing_else(page: Page, portal
     expect(page).to_have_url(portal.url + site.path + "/rufweiterleitung")
     menu = page.get_by_role("navigation", name="Hauptmenü")
     assert menu.get_by_role("link").all_inner_texts() == ["Rufweiterleitung"]
-    look(page, page.url)
     for path in (site.path, "/anfragen", "/verknuepfungscode", f"/benutzer/{site.account.customer_number}"):
         answer = page.goto(portal.url + path)
         assert answer is not None and answer.status == 404
@@ -108,7 +101,6 @@ def test_a_local_member_sees_call_forwarding_and_nothing_else(page: Page, portal
 def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) -> None:
     come_in(page, portal, site.member.email)
     page.get_by_role("link", name="Rufweiterleitung einrichten").click()
-    look(page, page.url)
     page.get_by_label("Immer", exact=True).check()
     page.get_by_label("Weiterleiten an").fill("110")
     page.get_by_label("Nach einem Wochenplan").check()
@@ -119,7 +111,6 @@ def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) ->
     line.get_by_label("bis").fill("10:00")
     page.get_by_role("button", name="Speichern").click()
     expect(page.get_by_role("alert")).to_contain_text("Notrufnummer")
-    look_as_it_is(page)
     page.get_by_label("Weiterleiten an").fill("+49 (0)171 / 765 43-21")
     page.get_by_role("button", name="Speichern").click()
     expect(page.get_by_text("Sie gilt ab dem nächsten Anruf.")).to_be_visible()
@@ -129,7 +120,6 @@ def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) ->
     # It is nine o'clock on a Monday in March.
     expect(row).to_contain_text("Gilt jetzt")
     expect(page.get_by_role("listitem").filter(has_text="Wenn besetzt ist")).to_contain_text("Gerade nicht")
-    look(page, page.url)
     row.get_by_role("link", name="Ändern").click()
     expect(page.get_by_role("group", name="Zeile 1").get_by_label("Montag")).to_be_checked()
     page.get_by_label("Eingeschaltet").uncheck()
@@ -137,6 +127,5 @@ def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) ->
     expect(row).to_contain_text("Ausgeschaltet")
     row.get_by_role("link", name="Entfernen").click()
     expect(page.get_by_role("heading", name="Rufweiterleitung löschen?")).to_be_visible()
-    look_as_it_is(page)
     page.get_by_role("button", name="Entfernen").click()
     expect(row).to_have_count(0)

@@ -12,7 +12,6 @@ from playwright.sync_api import Page, expect
 from models.accounts import Account
 from models.telephony import NumberBlock
 from tests.browser.conftest import Portal
-from tests.browser.test_accessibility import look
 from tests.browser.test_portal import sign_in
 from tests.factories import NOW
 from tests.web.test_dashboard import Site, make_site
@@ -62,7 +61,7 @@ def test_each_table_and_its_files(page: Page, portal: Portal, site: Site, tmp_pa
         ("trunks", "SIP-Trunks", "t000000000001"),
         ("vertraege", "Verträge", "02.03.2026"),
     ):
-        look(page, f"{portal.url}/standortverwaltung/{kind}?suche=filiale")
+        page.goto(f"{portal.url}/standortverwaltung/{kind}?suche=filiale")
         expect(page.get_by_role("heading", name=f"{title} aller Standorte")).to_be_visible()
         expect(page.get_by_role("row").filter(has_text=said)).to_be_visible()
         for name in ("CSV", "Excel (XLSX)"):
