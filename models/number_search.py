@@ -64,7 +64,8 @@ def _begins(digits: str) -> sa.ColumnElement[bool]:
     if not digits:
         return sa.true()
     begin, more = int(digits), LONGEST_NUMBER - len(digits)
-    if more < 0:
+    # No country code begins with a zero, and as a number "0…" would be the beginning of all.
+    if more < 0 or digits.startswith("0"):
         return sa.false()
     ranges = (f"[{begin * 10**place}, {(begin + 1) * 10**place})" for place in range(more + 1))
     numbers = sa.func.int8range(NumberBlock.first_number, NumberBlock.first_number + NumberBlock.size)

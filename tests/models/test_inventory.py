@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
@@ -82,6 +82,8 @@ def typed_parts(draw: st.DrawFn) -> str:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(typed_parts())
+@example("000")
+@example("+0")
 def test_the_database_finds_what_brute_force_finds(stocked: Session, typed: str) -> None:
     found = set(stocked.scalars(sa.select(NumberBlock.first_number).where(found_by(typed))))
     digits = re.sub("[^0-9]", "", typed)
