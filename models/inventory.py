@@ -182,8 +182,10 @@ def _write(customer_number: str, place: int) -> str:
 def _read(cursor: str) -> tuple[str, int]:
     try:
         number, place = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadCursor(cursor) from error
-    if not isinstance(number, str) or "\0" in number or type(place) is not int or not 0 <= place < 2**63:
+    if not isinstance(number, str) or not re.fullmatch("[0-9]{7}", number):
+        raise BadCursor(cursor)
+    if type(place) is not int or not 0 <= place < 2**63:
         raise BadCursor(cursor)
     return number, place

@@ -196,7 +196,8 @@ def test_the_whole_log_page_by_page(front: Front, site: Site, monkeypatch: pytes
         following = re.search(r'href="([^"]+)" rel="next"', page)
         path = following[1] if following else ""
     assert "".join(told) == "edcba"
-    get(front, site.path + "/protokoll?vor=x", 404)
+    for place in ("x", -1, 2**63):
+        get(front, f"{site.path}/protokoll?vor={place}", 404)
 
 
 def test_a_secret_is_shown_for_the_password_and_logged(front: Front, site: Site) -> None:

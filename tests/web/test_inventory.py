@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from base64 import urlsafe_b64encode
 from datetime import timedelta
 
 import pytest
@@ -12,9 +13,10 @@ from openpyxl import load_workbook
 
 from models.accounts import Account, attach
 from models.contracts import Contract, ContractItem
+from models.people import User
 from models.states import Origin
 from models.telephony import NumberBlock, SipTrunk
-from tests.factories import NOW, make_account, make_main
+from tests.factories import NOW, join, make_account, make_main
 from tests.web.conftest import Front
 from tests.web.html import assert_valid
 from tests.web.test_dashboard import make_trunk
@@ -78,7 +80,8 @@ def test_each_table_lists_what_the_company_has(
         following = re.search(r'href="/standortverwaltung([^"]+)" rel="next"', page)
         path = following[1].replace("&amp;", "&") if following else ""
     assert seen == sorted(company[:6])
-    get(front, f"/{kind}?nach=x", 404)
+    for cursor in ('["\\ud800", 1]', '["1234567", -1]', "[" * 20_000, "x"):
+        get(front, f"/{kind}?nach={urlsafe_b64encode(cursor.encode()).decode()}", 404)
     assert "Nichts entspricht Ihrer Suche." in get(front, f"/{kind}?suche=nirgends")
 
 
@@ -136,6 +139,27 @@ def test_files_hold_what_is_shown(front: Front, company: list[str], monkeypatch:
     book.close()
     assert sheet is not None
     assert [[str(cell) for cell in row] for row in sheet.iter_rows(values_only=True)] == rows
+
+
+@pytest.mark.parametrize("kind", ["rufnummern", "trunks", "vertraege"])
+def test_of_two_main_accounts_each_page_and_file_stays_with_its_own(
+    front: Front, company: list[str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("web.portal.inventory.PAGE", 4)
+    with front.database.transaction() as session:
+        other = make_main(session)[0]
+        join(session, session.get_one(User, front.manager.user_id), other)
+    signed_in(front)
+    page = get(front, f"/{kind}?konto={front.main.customer_number}&suche=filiale")
+    # Another tab looks at the other one meanwhile.
+    assert listed(get(front, f"/{kind}?konto={other.customer_number}")) == []
+    following = re.search(r'href="/standortverwaltung([^"]+)" rel="next"', page)
+    assert following is not None
+    assert listed(page) + listed(get(front, following[1].replace("&amp;", "&"))) == sorted(company[:6])
+    get(front, f"/{kind}?konto={other.customer_number}")
+    file = re.search(r'href="/standortverwaltung([^"]+)">CSV', page)
+    assert file is not None and company[0] in front.client.get(TABLES + file[1].replace("&amp;", "&")).text
+    assert f'<input type="hidden" name="konto" value="{front.main.customer_number}">' in page
 
 
 def test_what_has_ended_is_no_contract_any_more(front: Front, company: list[str]) -> None:

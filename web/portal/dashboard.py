@@ -100,7 +100,7 @@ def show(customer_number: str) -> str:
 def log(customer_number: str) -> str:
     """Who did what to the account, as whom and when, the newest first."""
     before = request.args.get("vor", type=int)
-    if before is None and "vor" in request.args:
+    if "vor" in request.args and (before is None or not 0 <= before < 2**63):
         abort(404)
     with resources().database.transaction() as database:
         account = see_account(database, customer_number).account

@@ -101,10 +101,11 @@ _KINDS = "any(" + ", ".join(TABLES) + ")"
 @login_required
 def table(kind: str) -> str:
     """One page of the table, as far as the search goes."""
-    search, account = _search(), _account()
+    search, after = _search(), request.args.get("nach") or None
+    account, konto = _looked_at()
     try:
         with resources().database.transaction() as database:
-            page = TABLES[kind].read(database, account, search, request.args.get("nach"), PAGE)
+            page = TABLES[kind].read(database, account, search, after, PAGE)
     except BadCursor:
         abort(404)
     return render_template(
@@ -113,10 +114,11 @@ def table(kind: str) -> str:
         tables=TABLES,
         table=TABLES[kind],
         page=page,
+        konto=konto,
         search=search,
-        first=not request.args.get("nach"),
+        first=after is None,
         address=lambda endpoint="locations.table", **more: url_for(
-            endpoint, **{"kind": kind, "suche": search or None, **more}
+            endpoint, **{"kind": kind, "konto": konto, "suche": search or None, **more}
         ),
     )
 
@@ -125,7 +127,7 @@ def table(kind: str) -> str:
 @login_required
 def table_export(kind: str, form: str) -> Response:
     """What the table shows, all pages of it, as a file."""
-    account = _account()
+    account, _konto = _looked_at()
     name = f"{kind}-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
     rows = _rows(kind, account, _search())
     if form == "csv":
@@ -135,16 +137,16 @@ def table_export(kind: str, form: str) -> Response:
     return send_file(file, mimetype=sheets.XLSX, as_attachment=True, download_name=name)
 
 
-def _account() -> Account:
+def _looked_at() -> tuple[Account, str | None]:
     with resources().database.transaction() as database:
-        account = looked_at(database).account
-    if account is None:
+        seen = looked_at(database)
+    if seen.account is None:
         abort(404)
-    return account
+    return seen.account, seen.konto
 
 
 def _search() -> str:
-    return request.args.get("suche", "").replace("\0", "").strip()[:_LONGEST]
+    return request.args.get("suche", "").strip()[:_LONGEST]
 
 
 def _rows(kind: str, account: Account, search: str) -> Iterator[list[sheets.Cell]]:
