@@ -186,7 +186,7 @@ def test_of_two_at_once_the_second_waits_and_is_told(database: Database, site: t
     with database.transaction() as first, database.transaction() as second:
         add_forwarding(first, site[1], first.get_one(Account, site[0].id), BUSY, NOW)
         second.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
-        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+        with pytest.raises(sa.exc.OperationalError, match="LockNotAvailable"):
             add_forwarding(second, site[1], second.get_one(Account, site[0].id), BUSY, NOW)
         second.rollback()
     assert refused(database, site, BUSY) == ("hours", "overlap")
