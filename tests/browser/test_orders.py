@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
+from models.drafts import Draft
 from models.requests import Request
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import SEED, assert_no_sideways_scrolling, card, sign_in
 from tests.browser.visit import Pages
 from tests.factories import PASSWORD
+from tests.fakes import wait_until
 
 NEW = "/standortverwaltung/neu"
 
@@ -22,6 +24,13 @@ def orders_in(portal: Portal) -> Sequence[str]:
     with portal.database.transaction() as session:
         numbers = session.scalars(sa.select(Request.customer_number).order_by(Request.id))
         return [number for number in numbers if number != portal.ordered]
+
+
+def chosen_product(portal: Portal) -> str:
+    """What the one draft says."""
+    with portal.database.transaction() as session:
+        chosen: str = session.scalars(sa.select(Draft)).one().data["product"]
+        return chosen
 
 
 def go_on(page: Page, name: str = "Weiter") -> None:
@@ -116,6 +125,7 @@ def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> N
     page.get_by_label("SIP-Trunk mit 50 Kanälen").check()
     # Not sent, not waited for: leaving the page saves it.
     page.go_forward()
+    wait_until(lambda: chosen_product(portal) == "trunk-50", what="the save on leaving the page")
     step(page, "Standort")
     page.reload()
     expect(page.get_by_label("Name des Standorts")).to_have_value("Filiale Hafen")

@@ -41,6 +41,7 @@ def card(page: Page, customer_number: str) -> Locator:
 
 def tab_to(page: Page, target: Locator) -> None:
     """Press Tab until the target has the focus; every stop on the way has to be seen."""
+    page.wait_for_load_state("load")
     for _ in range(40):
         page.keyboard.press("Tab")
         style, width, on_screen = page.locator(":focus").evaluate(_OUTLINE)

@@ -93,7 +93,7 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     for slug, target in zip(STEPS, [*list(STEPS)[1:], "zusammenfassung"], strict=True):
         assert fill(front, draft, slug).headers["Location"] == f"{draft}/{target}"
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+4930901820", "030 (Berlin)", "Fax per E-Mail"):
+    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)", "Fax per E-Mail"):
         assert words in summary
     assert "4 gleichzeitige Gespräche" in summary and "zahlungspflichtig bestellen" in summary
     assert "muss innerhalb von 14 Tagen bestätigt werden" in summary and "einen Brief mit einem Code" in summary
