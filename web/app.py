@@ -30,6 +30,7 @@ from web.api.schemas import Problem
 from web.operations import operations
 from web.portal import dashboard, inventory, location
 from web.portal.answers import answers
+from web.portal.bulk import bulks
 from web.portal.consents import consents
 from web.portal.dev_mail import dev_mail
 from web.portal.emails import emails
@@ -113,7 +114,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.register_api(api)
     for blueprint in (
         operations, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
-        orders, forwardings,
+        orders, bulks, forwardings,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:

@@ -37,6 +37,7 @@ from tests.fakes import FakeClock
 from tests.web.conftest import SECRET
 from tests.web.html import assert_valid
 from tests.web.test_account_pages import link_to
+from tests.web.test_bulk import HEAD, as_csv, row
 from tests.web.test_dashboard import Site, make_site
 from web.portal.inventory import TABLES
 
@@ -59,6 +60,8 @@ NO_PAGES = {
     "locations.export": "CSV and XLSX",
     "locations.table_export": "CSV and XLSX",
     "orders.offer": "PDF",
+    "bulks.template": "CSV and XLSX",
+    "bulks.live": "a part of bulks.show",
     "dev_mail.letter": "PDF",
     "dev_mail.source": "plain text",
     "dev_mail.html": "the mail itself: not the portal's, and shown in a frame",
@@ -189,6 +192,29 @@ def test_answered_questions(page: Page, portal: Portal, clock: FakeClock) -> Non
     page.get_by_label("Code").fill(code)
     page.get_by_label("Ich lehne ab").check()
     look_after(page, page.get_by_role("button", name="Antwort absenden"))
+
+
+@shows("bulks.start", "bulks.show")
+def test_many_by_file(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    start = portal.url + "/standortverwaltung/sammelauftrag"
+    look(page, start)
+    look_wrong(page)
+    content = as_csv([HEAD, row(1, Postleitzahl="x"), row(2)])
+    page.get_by_label("Datei (CSV oder XLSX)").set_input_files(
+        {"name": "Filialen.csv", "mimeType": "", "buffer": content}
+    )
+    page.get_by_role("button", name="Hochladen und prüfen").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    look(page, page.url)
+    page.get_by_label("Postleitzahl, Zeile 2", exact=True).fill("10179")
+    page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
+    expect(page.get_by_role("button", name="2 Standorte kostenpflichtig bestellen")).to_be_visible()
+    look(page, page.url)
+    page.get_by_role("button", name="2 Standorte kostenpflichtig bestellen").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    look(page, page.url)
+    look(page, start)
 
 
 @shows("portal.history", "logins.overview", "logins.change", "users.listed", "users.edit", "users.remove", "users.ask")
