@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import bulk, front, overview, pipeline, reconciliation, sweep
+from tests.benchmarks import bulk, front, overview, pipeline, reconciliation, search, sweep
 from tests.benchmarks.system import System, open_system
 from workers.stack.directory import StackDirectory
 
@@ -51,6 +51,7 @@ class Size:
     sweeps: int
     pages: int
     rows: int
+    accounts: int
 
 
 FULL = Size(
@@ -64,6 +65,7 @@ FULL = Size(
     sweeps=50,
     pages=200,
     rows=10_000,
+    accounts=10_000,
 )
 SHORT = Size(
     orders=200,
@@ -76,6 +78,7 @@ SHORT = Size(
     sweeps=5,
     pages=10,
     rows=500,
+    accounts=300,
 )
 
 
@@ -169,6 +172,20 @@ def bulks(system: System, size: Size) -> list[Figure]:
     ]
 
 
+def number_search(system: System, size: Size) -> list[Figure]:
+    """A page of numbers found by a part of one, against one row by its primary key."""
+    found = search.measure(system.database, size.accounts, size.posts // 10)
+    against = "one row by its primary key"
+    return [
+        Figure(f"a number by {what}, among {size.accounts * 100:,}", "ms", taken, found.by_key, against)
+        for what, taken in (
+            ("seven digits in its middle", found.middle),
+            ("all of its digits", found.whole),
+            ("three digits in its middle", found.short),
+        )
+    ]
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "throughput": throughput,
@@ -178,6 +195,8 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "registrar": registrar,
     "sweep": due,
     "overview": locations,
+    # Last: its numbers are many, and stay.
+    "search": number_search,
 }
 
 

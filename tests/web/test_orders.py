@@ -405,14 +405,13 @@ def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> Non
 
 def test_who_may_not_order_is_told_why(front: Front) -> None:
     with front.database.transaction() as session:
-        member, owner, closed = make_user(session), make_user(session), make_user(session)
+        nobody, owner, closed = make_user(session), make_user(session), make_user(session)
         sub = make_account(session, administrator=owner)
-        join(session, member, sub, Role.LOCAL_MEMBER)
         attach(session, front.main.id, sub.id, Origin.LINK, NOW)
         make_account(session, administrator=closed, state=AccountState.CLOSED)
     for person, words in (
         (owner, "Ihr Account ist ein Nebenaccount. Nur einem Hauptaccount können Nebenaccounts zugeordnet werden"),
-        (member, "Ihr Zugang umfasst keine Bestellungen."),
+        (nobody, "Ihr Zugang umfasst keine Bestellungen."),
         (closed, "Ihr Account ist geschlossen."),
     ):
         front.client.delete_cookie("session")
