@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts import Account
+from models.audit import AuditEntry, Deed, record
 from models.base import Base, enumeration
 from models.errors import AlreadyUser, Forbidden, LastAdministrator, NotFound, PasswordMissing, TooManyInvitations
 from models.logins import reset_password
@@ -114,13 +115,19 @@ def invite(
     occasion = f"{found.id}/{found.issue}"
     recipient = Recipient(to.name, email, to.locale)
     queue_message(session, None, "invitation", recipient, facts, now, occasion=occasion, proof=found.words())
+    about = {"name": to.name, "role": str(role)}
+    record(session, person, account, Deed.USER_INVITED, Action.MANAGE_USERS, now, about)
     return found
 
 
-def withdraw(session: Session, person: Principal, account: Account, invitation_id: int) -> None:
+def withdraw(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> None:
     """The invitation's link is void. Safe to run twice."""
     _lock(session, person, account)
-    session.execute(sa.delete(Invitation).where(Invitation.account_id == account.id, Invitation.id == invitation_id))
+    found = session.get(Invitation, invitation_id)
+    if found is not None and found.account_id == account.id:
+        session.delete(found)
+        about = {"name": found.name, "role": str(found.role)}
+        record(session, person, account, Deed.INVITATION_WITHDRAWN, Action.MANAGE_USERS, now, about)
 
 
 def find_invitation(
@@ -156,12 +163,21 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
     user.email_confirmed_at = user.email_confirmed_at or now
     if session.get(Membership, (user.id, invitation.account_id)) is None:
         session.add(Membership(user_id=user.id, account_id=invitation.account_id, role=invitation.role))
+        session.add(
+            AuditEntry(
+                account_id=invitation.account_id,
+                user_id=user.id,
+                deed=Deed.USER_JOINED,
+                facts={"role": str(invitation.role)},
+                at=now,
+            )
+        )
     session.delete(invitation)
     session.flush()
     return user, is_new
 
 
-def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role) -> None:
+def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
     """Give somebody another role; what a former administrator has invited is void.
 
     Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
@@ -170,10 +186,12 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
     if role is not Role.ADMINISTRATOR:
         _keep_an_administrator(session, membership)
         _void_what_they_sent(session, membership)
+    if role is not membership.role:
+        _record(session, person, account, Deed.ROLE_CHANGED, membership, now, before=str(membership.role), role=role)
     membership.role = role
 
 
-def remove_user(session: Session, person: Principal, account: Account, user_id: int) -> None:
+def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
     """Take somebody's role in the account away; what they have invited is void.
 
     Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
@@ -182,6 +200,20 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
     _keep_an_administrator(session, membership)
     _void_what_they_sent(session, membership)
     session.delete(membership)
+    _record(session, person, account, Deed.USER_REMOVED, membership, now, role=str(membership.role))
+
+
+def _record(
+    session: Session,
+    person: Principal,
+    account: Account,
+    deed: Deed,
+    about: Membership,
+    now: datetime,
+    **facts: str,
+) -> None:
+    name = session.get_one(User, about.user_id).name
+    record(session, person, account, deed, Action.MANAGE_USERS, now, {"name": name, **facts})
 
 
 def _membership(session: Session, person: Principal, account: Account, user_id: int) -> Membership:

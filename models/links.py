@@ -7,6 +7,7 @@ reason.
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -37,7 +38,13 @@ class LinkDraft:
 
 
 def submit_link(
-    session: Session, vault: Vault, principal: Principal, main: Account, draft: LinkDraft, now: datetime
+    session: Session,
+    vault: Vault,
+    principal: Principal,
+    main: Account,
+    draft: LinkDraft,
+    now: datetime,
+    bulk_id: uuid.UUID | None = None,
 ) -> Request:
     """Write down a link request, with the proof if there is one already.
 
@@ -63,6 +70,7 @@ def submit_link(
             token_id=principal.token_id,
             locale=draft.locale,
             asked_proof=draft.method,
+            bulk_id=bulk_id,
         ),
         now,
     )

@@ -19,7 +19,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, enumeration
-from models.due import Due, due_index, lease_ends
+from models.due import InBulk, alone_index, due_index, lease_ends
+from models.later import add_later
 from models.values import Locale
 
 
@@ -38,7 +39,7 @@ class MessageState(StrEnum):
     REFUSED = "refused"
 
 
-class Message(Due, Base):
+class Message(InBulk, Base):
     """One mail or letter to one person about one request, or about their login; unique, so that it is never decided
     twice.
 
@@ -84,6 +85,7 @@ class Message(Due, Base):
         sa.CheckConstraint("(state = 'queued') = (due_at IS NOT NULL)", name="queued_is_due"),
         lease_ends(),
         due_index("messages"),
+        alone_index("messages"),
         # Few ever: what the back office has to look at.
         sa.Index("ix_messages_refused_at", "refused_at", postgresql_where=sa.text("refused_at IS NOT NULL")),
     )
@@ -125,22 +127,33 @@ def queue_message(
     to: Recipient,
     facts: dict[str, Any],
     now: datetime,
-    **more: Any,
-) -> Message:
-    """Decide to send something; it leaves after the commit. `more`: `channel`, `occasion`, `proof`, `announced`."""
-    message = Message(
+    *,
+    channel: Channel = Channel.MAIL,
+    occasion: str = "",
+    proof: Sequence[str] | None = None,
+    announced: bool = False,
+    bulk_id: uuid.UUID | None = None,
+) -> None:
+    """Decide to send something; it leaves after the commit."""
+    add_later(
+        session,
+        Message,
         request_id=request_id,
+        bulk_id=bulk_id,
+        channel=channel,
         template=template,
+        occasion=occasion,
         recipient_name=to.name,
         recipient_address=to.address,
         locale=to.locale,
         facts={"recipient_name": to.name, **facts},
+        proof=proof,
+        announced=announced,
+        state=MessageState.QUEUED,
         queued_at=now,
         due_at=now,
-        **more,
+        attempts=0,
     )
-    session.add(message)
-    return message
 
 
 def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from models.accounts import Account, ensure_may_be_main, issue_customer_numbers,
 from models.catalogue import Product, ProductKind, block_key, orderable_products
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.people import Action, Principal, may
-from models.requests import Request, write_down
+from models.requests import Request, write_all_down
 from models.states import AccountState, Kind, Reason
 from models.telephony import BLOCK_SIZES, AreaCode, give_up_trunk
 from models.towns import FURTHER_TOWNS
@@ -71,16 +72,84 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
 
     Raises `Forbidden`, `RuleBroken` (the account cannot be a main account) or `InvalidField`.
     """
+    ensure_orderable(session, draft)
+    return submit_orders(session, principal, main, [draft], now)[0]
+
+
+def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
+    """What is ordered. Raises `InvalidField` for what cannot be ordered like this."""
+    basket = basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
+    ensure_channels(basket.trunk, draft.channels)
+    ensure_area_exists(session, draft.area_code)
+    return basket
+
+
+def ensure_channels(trunk: Product, channels: int) -> None:
+    """Raise `InvalidField` unless the trunk has so many."""
+    if trunk.channels is None or not 1 <= channels <= trunk.channels:
+        raise InvalidField("channels", "channels_out_of_range", trunk.channels)
+
+
+def ensure_area_exists(session: Session, code: str) -> AreaCode:
+    """The Ortsnetz of this area code. Raises `InvalidField`."""
+    # Hundreds of orders name a few: each is looked up once a transaction.
+    known: dict[str, AreaCode | None] = session.info.setdefault("area_codes", {})
+    if code not in known:
+        known[code] = session.get(AreaCode, code)
+    area = known[code]
+    if area is None:
+        raise InvalidField("numbers.area_code", "unknown_area_code")
+    return area
+
+
+def submit_orders(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    drafts: Sequence[OrderDraft],
+    now: datetime,
+    bulk_id: uuid.UUID | None = None,
+) -> Sequence[Request]:
+    """The same for many that `ensure_orderable` was asked about, in as few statements. Raises the other two."""
     if not may(principal, Action.ORDER, main):
         raise Forbidden
     ensure_may_be_main(main)
-    trunk = basket_of(session, draft.product_key, draft.block_size, draft.option_keys).trunk
-    if trunk.channels is None or not 1 <= draft.channels <= trunk.channels:
-        raise InvalidField("channels", "channels_out_of_range", trunk.channels)
-    if session.get(AreaCode, draft.area_code) is None:
-        raise InvalidField("numbers.area_code", "unknown_area_code")
-    [customer_number] = issue_customer_numbers(session)
-    account = Account(
+    accounts = [
+        _account(number, draft, now)
+        for number, draft in zip(issue_customer_numbers(session, len(drafts)), drafts, strict=True)
+    ]
+    session.add_all(accounts)
+    session.flush()
+    requests = write_all_down(
+        session,
+        [
+            Request(
+                kind=Kind.ORDER,
+                main_id=main.id,
+                account_id=account.id,
+                customer_number=account.customer_number,
+                requested_by=principal.user_id,
+                token_id=principal.token_id,
+                locale=draft.locale,
+                product_key=draft.product_key,
+                channels=draft.channels,
+                area_code=draft.area_code,
+                block_size=draft.block_size,
+                option_keys=list(draft.option_keys),
+                bulk_id=bulk_id,
+            )
+            for account, draft in zip(accounts, drafts, strict=True)
+        ],
+        now,
+    )
+    for request in requests:
+        request.note(now, "order_received", customer_number=request.customer_number)
+    session.flush()
+    return requests
+
+
+def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
+    return Account(
         customer_number=customer_number,
         state=AccountState.ORDERED,
         name=draft.location.name,
@@ -92,29 +161,6 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
         contact_phone=draft.contact.phone,
         created_at=now,
     )
-    session.add(account)
-    session.flush()
-    request = write_down(
-        session,
-        Request(
-            kind=Kind.ORDER,
-            main_id=main.id,
-            account_id=account.id,
-            customer_number=customer_number,
-            requested_by=principal.user_id,
-            token_id=principal.token_id,
-            locale=draft.locale,
-            product_key=draft.product_key,
-            channels=draft.channels,
-            area_code=draft.area_code,
-            block_size=draft.block_size,
-            option_keys=list(draft.option_keys),
-        ),
-        now,
-    )
-    request.note(now, "order_received", customer_number=customer_number)
-    session.flush()
-    return request
 
 
 def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str]) -> Basket:

@@ -219,22 +219,27 @@ def _narrow(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
         query = query.where(
             sa.or_(sa.func.starts_with(plain, fold(wanted.city)), sa.func.starts_with(spelled, spell(wanted.city)))
         )
-    words = wanted.search.split()[:MOST_WORDS]
-    if words:
-        whole = sa.func.concat_ws(
-            " ",
-            Account.customer_number,
-            Account.name,
-            Account.contact_name,
-            Account.street,
-            Account.postal_code,
-            Account.city,
-        )
-        plain, spelled = plain_sql(whole), spelled_sql(whole)
-        for word in words:
-            # "Munchen" finds "München" by the one, "Muenchen" by the other.
-            query = query.where(sa.or_(sa.func.strpos(plain, fold(word)) > 0, sa.func.strpos(spelled, spell(word)) > 0))
-    return query
+    words = matching(
+        wanted.search.split(),
+        Account.customer_number,
+        Account.name,
+        Account.contact_name,
+        Account.street,
+        Account.postal_code,
+        Account.city,
+    )
+    return query.where(*words)
+
+
+def matching(words: Sequence[str], *columns: Any) -> list[sa.ColumnElement[bool]]:
+    """That each of the words is somewhere in these columns, in either spelling of its umlauts."""
+    whole = sa.func.concat_ws(" ", *columns)
+    plain, spelled = plain_sql(whole), spelled_sql(whole)
+    # "Munchen" finds "München" by the one, "Muenchen" by the other.
+    return [
+        sa.or_(sa.func.strpos(plain, fold(word)) > 0, sa.func.strpos(spelled, spell(word)) > 0)
+        for word in words[:MOST_WORDS]
+    ]
 
 
 def _from(query: sa.Select[Any], key: sa.ColumnElement[Any], wanted: Wanted, place: Any) -> sa.Select[Any]:

@@ -39,6 +39,7 @@ class Action(StrEnum):
     DETACH = "detach"
     FORWARD_CALLS = "forward_calls"
     SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
+    SEE_LOG = "see_log"
     MANAGE_USERS = "manage_users"
     PROVE_OWNERSHIP = "prove_ownership"
     OPERATE = "operate"
@@ -54,7 +55,15 @@ class Scope(StrEnum):
 RIGHTS: Mapping[Role, frozenset[Action]] = {
     Role.ADMINISTRATOR: frozenset(Action) - {Action.OPERATE},
     Role.LOCATION_MANAGER: frozenset(
-        {Action.VIEW, Action.ORDER, Action.LINK, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_SECRET}
+        {
+            Action.VIEW,
+            Action.ORDER,
+            Action.LINK,
+            Action.DETACH,
+            Action.FORWARD_CALLS,
+            Action.SEE_SECRET,
+            Action.SEE_LOG,
+        }
     ),
     Role.LOCAL_MEMBER: frozenset({Action.FORWARD_CALLS}),
 }
@@ -145,13 +154,32 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
             return False
     elif principal.is_staff and action in STAFF:
         return True
+    return _by_own_role(principal, action, account) or _by_main_account(principal, action, account)
+
+
+def through_main(principal: Principal, action: Action, account: Account) -> int | None:
+    """The main account by which alone this person may do that to its sub-account; None for whoever may anyway."""
+    if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
+        return None
+    return account.main_id
+
+
+def only_forwards(principal: Principal) -> bool:
+    """Whether minding call forwarding is all that this person may do, wherever they are a member."""
+    if principal.is_staff or not principal.roles:
+        return False
+    return all(RIGHTS[role] == {Action.FORWARD_CALLS} for role in principal.roles.values())
+
+
+def _by_own_role(principal: Principal, action: Action, account: Account) -> bool:
     own = principal.roles.get(account.id)
-    if own is not None and action in RIGHTS[own]:
-        return True
+    return own is not None and action in RIGHTS[own]
+
+
+def _by_main_account(principal: Principal, action: Action, account: Account) -> bool:
     if account.main_id is None or action not in THROUGH_MAIN:
         return False
-    through = principal.roles.get(account.main_id)
-    return through in (Role.ADMINISTRATOR, Role.LOCATION_MANAGER)
+    return principal.roles.get(account.main_id) in (Role.ADMINISTRATOR, Role.LOCATION_MANAGER)
 
 
 _hasher = PasswordHasher()

@@ -26,6 +26,12 @@ def accounts_of(session: Session, principal: Principal) -> list[Account]:
     )
 
 
+def sees_locations(session: Session, principal: Principal) -> bool:
+    """Whether this person has an account that is no sub-account, or none at all: others see their dashboard alone."""
+    accounts = accounts_of(session, principal)
+    return not accounts or any(account.role is not AccountRole.SUB for account in accounts)
+
+
 def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
     """The accounts that this person may have attached to a main account: their own that stand on their own."""
     query = sa.select(Account).where(
@@ -33,6 +39,13 @@ def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
     )
     accounts = session.scalars(query.order_by(Account.id))
     return [account for account in accounts if may(principal, Action.PROVE_OWNERSHIP, account)]
+
+
+def forwardable_accounts(session: Session, principal: Principal) -> list[Account]:
+    """The accounts whose calls this person may forward by a role of their own."""
+    query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
+    accounts = session.scalars(query.order_by(Account.id))
+    return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
 
 
 def running_request(session: Session, main: Account, account: Account) -> Request | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from models import (
     accounts,
+    audit,
+    bulk,
     catalogue,
     contracts,
     drafts,
     findings,
+    forwarding,
     idempotency,
     invitations,
     invoices,
@@ -23,6 +26,6 @@ from models.base import Base
 
 MODULES = (
     accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
-    jobs, findings, drafts, logins, invitations,
+    jobs, findings, drafts, logins, invitations, bulk, audit, forwarding,
 )  # fmt: skip
 metadata = Base.metadata

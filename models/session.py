@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
+from models.later import BatchSession
+
 
 class Database:
     """An engine with its pool, and sessions on it. Nothing connects before the first transaction.
@@ -31,7 +33,7 @@ class Database:
             },
         )
         sa.event.listen(self.engine, "handle_error", _forget_values)
-        self._sessions = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
+        self._sessions = sessionmaker(self.engine, class_=BatchSession, autoflush=False, expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

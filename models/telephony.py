@@ -1,4 +1,4 @@
-"""Ortsnetze, number pools, SIP trunks and call forwardings.
+"""Ortsnetze, number pools and SIP trunks.
 
 A number block is free when it belongs to no account and its quarantine is over (`available_from`); so nothing has
 to run for a quarantine to end. An exclusion constraint keeps two blocks from ever sharing a number.
@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -115,6 +116,14 @@ class NumberBlock(Base):
             "id",
             postgresql_where=sa.text("account_id IS NULL"),
         ),
+        # By any part of a number; see `models.number_search`.
+        sa.Index(
+            "ix_number_blocks_stem",
+            sa.literal_column("((first_number / size)::text)", sa.Text).label("stem"),
+            postgresql_using="gin",
+            postgresql_ops={"stem": "gin_trgm_ops"},
+            postgresql_where=sa.text("account_id IS NOT NULL"),
+        ),
     )
 
     @property
@@ -128,33 +137,10 @@ class NumberBlock(Base):
         return display_block(self.area_code, self.first_number, self.size)
 
 
-class Condition(StrEnum):
-    """When a call is forwarded."""
-
-    ALWAYS = "always"
-    BUSY = "busy"
-    NO_ANSWER = "no_answer"
-    NOT_REGISTERED = "not_registered"
-
-
-class CallForwarding(Base):
-    """Where calls to an account go under one condition. `after_seconds` belongs to 'no answer' alone."""
-
-    __tablename__ = "call_forwardings"
-
-    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
-    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
-    condition: Mapped[Condition] = mapped_column(enumeration(Condition, "condition"))
-    target: Mapped[str]
-    after_seconds: Mapped[int | None]
-    enabled: Mapped[bool] = mapped_column(default=True)
-
-    __table_args__ = (
-        sa.UniqueConstraint("account_id", "condition"),
-        sa.CheckConstraint(r"target ~ '^\+[1-9][0-9]{6,14}$'", name="target_e164"),
-        sa.CheckConstraint("(condition = 'no_answer') = (after_seconds IS NOT NULL)", name="seconds"),
-        sa.CheckConstraint("after_seconds BETWEEN 5 AND 120", name="seconds_range"),
-    )
+@sa.event.listens_for(Base.metadata, "before_create")
+def _provide_trigrams(_metadata: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
+    # Where the tables are made without the migrations.
+    connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
 
 
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:

@@ -25,6 +25,7 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
         work.now,
         occasion=_occasion(proof),
         proof=proof.words(),
+        bulk_id=request.bulk_id,
     )
     request.note(work.now, "email_reminded" if proof.reminders else "email_asked", name=account.contact_name)
 
@@ -43,6 +44,7 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
         channel=Channel.LETTER,
         occasion=_occasion(proof),
         proof=proof.words(),
+        bulk_id=request.bulk_id,
     )
     request.note(work.now, "letter_sent", city=account.city)
 
@@ -67,6 +69,7 @@ def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
             work.now,
             occasion=_occasion(consent),
             proof=consent.words(person.id),
+            bulk_id=request.bulk_id,
         )
     request.note(work.now, "consent_reminded" if consent.reminders else "consent_asked")
 

@@ -50,6 +50,8 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             assert account is not None
             for person in _requesters(work, request):
                 yield "order_completed", _as_recipient(person)
+            if request.bulk_id is not None and _asked(request, account.contact_email):
+                return
             yield "order_completed", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
             yield from _both_sides(work, request, "link_completed", "link_completed_owner")
@@ -66,10 +68,19 @@ def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterato
 
 
 def _requesters(work: Work, request: Request) -> list[User]:
-    """Who asked; for what nobody asked (reconciliation), the main account's administrators."""
+    """Who asked; for what nobody asked (reconciliation), the main account's administrators.
+
+    Nobody for one of a bulk: whoever sent that gets one mail when all of them have ended (`tasks.bulk`).
+    """
+    if request.bulk_id is not None:
+        return []
     if request.requester is not None:
         return [request.requester]
     return administrators_of(work.session, request.main_id)
+
+
+def _asked(request: Request, address: str) -> bool:
+    return request.requester is not None and request.requester.email == address.lower()
 
 
 def _owners(work: Work, request: Request) -> list[User]:
@@ -88,7 +99,17 @@ def _as_recipient(person: User) -> Recipient:
 def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = False) -> None:
     facts = _facts(work, request, template, to.locale)
     occasion = _which_end(work, request, template, to) if request.reason is not None else ""
-    queue_message(work.session, request.id, template, to, facts, work.now, announced=announced, occasion=occasion)
+    queue_message(
+        work.session,
+        request.id,
+        template,
+        to,
+        facts,
+        work.now,
+        announced=announced,
+        occasion=occasion,
+        bulk_id=request.bulk_id,
+    )
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:

@@ -10,12 +10,14 @@ import structlog
 from celery import Celery, shared_task
 from kombu.exceptions import OperationalError
 
+from models.bulk import Bulk
 from models.due import count_due
 from models.jobs import record_run
 from models.messages import Message
 from models.requests import Request
 from models.telephony import SipTrunk
 from tasks import current
+from tasks.bulk import place_due
 from tasks.jobs import run_job
 from tasks.metrics import SWEPT
 from tasks.pipeline import advance
@@ -123,11 +125,14 @@ def send_hint() -> bool:
 
 @shared_task(name="requests.advance")
 def advance_requests() -> None:
-    """Something is due. Safe to run twice, or for nothing: what is not due is left alone."""
+    """Something is due. Safe to run twice, or for nothing: what is not due is left alone.
+
+    After every part of a bulk's work comes whoever has ordered alone meanwhile: they wait for one part, not for all.
+    """
     runtime = current.runtime()
-    advance(runtime, more_due=send_hint)
-    write_due(runtime, more_due=send_hint)
-    send_due(runtime, more_due=send_hint)
+    for work in (advance, write_due, send_due, place_due):
+        work(runtime, more_due=send_hint)
+        advance(runtime, more_due=send_hint, alone=True)
 
 
 @shared_task(name="requests.sweep")
@@ -136,7 +141,7 @@ def sweep_requests() -> None:
     runtime = current.runtime()
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, Message))
+        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, Message, Bulk))
         record_run(session, "sweep", now, due=due)
     SWEPT.inc(due)
     if due:

@@ -47,6 +47,10 @@ STEPS: Mapping[StepName, Step] = {
 }
 
 
+BULK_BATCHES = 2
+"""As many usual batches are one batch of a bulk's requests: what a statement costs is shared by more of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """A request in hand, with the call that was made for it and how that went."""
@@ -57,15 +61,25 @@ class Item:
     failure: GatewayError | None = None
 
 
-def advance(runtime: Runtime, more_due: Callable[[], object]) -> None:
+def advance(runtime: Runtime, more_due: Callable[[], object], *, alone: bool = False) -> None:
     """Take a batch of due requests as far as they go. Safe to run twice, late or for nothing.
 
-    A full batch may have left others behind: then `more_due` is called, before the work begins.
+    A full batch may have left others behind: then `more_due` is called, before the work begins. `alone`: only what
+    belongs to no bulk, as a worker looks for in between.
     """
     lease, now = uuid.uuid4(), runtime.clock()
+    most = 0 if alone else runtime.batch * BULK_BATCHES
     with runtime.database.transaction() as session:
-        ids = claim_due(session, Request, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
-    if len(ids) == runtime.batch:
+        ids = claim_due(
+            session,
+            Request,
+            now=now,
+            lease=lease,
+            until=now + runtime.lease,
+            limit=runtime.batch,
+            with_bulks=most,
+        )
+    if len(ids) >= runtime.batch:
         more_due()
     waiting = _transact(runtime, lease, [Item(id) for id in ids])
     while waiting:

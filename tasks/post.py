@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from models.due import claim_due
+from models.later import add_later
 from models.messages import Channel, Message, MessageState, still_queued
 from models.requests import TimelineEntry
 from tasks.mail import render_letter, render_mail
@@ -80,7 +81,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
             if message.announced and message.request_id and message.state is not MessageState.QUEUED:
                 code = "confirmed" if failure is None else "mail_refused"
                 facts = {"name": message.recipient_name}
-                session.add(TimelineEntry(request_id=message.request_id, at=now, code=code, facts=facts))
+                add_later(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)
             news.append(message)
     for message in news:
         outcome = message.state if message.state is not MessageState.QUEUED else "delayed"

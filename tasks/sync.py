@@ -86,7 +86,11 @@ def _remove(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayEr
 def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        for trunk in _still_ours(session, list(outcomes), lease):
+        ours = _still_ours(session, list(outcomes), lease)
+        # Whoever had the others meanwhile may have written before us what is newer: nobody knows who was last.
+        lost = outcomes.keys() - {trunk.id for trunk in ours}
+        session.execute(sa.update(SipTrunk).where(SipTrunk.id.in_(lost)).values(due_at=now, lease=None))
+        for trunk in ours:
             failure = outcomes[trunk.id]
             if failure is None:
                 trunk.attempts = 0

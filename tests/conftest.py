@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+from models.catalogue import Product, load_price_list
 from models.schema import metadata
 from models.session import Database
 from tests.factories import prepare
@@ -44,6 +45,15 @@ def database(_session_database: Database) -> Iterator[Database]:
     """The portal's database with reference data and nothing else; emptied after the test."""
     yield _session_database
     _empty(_session_database.engine, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
+
+
+@pytest.fixture
+def changing_products(database: Database) -> Iterator[None]:
+    """The price list may be changed in this test; afterwards it is as it was."""
+    yield
+    with database.transaction() as session:
+        load_price_list(session)
+        session.execute(sa.update(Product).values(orderable=True))
 
 
 @pytest.fixture

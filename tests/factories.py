@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,14 @@ from sqlalchemy.orm import Session
 
 from models import catalogue, migrations, telephony
 from models.accounts import Account, attach, issue_customer_numbers
+from models.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
 from models.links import LinkDraft
 from models.orders import Contact, Location, OrderDraft
 from models.people import Membership, Principal, Role, User, hash_password, principal_of
 from models.proofs import VALID_FOR, AddressProof, EmailProof
 from models.proving import Credentials
 from models.session import Database
-from models.states import AddressMethod, Origin, ProofMethod
+from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony import stock_pool
 from models.values import address_key
 from tests.fakes import FakeClock
@@ -115,6 +117,23 @@ def a_link(
     if email is not None:
         return LinkDraft(number, ProofMethod.CREDENTIALS, Credentials(email, password), "de")
     return LinkDraft(number, ProofMethod.LINK_CODE if code else method, code, "de")
+
+
+def make_bulk(
+    session: Session, principal: Principal, main: Account, drafts: Sequence[OrderDraft], *, name: str = "Filialen.csv"
+) -> Bulk:
+    """A file of such orders, without bad cells, not sent yet."""
+    rows = [
+        CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
+    ]
+    cells = [{**row.cells, "draft": str(row.draft)} for row in rows]
+    return keep_file(session, principal, main, Kind.ORDER, name, fingerprint_of(Kind.ORDER, cells), rows, NOW)
+
+
+def sites(count: int, first: int = 1) -> list[OrderDraft]:
+    """So many orders for the same address, each of another location."""
+    place = ORDER.location
+    return [an_order(location=replace(place, name=f"Filiale {number}")) for number in range(first, first + count)]
 
 
 def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) -> None:

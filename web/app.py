@@ -28,11 +28,13 @@ from web.api import problems, proofs, views
 from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
-from web.portal import location
+from web.portal import dashboard, inventory, location
 from web.portal.answers import answers
+from web.portal.bulk import bulks
 from web.portal.consents import consents
 from web.portal.dev_mail import dev_mail
 from web.portal.emails import emails
+from web.portal.forwarding import forwardings
 from web.portal.letters import letters
 from web.portal.link_codes import link_codes
 from web.portal.links import links
@@ -53,7 +55,7 @@ from web.uploads import allow_uploads
 log = structlog.get_logger()
 
 # They hang their addresses on the blueprints of the API and of the locations.
-_PAGES = (views, proofs, location)
+_PAGES = (views, proofs, location, dashboard, inventory)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -112,7 +114,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.register_api(api)
     for blueprint in (
         operations, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
-        orders,
+        orders, bulks, forwardings,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:

@@ -13,7 +13,7 @@ from models.errors import InvalidField
 LARGEST = 10_000_000
 _AROUND_IT = 100_000
 """For the form's other fields and its separators."""
-_UPLOADING = {"api.upload_address_document", "answers.upload"}
+_UPLOADING = {"api.upload_address_document", "answers.upload", "bulks.upload"}
 _SIGNATURES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 

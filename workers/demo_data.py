@@ -9,11 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number, attach
+from models.forwarding import CallForwarding, Condition
 from models.invoices import put_on_invoice
 from models.people import hash_password
 from models.session import Database
 from models.states import Origin
-from models.telephony import CallForwarding, Condition, stock_pool
+from models.telephony import stock_pool
 from models.vault import Vault
 from tasks.ports import Registrar
 from workers.demo.cast import (

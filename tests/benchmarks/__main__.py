@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import front, overview, pipeline, reconciliation, sweep
+from tests.benchmarks import bulk, front, overview, pipeline, reconciliation, search, sweep
 from tests.benchmarks.system import System, open_system
 from workers.stack.directory import StackDirectory
 
@@ -50,6 +50,8 @@ class Size:
     due: int
     sweeps: int
     pages: int
+    rows: int
+    accounts: int
 
 
 FULL = Size(
@@ -62,9 +64,21 @@ FULL = Size(
     due=50_000,
     sweeps=50,
     pages=200,
+    rows=10_000,
+    accounts=10_000,
 )
 SHORT = Size(
-    orders=200, rounds=1, posts=200, singles=5, tasks=2_000, trunks=(1_000, 10_000), due=1_000, sweeps=5, pages=10
+    orders=200,
+    rounds=1,
+    posts=200,
+    singles=5,
+    tasks=2_000,
+    trunks=(1_000, 10_000),
+    due=1_000,
+    sweeps=5,
+    pages=10,
+    rows=500,
+    accounts=300,
 )
 
 
@@ -143,14 +157,46 @@ def locations(system: System, size: Size) -> list[Figure]:
     return [Figure(what, "ms", found.many * 1000, found.few * 1000, against)]
 
 
+def bulks(system: System, size: Size) -> list[Figure]:
+    """(5): a file of orders, upload to confirmed, and the single orders that come meanwhile."""
+    found = bulk.measure(system, size.rows, size.orders)
+    what = f"a bulk of {size.rows:,} orders, upload to confirmed"
+    against = "one order a request, same front and workers"
+    waits = sorted(found.waits)
+    return [
+        Figure(what, "1/s", found.bulk.per_second, found.single.per_second, against),
+        Figure("… processor time an order, all processes", "ms", found.bulk.cpu, found.single.cpu, against),
+        Figure("… its press answered after", "ms", found.answered * 1000),
+        Figure("… single order of somebody else meanwhile, median", "ms", statistics.median(waits) * 1000),
+        Figure("… the slowest of them", "ms", waits[-1] * 1000, 2000, "no more than two seconds"),
+    ]
+
+
+def number_search(system: System, size: Size) -> list[Figure]:
+    """A page of numbers found by a part of one, against one row by its primary key."""
+    found = search.measure(system.database, size.accounts, size.posts // 10)
+    against = "one row by its primary key"
+    return [
+        Figure(f"a number by {what}, among {size.accounts * 100:,}", "ms", taken, found.by_key, against)
+        for what, taken in (
+            ("seven digits in its middle", found.middle),
+            ("all of its digits", found.whole),
+            ("three digits in its middle", found.short),
+        )
+    ]
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
     "throughput": throughput,
     "front": acceptance,
+    "bulk": bulks,
     "memory": memory,
     "registrar": registrar,
     "sweep": due,
     "overview": locations,
+    # Last: its numbers are many, and stay.
+    "search": number_search,
 }
 
 

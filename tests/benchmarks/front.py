@@ -21,7 +21,7 @@ from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 
 CLIENTS = 8
 
-_ORDER = json.dumps(
+BODY = json.dumps(
     {
         "product": "trunk-10",
         "channels": 4,
@@ -48,6 +48,17 @@ class Load:
 
 def ours(system: System, count: int) -> Load:
     """POST /api/v1/orders, each with a key of its own."""
+    port = free_port()
+    with system.running(programs.web(LOOPBACK, port)):
+        return _load(port, "/api/v1/orders", _headers(system), count)
+
+
+def send_orders(system: System, port: int, count: int) -> None:
+    """The same to a front that runs, each order by itself."""
+    _send(port, "/api/v1/orders", _headers(system), count)
+
+
+def _headers(system: System) -> Headers:
     tokens = [customer.token for customer in system.customers]
 
     def headers() -> dict[str, str]:
@@ -55,9 +66,7 @@ def ours(system: System, count: int) -> Load:
         token = tokens[key.int % len(tokens)]
         return {"Idempotency-Key": str(key), "Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
-    port = free_port()
-    with system.running(programs.web(LOOPBACK, port)):
-        return _load(port, "/api/v1/orders", headers, count)
+    return headers
 
 
 def minimal(system: System, count: int) -> Load:
@@ -110,7 +119,7 @@ def _talk(port: int, path: str, headers: Headers, turns: int) -> list[float]:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
     for _ in range(turns):
         began = time.perf_counter()
-        connection.request("POST", path, _ORDER, headers())
+        connection.request("POST", path, BODY, headers())
         answer = connection.getresponse()
         body = answer.read()
         took.append(time.perf_counter() - began)

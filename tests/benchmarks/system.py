@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 import psycopg
 import redis
 import sqlalchemy as sa
@@ -36,7 +37,7 @@ from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
 
 MAIN_ACCOUNTS = 20
-_BLOCKS = 60_000
+_BLOCKS = 80_000
 """Free number blocks of ten: more than all runs together order."""
 
 
@@ -82,6 +83,24 @@ class System:
             return not any(
                 session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))) for table in (Request, Message)
             )
+
+    def idle_but_alone(self) -> bool:
+        """Whether no order of a bulk is under way and every mail about one has left."""
+        with self.database.transaction() as session:
+            return not any(
+                session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None), table.bulk_id.is_not(None))))
+                for table in (Request, Message)
+            )
+
+    def cpu_seconds(self) -> float:
+        """What all processes of the system have used of the processors so far."""
+        used = 0.0
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                # PostgreSQL's processes come and go with their connections.
+                used += times.user + times.system + times.children_user + times.children_system
+        return used
 
     def flush(self) -> None:
         """Empty the queues."""

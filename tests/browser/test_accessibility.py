@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from models.accounts import attach
+from models.accounts import Account, attach
 from models.invitations import invite
 from models.links import submit_detach, submit_link
 from models.logins import ask_for_reset
@@ -25,6 +25,7 @@ from models.orders import submit_order
 from models.people import Role, User
 from models.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
+from models.telephony import NumberBlock, SipTrunk
 from models.vault import Vault
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
@@ -36,6 +37,9 @@ from tests.fakes import FakeClock
 from tests.web.conftest import SECRET
 from tests.web.html import assert_valid
 from tests.web.test_account_pages import link_to
+from tests.web.test_bulk import HEAD, as_csv, row
+from tests.web.test_dashboard import Site, make_site
+from web.portal.inventory import TABLES
 
 OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
 
@@ -54,7 +58,10 @@ NO_PAGES = {
     "answers.live": "a part of portal.show_request",
     "locations.live": "a part of portal.overview",
     "locations.export": "CSV and XLSX",
+    "locations.table_export": "CSV and XLSX",
     "orders.offer": "PDF",
+    "bulks.template": "CSV and XLSX",
+    "bulks.live": "a part of bulks.show",
     "dev_mail.letter": "PDF",
     "dev_mail.source": "plain text",
     "dev_mail.html": "the mail itself: not the portal's, and shown in a frame",
@@ -187,6 +194,29 @@ def test_answered_questions(page: Page, portal: Portal, clock: FakeClock) -> Non
     look_after(page, page.get_by_role("button", name="Antwort absenden"))
 
 
+@shows("bulks.start", "bulks.show")
+def test_many_by_file(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    start = portal.url + "/standortverwaltung/sammelauftrag"
+    look(page, start)
+    look_wrong(page)
+    content = as_csv([HEAD, row(1, Postleitzahl="x"), row(2)])
+    page.get_by_label("Datei (CSV oder XLSX)").set_input_files(
+        {"name": "Filialen.csv", "mimeType": "", "buffer": content}
+    )
+    page.get_by_role("button", name="Hochladen und prüfen").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    look(page, page.url)
+    page.get_by_label("Postleitzahl, Zeile 2", exact=True).fill("10179")
+    page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
+    expect(page.get_by_role("button", name="2 Standorte kostenpflichtig bestellen")).to_be_visible()
+    look(page, page.url)
+    page.get_by_role("button", name="2 Standorte kostenpflichtig bestellen").click()
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    look(page, page.url)
+    look(page, start)
+
+
 @shows("portal.history", "logins.overview", "logins.change", "users.listed", "users.edit", "users.remove", "users.ask")
 def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
@@ -242,6 +272,81 @@ def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> 
     page.get_by_label("Kundennummer").fill(number)
     look_after(page, page.get_by_role("button", name="Account lösen"))
     look(page, f"{portal.url}{OVERVIEW}/{number}/loesen")
+
+
+@pytest.fixture
+def site(portal: Portal) -> Site:
+    """A sub-account with a trunk, a hundred numbers, people of its own, and a forwarding when busy."""
+    with portal.database.transaction() as session:
+        site = make_site(session, session.get_one(Account, portal.main.id))
+        block = {"area_code": "0221", "first_number": 4922170034200, "size": 100, "trunk_id": site.trunk}
+        session.add(NumberBlock(account_id=site.account.id, available_from=NOW, **block))
+        return site
+
+
+@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret")
+def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
+    sign_in(page, portal)
+    look(page, portal.url + site.path)
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, site.administrator)
+    for path in (site.path, site.path + "/protokoll"):
+        look(page, portal.url + path)
+    for path in (site.secret, site.renewal):
+        look(page, portal.url + path)
+        look_wrong(page)
+        page.get_by_label("Ihr Passwort").fill(PASSWORD)
+        look_after(page, page.get_by_role("main").get_by_role("button"))
+    with portal.database.transaction() as session:
+        session.get_one(SipTrunk, site.trunk).secret = b"what no key opens"
+    page.goto(portal.url + site.secret)
+    page.get_by_label("Ihr Passwort").fill(PASSWORD)
+    look_after(page, page.get_by_role("main").get_by_role("button"))
+    page.goto(portal.url + site.renewal)
+    with portal.database.transaction() as session:
+        session.get_one(SipTrunk, site.trunk).secret = Vault(SECRET).seal("renewed by somebody else")
+    page.get_by_label("Ihr Passwort").fill(PASSWORD)
+    look_after(page, page.get_by_role("main").get_by_role("button"))
+
+
+@shows("locations.log")
+def test_the_log_of_an_account_where_nothing_was_done(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    look(page, f"{portal.url}{OVERVIEW}/{portal.main.customer_number}/protokoll")
+
+
+@shows("forwardings.overview", "forwardings.listed", "forwardings.add", "forwardings.edit", "forwardings.remove")
+def test_call_forwarding(page: Page, portal: Portal, site: Site) -> None:
+    forwardings = site.path + "/rufweiterleitung"
+    with portal.database.transaction() as session:
+        second = make_account(session)
+        join(session, session.get_one(User, site.member.id), second, Role.LOCAL_MEMBER)
+        empty = f"{OVERVIEW}/{second.customer_number}/rufweiterleitung"
+    sign_in(page, portal)
+    look(page, portal.url + forwardings)
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, site.member)
+    one = f"{forwardings}/{site.forwarding}"
+    for path in ("/rufweiterleitung", forwardings, empty, one, one + "/loeschen", forwardings + "/neu"):
+        look(page, portal.url + path)
+    look_wrong(page)
+    page.get_by_label("Immer", exact=True).check()
+    page.get_by_label("Weiterleiten an").fill("110")
+    page.get_by_label("Nach einem Wochenplan").check()
+    look_wrong(page)
+
+
+@shows("locations.table")
+@pytest.mark.parametrize("kind", TABLES)
+def test_numbers_trunks_and_contracts(page: Page, portal: Portal, kind: str) -> None:
+    sign_in(page, portal)
+    table = f"{portal.url}{OVERVIEW}/{kind}"
+    look(page, table)
+    with portal.database.transaction() as session:
+        main = session.get_one(Account, portal.main.id)
+        make_site(session, main, name="Filiale mit einem sehr langen Namen in Garmisch-Partenkirchen")
+    for query in ("", "?suche=filiale", "?suche=nirgends"):
+        look(page, table + query)
 
 
 @shows("orders.show_step", "orders.list_drafts")

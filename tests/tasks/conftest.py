@@ -17,6 +17,7 @@ from models.queries import timelines
 from models.requests import Request
 from models.session import Database
 from models.vault import Vault
+from tasks.bulk import place_due
 from tasks.jobs import run_job
 from tasks.pipeline import advance
 from tasks.ports import Ports
@@ -57,6 +58,7 @@ class Pipeline:
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
         write_due(self.runtime, more_due=lambda: self.hints.append("more"))
         send_due(self.runtime, more_due=lambda: self.hints.append("more"))
+        place_due(self.runtime, more_due=lambda: self.hints.append("more"))
 
     def run(self, name: str, *, dry: bool = False) -> JobRun:
         """Run a scheduled job now."""

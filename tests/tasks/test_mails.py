@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from importlib import resources
 from typing import Any
@@ -26,7 +27,7 @@ from models.states import ProofMethod
 from models.values import LOCALES, Locale
 from tasks.mail import all_facts, render
 from tasks.ports import Mail
-from tests.factories import NOW, a_link, an_order, make_account, make_main, make_user
+from tests.factories import NOW, a_link, an_order, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 FOLDERS = sorted(entry.name for entry in resources.files("tasks.mail").iterdir() if entry.is_dir())
@@ -97,7 +98,11 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
         invite(session, administrator, account, Recipient(HOSTILE, "new@example.com", locale), Role.LOCAL_MEMBER, NOW)
         ask_for_reset(session, owner.email, NOW)
-    pipeline.advance()
+        make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
+    # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
+    for _ in range(4):
+        pipeline.advance()
+        pipeline.clock.advance(timedelta(seconds=2))
     runtime = pipeline.runtime
     with runtime.database.transaction() as session:
         told = {message.message_id(runtime.mail_domain): message for message in session.scalars(sa.select(Message))}

@@ -22,6 +22,7 @@ from models.accounts import Account
 from models.people import Principal, Scope, User, create_token
 from models.session import Database
 from models.vault import Vault
+from tasks.bulk import place_due
 from tasks.pipeline import advance
 from tasks.ports import Ports
 from tasks.post import send_due
@@ -88,6 +89,7 @@ class Back:
         """What a worker does with a hint."""
         advance(self.runtime, more_due=lambda: None)
         send_due(self.runtime, more_due=lambda: None)
+        place_due(self.runtime, more_due=lambda: None)
 
     def mail_to(self, address: str) -> tuple[str, str]:
         """Path and code of the newest mail to this address."""

@@ -274,7 +274,7 @@ def test_an_invitation_makes_a_login_with_its_role(front: Front, back: Back, rol
         assert session.scalar(sa.select(User).where(User.email == "hanna.palmer@example.com")) is None
     assert post(client, path, password="kurz").status_code == 422
     assert post(client, path, password=NEW).location == "/standortverwaltung"
-    assert "Willkommen, Hanna Palmer" in client.get("/standortverwaltung").text
+    assert "Willkommen, Hanna Palmer" in client.get("/standortverwaltung", follow_redirects=True).text
     with front.database.transaction() as session:
         user = session.scalars(sa.select(User).where(User.email == "hanna.palmer@example.com")).one()
         assert user.email_confirmed_at == back.clock.now
@@ -399,11 +399,11 @@ def test_two_administrators_cannot_remove_each_other_at_once(front: Front) -> No
 
     def strike_back() -> None:
         with front.database.transaction() as second:
-            remove_user(second, person, second.get_one(Account, front.main.id), front.manager.user_id)
+            remove_user(second, person, second.get_one(Account, front.main.id), front.manager.user_id, NOW)
 
     with ThreadPoolExecutor(1) as pool:
         with front.database.transaction() as first:
-            remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id)
+            remove_user(first, front.manager, first.get_one(Account, front.main.id), other.id, NOW)
             first.flush()
             waiting = pool.submit(strike_back)
             wait_until_somebody_waits(first)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
 from threading import Barrier, Thread
 from typing import Any
 from uuid import uuid4
@@ -355,15 +354,7 @@ def test_what_has_changed_since_it_was_shown_is_not_ordered(front: Front) -> Non
     assert len(requests_in(front.database)) == 1
 
 
-@pytest.fixture
-def withdrawn(database: Database) -> Iterator[None]:
-    """The fax option can be withdrawn in this test; afterwards it is offered again."""
-    yield
-    with database.transaction() as session:
-        session.execute(sa.update(Product).values(orderable=True))
-
-
-@pytest.mark.usefixtures("withdrawn")
+@pytest.mark.usefixtures("changing_products")
 def test_a_withdrawn_product_is_said_where_it_was_chosen(front: Front) -> None:
     draft = begin(front)
     summary = fill_all(front, draft)
@@ -414,14 +405,13 @@ def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> Non
 
 def test_who_may_not_order_is_told_why(front: Front) -> None:
     with front.database.transaction() as session:
-        member, owner, closed = make_user(session), make_user(session), make_user(session)
+        nobody, owner, closed = make_user(session), make_user(session), make_user(session)
         sub = make_account(session, administrator=owner)
-        join(session, member, sub, Role.LOCAL_MEMBER)
         attach(session, front.main.id, sub.id, Origin.LINK, NOW)
         make_account(session, administrator=closed, state=AccountState.CLOSED)
     for person, words in (
         (owner, "Ihr Account ist ein Nebenaccount. Nur einem Hauptaccount können Nebenaccounts zugeordnet werden"),
-        (member, "Ihr Zugang umfasst keine Bestellungen."),
+        (nobody, "Ihr Zugang umfasst keine Bestellungen."),
         (closed, "Ihr Account ist geschlossen."),
     ):
         front.client.delete_cookie("session")

@@ -107,9 +107,16 @@ def test_a_local_member_sees_no_accounts(front: Front) -> None:
         account = make_account(session)
         join(session, member, account, Role.LOCAL_MEMBER)
     sign_in(front, member.email)
-    page = front.client.get("/standortverwaltung").text
-    assert "Rufweiterleitungen" in page
-    assert account.customer_number not in page
+    page = front.client.get("/standortverwaltung", follow_redirects=True)
+    assert page.request.path == f"/standortverwaltung/{account.customer_number}/rufweiterleitung"
+    assert "Unternehmensstandorte" not in page.text
+
+
+def test_who_belongs_to_no_account_is_told_so(front: Front) -> None:
+    with front.database.transaction() as session:
+        nobody = make_user(session)
+    sign_in(front, nobody.email)
+    assert "gehört zurzeit zu keinem Account" in front.client.get("/standortverwaltung").text
 
 
 def test_the_language_is_the_persons_and_can_be_switched(front: Front) -> None:

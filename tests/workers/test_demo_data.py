@@ -6,10 +6,11 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts import Account, account_by_number, attach
+from models.forwarding import CallForwarding
 from models.people import Action, Membership, Role, User, authenticate, may, principal_of
 from models.session import Database
 from models.states import AccountRole, Origin
-from models.telephony import CallForwarding, NumberBlock, SipTrunk, pool_has
+from models.telephony import NumberBlock, SipTrunk, pool_has
 from models.values import same_place, utc_now
 from models.vault import Vault
 from tests.fakes import FakeRegistrar

@@ -33,5 +33,5 @@ def test_every_thread_has_a_connection_of_its_own(children: Children, database: 
                 looking.rollback()
                 return bool(found == 16)
 
-            wait_until(all_wait, seconds=5, what="sixteen requests, each on its connection")
+            wait_until(all_wait, what="sixteen requests, each on its connection")
         assert [answer.result().status_code for answer in asked] == [200] * 16

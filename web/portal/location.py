@@ -1,4 +1,4 @@
-"""The page of one account, until its dashboard takes its place, and taking a sub-account out again."""
+"""An account as a person may see it, and taking a sub-account out again."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from wtforms import StringField
 from models import overview as listing
 from models.accounts import Account, account_by_number
 from models.errors import AlreadyRequested, Forbidden, RuleBroken
-from models.holdings import holdings_of
 from models.links import submit_detach
-from models.people import Action, may
+from models.people import Action, may, through_main
 from models.requests import Request, concerns
 from models.states import AccountState, Kind, Origin
 from models.values import typed_customer_number
 from models.wording import reason_text
 from tasks.hints import hint
 from web.portal.forms import complain
-from web.portal.looked_at import looked_at
-from web.portal.overview import kind_word, locations, origin_word, poll_after, progress, state_word
+from web.portal.overview import locations
 from web.portal.people import principal
 from web.portal.words import locale
 from web.resources import resources
@@ -45,6 +43,14 @@ class Seen:
         return next((found for found in self.running if found.kind is Kind.DETACH), None)
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether the person sees it only through its main account."""
+        person = principal()
+        # One that is only ordered has no main account yet, and nobody of its own.
+        seen_by_order = not may(person, Action.VIEW, self.account)
+        return seen_by_order or through_main(person, Action.VIEW, self.account) is not None
+
+    @property
     def may_detach(self) -> bool:
         """Whether this person may take it out from under its main account."""
         return self.account.main_id is not None and may(principal(), Action.DETACH, self.account)
@@ -61,35 +67,13 @@ class DetachForm(FlaskForm):  # type: ignore[misc]
     customer_number = StringField()
 
 
-@locations.get("/<string(length=7):customer_number>")
-@login_required
-def show(customer_number: str) -> str:
-    """Address, contact, contract, numbers and trunks of an account, and what is on its way."""
-    with resources().database.transaction() as database:
-        seen = _see(database, customer_number)
-        holdings = holdings_of(database, seen.account, resources().clock())
-        own = looked_at(database).account
-    return render_template(
-        "overview/account.html",
-        seen=seen,
-        holdings=holdings,
-        own=own,
-        locale=locale(),
-        progress=progress,
-        kind_word=kind_word,
-        state_word=state_word,
-        origin_word=origin_word,
-        poll=poll_after(seen.running),
-    )
-
-
 @locations.route("/<string(length=7):customer_number>/loesen", methods=["GET", "POST"])
 @login_required
 def detach(customer_number: str) -> Response | str | tuple[str, int]:
     """Say what detaching means, and do it for whoever types the customer number."""
     form = DetachForm()
     with resources().database.transaction() as database:
-        seen = _see(database, customer_number)
+        seen = see_account(database, customer_number)
     if not seen.may_detach:
         abort(404)
     form.customer_number.label.text = _("Customer number")
@@ -121,7 +105,7 @@ def _ask(seen: Seen, form: DetachForm, status: int) -> tuple[str, int]:
     return render_template("overview/detach.html", seen=seen, form=form), status
 
 
-def _see(database: Session, customer_number: str) -> Seen:
+def see_account(database: Session, customer_number: str) -> Seen:
     """The account as this person sees it. Not found for whom it is none of their business."""
     account = account_by_number(database, customer_number)
     if account is None or account.state is AccountState.CLOSED:

@@ -9,10 +9,22 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, abort, render_template, request, send_file, session, stream_with_context, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    redirect,
+    render_template,
+    request,
+    send_file,
+    session,
+    stream_with_context,
+    url_for,
+)
 from flask_babel import gettext as _
-from flask_login import login_required
+from flask_login import current_user, login_required
 from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as AnyResponse
 
 from models import overview as listing
 from models.accounts import Account, may_be_main
@@ -70,13 +82,15 @@ def poll_after(requests: list[Request]) -> int:
     return LATER if states else NEVER
 
 
-def show() -> str:
-    """The page of the overview."""
+def show() -> AnyResponse | str:
+    """The page of the overview. Whoever has nothing to look over is led to what they have."""
+    if current_user.only_forwards:
+        return redirect(url_for("forwardings.overview"))
     wanted = _wanted()
     with resources().database.transaction() as database:
         seen = looked_at(database)
         account = seen.account
-        if account is not None:
+        if account is not None and account.role is not AccountRole.SUB:
             try:
                 page = listing.page_of(database, account, wanted, after=request.args.get("nach") or None, limit=PAGE)
             except listing.BadCursor:
@@ -86,6 +100,8 @@ def show() -> str:
             own = listing.own_requests(database, account)
     if account is None:
         return render_template("overview/nothing.html", person=principal())
+    if account.role is AccountRole.SUB:
+        return redirect(url_for("locations.show", customer_number=account.customer_number))
     running = [*own, *(item.request for item in page.items if item.request is not None)]
     return render_template(
         "overview/index.html",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import Blueprint, g, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, g, redirect, render_template, request, session, url_for
 from flask_babel import lazy_gettext as _
 from flask_login import LoginManager, current_user, login_required, login_user, logout_user
 from flask_wtf import FlaskForm
@@ -14,8 +14,8 @@ from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
 from models.logins import begin_login, end_login, find_login
-from models.people import RIGHTS, Action, Principal, User, authenticate, principal_of
-from models.queries import linkable_accounts
+from models.people import RIGHTS, Action, Principal, User, authenticate, only_forwards, principal_of
+from models.queries import linkable_accounts, sees_locations
 from models.values import LOCALES, as_locale
 from models.waiting import consents_to_answer
 from web.resources import resources
@@ -27,6 +27,12 @@ login_manager.login_message = None
 # The row is the protection: a phone that changes its network stays signed in.
 login_manager.session_protection = None
 
+# Endpoints and blueprints that a member of a local team may open: what is not named here stays closed to them.
+_OPEN = frozenset({
+    "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "operations",
+    "letters", "emails", "consents", "dev_mail",
+})  # fmt: skip
+
 
 class SignedIn:
     """A signed-in person as Flask-Login knows it: the roles and what the menu says, as they are at this request."""
@@ -36,7 +42,14 @@ class SignedIn:
     is_anonymous = False
 
     def __init__(
-        self, principal: Principal, *, secret: str, login_id: int, gives_link_codes: bool, consents_waiting: int
+        self,
+        principal: Principal,
+        *,
+        secret: str,
+        login_id: int,
+        gives_link_codes: bool,
+        consents_waiting: int,
+        sees_locations: bool,
     ) -> None:
         self.principal = principal
         self.login_id = login_id
@@ -47,6 +60,9 @@ class SignedIn:
         self.consents_waiting = consents_waiting
         """How many requests wait for this person's consent."""
         self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
+        self.sees_locations = sees_locations
+        """Whether they have an overview: with sub-accounts alone there is nothing to look over."""
+        self.only_forwards = only_forwards(principal)
 
     def get_id(self) -> str:
         """For the session cookie: the secret of the login, which can be ended."""
@@ -88,6 +104,7 @@ def _signed_in(database: Session, user: User, login_id: int, secret: str) -> Sig
         login_id=login_id,
         gives_link_codes=gives,
         consents_waiting=len(consents_to_answer(database, person, resources().clock())) if gives else 0,
+        sees_locations=sees_locations(database, person),
     )
 
 
@@ -119,6 +136,16 @@ def choose_language() -> str:
     if request.endpoint != "static" and current_user.is_authenticated:
         return principal().locale
     return as_locale(request.accept_languages.best_match(LOCALES, "de"))
+
+
+@people.before_app_request
+def keep_to_call_forwarding() -> None:
+    """A member of a local team finds call forwarding, their own login, and what is open to everybody; nothing else."""
+    endpoint, blueprint = request.endpoint or "", request.blueprint or ""
+    if endpoint in _OPEN or blueprint in _OPEN or request.path.startswith("/api/"):
+        return
+    if current_user.is_authenticated and current_user.only_forwards:
+        abort(404)
 
 
 @people.route("/anmelden", methods=["GET", "POST"])

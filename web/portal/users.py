@@ -136,7 +136,7 @@ def withdraw_invitation(customer_number: str, id: int) -> Response:
     """The link of the invitation is void."""
     with resources().database.transaction() as session:
         account, _ = _account(session, customer_number)
-        withdraw(session, principal(), account, id)
+        withdraw(session, principal(), account, id, resources().clock())
     flash(gettext("The invitation is withdrawn."))
     return redirect(url_for("users.listed", customer_number=customer_number), 303)
 
@@ -170,7 +170,7 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     if form.validate_on_submit():
         try:
             with resources().database.transaction() as session:
-                change_role(session, principal(), account, user_id, Role(form.role.data))
+                change_role(session, principal(), account, user_id, Role(form.role.data), resources().clock())
         except LastAdministrator:
             complain(form.role, gettext("An account keeps at least one administrator. Name another one first."))
         else:
@@ -189,7 +189,7 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     if request.method == "POST":
         try:
             with resources().database.transaction() as session:
-                remove_user(session, principal(), account, user_id)
+                remove_user(session, principal(), account, user_id, resources().clock())
         except LastAdministrator:
             refused = True
         else:

@@ -29,7 +29,7 @@ def home() -> Response:
 
 @portal.get("/standortverwaltung")
 @login_required
-def overview() -> str:
+def overview() -> Response | str:
     """The main account first, then every sub-account, ordered ones included."""
     return show_overview()
 

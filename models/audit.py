@@ -1,0 +1,125 @@
+"""Who did what to an account, as whom and when: for the local team, which shares its account with the main account.
+
+An entry is written in the transaction of what it tells about. It holds no secret, and it is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+
+from models.accounts import Account
+from models.base import Base, enumeration
+from models.people import Action, Principal, User, through_main
+
+
+class Deed(StrEnum):
+    """What was done."""
+
+    LOOKED_IN = "looked_in"
+    SECRET_SEEN = "secret_seen"  # noqa: S105 - a name
+    SECRET_RENEWED = "secret_renewed"  # noqa: S105
+    FORWARDING_ADDED = "forwarding_added"
+    FORWARDING_CHANGED = "forwarding_changed"
+    FORWARDING_REMOVED = "forwarding_removed"
+    USER_INVITED = "user_invited"
+    INVITATION_WITHDRAWN = "invitation_withdrawn"
+    USER_JOINED = "user_joined"
+    ROLE_CHANGED = "role_changed"
+    USER_REMOVED = "user_removed"
+
+
+class AuditEntry(Base):
+    """One deed. `through_id` is the main account by which alone the person could do it; null for an own right."""
+
+    __tablename__ = "audit_entries"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    through_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
+    deed: Mapped[Deed] = mapped_column(enumeration(Deed, "deed"))
+    facts: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.CheckConstraint("deed <> 'looked_in' OR through_id IS NOT NULL", name="looked_in_through"),
+        sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
+        # One look in an hour says all.
+        sa.Index(
+            "uq_audit_entries_looked_in",
+            "account_id",
+            "user_id",
+            sa.text("date_trunc('hour'::text, (at AT TIME ZONE 'UTC'::text))"),
+            unique=True,
+            postgresql_where=sa.text("deed = 'looked_in'"),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An entry with who did it, and the main account through which it was done."""
+
+    entry: AuditEntry
+    user: User
+    through: Account | None
+
+
+def record(
+    session: Session,
+    person: Principal,
+    account: Account,
+    deed: Deed,
+    right: Action,
+    now: datetime,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what this person has done to the account by this right."""
+    session.add(
+        AuditEntry(
+            account_id=account.id,
+            user_id=person.user_id,
+            through_id=through_main(person, right, account),
+            deed=deed,
+            facts=dict(facts or {}),
+            at=now,
+        )
+    )
+
+
+def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:
+    """Write down that somebody from the main account looks in: once for each person, account and hour.
+
+    Safe to run twice. Whoever sees the account by a role of their own leaves no trace.
+    """
+    through = through_main(person, Action.VIEW, account)
+    if through is None:
+        return
+    look = postgresql.insert(AuditEntry).values(
+        account_id=account.id, user_id=person.user_id, through_id=through, deed=Deed.LOOKED_IN, facts={}, at=now
+    )
+    session.execute(look.on_conflict_do_nothing())
+
+
+def entries_of(session: Session, account: Account, *, before: int | None = None, limit: int = 50) -> Sequence[Told]:
+    """What was done to the account, the newest first, before the given entry. One statement."""
+    through = aliased(Account)
+    query = (
+        sa.select(AuditEntry, User, through)
+        .join(User, User.id == AuditEntry.user_id)
+        .outerjoin(through, through.id == AuditEntry.through_id)
+        .where(AuditEntry.account_id == account.id)
+        .order_by(AuditEntry.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        query = query.where(AuditEntry.id < before)
+    return [Told(entry, user, main) for entry, user, main in session.execute(query)]

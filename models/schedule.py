@@ -1,0 +1,95 @@
+"""A weekly schedule: days and times of day in Germany. Pure Python.
+
+Kept as minutes of the week, from Monday 00:00 as people in Germany read their clocks; shown as windows. A window that
+ends no later than it begins goes on to the next day, so that 18:00 to 08:00 is a night and 00:00 to 00:00 a whole day.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+BERLIN = ZoneInfo("Europe/Berlin")
+DAY = 24 * 60
+WEEK = 7 * DAY
+
+Hours = tuple[tuple[int, int], ...]
+"""Minutes of the week, each from (included) and to (excluded): in order, none touching the next."""
+ALL_WEEK: Hours = ((0, WEEK),)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """On these days (0 is Monday) from one minute of the day to another."""
+
+    days: tuple[int, ...]
+    start: int
+    end: int
+
+
+def hours_of(windows: Iterable[Window]) -> Hours:
+    """The minutes of the week that the windows cover together."""
+    found = []
+    for window in windows:
+        length = (window.end - window.start) % DAY or DAY
+        for day in window.days:
+            start = day * DAY + window.start
+            found.append((start, min(start + length, WEEK)))
+            if start + length > WEEK:
+                found.append((0, start + length - WEEK))
+    return _joined(found)
+
+
+def windows_of(hours: Hours) -> list[Window]:
+    """The windows of these hours, days with the same times together; what is longer than a day is split at midnight."""
+    times: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for start, end in _around_sunday(hours):
+        for begins, ends in _days(start, end):
+            times[begins % DAY, ends % DAY].append(begins // DAY % 7)
+    windows = [Window(tuple(sorted(days)), start, end) for (start, end), days in times.items()]
+    return sorted(windows, key=lambda window: (window.days, window.start))
+
+
+def minute_of(at: datetime) -> int:
+    """The minute of the week in Germany at that moment."""
+    there = at.astimezone(BERLIN)
+    return there.weekday() * DAY + there.hour * 60 + there.minute
+
+
+def covers(hours: Hours, at: datetime) -> bool:
+    """Whether that moment is inside."""
+    minute = minute_of(at)
+    return any(start <= minute < end for start, end in hours)
+
+
+def overlap(one: Hours, other: Hours) -> bool:
+    """Whether the two have a minute in common."""
+    return any(start < end_too and start_too < end for start, end in one for start_too, end_too in other)
+
+
+def _joined(found: Iterable[tuple[int, int]]) -> Hours:
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, end))
+    return tuple(joined)
+
+
+def _around_sunday(hours: Hours) -> Sequence[tuple[int, int]]:
+    # What goes on from Sunday to Monday stands at both ends of the week.
+    if len(hours) > 1 and hours[0][0] == 0 and hours[-1][1] == WEEK:
+        return [*hours[1:-1], (hours[-1][0], WEEK + hours[0][1])]
+    return hours
+
+
+def _days(start: int, end: int) -> Sequence[tuple[int, int]]:
+    if end - start <= DAY:
+        return [(start, end)]
+    cuts = [start, *range((start // DAY + 1) * DAY, end, DAY), end]
+    return list(pairwise(cuts))

@@ -1,0 +1,169 @@
+"""Hundreds at once: a file of orders from its upload to the last confirmation, and who waits for it meanwhile."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import statistics
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import httpx
+import sqlalchemy as sa
+
+from models.bulk import Bulk
+from models.requests import Request
+from models.states import Kind, Status
+from tests.benchmarks import front
+from tests.benchmarks.system import System
+from tests.factories import ORDER, PASSWORD
+from tests.fakes import wait_until
+from web.portal.bulk_columns import COLUMNS
+from workers import programs
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port
+
+START = "/standortverwaltung/sammelauftrag"
+PROCESSES = 2
+PAUSE = 1.0
+"""Seconds between two single orders of somebody else, while a bulk is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """From the first byte sent until all are confirmed and every mail has left."""
+
+    per_second: float
+    cpu: float
+    """Milliseconds of all processes together, an order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`Rate` of either, and what else is felt of a bulk."""
+
+    single: Rate
+    bulk: Rate
+    answered: float
+    """Seconds from the press until the browser can go on."""
+    waits: list[float]
+    """Seconds from the first byte sent to completed of single orders that came meanwhile."""
+
+
+def measure(system: System, rows: int, singles: int) -> Result:
+    """The same front and workers for both: orders one by one from `front.CLIENTS` clients, and a file of them.
+
+    Half of the single orders before the file and half after it, so that a machine that others use too is fair to both.
+    """
+    port = free_port()
+    web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
+    with system.running(web), system.running(beat), system.worker(PROCESSES):
+        wait_until(lambda: accepts_connections(port), what="the front")
+        _singles(system, port, 200)
+        before = _singles(system, port, singles // 2)
+        with _somebody_else(system, port) as waits:
+            bulk, answered = _bulk(system, port, rows)
+        after = _singles(system, port, singles // 2)
+    rate = statistics.harmonic_mean([before.per_second, after.per_second])
+    return Result(Rate(rate, (before.cpu + after.cpu) / 2), bulk, answered, waits)
+
+
+def _singles(system: System, port: int, count: int) -> Rate:
+    began, used = time.perf_counter(), system.cpu_seconds()
+    front.send_orders(system, port, count)
+    wait_until(system.idle, seconds=900, what="the last single order")
+    return _rate(system, count, began, used)
+
+
+def _rate(system: System, count: int, began: float, used: float) -> Rate:
+    return Rate(count / (time.perf_counter() - began), (system.cpu_seconds() - used) / count * 1000)
+
+
+def _bulk(system: System, port: int, rows: int) -> tuple[Rate, float]:
+    base, content = f"http://{LOOPBACK}:{port}", _file(rows)
+    with httpx.Client(base_url=base, timeout=300, follow_redirects=True) as client:
+        manager = system.customers[0].manager
+        form = {"csrf_token": _token(client.get("/anmelden").text), "email": manager.email, "password": PASSWORD}
+        client.post("/anmelden", data=form)
+        token = _token(client.get(START).text)
+        began, used = time.perf_counter(), system.cpu_seconds()
+        data, files = {"csrf_token": token, "kind": "order"}, {"file": ("bench.csv", content)}
+        page = client.post(START, data=data, files=files)
+        [shown] = re.findall('name="shown" value="([0-9a-f]+)"', page.text)
+        pressed = time.perf_counter()
+        client.post(f"{page.url}/senden", data={"csrf_token": token, "shown": shown}).raise_for_status()
+        answered = time.perf_counter() - pressed
+    wait_until(lambda: _confirmed(system, rows), seconds=3600, what="the last order of the bulk")
+    return _rate(system, rows, began, used), answered
+
+
+def _confirmed(system: System, rows: int) -> bool:
+    time.sleep(0.2)
+    with system.database.transaction() as session:
+        if session.scalar(sa.select(Bulk.placed_at).order_by(Bulk.id.desc()).limit(1)) is None:
+            return False
+    if not system.idle_but_alone():
+        return False
+    with system.database.transaction() as session:
+        done = sa.select(sa.func.count()).where(Request.bulk_id.is_not(None), Request.status == Status.COMPLETED)
+        return session.scalar(done) == rows
+
+
+@dataclass
+class _Visitor:
+    """Orders one after the other, and looks how long each takes."""
+
+    system: System
+    port: int
+    waits: list[float] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        head = {"Authorization": f"Bearer {self.system.customers[1].token}", "Content-Type": "application/json"}
+        with httpx.Client(base_url=f"http://{LOOPBACK}:{self.port}", headers=head, timeout=60) as client:
+            while not self.over.wait(PAUSE):
+                began = time.perf_counter()
+                answer = client.post("/api/v1/orders", content=front.BODY, headers={"Idempotency-Key": uuid4().hex})
+                id = UUID(answer.raise_for_status().json()["id"])
+                while not self._is_completed(id):
+                    time.sleep(0.01)
+                self.waits.append(time.perf_counter() - began)
+
+    def _is_completed(self, id: UUID) -> bool:
+        with self.system.database.transaction() as session:
+            return session.scalar(sa.select(Request.status).where(Request.id == id)) is Status.COMPLETED
+
+
+@contextmanager
+def _somebody_else(system: System, port: int) -> Iterator[list[float]]:
+    visitor = _Visitor(system, port)
+    thread = threading.Thread(target=visitor.run)
+    thread.start()
+    try:
+        yield visitor.waits
+    finally:
+        visitor.over.set()
+        thread.join()
+
+
+def _file(rows: int) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";")
+    writer.writerow([column.de for column in COLUMNS[Kind.ORDER]])
+    place, contact = ORDER.location, ORDER.contact
+    for number in range(rows):
+        writer.writerow(
+            [f"Filiale {number}", place.street, place.postal_code, place.city, contact.name, contact.email,
+             contact.phone, ORDER.product_key, ORDER.channels, ORDER.area_code, ORDER.block_size, ""]
+        )  # fmt: skip
+    return out.getvalue().encode("utf-8-sig")
+
+
+def _token(page: str) -> str:
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+    assert found is not None
+    return found[1]

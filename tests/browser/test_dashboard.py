@@ -1,0 +1,131 @@
+"""The dashboard in a real browser: the main account's people, the local administrator, and a member of the team."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Page, expect
+
+from models.accounts import Account
+from models.telephony import SipTrunk
+from models.vault import Vault
+from tests.browser.conftest import Portal
+from tests.browser.test_portal import card
+from tests.factories import PASSWORD
+from tests.web.conftest import SECRET
+from tests.web.test_dashboard import OLD, Site, make_site
+
+
+@pytest.fixture
+def site(portal: Portal) -> Site:
+    """A sub-account with a trunk, an administrator and a member of its team, and a forwarding when busy."""
+    with portal.database.transaction() as session:
+        return make_site(session, session.get_one(Account, portal.main.id))
+
+
+def come_in(page: Page, portal: Portal, email: str) -> None:
+    """Sign in, and out before if somebody is in."""
+    page.goto(portal.url)
+    if page.get_by_role("button", name="Abmelden").count():
+        page.get_by_role("button", name="Abmelden").click()
+    page.get_by_label("E-Mail-Adresse").fill(email)
+    page.get_by_label("Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="Anmelden").click()
+    expect(page.get_by_role("button", name="Abmelden")).to_be_visible()
+
+
+def test_the_main_account_looks_in_and_the_local_team_sees_it(page: Page, portal: Portal, site: Site) -> None:
+    come_in(page, portal, portal.manager.email)
+    number = site.account.customer_number
+    card(page, number).get_by_role("link", name="Dashboard anzeigen").click()
+    expect(page.get_by_role("note")).to_contain_text(f"Sie sehen den Nebenaccount {number} (Filiale Köln)")
+    expect(page.get_by_role("note")).to_contain_text(portal.main.customer_number)
+    expect(page.get_by_text("t000000000001").first).to_be_visible()
+    expect(page.get_by_role("heading", name="Wer hineingesehen")).to_have_count(0)
+    page.get_by_role("link", name="Zurück zur Übersicht").click()
+    expect(page).to_have_url(re.compile(f"konto={portal.main.customer_number}#konto-{number}$"))
+    expect(card(page, number)).to_be_visible()
+    come_in(page, portal, site.administrator.email)
+    expect(page).to_have_url(portal.url + site.path)
+    expect(page.get_by_role("note")).to_have_count(0)
+    seen = page.get_by_role("listitem").filter(has_text="Hat das Dashboard angesehen.")
+    expect(seen).to_contain_text(portal.manager.name)
+    expect(seen).to_contain_text(f"über Hauptaccount {portal.main.customer_number}")
+    page.get_by_role("link", name="Ganzes Protokoll anzeigen").click()
+    expect(page.get_by_role("heading", name="Protokoll")).to_be_visible()
+    expect(seen).to_have_count(1)
+
+
+def test_a_local_administrator_sees_a_secret_and_renews_it(page: Page, portal: Portal, site: Site) -> None:
+    come_in(page, portal, site.administrator.email)
+    page.goto(portal.url + site.path)
+    page.get_by_role("link", name="SIP-Passwort anzeigen").click()
+    page.get_by_label("Ihr Passwort").fill("falsch")
+    page.get_by_role("button", name="SIP-Passwort anzeigen").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.get_by_label("Ihr Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="SIP-Passwort anzeigen").click()
+    expect(page.locator(".code")).to_have_text(OLD)
+    page.get_by_role("link", name="Zurück zum Dashboard").click()
+    page.get_by_role("link", name="SIP-Passwort erneuern").click()
+    expect(page.get_by_text("gilt gleich darauf nicht mehr")).to_be_visible()
+    page.get_by_label("Ihr Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="SIP-Passwort erneuern").click()
+    expect(page.get_by_role("heading", name="Das neue SIP-Passwort")).to_be_visible()
+    shown = page.locator(".code").inner_text()
+    assert re.fullmatch(r"\w{24}", shown) and shown != OLD
+    with portal.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        assert Vault(SECRET).open(trunk.secret) == shown and trunk.due_at is not None
+    # Nothing of it stays in the browser.
+    page.get_by_role("link", name="Zurück zum Dashboard").click()
+    assert shown not in page.content()
+    entries = page.get_by_role("listitem").filter(has_text="SIP-Passwort von t000000000001")
+    expect(entries).to_have_count(2)
+
+
+def test_a_local_member_sees_call_forwarding_and_nothing_else(page: Page, portal: Portal, site: Site) -> None:
+    come_in(page, portal, site.member.email)
+    expect(page).to_have_url(portal.url + site.path + "/rufweiterleitung")
+    menu = page.get_by_role("navigation", name="Hauptmenü")
+    assert menu.get_by_role("link").all_inner_texts() == ["Rufweiterleitung"]
+    for path in (site.path, "/anfragen", "/verknuepfungscode", f"/benutzer/{site.account.customer_number}"):
+        answer = page.goto(portal.url + path)
+        assert answer is not None and answer.status == 404
+    page.get_by_role("link", name="Rufweiterleitung").click()
+    expect(page).to_have_url(portal.url + site.path + "/rufweiterleitung")
+
+
+def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) -> None:
+    come_in(page, portal, site.member.email)
+    page.get_by_role("link", name="Rufweiterleitung einrichten").click()
+    page.get_by_label("Immer", exact=True).check()
+    page.get_by_label("Weiterleiten an").fill("110")
+    page.get_by_label("Nach einem Wochenplan").check()
+    line = page.get_by_role("group", name="Zeile 1")
+    for day in ("Montag", "Dienstag", "Mittwoch", "Donnerstag"):
+        line.get_by_label(day).check()
+    line.get_by_label("von").fill("08:00")
+    line.get_by_label("bis").fill("10:00")
+    page.get_by_role("button", name="Speichern").click()
+    expect(page.get_by_role("alert")).to_contain_text("Notrufnummer")
+    page.get_by_label("Weiterleiten an").fill("+49 (0)171 / 765 43-21")
+    page.get_by_role("button", name="Speichern").click()
+    expect(page.get_by_text("Sie gilt ab dem nächsten Anruf.")).to_be_visible()
+    row = page.get_by_role("listitem").filter(has_text="Immer")
+    expect(row).to_contain_text("0171 7654321")
+    expect(row).to_contain_text("Mo–Do 08:00–10:00")
+    # It is nine o'clock on a Monday in March.
+    expect(row).to_contain_text("Gilt jetzt")
+    expect(page.get_by_role("listitem").filter(has_text="Wenn besetzt ist")).to_contain_text("Gerade nicht")
+    row.get_by_role("link", name="Ändern").click()
+    expect(page.get_by_role("group", name="Zeile 1").get_by_label("Montag")).to_be_checked()
+    page.get_by_label("Eingeschaltet").uncheck()
+    page.get_by_role("button", name="Speichern").click()
+    expect(row).to_contain_text("Ausgeschaltet")
+    row.get_by_role("link", name="Entfernen").click()
+    expect(page.get_by_role("heading", name="Rufweiterleitung löschen?")).to_be_visible()
+    page.get_by_role("button", name="Entfernen").click()
+    expect(row).to_have_count(0)

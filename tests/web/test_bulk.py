@@ -1,0 +1,301 @@
+"""Orders and link requests by file, without a browser's help."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from openpyxl import Workbook, load_workbook
+from werkzeug.test import TestResponse
+
+from models.bulk import BulkRow
+from models.catalogue import Product
+from models.people import Role, principal_of
+from models.proving import create_link_code
+from models.requests import Request
+from models.states import Status
+from tests.factories import NOW, join, make_account, make_user, prove_contact
+from tests.web.conftest import Back, Front
+from tests.web.html import assert_valid
+from tests.web.test_portal import csrf, sign_in
+
+START = "/standortverwaltung/sammelauftrag"
+HEAD = [
+    "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
+    "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
+]  # fmt: skip
+
+
+def row(number: int, **changes: str) -> list[str]:
+    """A line that is right, with changes by heading."""
+    facts = dict(
+        zip(
+            HEAD,
+            ["", "Brückenstr. 5", "10179", "Berlin", "Hanna Palmer", "hanna.palmer@example.com", "030 901820",
+             "trunk-10", "4", "030", "10", ""],
+            strict=True,
+        )
+    )  # fmt: skip
+    return [*({**facts, "Name des Standorts": f"Filiale {number}"} | changes).values()]
+
+
+def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str = "utf-8-sig") -> bytes:
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter).writerows(rows)
+    return out.getvalue().encode(encoding)
+
+
+def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
+    book = Workbook()
+    sheet = book.worksheets[0]
+    for values in rows:
+        sheet.append(list(values))
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
+    """Send the form of the first page."""
+    token = csrf(front.client.get(START).text)
+    data = {"csrf_token": token, "kind": kind, "file": (io.BytesIO(content), name)}
+    return front.client.post(START, data=data, content_type="multipart/form-data")
+
+
+def opened(front: Front, content: bytes, **more: str) -> str:
+    """The address of what became of the file."""
+    answer = upload(front, content, **more)
+    assert answer.status_code == 303, answer.text
+    return answer.headers["Location"]
+
+
+def post(front: Front, address: str, **data: object) -> TestResponse:
+    """Press a button of the page."""
+    page = front.client.get(address.removesuffix("/senden")).text
+    return front.client.post(address, data={"csrf_token": csrf(page), **data})
+
+
+def press(front: Front, address: str) -> TestResponse:
+    """Send the file, as its page shows it."""
+    page = front.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    return post(front, address + "/senden", shown=shown)
+
+
+def orders(front: Front) -> int:
+    with front.database.transaction() as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(Request)) or 0
+
+
+def work(front: Front, back: Back) -> None:
+    """Until the workers have nothing to do at once."""
+    for _ in range(4):
+        back.advance()
+        back.clock.advance(timedelta(seconds=5))
+
+
+@pytest.fixture
+def signed(front: Front) -> Front:
+    """Signed in, with the usual proofs given."""
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    sign_in(front, front.manager.email)
+    return front
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+@pytest.mark.parametrize("kind", ["order", "link"])
+def test_the_template_can_be_filled_in_and_uploaded(signed: Front, kind: str, form: str) -> None:
+    content = signed.client.get(f"{START}/vorlage-{kind}.{form}").data
+    page = signed.client.get(opened(signed, content, kind=kind, name=f"Vorlage.{form}"))
+    assert "1 Zeile, und jedes Feld stimmt." in page.text
+    assert_valid(page.text)
+
+
+def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
+    lines = [HEAD, *(row(number) for number in range(1, 31))]
+    lines[5] = row(5, Postleitzahl="1017", Produkt="trunk-7")
+    lines[9] = row(9, **{"E-Mail": "hanna@", "Ort": ""})
+    lines[12] = row(12, Vorwahl="040", Kanäle="11")
+    lines[14] = row(14, Optionen="fax2mail, teleport", **{"Anzahl Rufnummern": "7", "Telefon": "x"})
+    address = opened(signed, as_csv(lines))
+    page = signed.client.get(address).text
+    assert_valid(page)
+    assert "10 Felder stimmen nicht" in page and "4 von 30 Zeilen" in page
+    for said in (
+        "Eine deutsche Postleitzahl hat fünf Ziffern.", "Möglich sind: trunk-2, trunk-10, trunk-50",
+        "Das ist keine vollständige E-Mail-Adresse.", "Geben Sie den Ort ein.", "gehört zu Hamburg.",
+        "1 bis 10 gleichzeitige Gespräche", "Möglich sind: fax2mail, mobile-backup, directory-entry",
+        "Möglich sind: 1, 10, 100", "Das ist keine Telefonnummer.",
+    ):  # fmt: skip
+        assert said in page, said
+    assert 'value="hanna@"' in page and "Filiale 8" not in page
+    assert "kostenpflichtig" not in page
+    # Half of it: what is right disappears, what is wrong stays as it was typed.
+    post(signed, address, **{"cell-6-postal_code": "10179", "cell-6-product": "trunk-8", "cell-10-email": "h@x.de"})
+    page = signed.client.get(address).text
+    assert 'value="trunk-8"' in page and 'value="1017"' not in page and "8 Felder stimmen nicht" in page
+    mended = {
+        "cell-6-product": "SIP-Trunk mit 10 Kanälen", "cell-10-city": "Berlin", "cell-13-area_code": "030",
+        "cell-13-city": "Berlin", "cell-13-channels": "10",
+    }  # fmt: skip
+    post(signed, address, **mended, **{"cell-15-phone": "", "without": "15"})
+    page = signed.client.get(address).text
+    assert "29 Zeilen, und jedes Feld stimmt." in page
+    assert "29 Standorte kostenpflichtig bestellen" in page
+    assert orders(signed) == 0
+
+
+def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: Back) -> None:
+    content = as_csv([HEAD, *(row(number) for number in range(1, 13))])
+    address = opened(signed, content)
+    page = signed.client.get(address).text
+    # 12 times 29.90 + 2.90 a month, 29 + 9.90 once.
+    assert "393,60\xa0€" in page and "466,80\xa0€" in page
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    for _ in range(2):
+        answer = signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+        assert answer.headers["Location"] == address
+    assert orders(signed) == 0, "the front only says that it is to be done"
+    work(signed, back)
+    assert orders(signed) == 12
+    page = signed.client.get(address).text
+    assert "12 von 12 Zeilen sind abgeschlossen." in page and "Alle Zeilen sind abgeschlossen." in page
+    assert_valid(page)
+    for again in (content, as_csv([HEAD, *(row(number) for number in range(1, 13))], delimiter=",")):
+        assert opened(signed, again, name="anders.csv") == address
+        assert "Diese Datei wurde schon am 2. März 2026" in signed.client.get(address).text
+    work(signed, back)
+    assert orders(signed) == 12
+    # A file that has grown: only what is new.
+    longer = opened(signed, as_csv([HEAD, *(row(number) for number in range(1, 15))]))
+    page = signed.client.get(longer).text
+    assert "12 Zeilen wurden mit demselben Inhalt schon" in page and "2 Standorte kostenpflichtig bestellen" in page
+    press(signed, longer)
+    work(signed, back)
+    assert orders(signed) == 14
+    page = signed.client.get(longer).text
+    assert "nicht noch einmal bestellt" in page
+    assert_valid(page)
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_a_price_that_changed_is_shown_before_anything_is_ordered(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    page = signed.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    with signed.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "trunk-10").values(monthly_cents=9999))
+    signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+    work(signed, back)
+    assert orders(signed) == 0
+    assert "Bitte prüfen Sie" in signed.client.get(address).text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        as_csv([HEAD, row(1)], encoding="cp1252"),
+        as_csv([HEAD, row(1)], encoding="utf-16"),
+        as_csv([HEAD, row(1)], delimiter="\t"),
+        b"sep=,\r\n" + as_csv([HEAD, row(1)], delimiter=",", encoding="utf-8"),
+        as_xlsx([HEAD, row(1)]),
+        # As a spreadsheet stores numbers: the zero of the area code is gone.
+        as_xlsx([HEAD, [*row(1)[:8], 4, 30, 10.0, None]]),
+    ],
+)
+def test_files_as_they_really_come(signed: Front, content: bytes) -> None:
+    page = signed.client.get(opened(signed, content)).text
+    assert "1 Zeile, und jedes Feld stimmt." in page
+    assert "Brückenstr. 5" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "Die Datei hat keine Zeilen."),
+        (as_csv([HEAD]), "Die Datei hat keine Zeilen."),
+        (as_csv([HEAD[1:], row(1)[1:]]), "Diese Spalten fehlen: Name des Standorts."),
+        (as_csv([[*HEAD, "Ort"], [*row(1), "Berlin"]]), "Eine Spalte ist doppelt vorhanden."),
+        (b"PK\x03\x04 no workbook", "keine Tabelle"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "keine Tabelle"),
+        (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10000 Zeilen"),
+    ],
+)
+def test_what_cannot_be_read_says_why(signed: Front, content: bytes, said: str) -> None:
+    answer = upload(signed, content)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert_valid(answer.text)
+
+
+def test_links_by_file(signed: Front, back: Back) -> None:
+    with signed.database.transaction() as session:
+        owner = make_user(session)
+        coded, asked = (make_account(session, administrator=owner) for _ in range(2))
+        code = back.runtime.vault.code(*create_link_code(session, principal_of(session, owner), coded, NOW).words())
+        numbers = [coded.customer_number, asked.customer_number]
+    lines = [["Kundennummer", "Verknüpfungscode"], [numbers[0], code], [numbers[1], ""], [numbers[1], ""], ["12", ""],
+             [signed.main.customer_number, ""]]  # fmt: skip
+    address = opened(signed, as_csv(lines), kind="link")
+    page = signed.client.get(address).text
+    assert "steht doppelt in der Datei" in page and "hat sieben Ziffern" in page and "Ihre eigene Kundennummer" in page
+    with signed.database.transaction() as session:
+        assert code not in str([item.cells for item in session.scalars(sa.select(BulkRow))])
+    post(signed, address, **{"cell-4-customer_number": "", "without": ["4", "5", "6"]})
+    assert "2 Anfragen senden" in signed.client.get(address).text
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        found = {item.customer_number: item.status for item in session.scalars(sa.select(Request))}
+    assert found == {numbers[0]: Status.COMPLETED, numbers[1]: Status.PENDING}
+    page = signed.client.get(address).text
+    assert "1 von 2 Zeilen" in page and numbers[1] in page
+
+
+def test_it_is_nobody_elses(signed: Front) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    with signed.database.transaction() as session:
+        other = make_user(session)
+        make_account(session, administrator=other)
+        member, nobody = make_user(session), make_user(session)
+        join(session, member, signed.main, Role.LOCAL_MEMBER)
+    for stranger, status in ((other, 200), (member, 404), (nobody, 403)):
+        signed.client.post("/abmelden", data={"csrf_token": csrf(signed.client.get("/anmeldung").text)})
+        sign_in(signed, stranger.email)
+        assert signed.client.get(address).status_code == 404
+        assert signed.client.get(address + "/stand").status_code == 404
+        assert signed.client.get(START).status_code == status
+
+
+def test_the_fragment_says_only_what_is_new(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    press(signed, address)
+    first = signed.client.get(address + "/stand")
+    assert "data-ended" not in first.text
+    again = signed.client.get(address + "/stand", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    work(signed, back)
+    later = signed.client.get(address + "/stand", headers={"If-None-Match": first.headers["ETag"]})
+    assert later.status_code == 200 and "data-ended" in later.text
+
+
+def test_a_file_that_was_not_sent_can_be_deleted(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    token = csrf(signed.client.get(address).text)
+    signed.client.post(address + "/loeschen", data={"csrf_token": token})
+    assert signed.client.get(address).status_code == 404
+    assert upload(signed, as_csv([HEAD, row(1)])).headers["Location"] != address
+
+
+def test_english_and_no_kind(signed: Front) -> None:
+    page = signed.client.get(START).text
+    signed.client.post("/sprache/en", data={"csrf_token": csrf(page)})
+    answer = signed.client.post(START, data={"csrf_token": csrf(page)}, content_type="multipart/form-data")
+    assert answer.status_code == 422 and "Choose what the file is for." in answer.text
+    head = load_workbook(io.BytesIO(signed.client.get(f"{START}/vorlage-order.xlsx").data)).worksheets[0]
+    assert [cell.value for cell in head[1]][:3] == ["Location name", "Street and house number", "Postal code"]

@@ -1,0 +1,52 @@
+"""What the log tells, in a sentence."""
+
+from __future__ import annotations
+
+from flask_babel import gettext as _
+
+from models.audit import AuditEntry, Deed
+from models.forwarding import Condition
+from models.people import Role
+from web.portal.forwarding_words import condition_text, number_text
+from web.portal.users import ROLE_NAMES
+
+
+def deed_text(entry: AuditEntry) -> str:
+    """What was done, in the customer's words. Who did it and when stands beside it."""
+    facts = entry.facts
+    match entry.deed:
+        case Deed.LOOKED_IN:
+            return str(_("Looked at the dashboard."))
+        case Deed.SECRET_SEEN:
+            return str(_("Had the SIP password of %(user)s shown.", user=facts["sip_user"]))
+        case Deed.SECRET_RENEWED:
+            return str(_("Renewed the SIP password of %(user)s.", user=facts["sip_user"]))
+        case Deed.FORWARDING_ADDED:
+            return str(_("Set up a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
+        case Deed.FORWARDING_CHANGED:
+            before = _forwarding(facts["before"])
+            return str(_("Changed a call forwarding: %(new)s; before: %(old)s.", new=_forwarding(facts), old=before))
+        case Deed.FORWARDING_REMOVED:
+            return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
+        case Deed.USER_INVITED:
+            return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
+        case Deed.INVITATION_WITHDRAWN:
+            return str(_("Withdrew the invitation of %(name)s.", name=facts["name"]))
+        case Deed.USER_JOINED:
+            return str(_("Accepted the invitation as %(role)s.", role=_role(facts["role"])))
+        case Deed.ROLE_CHANGED:
+            said = {"name": facts["name"], "role": _role(facts["role"]), "before": _role(facts["before"])}
+            return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **said))
+        case Deed.USER_REMOVED:
+            return str(_("Removed %(name)s (%(role)s) from the users.", name=facts["name"], role=_role(facts["role"])))
+
+
+def _role(role: str) -> str:
+    return str(ROLE_NAMES[Role(role)])
+
+
+def _forwarding(facts: dict[str, object]) -> str:
+    seconds = facts["after_seconds"]
+    condition = condition_text(Condition(str(facts["condition"])), seconds if isinstance(seconds, int) else None)
+    off = "" if facts["enabled"] else " ({})".format(_("switched off"))
+    return f"{condition} → {number_text(str(facts['target']))}{off}"
