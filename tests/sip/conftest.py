@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from models.people import Principal
 from models.requests import Request
 from models.session import Database
 from models.states import Status
-from models.telephony import SipTrunk, TrunkState
+from models.telephony import SipTrunk
+from tasks.jobs import run_job
 from tasks.pipeline import advance
 from tasks.ports import Ports
+from tasks.reconcile import JOBS
 from tasks.steps import Runtime
 from tasks.sync import record_of, write_due
 from tests.factories import an_order, fill_pool, make_main, prove_contact
@@ -73,6 +76,22 @@ def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
     found.end()
 
 
+@pytest.fixture
+def berlin(sites: Sites) -> Phone:
+    """A site whose phone system is registered."""
+    phone = sites.order()
+    phone.register()
+    return phone
+
+
+@pytest.fixture
+def hamburg(sites: Sites) -> Phone:
+    """Another one."""
+    phone = sites.order()
+    phone.register()
+    return phone
+
+
 @dataclass
 class Sites:
     """A company whose sites are ordered at the portal and get their trunks from the pipeline."""
@@ -95,13 +114,23 @@ class Sites:
             trunk = record_of(session.scalars(whole.where(SipTrunk.request_id == request)).one(), self.runtime.vault)
             return Phone(self.line, trunk.sip_user, trunk.secret, free_port(udp=True), trunk.numbers)
 
-    def change(self, phone: Phone, state: TrunkState) -> None:
-        """Suspend a site's trunk, or let it in again; the workers tell the registrar."""
+    @contextmanager
+    def changing(self, phone: Phone) -> Iterator[SipTrunk]:
+        """Change a site's trunk; the workers tell the registrar."""
         with self.runtime.database.transaction() as session:
             trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
-            trunk.state = state
+            yield trunk
             trunk.make_due(self.runtime.clock())
+        self.tell()
+
+    def tell(self) -> None:
+        """What the workers do when something has changed."""
         write_due(self.runtime, more_due=lambda: None)
+
+    def reconcile(self) -> None:
+        """Compare the registrar with our trunks, and mend it."""
+        run_job(self.runtime, JOBS["registrar"], lambda: None, by_hand=True)
+        self.tell()
 
 
 @pytest.fixture

@@ -72,6 +72,27 @@ _ANSWERING = [
 ]
 
 
+_RINGING = [
+    # What answers the INVITE later on has to bear its marks, not those of the CANCEL.
+    '<recv request="INVITE"><action>'
+    '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="1" assign_to="near"/>'
+    '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="2" assign_to="far"/>'
+    '<ereg regexp=":.*" search_in="hdr" header="CSeq" assign_to="cseq"/></action></recv>',
+    _answer("180 Ringing", tag=";tag=[pid]-[call_number]"),
+    '<recv request="CANCEL"/>',
+    _answer("200 OK"),
+    _send(
+        "SIP/2.0 487 Request Terminated\nVia[$near]\nVia[$far]\n[last_From:]\n"
+        "[last_To:];tag=[pid]-[call_number]\n[last_Call-ID:]\nCSeq[$cseq]\nContent-Length: 0"
+    ),
+    '<recv request="ACK"/>',
+]
+
+
+def _refusing(status: str) -> list[str]:
+    return ['<recv request="INVITE"/>', _answer(status, tag=";tag=[pid]-[call_number]"), '<recv request="ACK"/>']
+
+
 @dataclass
 class Played:
     """One run of sipp: what it said and heard."""
@@ -188,6 +209,14 @@ class Phone:
         """Take the next call."""
         return answer(self.line, self.port)
 
+    def ring(self) -> Played:
+        """Ring, until the other side gives up."""
+        return _listen(self.line, _RINGING, self.port)
+
+    def refuse(self, status: str) -> Played:
+        """Answer the next call with this status."""
+        return _listen(self.line, _refusing(status), self.port)
+
     def call(self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "") -> Played:
         """Call and, if somebody answers, hang up at once."""
         return self._call(number, gets, sender, extra, hold=False).finish()
@@ -198,17 +227,34 @@ class Phone:
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
+    def give_up(self, number: str) -> Played:
+        """Call, and hang up as soon as it rings."""
+        head = _head(self.line, number, self.user, "")
+        cancel = head.replace("INVITE", "CANCEL").format(2, "") + _HEADERS.replace("[branch]", "[branch-3]")
+        steps = [
+            *self._invite(head),
+            '<recv response="100" optional="true"/>',
+            '<recv response="180"/>',
+            _send(cancel),
+            '<recv response="200"/>',
+            '<recv response="487"/>',
+            _send(_ack(head, 2, back=6)),
+        ]
+        return self.line.play(steps, name="give-up").finish()
+
     def _call(self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool) -> Played:
         head = _head(self.line, number, sender or self.user, extra)
-        steps = [
+        steps = [*self._invite(head), *_after_invite(head, 2, gets, hold=hold)]
+        return self.line.play(steps, name="call")
+
+    def _invite(self, head: str) -> list[str]:
+        return [
             _send(head.format(1, "") + _SDP),
             '<recv response="100" optional="true"/>',
             '<recv response="407" auth="true"/>',
-            _send(_ack(head, 1, challenged=True)),
+            _send(_ack(head, 1, back=3)),
             _send(head.format(2, self._credentials()) + _SDP),
-            *_after_invite(head, 2, gets, hold=hold),
         ]
-        return self.line.play(steps, name="call")
 
     def _credentials(self) -> str:
         return f"\n[authentication username={self.user} password={self.secret}]"
@@ -216,7 +262,11 @@ class Phone:
 
 def answer(line: Line, port: int, host: str = LOOPBACK) -> Played:
     """Somebody at this port takes the next call."""
-    taking = line.play(_ANSWERING, name="answer", host=host, port=port)
+    return _listen(line, _ANSWERING, port, host)
+
+
+def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK) -> Played:
+    taking = line.play(steps, name="listen", host=host, port=port)
     assert wait_for(lambda: not is_free(port, host, udp=True), patience=PATIENCE)
     return taking
 
@@ -225,6 +275,15 @@ def call_in(line: Line, number: str, *, gets: int = 200, sender: str = "+4416329
     """A call from the telephone network."""
     head = _head(line, number, sender, "")
     return line.play([_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)], name="in", host=host).finish()
+
+
+def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
+    """A message within a call that nobody has set up, for this server to pass on to the target."""
+    request = (
+        f"BYE {target} SIP/2.0\nRoute: <sip:{LOOPBACK}:{line.server};lr>\nFrom: <sip:a@test>;tag=1\n"
+        f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{_HEADERS}"
+    )
+    return line.play([_send(request), f'<recv response="{gets}"/>'], name="bye").finish()
 
 
 def _head(line: Line, number: str, sender: str, extra: str) -> str:
@@ -236,16 +295,16 @@ def _head(line: Line, number: str, sender: str, extra: str) -> str:
     )
 
 
-def _ack(head: str, sequence: int, *, challenged: bool = False) -> str:
+def _ack(head: str, sequence: int, *, back: int) -> str:
     # It belongs to the INVITE so many steps before.
     text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
-    return text + _HEADERS.replace("[branch]", "[branch-3]" if challenged else "[branch-4]")
+    return text + _HEADERS.replace("[branch]", f"[branch-{back}]")
 
 
 def _after_invite(head: str, sequence: int, gets: int, *, hold: bool = False) -> list[str]:
     steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180)]
     if gets != 200:
-        return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence))]
+        return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence, back=len(steps) + 2))]
     within = "{} [next_url] SIP/2.0\n[routes]\n" + "\n".join(head.split("\n")[1:2]) + "\n{}\nCSeq: {} {}" + _HEADERS
     remote = "To[$to]"
     steps.append(

@@ -4,26 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.telephony import TrunkState
 from tests.sip.conftest import Sites
-from tests.sip.phones import Phone, answer, call_in
+from tests.sip.phones import Phone, answer, bye_out_of_nowhere, call_in
 from workers.stack.ports import free_port
-
-
-@pytest.fixture
-def berlin(sites: Sites) -> Phone:
-    """A site whose phone system is registered."""
-    phone = sites.order()
-    phone.register()
-    return phone
-
-
-@pytest.fixture
-def hamburg(sites: Sites) -> Phone:
-    """Another one."""
-    phone = sites.order()
-    phone.register()
-    return phone
 
 
 def test_what_the_customer_was_sent_registers(sites: Sites) -> None:
@@ -149,18 +132,21 @@ def test_a_call_that_nobody_takes_gives_its_channel_back(sites: Sites, berlin: P
     berlin.call(away.numbers[0])
 
 
-def test_a_suspended_site_is_out_at_once_and_can_come_back(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
-    number = berlin.numbers[0]
-    sites.change(berlin, TrunkState.SUSPENDED)
-    berlin.register(gets=403)
-    berlin.call(hamburg.numbers[0], gets=403)
-    call_in(sites.line, number, gets=404)
-    sites.change(berlin, TrunkState.ACTIVE)
-    # What it had registered before does not count any more.
-    call_in(sites.line, number, gets=480)
-    berlin.register()
-    berlin.answer()
-    call_in(sites.line, number)
+def test_a_call_that_is_given_up_or_not_taken_gives_its_channels_back(sites: Sites) -> None:
+    berlin, hamburg = sites.order(channels=1), sites.order(channels=1)
+    for phone in (berlin, hamburg):
+        phone.register()
+    ringing = hamburg.ring()
+    berlin.give_up(hamburg.numbers[0])
+    ringing.finish()
+    hamburg.refuse("486 Busy Here")
+    berlin.call(hamburg.numbers[0], gets=486)
+    hamburg.answer()
+    berlin.call(hamburg.numbers[0])
+
+
+def test_nothing_is_passed_on_that_belongs_to_no_call(sites: Sites) -> None:
+    bye_out_of_nowhere(sites.line, "sip:anybody@127.0.0.1:9", gets=481)
 
 
 @pytest.mark.parametrize("number", ["110", "112"])
