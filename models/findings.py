@@ -128,6 +128,7 @@ WHAT: Words = {
     "channels": ("Kanäle", "channels"),
     "postal_code": ("Postleitzahl", "postal code"),
     "provision_key": ("Auftragsschlüssel", "provision key"),
+    "forwardings": ("Rufweiterleitungen", "call forwardings"),
     "preferences": ("Einstellungen", "preferences"),
     "doubled": ("doppelte Zeilen", "doubled rows"),
     "subscriber": ("Zugang", "subscriber"),

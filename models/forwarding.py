@@ -5,7 +5,7 @@ Of one condition no two that are switched on share a minute, which the database 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -108,6 +108,13 @@ def forwardings_of(session: Session, account: Account) -> Sequence[CallForwardin
     query = sa.select(CallForwarding).where(CallForwarding.account_id == account.id)
     places = list(Condition)
     return sorted(session.scalars(query), key=lambda found: (places.index(found.condition), found.hours, found.id))
+
+
+def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
+    """Those of these accounts that are switched on, whatever the hour."""
+    ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
+    query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
+    return session.scalars(query.order_by(CallForwarding.id)).all()
 
 
 def in_force(forwardings: Iterable[CallForwarding], at: datetime) -> list[CallForwarding]:

@@ -7,9 +7,11 @@ about a failure: it may heal (`GatewayUnavailable`) or it never will (`GatewayRe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from models.schedule import Hours
 
 
 class GatewayError(Exception):
@@ -22,6 +24,26 @@ class GatewayUnavailable(GatewayError):
 
 class GatewayRefused(GatewayError):
     """Understood and refused; trying again cannot help."""
+
+
+FORWARD = "forward."
+"""What the names of those preferences begin with that are forwardings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """A forwarding that is switched on, as the registrar has to know it. `hours` are minutes of the week in Germany."""
+
+    condition: str
+    target: str
+    after_seconds: int | None
+    hours: Hours
+
+    @property
+    def preferences(self) -> Iterator[tuple[str, str]]:
+        """One for each stretch of hours: condition and begin in its name, which no two share; target, seconds, end."""
+        for start, end in self.hours:
+            yield f"{FORWARD}{self.condition}.{start}", f"{self.target} {self.after_seconds or 0} {end}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,7 @@ class TrunkRecord:
     channels: int
     numbers: tuple[str, ...]
     postal_code: str
+    forwardings: tuple[Forwarding, ...] = ()
 
     @property
     def ha1(self) -> str:
@@ -53,8 +76,9 @@ class TrunkRecord:
 
     @property
     def preferences(self) -> dict[str, str]:
-        """What the registrar keeps besides: the key, how many calls at once, and where emergency calls come from."""
-        return {"provision_key": self.key, "channels": str(self.channels), "postal_code": self.postal_code}
+        """What the registrar keeps besides: the key, how many calls at once, the postal code, the forwardings."""
+        known = {"provision_key": self.key, "channels": str(self.channels), "postal_code": self.postal_code}
+        return known | {name: value for one in self.forwardings for name, value in one.preferences}
 
 
 def _digest(text: str) -> str:

@@ -6,7 +6,7 @@ The trunk's row is its own queue (`models.due`): whoever changes what the regist
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,22 +14,40 @@ import structlog
 from sqlalchemy.orm import Session, selectinload
 
 from models.due import claim_due
+from models.forwarding import enabled_of
 from models.telephony import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
-from tasks.ports import GatewayError, GatewayRefused, TrunkRecord
+from tasks.ports import Forwarding, GatewayError, GatewayRefused, TrunkRecord
 from tasks.steps import Runtime
 
 log = structlog.get_logger()
 
 
-def record_of(trunk: SipTrunk, vault: Vault) -> TrunkRecord:
-    """The trunk as the registrar has to know it. Raises `SecretUnreadable`."""
+Forwardings = dict[int, tuple[Forwarding, ...]]
+"""By the id of the account."""
+
+
+def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwardings:
+    """What these accounts forward."""
+    found: Forwardings = {}
+    for one in enabled_of(session, account_ids):
+        forwarding = Forwarding(one.condition, one.target, one.after_seconds, one.hours)
+        found[one.account_id] = (*found.get(one.account_id, ()), forwarding)
+    return found
+
+
+def record_of(trunk: SipTrunk, vault: Vault, forwardings: Forwardings | None = None) -> TrunkRecord:
+    """The trunk as the registrar has to know it; a new account forwards nothing. Raises `SecretUnreadable`."""
     numbers = tuple(number for block in trunk.blocks for number in block.numbers)
-    return record_from(trunk, numbers, trunk.account.postal_code, vault)
+    return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault)
 
 
 def record_from(
-    trunk: SipTrunk | sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], postal_code: str, vault: Vault
+    trunk: SipTrunk | sa.Row[*tuple[Any, ...]],
+    numbers: tuple[str, ...],
+    postal_code: str,
+    forwardings: Forwardings,
+    vault: Vault,
 ) -> TrunkRecord:
     """As `record_of`, also where only the columns were read: a pass over all trunks makes no objects of them."""
     return TrunkRecord(
@@ -40,6 +58,7 @@ def record_from(
         channels=trunk.channels,
         numbers=numbers,
         postal_code=postal_code,
+        forwardings=forwardings.get(trunk.account_id, ()),
     )
 
 
@@ -53,19 +72,20 @@ def write_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
     with runtime.database.transaction() as session:
         ids = claim_due(session, SipTrunk, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
         claimed = _still_ours(session, ids, lease) if ids else []
+        forwardings = forwardings_of(session, {trunk.account_id for trunk in claimed}) if claimed else {}
     if len(ids) == runtime.batch:
         more_due()
     if claimed:
-        _record(runtime, lease, _write(runtime, claimed) | _remove(runtime, claimed))
+        _record(runtime, lease, _write(runtime, claimed, forwardings) | _remove(runtime, claimed))
 
 
-def _write(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayError | None]:
+def _write(runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwardings) -> dict[int, GatewayError | None]:
     outcomes: dict[int, GatewayError | None] = {}
     records: dict[int, TrunkRecord] = {}
     for trunk in trunks:
         if trunk.state is TrunkState.ACTIVE:
             try:
-                records[trunk.id] = record_of(trunk, runtime.vault)
+                records[trunk.id] = record_of(trunk, runtime.vault, forwardings)
             except SecretUnreadable:
                 outcomes[trunk.id] = GatewayRefused("secret_unreadable")
     answers = runtime.ports.registrar.put_trunks(list(records.values())) if records else []

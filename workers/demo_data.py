@@ -92,6 +92,7 @@ def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
             put_on_invoice(session, INVOICE_NUMBER, payer, opened[site], carrier.now)
     if HAMBURG in opened:
         session.add_all(_forwardings(opened[HAMBURG]))
+        session.flush()
 
 
 def _forwardings(account: Account) -> list[CallForwarding]:

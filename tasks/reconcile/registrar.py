@@ -23,8 +23,8 @@ from models.telephony import NumberBlock, SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.jobs import Run
-from tasks.ports import SipAddress, Subscriber, TrunkRecord
-from tasks.sync import record_from
+from tasks.ports import FORWARD, SipAddress, Subscriber, TrunkRecord
+from tasks.sync import Forwardings, forwardings_of, record_from
 
 PAGE = 500
 """Trunks of ours, and suspects, that are in memory at once."""
@@ -132,6 +132,7 @@ def _trunks(run: Run) -> Iterator[Ours]:
 
 _COLUMNS = (
     SipTrunk.id,
+    SipTrunk.account_id,
     SipTrunk.request_id,
     SipTrunk.sip_user,
     SipTrunk.domain,
@@ -157,7 +158,8 @@ def _read(session: Session, vault: Vault, which: sa.ColumnElement[bool]) -> list
         .limit(PAGE)
     ).all()
     numbers = _numbers(session, [row.id for row in rows])
-    return [_ours(vault, row, numbers.get(row.id, ())) for row in rows]
+    forwardings = forwardings_of(session, {row.account_id for row in rows})
+    return [_ours(vault, row, numbers.get(row.id, ()), forwardings) for row in rows]
 
 
 def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[str, ...]]:
@@ -170,11 +172,11 @@ def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[s
     return found
 
 
-def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...]) -> Ours:
+def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], forwardings: Forwardings) -> Ours:
     record, unreadable = None, False
     if trunk.state is TrunkState.ACTIVE:
         try:
-            record = record_from(trunk, numbers, trunk.postal_code, vault)
+            record = record_from(trunk, numbers, trunk.postal_code, forwardings, vault)
         except SecretUnreadable:
             unreadable = True
     being_provisioned = trunk.step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE
@@ -212,11 +214,13 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
         yield "secret"
     if set(found.aliases) != {(number, record.domain) for number in record.numbers}:
         yield "numbers"
-    wanted = record.preferences
-    for name, value in wanted.items():
-        if {there for attribute, there in found.preferences if attribute == name} != {value}:
-            yield name
-    if any(name not in wanted for name, _ in found.preferences):
+    wanted, there = record.preferences, found.preferences
+    wrong = [name for name, value in wanted.items() if {found for known, found in there if known == name} != {value}]
+    strange = [name for name, _ in there if name not in wanted]
+    yield from (name for name in wrong if not name.startswith(FORWARD))
+    if any(name.startswith(FORWARD) for name in wrong + strange):
+        yield "forwardings"
+    if not all(name.startswith(FORWARD) for name in strange):
         yield "preferences"
     if _has_doubles([*found.aliases, *found.preferences]):
         yield "doubled"

@@ -14,9 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import selectinload
 
 from models.accounts import Account
+from models.findings import Finding, findings_of
+from models.forwarding import Condition, ForwardingDraft, add_forwarding
 from models.orders import submit_order
 from models.people import Principal
 from models.requests import Request
+from models.schedule import ALL_WEEK, Hours
 from models.session import Database
 from models.states import Status
 from models.telephony import SipTrunk
@@ -47,8 +50,14 @@ def psap_port() -> int:
 
 
 @pytest.fixture(scope="session")
+def network_port() -> int:
+    """Where the telephone network takes calls, at its address."""
+    return free_port(host=NETWORK, udp=True)
+
+
+@pytest.fixture(scope="session")
 def kamailio(
-    postgres: EmbeddedPostgres, psap_port: int, tmp_path_factory: pytest.TempPathFactory
+    postgres: EmbeddedPostgres, psap_port: int, network_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedKamailio]:
     """The server. Without Kamailio or sipp the tests are skipped, but on a CI machine (CI=true) they fail."""
     if installed() is None or shutil.which("sipp") is None:
@@ -60,6 +69,7 @@ def kamailio(
         registrar_url=postgres.url("registrar"),
         domain=DOMAIN,
         interconnect=f"{NETWORK}, 127.0.0.3/32",
+        network=f"{NETWORK}:{network_port}",
         emergency=f"127.0.0.1:{psap_port}",
         user=postgres.user,
     )
@@ -123,14 +133,33 @@ class Sites:
             trunk.make_due(self.runtime.clock())
         self.tell()
 
+    def forward(
+        self,
+        phone: Phone,
+        condition: Condition,
+        target: str,
+        *,
+        after_seconds: int | None = None,
+        hours: Hours = ALL_WEEK,
+    ) -> None:
+        """Forward a site's calls as at the portal."""
+        with self.runtime.database.transaction() as session:
+            account = session.scalars(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
+            draft = ForwardingDraft(condition, target, after_seconds, hours)
+            add_forwarding(session, self.manager, account, draft, self.runtime.clock())
+        self.tell()
+
     def tell(self) -> None:
         """What the workers do when something has changed."""
         write_due(self.runtime, more_due=lambda: None)
 
-    def reconcile(self) -> None:
-        """Compare the registrar with our trunks, and mend it."""
-        run_job(self.runtime, JOBS["registrar"], lambda: None, by_hand=True)
+    def reconcile(self) -> list[Finding]:
+        """Compare the registrar with our trunks, and mend it; what was found."""
+        run = run_job(self.runtime, JOBS["registrar"], lambda: None, by_hand=True)
+        assert run is not None
         self.tell()
+        with self.runtime.database.transaction() as session:
+            return list(findings_of(session, run, limit=10))
 
 
 @pytest.fixture

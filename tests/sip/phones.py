@@ -271,9 +271,9 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK) -> Pl
     return taking
 
 
-def call_in(line: Line, number: str, *, gets: int = 200, sender: str = "+441632960961", host: str = NETWORK) -> Played:
+def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", host: str = NETWORK) -> Played:
     """A call from the telephone network."""
-    head = _head(line, number, sender, "")
+    head = _head(line, number, "+441632960961", extra)
     return line.play([_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)], name="in", host=host).finish()
 
 
@@ -302,7 +302,7 @@ def _ack(head: str, sequence: int, *, back: int) -> str:
 
 
 def _after_invite(head: str, sequence: int, gets: int, *, hold: bool = False) -> list[str]:
-    steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180)]
+    steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
     if gets != 200:
         return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence, back=len(steps) + 2))]
     within = "{} [next_url] SIP/2.0\n[routes]\n" + "\n".join(head.split("\n")[1:2]) + "\n{}\nCSeq: {} {}" + _HEADERS

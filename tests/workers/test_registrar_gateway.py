@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tasks.ports import GatewayRefused, GatewayUnavailable, TrunkRecord
+from models.schedule import ALL_WEEK
+from tasks.ports import Forwarding, GatewayRefused, GatewayUnavailable, TrunkRecord
 from workers.gateways.registrar import KamailioRegistrar, plain_url
 from workers.stack.ports import free_port
 
@@ -114,6 +115,22 @@ def test_what_has_changed_replaces_what_was(registrar: KamailioRegistrar, kamail
     assert kamailio.preferences(TRUNK.sip_user) == {**TRUNK.preferences, "channels": "10"}
     assert kamailio.rows("SELECT ha1 FROM subscriber WHERE username = %s", TRUNK.sip_user) != [before]
     assert kamailio.numbers(OTHER.sip_user) == ["+4930300"]
+
+
+def test_forwardings_are_told_by_condition_and_stretch_of_the_week(
+    registrar: KamailioRegistrar, kamailio: Kamailio
+) -> None:
+    busy = Forwarding("busy", "+4930300", None, ((0, 480), (1080, 10080)))
+    no_answer = Forwarding("no_answer", "+491511", 20, ALL_WEEK)
+    registrar.put_trunks([replace(TRUNK, forwardings=(busy, no_answer))])
+    assert kamailio.preferences(TRUNK.sip_user) == {
+        **TRUNK.preferences,
+        "forward.busy.0": "+4930300 0 480",
+        "forward.busy.1080": "+4930300 0 10080",
+        "forward.no_answer.0": "+491511 20 10080",
+    }
+    registrar.put_trunks([replace(TRUNK, forwardings=(no_answer,))])
+    assert kamailio.preferences(TRUNK.sip_user) == {**TRUNK.preferences, "forward.no_answer.0": "+491511 20 10080"}
 
 
 def test_a_number_that_was_given_up_can_go_to_another_trunk(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:

@@ -17,7 +17,7 @@ from models.people import Membership, Role, User
 from models.telephony import NumberBlock, NumberPool, SipTrunk, TrunkState, new_sip_user
 from models.vault import Vault, new_sip_secret
 from tasks.ports import TrunkRecord
-from tasks.sync import record_of
+from tasks.sync import forwardings_of, record_of
 from workers.demo.cast import Person, Site
 
 KNOWN_FOR = timedelta(days=400)
@@ -99,7 +99,8 @@ def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -
         )
         .options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
     )
-    return [record_of(trunk, vault) for trunk in trunks]
+    forwardings = forwardings_of(session, [account.id for account in accounts])
+    return [record_of(trunk, vault, forwardings) for trunk in trunks]
 
 
 def _trunk(

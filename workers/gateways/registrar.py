@@ -1,7 +1,8 @@
 """The registrar: Kamailio's own database. Another system, with its own connection and no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
-and in `usr_preferences` the request that it belongs to, its channels, and the postal code of its address.
+and in `usr_preferences` the request that it belongs to, its channels, the postal code of its address, and
+its forwardings.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ class EmbeddedKamailio:
     """One server on the loopback. `start` and `stop` for tests; `command` and `is_ready` for a supervisor.
 
     `interconnect` are the addresses and networks whose calls come in from the telephone network, with commas
-    between; `emergency` is the host and port that take calls to 110 and 112. `user`: whom it runs as.
+    between; `network` is the host and port that take calls out to it, `emergency` those to 110 and 112. `user`: whom
+    it runs as.
     """
 
     stop_signal = signal.SIGTERM
@@ -55,6 +56,7 @@ class EmbeddedKamailio:
         registrar_url: str,
         domain: str,
         interconnect: str,
+        network: str,
         emergency: str,
         port: int | None = None,
         user: SystemUser | None = None,
@@ -69,6 +71,7 @@ class EmbeddedKamailio:
             "SIP_DOMAIN": domain,
             "SIP_LISTEN": f"{LOOPBACK}:{self.port}",
             "SIP_INTERCONNECT": interconnect,
+            "SIP_NETWORK": network,
             "SIP_EMERGENCY": emergency,
         }
         self._process: subprocess.Popen[bytes] | None = None

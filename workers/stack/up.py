@@ -45,6 +45,7 @@ class Stack:
             domain=os.environ.get("SIP_DOMAIN", SIP_DOMAIN),
             # Two addresses of this machine stand for the telephone network and for those who help.
             interconnect=os.environ.get("SIP_INTERCONNECT", "127.0.0.2"),
+            network=os.environ.get("SIP_NETWORK", "127.0.0.2:5060"),
             emergency=os.environ.get("SIP_EMERGENCY", "127.0.0.2:5112"),
             port=free_sip_port(before.get("sip", 5060)),
             user=self._postgres.user,
