@@ -41,6 +41,8 @@ class WorkerSettings(BeatSettings, SecretSettings):
     letters_dir: Path = Path(".standorte/letters")
     """Where letters are put as PDF files, for the print shop to take."""
     sip_domain: str = SIP_DOMAIN
+    sip_server: Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")] | None = None
+    """Host and port where phones register, for `standorte doctor`; None: it makes no test call."""
     lease_seconds: Annotated[float, Field(gt=0)] = 90
     """How long a claim lasts, in seconds: what a worker that died leaves undone is taken over after it."""
     batch: Annotated[int, Field(ge=1, le=200)] = 32

@@ -20,8 +20,12 @@ from models import migrations
 from models.jobs import last_run
 from models.session import Database
 from models.values import utc_now
+from tasks.ports import GatewayError
 from workers.commands.resources import out
+from workers.gateways.registrar import KamailioRegistrar
+from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
+from workers.sip.probe import NoDialTone, make_test_call
 
 BEAT_MAY_BE_SILENT = timedelta(seconds=30)
 """The sweep runs every two seconds; after this long beat or the workers do not run."""
@@ -85,6 +89,18 @@ def _mail_server(settings: WorkerSettings) -> str:
     return f"{url.hostname}:{url.port}"
 
 
+def _dial_tone(settings: WorkerSettings) -> str:
+    if settings.sip_server is None:
+        return "not checked: SIP_SERVER says where phones register"
+    registrar = KamailioRegistrar(settings.registrar_url)
+    subscribers = KamailioSubscribers(settings.registrar_url)
+    try:
+        with closing(registrar):
+            return make_test_call(settings.sip_server, settings.sip_domain, registrar, subscribers)
+    except (NoDialTone, GatewayError) as error:
+        raise Broken(str(error)) from error
+
+
 def _beat(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database, database.transaction() as session:
         ran = last_run(session, "sweep")
@@ -100,6 +116,7 @@ CHECKS: dict[str, Check] = {
     "database": _database,
     "migrations": _migrations,
     "registrar": _registrar,
+    "dial tone": _dial_tone,
     "redis": _redis,
     "mail server": _mail_server,
     "beat and worker": _beat,

@@ -71,7 +71,10 @@ class Stack:
 
     def settings(self) -> dict[str, str]:
         """What the children and the console are told."""
-        return {
+        kamailio = self._kamailio
+        sip_server = {} if self._no_dial_tone else {"SIP_SERVER": f"{LOOPBACK}:{kamailio.port}"}
+        return sip_server | {
+            "SIP_DOMAIN": kamailio.domain,
             "DATABASE_URL": self._postgres.url(DATABASE),
             "REGISTRAR_URL": self._postgres.url(REGISTRAR),
             "REDIS_URL": self._redis.url(),
