@@ -146,6 +146,7 @@ class Line:
     directory: Path
     server: int
     domain: str
+    tcp: bool = False
     running: list[Played] = field(default_factory=list)
 
     def play(self, steps: list[str], *, name: str, host: str = LOOPBACK, port: int | None = None) -> Played:
@@ -161,7 +162,7 @@ class Line:
         call_id = f"call-{number}@test"
         program = shutil.which("sipp")
         assert program is not None
-        where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port)]
+        where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port), "-t", "t1" if self.tcp else "u1"]
         what = ["-sf", str(scenario), "-m", "1", "-cid_str", call_id, "-trace_msg", "-message_file", str(log)]
         process = subprocess.Popen(
             [program, *where, *what, "-nostdin", "-timeout", f"{PATIENCE}s", "-timeout_error"],
@@ -226,6 +227,10 @@ class Phone:
         held = self._call(number, 200, None, "", hold=True)
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
+
+    def attempt(self, number: str, *, refused: int) -> Played:
+        """Call, without waiting for what comes of it; it may be refused."""
+        return self._call(number, refused, None, "", hold=False)
 
     def give_up(self, number: str) -> Played:
         """Call, and hang up as soon as it rings."""

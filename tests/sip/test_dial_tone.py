@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.sip.conftest import Sites
-from tests.sip.phones import Phone, answer, bye_out_of_nowhere, call_in
+from tests.sip.phones import PATIENCE, Phone, answer, bye_out_of_nowhere, call_in
 from workers.stack.ports import free_port
+from workers.stack.processes import wait_for
 
 
 def test_what_the_customer_was_sent_registers(sites: Sites) -> None:
@@ -162,3 +165,30 @@ def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Site
     assert heard.startswith(f"INVITE sip:{number}-10179@127.0.0.1:{psap_port} SIP/2.0")
     assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
     only_channel.hang_up()
+
+
+def test_all_phones_of_a_trunk_ring_and_one_takes_the_call(sites: Sites, berlin: Phone) -> None:
+    ringing = berlin.ring()
+    berlin.port = free_port(udp=True)
+    berlin.register()
+    taking = berlin.answer()
+    call_in(sites.line, berlin.numbers[0])
+    for played in (ringing, taking):
+        assert played.finish().heard("INVITE").startswith(f"INVITE sip:{berlin.numbers[0]}@")
+
+
+def test_of_calls_at_the_same_moment_no_more_than_the_channels_come_through(sites: Sites, berlin: Phone) -> None:
+    narrow = sites.order(channels=1)
+    narrow.register()
+    narrow.ring()
+    attempts = [berlin.attempt(narrow.numbers[0], refused=486) for _ in range(4)]
+    assert wait_for(lambda: sum("SIP/2.0 486" in one.messages for one in attempts) == 3, patience=PATIENCE)
+    assert sum("SIP/2.0 180" in one.messages for one in attempts) == 1
+
+
+def test_a_phone_system_may_speak_tcp(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    berlin.line = replace(berlin.line, tcp=True)
+    berlin.register()
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0])
+    assert "/TCP 127.0.0.1" in taking.finish().heard("INVITE")
