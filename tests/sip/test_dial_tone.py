@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from models.forwarding import Condition
 from tests.sip.conftest import Sites
-from tests.sip.phones import PATIENCE, Phone, answer, bye_out_of_nowhere, call_in
+from tests.sip.phones import NETWORK, PATIENCE, Phone, answer, bye_out_of_nowhere, call_in
 from workers.stack.ports import free_port
 from workers.stack.processes import wait_for
 
@@ -71,12 +72,39 @@ def test_a_site_is_seen_by_the_number_of_its_own_that_it_names(
     if header == "From":
         berlin.call(hamburg.numbers[0], sender=own.replace("+49", "0"))
     else:
-        berlin.call(
-            hamburg.numbers[0], sender="anonymous@anonymous.invalid", extra=f"{header}: <sip:{own}@sip.example>"
-        )
+        berlin.call(hamburg.numbers[0], extra=f"{header}: <sip:{own}@sip.example>")
     heard = taking.finish().heard("INVITE")
     assert heard.count("-Identity:") == 1
     assert f"P-Asserted-Identity: <sip:{own}@sip.example>" in heard
+
+
+def test_who_does_not_show_a_number_is_known_to_the_network_only(
+    sites: Sites, berlin: Phone, hamburg: Phone, network_port: int
+) -> None:
+    own = berlin.numbers[7]
+    hidden = f"P-Asserted-Identity: <sip:{own}@sip.example>\nPrivacy: id"
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0], sender="anonymous@anonymous.invalid", extra=hidden)
+    heard = taking.finish().heard("INVITE")
+    assert own not in heard and berlin.numbers[0] not in heard and berlin.user not in heard
+    sites.forward(hamburg, Condition.ALWAYS, "+4915112345678")
+    taking = answer(sites.line, network_port, NETWORK)
+    berlin.call(hamburg.numbers[0], sender="anonymous@anonymous.invalid", extra=hidden)
+    heard = taking.finish().heard("INVITE")
+    assert f"P-Asserted-Identity: <sip:{own}@sip.example>" in heard and "Privacy: id" in heard
+
+
+def test_a_number_that_the_network_hides_stays_hidden(sites: Sites, berlin: Phone) -> None:
+    hidden = "P-Asserted-Identity: <sip:+4940123456@network.example>\nPrivacy: id"
+    taking = berlin.answer()
+    call_in(sites.line, berlin.numbers[0], extra=hidden)
+    assert "+4940123456" not in taking.finish().heard("INVITE")
+
+
+def test_what_else_a_phone_system_says_of_itself_goes_no_further(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0], extra="Remote-Party-ID: <sip:+493090000000@sip.example>")
+    assert "+493090000000" not in taking.finish().heard("INVITE")
 
 
 @pytest.mark.parametrize("header", ["From", "P-Asserted-Identity", "P-Preferred-Identity"])
