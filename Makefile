@@ -14,7 +14,7 @@ run: setup
 test: check
 	@.make/chromium
 	@.make/assets
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 3
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
