@@ -15,7 +15,7 @@ test: check
 	@.make/chromium
 	@.make/sip
 	@.make/assets
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 3
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks

@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from workers import programs
-from workers.demo.cast import KOELN, MAXI, PASSWORD
+from workers.demo.cast import HAMBURG, KOELN, MAXI, PASSWORD
 from workers.stack.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
@@ -29,6 +29,13 @@ DESKTOP, PHONE = (1280, 800), (390, 844)
 _READY = "Standortverwaltung is ready"
 # The contact of the order: an address that nobody has confirmed yet.
 _CONTACT = ("Hanna Palmer", "hanna.palmer@example.com", "030 23125901")
+
+_FILE = """\
+Name des Standorts;Straße und Hausnummer;Postleitzahl;Ort;Ansprechperson;E-Mail;Produkt;Vorwahl;Anzahl Rufnummern
+Filiale Mitte;Brückenstr. 5;10179;Berlin;Hanna Palmer;hanna.palmer@example.com;trunk-10;030;10
+Filiale Süd;Hauptstr. 12;1015;Berlin;Hanna Palmer;hanna.palmer@example.com;trunk-10;030;10
+Filiale West;Am Markt 3;10585;Berlin;Kim Beispiel;kim@;trunk-10;030;10
+"""
 
 
 def main() -> None:
@@ -79,6 +86,7 @@ def take_all(browser: Browser, url: str, folder: Path) -> None:
     expect(page.locator("#locations")).to_contain_text("muss ihre E-Mail-Adresse bestätigen", timeout=30_000)
     overview(browser, page, url, folder)
     request_page(page, url, folder)
+    other_pages(page, url, folder)
     owner = open_page(browser, url, KOELN.administrator.email)
     owner.goto(url + "/zustimmungen")
     owner.get_by_role("link", name="Ansehen und entscheiden").click()
@@ -136,6 +144,21 @@ def request_page(page: Page, url: str, folder: Path) -> None:
     page.locator(".card:has([data-new]) .actions a").first.click()
     page.locator(".timeline").wait_for()
     keep(page, folder / "request.png")
+
+
+def other_pages(page: Page, url: str, folder: Path) -> None:
+    """A sub-account's dashboard, all numbers, and a file in which cells are wrong."""
+    page.goto(f"{url}/standortverwaltung/{HAMBURG.customer_number}")
+    keep(page, folder / "dashboard.png")
+    page.goto(url + "/standortverwaltung/rufnummern")
+    keep(page, folder / "numbers.png")
+    page.goto(url + "/standortverwaltung/sammelauftrag")
+    page.get_by_label("Datei (CSV oder XLSX)").set_input_files(
+        {"name": "Filialen.csv", "mimeType": "text/csv", "buffer": _FILE.encode()}
+    )
+    page.get_by_role("button", name="Hochladen und prüfen").click()
+    page.get_by_role("alert").wait_for()
+    keep(page, folder / "bulk.png")
 
 
 def mail(page: Page, url: str, folder: Path) -> None:

@@ -109,9 +109,10 @@ def test_with_consent_by_mail(visit: Visit) -> None:
     owner.button("Antwort absenden").click()
     owner.sees("Die Zustimmung ist erteilt")
     expect_the_account(visit, number)
-    # The local team signs in as before.
+    # The local team signs in as before, and sees its own account.
     owner.open_portal()
-    owner.sees("Unternehmensstandorte")
+    owner.sees("Zuordnung")
+    expect(owner.page.locator("main .kind")).to_contain_text(number)
 
 
 @pytest.mark.parametrize("visit", ONCE_EACH, indirect=True, ids=str)

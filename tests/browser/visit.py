@@ -62,6 +62,7 @@ ENGLISH = {
     "Neuen Nebenaccount erstellen": "Create a new sub-account",
     "Bestehendes Konto hinzufügen": "Add an existing account",
     "Hauptaccount": "Main account",
+    "Zuordnung": "Affiliation",
     "Nebenaccount": "Sub-account",
     "Kundennummer: {}": "Customer number: {}",
     "Dashboard anzeigen {}": "Show dashboard {}",
