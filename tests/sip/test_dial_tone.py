@@ -220,3 +220,13 @@ def test_a_phone_system_may_speak_tcp(sites: Sites, berlin: Phone, hamburg: Phon
     taking = hamburg.answer()
     berlin.call(hamburg.numbers[0])
     assert "/TCP 127.0.0.1" in taking.finish().heard("INVITE")
+
+
+def test_nobody_calls_in_the_name_of_another_with_a_second_set_of_credentials(
+    sites: Sites, berlin: Phone, hamburg: Phone
+) -> None:
+    munich = sites.order()
+    munich.register()
+    other = f'Authorization: Digest username="{hamburg.user}",realm="sip.example",nonce="x",uri="x",response="x"'
+    refused = berlin.call(munich.numbers[0], gets=400, sender=hamburg.numbers[0], extra=other)
+    assert "400 One Set Of Credentials At A Time" in refused.messages
