@@ -25,6 +25,10 @@ from models.values import Locale
 from models.vault import Vault
 
 ASKED_WITHIN = timedelta(days=1)
+MOST_WRONG_CODES = 50
+"""Of a main account in a day: five void a code, and a file must not void a thousand of them."""
+MOST_OPEN_QUESTIONS = 1000
+"""So many administrators at the most are asked at once by files of a main account; further rows wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,25 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
     ).all()
     if len(asked) == MOST_ISSUES:
         raise TooEarly(asked[-1] + ASKED_WITHIN)
+
+
+def wrong_codes(session: Session, main: Account, now: datetime) -> int:
+    """How many link codes that prove nothing the main account has tried within a day."""
+    proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
+    tried = _asked_by(main).where(
+        Request.asked_proof == ProofMethod.LINK_CODE, Request.created_at > now - ASKED_WITHIN, ~proved
+    )
+    return session.scalar(tried) or 0
+
+
+def open_questions(session: Session, main: Account) -> int:
+    """How many of the main account's link requests wait for consent, or will."""
+    waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
+    return session.scalar(waiting) or 0
+
+
+def _asked_by(main: Account) -> sa.Select[int]:
+    return sa.select(sa.func.count()).where(Request.main_id == main.id, Request.kind == Kind.LINK)
 
 
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
