@@ -120,6 +120,13 @@ class BulkRow(Base):
     )
 
 
+_placed = sa.orm.aliased(BulkRow)
+_BEFORE = sa.exists().where(
+    _placed.main_id == BulkRow.main_id, _placed.key == BulkRow.key, _placed.fate == RowFate.PLACED
+)
+"""Whether a line was ordered before, out of another file."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
     """A line with what is wrong with it by column (`[code, allowed]`), or what it asks for."""
@@ -249,23 +256,29 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
     return int(row[0]), int(row[1]), int(row[2])
 
 
-def count_repeats(session: Session, bulk: Bulk) -> int:
-    """How many lines were ordered before, out of another file."""
-    before = sa.orm.aliased(BulkRow)
-    known = sa.exists().where(
-        before.main_id == BulkRow.main_id, before.key == BulkRow.key, before.fate == RowFate.PLACED
-    )
-    return session.scalar(sa.select(sa.func.count()).where(BulkRow.bulk_id == bulk.id, known)) or 0
+def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
+    """How many right lines will not be ordered: as they were before, out of another file; as an earlier line is."""
+    counted = sa.select(
+        sa.func.count(BulkRow.key),
+        sa.func.count(BulkRow.key).filter(_BEFORE),
+        sa.func.count(BulkRow.key.distinct()).filter(~_BEFORE),
+    ).where(BulkRow.bulk_id == bulk.id)
+    right, before, ordered = session.execute(counted).one()
+    return before, right - before - ordered
 
 
 def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:
-    """What is ordered how often: drafts without what is not about products, with their number."""
+    """What will be ordered how often: drafts without what is not about products, with their number."""
     chosen = sa.func.jsonb_build_object(
         "product_key", BulkRow.draft["product_key"],
         "block_size", BulkRow.draft["block_size"],
         "option_keys", BulkRow.draft["option_keys"],
     )  # fmt: skip
-    rows = session.execute(sa.select(chosen, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(chosen))
+    rows = session.execute(
+        sa.select(chosen, sa.func.count(BulkRow.key.distinct()))
+        .where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None), ~_BEFORE)
+        .group_by(chosen)
+    )
     return [(facts, count) for facts, count in rows]
 
 

@@ -175,12 +175,39 @@ def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: 
     longer = opened(signed, as_csv([HEAD, *(row(number) for number in range(1, 15))]))
     page = signed.client.get(longer).text
     assert "12 Zeilen wurden mit demselben Inhalt schon" in page and "2 Standorte kostenpflichtig bestellen" in page
+    # Only these two are paid for: 59.80 + 5.80 a month.
+    assert "65,60\xa0€" in page and "77,80\xa0€" in page
     press(signed, longer)
     work(signed, back)
     assert orders(signed) == 14
     page = signed.client.get(longer).text
     assert "nicht noch einmal bestellt" in page
     assert_valid(page)
+
+
+def test_the_same_row_twice_is_priced_and_ordered_once(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2), row(1), row(1)]))
+    page = signed.client.get(address).text
+    assert "4 Zeilen, und jedes Feld stimmt." in page and "2 Zeilen wiederholen eine frühere Zeile" in page
+    assert "2 Standorte kostenpflichtig bestellen" in page and "65,60\xa0€" in page and "77,80\xa0€" in page
+    assert_valid(page)
+    press(signed, address)
+    work(signed, back)
+    assert orders(signed) == 2
+
+
+def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, back: Back) -> None:
+    press(signed, opened(signed, as_csv([HEAD, row(1), row(2)])))
+    work(signed, back)
+    address = opened(signed, as_csv([HEAD, row(2), row(1), row(1)]))
+    page = signed.client.get(address).text
+    assert "3 Zeilen wurden mit demselben Inhalt schon" in page and "Es bleibt nichts zu bestellen" in page
+    assert "kostenpflichtig" not in page and "wiederholen" not in page
+    assert_valid(page)
+    press(signed, address)
+    work(signed, back)
+    assert orders(signed) == 2
+    assert "Es bleibt nichts zu bestellen" in signed.client.get(address).text
 
 
 @pytest.mark.usefixtures("changing_products")

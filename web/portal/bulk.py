@@ -34,7 +34,7 @@ from models.bulk import (
     BulkRow,
     RowFate,
     bulks_of,
-    count_repeats,
+    count_left_out,
     count_rows,
     fingerprint_of,
     keep_file,
@@ -91,16 +91,22 @@ class Preview:
     rows: int
     wrong_rows: int
     wrong_cells: int
-    repeats: int
+    before: int
+    twice: int
     shown: Sequence[ShownRow]
     costs: Costs | None
     after: int
 
     @property
+    def ordered(self) -> int:
+        """How many rows will be sent."""
+        return self.rows - self.wrong_rows - self.before - self.twice
+
+    @property
     def fingerprint(self) -> str:
         """The same as long as what is ordered, and its price, have not changed."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
-        return hashlib.sha256(repr((self.bulk.id, self.rows, self.repeats, sums)).encode()).hexdigest()[:32]
+        return hashlib.sha256(repr((self.bulk.id, self.rows, self.before, self.twice, sums)).encode()).hexdigest()[:32]
 
 
 @bulks.get("")
@@ -194,14 +200,14 @@ def send(id: uuid.UUID) -> AnyResponse:
         if found.sent_at is None:
             ensure_may_be_main(session.get_one(Account, found.main_id))
             preview = _preview(session, found, 0)
-            if preview.wrong_cells or not preview.rows:
+            if preview.wrong_cells or not preview.ordered:
                 return redirect(url_for("bulks.show", id=id), 303)
             if request.form.get("shown") != preview.fingerprint:
                 flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                 return redirect(url_for("bulks.show", id=id), 303)
             found.user_id = principal().user_id
             found.send(now)
-            log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.rows)
+            log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.ordered)
     hint()
     return redirect(url_for("bulks.show", id=id), 303)
 
@@ -286,7 +292,7 @@ def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
         rows,
         wrong_rows,
         wrong_cells,
-        count_repeats(session, bulk),
+        *count_left_out(session, bulk),
         [_shown(row) for row in listed],
         _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
