@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from openpyxl import Workbook, load_workbook
 from werkzeug.test import TestResponse
 
-from models.bulk import BulkRow
+from models.bulk import Bulk, BulkRow
 from models.catalogue import Product
-from models.people import Role, principal_of
+from models.people import Membership, Role, principal_of
 from models.proving import create_link_code
 from models.requests import Request
 from models.states import Status
@@ -61,8 +61,9 @@ def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
 
 def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
     """Send the form of the first page."""
-    token = csrf(front.client.get(START).text)
-    data = {"csrf_token": token, "kind": kind, "file": (io.BytesIO(content), name)}
+    page = front.client.get(START).text
+    account = page.partition('name="account" value="')[2].partition('"')[0]
+    data = {"csrf_token": csrf(page), "account": account, "kind": kind, "file": (io.BytesIO(content), name)}
     return front.client.post(START, data=data, content_type="multipart/form-data")
 
 
@@ -208,6 +209,33 @@ def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, ba
     work(signed, back)
     assert orders(signed) == 2
     assert "Es bleibt nichts zu bestellen" in signed.client.get(address).text
+
+
+def test_a_file_is_for_the_account_that_its_page_was_about(signed: Front) -> None:
+    with signed.database.transaction() as session:
+        session.add(second := make_account(session))
+        session.flush()
+        session.add(Membership(user_id=signed.manager.user_id, account_id=second.id, role=Role.ADMINISTRATOR))
+        stranger = make_account(session).customer_number
+    page = signed.client.get(f"{START}?konto={second.customer_number}").text
+    assert f'name="account" value="{second.customer_number}"' in page
+    # Another tab looks at the first one meanwhile.
+    signed.client.get(f"{START}?konto={signed.main.customer_number}")
+
+    def send(account: str, content: bytes) -> TestResponse:
+        data = {"csrf_token": csrf(page), "account": account, "kind": "order", "file": (io.BytesIO(content), "x.csv")}
+        return signed.client.post(START, data=data, content_type="multipart/form-data")
+
+    # What goes wrong is shown for the same account.
+    assert f'name="account" value="{second.customer_number}"' in send(second.customer_number, b"").text
+    for account in (stranger, ""):
+        answer = send(account, as_csv([HEAD, row(1)]))
+        assert answer.status_code == 422 and "Dieser gehört nicht zu Ihren" in answer.text
+        assert_valid(answer.text)
+    answer = send(second.customer_number, as_csv([HEAD, row(1)]))
+    with signed.database.transaction() as session:
+        assert session.scalars(sa.select(Bulk.main_id)).all() == [second.id]
+    assert f"Für den Hauptaccount {second.customer_number} ({second.name})." in signed.client.get(answer.location).text
 
 
 @pytest.mark.usefixtures("changing_products")

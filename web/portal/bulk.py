@@ -87,6 +87,7 @@ class Preview:
     """A file that was not sent yet. `shown`: rows of this page, only the wrong ones as long as there are any."""
 
     bulk: Bulk
+    account: Account
     columns: Sequence[Column]
     rows: int
     wrong_rows: int
@@ -113,25 +114,28 @@ class Preview:
 @login_required
 def start() -> str:
     """The templates, the form, and what was sent before."""
-    return _start(None, "")
+    return _start(None, "", None)
 
 
 @bulks.post("")
 @login_required
 def upload() -> AnyResponse | tuple[str, int]:
     """Keep the file and look at it; one that came before leads to what was made of it then."""
-    kind = request.form.get("kind", "")
+    kind, number = request.form.get("kind", ""), _chosen_number()
     if kind not in _KINDS:
-        return _start("", _("Choose what the file is for.")), 422
+        return _start("", _("Choose what the file is for."), number), 422
+    if number is None:
+        wrong = _("Choose for which account the file is: this one is not among yours. Nothing was kept.")
+        return _start(kind, wrong, None), 422
     name, content = _sent_file()
     try:
         rows = read_rows(content, Kind(kind))
     except BadFile as error:
-        return _start(kind, _why_not(error, Kind(kind))), 422
+        return _start(kind, _why_not(error, Kind(kind)), number), 422
     fingerprint = fingerprint_of(Kind(kind), [cells for _line, cells in rows])
     now = resources().clock()
     with resources().database.transaction() as session:
-        account = _account(session, Kind(kind))
+        account = _account(session, number, Kind(kind))
         found = same_file(session, account, fingerprint)
         if found is None:
             checker = Checker(session, resources().vault, account, Kind(kind), locale())
@@ -248,9 +252,22 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
     return render_template("orders/refused.html", reason=None, Reason=Reason), 403
 
 
-def _account(session: Session, kind: Kind | None = None) -> Account:
-    """The account that is looked at. Raises `Forbidden` or `RuleBroken` if nothing can be brought under it."""
-    account = looked_at(session).account
+def _chosen_number() -> str | None:
+    """For which account the page was; None if this person may not choose it."""
+    number = request.form.get("account", "")
+    with resources().database.transaction() as session:
+        return number if any(choice.customer_number == number for choice in looked_at(session).choices) else None
+
+
+def _account(session: Session, number: str | None, kind: Kind | None = None) -> Account:
+    """The account with this number, else the one that is looked at.
+
+    Raises `Forbidden` or `RuleBroken` if nothing can be brought under it.
+    """
+    found = looked_at(session)
+    account = found.account
+    if number is not None:
+        account = next((choice for choice in found.choices if choice.customer_number == number), None)
     kinds = _KINDS if kind is None else (kind,)
     if account is None or not any(may(principal(), _ACTIONS[kind], account) for kind in kinds):
         raise Forbidden
@@ -266,9 +283,9 @@ def _sent_file() -> tuple[str, bytes]:
         return _shown_name(file.filename or ""), file.read(LARGEST + 1)
 
 
-def _start(kind: str | None, wrong: str) -> str:
+def _start(kind: str | None, wrong: str, number: str | None) -> str:
     with resources().database.transaction() as session:
-        account = _account(session)
+        account = _account(session, number)
         before = bulks_of(session, account)
     return render_template(
         "bulk/start.html",
@@ -288,6 +305,7 @@ def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
     listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
     return Preview(
         bulk,
+        session.get_one(Account, bulk.main_id),
         COLUMNS[bulk.kind],
         rows,
         wrong_rows,
