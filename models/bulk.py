@@ -31,6 +31,7 @@ from models.people import Action, Principal, User, may
 from models.requests import Request
 from models.states import ENDED, Kind, Status
 from models.values import Locale
+from models.vault import Vault
 
 MOST_ROWS = 10_000
 """Of one file."""
@@ -153,12 +154,11 @@ class Progress:
         return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
 
 
-def fingerprint_of(kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
+def fingerprint_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
     """The same for the same content, whatever the file is called and of which format it is."""
-    digest = hashlib.sha256(kind.encode())
-    for cells in rows:
-        digest.update(json.dumps(cells, sort_keys=True).encode())
-    return digest.digest()
+    # With a key: the link codes are in it, and whoever has the database alone must not try them out on it.
+    content = "\n".join((kind, *(json.dumps(cells, sort_keys=True) for cells in rows)))
+    return vault.fingerprint("bulk", content.encode())
 
 
 def same_file(session: Session, main: Account, fingerprint: bytes) -> Bulk | None:
@@ -280,6 +280,15 @@ def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]
         .group_by(chosen)
     )
     return [(facts, count) for facts, count in rows]
+
+
+def content_of(session: Session, bulk: Bulk) -> bytes:
+    """A digest of what its lines ask for, in their order. Another one as soon as a line is another, or gone."""
+    drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text)).where(BulkRow.bulk_id == bulk.id)
+    digest = hashlib.sha256()
+    for line, draft in session.execute(drafts.order_by(BulkRow.line)):
+        digest.update(f"{line} {draft}\n".encode())
+    return digest.digest()
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:

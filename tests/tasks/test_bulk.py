@@ -206,7 +206,14 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
         ]
         checked = [CheckedRow(line, cells, None, cells) for line, cells in enumerate(lines, 2)]
         found = keep_file(
-            session, pipeline.manager, pipeline.main, Kind.LINK, "x.csv", fingerprint_of(Kind.LINK, lines), checked, NOW
+            session,
+            pipeline.manager,
+            pipeline.main,
+            Kind.LINK,
+            "x.csv",
+            fingerprint_of(vault, Kind.LINK, lines),
+            checked,
+            NOW,
         )
         found.send(NOW)
         id = found.id

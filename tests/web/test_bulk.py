@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from openpyxl import Workbook, load_workbook
 from werkzeug.test import TestResponse
 
-from models.bulk import Bulk, BulkRow
+from models.bulk import Bulk, BulkRow, fingerprint_of
 from models.catalogue import Product
 from models.people import Membership, Role, principal_of
 from models.proving import create_link_code
 from models.requests import Request
-from models.states import Status
+from models.states import Kind, Status
+from models.vault import Vault
 from tests.factories import NOW, join, make_account, make_user, prove_contact
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
@@ -238,6 +239,33 @@ def test_a_file_is_for_the_account_that_its_page_was_about(signed: Front) -> Non
     assert f"Für den Hauptaccount {second.customer_number} ({second.name})." in signed.client.get(answer.location).text
 
 
+def test_a_page_orders_only_what_it_showed(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
+    assert "kostenpflichtig" not in signed.client.get(address).text
+    post(signed, address, **{"cell-3-postal_code": "10179"})
+    page = signed.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    # As many rows, for the same price, to another place.
+    with signed.database.transaction() as session:
+        changed = session.scalars(sa.select(BulkRow).where(BulkRow.line == 3)).one()
+        assert changed.draft is not None
+        changed.draft = {**changed.draft, "location": {**changed.draft["location"], "name": "Lager"}}
+    signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+    work(signed, back)
+    assert orders(signed) == 0
+    assert "Bitte prüfen Sie" in signed.client.get(address).text
+
+
+def test_only_bad_cells_can_be_typed_anew(signed: Front) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
+    typed = {"cell-2-name": "X", "cell-3-name": "Y", "cell-3-postal_code": "10115"}
+    post(signed, address, **typed)
+    with signed.database.transaction() as session:
+        cells = [item.cells for item in session.scalars(sa.select(BulkRow).order_by(BulkRow.line))]
+    assert [item["name"] for item in cells] == ["Filiale 1", "Filiale 2"]
+    assert [item["postal_code"] for item in cells] == ["10179", "10115"]
+
+
 @pytest.mark.usefixtures("changing_products")
 def test_a_price_that_changed_is_shown_before_anything_is_ordered(signed: Front, back: Back) -> None:
     address = opened(signed, as_csv([HEAD, row(1)]))
@@ -297,6 +325,12 @@ def test_links_by_file(signed: Front, back: Back) -> None:
     lines = [["Kundennummer", "Verknüpfungscode"], [numbers[0], code], [numbers[1], ""], [numbers[1], ""], ["12", ""],
              [signed.main.customer_number, ""]]  # fmt: skip
     address = opened(signed, as_csv(lines), kind="link")
+    # A code cannot be tried out on what is kept of the file either.
+    cells = [dict(zip(("customer_number", "code"), line, strict=True)) for line in lines[1:]]
+    with signed.database.transaction() as session:
+        kept = session.scalars(sa.select(Bulk.fingerprint)).one()
+    vault = back.runtime.vault
+    assert (kept == fingerprint_of(vault, Kind.LINK, cells)) and kept != fingerprint_of(Vault("x"), Kind.LINK, cells)
     page = signed.client.get(address).text
     assert "steht doppelt in der Datei" in page and "hat sieben Ziffern" in page and "Ihre eigene Kundennummer" in page
     with signed.database.transaction() as session:

@@ -34,6 +34,7 @@ from models.bulk import (
     BulkRow,
     RowFate,
     bulks_of,
+    content_of,
     count_left_out,
     count_rows,
     fingerprint_of,
@@ -95,6 +96,7 @@ class Preview:
     before: int
     twice: int
     shown: Sequence[ShownRow]
+    content: bytes
     costs: Costs | None
     after: int
 
@@ -107,7 +109,8 @@ class Preview:
     def fingerprint(self) -> str:
         """The same as long as what is ordered, and its price, have not changed."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
-        return hashlib.sha256(repr((self.bulk.id, self.rows, self.before, self.twice, sums)).encode()).hexdigest()[:32]
+        facts = (self.bulk.id, self.content, self.before, self.twice, sums)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 @bulks.get("")
@@ -132,7 +135,7 @@ def upload() -> AnyResponse | tuple[str, int]:
         rows = read_rows(content, Kind(kind))
     except BadFile as error:
         return _start(kind, _why_not(error, Kind(kind)), number), 422
-    fingerprint = fingerprint_of(Kind(kind), [cells for _line, cells in rows])
+    fingerprint = fingerprint_of(resources().vault, Kind(kind), [cells for _line, cells in rows])
     now = resources().clock()
     with resources().database.transaction() as session:
         account = _account(session, number, Kind(kind))
@@ -312,6 +315,7 @@ def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
         wrong_cells,
         *count_left_out(session, bulk),
         [_shown(row) for row in listed],
+        content_of(session, bulk),
         _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
     )
@@ -337,10 +341,9 @@ def _mend(session: Session, bulk: Bulk) -> None:
         if place := re.fullmatch(r"cell-(\d{1,6})-([a-z_]+)", name):
             typed.setdefault(int(place[1]), {})[place[2]] = " ".join(value.split())
     left_out = [int(line) for line in request.form.getlist("without") if line.isdecimal() and len(line) < 7]
-    known = {column.key for column in COLUMNS[bulk.kind]}
     fresh: list[tuple[int, Cells]] = []
     for row in rows_of(session, bulk, lines=[line for line in typed if line not in left_out]):
-        mended = {key: value for key, value in typed[row.line].items() if key in known}
+        mended = {key: value for key, value in typed[row.line].items() if key in (row.errors or {})}
         fresh.append((row.line, shown_cells(resources().vault, row.cells) | mended))
     account = session.get_one(Account, bulk.main_id)
     checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale)
