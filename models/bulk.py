@@ -78,6 +78,11 @@ class Bulk(Due, Base):
         sa.Index("ix_bulks_main_id_id", "main_id", "id"),
     )
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It was not sent, and nobody came back to it."""
+        return cls.sent_at.is_(None) & (cls.created_at <= now - KEPT_FOR)
+
     def send(self, now: datetime) -> None:
         """Have its rows written down. Safe to run twice: the first time counts."""
         if self.sent_at is None:
@@ -179,7 +184,6 @@ def keep_file(
     """A new bulk, not sent yet; the one that is there if the same content came at this moment. Raises `Forbidden`."""
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
-    _forget_unsent(session, now)
     made: Bulk | None = session.scalar(
         postgresql.insert(Bulk)
         .values(
@@ -375,10 +379,6 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     # In which language somebody is written to does not make it another order.
     told = {name: value for name, value in row.draft.items() if name != "locale"}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
-
-
-def _forget_unsent(session: Session, now: datetime) -> None:
-    session.execute(sa.delete(Bulk).where(Bulk.sent_at.is_(None), Bulk.created_at < now - KEPT_FOR))
 
 
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}

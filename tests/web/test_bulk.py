@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -25,6 +26,7 @@ from tests.web.html import assert_valid
 from tests.web.test_portal import csrf, sign_in
 
 START = "/standortverwaltung/sammelauftrag"
+SHEET = "xl/worksheets/sheet1.xml"
 HEAD = [
     "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
     "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
@@ -58,6 +60,32 @@ def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
     out = io.BytesIO()
     book.save(out)
     return out.getvalue()
+
+
+def broken(part: str, content: bytes | None) -> bytes:
+    """A workbook of which a part is missing or something else; with damaged packing if it is the same."""
+    out, book = io.BytesIO(), zipfile.ZipFile(io.BytesIO(as_xlsx([HEAD, row(1)])))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in book.namelist():
+            if name != part:
+                packed.writestr(name, book.read(name))
+            elif content is not None:
+                packed.writestr(name, content)
+    return out.getvalue()
+
+
+def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
+    """A workbook with a few wrong bytes in a part's packed content, or marked as encrypted."""
+    content = bytearray(as_xlsx([HEAD, row(1)]))
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        found = book.getinfo(part)
+    if flag:
+        head = content.rindex(b"PK\x01\x02", 0, content.rindex(part.encode()))
+        content[head + 8] |= 1
+    else:
+        begins = found.header_offset + 30 + len(part) + at
+        content[begins : begins + 4] = b"\xff" * 4
+    return bytes(content)
 
 
 def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
@@ -256,6 +284,12 @@ def test_a_page_orders_only_what_it_showed(signed: Front, back: Back) -> None:
     assert "Bitte prüfen Sie" in signed.client.get(address).text
 
 
+@pytest.mark.parametrize("after", ["99999999999", "-99999999999", "x"])
+def test_no_page_of_a_file_is_an_error(signed: Front, after: str) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    assert signed.client.get(f"{address}?nach={after}").status_code == 200
+
+
 def test_only_bad_cells_can_be_typed_anew(signed: Front) -> None:
     address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
     typed = {"cell-2-name": "X", "cell-3-name": "Y", "cell-3-postal_code": "10115"}
@@ -305,6 +339,15 @@ def test_files_as_they_really_come(signed: Front, content: bytes) -> None:
         (as_csv([HEAD[1:], row(1)[1:]]), "Diese Spalten fehlen: Name des Standorts."),
         (as_csv([[*HEAD, "Ort"], [*row(1), "Berlin"]]), "Eine Spalte ist doppelt vorhanden."),
         (b"PK\x03\x04 no workbook", "keine Tabelle"),
+        (broken(SHEET, None), "keine Tabelle"),
+        (broken(SHEET, b"<worksheet><sheetData><row"), "keine Tabelle"),
+        (broken(SHEET, b""), "keine Tabelle"),
+        (broken("xl/workbook.xml", b"<workbook"), "keine Tabelle"),
+        (broken("xl/workbook.xml", None), "keine Tabelle"),
+        (broken("[Content_Types].xml", None), "keine Tabelle"),
+        (damaged(SHEET, at=0), "keine Tabelle"),
+        (damaged(SHEET, at=60), "keine Tabelle"),
+        (damaged(SHEET, at=0, flag=True), "keine Tabelle"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "keine Tabelle"),
         (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10000 Zeilen"),
     ],

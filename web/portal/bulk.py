@@ -70,6 +70,7 @@ AT_ONCE = 100
 """Rows of one page."""
 STUCK = 20
 """Rows that need a look, at once: often all of them wait for the same."""
+_LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
 
@@ -176,7 +177,7 @@ def show(id: uuid.UUID) -> str:
     """What is wrong with the file and what it asks for; once it is sent, how far it is."""
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
-        preview = _preview(session, found, request.args.get("nach", 0, type=int)) if found.sent_at is None else None
+        preview = _preview(session, found, _after()) if found.sent_at is None else None
         facts = _facts(session, found)
     if preview is not None:
         return render_template("bulk/preview.html", preview=preview, bulk=found, language=locale())
@@ -276,6 +277,10 @@ def _account(session: Session, number: str | None, kind: Kind | None = None) -> 
         raise Forbidden
     ensure_may_be_main(account)
     return account
+
+
+def _after() -> int:
+    return min(max(request.args.get("nach", 0, type=int), 0), _LAST_LINE)
 
 
 def _sent_file() -> tuple[str, bytes]:
