@@ -223,7 +223,7 @@ def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
         seal = pipeline.runtime.vault.seal
         lines = [{"customer_number": number, "code": seal(code).hex() if code else ""} for number, code in wanted]
         checked = [CheckedRow(line, cells, None, cells) for line, cells in enumerate(lines, 2)]
-        digest = fingerprint_of(Kind.LINK, lines)
+        digest = fingerprint_of(pipeline.runtime.vault, Kind.LINK, lines)
         found = keep_file(session, pipeline.manager, pipeline.main, Kind.LINK, "x.csv", digest, checked, NOW)
         found.send(NOW)
         return found.id
