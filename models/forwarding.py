@@ -180,9 +180,10 @@ def target_of(typed: str) -> str:
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
     """One after the other, so that whoever comes second is told what is in the way."""
+    # What was read before may be over: it may have been detached, or closed.
+    queue_up(session, account)
     if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
         raise Forbidden
-    queue_up(session, account)
 
 
 def _fill(session: Session, forwarding: CallForwarding, account: Account, draft: ForwardingDraft) -> None:
