@@ -182,9 +182,7 @@ def test_nobody_else_forwards(database: Database, site: tuple[Account, Principal
         assert session.scalar(sa.select(sa.func.count()).select_from(AuditEntry)) == 1
 
 
-def test_a_detach_in_between_ends_the_main_accounts_right(
-    database: Database, site: tuple[Account, Principal]
-) -> None:
+def test_a_detach_in_between_ends_the_main_accounts_right(database: Database, site: tuple[Account, Principal]) -> None:
     id = add(database, site, BUSY)
     with database.transaction() as session:
         account = session.get_one(Account, site[0].id)

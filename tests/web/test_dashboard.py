@@ -149,7 +149,7 @@ def test_the_dashboard_through_the_main_account(front: Front, site: Site) -> Non
         "Registrar (Domain)",
         "Wenn besetzt ist",
         "0171 1234567",
-        "Gilt jetzt",
+        "Jetzt vorgesehen",
     ):
         assert words in page
     assert "Lore Lokal" in page and "Mia Mitglied" in page
