@@ -390,6 +390,21 @@ def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front,
     assert asked > 15
 
 
+@pytest.mark.parametrize("who", ["manager", "administrator"])
+def test_whoever_asks_to_detach_is_in_the_log(front: Front, site: Site, who: str) -> None:
+    number, main = site.account.customer_number, front.main.customer_number
+    foreign = who == "manager"
+    come_in(front, front.manager.email if foreign else site.administrator.email)
+    page = get(front, site.path + "/loesen")
+    front.client.post(site.path + "/loesen", data={"csrf_token": csrf(page), "customer_number": number})
+    asker = (front.manager.user_id, front.main.id) if foreign else (site.administrator.id, None)
+    assert [deed for deed in deeds(front) if deed[0] is not Deed.LOOKED_IN] == [(Deed.DETACH_ASKED, *asker)]
+    come_in(front, site.administrator.email)
+    assert f"Hat beantragt, den Account vom Hauptaccount {main} zu lösen." in get(front, site.path)
+    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})
+    assert f"Asked to detach the account from main account {main}." in get(front, site.path)
+
+
 def test_users_are_managed_in_the_log(front: Front, site: Site, back: Back) -> None:
     come_in(front, site.administrator.email)
     users = f"/benutzer/{site.account.customer_number}"

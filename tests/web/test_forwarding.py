@@ -150,7 +150,7 @@ def test_the_main_account_forwards_too_and_the_local_team_sees_it(front: Front, 
     assert send(front, path + "/neu", condition="not_registered").status_code == 303
     come_in(front, site.administrator.email)
     page = get(front, site.path)
-    assert "Hat eine Rufweiterleitung eingerichtet: Wenn die Telefonanlage nicht angemeldet ist → 0171 7654321." in page
+    assert "eingerichtet: Wenn die Telefonanlage nicht angemeldet ist → 0171 7654321 · Die ganze Woche." in page
     assert f"über Hauptaccount {front.main.customer_number}" in page
     assert "über seinen Hauptaccount" not in get(front, path)
 
@@ -173,6 +173,14 @@ def test_an_account_that_is_detached_at_this_instant_is_not_found(
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(CallForwarding))
         assert (found.id, found.condition) == (site.forwarding, "busy")
+
+
+def test_a_change_of_the_hours_alone_can_be_read_in_the_log(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    hours = {"when": "some", "windows-0-days": WORKDAYS, "windows-0-start": "08:00", "windows-0-end": "18:00"}
+    send(front, f"{site.path}/rufweiterleitung/{site.forwarding}", target="0171 1234567", **hours)
+    new, old = (f"Wenn besetzt ist → 0171 1234567 · {said}" for said in ("Mo–Fr 08:00–18:00", "Die ganze Woche"))
+    assert f"{new}; vorher: {old}." in get(front, site.path)
 
 
 def test_the_registrar_is_told_nothing_and_the_page_says_so(front: Front, site: Site, back: Back) -> None:
