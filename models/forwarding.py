@@ -1,5 +1,6 @@
 """Call forwardings: where calls to an account go, under which condition, and at which hours of the week.
 
+They stand in the portal alone: the telephone network does not know them yet.
 Of one condition no two that are switched on share a minute, which the database keeps too. "Always" beats the others.
 """
 
@@ -24,7 +25,7 @@ from models.errors import Forbidden, InvalidField, NotFound
 from models.people import Action, Principal, may
 from models.schedule import ALL_WEEK, WEEK, Hours, covers, overlap
 from models.states import AccountState
-from models.telephony import NumberBlock, SipTrunk, TrunkState
+from models.telephony import NumberBlock
 
 SHORTEST_WAIT, LONGEST_WAIT = 5, 120
 """How long it may ring before "no answer" forwards, in seconds."""
@@ -111,7 +112,7 @@ def forwardings_of(session: Session, account: Account) -> Sequence[CallForwardin
 
 
 def in_force(forwardings: Iterable[CallForwarding], at: datetime) -> list[CallForwarding]:
-    """Those that forward at that moment: "always" alone if it does, else one of each condition at the most."""
+    """Those whose hours have come at that moment: "always" alone if it does, else one of each condition at the most."""
     found = [forwarding for forwarding in forwardings if forwarding.enabled and covers(forwarding.hours, at)]
     return [one for one in found if one.condition is Condition.ALWAYS] or found
 
@@ -119,7 +120,7 @@ def in_force(forwardings: Iterable[CallForwarding], at: datetime) -> list[CallFo
 def add_forwarding(
     session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
 ) -> CallForwarding:
-    """Forward calls from the next one on. Raises `Forbidden` or `InvalidField`."""
+    """Have calls forwarded. Raises `Forbidden` or `InvalidField`."""
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
     _fill(session, forwarding, account, draft)
@@ -131,7 +132,7 @@ def add_forwarding(
 def change_forwarding(
     session: Session, person: Principal, account: Account, id: int, draft: ForwardingDraft, now: datetime
 ) -> None:
-    """Forward otherwise from the next call on. Raises `Forbidden`, `NotFound` or `InvalidField`."""
+    """Have them forwarded otherwise. Raises `Forbidden`, `NotFound` or `InvalidField`."""
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     before = _facts(forwarding)
@@ -140,7 +141,7 @@ def change_forwarding(
 
 
 def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
-    """Do not forward any more from the next call on. Raises `Forbidden` or `NotFound`."""
+    """Have them forwarded no more. Raises `Forbidden` or `NotFound`."""
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     session.delete(forwarding)
@@ -180,9 +181,10 @@ def target_of(typed: str) -> str:
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
     """One after the other, so that whoever comes second is told what is in the way."""
+    # What was read before may be over: it may have been detached, or closed.
+    queue_up(session, account)
     if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
         raise Forbidden
-    queue_up(session, account)
 
 
 def _fill(session: Session, forwarding: CallForwarding, account: Account, draft: ForwardingDraft) -> None:
@@ -225,9 +227,6 @@ def _finish(
 ) -> None:
     record(session, person, account, deed, Action.FORWARD_CALLS, now, facts)
     session.flush()
-    # The registrar hears of it as of everything else about a trunk.
-    trunks = sa.update(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state == TrunkState.ACTIVE)
-    session.execute(trunks.values(due_at=now, lease=None))
 
 
 def _facts(forwarding: CallForwarding) -> dict[str, object]:

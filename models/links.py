@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number, ensure_may_be_main
+from models.audit import Deed, record
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people import Action, Principal, User, may, principal_of
 from models.proofs import MOST_ISSUES, OwnershipProof
@@ -172,6 +173,7 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
         now,
     )
     request.note(now, "detach_received", customer_number=account.customer_number)
+    record(session, principal, account, Deed.DETACH_ASKED, Action.DETACH, now, {"main": main.customer_number})
     session.flush()
     return request
 

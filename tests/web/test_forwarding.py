@@ -6,9 +6,10 @@ import re
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from models.accounts import Account
+from models.accounts import Account, detach, queue_up
 from models.audit import AuditEntry, Deed
 from models.forwarding import CallForwarding
 from models.telephony import NumberBlock, SipTrunk
@@ -61,10 +62,10 @@ def test_a_member_adds_changes_and_removes(front: Front, site: Site) -> None:
     come_in(front, site.member.email)
     path = site.path + "/rufweiterleitung"
     assert send(front, path + "/neu", condition="no_answer", after_seconds="15").status_code == 303
-    assert "Sie gilt ab dem nächsten Anruf." in get(front, path)
+    assert "im Portal gespeichert. Das Telefonnetz wendet sie an, sobald" in get(front, path)
     assert shown(front, site) == [
-        "Wenn besetzt ist → 0171 1234567 Die ganze Woche Gilt jetzt",
-        "Wenn nach 15 Sekunden niemand abnimmt → 0171 7654321 Die ganze Woche Gilt jetzt",
+        "Wenn besetzt ist → 0171 1234567 Die ganze Woche Jetzt vorgesehen",
+        "Wenn nach 15 Sekunden niemand abnimmt → 0171 7654321 Die ganze Woche Jetzt vorgesehen",
     ]
     one = f"{path}/{site.forwarding}"
     assert 'value="0171 1234567"' in get(front, one)
@@ -149,22 +150,48 @@ def test_the_main_account_forwards_too_and_the_local_team_sees_it(front: Front, 
     assert send(front, path + "/neu", condition="not_registered").status_code == 303
     come_in(front, site.administrator.email)
     page = get(front, site.path)
-    assert "Hat eine Rufweiterleitung eingerichtet: Wenn die Telefonanlage nicht angemeldet ist → 0171 7654321." in page
+    assert "eingerichtet: Wenn die Telefonanlage nicht angemeldet ist → 0171 7654321 · Die ganze Woche." in page
     assert f"über Hauptaccount {front.main.customer_number}" in page
     assert "über seinen Hauptaccount" not in get(front, path)
 
 
-def test_the_registrar_is_told_and_nothing_else_changes_there(front: Front, site: Site, back: Back) -> None:
+@pytest.mark.parametrize("page", ["neu", "{id}", "{id}/loeschen"])
+def test_an_account_that_is_detached_at_this_instant_is_not_found(
+    front: Front, site: Site, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    come_in(front, front.manager.email)
+    path = f"{site.path}/rufweiterleitung/{page.format(id=site.forwarding)}"
+    get(front, path)
+
+    def too_late(session: Session, account: Account) -> None:
+        with front.database.transaction() as other:
+            detach(other, front.main.id, site.account.id)
+        queue_up(session, account)
+
+    monkeypatch.setattr("models.forwarding.queue_up", too_late)
+    assert send(front, path, condition="always").status_code == 404
     with front.database.transaction() as session:
-        session.get_one(SipTrunk, site.trunk).make_due(back.clock())
-    write_due(back.runtime, more_due=lambda: None)
+        [found] = session.scalars(sa.select(CallForwarding))
+        assert (found.id, found.condition) == (site.forwarding, "busy")
+
+
+def test_a_change_of_the_hours_alone_can_be_read_in_the_log(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    hours = {"when": "some", "windows-0-days": WORKDAYS, "windows-0-start": "08:00", "windows-0-end": "18:00"}
+    send(front, f"{site.path}/rufweiterleitung/{site.forwarding}", target="0171 1234567", **hours)
+    new, old = (f"Wenn besetzt ist → 0171 1234567 · {said}" for said in ("Mo–Fr 08:00–18:00", "Die ganze Woche"))
+    assert f"{new}; vorher: {old}." in get(front, site.path)
+
+
+def test_the_registrar_is_told_nothing_and_the_page_says_so(front: Front, site: Site, back: Back) -> None:
     come_in(front, site.member.email)
     send(front, site.path + "/rufweiterleitung/neu", condition="always")
     write_due(back.runtime, more_due=lambda: None)
     registrar = back.runtime.ports.registrar
     assert isinstance(registrar, FakeRegistrar)
-    [before, after] = registrar.writes
-    assert before == after
+    assert registrar.writes == []
+    page = get(front, site.path + "/rufweiterleitung")
+    assert "Rufweiterleitungen sind im Portal gespeichert" in page and "nächsten Anruf" not in page
     with front.database.transaction() as session:
         trunk = session.get_one(SipTrunk, site.trunk)
         assert (trunk.due_at, trunk.lease, trunk.attempts) == (None, None, 0)
@@ -174,6 +201,6 @@ def test_the_pages_in_english(front: Front, site: Site) -> None:
     come_in(front, site.member.email)
     front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, "/anmeldung"))})
     page = get(front, site.path + "/rufweiterleitung")
-    assert "When busy → 0171 1234567" in page and "All week" in page
+    assert "When busy → 0171 1234567" in page and "Scheduled now" in page and "All week" in page
     page = get(front, site.path + "/rufweiterleitung/neu")
     assert "Monday" in page and "By a weekly schedule" in page

@@ -11,12 +11,11 @@ from werkzeug.wrappers import Response
 from models import forwarding
 from models.accounts import Account, account_by_number
 from models.audit import record_look
-from models.errors import InvalidField, NotFound
+from models.errors import Forbidden, InvalidField, NotFound
 from models.forwarding import CallForwarding, ForwardingDraft
 from models.people import Action, may, through_main
 from models.queries import forwardable_accounts
 from models.states import AccountState
-from tasks.hints import hint
 from web.portal.forwarding_forms import ForwardingForm
 from web.portal.forwarding_words import condition_text, day_names, hours_text, number_text
 from web.portal.people import principal
@@ -43,7 +42,7 @@ def overview() -> Response | str:
 @forwardings.get(_PAGE)
 @login_required
 def listed(customer_number: str) -> str:
-    """All forwardings of an account, and which of them are in force at this moment."""
+    """All forwardings of an account, and which of them are scheduled for this moment."""
     now = resources().clock()
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
@@ -75,10 +74,13 @@ def remove(customer_number: str, id: int) -> Response | str:
         account = _account(database, customer_number)
         found = _found(database, account, id)
         if request.method == "POST":
-            forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+            try:
+                forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+            except (Forbidden, NotFound):
+                abort(404)
     if request.method != "POST":
         return _page("forwarding/remove.html", account, found=found)
-    return _done(account, _("The call forwarding is removed. The next call rings at the location."))
+    return _done(account, _("The call forwarding is removed."))
 
 
 def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
@@ -94,8 +96,13 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
                 _save(database, account.id, id, draft)
         except InvalidField as error:
             form.say(error)
+        except (Forbidden, NotFound):
+            abort(404)
         else:
-            return _done(account, _("The call forwarding is saved. It is in force from the next call."))
+            said = _(
+                "The call forwarding is saved. The telephone network applies it once it is connected with the portal."
+            )
+            return _done(account, said)
     form.offer_lines()
     page = _page("forwarding/edit.html", account, form=form, found=found, days=day_names(), long_days=day_names("wide"))
     return page, 422 if form.errors else 200
@@ -128,7 +135,6 @@ def _found(database: Session, account: Account, id: int) -> CallForwarding:
 
 
 def _done(account: Account, said: str) -> Response:
-    hint()
     flash(said)
     return redirect(url_for("forwardings.listed", customer_number=account.customer_number), 303)
 

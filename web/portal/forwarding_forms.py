@@ -60,7 +60,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     enabled = BooleanField(lazy_gettext("Switched on"), default=True)
 
     def fill(self, found: CallForwarding | None) -> None:
-        """Show what is in force, or what is usual."""
+        """Show what is saved, or what is usual."""
         self.after_seconds.data = str((found and found.after_seconds) or _USUAL_WAIT)
         if found is not None:
             self.condition.data, self.target.data = found.condition, number_text(found.target)
