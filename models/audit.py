@@ -29,6 +29,7 @@ class Deed(StrEnum):
     FORWARDING_ADDED = "forwarding_added"
     FORWARDING_CHANGED = "forwarding_changed"
     FORWARDING_REMOVED = "forwarding_removed"
+    DETACH_ASKED = "detach_asked"
     USER_INVITED = "user_invited"
     INVITATION_WITHDRAWN = "invitation_withdrawn"
     USER_JOINED = "user_joined"

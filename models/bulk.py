@@ -31,6 +31,7 @@ from models.people import Action, Principal, User, may
 from models.requests import Request
 from models.states import ENDED, Kind, Status
 from models.values import Locale
+from models.vault import Vault
 
 MOST_ROWS = 10_000
 """Of one file."""
@@ -77,6 +78,11 @@ class Bulk(Due, Base):
         sa.Index("ix_bulks_main_id_id", "main_id", "id"),
     )
 
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It was not sent, and nobody came back to it."""
+        return cls.sent_at.is_(None) & (cls.created_at <= now - KEPT_FOR)
+
     def send(self, now: datetime) -> None:
         """Have its rows written down. Safe to run twice: the first time counts."""
         if self.sent_at is None:
@@ -120,6 +126,13 @@ class BulkRow(Base):
     )
 
 
+_placed = sa.orm.aliased(BulkRow)
+_BEFORE = sa.exists().where(
+    _placed.main_id == BulkRow.main_id, _placed.key == BulkRow.key, _placed.fate == RowFate.PLACED
+)
+"""Whether a line was ordered before, out of another file."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
     """A line with what is wrong with it by column (`[code, allowed]`), or what it asks for."""
@@ -146,12 +159,11 @@ class Progress:
         return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
 
 
-def fingerprint_of(kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
+def fingerprint_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
     """The same for the same content, whatever the file is called and of which format it is."""
-    digest = hashlib.sha256(kind.encode())
-    for cells in rows:
-        digest.update(json.dumps(cells, sort_keys=True).encode())
-    return digest.digest()
+    # With a key: the link codes are in it, and whoever has the database alone must not try them out on it.
+    content = "\n".join((kind, *(json.dumps(cells, sort_keys=True) for cells in rows)))
+    return vault.fingerprint("bulk", content.encode())
 
 
 def same_file(session: Session, main: Account, fingerprint: bytes) -> Bulk | None:
@@ -172,7 +184,6 @@ def keep_file(
     """A new bulk, not sent yet; the one that is there if the same content came at this moment. Raises `Forbidden`."""
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
-    _forget_unsent(session, now)
     made: Bulk | None = session.scalar(
         postgresql.insert(Bulk)
         .values(
@@ -249,24 +260,39 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
     return int(row[0]), int(row[1]), int(row[2])
 
 
-def count_repeats(session: Session, bulk: Bulk) -> int:
-    """How many lines were ordered before, out of another file."""
-    before = sa.orm.aliased(BulkRow)
-    known = sa.exists().where(
-        before.main_id == BulkRow.main_id, before.key == BulkRow.key, before.fate == RowFate.PLACED
-    )
-    return session.scalar(sa.select(sa.func.count()).where(BulkRow.bulk_id == bulk.id, known)) or 0
+def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
+    """How many right lines will not be ordered: as they were before, out of another file; as an earlier line is."""
+    counted = sa.select(
+        sa.func.count(BulkRow.key),
+        sa.func.count(BulkRow.key).filter(_BEFORE),
+        sa.func.count(BulkRow.key.distinct()).filter(~_BEFORE),
+    ).where(BulkRow.bulk_id == bulk.id)
+    right, before, ordered = session.execute(counted).one()
+    return before, right - before - ordered
 
 
 def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:
-    """What is ordered how often: drafts without what is not about products, with their number."""
+    """What will be ordered how often: drafts without what is not about products, with their number."""
     chosen = sa.func.jsonb_build_object(
         "product_key", BulkRow.draft["product_key"],
         "block_size", BulkRow.draft["block_size"],
         "option_keys", BulkRow.draft["option_keys"],
     )  # fmt: skip
-    rows = session.execute(sa.select(chosen, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(chosen))
+    rows = session.execute(
+        sa.select(chosen, sa.func.count(BulkRow.key.distinct()))
+        .where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None), ~_BEFORE)
+        .group_by(chosen)
+    )
     return [(facts, count) for facts, count in rows]
+
+
+def content_of(session: Session, bulk: Bulk) -> bytes:
+    """A digest of what its lines ask for, in their order. Another one as soon as a line is another, or gone."""
+    drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text)).where(BulkRow.bulk_id == bulk.id)
+    digest = hashlib.sha256()
+    for line, draft in session.execute(drafts.order_by(BulkRow.line)):
+        digest.update(f"{line} {draft}\n".encode())
+    return digest.digest()
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:
@@ -353,10 +379,6 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     # In which language somebody is written to does not make it another order.
     told = {name: value for name, value in row.draft.items() if name != "locale"}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
-
-
-def _forget_unsent(session: Session, now: datetime) -> None:
-    session.execute(sa.delete(Bulk).where(Bulk.sent_at.is_(None), Bulk.created_at < now - KEPT_FOR))
 
 
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}

@@ -118,7 +118,7 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
 
 
 def in_force(forwardings: Iterable[CallForwarding], at: datetime) -> list[CallForwarding]:
-    """Those that forward at that moment: "always" alone if it does, else one of each condition at the most."""
+    """Those whose hours have come at that moment: "always" alone if it does, else one of each condition at the most."""
     found = [forwarding for forwarding in forwardings if forwarding.enabled and covers(forwarding.hours, at)]
     return [one for one in found if one.condition is Condition.ALWAYS] or found
 
@@ -126,7 +126,7 @@ def in_force(forwardings: Iterable[CallForwarding], at: datetime) -> list[CallFo
 def add_forwarding(
     session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
 ) -> CallForwarding:
-    """Forward calls from the next one on. Raises `Forbidden` or `InvalidField`."""
+    """Have calls forwarded. Raises `Forbidden` or `InvalidField`."""
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
     _fill(session, forwarding, account, draft)
@@ -138,7 +138,7 @@ def add_forwarding(
 def change_forwarding(
     session: Session, person: Principal, account: Account, id: int, draft: ForwardingDraft, now: datetime
 ) -> None:
-    """Forward otherwise from the next call on. Raises `Forbidden`, `NotFound` or `InvalidField`."""
+    """Have them forwarded otherwise. Raises `Forbidden`, `NotFound` or `InvalidField`."""
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     before = _facts(forwarding)
@@ -147,7 +147,7 @@ def change_forwarding(
 
 
 def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
-    """Do not forward any more from the next call on. Raises `Forbidden` or `NotFound`."""
+    """Have them forwarded no more. Raises `Forbidden` or `NotFound`."""
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     session.delete(forwarding)
@@ -187,9 +187,10 @@ def target_of(typed: str) -> str:
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
     """One after the other, so that whoever comes second is told what is in the way."""
+    # What was read before may be over: it may have been detached, or closed.
+    queue_up(session, account)
     if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
         raise Forbidden
-    queue_up(session, account)
 
 
 def _fill(session: Session, forwarding: CallForwarding, account: Account, draft: ForwardingDraft) -> None:

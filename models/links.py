@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account, account_by_number, ensure_may_be_main
+from models.audit import Deed, record
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people import Action, Principal, User, may, principal_of
 from models.proofs import MOST_ISSUES, OwnershipProof
@@ -25,6 +26,10 @@ from models.values import Locale
 from models.vault import Vault
 
 ASKED_WITHIN = timedelta(days=1)
+MOST_WRONG_CODES = 50
+"""Of a main account in a day: five void a code, and a file must not void a thousand of them."""
+MOST_OPEN_QUESTIONS = 1000
+"""So many administrators at the most are asked at once by files of a main account; further rows wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,25 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
         raise TooEarly(asked[-1] + ASKED_WITHIN)
 
 
+def wrong_codes(session: Session, main: Account, now: datetime) -> int:
+    """How many link codes that prove nothing the main account has tried within a day."""
+    proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
+    tried = _asked_by(main).where(
+        Request.asked_proof == ProofMethod.LINK_CODE, Request.created_at > now - ASKED_WITHIN, ~proved
+    )
+    return session.scalar(tried) or 0
+
+
+def open_questions(session: Session, main: Account) -> int:
+    """How many of the main account's link requests wait for consent, or will."""
+    waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
+    return session.scalar(waiting) or 0
+
+
+def _asked_by(main: Account) -> sa.Select[int]:
+    return sa.select(sa.func.count()).where(Request.main_id == main.id, Request.kind == Kind.LINK)
+
+
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
     """The recorded proof, or a new one if the requester administers both accounts; None if nothing proves it."""
     proof = session.get(OwnershipProof, request.id)
@@ -149,6 +173,7 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
         now,
     )
     request.note(now, "detach_received", customer_number=account.customer_number)
+    record(session, principal, account, Deed.DETACH_ASKED, Action.DETACH, now, {"main": main.customer_number})
     session.flush()
     return request
 

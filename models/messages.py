@@ -87,6 +87,7 @@ class Message(InBulk, Base):
         due_index("messages"),
         alone_index("messages"),
         # Few ever: what the back office has to look at.
+        sa.Index("ix_messages_bulk_id", "bulk_id", postgresql_where=sa.text("bulk_id IS NOT NULL")),
         sa.Index("ix_messages_refused_at", "refused_at", postgresql_where=sa.text("refused_at IS NOT NULL")),
     )
 

@@ -17,11 +17,12 @@ from sqlalchemy.orm import Session, selectinload
 
 from models.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before, progress_of
 from models.due import claim_due
-from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken
-from models.links import LinkDraft, submit_link
+from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken, TooEarly
+from models.links import MOST_OPEN_QUESTIONS, MOST_WRONG_CODES, LinkDraft, open_questions, submit_link, wrong_codes
 from models.messages import Recipient, queue_message
 from models.orders import ensure_orderable, submit_orders
 from models.people import Principal, principal_of
+from models.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
 from tasks.steps import Runtime
 
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 CHUNK = 100
 """Rows of one transaction: few enough that a worker is soon free again for what stands alone."""
 _SOONEST, _LATEST = timedelta(seconds=2), timedelta(minutes=10)
+_ANSWERS_LOOKED_FOR = timedelta(minutes=10)
 
 
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
@@ -60,6 +62,9 @@ def _work_on(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
         if bulk.placed_at is None:
             # After a failure one by one, so that a bad row takes no other down with it.
             rows = open_rows(session, bulk, 1 if bulk.attempts else CHUNK)
+            if rows and _asks_enough(session, bulk):
+                bulk.make_due(now + _ANSWERS_LOOKED_FOR)
+                return False
             _place(session, runtime, bulk, rows, now)
             bulk.attempts = 0
             if rows:
@@ -73,6 +78,10 @@ def _work_on(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
             assert bulk.sent_at is not None
             bulk.make_due(now + min(max((now - bulk.sent_at) / 10, _SOONEST), _LATEST))
     return False
+
+
+def _asks_enough(session: Session, bulk: Bulk) -> bool:
+    return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 
 def _place(session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], now: datetime) -> None:
@@ -123,18 +132,24 @@ def _place_orders(session: Session, bulk: Bulk, rows: Sequence[BulkRow], princip
 def _place_links(
     session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], principal: Principal, now: datetime
 ) -> None:
+    tries_left = MOST_WRONG_CODES - wrong_codes(session, bulk.main, now)
     for row in rows:
         assert row.draft is not None
         code = runtime.vault.open(bytes.fromhex(row.draft["code"])) if row.draft["code"] else None
         # Who administers both is asked for nothing more: the verify step finds that out.
         method = ProofMethod.LINK_CODE if code else ProofMethod.CONSENT
+        if code and tries_left <= 0:
+            row.fate, row.refusal = RowFate.REFUSED, "too_many_wrong_codes"
+            continue
         link = LinkDraft(row.draft["customer_number"], method, code, bulk.locale)
         try:
             request = submit_link(session, runtime.vault, principal, bulk.main, link, now, bulk.id)
-        except (Forbidden, RuleBroken, InvalidField, AlreadyRequested) as error:
+        except (Forbidden, RuleBroken, InvalidField, AlreadyRequested, TooEarly) as error:
             _refuse(row, error)
-        else:
-            row.fate, row.request_id = RowFate.PLACED, request.id
+            continue
+        row.fate, row.request_id = RowFate.PLACED, request.id
+        if code and session.get(OwnershipProof, request.id) is None:
+            tries_left -= 1
 
 
 def _refuse(row: BulkRow, error: DomainError) -> None:
@@ -146,6 +161,8 @@ def _refuse(row: BulkRow, error: DomainError) -> None:
             row.refusal = code
         case AlreadyRequested():
             row.refusal = "already_requested"
+        case TooEarly():
+            row.refusal = "asked_too_often"
         case _:
             row.refusal = "forbidden"
 
@@ -177,7 +194,8 @@ def _tell_the_end(session: Session, bulk: Bulk, now: datetime) -> None:
 
 
 def _still_ours(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | None:
-    query = sa.select(Bulk).where(Bulk.id == id, Bulk.lease == lease).with_for_update()
+    # Not against those who only refer to it: a worker that confirms its requests may have the main account locked.
+    query = sa.select(Bulk).where(Bulk.id == id, Bulk.lease == lease).with_for_update(key_share=True)
     return session.scalar(query.options(selectinload(Bulk.main), selectinload(Bulk.user)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -21,9 +22,11 @@ from models.session import Database
 from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony import stock_pool
 from models.values import address_key
+from models.vault import Vault
 from tests.fakes import FakeClock
 
 PASSWORD = "Brückenstraße-5"
+VAULT = Vault("a key for files")
 _count = itertools.count(1)
 # Hashing is slow on purpose; once is enough for all.
 _hash = hash_password(PASSWORD)
@@ -120,14 +123,20 @@ def a_link(
 
 
 def make_bulk(
-    session: Session, principal: Principal, main: Account, drafts: Sequence[OrderDraft], *, name: str = "Filialen.csv"
+    session: Session,
+    principal: Principal,
+    main: Account,
+    drafts: Sequence[OrderDraft],
+    *,
+    name: str = "Filialen.csv",
+    now: datetime = NOW,
 ) -> Bulk:
     """A file of such orders, without bad cells, not sent yet."""
     rows = [
         CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
     ]
     cells = [{**row.cells, "draft": str(row.draft)} for row in rows]
-    return keep_file(session, principal, main, Kind.ORDER, name, fingerprint_of(Kind.ORDER, cells), rows, NOW)
+    return keep_file(session, principal, main, Kind.ORDER, name, fingerprint_of(VAULT, Kind.ORDER, cells), rows, now)
 
 
 def sites(count: int, first: int = 1) -> list[OrderDraft]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.bulk import Bulk
 from models.drafts import Draft
 from models.idempotency import IdempotencyKey
 from models.invitations import Invitation
@@ -15,8 +16,8 @@ from tasks.jobs import Run
 BATCH = 500
 """Rows that are deleted, and locked, in one transaction."""
 
-Table = type[Draft] | type[IdempotencyKey] | type[Invitation] | type[Login]
-TABLES: tuple[Table, ...] = (Draft, IdempotencyKey, Invitation, Login)
+Table = type[Bulk] | type[Draft] | type[IdempotencyKey] | type[Invitation] | type[Login]
+TABLES: tuple[Table, ...] = (Bulk, Draft, IdempotencyKey, Invitation, Login)
 
 
 def clear_leftovers(run: Run) -> None:

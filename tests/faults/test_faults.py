@@ -202,13 +202,7 @@ def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, tmp_path: P
         account = make_account(session, administrator=make_user(session))
         attach(session, plant.main.id, account.id, Origin.LINK, utc_now())
         ids = [submit_detach(session, plant.manager, account, "de", utc_now()).id]
-    reached = tmp_path / "reached"
-    doomed = plant.start_worker(STOP_AT=point, STOP_FILE=str(reached))
-    plant.publish()
-    wait_until(reached.exists, what=f"the worker to reach {point}")
-    plant.kill(doomed)
-    plant.start_beat()
-    plant.start_worker()
+    _kill_at(plant, tmp_path, point)
     plant.wait_for_completion(ids)
     with plant.database.transaction() as session:
         assert session.get_one(Account, account.id).main_id is None

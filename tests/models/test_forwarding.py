@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models.accounts import Account, attach
+from models.accounts import Account, attach, detach
 from models.audit import AuditEntry, Deed, entries_of
 from models.errors import Forbidden, InvalidField, NotFound
 from models.forwarding import (
@@ -179,6 +179,22 @@ def test_nobody_else_forwards(database: Database, site: tuple[Account, Principal
         own = make_account(session, state=AccountState.CLOSED)
         with pytest.raises(Forbidden):
             add_forwarding(session, Principal(1, "", "", "de", {own.id: Role.ADMINISTRATOR}), own, BUSY, NOW)
+        assert session.scalar(sa.select(sa.func.count()).select_from(AuditEntry)) == 1
+
+
+def test_a_detach_in_between_ends_the_main_accounts_right(database: Database, site: tuple[Account, Principal]) -> None:
+    id = add(database, site, BUSY)
+    with database.transaction() as session:
+        account = session.get_one(Account, site[0].id)
+        assert account.main_id is not None
+        main_id = account.main_id
+        manager = Principal(site[1].user_id, "", "", "de", {main_id: Role.ADMINISTRATOR})
+        with database.transaction() as other:
+            detach(other, main_id, site[0].id)
+        with pytest.raises(Forbidden):
+            add_forwarding(session, manager, account, ForwardingDraft(Condition.ALWAYS, MOBILE), NOW)
+    with database.transaction() as session:
+        assert [found.id for found in forwardings_of(session, site[0])] == [id]
         assert session.scalar(sa.select(sa.func.count()).select_from(AuditEntry)) == 1
 
 

@@ -14,14 +14,15 @@ from models import orders
 from models.accounts import Account
 from models.bulk import Bulk, BulkRow, CheckedRow, RowFate, fingerprint_of, keep_file, progress_of
 from models.catalogue import Product
-from models.orders import OrderDraft
+from models.orders import OrderDraft, call_off
 from models.people import Membership, principal_of
+from models.proofs import MOST_ISSUES
 from models.proving import create_link_code
 from models.requests import Request
-from models.states import Kind, Reason, Status
+from models.states import Kind, ProofMethod, Reason, Status
 from tasks import bulk as placing
 from tasks.pipeline import BULK_BATCHES, advance
-from tests.factories import NOW, an_order, fill_pool, make_account, make_bulk, make_user, sites
+from tests.factories import NOW, a_link, an_order, fill_pool, make_account, make_bulk, make_user, sites
 from tests.tasks.conftest import Pipeline
 
 CONTACT = "hanna.palmer@example.com"
@@ -198,18 +199,8 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
         vault = pipeline.runtime.vault
         session.flush()
         code = vault.code(*create_link_code(session, principal_of(session, owner), coded, NOW).words())
-        lines = [
-            {"customer_number": coded.customer_number, "code": vault.seal(code).hex()},
-            {"customer_number": asked.customer_number, "code": ""},
-            {"customer_number": own.customer_number, "code": ""},
-            {"customer_number": pipeline.main.customer_number, "code": ""},
-        ]
-        checked = [CheckedRow(line, cells, None, cells) for line, cells in enumerate(lines, 2)]
-        found = keep_file(
-            session, pipeline.manager, pipeline.main, Kind.LINK, "x.csv", fingerprint_of(Kind.LINK, lines), checked, NOW
-        )
-        found.send(NOW)
-        id = found.id
+    lines = [(coded.customer_number, code), (asked.customer_number, ""), (own.customer_number, "")]
+    id = send_links(pipeline, [*lines, (pipeline.main.customer_number, "")])
     for _ in range(3):
         pipeline.advance()
     listed = rows(pipeline, id)
@@ -224,6 +215,63 @@ def test_links_by_code_and_by_consent(pipeline: Pipeline) -> None:
     assert listed[0].cells["code"] == "" and listed[0].draft is not None and listed[0].draft["code"] == ""
     with pipeline.runtime.database.transaction() as session:
         assert session.get_one(Account, coded.id).main_id == pipeline.main.id
+
+
+def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
+    """A file of customer numbers with or without a code, sent."""
+    with pipeline.runtime.database.transaction() as session:
+        seal = pipeline.runtime.vault.seal
+        lines = [{"customer_number": number, "code": seal(code).hex() if code else ""} for number, code in wanted]
+        checked = [CheckedRow(line, cells, None, cells) for line, cells in enumerate(lines, 2)]
+        digest = fingerprint_of(pipeline.runtime.vault, Kind.LINK, lines)
+        found = keep_file(session, pipeline.manager, pipeline.main, Kind.LINK, "x.csv", digest, checked, NOW)
+        found.send(NOW)
+        return found.id
+
+
+def test_a_file_tries_so_many_wrong_codes_and_no_more(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "MOST_WRONG_CODES", 2)
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        coded = make_account(session, administrator=owner)
+        code = pipeline.runtime.vault.code(*create_link_code(session, principal_of(session, owner), coded, NOW).words())
+    id = send_links(
+        pipeline, [(coded.customer_number, code), *((f"900000{n}", "AAAAAAAAAA") for n in range(4)), ("9000009", "")]
+    )
+    pipeline.advance()
+    assert [row.refusal for row in rows(pipeline, id)] == [None, None, None, *["too_many_wrong_codes"] * 2, None]
+
+
+def test_somebody_asked_too_often_is_refused_and_takes_no_other_down(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        asked, other = (make_account(session, administrator=make_user(session)) for _ in range(2))
+    for _ in range(MOST_ISSUES):
+        asking = pipeline.link(a_link(asked, method=ProofMethod.CONSENT))
+        with pipeline.runtime.database.transaction() as session:
+            call_off(session.get_one(Request, asking), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
+    id = send_links(pipeline, [(asked.customer_number, ""), (other.customer_number, "")])
+    pipeline.advance()
+    assert [row.refusal for row in rows(pipeline, id)] == ["asked_too_often", None]
+
+
+def test_a_file_asks_so_many_at_once_and_goes_on_when_they_have_answered(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "MOST_OPEN_QUESTIONS", 2)
+    monkeypatch.setattr(placing, "CHUNK", 2)
+    with pipeline.runtime.database.transaction() as session:
+        asked = [make_account(session, administrator=make_user(session)) for _ in range(3)]
+    id = send_links(pipeline, [(account.customer_number, "") for account in asked])
+    for _ in range(5):
+        pipeline.advance()
+        pipeline.clock.advance(timedelta(minutes=11))
+    placed = [row for row in rows(pipeline, id) if row.fate is RowFate.PLACED]
+    assert len(placed) == 2
+    with pipeline.runtime.database.transaction() as session:
+        call_off(session.get_one(Request, placed[0].request_id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
+    pipeline.clock.advance(timedelta(minutes=11))
+    pipeline.advance()
+    assert {row.fate for row in rows(pipeline, id)} == {RowFate.PLACED}
 
 
 def test_the_same_content_is_one_bulk(pipeline: Pipeline) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from models import drafts, idempotency, invitations, logins
+from models import bulk, drafts, idempotency, invitations, logins
 from models.base import Base
+from models.bulk import Bulk, BulkRow
 from models.drafts import Draft, begin_draft, find_draft, new_draft_id
 from models.idempotency import IdempotencyKey, reserve_key
 from models.invitations import INVITATION_VALID_FOR, Invitation, invite
@@ -18,9 +20,11 @@ from models.logins import Login, begin_login
 from models.messages import Recipient
 from models.people import Role, User
 from tasks.reconcile import leftovers
+from tests.factories import an_order, make_bulk, sites
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
+    (Bulk, bulk.KEPT_FOR),
     (Draft, drafts.KEPT_FOR),
     (IdempotencyKey, idempotency.KEPT_FOR),
     (Invitation, INVITATION_VALID_FOR + invitations.LISTED_FOR),
@@ -33,6 +37,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
     """A row in each table, as somebody leaves it who never comes back."""
     main, manager, now = pipeline.main, pipeline.manager, pipeline.clock.now
     with pipeline.runtime.database.transaction() as session:
+        make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
         begin_draft(session, new_draft_id(session), main, manager, now)
         reserve_key(session, main.id, manager.user_id, words, b"body", now)
         invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
@@ -63,7 +68,7 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     pipeline.clock.advance(timedelta(days=365))
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
-    assert dry.counts == {"order_drafts": 5, "idempotency_keys": 5, "invitations": 5, "logins": 5}
+    assert dry.counts == {"bulks": 5, "order_drafts": 5, "idempotency_keys": 5, "invitations": 5, "logins": 5}
     assert set(left(pipeline).values()) == {6}
     run = pipeline.run("leftovers")
     assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})
@@ -83,3 +88,19 @@ def test_a_draft_that_somebody_has_in_hand_stays(pipeline: Pipeline) -> None:
         draft.touch(now)
     assert pipeline.run("leftovers").counts["order_drafts"] == 0
     assert left(pipeline)[Draft] == 1
+
+
+def test_a_file_that_was_sent_stays_and_one_that_was_not_goes_with_its_rows(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        sent, unsent = (
+            make_bulk(session, pipeline.manager, pipeline.main, wanted, now=pipeline.clock.now)
+            for wanted in (sites(2), sites(3, first=3))
+        )
+        sent.send(pipeline.clock.now)
+        kept, gone = sent.id, unsent.id
+    pipeline.clock.advance(bulk.KEPT_FOR)
+    assert pipeline.run("leftovers").counts["bulks"] == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(Bulk.id)).all() == [kept]
+        assert set(session.scalars(sa.select(BulkRow.bulk_id))) == {kept}
+        assert session.get(Bulk, gone) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,18 +13,20 @@ import sqlalchemy as sa
 from openpyxl import Workbook, load_workbook
 from werkzeug.test import TestResponse
 
-from models.bulk import BulkRow
+from models.bulk import Bulk, BulkRow, fingerprint_of
 from models.catalogue import Product
-from models.people import Role, principal_of
+from models.people import Membership, Role, principal_of
 from models.proving import create_link_code
 from models.requests import Request
-from models.states import Status
+from models.states import Kind, Status
+from models.vault import Vault
 from tests.factories import NOW, join, make_account, make_user, prove_contact
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.test_portal import csrf, sign_in
 
 START = "/standortverwaltung/sammelauftrag"
+SHEET = "xl/worksheets/sheet1.xml"
 HEAD = [
     "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
     "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
@@ -59,10 +62,37 @@ def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
     return out.getvalue()
 
 
+def broken(part: str, content: bytes | None) -> bytes:
+    """A workbook of which a part is missing or something else; with damaged packing if it is the same."""
+    out, book = io.BytesIO(), zipfile.ZipFile(io.BytesIO(as_xlsx([HEAD, row(1)])))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in book.namelist():
+            if name != part:
+                packed.writestr(name, book.read(name))
+            elif content is not None:
+                packed.writestr(name, content)
+    return out.getvalue()
+
+
+def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
+    """A workbook with a few wrong bytes in a part's packed content, or marked as encrypted."""
+    content = bytearray(as_xlsx([HEAD, row(1)]))
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        found = book.getinfo(part)
+    if flag:
+        head = content.rindex(b"PK\x01\x02", 0, content.rindex(part.encode()))
+        content[head + 8] |= 1
+    else:
+        begins = found.header_offset + 30 + len(part) + at
+        content[begins : begins + 4] = b"\xff" * 4
+    return bytes(content)
+
+
 def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
     """Send the form of the first page."""
-    token = csrf(front.client.get(START).text)
-    data = {"csrf_token": token, "kind": kind, "file": (io.BytesIO(content), name)}
+    page = front.client.get(START).text
+    account = page.partition('name="account" value="')[2].partition('"')[0]
+    data = {"csrf_token": csrf(page), "account": account, "kind": kind, "file": (io.BytesIO(content), name)}
     return front.client.post(START, data=data, content_type="multipart/form-data")
 
 
@@ -175,12 +205,99 @@ def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: 
     longer = opened(signed, as_csv([HEAD, *(row(number) for number in range(1, 15))]))
     page = signed.client.get(longer).text
     assert "12 Zeilen wurden mit demselben Inhalt schon" in page and "2 Standorte kostenpflichtig bestellen" in page
+    # Only these two are paid for: 59.80 + 5.80 a month.
+    assert "65,60\xa0€" in page and "77,80\xa0€" in page
     press(signed, longer)
     work(signed, back)
     assert orders(signed) == 14
     page = signed.client.get(longer).text
     assert "nicht noch einmal bestellt" in page
     assert_valid(page)
+
+
+def test_the_same_row_twice_is_priced_and_ordered_once(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2), row(1), row(1)]))
+    page = signed.client.get(address).text
+    assert "4 Zeilen, und jedes Feld stimmt." in page and "2 Zeilen wiederholen eine frühere Zeile" in page
+    assert "2 Standorte kostenpflichtig bestellen" in page and "65,60\xa0€" in page and "77,80\xa0€" in page
+    assert_valid(page)
+    press(signed, address)
+    work(signed, back)
+    assert orders(signed) == 2
+
+
+def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, back: Back) -> None:
+    press(signed, opened(signed, as_csv([HEAD, row(1), row(2)])))
+    work(signed, back)
+    address = opened(signed, as_csv([HEAD, row(2), row(1), row(1)]))
+    page = signed.client.get(address).text
+    assert "3 Zeilen wurden mit demselben Inhalt schon" in page and "Es bleibt nichts zu bestellen" in page
+    assert "kostenpflichtig" not in page and "wiederholen" not in page
+    assert_valid(page)
+    press(signed, address)
+    work(signed, back)
+    assert orders(signed) == 2
+    assert "Es bleibt nichts zu bestellen" in signed.client.get(address).text
+
+
+def test_a_file_is_for_the_account_that_its_page_was_about(signed: Front) -> None:
+    with signed.database.transaction() as session:
+        session.add(second := make_account(session))
+        session.flush()
+        session.add(Membership(user_id=signed.manager.user_id, account_id=second.id, role=Role.ADMINISTRATOR))
+        stranger = make_account(session).customer_number
+    page = signed.client.get(f"{START}?konto={second.customer_number}").text
+    assert f'name="account" value="{second.customer_number}"' in page
+    # Another tab looks at the first one meanwhile.
+    signed.client.get(f"{START}?konto={signed.main.customer_number}")
+
+    def send(account: str, content: bytes) -> TestResponse:
+        data = {"csrf_token": csrf(page), "account": account, "kind": "order", "file": (io.BytesIO(content), "x.csv")}
+        return signed.client.post(START, data=data, content_type="multipart/form-data")
+
+    # What goes wrong is shown for the same account.
+    assert f'name="account" value="{second.customer_number}"' in send(second.customer_number, b"").text
+    for account in (stranger, ""):
+        answer = send(account, as_csv([HEAD, row(1)]))
+        assert answer.status_code == 422 and "Dieser gehört nicht zu Ihren" in answer.text
+        assert_valid(answer.text)
+    answer = send(second.customer_number, as_csv([HEAD, row(1)]))
+    with signed.database.transaction() as session:
+        assert session.scalars(sa.select(Bulk.main_id)).all() == [second.id]
+    assert f"Für den Hauptaccount {second.customer_number} ({second.name})." in signed.client.get(answer.location).text
+
+
+def test_a_page_orders_only_what_it_showed(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
+    assert "kostenpflichtig" not in signed.client.get(address).text
+    post(signed, address, **{"cell-3-postal_code": "10179"})
+    page = signed.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    # As many rows, for the same price, to another place.
+    with signed.database.transaction() as session:
+        changed = session.scalars(sa.select(BulkRow).where(BulkRow.line == 3)).one()
+        assert changed.draft is not None
+        changed.draft = {**changed.draft, "location": {**changed.draft["location"], "name": "Lager"}}
+    signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+    work(signed, back)
+    assert orders(signed) == 0
+    assert "Bitte prüfen Sie" in signed.client.get(address).text
+
+
+@pytest.mark.parametrize("after", ["99999999999", "-99999999999", "x"])
+def test_no_page_of_a_file_is_an_error(signed: Front, after: str) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    assert signed.client.get(f"{address}?nach={after}").status_code == 200
+
+
+def test_only_bad_cells_can_be_typed_anew(signed: Front) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
+    typed = {"cell-2-name": "X", "cell-3-name": "Y", "cell-3-postal_code": "10115"}
+    post(signed, address, **typed)
+    with signed.database.transaction() as session:
+        cells = [item.cells for item in session.scalars(sa.select(BulkRow).order_by(BulkRow.line))]
+    assert [item["name"] for item in cells] == ["Filiale 1", "Filiale 2"]
+    assert [item["postal_code"] for item in cells] == ["10179", "10115"]
 
 
 @pytest.mark.usefixtures("changing_products")
@@ -222,6 +339,15 @@ def test_files_as_they_really_come(signed: Front, content: bytes) -> None:
         (as_csv([HEAD[1:], row(1)[1:]]), "Diese Spalten fehlen: Name des Standorts."),
         (as_csv([[*HEAD, "Ort"], [*row(1), "Berlin"]]), "Eine Spalte ist doppelt vorhanden."),
         (b"PK\x03\x04 no workbook", "keine Tabelle"),
+        (broken(SHEET, None), "keine Tabelle"),
+        (broken(SHEET, b"<worksheet><sheetData><row"), "keine Tabelle"),
+        (broken(SHEET, b""), "keine Tabelle"),
+        (broken("xl/workbook.xml", b"<workbook"), "keine Tabelle"),
+        (broken("xl/workbook.xml", None), "keine Tabelle"),
+        (broken("[Content_Types].xml", None), "keine Tabelle"),
+        (damaged(SHEET, at=0), "keine Tabelle"),
+        (damaged(SHEET, at=60), "keine Tabelle"),
+        (damaged(SHEET, at=0, flag=True), "keine Tabelle"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "keine Tabelle"),
         (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10000 Zeilen"),
     ],
@@ -242,6 +368,12 @@ def test_links_by_file(signed: Front, back: Back) -> None:
     lines = [["Kundennummer", "Verknüpfungscode"], [numbers[0], code], [numbers[1], ""], [numbers[1], ""], ["12", ""],
              [signed.main.customer_number, ""]]  # fmt: skip
     address = opened(signed, as_csv(lines), kind="link")
+    # A code cannot be tried out on what is kept of the file either.
+    cells = [dict(zip(("customer_number", "code"), line, strict=True)) for line in lines[1:]]
+    with signed.database.transaction() as session:
+        kept = session.scalars(sa.select(Bulk.fingerprint)).one()
+    vault = back.runtime.vault
+    assert (kept == fingerprint_of(vault, Kind.LINK, cells)) and kept != fingerprint_of(Vault("x"), Kind.LINK, cells)
     page = signed.client.get(address).text
     assert "steht doppelt in der Datei" in page and "hat sieben Ziffern" in page and "Ihre eigene Kundennummer" in page
     with signed.database.transaction() as session:

@@ -11,16 +11,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, attach
+from models.accounts import Account, attach, detach
 from models.audit import AuditEntry, Deed
 from models.contracts import Contract
 from models.forwarding import CallForwarding, Condition
+from models.orders import submit_order
 from models.people import Role, User
 from models.states import Origin
 from models.telephony import SipTrunk
 from models.vault import Vault
 from tasks.sync import write_due
-from tests.factories import NOW, PASSWORD, fill_pool, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import SECRET, Back, Front
 from tests.web.html import assert_valid
@@ -388,6 +389,39 @@ def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front,
             assert front.client.get(path).status_code == 404, path
             asked += 1
     assert asked > 15
+
+
+@pytest.mark.parametrize("who", ["manager", "administrator"])
+def test_whoever_asks_to_detach_is_in_the_log(front: Front, site: Site, who: str) -> None:
+    number, main = site.account.customer_number, front.main.customer_number
+    foreign = who == "manager"
+    come_in(front, front.manager.email if foreign else site.administrator.email)
+    page = get(front, site.path + "/loesen")
+    front.client.post(site.path + "/loesen", data={"csrf_token": csrf(page), "customer_number": number})
+    asker = (front.manager.user_id, front.main.id) if foreign else (site.administrator.id, None)
+    assert [deed for deed in deeds(front) if deed[0] is not Deed.LOOKED_IN] == [(Deed.DETACH_ASKED, *asker)]
+    come_in(front, site.administrator.email)
+    assert f"Hat beantragt, den Account vom Hauptaccount {main} zu lösen." in get(front, site.path)
+    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})
+    assert f"Asked to detach the account from main account {main}." in get(front, site.path)
+
+
+def test_an_order_that_is_held_opens_no_account_that_has_left(front: Front) -> None:
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        order = submit_order(session, front.manager, main, an_order(), NOW)
+        path, id = f"/standortverwaltung/{order.customer_number}", order.account_id
+    assert id is not None
+    come_in(front, front.manager.email)
+    get(front, path)
+    with front.database.transaction() as session:
+        session.get_one(Account, id).activate()
+        attach(session, front.main.id, id, Origin.ORDER, NOW)
+    get(front, path)
+    with front.database.transaction() as session:
+        detach(session, front.main.id, id)
+    for page in ("", "/protokoll", "/loesen", "/rufweiterleitung"):
+        get(front, path + page, 404)
 
 
 def test_users_are_managed_in_the_log(front: Front, site: Site, back: Back) -> None:

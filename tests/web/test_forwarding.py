@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from models.accounts import Account
+from models.accounts import Account, detach, queue_up
 from models.audit import AuditEntry, Deed
 from models.forwarding import CallForwarding
 from models.telephony import NumberBlock, SipTrunk
@@ -150,9 +151,37 @@ def test_the_main_account_forwards_too_and_the_local_team_sees_it(front: Front, 
     assert send(front, path + "/neu", condition="not_registered").status_code == 303
     come_in(front, site.administrator.email)
     page = get(front, site.path)
-    assert "Hat eine Rufweiterleitung eingerichtet: Wenn die Telefonanlage nicht angemeldet ist → 0171 7654321." in page
+    assert "eingerichtet: Wenn die Telefonanlage nicht angemeldet ist → 0171 7654321 · Die ganze Woche." in page
     assert f"über Hauptaccount {front.main.customer_number}" in page
     assert "über seinen Hauptaccount" not in get(front, path)
+
+
+@pytest.mark.parametrize("page", ["neu", "{id}", "{id}/loeschen"])
+def test_an_account_that_is_detached_at_this_instant_is_not_found(
+    front: Front, site: Site, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    come_in(front, front.manager.email)
+    path = f"{site.path}/rufweiterleitung/{page.format(id=site.forwarding)}"
+    get(front, path)
+
+    def too_late(session: Session, account: Account) -> None:
+        with front.database.transaction() as other:
+            detach(other, front.main.id, site.account.id)
+        queue_up(session, account)
+
+    monkeypatch.setattr("models.forwarding.queue_up", too_late)
+    assert send(front, path, condition="always").status_code == 404
+    with front.database.transaction() as session:
+        [found] = session.scalars(sa.select(CallForwarding))
+        assert (found.id, found.condition) == (site.forwarding, "busy")
+
+
+def test_a_change_of_the_hours_alone_can_be_read_in_the_log(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    hours = {"when": "some", "windows-0-days": WORKDAYS, "windows-0-start": "08:00", "windows-0-end": "18:00"}
+    send(front, f"{site.path}/rufweiterleitung/{site.forwarding}", target="0171 1234567", **hours)
+    new, old = (f"Wenn besetzt ist → 0171 1234567 · {said}" for said in ("Mo–Fr 08:00–18:00", "Die ganze Woche"))
+    assert f"{new}; vorher: {old}." in get(front, site.path)
 
 
 def test_the_registrar_is_told_and_nothing_else_changes_there(front: Front, site: Site, back: Back) -> None:
@@ -176,6 +205,6 @@ def test_the_pages_in_english(front: Front, site: Site) -> None:
     come_in(front, site.member.email)
     front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, "/anmeldung"))})
     page = get(front, site.path + "/rufweiterleitung")
-    assert "When busy → 0171 1234567" in page and "All week" in page
+    assert "When busy → 0171 1234567" in page and "In force now" in page and "All week" in page
     page = get(front, site.path + "/rufweiterleitung/neu")
     assert "Monday" in page and "By a weekly schedule" in page

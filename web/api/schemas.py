@@ -20,7 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
+from models.orders import Contact, Location, OrderDraft
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, Locale
 
 
 def _e164(value: str) -> str:
@@ -95,6 +96,19 @@ class OrderBody(_Body):
     numbers: NumbersBody
     options: Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=20)] = []
     locale: Language | None = None
+
+    def as_draft(self, locale: Locale) -> OrderDraft:
+        """The order as the rules take it, in this language unless it names its own."""
+        return OrderDraft(
+            product_key=self.product,
+            channels=self.channels,
+            location=Location(**self.location.model_dump()),
+            contact=Contact(**self.contact.model_dump()),
+            area_code=self.numbers.area_code,
+            block_size=self.numbers.block_size,
+            option_keys=tuple(self.options),
+            locale=self.locale or locale,
+        )
 
 
 class AdministersBoth(_Body):

@@ -14,7 +14,7 @@ from models.accounts import account_by_number
 from models.catalogue import orderable_products
 from models.errors import AlreadyRequested, InvalidField, NotFound
 from models.links import LinkDraft, submit_detach, submit_link
-from models.orders import Contact, Location, OrderDraft, call_off, submit_order
+from models.orders import call_off, submit_order
 from models.overview import BadCursor, Order, Wanted, page_of
 from models.people import Action, may
 from models.proofs import OwnershipProof
@@ -53,16 +53,7 @@ _BY_NUMBER = Wanted(order=Order.NUMBER)
 @api.post("/orders", responses={202: schemas.RequestBody, 422: schemas.Problem}, openapi_extensions=POST)
 def create_order(body: schemas.OrderBody) -> Response:
     """Order a new sub-account. Answers 202 at once; the request's timeline tells the rest."""
-    draft = OrderDraft(
-        product_key=body.product,
-        channels=body.channels,
-        location=Location(**body.location.model_dump()),
-        contact=Contact(**body.contact.model_dump()),
-        area_code=body.numbers.area_code,
-        block_size=body.numbers.block_size,
-        option_keys=tuple(body.options),
-        locale=body.locale or caller().locale,
-    )
+    draft = body.as_draft(caller().locale)
     return _accept(lambda session: submit_order(session, caller(), main(session), draft, now()))
 
 

@@ -34,7 +34,8 @@ from models.bulk import (
     BulkRow,
     RowFate,
     bulks_of,
-    count_repeats,
+    content_of,
+    count_left_out,
     count_rows,
     fingerprint_of,
     keep_file,
@@ -69,6 +70,7 @@ AT_ONCE = 100
 """Rows of one page."""
 STUCK = 20
 """Rows that need a look, at once: often all of them wait for the same."""
+_LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
 
@@ -87,45 +89,57 @@ class Preview:
     """A file that was not sent yet. `shown`: rows of this page, only the wrong ones as long as there are any."""
 
     bulk: Bulk
+    account: Account
     columns: Sequence[Column]
     rows: int
     wrong_rows: int
     wrong_cells: int
-    repeats: int
+    before: int
+    twice: int
     shown: Sequence[ShownRow]
+    content: bytes
     costs: Costs | None
     after: int
+
+    @property
+    def ordered(self) -> int:
+        """How many rows will be sent."""
+        return self.rows - self.wrong_rows - self.before - self.twice
 
     @property
     def fingerprint(self) -> str:
         """The same as long as what is ordered, and its price, have not changed."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
-        return hashlib.sha256(repr((self.bulk.id, self.rows, self.repeats, sums)).encode()).hexdigest()[:32]
+        facts = (self.bulk.id, self.content, self.before, self.twice, sums)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 @bulks.get("")
 @login_required
 def start() -> str:
     """The templates, the form, and what was sent before."""
-    return _start(None, "")
+    return _start(None, "", None)
 
 
 @bulks.post("")
 @login_required
 def upload() -> AnyResponse | tuple[str, int]:
     """Keep the file and look at it; one that came before leads to what was made of it then."""
-    kind = request.form.get("kind", "")
+    kind, number = request.form.get("kind", ""), _chosen_number()
     if kind not in _KINDS:
-        return _start("", _("Choose what the file is for.")), 422
+        return _start("", _("Choose what the file is for."), number), 422
+    if number is None:
+        wrong = _("Choose for which account the file is: this one is not among yours. Nothing was kept.")
+        return _start(kind, wrong, None), 422
     name, content = _sent_file()
     try:
         rows = read_rows(content, Kind(kind))
     except BadFile as error:
-        return _start(kind, _why_not(error, Kind(kind))), 422
-    fingerprint = fingerprint_of(Kind(kind), [cells for _line, cells in rows])
+        return _start(kind, _why_not(error, Kind(kind)), number), 422
+    fingerprint = fingerprint_of(resources().vault, Kind(kind), [cells for _line, cells in rows])
     now = resources().clock()
     with resources().database.transaction() as session:
-        account = _account(session, Kind(kind))
+        account = _account(session, number, Kind(kind))
         found = same_file(session, account, fingerprint)
         if found is None:
             checker = Checker(session, resources().vault, account, Kind(kind), locale())
@@ -163,7 +177,7 @@ def show(id: uuid.UUID) -> str:
     """What is wrong with the file and what it asks for; once it is sent, how far it is."""
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
-        preview = _preview(session, found, request.args.get("nach", 0, type=int)) if found.sent_at is None else None
+        preview = _preview(session, found, _after()) if found.sent_at is None else None
         facts = _facts(session, found)
     if preview is not None:
         return render_template("bulk/preview.html", preview=preview, bulk=found, language=locale())
@@ -194,14 +208,14 @@ def send(id: uuid.UUID) -> AnyResponse:
         if found.sent_at is None:
             ensure_may_be_main(session.get_one(Account, found.main_id))
             preview = _preview(session, found, 0)
-            if preview.wrong_cells or not preview.rows:
+            if preview.wrong_cells or not preview.ordered:
                 return redirect(url_for("bulks.show", id=id), 303)
             if request.form.get("shown") != preview.fingerprint:
                 flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                 return redirect(url_for("bulks.show", id=id), 303)
             found.user_id = principal().user_id
             found.send(now)
-            log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.rows)
+            log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.ordered)
     hint()
     return redirect(url_for("bulks.show", id=id), 303)
 
@@ -242,14 +256,31 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
     return render_template("orders/refused.html", reason=None, Reason=Reason), 403
 
 
-def _account(session: Session, kind: Kind | None = None) -> Account:
-    """The account that is looked at. Raises `Forbidden` or `RuleBroken` if nothing can be brought under it."""
-    account = looked_at(session).account
+def _chosen_number() -> str | None:
+    """For which account the page was; None if this person may not choose it."""
+    number = request.form.get("account", "")
+    with resources().database.transaction() as session:
+        return number if any(choice.customer_number == number for choice in looked_at(session).choices) else None
+
+
+def _account(session: Session, number: str | None, kind: Kind | None = None) -> Account:
+    """The account with this number, else the one that is looked at.
+
+    Raises `Forbidden` or `RuleBroken` if nothing can be brought under it.
+    """
+    found = looked_at(session)
+    account = found.account
+    if number is not None:
+        account = next((choice for choice in found.choices if choice.customer_number == number), None)
     kinds = _KINDS if kind is None else (kind,)
     if account is None or not any(may(principal(), _ACTIONS[kind], account) for kind in kinds):
         raise Forbidden
     ensure_may_be_main(account)
     return account
+
+
+def _after() -> int:
+    return min(max(request.args.get("nach", 0, type=int), 0), _LAST_LINE)
 
 
 def _sent_file() -> tuple[str, bytes]:
@@ -260,9 +291,9 @@ def _sent_file() -> tuple[str, bytes]:
         return _shown_name(file.filename or ""), file.read(LARGEST + 1)
 
 
-def _start(kind: str | None, wrong: str) -> str:
+def _start(kind: str | None, wrong: str, number: str | None) -> str:
     with resources().database.transaction() as session:
-        account = _account(session)
+        account = _account(session, number)
         before = bulks_of(session, account)
     return render_template(
         "bulk/start.html",
@@ -282,12 +313,14 @@ def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
     listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
     return Preview(
         bulk,
+        session.get_one(Account, bulk.main_id),
         COLUMNS[bulk.kind],
         rows,
         wrong_rows,
         wrong_cells,
-        count_repeats(session, bulk),
+        *count_left_out(session, bulk),
         [_shown(row) for row in listed],
+        content_of(session, bulk),
         _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
     )
@@ -313,10 +346,9 @@ def _mend(session: Session, bulk: Bulk) -> None:
         if place := re.fullmatch(r"cell-(\d{1,6})-([a-z_]+)", name):
             typed.setdefault(int(place[1]), {})[place[2]] = " ".join(value.split())
     left_out = [int(line) for line in request.form.getlist("without") if line.isdecimal() and len(line) < 7]
-    known = {column.key for column in COLUMNS[bulk.kind]}
     fresh: list[tuple[int, Cells]] = []
     for row in rows_of(session, bulk, lines=[line for line in typed if line not in left_out]):
-        mended = {key: value for key, value in typed[row.line].items() if key in known}
+        mended = {key: value for key, value in typed[row.line].items() if key in (row.errors or {})}
         fresh.append((row.line, shown_cells(resources().vault, row.cells) | mended))
     account = session.get_one(Account, bulk.main_id)
     checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale)
@@ -369,6 +401,8 @@ def _refusals() -> Mapping[str, str]:
     return {
         "forbidden": _("Whoever sent the file may not do that any more."),
         "already_requested": _("A request for this customer number is running already."),
+        "asked_too_often": _("The administrators have been asked often enough for now."),
+        "too_many_wrong_codes": _("Too many link codes of your account were wrong today. Try this row again tomorrow."),
         "own_account": _("This is your own customer number. Enter that of the account that you want to add."),
         "unknown_product": _("This product is not offered any more."),
         "unknown_block_size": _("This product is not offered any more."),

@@ -20,7 +20,7 @@ from models.accounts import Account
 from models.bulk import CheckedRow, as_facts
 from models.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField
-from models.orders import Contact, Location, OrderDraft, city_fits, ensure_area_exists, ensure_channels
+from models.orders import city_fits, ensure_area_exists, ensure_channels
 from models.states import AccountState, Kind
 from models.values import Locale
 from models.vault import Vault
@@ -128,17 +128,7 @@ class Checker:
         self._rules(cells, trunk, channels, errors)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
-        order = OrderDraft(
-            product_key=checked.product,
-            channels=checked.channels,
-            location=Location(**checked.location.model_dump()),
-            contact=Contact(**checked.contact.model_dump()),
-            area_code=checked.numbers.area_code,
-            block_size=checked.numbers.block_size,
-            option_keys=tuple(checked.options),
-            locale=self.locale,
-        )
-        return CheckedRow(line, cells, None, as_facts(order))
+        return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))
 
     def _rules(self, cells: Cells, trunk: Product | None, channels: str, errors: Errors) -> None:
         if trunk is not None and "channels" not in errors:

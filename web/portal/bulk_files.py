@@ -6,9 +6,11 @@ import csv
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from openpyxl import load_workbook
 from openpyxl.utils.exceptions import InvalidFileException
@@ -23,6 +25,11 @@ _UNPACKED = 60_000_000
 _LONGEST = 1_000
 _WIDEST = 60
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff\ud800-\udfff]+")
+# What reading a broken workbook may raise; encrypted or unknown packing is a `RuntimeError`.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, ParseError, InvalidFileException, AttributeError, EOFError, LookupError, OSError,
+    OverflowError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 # What a spreadsheet stores as a number has lost the zeros in front.
 _ZEROS = {"postal_code": "{:05d}", "area_code": "0{:d}"}
 
@@ -109,12 +116,12 @@ def _of_workbook(content: bytes) -> Iterator[tuple[int, list[Any]]]:
             if sum(part.file_size for part in packed.infolist()) > _UNPACKED:
                 raise BadFile("too_large")
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, OSError) as error:
+    except _BROKEN as error:
         raise BadFile("no_table") from error
     try:
         for line, values in enumerate(book.worksheets[0].iter_rows(values_only=True, max_col=_WIDEST), 1):
             yield line, list(values)
-    except (KeyError, ValueError, IndexError) as error:
+    except _BROKEN as error:
         raise BadFile("no_table") from error
     finally:
         book.close()

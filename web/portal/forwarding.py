@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from models import forwarding
 from models.accounts import Account, account_by_number
 from models.audit import record_look
-from models.errors import InvalidField, NotFound
+from models.errors import Forbidden, InvalidField, NotFound
 from models.forwarding import CallForwarding, ForwardingDraft
 from models.people import Action, may, through_main
 from models.queries import forwardable_accounts
@@ -75,7 +75,10 @@ def remove(customer_number: str, id: int) -> Response | str:
         account = _account(database, customer_number)
         found = _found(database, account, id)
         if request.method == "POST":
-            forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+            try:
+                forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+            except (Forbidden, NotFound):
+                abort(404)
     if request.method != "POST":
         return _page("forwarding/remove.html", account, found=found)
     return _done(account, _("The call forwarding is removed. The next call rings at the location."))
@@ -94,6 +97,8 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
                 _save(database, account.id, id, draft)
         except InvalidField as error:
             form.say(error)
+        except (Forbidden, NotFound):
+            abort(404)
         else:
             return _done(account, _("The call forwarding is saved. It is in force from the next call."))
     form.offer_lines()

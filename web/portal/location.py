@@ -113,8 +113,10 @@ def see_account(database: Session, customer_number: str) -> Seen:
     # What another main account has asked for is that one's business.
     about = listing.running_about(database, account)
     running = [found for found in about if concerns(database, principal(), found)]
-    # An ordered account has no main account yet: it is seen by whoever sees its order.
-    coming = next((found.main_id for found in running if found.kind is Kind.ORDER), None)
+    # An ordered account has no main account yet: it is seen by whoever sees its order, unless it has left since.
+    is_ordered = account.state is AccountState.ORDERED
+    orders = (found.main_id for found in running if found.kind is Kind.ORDER)
+    coming = next((main_id for main_id in orders if is_ordered or main_id == account.main_id), None)
     if coming is None and not may(principal(), Action.VIEW, account):
         abort(404)
     main_id = account.main_id or coming

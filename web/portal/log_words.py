@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_babel import gettext as _
 
 from models.audit import AuditEntry, Deed
 from models.forwarding import Condition
 from models.people import Role
-from web.portal.forwarding_words import condition_text, number_text
+from web.portal.forwarding_words import condition_text, hours_text, number_text
 from web.portal.users import ROLE_NAMES
 
 
@@ -28,6 +30,8 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Changed a call forwarding: %(new)s; before: %(old)s.", new=_forwarding(facts), old=before))
         case Deed.FORWARDING_REMOVED:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
+        case Deed.DETACH_ASKED:
+            return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
         case Deed.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
         case Deed.INVITATION_WITHDRAWN:
@@ -45,8 +49,8 @@ def _role(role: str) -> str:
     return str(ROLE_NAMES[Role(role)])
 
 
-def _forwarding(facts: dict[str, object]) -> str:
-    seconds = facts["after_seconds"]
-    condition = condition_text(Condition(str(facts["condition"])), seconds if isinstance(seconds, int) else None)
+def _forwarding(facts: dict[str, Any]) -> str:
+    condition = condition_text(Condition(facts["condition"]), facts["after_seconds"])
     off = "" if facts["enabled"] else " ({})".format(_("switched off"))
-    return f"{condition} → {number_text(str(facts['target']))}{off}"
+    hours = hours_text(tuple((start, end) for start, end in facts["hours"]))
+    return f"{condition} → {number_text(facts['target'])} · {hours}{off}"

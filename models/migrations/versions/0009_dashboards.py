@@ -13,7 +13,7 @@ depends_on = None
 
 DEEDS = (
     "looked_in", "secret_seen", "secret_renewed", "forwarding_added", "forwarding_changed", "forwarding_removed",
-    "user_invited", "invitation_withdrawn", "user_joined", "role_changed", "user_removed",
+    "detach_asked", "user_invited", "invitation_withdrawn", "user_joined", "role_changed", "user_removed",
 )  # fmt: skip
 PLACE = (
     "CASE condition WHEN 'always' THEN 0 WHEN 'busy' THEN 1 WHEN 'no_answer' THEN 2 WHEN 'not_registered' THEN 3 END"

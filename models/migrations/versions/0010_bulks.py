@@ -27,7 +27,7 @@ def upgrade() -> None:
             ["due_at"],
             postgresql_where=sa.text("due_at IS NOT NULL AND bulk_id IS NULL"),
         )
-    op.create_index("ix_requests_bulk_id", "requests", ["bulk_id"], postgresql_where=sa.text("bulk_id IS NOT NULL"))
+        op.create_index(f"ix_{table}_bulk_id", table, ["bulk_id"], postgresql_where=sa.text("bulk_id IS NOT NULL"))
 
 
 def _bulks() -> None:
@@ -101,8 +101,8 @@ def _rows() -> None:
 
 
 def downgrade() -> None:
-    op.drop_index("ix_requests_bulk_id", table_name="requests")
     for table in ("requests", "messages"):
+        op.drop_index(f"ix_{table}_bulk_id", table_name=table)
         op.drop_index(f"ix_{table}_due_alone", table_name=table)
         op.drop_constraint(op.f(f"fk_{table}_bulk_id"), table)
         op.drop_column(table, "bulk_id")
