@@ -361,6 +361,8 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
     return {
         "bulk": bulk,
         "progress": progress,
+        # Looked at now: the back office may have retried one since the bulk's own end.
+        "is_over": progress.ended == progress.rows,
         "statuses": [(status_text(status, locale()), count) for status, count in _in_order(progress.by_status)],
         "stuck": [(row, _what_now(row, found)) for row, found in stuck_rows(session, bulk, STUCK)],
         "most": STUCK,
@@ -374,7 +376,7 @@ def _regions(facts: Mapping[str, Any]) -> tuple[Mapping[str, tuple[Markup, str]]
         html = render_template(f"bulk/{name}.html", **facts)
         regions[name] = (Markup(html), hashlib.sha256(html.encode()).hexdigest()[:16])  # noqa: S704 - our template
     version = "-".join(version for _html, version in regions.values())
-    return regions, version, facts["bulk"].ended_at is not None
+    return regions, version, facts["is_over"]
 
 
 def _in_order(by_status: Mapping[Status, int]) -> list[tuple[Status, int]]:
