@@ -148,6 +148,7 @@ def _handle_errors(app: OpenAPI) -> None:
 
     def outage(error: OperationalError | InterfaceError) -> Any:
         answer = problems.of_outage(error)
+        g.database_is_away = True
         return answer if is_api() else (_page(503), 503)
 
     def bug(error: Exception) -> Any:

@@ -90,6 +90,9 @@ def know_who_it_is() -> None:
 @login_manager.user_loader
 def load_user(secret: str) -> SignedIn | None:
     """The person of this session, as long as it has not been ended."""
+    if g.get("database_is_away"):
+        # The page that says so is the same for everybody.
+        return None
     with resources().database.transaction() as database:
         found = find_login(database, secret, resources().clock())
         return _signed_in(database, found[1], found[0].id, secret) if found is not None else None
