@@ -22,13 +22,14 @@ from models.telephony import NumberBlock, SipTrunk, TrunkState, give_up_trunk, r
 
 
 def ensure_closable(session: Session, account: Account) -> None:
-    """Raise `CannotClose` unless the account may be closed: `ordered`, `request_runs` (with their ids),
-    `bulk_runs`, `billed_together` (with the invoice's number), `is_sub_account` (with the main account's number) or
-    `has_sub_accounts` (with how many).
+    """Raise `CannotClose` unless the account may be closed: `ordered` (with the order's id), `request_runs` (with their
+    ids), `bulk_runs`, `billed_together` (with the invoice's number), `is_sub_account` (with the main account's number)
+    or `has_sub_accounts` (with how many).
     """
-    running = _running(session, account)
     if account.state is AccountState.ORDERED:
-        raise CannotClose("ordered", *running)
+        order = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.ORDER)
+        raise CannotClose("ordered", *map(str, session.scalars(order)))
+    running = _running(session, account)
     if running:
         raise CannotClose("request_runs", *running)
     if session.scalar(sa.select(Bulk.id).where(Bulk.main_id == account.id, Bulk.due_at.is_not(None)).limit(1)):

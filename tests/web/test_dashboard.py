@@ -131,8 +131,8 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
     return answer.status_code, answer.text
 
 
-def deeds(front: Front) -> list[tuple[Deed, int, int | None]]:
-    """What is in the log, with who did it and through which main account."""
+def deeds(front: Front) -> list[tuple[Deed, int | None, int | None]]:
+    """What is in the log, with who did it (None: the carrier) and through which main account."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]
