@@ -92,9 +92,10 @@ def close(
                 ensure_closable(session, account)
                 holdings = holdings_of(session, account, utc_now())
             if not yes:
-                numbers = ", ".join(block.display for block in holdings.blocks) or "no numbers"
-                err.print(f"{customer_number}, {account.name}, {account.city}", highlight=False, markup=False)
-                err.print(f"{len(holdings.trunks)} SIP trunks; {numbers}", highlight=False, markup=False)
+                trunks = ", ".join(trunk.sip_user for trunk in holdings.trunks) or "none"
+                numbers = ", ".join(block.display for block in holdings.blocks) or "none"
+                what = f"{customer_number}, {account.name}, {account.city}\nSIP trunks: {trunks}\nNumbers: {numbers}"
+                err.print(what, highlight=False, markup=False, soft_wrap=True)
                 typer.confirm("Close this account for good?", abort=True, err=True)
             with database.transaction() as session:
                 close_account(session, known_account(session, customer_number), utc_now())

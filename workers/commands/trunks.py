@@ -35,7 +35,8 @@ def suspend(
         refuse("The customer has to read why: --reason.")
     with _telling(sip_user) as session:
         changed = suspend_for_carrier(session, sip_user, reason, utc_now())
-    out.print(f"Trunk {sip_user} {'is' if changed else 'was'} suspended.", highlight=False)
+    done = "is suspended" if changed else "was suspended for that already"
+    out.print(f"Trunk {sip_user} {done}.", highlight=False)
 
 
 @app.command()
