@@ -26,6 +26,10 @@ class Deed(StrEnum):
     LOOKED_IN = "looked_in"
     SECRET_SEEN = "secret_seen"  # noqa: S105 - a name
     SECRET_RENEWED = "secret_renewed"  # noqa: S105
+    TRUNK_SUSPENDED = "trunk_suspended"
+    TRUNK_RESUMED = "trunk_resumed"
+    NUMBERS_RELEASED = "numbers_released"
+    ACCOUNT_CLOSED = "account_closed"
     FORWARDING_ADDED = "forwarding_added"
     FORWARDING_CHANGED = "forwarding_changed"
     FORWARDING_REMOVED = "forwarding_removed"
@@ -38,13 +42,16 @@ class Deed(StrEnum):
 
 
 class AuditEntry(Base):
-    """One deed. `through_id` is the main account by which alone the person could do it; null for an own right."""
+    """One deed. `through_id` is the main account by which alone the person could do it; null for an own right.
+
+    Without a person the carrier did it.
+    """
 
     __tablename__ = "audit_entries"
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
-    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    user_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
     through_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
     deed: Mapped[Deed] = mapped_column(enumeration(Deed, "deed"))
     facts: Mapped[dict[str, Any]]
@@ -52,6 +59,7 @@ class AuditEntry(Base):
 
     __table_args__ = (
         sa.CheckConstraint("deed <> 'looked_in' OR through_id IS NOT NULL", name="looked_in_through"),
+        sa.CheckConstraint("through_id IS NULL OR user_id IS NOT NULL", name="carrier_goes_through_nobody"),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
         # One look in an hour says all.
         sa.Index(
@@ -67,10 +75,10 @@ class AuditEntry(Base):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An entry with who did it, and the main account through which it was done."""
+    """An entry with who did it (None: the carrier), and the main account through which it was done."""
 
     entry: AuditEntry
-    user: User
+    user: User | None
     through: Account | None
 
 
@@ -96,6 +104,13 @@ def record(
     )
 
 
+def record_of_carrier(
+    session: Session, account: Account, deed: Deed, now: datetime, facts: Mapping[str, Any] | None = None
+) -> None:
+    """Write down what the carrier has done to the account."""
+    session.add(AuditEntry(account_id=account.id, user_id=None, deed=deed, facts=dict(facts or {}), at=now))
+
+
 def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:
     """Write down that somebody from the main account looks in: once for each person, account and hour.
 
@@ -115,7 +130,7 @@ def entries_of(session: Session, account: Account, *, before: int | None = None,
     through = aliased(Account)
     query = (
         sa.select(AuditEntry, User, through)
-        .join(User, User.id == AuditEntry.user_id)
+        .outerjoin(User, User.id == AuditEntry.user_id)
         .outerjoin(through, through.id == AuditEntry.through_id)
         .where(AuditEntry.account_id == account.id)
         .order_by(AuditEntry.id.desc())

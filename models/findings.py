@@ -78,8 +78,8 @@ FINDINGS: Words = {
         "Trunk {sip_user} of customer number {customer_number} has doubled rows in the registrar.",
     ),
     "still_there": (
-        "Trunk {sip_user} der Kundennummer {customer_number} ist gesperrt oder beendet, steht aber im Registrar.",
-        "Trunk {sip_user} of customer number {customer_number} is suspended or closed, but still in the registrar.",
+        "Trunk {sip_user} der Kundennummer {customer_number} ist beendet, steht aber im Registrar.",
+        "Trunk {sip_user} of customer number {customer_number} is closed, but still in the registrar.",
     ),
     "unknown_there": (
         "Der Registrar kennt {sip_user}@{domain} ({what_text}), wir nicht.",
@@ -129,6 +129,7 @@ WHAT: Words = {
     "postal_code": ("Postleitzahl", "postal code"),
     "provision_key": ("Auftragsschlüssel", "provision key"),
     "forwardings": ("Rufweiterleitungen", "call forwardings"),
+    "suspended": ("Sperre", "suspension"),
     "preferences": ("Einstellungen", "preferences"),
     "doubled": ("doppelte Zeilen", "doubled rows"),
     "subscriber": ("Zugang", "subscriber"),

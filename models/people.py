@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts import Account
 from models.base import Base, enumeration
+from models.states import AccountState
 from models.values import Locale
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
@@ -39,6 +40,7 @@ class Action(StrEnum):
     DETACH = "detach"
     FORWARD_CALLS = "forward_calls"
     SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
+    MANAGE_TRUNK = "manage_trunk"
     SEE_LOG = "see_log"
     MANAGE_USERS = "manage_users"
     PROVE_OWNERSHIP = "prove_ownership"
@@ -62,12 +64,15 @@ RIGHTS: Mapping[Role, frozenset[Action]] = {
             Action.DETACH,
             Action.FORWARD_CALLS,
             Action.SEE_SECRET,
+            Action.MANAGE_TRUNK,
             Action.SEE_LOG,
         }
     ),
     Role.LOCAL_MEMBER: frozenset({Action.FORWARD_CALLS}),
 }
-THROUGH_MAIN: frozenset[Action] = frozenset({Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_SECRET})
+THROUGH_MAIN: frozenset[Action] = frozenset(
+    {Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_SECRET, Action.MANAGE_TRUNK}
+)
 """What administrators and location managers of a main account may do to its sub-accounts."""
 STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.OPERATE})
 SCOPED: Mapping[Scope, frozenset[Action]] = {
@@ -216,8 +221,12 @@ def principal_of(session: Session, user: User) -> Principal:
 
 
 def roles_of(session: Session, user_id: int) -> dict[int, Role]:
-    """Account id to role, for every account the person is a member of."""
-    rows = session.execute(sa.select(Membership.account_id, Membership.role).where(Membership.user_id == user_id))
+    """Account id to role, for every account the person is a member of. In a closed one nobody has any right."""
+    rows = session.execute(
+        sa.select(Membership.account_id, Membership.role)
+        .join(Account, Account.id == Membership.account_id)
+        .where(Membership.user_id == user_id, Account.state != AccountState.CLOSED)
+    )
     return {row.account_id: row.role for row in rows}
 
 

@@ -21,7 +21,7 @@ from models.accounts import Account
 from models.base import Base, enumeration
 from models.contracts import Contract
 from models.due import Due, due_index, lease_ends
-from models.errors import InvalidField, NoNumbersAvailable
+from models.errors import InvalidField, NoNumbersAvailable, TrunkClosed
 from models.towns import NO_AREA_CODES
 from models.values import block_numbers, display_block, national_to_e164
 
@@ -42,16 +42,24 @@ class AreaCode(Base):
 
 
 class TrunkState(StrEnum):
-    """Whether a trunk may register and call."""
+    """Whether a trunk may register and call. Emergency calls can be made while it is suspended too."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
     CLOSED = "closed"
 
 
+class Suspender(StrEnum):
+    """Who has suspended a trunk. Each lifts only what is theirs."""
+
+    CUSTOMER = "customer"
+    CARRIER = "carrier"
+
+
 class SipTrunk(Due, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
+    Suspended from the first of the two moments on until both are null; `carrier_reason` is what the customer reads.
     Due: the registrar has to be told about it as it is now. Whoever changes what the registrar knows makes it due.
     """
 
@@ -67,6 +75,9 @@ class SipTrunk(Due, Base):
     secret: Mapped[bytes]
     channels: Mapped[int]
     state: Mapped[TrunkState] = mapped_column(enumeration(TrunkState, "state"), default=TrunkState.ACTIVE)
+    customer_suspended_at: Mapped[datetime | None]
+    carrier_suspended_at: Mapped[datetime | None]
+    carrier_reason: Mapped[str | None]
     created_at: Mapped[datetime]
 
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
@@ -75,9 +86,62 @@ class SipTrunk(Due, Base):
 
     __table_args__ = (
         sa.CheckConstraint("channels > 0", name="channels"),
+        sa.CheckConstraint(
+            "state = 'closed' OR (state = 'suspended')"
+            " = (customer_suspended_at IS NOT NULL OR carrier_suspended_at IS NOT NULL)",
+            name="suspended_by_somebody",
+        ),
+        sa.CheckConstraint(
+            "(carrier_suspended_at IS NULL) = (carrier_reason IS NULL) AND carrier_reason <> ''",
+            name="carrier_says_why",
+        ),
         lease_ends(),
         due_index("sip_trunks"),
     )
+
+    def suspend(self, by: Suspender, now: datetime, reason: str | None = None) -> bool:
+        """Nobody registers any more, and no call comes or goes but to 110 and 112, until it is resumed.
+
+        The carrier gives a reason, and may give another one later. Safe to run twice: False if nothing has changed.
+        Raises `TrunkClosed`.
+        """
+        assert (reason is not None) == (by is Suspender.CARRIER)
+        self._ensure_open()
+        if by is Suspender.CUSTOMER:
+            changed = self.customer_suspended_at is None
+            self.customer_suspended_at = self.customer_suspended_at or now
+        else:
+            changed = self.carrier_reason != reason
+            self.carrier_suspended_at, self.carrier_reason = self.carrier_suspended_at or now, reason
+        if changed:
+            self.state = TrunkState.SUSPENDED
+            self.attempts = 0
+            self.make_due(now)
+        return changed
+
+    def resume(self, by: Suspender, now: datetime) -> bool:
+        """Lift the suspension by this side; it stays suspended if the other side has suspended it too.
+
+        Safe to run twice: False if nothing has changed. Raises `TrunkClosed`.
+        """
+        self._ensure_open()
+        if by is Suspender.CUSTOMER:
+            changed = self.customer_suspended_at is not None
+            self.customer_suspended_at = None
+        else:
+            changed = self.carrier_suspended_at is not None
+            self.carrier_suspended_at = self.carrier_reason = None
+        if changed:
+            self.state = (
+                TrunkState.SUSPENDED if self.customer_suspended_at or self.carrier_suspended_at else TrunkState.ACTIVE
+            )
+            self.attempts = 0
+            self.make_due(now)
+        return changed
+
+    def _ensure_open(self) -> None:
+        if self.state is TrunkState.CLOSED:
+            raise TrunkClosed(self.sip_user)
 
 
 def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
@@ -218,8 +282,7 @@ def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
     trunk.make_due(now)
     for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).with_for_update()):
         release_block(block, now)
-    contract = session.get_one(Contract, trunk.contract_id)
-    contract.ended_at = max(now, contract.started_at + timedelta(microseconds=1))
+    session.get_one(Contract, trunk.contract_id).end(now)
 
 
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:

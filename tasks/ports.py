@@ -28,6 +28,8 @@ class GatewayRefused(GatewayError):
 
 FORWARD = "forward."
 """What the names of those preferences begin with that are forwardings."""
+SUSPENDED = "suspended"
+"""The preference that a suspended trunk has, and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class TrunkRecord:
 
     `key` is the request that asked for it; writing the same record again changes nothing.
     `numbers` are E.164 with the plus sign, one for every number of the trunk's blocks. `postal_code` is the connection
-    address's: calls to 110 and 112 are routed by it.
+    address's: calls to 110 and 112 are routed by it. While it is `suspended` it can do nothing but that.
     """
 
     key: str
@@ -63,6 +65,7 @@ class TrunkRecord:
     numbers: tuple[str, ...]
     postal_code: str
     forwardings: tuple[Forwarding, ...] = ()
+    suspended: bool = False
 
     @property
     def ha1(self) -> str:
@@ -76,8 +79,10 @@ class TrunkRecord:
 
     @property
     def preferences(self) -> dict[str, str]:
-        """What the registrar keeps besides: the key, how many calls at once, the postal code, the forwardings."""
+        """What the registrar keeps besides: key, how many calls at once, postal code, suspension, forwardings."""
         known = {"provision_key": self.key, "channels": str(self.channels), "postal_code": self.postal_code}
+        if self.suspended:
+            known[SUSPENDED] = "1"
         return known | {name: value for one in self.forwardings for name, value in one.preferences}
 
 
@@ -92,7 +97,7 @@ class Registrar(Protocol):
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Write the trunks and their numbers, or bring them up to date; for each what went wrong, or None.
 
-        Safe to run twice: an upsert under each record's key.
+        Safe to run twice: an upsert under each record's key. What a suspended one has registered is taken away.
         """
 
     def close(self) -> None:

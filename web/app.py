@@ -28,7 +28,7 @@ from web.api import problems, proofs, views
 from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
-from web.portal import dashboard, inventory, location
+from web.portal import dashboard, inventory, location, trunks
 from web.portal.answers import answers
 from web.portal.bulk import bulks
 from web.portal.consents import consents
@@ -55,7 +55,7 @@ from web.uploads import allow_uploads
 log = structlog.get_logger()
 
 # They hang their addresses on the blueprints of the API and of the locations.
-_PAGES = (views, proofs, location, dashboard, inventory)
+_PAGES = (views, proofs, location, dashboard, trunks, inventory)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "

@@ -23,7 +23,7 @@ from models.telephony import NumberBlock, SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.jobs import Run
-from tasks.ports import FORWARD, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import FORWARD, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.sync import Forwardings, forwardings_of, record_from
 
 PAGE = 500
@@ -174,12 +174,12 @@ def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[s
 
 def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], forwardings: Forwardings) -> Ours:
     record, unreadable = None, False
-    if trunk.state is TrunkState.ACTIVE:
+    if trunk.state is not TrunkState.CLOSED:
         try:
             record = record_from(trunk, numbers, trunk.postal_code, forwardings, vault)
         except SecretUnreadable:
             unreadable = True
-    being_provisioned = trunk.step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE
+    being_provisioned = trunk.step is StepName.PROVISION and trunk.state is not TrunkState.CLOSED
     on_its_way = being_provisioned or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
     address = (trunk.sip_user, trunk.domain)
     return Ours(trunk.id, address, trunk.customer_number, record, unreadable, on_its_way, trunk.attempts)
@@ -220,7 +220,9 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
     yield from (name for name in wrong if not name.startswith(FORWARD))
     if any(name.startswith(FORWARD) for name in wrong + strange):
         yield "forwardings"
-    if not all(name.startswith(FORWARD) for name in strange):
+    if SUSPENDED in strange:
+        yield SUSPENDED
+    if not all(name.startswith(FORWARD) or name == SUSPENDED for name in strange):
         yield "preferences"
     if _has_doubles([*found.aliases, *found.preferences]):
         yield "doubled"

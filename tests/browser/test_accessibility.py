@@ -16,7 +16,9 @@ from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from models.accounts import Account, attach
+from models.accounts import Account, attach, detach
+from models.closing import close_account
+from models.contracts import ContractItem
 from models.invitations import invite
 from models.links import submit_detach, submit_link
 from models.logins import ask_for_reset
@@ -26,6 +28,7 @@ from models.people import Role, User
 from models.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
 from models.telephony import NumberBlock, SipTrunk
+from models.trunks import suspend_for_carrier
 from models.vault import Vault
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
@@ -38,7 +41,7 @@ from tests.web.conftest import SECRET
 from tests.web.html import assert_valid
 from tests.web.test_account_pages import link_to
 from tests.web.test_bulk import HEAD, as_csv, row
-from tests.web.test_dashboard import Site, make_site
+from tests.web.test_dashboard import Site, give_numbers, make_site
 from web.portal.inventory import TABLES
 
 OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
@@ -307,6 +310,59 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
         session.get_one(SipTrunk, site.trunk).secret = Vault(SECRET).seal("renewed by somebody else")
     page.get_by_label("Ihr Passwort").fill(PASSWORD)
     look_after(page, page.get_by_role("main").get_by_role("button"))
+
+
+@shows("locations.show", "locations.suspend", "locations.resume", "locations.release", "locations.log")
+def test_suspending_a_trunk_and_giving_numbers_back(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        give_numbers(session, site)
+        last = session.scalars(sa.select(NumberBlock.id).where(NumberBlock.size == 100)).one()
+        other = session.scalars(sa.select(NumberBlock.id).where(NumberBlock.size == 10, _is_of(site))).one()
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        facts = {"product_key": "block-10", "monthly_cents": 290, "one_off_cents": 0}
+        session.add(ContractItem(contract_id=contract, **facts))
+    sign_in(page, portal)
+    trunk = f"{portal.url}{site.path}/sip/{site.trunk}"
+    look(page, trunk + "/entsperren")
+    look(page, trunk + "/sperren")
+    look_after(page, page.get_by_role("button", name="SIP-Trunk sperren"))
+    look(page, trunk + "/sperren")
+    with portal.database.transaction() as session:
+        suspend_for_carrier(session, "t000000000001", "Rechnung offen", NOW)
+    look(page, trunk + "/entsperren")
+    look_after(page, page.get_by_role("button", name="Sperre aufheben"))
+    look(page, trunk + "/entsperren")
+    for block in (other, last):
+        look(page, f"{portal.url}{site.path}/rufnummern/{block}/zurueckgeben")
+        look_wrong(page)
+        page.get_by_label("Ja, diese Rufnummern zurückgeben").check()
+        look_after(page, page.get_by_role("button", name="Rufnummern zurückgeben"))
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, site.administrator)
+    look(page, portal.url + site.path + "/protokoll")
+
+
+def _is_of(site: Site) -> sa.ColumnElement[bool]:
+    return NumberBlock.account_id == site.account.id
+
+
+@shows("locations.release", "portal.overview")
+def test_numbers_on_order_and_an_account_that_is_closed(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock.id).where(_is_of(site))).one()
+        main = session.get_one(Account, portal.main.id)
+        order = submit_order(session, portal.manager, main, an_order(), NOW)
+        order.account_id = site.account.id
+    sign_in(page, portal)
+    look(page, f"{portal.url}{site.path}/rufnummern/{block}/zurueckgeben")
+    with portal.database.transaction() as session:
+        session.get_one(Request, order.id).cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
+        account = detach(session, portal.main.id, site.account.id)
+        session.flush()
+        close_account(session, account, NOW)
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, site.administrator)
+    look(page, portal.url + OVERVIEW)
 
 
 @shows("locations.log")

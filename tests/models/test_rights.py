@@ -22,9 +22,9 @@ ACCOUNTS = {
     "foreign sub": Account(id=30, main_id=FOREIGN),
 }
 ADMINISTRATOR, MANAGER, MEMBER = Role.ADMINISTRATOR, Role.LOCATION_MANAGER, Role.LOCAL_MEMBER
-EVERYTHING = "view order link detach forward_calls see_secret see_log manage_users prove_ownership"
-LOCATIONS = "view order link detach forward_calls see_secret see_log"
-REACHED = "view detach forward_calls see_secret"
+EVERYTHING = "view order link detach forward_calls see_secret manage_trunk see_log manage_users prove_ownership"
+LOCATIONS = "view order link detach forward_calls see_secret manage_trunk see_log"
+REACHED = "view detach forward_calls see_secret manage_trunk"
 BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 

@@ -5,34 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from models.telephony import TrunkState, give_up_trunk
 from models.vault import new_sip_secret
 from tests.sip.conftest import Sites
-from tests.sip.phones import Phone, call_in
+from tests.sip.phones import Phone
 from workers.gateways.registrar import plain_url
-
-
-def test_a_suspended_site_is_out_at_once_and_can_come_back(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
-    number = berlin.numbers[0]
-    with sites.changing(berlin) as trunk:
-        trunk.state = TrunkState.SUSPENDED
-    berlin.register(gets=403)
-    berlin.call(hamburg.numbers[0], gets=403)
-    call_in(sites.line, number, gets=404)
-    with sites.changing(berlin) as trunk:
-        trunk.state = TrunkState.ACTIVE
-    # What it had registered before does not count any more.
-    call_in(sites.line, number, gets=480)
-    berlin.register()
-    berlin.answer()
-    call_in(sites.line, number)
-
-
-def test_a_closed_site_is_out_and_its_numbers_rest(sites: Sites, berlin: Phone) -> None:
-    with sites.changing(berlin) as trunk:
-        give_up_trunk(trunk, sites.runtime.clock())
-    berlin.register(gets=403)
-    call_in(sites.line, berlin.numbers[0], gets=404)
 
 
 def test_a_new_secret_counts_at_once_also_while_registered(sites: Sites, berlin: Phone, hamburg: Phone) -> None:

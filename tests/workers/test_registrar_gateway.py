@@ -106,6 +106,24 @@ def test_put_twice_changes_nothing(registrar: KamailioRegistrar, kamailio: Kamai
     assert kamailio.everything() == before
 
 
+def test_what_a_suspended_trunk_has_registered_is_gone_and_nothing_else(
+    registrar: KamailioRegistrar, kamailio: Kamailio
+) -> None:
+    registrar.put_trunks([TRUNK, OTHER])
+    for trunk in (TRUNK, OTHER):
+        phone = (trunk.sip_user, trunk.sip_user, trunk.domain)
+        kamailio.rows("INSERT INTO location (ruid, username, domain) VALUES (%s, %s, %s)", *phone)
+    registered = "SELECT username FROM location ORDER BY 1"
+    registrar.put_trunks([TRUNK, OTHER])
+    assert len(kamailio.rows(registered)) == 2
+    registrar.put_trunks([replace(TRUNK, suspended=True), OTHER])
+    assert kamailio.rows(registered) == [(OTHER.sip_user,)]
+    assert kamailio.preferences(TRUNK.sip_user)["suspended"] == "1"
+    assert kamailio.numbers(TRUNK.sip_user) == list(TRUNK.numbers)
+    registrar.put_trunks([TRUNK])
+    assert "suspended" not in kamailio.preferences(TRUNK.sip_user)
+
+
 def test_what_has_changed_replaces_what_was(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
     registrar.put_trunks([TRUNK, OTHER])
     [before] = kamailio.rows("SELECT ha1 FROM subscriber WHERE username = %s", TRUNK.sip_user)

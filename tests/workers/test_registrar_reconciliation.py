@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from models.findings import Finding, findings_of
 from models.jobs import JobRun, Outcome
 from models.session import Database
-from models.telephony import SipTrunk, TrunkState, release_block
+from models.telephony import SipTrunk, Suspender, TrunkState, release_block
 from models.vault import Vault
 from tasks.jobs import run_job
 from tasks.ports import Ports, Subscriber
@@ -209,11 +209,20 @@ def test_a_stranger_with_one_of_our_numbers_keeps_it_no_longer(
     network.mended(before, ("differs_there", users[0]), ("unknown_there", "zz-stranger"))
 
 
-def test_a_suspended_trunk_is_not_in_the_registrar(network: Network, before: list[Any], users: list[str]) -> None:
+def test_a_closed_trunk_is_not_in_the_registrar(network: Network, before: list[Any], users: list[str]) -> None:
     with network.runtime.database.transaction() as session:
-        session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == users[4])).one().state = TrunkState.SUSPENDED
+        session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == users[4])).one().state = TrunkState.CLOSED
     without = [[row for row in rows if users[4] not in row] for rows in before]
     network.mended(without, ("still_there", users[4]))
+
+
+def test_a_suspended_trunk_has_one_row_more(network: Network, before: list[Any], users: list[str]) -> None:
+    with network.runtime.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == users[4])).one()
+        trunk.suspend(Suspender.CUSTOMER, network.clock.now)
+        trunk.rest()
+    before[2] = sorted([*before[2], (users[4], DOMAIN, "suspended", "1")])
+    network.mended(before, ("differs_there", users[4]))
 
 
 def test_numbers_that_were_released_leave_the_registrar(network: Network, before: list[Any], users: list[str]) -> None:

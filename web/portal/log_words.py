@@ -23,6 +23,18 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Had the SIP password of %(user)s shown.", user=facts["sip_user"]))
         case Deed.SECRET_RENEWED:
             return str(_("Renewed the SIP password of %(user)s.", user=facts["sip_user"]))
+        case Deed.TRUNK_SUSPENDED if "reason" in facts:
+            return str(
+                _("Suspended SIP trunk %(user)s. Reason: %(reason)s", user=facts["sip_user"], reason=facts["reason"])
+            )
+        case Deed.TRUNK_SUSPENDED:
+            return str(_("Suspended SIP trunk %(user)s.", user=facts["sip_user"]))
+        case Deed.TRUNK_RESUMED:
+            return str(_("Lifted the suspension of SIP trunk %(user)s.", user=facts["sip_user"]))
+        case Deed.NUMBERS_RELEASED:
+            return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
+        case Deed.ACCOUNT_CLOSED:
+            return str(_("Closed the account."))
         case Deed.FORWARDING_ADDED:
             return str(_("Set up a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
         case Deed.FORWARDING_CHANGED:

@@ -1,8 +1,8 @@
 """The registrar: Kamailio's own database. Another system, with its own connection and no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
-and in `usr_preferences` the request that it belongs to, its channels, the postal code of its address, and
-its forwardings.
+and in `usr_preferences` the request that it belongs to, its channels, the postal code of its address, its
+forwardings, and whether it is suspended. A suspended trunk has no row in `location`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ WITH foreign_rows AS (
     INSERT INTO usr_preferences (uuid, username, domain, attribute, value, last_modified)
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
     WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
+), unregistered AS (
+    DELETE FROM location USING allowed WHERE %(suspended)s AND username = %(user)s AND domain = %(domain)s
 )
 SELECT %(key)s::text, %(user)s::text FROM allowed
 """
@@ -154,4 +156,5 @@ def _facts(record: TrunkRecord) -> dict[str, Any]:
         "numbers": list(record.numbers),
         "attributes": list(preferences),
         "values": list(preferences.values()),
+        "suspended": record.suspended,
     }
