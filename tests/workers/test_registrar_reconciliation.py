@@ -17,7 +17,7 @@ from models.telephony import SipTrunk, TrunkState, release_block
 from models.vault import Vault
 from tasks.jobs import run_job
 from tasks.ports import Ports, Subscriber
-from tasks.reconcile import JOBS, registrar
+from tasks.reconcile import JOBS, registrar, sides
 from tasks.steps import Runtime
 from tasks.sync import write_due
 from tests.fakes import FakeClock, FakeMailer, FakePrinter
@@ -252,7 +252,7 @@ def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages of either side stay small; so does what is looked up, settled and written down of each page."""
-    monkeypatch.setattr(registrar, "PAGE", 100)
+    monkeypatch.setattr(sides, "PAGE", 100)
     with network.runtime.database.transaction() as session:
         session.execute(sa.text(MANY), {"count": 10_000, "domain": DOMAIN, "secret": VAULT.seal("geheim")})
     network.by_hand(
