@@ -23,6 +23,7 @@ from models.schedule import ALL_WEEK, Hours
 from models.session import Database
 from models.states import Status
 from models.telephony import SipTrunk
+from tasks.announce import announce_due
 from tasks.jobs import run_job
 from tasks.pipeline import advance
 from tasks.ports import Ports
@@ -152,6 +153,7 @@ class Sites:
     def tell(self) -> None:
         """What the workers do when something has changed."""
         write_due(self.runtime, more_due=lambda: None)
+        announce_due(self.runtime, more_due=lambda: None)
 
     def reconcile(self) -> list[Finding]:
         """Compare the registrar with our trunks, and mend it; what was found."""
@@ -172,5 +174,7 @@ def sites(registrar_url: str, database: Database, clock: FakeClock, line: Line) 
         main, manager = make_main(session)
         fill_pool(session)
         prove_contact(session, main)
-    yield Sites(replace(runtime, ports=ports), line, main, manager)
+    found = Sites(replace(runtime, ports=ports), line, main, manager)
+    found.tell()
+    yield found
     registrar.close()
