@@ -241,14 +241,17 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
     first = int(national_to_e164(area_code) + first_subscriber)
     if first % size:
         raise InvalidField("first_subscriber", "not_aligned", size)
-    of_each = {"area_code": area_code, "size": size, "available_from": now, "due_at": now}
-    rows = [{"first_number": first + place * size, **of_each} for place in range(count)]
-    added = 0
-    for start in range(0, len(rows), 1000):
-        statement = postgresql.insert(NumberBlock).values(rows[start : start + 1000])
-        result = session.scalars(statement.on_conflict_do_nothing().returning(NumberBlock.id))
-        added += len(result.all())
-    return added
+    of_each = {
+        NumberBlock.area_code: sa.literal(area_code),
+        NumberBlock.size: sa.literal(size),
+        NumberBlock.available_from: sa.literal(now),
+        NumberBlock.due_at: sa.literal(now),
+    }
+    firsts = sa.func.generate_series(sa.literal(first, sa.BigInteger), first + (count - 1) * size, size)
+    rows = postgresql.insert(NumberBlock).from_select(
+        [NumberBlock.first_number, *of_each], sa.select(firsts, *of_each.values())
+    )
+    return len(session.scalars(rows.on_conflict_do_nothing().returning(NumberBlock.id)).all())
 
 
 def new_sip_user() -> str:

@@ -151,6 +151,12 @@ class Subscribers(Protocol):
     def remove(self, addresses: Collection[SipAddress]) -> None:
         """Take away all that is there under these. Safe to run twice. Raises `GatewayUnavailable`."""
 
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        """Forget under which keys these are there, so that they can be written again; their phones keep on ringing.
+
+        Safe to run twice. Raises `GatewayUnavailable`.
+        """
+
     def read_blocks(self) -> Generator[Block]:
         """All number blocks, ordered by number, a page at a time. Raises `GatewayUnavailable`; close as `read`."""
 

@@ -96,6 +96,10 @@ class FakeRegistrar:
             if address in self._addresses():
                 del self.trunks[address[0]]
 
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        for address in addresses:
+            self.strangers.pop(address, None)
+
     def _addresses(self) -> set[SipAddress]:
         return {(record.sip_user, record.domain) for record in self.trunks.values()} | self.strangers.keys()
 
@@ -110,6 +114,7 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
         login=(record.ha1, record.ha1b, ""),
         aliases=tuple((number, record.domain) for number in record.numbers),
         preferences=tuple(record.preferences.items()),
+        keys=frozenset({record.key}),
     )
 
 

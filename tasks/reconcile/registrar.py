@@ -185,8 +185,9 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
     if any(name.startswith(FORWARD) for name in wrong + strange):
         yield "forwardings"
     doubled = _has_doubles([*found.aliases, *found.preferences])
-    # A row that was copied by hand is marked with nothing.
-    if not all(name.startswith(FORWARD) for name in strange) or (found.keys - {record.key} and not doubled):
+    # Nothing else is said of rows that are marked with another key; those that were added by hand often are.
+    badly_marked = not (wrong or strange or doubled) and found.keys != {record.key}
+    if badly_marked or not all(name.startswith(FORWARD) for name in strange):
         yield "preferences"
     if doubled:
         yield "doubled"
@@ -221,7 +222,7 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
         if (address in ours or address in found)
         and (difference := _difference(ours.get(address), found.get(address))) is not None
     }
-    cleared = _clear(run, wrong)
+    cleared = _clear(run, wrong, ours.keys())
     again = {address for address, one in wrong.items() if one.kind in _WRITTEN_AGAIN} | (cleared & ours.keys())
     with run.transaction() as session:
         ids = [ours[address].trunk_id for address in again]
@@ -234,11 +235,12 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
 _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_there"}
 
 
-def _clear(run: Run, wrong: dict[SipAddress, Difference]) -> set[SipAddress]:
-    """Take away what no trunk of ours has, and what would keep a trunk of ours from being written."""
+def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
+    """Take away what no trunk of ours has, and the keys that would keep a trunk of ours from being written."""
     cleared = {address for address, difference in wrong.items() if difference.takes_away}
     if cleared and not run.dry:
-        run.runtime.ports.subscribers.remove(cleared)
+        run.runtime.ports.subscribers.remove(cleared.difference(ours))
+        run.runtime.ports.subscribers.release(cleared.intersection(ours))
     run.counts["removed"] += len(cleared)
     return cleared
 

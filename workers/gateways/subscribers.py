@@ -73,6 +73,12 @@ class KamailioSubscribers:
                 statement = sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) + sql.SQL(_THESE)
                 connection.execute(statement, _facts(addresses))
 
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        """Forget under which keys these are there, so that they can be written again. Safe to run twice."""
+        with self._briefly() as connection:
+            statement = sql.SQL("DELETE FROM usr_preferences {} AND attribute = 'provision_key'")
+            connection.execute(statement.format(sql.SQL(_THESE)), _facts(addresses))
+
     def read_blocks(self) -> Generator[Block]:
         """All number blocks, ordered, in pages of rows. Raises `GatewayUnavailable`."""
         with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
