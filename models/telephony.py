@@ -149,8 +149,11 @@ def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
     return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
-class NumberBlock(Base):
-    """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign."""
+class NumberBlock(Due, Base):
+    """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign.
+
+    Due: the registrar has to be told that these numbers are ours, whoever has them. A block stays for ever as it is.
+    """
 
     __tablename__ = "number_blocks"
 
@@ -161,8 +164,13 @@ class NumberBlock(Base):
     account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     trunk_id: Mapped[int | None] = mapped_column(sa.ForeignKey("sip_trunks.id"), index=True)
     available_from: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
 
     __table_args__ = (
+        lease_ends(),
+        due_index("number_blocks"),
+        # In the order in which they are compared with the registrar's.
+        sa.Index("ix_number_blocks_first_number", "first_number"),
         sa.CheckConstraint(f"size IN {BLOCK_SIZES}", name="size"),
         sa.CheckConstraint("mod(first_number, size) = 0", name="aligned"),
         sa.CheckConstraint("account_id IS NOT NULL OR trunk_id IS NULL", name="trunk_needs_account"),
@@ -288,23 +296,25 @@ def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
     """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
 
-    Numbers that are in the pool already are left as they are; returns how many blocks were added.
+    Numbers that are in the pool already are left as they are; returns how many blocks were added. They are due, so
+    the caller sends the hint after the commit.
     """
     if size not in BLOCK_SIZES:
         raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
     first = int(national_to_e164(area_code) + first_subscriber)
     if first % size:
         raise InvalidField("first_subscriber", "not_aligned", size)
-    rows = [
-        {"area_code": area_code, "first_number": first + place * size, "size": size, "available_from": now}
-        for place in range(count)
-    ]
-    added = 0
-    for start in range(0, len(rows), 1000):
-        statement = postgresql.insert(NumberBlock).values(rows[start : start + 1000])
-        result = session.scalars(statement.on_conflict_do_nothing().returning(NumberBlock.id))
-        added += len(result.all())
-    return added
+    of_each = {
+        NumberBlock.area_code: sa.literal(area_code),
+        NumberBlock.size: sa.literal(size),
+        NumberBlock.available_from: sa.literal(now),
+        NumberBlock.due_at: sa.literal(now),
+    }
+    firsts = sa.func.generate_series(sa.literal(first, sa.BigInteger), first + (count - 1) * size, size)
+    rows = postgresql.insert(NumberBlock).from_select(
+        [NumberBlock.first_number, *of_each], sa.select(firsts, *of_each.values())
+    )
+    return len(session.scalars(rows.on_conflict_do_nothing().returning(NumberBlock.id)).all())
 
 
 def new_sip_user() -> str:

@@ -15,8 +15,9 @@ from models.due import count_due
 from models.jobs import record_run
 from models.messages import Message
 from models.requests import Request
-from models.telephony import SipTrunk
+from models.telephony import NumberBlock, SipTrunk
 from tasks import current
+from tasks.announce import announce_due
 from tasks.bulk import place_due
 from tasks.jobs import run_job
 from tasks.metrics import SWEPT
@@ -130,7 +131,7 @@ def advance_requests() -> None:
     After every part of a bulk's work comes whoever has ordered alone meanwhile: they wait for one part, not for all.
     """
     runtime = current.runtime()
-    for work in (advance, write_due, send_due, place_due):
+    for work in (advance, write_due, announce_due, send_due, place_due):
         work(runtime, more_due=send_hint)
         advance(runtime, more_due=send_hint, alone=True)
 
@@ -141,7 +142,7 @@ def sweep_requests() -> None:
     runtime = current.runtime()
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, Message, Bulk))
+        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, NumberBlock, Message, Bulk))
         record_run(session, "sweep", now, due=due)
     SWEPT.inc(due)
     if due:

@@ -91,8 +91,19 @@ def _digest(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A number block of ours, whoever has it. `first_number` is E.164 without the plus sign."""
+
+    first_number: int
+    size: int
+
+
 class Registrar(Protocol):
     """The telephone network's own database of trunks."""
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        """Say that these numbers are ours. Safe to run twice. Raises `GatewayUnavailable`."""
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Write the trunks and their numbers, or bring them up to date; for each what went wrong, or None.
@@ -113,7 +124,7 @@ class Subscriber:
     """All that the registrar has under one SIP user, doubled rows included.
 
     `login` is HA1, HA1b and the password in clear (empty as it should be), None where there is no subscriber.
-    `aliases` are number and domain, `preferences` name and value.
+    `aliases` are number and domain, `preferences` name and value, `keys` whatever those are marked with.
     """
 
     sip_user: str
@@ -121,6 +132,8 @@ class Subscriber:
     login: tuple[str, str, str] | None
     aliases: tuple[tuple[str, str], ...]
     preferences: tuple[tuple[str, str], ...]
+    keys: frozenset[str] = frozenset()
+    registered: bool = False
 
     @property
     def address(self) -> SipAddress:
@@ -142,6 +155,21 @@ class Subscribers(Protocol):
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
         """Take away all that is there under these. Safe to run twice. Raises `GatewayUnavailable`."""
+
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        """Forget under which keys these are there, so that they can be written again; their phones keep on ringing.
+
+        Safe to run twice. Raises `GatewayUnavailable`.
+        """
+
+    def read_blocks(self) -> Generator[Block]:
+        """All number blocks, ordered by number, a page at a time. Raises `GatewayUnavailable`; close as `read`."""
+
+    def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
+        """Which blocks begin at these at this moment. Raises `GatewayUnavailable`."""
+
+    def remove_blocks(self, first_numbers: Collection[int]) -> None:
+        """Take away the blocks that begin at these. Safe to run twice. Raises `GatewayUnavailable`."""
 
 
 @dataclass(frozen=True, slots=True)

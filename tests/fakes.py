@@ -14,7 +14,7 @@ from threading import Lock
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tasks.ports import GatewayError, Letter, Mail, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import Block, GatewayError, Letter, Mail, SipAddress, Subscriber, TrunkRecord
 from workers.stack.ports import free_port
 
 
@@ -45,6 +45,24 @@ class FakeRegistrar:
     failures: list[Exception] = field(default_factory=list)
     strangers: dict[SipAddress, Subscriber] = field(default_factory=dict)
     away: GatewayError | None = None
+    blocks: dict[int, Block] = field(default_factory=dict)
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        if self.away is not None:
+            raise self.away
+        self.blocks |= {block.first_number: block for block in blocks}
+
+    def read_blocks(self) -> Generator[Block]:
+        yield from (self.blocks[first] for first in sorted(self.look_up_blocks(self.blocks)))
+
+    def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
+        if self.away is not None:
+            raise self.away
+        return {first: self.blocks[first] for first in first_numbers if first in self.blocks}
+
+    def remove_blocks(self, first_numbers: Collection[int]) -> None:
+        for first in first_numbers:
+            self.blocks.pop(first, None)
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         return [self._put(record) for record in records]
@@ -78,6 +96,10 @@ class FakeRegistrar:
             if address in self._addresses():
                 del self.trunks[address[0]]
 
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        for address in addresses:
+            self.strangers.pop(address, None)
+
     def _addresses(self) -> set[SipAddress]:
         return {(record.sip_user, record.domain) for record in self.trunks.values()} | self.strangers.keys()
 
@@ -92,6 +114,7 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
         login=(record.ha1, record.ha1b, ""),
         aliases=tuple((number, record.domain) for number in record.numbers),
         preferences=tuple(record.preferences.items()),
+        keys=frozenset({record.key}),
     )
 
 

@@ -318,7 +318,7 @@ def test_a_registrar_that_agrees_has_nothing_to_say(pipeline: Pipeline) -> None:
     trunk(pipeline)
     trunk(pipeline)
     finds(pipeline, "registrar")
-    assert pipeline.run("registrar").counts == {"compared": 2}
+    assert pipeline.run("registrar").counts == {"compared": 2, "blocks": 20}
 
 
 def test_a_trunk_whose_order_is_being_provisioned_is_no_finding(pipeline: Pipeline) -> None:
@@ -439,8 +439,8 @@ def test_a_secret_that_nobody_can_read_stops_no_other_trunk(pipeline: Pipeline) 
 
 
 def test_so_many_strangers_are_more_likely_our_mistake(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.reconcile.registrar.MOST_REMOVED", 3)
-    monkeypatch.setattr("tasks.reconcile.registrar.PAGE", 2)
+    monkeypatch.setattr("tasks.reconcile.sides.MOST_REMOVED", 3)
+    monkeypatch.setattr("tasks.reconcile.sides.PAGE", 2)
     for place in range(5):
         stranger = Subscriber(f"stranger{place}", "sip.example", ("a", "b", ""), (), ())
         pipeline.registrar.strangers[stranger.address] = stranger

@@ -1,4 +1,5 @@
--- The tables of Kamailio 5.6 that provisioning writes or that a registrar needs, with its names, types and versions.
+-- The tables of Kamailio 5.6 that provisioning writes or that a registrar needs, with its names, types and versions; and
+-- one of ours: which numbers are, as blocks of 1, 10 or 100 that begin at a multiple of their size.
 CREATE TABLE IF NOT EXISTS version (
     id serial PRIMARY KEY,
     table_name varchar(32) NOT NULL,
@@ -70,6 +71,11 @@ CREATE TABLE IF NOT EXISTS location (
 CREATE INDEX IF NOT EXISTS location_account_contact_idx ON location (username, domain, contact);
 CREATE INDEX IF NOT EXISTS location_expires_idx ON location (expires);
 CREATE INDEX IF NOT EXISTS location_connection_idx ON location (server_id, connection_id);
+
+CREATE TABLE IF NOT EXISTS own_numbers (
+    first_number bigint PRIMARY KEY,
+    size integer NOT NULL
+);
 
 INSERT INTO version (table_name, table_version)
 VALUES ('version', 1), ('subscriber', 7), ('dbaliases', 1), ('usr_preferences', 2), ('location', 9)
