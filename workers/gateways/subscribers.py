@@ -16,8 +16,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from tasks.ports import GatewayUnavailable, SipAddress, Subscriber
-from workers.gateways.registrar import plain_url
+from tasks.ports import SipAddress, Subscriber
+from workers.gateways.registrar import plain_url, unavailable
 
 # Whole tables are sorted once and then read to their end.
 _FOR_ALL = "-c statement_timeout=240s -c cursor_tuple_fraction=1 -c work_mem=64MB"
@@ -32,8 +32,8 @@ _ROWS: tuple[LiteralString, ...] = (
 )
 _ORDERED: LiteralString = ' ORDER BY username COLLATE "C", domain COLLATE "C"'
 _THESE: LiteralString = " WHERE (username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
-# Who may not register any more is not registered either.
-_TABLES = ("subscriber", "dbaliases", "usr_preferences", "location")
+# Who may not register any more is not registered either, and nothing is kept of their calls.
+_TABLES = ("subscriber", "dbaliases", "usr_preferences", "location", "refusals", "calls")
 
 Row = tuple[Any, ...]
 
@@ -47,7 +47,7 @@ class KamailioSubscribers:
 
     def read(self) -> Generator[Subscriber]:
         """Everything as of one moment, ordered, in pages of rows. Raises `GatewayUnavailable`."""
-        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             yield from _grouped([self._stream(connection, place) for place in range(len(_ROWS))])
@@ -73,7 +73,7 @@ class KamailioSubscribers:
 
     @contextmanager
     def _briefly(self) -> Iterator[psycopg.Connection]:
-        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
             yield connection
 
 
@@ -94,11 +94,3 @@ def _grouped(streams: Iterable[Iterable[Row]]) -> Iterator[Subscriber]:
 
 def _facts(addresses: Collection[SipAddress]) -> dict[str, list[str]]:
     return {"users": [user for user, _ in addresses], "domains": [domain for _, domain in addresses]}
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise GatewayUnavailable(type(error).__name__) from error
