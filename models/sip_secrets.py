@@ -20,9 +20,17 @@ class RenewedMeanwhile(Exception):
     """The secret is another one than that which was to be replaced."""
 
 
-def find_trunk(session: Session, person: Principal, account: Account, id: int, *, lock: bool = False) -> SipTrunk:
-    """The account's trunk, for somebody who may see its secret. Raises `Forbidden`, or `NotFound` if it is closed."""
-    if not may(person, Action.SEE_SECRET, account):
+def find_trunk(
+    session: Session,
+    person: Principal,
+    account: Account,
+    id: int,
+    right: Action = Action.SEE_SECRET,
+    *,
+    lock: bool = False,
+) -> SipTrunk:
+    """The account's trunk, for somebody who has this right. Raises `Forbidden`, or `NotFound` if it is closed."""
+    if not may(person, right, account):
         raise Forbidden
     query = sa.select(SipTrunk).where(
         SipTrunk.id == id, SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED

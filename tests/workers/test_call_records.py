@@ -109,6 +109,7 @@ def test_a_database_of_an_earlier_version_gets_what_it_lacks(postgres: EmbeddedP
 
 def test_without_the_database_it_is_unavailable() -> None:
     away = KamailioCallRecords(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/registrar")
-    for ask in (lambda: away.count(NOW), lambda: away.forget(NOW, 1)):
-        with pytest.raises(GatewayUnavailable):
-            ask()
+    with pytest.raises(GatewayUnavailable):
+        away.count(NOW)
+    with pytest.raises(GatewayUnavailable):
+        away.forget(NOW, 1)
