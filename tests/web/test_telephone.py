@@ -28,6 +28,7 @@ from workers.gateways.registrar import plain_url
 from workers.stack.ports import free_port
 
 USER = "t000000000001"
+PHONE = "sip:t1@203.0.113.7:5060;line=1"
 AWAY = "Das Telefonnetz antwortet gerade nicht"
 
 
@@ -37,13 +38,12 @@ class Network:
 
     connection: psycopg.Connection
 
-    def register(
-        self, address: str = "sip:t1@203.0.113.7:5060;line=1", *, user: str = USER, minutes: int = 10
-    ) -> datetime:
-        """A registration that ends so many minutes from now; since when it is there, to the minute."""
+    def register(self, address: str = PHONE, *, user: str = USER, minutes: int = 10) -> datetime:
+        """A registration that ends so many minutes from now; since when it is there."""
         row = self.connection.execute(
-            "INSERT INTO location (ruid, username, domain, contact, user_agent, expires) VALUES (%s, %s, 'sip.example', %s,"
-            " 'Snom 715 <10>', now() AT TIME ZONE 'UTC' + make_interval(mins => %s)) RETURNING registered_at",
+            "INSERT INTO location (ruid, username, domain, contact, user_agent, expires)"
+            " VALUES (%s, %s, 'sip.example', %s, 'Snom 715 <10>', now() AT TIME ZONE 'UTC' + make_interval(mins => %s))"
+            " RETURNING registered_at",
             (address + user, user, address, minutes),
         ).fetchone()
         assert row is not None
