@@ -12,6 +12,7 @@ from threading import Thread
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from models.accounts import Account
 from models.audit import Deed
@@ -99,11 +100,12 @@ def words(page: str) -> str:
 
 
 def rows(page: str) -> list[list[str]]:
-    """The table of the calls but for their times."""
-    return [
-        [words(cell) for cell in re.findall(r"<td.*?</td>", row, re.S)][1:]
-        for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)[1:]
-    ]
+    """The calls but for their times: direction, own number, other side, result."""
+    found = []
+    for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)[1:]:
+        _, result, *call = [words(cell) for cell in re.findall(r"<td.*?</td>", row, re.S)]
+        found.append([*call, result])
+    return found
 
 
 def at(moment: datetime) -> str:
@@ -346,6 +348,20 @@ def test_a_network_that_does_not_say_a_word_is_asked_once(clock: FakeClock) -> N
         taking.join()
     assert len(came) == 1
     came[0].close()
+
+
+def test_to_read_three_tables_is_all_that_it_needs(network: Network, registrar_url: str, clock: FakeClock) -> None:
+    network.register()
+    network.call("busy")
+    network.connection.execute("CREATE ROLE reader LOGIN PASSWORD 'x'")
+    try:
+        network.connection.execute("GRANT SELECT ON location, refusals, calls TO reader")
+        address = (USER, "sip.example")
+        asking = TelephoneNetwork(make_conninfo(plain_url(registrar_url), user="reader", password="x"), clock)
+        line, calls = asking.line_with_calls(address)
+        assert len(line.registrations) == len(calls) == 1
+    finally:
+        network.connection.execute("DROP OWNED BY reader; DROP ROLE reader")
 
 
 def test_it_never_writes(network: Network, registrar_url: str, clock: FakeClock) -> None:
