@@ -174,6 +174,8 @@ RESULTS = [
     ("in", "circle", 482, "Die Rufweiterleitungen führen im Kreis. Sehen Sie"),
     ("in", "too_often", 483, "Der Anruf wurde zu oft weitergeleitet. Sehen Sie"),
     ("in", "suspended", 480, "Der SIP-Trunk ist gesperrt."),
+    ("out", "suspended", 480, "Die Gegenstelle ist zurzeit nicht erreichbar."),
+    ("out", "own_suspended", 403, "Nicht möglich: der SIP-Trunk ist gesperrt."),
     ("in", "refused", 407, "Die Telefonanlage lässt unsere Anrufe nicht herein. Stellen Sie"),
     ("in", "refused", 404, "Die Telefonanlage kennt diese Rufnummer nicht. Tragen Sie"),
     ("in", "refused", 480, "Die Telefonanlage hat kein Telefon erreicht. Prüfen Sie"),

@@ -40,7 +40,11 @@ def result_text(call: Call) -> str:
             said = _("Nobody answered.")
         case "not_registered" if comes_in:
             said = _("The phone system was not registered.")
-        case "not_registered":
+        case "suspended" if comes_in:
+            said = _("The trunk is suspended.")
+        case "own_suspended":
+            said = _("Not possible: the trunk is suspended.")
+        case "not_registered" | "suspended":
             said = _("The other side cannot be reached at present.")
         case "silent" if comes_in:
             said = _("The phone system is registered, but did not react.")
@@ -63,8 +67,6 @@ def result_text(call: Call) -> str:
             said = _("The call forwardings lead in a circle.")
         case "too_often":
             said = _("The call was forwarded too often.")
-        case "suspended":
-            said = _("The trunk is suspended.")
         case "refused":
             said = _refused_text(call.status) if comes_in else _refused_there_text(call.status)
         case _other:
