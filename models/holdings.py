@@ -38,10 +38,15 @@ def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
         .where(Contract.account_id == account.id, runs(Contract, now), runs(ContractItem, now))
         .order_by(Contract.id, Product.position)
     )
-    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     blocks = sa.select(NumberBlock).where(NumberBlock.account_id == account.id).order_by(NumberBlock.first_number)
     return Holdings(
         [(item, product) for item, product in session.execute(items)],
-        list(session.scalars(trunks.order_by(SipTrunk.id))),
+        trunks_of(session, account),
         list(session.scalars(blocks)),
     )
+
+
+def trunks_of(session: Session, account: Account) -> list[SipTrunk]:
+    """Its trunks that are not closed."""
+    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    return list(session.scalars(trunks.order_by(SipTrunk.id)))

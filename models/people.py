@@ -39,6 +39,7 @@ class Action(StrEnum):
     LINK = "link"
     DETACH = "detach"
     FORWARD_CALLS = "forward_calls"
+    SEE_CALLS = "see_calls"
     SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
     MANAGE_TRUNK = "manage_trunk"
     SEE_LOG = "see_log"
@@ -63,18 +64,19 @@ RIGHTS: Mapping[Role, frozenset[Action]] = {
             Action.LINK,
             Action.DETACH,
             Action.FORWARD_CALLS,
+            Action.SEE_CALLS,
             Action.SEE_SECRET,
             Action.MANAGE_TRUNK,
             Action.SEE_LOG,
         }
     ),
-    Role.LOCAL_MEMBER: frozenset({Action.FORWARD_CALLS}),
+    Role.LOCAL_MEMBER: frozenset({Action.FORWARD_CALLS, Action.SEE_CALLS}),
 }
 THROUGH_MAIN: frozenset[Action] = frozenset(
-    {Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_SECRET, Action.MANAGE_TRUNK}
+    {Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_CALLS, Action.SEE_SECRET, Action.MANAGE_TRUNK}
 )
 """What administrators and location managers of a main account may do to its sub-accounts."""
-STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.OPERATE})
+STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.SEE_CALLS, Action.OPERATE})
 SCOPED: Mapping[Scope, frozenset[Action]] = {
     Scope.READ: frozenset({Action.VIEW}),
     Scope.WRITE: frozenset({Action.ORDER, Action.LINK, Action.DETACH, Action.PROVE_OWNERSHIP}),
@@ -170,10 +172,10 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
 
 
 def only_forwards(principal: Principal) -> bool:
-    """Whether minding call forwarding is all that this person may do, wherever they are a member."""
+    """Whether minding call forwarding and its calls is all that this person may do, wherever they are a member."""
     if principal.is_staff or not principal.roles:
         return False
-    return all(RIGHTS[role] == {Action.FORWARD_CALLS} for role in principal.roles.values())
+    return all(Action.VIEW not in RIGHTS[role] for role in principal.roles.values())
 
 
 def _by_own_role(principal: Principal, action: Action, account: Account) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from models.schedule import Hours
@@ -172,6 +173,19 @@ class Subscribers(Protocol):
         """Take away the blocks that begin at these. Safe to run twice. Raises `GatewayUnavailable`."""
 
 
+class CallRecords(Protocol):
+    """What the telephone network has noted of calls and refused logins, for the portal to show."""
+
+    def count(self, before: datetime) -> int:
+        """How many are older. Raises `GatewayUnavailable`."""
+
+    def forget(self, before: datetime, limit: int) -> int:
+        """Delete older ones, of calls and of refusals `limit` each at the most; how many it was.
+
+        Safe to run twice. Raises `GatewayUnavailable`.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     """One rendered mail to one person. `message_id` has the angle brackets and is the same at every attempt."""
@@ -225,3 +239,4 @@ class Ports:
     mailer: Mailer
     letters: LetterPrinter
     subscribers: Subscribers
+    calls: CallRecords

@@ -37,13 +37,15 @@ class FakeClock:
 class FakeRegistrar:
     """Keeps trunks by SIP user. `failures` meet one record each, which is not written then.
 
-    `strangers` are what somebody has put there by hand; `away` is raised by whatever reads or removes.
+    `strangers` are what somebody has put there by hand, `calls` when the calls were that are noted; `away` is raised by
+    whatever reads or removes.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
     writes: list[TrunkRecord] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     strangers: dict[SipAddress, Subscriber] = field(default_factory=dict)
+    calls: list[datetime] = field(default_factory=list)
     away: GatewayError | None = None
     blocks: dict[int, Block] = field(default_factory=dict)
 
@@ -99,6 +101,17 @@ class FakeRegistrar:
     def release(self, addresses: Collection[SipAddress]) -> None:
         for address in addresses:
             self.strangers.pop(address, None)
+
+    def count(self, before: datetime) -> int:
+        if self.away is not None:
+            raise self.away
+        return sum(at < before for at in self.calls)
+
+    def forget(self, before: datetime, limit: int) -> int:
+        gone = sorted(self.calls)[: min(limit, self.count(before))]
+        for at in gone:
+            self.calls.remove(at)
+        return len(gone)
 
     def _addresses(self) -> set[SipAddress]:
         return {(record.sip_user, record.domain) for record in self.trunks.values()} | self.strangers.keys()

@@ -43,11 +43,13 @@ from web.portal.money import euros
 from web.portal.orders import orders
 from web.portal.overview import locations
 from web.portal.people import choose_language, login_manager, people
+from web.portal.telephone import telephone
 from web.portal.users import users
 from web.portal.views import portal
 from web.portal.words import moment, phone
 from web.resources import Resources, keep, resources
 from web.settings import WebSettings
+from web.telephone_network import TelephoneNetwork
 from web.throttle import Throttle
 from web.unreadable import IdConverter, refuse_unreadable
 from web.uploads import allow_uploads
@@ -100,7 +102,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.url_map.converters["int"] = IdConverter
     database = Database(settings.database_url, pool_size=settings.web_threads)
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
-    keep(app, Resources(settings, database, vault, clock, throttle))
+    network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
+    keep(app, Resources(settings, database, vault, clock, throttle, network))
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
@@ -114,7 +117,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.register_api(api)
     for blueprint in (
         operations, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
-        orders, bulks, forwardings,
+        orders, bulks, forwardings, telephone,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from flask import Flask, render_template
@@ -42,7 +43,9 @@ from tests.web.html import assert_valid
 from tests.web.test_account_pages import link_to
 from tests.web.test_bulk import HEAD, as_csv, row
 from tests.web.test_dashboard import Site, give_numbers, make_site
+from tests.web.test_telephone import RESULTS, Network, page_of
 from web.portal.inventory import TABLES
+from workers.gateways.registrar import plain_url
 
 OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
 
@@ -65,6 +68,7 @@ NO_PAGES = {
     "orders.offer": "PDF",
     "bulks.template": "CSV and XLSX",
     "bulks.live": "a part of bulks.show",
+    "telephone.live": "a part of telephone.show",
     "dev_mail.letter": "PDF",
     "dev_mail.source": "plain text",
     "dev_mail.html": "the mail itself: not the portal's, and shown in a frame",
@@ -363,6 +367,33 @@ def test_numbers_on_order_and_an_account_that_is_closed(page: Page, portal: Port
     page.get_by_role("button", name="Abmelden").click()
     sign_in_as(page, portal, site.administrator)
     look(page, portal.url + OVERVIEW)
+
+
+@shows("telephone.show", "locations.show")
+def test_a_trunks_registration_and_calls(page: Page, portal: Portal, site: Site, registrar_url: str) -> None:
+    with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
+        network = Network(connection)
+        sign_in(page, portal)
+        look(page, portal.url + page_of(site))
+        network.refuse()
+        look(page, portal.url + page_of(site))
+        network.register()
+        network.register("sip:t1@203.0.113.8:5062")
+        for direction, result, status, _ in RESULTS:
+            network.call(result, direction, status)
+        for path in (page_of(site), site.path):
+            look(page, portal.url + path)
+        page.goto(portal.url + page_of(site))
+        expect(page.get_by_role("cell", name="wie immer")).to_have_count(0)
+        network.call("forwarded", status=181, forwarded_to="+4915112345xxx", forwarded_because="unconditional")
+        # By itself, where somebody looks.
+        expect(page.get_by_role("cell", name="wie immer")).to_be_visible()
+        connection.execute("ALTER TABLE location RENAME TO gone")
+        try:
+            for path in (page_of(site), site.path):
+                look(page, portal.url + path)
+        finally:
+            connection.execute("ALTER TABLE gone RENAME TO location")
 
 
 @shows("locations.log")

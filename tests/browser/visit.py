@@ -239,7 +239,7 @@ def working(url: str, database: Database, clock: FakeClock, post: MailSink, lett
     """Workers for the portal at this address."""
     runtime, registrar = back_of(database, clock).runtime, FakeRegistrar()
     mailer = SmtpMailer(post.url, "Standortverwaltung <noreply@portal.example>")
-    ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar)
+    ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar, registrar)
     yield Workers(replace(runtime, base_url=url, ports=ports), registrar, clock, post, letters)
     mailer.close()
 

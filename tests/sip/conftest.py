@@ -172,7 +172,8 @@ def sites(registrar_url: str, database: Database, clock: FakeClock, line: Line) 
     """The usual company in Berlin; every proof is given already."""
     runtime = back_of(database, clock).runtime
     registrar = KamailioRegistrar(registrar_url)
-    ports = Ports(registrar, runtime.ports.mailer, runtime.ports.letters, KamailioSubscribers(registrar_url))
+    outside = runtime.ports
+    ports = Ports(registrar, outside.mailer, outside.letters, KamailioSubscribers(registrar_url), outside.calls)
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)

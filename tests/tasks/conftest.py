@@ -90,7 +90,7 @@ def pipeline(database: Database, clock: FakeClock) -> Pipeline:
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
-        ports=Ports(registrar, mailer, printer, registrar),
+        ports=Ports(registrar, mailer, printer, registrar, registrar),
         vault=Vault("a key for tests"),
         clock=clock,
         sip_domain="sip.example",

@@ -394,8 +394,8 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
 def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front, site: Site) -> None:
     """Every route there is, also one that will be added: a member finds nothing but what is named here."""
     come_in(front, site.member.email)
-    open_to_all = {"people", "logins", "forwardings", "operations", "letters", "emails", "consents", "dev_mail"}
-    open_to_all |= {"portal.home", "portal.overview", "users.invitation"}
+    open_to_all = {"people", "logins", "forwardings", "telephone", "operations", "letters", "emails", "consents"}
+    open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation"}
     places = {"customer_number": site.account.customer_number, "id": "1", "user_id": "1", "form": "csv"}
     asked = 0
     for rule in front.client.application.url_map.iter_rules():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -25,6 +25,7 @@ from tasks.steps import Runtime
 from tasks.sync import write_due
 from tests.fakes import FakeClock, FakeMailer, FakePrinter
 from workers.demo_data import seed
+from workers.gateways.call_records import KamailioCallRecords
 from workers.gateways.registrar import KamailioRegistrar, plain_url
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.stack.ports import free_port
@@ -97,7 +98,8 @@ class Network:
 def network(database: Database, registrar_url: str, clock: FakeClock) -> Iterator[Network]:
     """The demo data's trunks, in our database and in Kamailio's."""
     writer = KamailioRegistrar(registrar_url)
-    ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(registrar_url, page=20))
+    calls = KamailioCallRecords(registrar_url)
+    ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(registrar_url, page=20), calls)
     runtime = Runtime(database, ports, VAULT, clock, DOMAIN, "http://portal.example", "portal.example")
     seed(database, VAULT, DOMAIN, clock.now, registrar=writer)
     found = Network(runtime, clock, registrar_url)
@@ -442,9 +444,8 @@ def test_everything_at_once(network: Network, before: Tables, users: list[str]) 
 
 def test_without_the_registrar_the_run_fails_and_says_so(network: Network) -> None:
     away = KamailioSubscribers(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/registrar")
-    ports = Ports(network.runtime.ports.registrar, FakeMailer(), FakePrinter(), away)
-    runtime = Runtime(network.runtime.database, ports, VAULT, network.clock, DOMAIN, "", "")
-    run = run_job(runtime, JOBS["registrar"], lambda: None)
+    ports = replace(network.runtime.ports, subscribers=away)
+    run = run_job(replace(network.runtime, ports=ports), JOBS["registrar"], lambda: None)
     assert run is not None
     assert (run.outcome, run.error) == (Outcome.FAILED, "GatewayUnavailable('OperationalError')")
 

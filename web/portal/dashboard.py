@@ -30,6 +30,7 @@ from web.portal.log_words import deed_text
 from web.portal.looked_at import looked_at
 from web.portal.overview import kind_word, locations, origin_word, poll_after, progress, state_word
 from web.portal.people import principal
+from web.portal.telephone import lines_of
 from web.portal.users import ROLE_NAMES
 from web.portal.words import locale
 from web.resources import resources
@@ -66,6 +67,7 @@ def show(customer_number: str) -> str:
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = seen.main is None and listing.count_of(database, account, listing.Wanted()) > 0
+    sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
     return render_template(
         "overview/account.html",
         seen=seen,
@@ -76,6 +78,8 @@ def show(customer_number: str) -> str:
         users=users,
         invited=invited,
         log=log,
+        sees_calls=sees_calls,
+        lines=lines_of(holdings.trunks) if sees_calls else {},
         gives_code=gives_code,
         code=code,
         now=now,

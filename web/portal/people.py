@@ -29,8 +29,8 @@ login_manager.session_protection = None
 
 # Endpoints and blueprints that a member of a local team may open: what is not named here stays closed to them.
 _OPEN = frozenset({
-    "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "operations",
-    "letters", "emails", "consents", "dev_mail",
+    "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "telephone",
+    "operations", "letters", "emails", "consents", "dev_mail",
 })  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def choose_language() -> str:
 
 @people.before_app_request
 def keep_to_call_forwarding() -> None:
-    """A member of a local team finds call forwarding, their own login, and what is open to everybody; nothing else."""
+    """A member of a local team finds call forwarding, calls, their login, and what is open to all; nothing else."""
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if endpoint in _OPEN or blueprint in _OPEN or request.path.startswith("/api/"):
         return

@@ -8,7 +8,8 @@ has them, stands in `own_numbers`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -86,8 +87,20 @@ def plain_url(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Whatever the database says against it is `GatewayUnavailable`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise GatewayUnavailable(type(error).__name__) from error
+
+
 def ensure_schema(url: str) -> None:
-    """Create Kamailio's tables where they are missing. Safe to run twice, and by two processes at once."""
+    """Create Kamailio's tables, and ours beside them, where they are missing; an older one gets what it lacks.
+
+    Safe to run twice, and by two processes at once.
+    """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))

@@ -17,8 +17,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from tasks.ports import Block, GatewayUnavailable, SipAddress, Subscriber
-from workers.gateways.registrar import plain_url
+from tasks.ports import Block, SipAddress, Subscriber
+from workers.gateways.registrar import plain_url, unavailable
 
 # Whole tables are sorted once and then read to their end.
 _FOR_ALL = "-c statement_timeout=240s -c cursor_tuple_fraction=1 -c work_mem=64MB"
@@ -40,8 +40,8 @@ WHERE (username, coalesce(domain, '')) IN (SELECT * FROM unnest(%(users)s::text[
 _BLOCKS: LiteralString = "SELECT first_number, size FROM own_numbers ORDER BY first_number"
 _BLOCKS_THERE: LiteralString = "SELECT first_number, size FROM own_numbers WHERE first_number = ANY(%s::bigint[])"
 _REMOVE_BLOCKS: LiteralString = "DELETE FROM own_numbers WHERE first_number = ANY(%s::bigint[])"
-# Who may not register any more is not registered either.
-_TABLES = ("subscriber", "dbaliases", "usr_preferences", "location")
+# Who may not register any more is not registered either, and nothing is kept of their calls.
+_TABLES = ("subscriber", "dbaliases", "usr_preferences", "location", "refusals", "calls")
 
 Row = tuple[Any, ...]
 
@@ -55,7 +55,7 @@ class KamailioSubscribers:
 
     def read(self) -> Generator[Subscriber]:
         """Everything as of one moment, ordered, in pages of rows. Raises `GatewayUnavailable`."""
-        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             yield from _grouped([self._stream(connection, rows + _ORDERED) for rows in _ROWS])
@@ -81,7 +81,7 @@ class KamailioSubscribers:
 
     def read_blocks(self) -> Generator[Block]:
         """All number blocks, ordered, in pages of rows. Raises `GatewayUnavailable`."""
-        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             for row in self._stream(connection, _BLOCKS):
                 yield Block(*row)
 
@@ -105,7 +105,7 @@ class KamailioSubscribers:
 
     @contextmanager
     def _briefly(self) -> Iterator[psycopg.Connection]:
-        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
             yield connection
 
 
@@ -128,11 +128,3 @@ def _grouped(streams: Iterable[Iterable[Row]]) -> Iterator[Subscriber]:
 
 def _facts(addresses: Collection[SipAddress]) -> dict[str, list[str]]:
     return {"users": [user for user, _ in addresses], "domains": [domain for _, domain in addresses]}
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise GatewayUnavailable(type(error).__name__) from error
