@@ -98,8 +98,10 @@ def show() -> AnyResponse | str:
             count = listing.count_of(database, account, wanted)
             cities = listing.cities_of(database, account)
             own = listing.own_requests(database, account)
+    if account is None and principal().is_staff:
+        return redirect(url_for("office.todo"))
     if account is None:
-        return render_template("overview/nothing.html", person=principal())
+        return render_template("overview/nothing.html")
     if account.role is AccountRole.SUB:
         return redirect(url_for("locations.show", customer_number=account.customer_number))
     running = [*own, *(item.request for item in page.items if item.request is not None)]
