@@ -171,6 +171,13 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
     return account.main_id
 
 
+def only_as_staff(principal: Principal, action: Action, account: Account) -> bool:
+    """Whether it is only as the carrier's staff that this person may do that to this account."""
+    if _by_own_role(principal, action, account) or _by_main_account(principal, action, account):
+        return False
+    return may(principal, action, account)
+
+
 def only_forwards(principal: Principal) -> bool:
     """Whether minding call forwarding and its calls is all that this person may do, wherever they are a member."""
     if principal.is_staff or not principal.roles:

@@ -28,7 +28,7 @@ from web.api import problems, proofs, views
 from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
-from web.portal import dashboard, inventory, location, trunks
+from web.portal import dashboard, inventory, location, office_request, trunks
 from web.portal.answers import answers
 from web.portal.bulk import bulks
 from web.portal.consents import consents
@@ -40,6 +40,7 @@ from web.portal.link_codes import link_codes
 from web.portal.links import links
 from web.portal.logins import logins
 from web.portal.money import euros
+from web.portal.office import office
 from web.portal.orders import orders
 from web.portal.overview import locations
 from web.portal.people import choose_language, login_manager, people
@@ -56,8 +57,8 @@ from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
-# They hang their addresses on the blueprints of the API and of the locations.
-_PAGES = (views, proofs, location, dashboard, trunks, inventory)
+# They hang their addresses on the blueprints of the API, of the locations and of the back office.
+_PAGES = (views, proofs, location, dashboard, trunks, inventory, office_request)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -117,7 +118,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.register_api(api)
     for blueprint in (
         operations, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
-        orders, bulks, forwardings, telephone,
+        orders, bulks, forwardings, telephone, office,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:

@@ -26,11 +26,14 @@ from models.logins import ask_for_reset
 from models.messages import Recipient
 from models.orders import submit_order
 from models.people import Role, User
+from models.proving import upload_document
 from models.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
 from models.telephony import NumberBlock, SipTrunk
 from models.trunks import suspend_for_carrier
 from models.vault import Vault
+from tasks.jobs import run_job
+from tasks.reconcile import JOBS
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
 from tests.browser.test_orders import fill_location
@@ -66,6 +69,7 @@ NO_PAGES = {
     "locations.export": "CSV and XLSX",
     "locations.table_export": "CSV and XLSX",
     "orders.offer": "PDF",
+    "office.request_file": "PDF, PNG and JPEG",
     "bulks.template": "CSV and XLSX",
     "bulks.live": "a part of bulks.show",
     "telephone.live": "a part of telephone.show",
@@ -501,6 +505,41 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
         look(page, portal.url + path)
     page.goto(portal.url + "/dev/mail")
     look_after(page, page.get_by_role("link", name="Ihr Code"))
+
+
+@shows("office.todo", "office.request_page", "office.request_cancel", "office.request_document", "office.jobs")
+def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back, order = waiting_order(portal, clock)
+    with portal.database.transaction() as session:
+        found = session.get_one(Request, order.id)
+        upload_document(session, portal.manager, found, "Auszug.pdf", "application/pdf", b"%PDF-1.7", NOW)
+        main = session.merge(portal.main)
+        stuck = [submit_order(session, portal.manager, main, an_order(), NOW) for _ in range(3)]
+        for each, status in zip(stuck, (Status.HELD, Status.FAILED, Status.COMPLETED), strict=True):
+            becomes(each, status)
+        staff = make_user(session, is_staff=True)
+    back.advance()
+    with portal.database.transaction() as session:
+        # Nobody will have picked it up: that is repaired.
+        submit_order(session, portal.manager, session.merge(portal.main), an_order(), NOW)
+    sign_in_as(page, portal, staff)
+    office = f"{portal.url}/backoffice"
+    look(page, f"{office}/abgleich")
+    clock.advance(timedelta(days=1, minutes=1))
+    run_job(back.runtime, JOBS["requests"], lambda: None)
+    look(page, f"{office}/abgleich")
+    page.locator("main summary").first.click()
+    look_as_it_is(page)
+    for query in ("", f"?suche={portal.main.customer_number}", "?suche=nothing", "?art=link"):
+        look(page, office + query)
+    for id in (order.id, *(each.id for each in stuck)):
+        look(page, f"{office}/anfragen/{id}")
+    look(page, f"{office}/anfragen/{stuck[0].id}/stornieren")
+    look(page, f"{office}/anfragen/{order.id}/dokument")
+    look_wrong(page)
+    page.get_by_label("Ablehnen").check()
+    look_after(page, page.get_by_role("button", name="Entscheidung speichern"))
+    look(page, f"{office}/anfragen/{order.id}")
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])

@@ -16,6 +16,7 @@ from web.portal.users import ROLE_NAMES
 def deed_text(entry: AuditEntry) -> str:
     """What was done, in the customer's words. Who did it and when stands beside it."""
     facts = entry.facts
+    number = facts.get("customer_number")
     match entry.deed:
         case Deed.LOOKED_IN:
             return str(_("Looked at the dashboard."))
@@ -55,6 +56,16 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **said))
         case Deed.USER_REMOVED:
             return str(_("Removed %(name)s (%(role)s) from the users.", name=facts["name"], role=_role(facts["role"])))
+        case Deed.REQUEST_RETRIED:
+            return str(_("Had the request for customer number %(number)s tried again.", number=number))
+        case Deed.REQUEST_CANCELLED:
+            return str(_("Cancelled the request for customer number %(number)s.", number=number))
+        case Deed.DOCUMENT_OPENED:
+            return str(_("Opened the address proof for customer number %(number)s.", number=number))
+        case Deed.DOCUMENT_RELEASED:
+            return str(_("Released the address proof for customer number %(number)s.", number=number))
+        case Deed.DOCUMENT_REFUSED:
+            return str(_("Refused the address proof for customer number %(number)s.", number=number))
 
 
 def _role(role: str) -> str:

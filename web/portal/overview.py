@@ -100,8 +100,10 @@ def show() -> AnyResponse | str:
             cities = listing.cities_of(database, account)
             own = listing.own_requests(database, account)
         closed = queries.closed_accounts(database, principal()) if account is None else []
+    if account is None and principal().is_staff:
+        return redirect(url_for("office.todo"))
     if account is None:
-        return render_template("overview/nothing.html", person=principal(), closed=closed)
+        return render_template("overview/nothing.html", closed=closed)
     if account.role is AccountRole.SUB:
         return redirect(url_for("locations.show", customer_number=account.customer_number))
     running = [*own, *(item.request for item in page.items if item.request is not None)]

@@ -63,6 +63,8 @@ class SignedIn:
         self.sees_locations = sees_locations
         """Whether they have an overview: with sub-accounts alone there is nothing to look over."""
         self.only_forwards = only_forwards(principal)
+        self.is_customer = bool(principal.roles) or not principal.is_staff
+        """Whether the portal's pages are for them: of the staff only for those with an account of their own."""
 
     def get_id(self) -> str:
         """For the session cookie: the secret of the login, which can be ended."""

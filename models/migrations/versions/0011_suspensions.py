@@ -46,11 +46,6 @@ def upgrade() -> None:
     )
     op.add_column("contract_items", sa.Column("ended_at", sa.TIMESTAMP(timezone=True), nullable=True))
     op.alter_column("audit_entries", "user_id", nullable=True)
-    op.create_check_constraint(
-        op.f("ck_audit_entries_carrier_goes_through_nobody"),
-        "audit_entries",
-        "through_id IS NULL OR user_id IS NOT NULL",
-    )
     _deeds(*BEFORE[:3], *NEW, *BEFORE[3:])
 
 
@@ -58,7 +53,6 @@ def downgrade() -> None:
     deeds = ", ".join(f"'{deed}'" for deed in NEW)
     op.execute(f"DELETE FROM audit_entries WHERE deed IN ({deeds})")  # noqa: S608 - words of our own
     _deeds(*BEFORE)
-    op.drop_constraint(op.f("ck_audit_entries_carrier_goes_through_nobody"), "audit_entries")
     op.alter_column("audit_entries", "user_id", nullable=False)
     # The schema before knows a contract as a whole: what was given back is not billed again.
     op.execute("DELETE FROM contract_items WHERE ended_at IS NOT NULL")
