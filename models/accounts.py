@@ -84,6 +84,7 @@ class Account(Base):
         sa.CheckConstraint("(role = 'sub') = (origin IS NOT NULL)", name="sub_has_origin"),
         sa.CheckConstraint("(role = 'sub') = (attached_at IS NOT NULL)", name="sub_has_time"),
         sa.CheckConstraint("main_id <> id", name="no_self_link"),
+        sa.CheckConstraint("state <> 'closed' OR role <> 'sub'", name="closed_stands_alone"),
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
         sa.CheckConstraint("contact_email = lower(contact_email)", name="contact_email_lower"),
         sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),

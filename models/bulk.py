@@ -4,7 +4,8 @@ A row keeps its cells as they were typed until it is sent; what is wrong with th
 its own queue (`models.due`): a worker writes its rows down as requests, some at a time, each in the transaction that
 also says so in the row. So a row is ordered once, whoever dies in between.
 
-An order counts once for a main account: the same content in another file is not ordered again (`key`).
+An order counts once for a main account: the same content in another file is not ordered again (`key`), unless it was
+rejected or cancelled.
 """
 
 from __future__ import annotations
@@ -126,9 +127,15 @@ class BulkRow(Base):
     )
 
 
+_CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
+"""For good: what was asked for like this can be asked for again."""
 _placed = sa.orm.aliased(BulkRow)
 _BEFORE = sa.exists().where(
-    _placed.main_id == BulkRow.main_id, _placed.key == BulkRow.key, _placed.fate == RowFate.PLACED
+    _placed.main_id == BulkRow.main_id,
+    _placed.key == BulkRow.key,
+    _placed.fate == RowFate.PLACED,
+    _placed.request_id == Request.id,
+    Request.status.not_in(_CAME_TO_NOTHING),
 )
 """Whether a line was ordered before, out of another file."""
 
@@ -340,13 +347,18 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Those of their keys that were placed already."""
-    query = sa.select(BulkRow.key).where(
+    """Those of their keys that were placed already, and not for nothing."""
+    placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),
         BulkRow.key.in_([row.key for row in rows]),
         BulkRow.fate == RowFate.PLACED,
     )
-    return {key for key in session.scalars(query) if key is not None}
+    # Their keys are free again.
+    ended = (BulkRow.request_id == Request.id, Request.status.in_(_CAME_TO_NOTHING))
+    own_key = sa.func.sha256(BulkRow.key.op("||")(sa.func.uuid_send(BulkRow.request_id)))
+    freed = sa.update(BulkRow).where(*placed, *ended).values(key=own_key)
+    session.execute(freed.execution_options(synchronize_session=False))
+    return {key for key in session.scalars(sa.select(BulkRow.key).where(*placed)) if key is not None}
 
 
 def as_order(draft: Mapping[str, Any]) -> OrderDraft:

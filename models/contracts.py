@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -26,9 +26,16 @@ class Contract(Base):
 
     __table_args__ = (sa.CheckConstraint("ended_at > started_at", name="ends_after_start"),)
 
+    def end(self, now: datetime) -> None:
+        """Nothing is billed any more. Safe to run twice: the first time counts."""
+        self.ended_at = self.ended_at or max(now, self.started_at + timedelta(microseconds=1))
+
 
 class ContractItem(Base):
-    """One line of a contract; prices in net euro cents as agreed, whatever the price list says later."""
+    """One line of a contract; prices in net euro cents as agreed, whatever the price list says later.
+
+    `ended_at`: what it is for was given back before the contract ends.
+    """
 
     __tablename__ = "contract_items"
 
@@ -36,5 +43,11 @@ class ContractItem(Base):
     product_key: Mapped[str] = mapped_column(sa.ForeignKey("products.key"), primary_key=True)
     monthly_cents: Mapped[int]
     one_off_cents: Mapped[int]
+    ended_at: Mapped[datetime | None]
 
     __table_args__ = (sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),)
+
+
+def runs(what: type[Contract] | type[ContractItem], now: datetime) -> sa.ColumnElement[bool]:
+    """Whether it is billed at this moment."""
+    return sa.or_(what.ended_at.is_(None), what.ended_at > now)

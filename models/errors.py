@@ -54,6 +54,31 @@ class NoNumbersAvailable(DomainError):
         self.size = size
 
 
+class TrunkClosed(DomainError):
+    """The trunk is closed for good."""
+
+    def __init__(self, sip_user: str) -> None:
+        super().__init__(sip_user)
+        self.sip_user = sip_user
+
+
+class SuspendedByCarrier(DomainError):
+    """The carrier has suspended the trunk, and only the carrier lifts that."""
+
+
+class StillOnOrder(DomainError):
+    """An order for the account is not done yet."""
+
+
+class CannotClose(DomainError):
+    """The account cannot be closed. `code` says what is in the way, `facts` which."""
+
+    def __init__(self, code: str, *facts: str) -> None:
+        super().__init__(f"{code}: {', '.join(facts)}")
+        self.code = code
+        self.facts = facts
+
+
 class Forbidden(DomainError):
     """This person may not do that to this account."""
 

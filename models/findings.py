@@ -17,7 +17,7 @@ from models.wording import Words, in_language, reason_text
 
 
 class Finding(Base):
-    """Something that was not as it should be. `subject` is a customer number, a SIP user or a request's id.
+    """Something that was not as it should be. `subject` is a customer or phone number, a SIP user or a request's id.
 
     `repaired`: this run has mended it or set its repair going; a dry run would have.
     """
@@ -78,8 +78,8 @@ FINDINGS: Words = {
         "Trunk {sip_user} of customer number {customer_number} has doubled rows in the registrar.",
     ),
     "still_there": (
-        "Trunk {sip_user} der Kundennummer {customer_number} ist gesperrt oder beendet, steht aber im Registrar.",
-        "Trunk {sip_user} of customer number {customer_number} is suspended or closed, but still in the registrar.",
+        "Trunk {sip_user} der Kundennummer {customer_number} ist beendet, steht aber im Registrar.",
+        "Trunk {sip_user} of customer number {customer_number} is closed, but still in the registrar.",
     ),
     "unknown_there": (
         "Der Registrar kennt {sip_user}@{domain} ({what_text}), wir nicht.",
@@ -89,6 +89,20 @@ FINDINGS: Words = {
         "Im Registrar stehen {count} SIP-Benutzer, die nicht von uns sind. Das sind so viele, dass keiner entfernt "
         "wurde. Vermutlich zeigt REGISTRAR_URL auf den falschen.",
         "The registrar has {count} SIP users that are not ours. That is so many that none was removed. "
+        "Probably REGISTRAR_URL leads to the wrong one.",
+    ),
+    "block_missing_there": (
+        "Der Rufnummernblock ab {number} (Größe {size}) fehlt im Registrar oder steht dort anders.",
+        "The number block from {number} (size {size}) is missing from the registrar, or differs there.",
+    ),
+    "block_unknown_there": (
+        "Der Registrar hält die Rufnummern ab {number} (Größe {size}) für unsere, wir nicht.",
+        "The registrar takes the numbers from {number} (size {size}) for ours; they are not.",
+    ),
+    "too_many_unknown_blocks": (
+        "Im Registrar stehen {count} Rufnummernblöcke, die nicht von uns sind. Das sind so viele, dass keiner entfernt "
+        "wurde. Vermutlich zeigt REGISTRAR_URL auf den falschen.",
+        "The registrar has {count} number blocks that are not ours. That is so many that none was removed. "
         "Probably REGISTRAR_URL leads to the wrong one.",
     ),
     "not_accepted": (
@@ -129,9 +143,11 @@ WHAT: Words = {
     "postal_code": ("Postleitzahl", "postal code"),
     "provision_key": ("Auftragsschlüssel", "provision key"),
     "forwardings": ("Rufweiterleitungen", "call forwardings"),
+    "suspended": ("Sperre", "suspension"),
     "preferences": ("Einstellungen", "preferences"),
     "doubled": ("doppelte Zeilen", "doubled rows"),
     "subscriber": ("Zugang", "subscriber"),
+    "registration": ("Anmeldung eines Telefons", "registration of a phone"),
     "email": ("E-Mail-Adresse", "e-mail address"),
     "address": ("Anschlussadresse", "connection address"),
     "consent": ("Zustimmung", "consent"),

@@ -234,7 +234,7 @@ def _finish(
     record(session, person, account, deed, Action.FORWARD_CALLS, now, facts)
     session.flush()
     # The registrar hears of it as of everything else about a trunk.
-    trunks = sa.update(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state == TrunkState.ACTIVE)
+    trunks = sa.update(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     session.execute(trunks.values(due_at=now, lease=None))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts import Account
 from models.catalogue import Product
-from models.contracts import Contract, ContractItem
+from models.contracts import Contract, ContractItem, runs
 from models.telephony import NumberBlock, SipTrunk, TrunkState
 
 
@@ -31,18 +31,22 @@ class Holdings:
 
 def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
     """What this account has at this moment."""
-    running = sa.or_(Contract.ended_at.is_(None), Contract.ended_at > now)
     items = (
         sa.select(ContractItem, Product)
         .join(Product, Product.key == ContractItem.product_key)
         .join(Contract, Contract.id == ContractItem.contract_id)
-        .where(Contract.account_id == account.id, running)
+        .where(Contract.account_id == account.id, runs(Contract, now), runs(ContractItem, now))
         .order_by(Contract.id, Product.position)
     )
-    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     blocks = sa.select(NumberBlock).where(NumberBlock.account_id == account.id).order_by(NumberBlock.first_number)
     return Holdings(
         [(item, product) for item, product in session.execute(items)],
-        list(session.scalars(trunks.order_by(SipTrunk.id))),
+        trunks_of(session, account),
         list(session.scalars(blocks)),
     )
+
+
+def trunks_of(session: Session, account: Account) -> list[SipTrunk]:
+    """Its trunks that are not closed."""
+    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    return list(session.scalars(trunks.order_by(SipTrunk.id)))

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts import Account
 from models.catalogue import Product
-from models.contracts import Contract, ContractItem
+from models.contracts import Contract, ContractItem, runs
 from models.number_search import found_by, is_everywhere
 from models.overview import BadCursor, matching
 from models.telephony import NumberBlock, SipTrunk, TrunkState
@@ -118,20 +118,18 @@ def contracts_of(
         sa.select(sa.func.string_agg(sa.func.concat_ws(" ", Product.name_de, Product.name_en), " "))
         .select_from(ContractItem)
         .join(Product, Product.key == ContractItem.product_key)
-        .where(ContractItem.contract_id == Contract.id)
+        .where(ContractItem.contract_id == Contract.id, runs(ContractItem, now))
         .scalar_subquery()
     )
     query: _Query = (
-        sa.select(Account, Contract)
-        .join(Contract, Contract.account_id == Account.id)
-        .where(sa.or_(Contract.ended_at.is_(None), Contract.ended_at > now))
+        sa.select(Account, Contract).join(Contract, Contract.account_id == Account.id).where(runs(Contract, now))
     )
     rows, following = _page(session, _narrowed(query, main, search.split(), products), Contract.id, after, limit)
     items: dict[int, list[tuple[ContractItem, Product]]] = defaultdict(list)
     for item, product in session.execute(
         sa.select(ContractItem, Product)
         .join(Product, Product.key == ContractItem.product_key)
-        .where(ContractItem.contract_id.in_([row.Contract.id for row in rows]))
+        .where(ContractItem.contract_id.in_([row.Contract.id for row in rows]), runs(ContractItem, now))
         .order_by(Product.position)
     ):
         items[item.contract_id].append((item, product))

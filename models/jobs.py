@@ -122,6 +122,22 @@ def claim_job(
     return was_due
 
 
+def ask_for_run(session: Session, name: str, now: datetime) -> datetime | None:
+    """Have the job run as soon as a worker hears of it. If a run is under way, returns until when it may take.
+
+    Safe to call twice: it is due, and not more.
+    """
+    session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
+    job = session.get_one(Job, name, with_for_update=True)
+    assert job.due_at is not None
+    if job.due_at <= now:
+        return None
+    if job.lease is not None:
+        return job.due_at
+    job.make_due(now)
+    return None
+
+
 def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:
     """Lock the job and have its lease last until then. Raises `LeaseLost` if it is somebody else's."""
     job = session.scalar(sa.select(Job).where(Job.name == name, Job.lease == lease).with_for_update())

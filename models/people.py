@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts import Account
 from models.base import Base, enumeration
+from models.states import AccountState
 from models.values import Locale
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
@@ -38,7 +39,9 @@ class Action(StrEnum):
     LINK = "link"
     DETACH = "detach"
     FORWARD_CALLS = "forward_calls"
+    SEE_CALLS = "see_calls"
     SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
+    MANAGE_TRUNK = "manage_trunk"
     SEE_LOG = "see_log"
     MANAGE_USERS = "manage_users"
     PROVE_OWNERSHIP = "prove_ownership"
@@ -61,15 +64,19 @@ RIGHTS: Mapping[Role, frozenset[Action]] = {
             Action.LINK,
             Action.DETACH,
             Action.FORWARD_CALLS,
+            Action.SEE_CALLS,
             Action.SEE_SECRET,
+            Action.MANAGE_TRUNK,
             Action.SEE_LOG,
         }
     ),
-    Role.LOCAL_MEMBER: frozenset({Action.FORWARD_CALLS}),
+    Role.LOCAL_MEMBER: frozenset({Action.FORWARD_CALLS, Action.SEE_CALLS}),
 }
-THROUGH_MAIN: frozenset[Action] = frozenset({Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_SECRET})
+THROUGH_MAIN: frozenset[Action] = frozenset(
+    {Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_CALLS, Action.SEE_SECRET, Action.MANAGE_TRUNK}
+)
 """What administrators and location managers of a main account may do to its sub-accounts."""
-STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.OPERATE})
+STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.SEE_CALLS, Action.OPERATE})
 SCOPED: Mapping[Scope, frozenset[Action]] = {
     Scope.READ: frozenset({Action.VIEW}),
     Scope.WRITE: frozenset({Action.ORDER, Action.LINK, Action.DETACH, Action.PROVE_OWNERSHIP}),
@@ -164,11 +171,18 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
     return account.main_id
 
 
+def only_as_staff(principal: Principal, action: Action, account: Account) -> bool:
+    """Whether it is only as the carrier's staff that this person may do that to this account."""
+    if _by_own_role(principal, action, account) or _by_main_account(principal, action, account):
+        return False
+    return may(principal, action, account)
+
+
 def only_forwards(principal: Principal) -> bool:
-    """Whether minding call forwarding is all that this person may do, wherever they are a member."""
+    """Whether minding call forwarding and its calls is all that this person may do, wherever they are a member."""
     if principal.is_staff or not principal.roles:
         return False
-    return all(RIGHTS[role] == {Action.FORWARD_CALLS} for role in principal.roles.values())
+    return all(Action.VIEW not in RIGHTS[role] for role in principal.roles.values())
 
 
 def _by_own_role(principal: Principal, action: Action, account: Account) -> bool:
@@ -216,8 +230,12 @@ def principal_of(session: Session, user: User) -> Principal:
 
 
 def roles_of(session: Session, user_id: int) -> dict[int, Role]:
-    """Account id to role, for every account the person is a member of."""
-    rows = session.execute(sa.select(Membership.account_id, Membership.role).where(Membership.user_id == user_id))
+    """Account id to role, for every account the person is a member of. In a closed one nobody has any right."""
+    rows = session.execute(
+        sa.select(Membership.account_id, Membership.role)
+        .join(Account, Account.id == Membership.account_id)
+        .where(Membership.user_id == user_id, Account.state != AccountState.CLOSED)
+    )
     return {row.account_id: row.role for row in rows}
 
 

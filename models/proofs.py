@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column, undefer
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts import Account
 from models.base import Base, enumeration
@@ -386,11 +386,6 @@ def is_address_proved(session: Session, main_id: int, street: str, postal_code: 
 
 
 def latest_document(session: Session, request: Request) -> AddressDocument | None:
-    """The document that was handed in last, decided on or not, with its content."""
-    return session.scalar(
-        sa.select(AddressDocument)
-        .where(AddressDocument.request_id == request.id)
-        .order_by(AddressDocument.id.desc())
-        .limit(1)
-        .options(undefer(AddressDocument.content))
-    )
+    """The document that was handed in last, decided on or not; its content is read when somebody asks for it."""
+    of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
+    return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))

@@ -140,17 +140,27 @@ def upload_document(
 
 
 def decide_document(session: Session, staff: User, request: Request, *, release: bool, now: datetime) -> None:
-    """The back office has looked at the document. Raises `NotAwaited` if there is none, `Forbidden` for others."""
+    """The back office has looked at the document. Raises `Forbidden` for others, `NotAwaited` if there is none to look
+    at or its order waits no more."""
     if not staff.is_staff:
         raise Forbidden
+    awaited = lock_for_address(session, request)
     document = ProofBook(session, [request]).document(request)
-    if document is None:
+    if document is None or not awaited:
         raise NotAwaited
     document.released, document.decided_at, document.decided_by = release, now, staff.id
     request.note(now, "document_released" if release else "document_refused")
     if release:
         _address_proved(session, request, AddressMethod.DOCUMENT, now, staff.id)
-    _wake_one(request, now)
+    request.make_due(now)
+
+
+def lock_for_address(session: Session, request: Request) -> bool:
+    """Lock the orders that wait for proof of an address in the same town; returns whether this is one of them.
+
+    To be called before one of them is locked alone.
+    """
+    return request.kind is Kind.ORDER and request in _lock(session, _in_town(request))
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
@@ -212,13 +222,11 @@ def ownership_by(
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
     """A new link code of an account; the one before is void. Raises `Forbidden` or `IsMainAccount`."""
-    if not may(principal, Action.PROVE_OWNERSHIP, account):
-        raise Forbidden
-    if account.role is AccountRole.MAIN:
-        raise IsMainAccount(account.customer_number)
-    # Two at once would both find none to replace.
+    # Two at once would both find none to replace; and what was read before may be over.
     queue_up(session, account)
     void_link_code(session, principal, account, now)
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
     code = LinkCode(
         account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=now + LINK_CODE_VALID_FOR
     )
@@ -325,7 +333,9 @@ def _pending(main_id: int) -> sa.Select[Request]:
 
 def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:
     """Requests first, then their proof, as the workers do it: the other way round both would wait in a circle."""
-    return session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)).all()
+    locking = waiting.order_by(Request.id).with_for_update(of=Request)
+    # As they are by now: whoever had them locked may have changed them.
+    return session.scalars(locking.execution_options(populate_existing=True)).all()
 
 
 def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str | None = None) -> None:
@@ -342,11 +352,6 @@ def _ensure_unproved(session: Session, request: Request) -> None:
     session.refresh(request, with_for_update=True)
     if not _is_pending(request, Kind.LINK) or session.get(OwnershipProof, request.id) is not None:
         raise NotAwaited
-
-
-def _wake_one(request: Request, now: datetime) -> None:
-    if request.status is Status.PENDING:
-        request.make_due(now)
 
 
 def _is_pending(request: Request, kind: Kind) -> bool:

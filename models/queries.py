@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from models.accounts import Account
 from models.messages import Message
-from models.people import Action, Principal, may
+from models.people import Action, Membership, Principal, may
 from models.requests import Request, TimelineEntry
 from models.states import ENDED, AccountRole, AccountState, Status
 
@@ -39,6 +39,13 @@ def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
     )
     accounts = session.scalars(query.order_by(Account.id))
     return [account for account in accounts if may(principal, Action.PROVE_OWNERSHIP, account)]
+
+
+def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]:
+    """The accounts that this person had a role in when they were closed."""
+    query = sa.select(Account).join(Membership, Membership.account_id == Account.id)
+    theirs = query.where(Membership.user_id == principal.user_id, Account.state == AccountState.CLOSED)
+    return session.scalars(theirs.order_by(Account.id)).all()
 
 
 def forwardable_accounts(session: Session, principal: Principal) -> list[Account]:

@@ -108,6 +108,9 @@ class Request(InBulk, Base):
         due_index("requests"),
         alone_index("requests"),
         sa.Index("ix_requests_bulk_id", "bulk_id", postgresql_where=sa.text("bulk_id IS NOT NULL")),
+        # Few ever: what the back office has to look at. And those that no account leads to.
+        sa.Index("ix_requests_for_us", "id", postgresql_where=sa.text("status IN ('held', 'failed')")),
+        sa.Index("ix_requests_of_unproved_number", "customer_number", postgresql_where=sa.text("account_id IS NULL")),
         sa.Index("ix_requests_main_id_id", "main_id", "id"),
         sa.Index(
             "ix_requests_running",

@@ -43,7 +43,7 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
     """Add free blocks to a pool and retry what waits for blocks of this size there.
 
     Safe to run twice: numbers that are in a pool already are left as they are. The caller sends the hint
-    after the commit. Raises `InvalidField`.
+    after the commit: the registrar hears of them too. Raises `InvalidField`.
     """
     if session.get(AreaCode, area_code) is None:
         raise InvalidField("area_code", "unknown_area_code")

@@ -5,32 +5,18 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts import Account
 from models.audit import Deed, record
-from models.errors import Forbidden, NotFound
-from models.people import Action, Principal, may
-from models.telephony import SipTrunk, TrunkState
+from models.people import Action, Principal
+from models.telephony import SipTrunk
+from models.trunks import find_trunk
 from models.vault import Vault, new_sip_secret
 
 
 class RenewedMeanwhile(Exception):
     """The secret is another one than that which was to be replaced."""
-
-
-def find_trunk(session: Session, person: Principal, account: Account, id: int, *, lock: bool = False) -> SipTrunk:
-    """The account's trunk, for somebody who may see its secret. Raises `Forbidden`, or `NotFound` if it is closed."""
-    if not may(person, Action.SEE_SECRET, account):
-        raise Forbidden
-    query = sa.select(SipTrunk).where(
-        SipTrunk.id == id, SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED
-    )
-    found = session.scalar(query.with_for_update() if lock else query)
-    if found is None:
-        raise NotFound
-    return found
 
 
 def issue_of(trunk: SipTrunk) -> str:
@@ -40,7 +26,7 @@ def issue_of(trunk: SipTrunk) -> str:
 
 def reveal(session: Session, vault: Vault, person: Principal, account: Account, id: int, now: datetime) -> str:
     """The secret, in clear. Raises `Forbidden`, `NotFound` or `SecretUnreadable`."""
-    trunk = find_trunk(session, person, account, id)
+    trunk = find_trunk(session, person, Action.SEE_SECRET, account, id)
     secret = vault.open(trunk.secret)
     record(session, person, account, Deed.SECRET_SEEN, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
     return secret
@@ -53,7 +39,7 @@ def renew(
 
     Raises `Forbidden`, `NotFound`, or `RenewedMeanwhile`: sent twice, it is renewed once.
     """
-    trunk = find_trunk(session, person, account, id, lock=True)
+    trunk = find_trunk(session, person, Action.SEE_SECRET, account, id, lock=True)
     if issue_of(trunk) != issue:
         raise RenewedMeanwhile
     secret = new_sip_secret()

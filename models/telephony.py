@@ -21,7 +21,7 @@ from models.accounts import Account
 from models.base import Base, enumeration
 from models.contracts import Contract
 from models.due import Due, due_index, lease_ends
-from models.errors import InvalidField, NoNumbersAvailable
+from models.errors import InvalidField, NoNumbersAvailable, TrunkClosed
 from models.towns import NO_AREA_CODES
 from models.values import block_numbers, display_block, national_to_e164
 
@@ -42,16 +42,24 @@ class AreaCode(Base):
 
 
 class TrunkState(StrEnum):
-    """Whether a trunk may register and call."""
+    """Whether a trunk may register and call. Emergency calls can be made while it is suspended too."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
     CLOSED = "closed"
 
 
+class Suspender(StrEnum):
+    """Who has suspended a trunk. Each lifts only what is theirs."""
+
+    CUSTOMER = "customer"
+    CARRIER = "carrier"
+
+
 class SipTrunk(Due, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
+    Suspended from the first of the two moments on until both are null; `carrier_reason` is what the customer reads.
     Due: the registrar has to be told about it as it is now. Whoever changes what the registrar knows makes it due.
     """
 
@@ -67,6 +75,9 @@ class SipTrunk(Due, Base):
     secret: Mapped[bytes]
     channels: Mapped[int]
     state: Mapped[TrunkState] = mapped_column(enumeration(TrunkState, "state"), default=TrunkState.ACTIVE)
+    customer_suspended_at: Mapped[datetime | None]
+    carrier_suspended_at: Mapped[datetime | None]
+    carrier_reason: Mapped[str | None]
     created_at: Mapped[datetime]
 
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
@@ -75,9 +86,62 @@ class SipTrunk(Due, Base):
 
     __table_args__ = (
         sa.CheckConstraint("channels > 0", name="channels"),
+        sa.CheckConstraint(
+            "state = 'closed' OR (state = 'suspended')"
+            " = (customer_suspended_at IS NOT NULL OR carrier_suspended_at IS NOT NULL)",
+            name="suspended_by_somebody",
+        ),
+        sa.CheckConstraint(
+            "(carrier_suspended_at IS NULL) = (carrier_reason IS NULL) AND carrier_reason <> ''",
+            name="carrier_says_why",
+        ),
         lease_ends(),
         due_index("sip_trunks"),
     )
+
+    def suspend(self, by: Suspender, now: datetime, reason: str | None = None) -> bool:
+        """Nobody registers any more, and no call comes or goes but to 110 and 112, until it is resumed.
+
+        The carrier gives a reason, and may give another one later. Safe to run twice: False if nothing has changed.
+        Raises `TrunkClosed`.
+        """
+        assert (reason is not None) == (by is Suspender.CARRIER)
+        self._ensure_open()
+        if by is Suspender.CUSTOMER:
+            changed = self.customer_suspended_at is None
+            self.customer_suspended_at = self.customer_suspended_at or now
+        else:
+            changed = self.carrier_reason != reason
+            self.carrier_suspended_at, self.carrier_reason = self.carrier_suspended_at or now, reason
+        if changed:
+            self.state = TrunkState.SUSPENDED
+            self.attempts = 0
+            self.make_due(now)
+        return changed
+
+    def resume(self, by: Suspender, now: datetime) -> bool:
+        """Lift the suspension by this side; it stays suspended if the other side has suspended it too.
+
+        Safe to run twice: False if nothing has changed. Raises `TrunkClosed`.
+        """
+        self._ensure_open()
+        if by is Suspender.CUSTOMER:
+            changed = self.customer_suspended_at is not None
+            self.customer_suspended_at = None
+        else:
+            changed = self.carrier_suspended_at is not None
+            self.carrier_suspended_at = self.carrier_reason = None
+        if changed:
+            self.state = (
+                TrunkState.SUSPENDED if self.customer_suspended_at or self.carrier_suspended_at else TrunkState.ACTIVE
+            )
+            self.attempts = 0
+            self.make_due(now)
+        return changed
+
+    def _ensure_open(self) -> None:
+        if self.state is TrunkState.CLOSED:
+            raise TrunkClosed(self.sip_user)
 
 
 def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
@@ -85,8 +149,11 @@ def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
     return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
-class NumberBlock(Base):
-    """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign."""
+class NumberBlock(Due, Base):
+    """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign.
+
+    Due: the registrar has to be told that these numbers are ours, whoever has them. A block stays for ever as it is.
+    """
 
     __tablename__ = "number_blocks"
 
@@ -97,8 +164,13 @@ class NumberBlock(Base):
     account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     trunk_id: Mapped[int | None] = mapped_column(sa.ForeignKey("sip_trunks.id"), index=True)
     available_from: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
 
     __table_args__ = (
+        lease_ends(),
+        due_index("number_blocks"),
+        # In the order in which they are compared with the registrar's.
+        sa.Index("ix_number_blocks_first_number", "first_number"),
         sa.CheckConstraint(f"size IN {BLOCK_SIZES}", name="size"),
         sa.CheckConstraint("mod(first_number, size) = 0", name="aligned"),
         sa.CheckConstraint("account_id IS NOT NULL OR trunk_id IS NULL", name="trunk_needs_account"),
@@ -218,30 +290,31 @@ def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
     trunk.make_due(now)
     for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).with_for_update()):
         release_block(block, now)
-    contract = session.get_one(Contract, trunk.contract_id)
-    contract.ended_at = max(now, contract.started_at + timedelta(microseconds=1))
+    session.get_one(Contract, trunk.contract_id).end(now)
 
 
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
     """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
 
-    Numbers that are in the pool already are left as they are; returns how many blocks were added.
+    Numbers that are in the pool already are left as they are; returns how many blocks were added. They are due, so
+    the caller sends the hint after the commit.
     """
     if size not in BLOCK_SIZES:
         raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
     first = int(national_to_e164(area_code) + first_subscriber)
     if first % size:
         raise InvalidField("first_subscriber", "not_aligned", size)
-    rows = [
-        {"area_code": area_code, "first_number": first + place * size, "size": size, "available_from": now}
-        for place in range(count)
-    ]
-    added = 0
-    for start in range(0, len(rows), 1000):
-        statement = postgresql.insert(NumberBlock).values(rows[start : start + 1000])
-        result = session.scalars(statement.on_conflict_do_nothing().returning(NumberBlock.id))
-        added += len(result.all())
-    return added
+    of_each = {
+        NumberBlock.area_code: sa.literal(area_code),
+        NumberBlock.size: sa.literal(size),
+        NumberBlock.available_from: sa.literal(now),
+        NumberBlock.due_at: sa.literal(now),
+    }
+    firsts = sa.func.generate_series(sa.literal(first, sa.BigInteger), first + (count - 1) * size, size)
+    rows = postgresql.insert(NumberBlock).from_select(
+        [NumberBlock.first_number, *of_each], sa.select(firsts, *of_each.values())
+    )
+    return len(session.scalars(rows.on_conflict_do_nothing().returning(NumberBlock.id)).all())
 
 
 def new_sip_user() -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from models.accounts import ids_of
+from models.bulk import Bulk
 from models.catalogue import price_list
 from models.messages import Message, Recipient, queue_message
 from models.people import User, administrators_of
@@ -50,7 +51,7 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
             assert account is not None
             for person in _requesters(work, request):
                 yield "order_completed", _as_recipient(person)
-            if request.bulk_id is not None and _asked(request, account.contact_email):
+            if _is_in_running_bulk(work, request) and _asked(request, account.contact_email):
                 return
             yield "order_completed", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
@@ -72,11 +73,16 @@ def _requesters(work: Work, request: Request) -> list[User]:
 
     Nobody for one of a bulk: whoever sent that gets one mail when all of them have ended (`tasks.bulk`).
     """
-    if request.bulk_id is not None:
+    if _is_in_running_bulk(work, request):
         return []
     if request.requester is not None:
         return [request.requester]
     return administrators_of(work.session, request.main_id)
+
+
+def _is_in_running_bulk(work: Work, request: Request) -> bool:
+    """One that was retried after its bulk had ended stands alone."""
+    return request.bulk_id is not None and work.session.get_one(Bulk, request.bulk_id).ended_at is None
 
 
 def _asked(request: Request, address: str) -> bool:

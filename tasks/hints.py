@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 import structlog
 from celery import Celery, shared_task
@@ -15,8 +16,9 @@ from models.due import count_due
 from models.jobs import record_run
 from models.messages import Message
 from models.requests import Request
-from models.telephony import SipTrunk
+from models.telephony import NumberBlock, SipTrunk
 from tasks import current
+from tasks.announce import announce_due
 from tasks.bulk import place_due
 from tasks.jobs import run_job
 from tasks.metrics import SWEPT
@@ -92,12 +94,16 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
 
 def hint() -> bool:
     """After a commit: say that something is due. Never raises; False if the broker is away or not to be asked now."""
-    pause = _pause
-    if not pause.is_over():
-        return False
-    sent = send_hint()
-    pause.found(away=not sent)
-    return sent
+    return _with_pause(send_hint)
+
+
+def hint_job(name: str) -> bool:
+    """The same for a scheduled job. If it gets lost, beat asks whether the job is due the next time."""
+
+    def ask(producer: Any) -> None:
+        run_scheduled_job.apply_async((name,), producer=producer, retry=False)
+
+    return _with_pause(lambda: _send(ask))
 
 
 def send_hint() -> bool:
@@ -106,6 +112,24 @@ def send_hint() -> bool:
     A hint that nobody has taken yet is as good as another one: whoever takes it will see this row too. So the
     queue stays short however many orders come in.
     """
+
+    def ask(producer: Any) -> None:
+        if not producer.channel.queue_declare(advance_requests.app.conf.task_default_queue).message_count:
+            advance_requests.apply_async(producer=producer, retry=False)
+
+    return _send(ask)
+
+
+def _with_pause(send: Callable[[], bool]) -> bool:
+    pause = _pause
+    if not pause.is_over():
+        return False
+    sent = send()
+    pause.found(away=not sent)
+    return sent
+
+
+def _send(ask: Callable[[Any], None]) -> bool:
     app = advance_requests.app
     away: tuple[type[BaseException], ...] = (
         OSError,
@@ -114,9 +138,7 @@ def send_hint() -> bool:
     )
     try:
         with app.producer_or_acquire() as producer:
-            queue = app.conf.task_default_queue
-            if not producer.channel.queue_declare(queue).message_count:
-                advance_requests.apply_async(producer=producer, retry=False)
+            ask(producer)
     except away as error:
         log.warning("hint.lost", error=repr(error))
         return False
@@ -130,7 +152,7 @@ def advance_requests() -> None:
     After every part of a bulk's work comes whoever has ordered alone meanwhile: they wait for one part, not for all.
     """
     runtime = current.runtime()
-    for work in (advance, write_due, send_due, place_due):
+    for work in (advance, write_due, announce_due, send_due, place_due):
         work(runtime, more_due=send_hint)
         advance(runtime, more_due=send_hint, alone=True)
 
@@ -141,7 +163,7 @@ def sweep_requests() -> None:
     runtime = current.runtime()
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, Message, Bulk))
+        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, NumberBlock, Message, Bulk))
         record_run(session, "sweep", now, due=due)
     SWEPT.inc(due)
     if due:

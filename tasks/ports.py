@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from models.schedule import Hours
@@ -28,6 +29,8 @@ class GatewayRefused(GatewayError):
 
 FORWARD = "forward."
 """What the names of those preferences begin with that are forwardings."""
+SUSPENDED = "suspended"
+"""The preference that a suspended trunk has, and no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class TrunkRecord:
 
     `key` is the request that asked for it; writing the same record again changes nothing.
     `numbers` are E.164 with the plus sign, one for every number of the trunk's blocks. `postal_code` is the connection
-    address's: calls to 110 and 112 are routed by it.
+    address's: calls to 110 and 112 are routed by it. While it is `suspended` it can do nothing but that.
     """
 
     key: str
@@ -63,6 +66,7 @@ class TrunkRecord:
     numbers: tuple[str, ...]
     postal_code: str
     forwardings: tuple[Forwarding, ...] = ()
+    suspended: bool = False
 
     @property
     def ha1(self) -> str:
@@ -76,8 +80,10 @@ class TrunkRecord:
 
     @property
     def preferences(self) -> dict[str, str]:
-        """What the registrar keeps besides: the key, how many calls at once, the postal code, the forwardings."""
+        """What the registrar keeps besides: key, how many calls at once, postal code, suspension, forwardings."""
         known = {"provision_key": self.key, "channels": str(self.channels), "postal_code": self.postal_code}
+        if self.suspended:
+            known[SUSPENDED] = "1"
         return known | {name: value for one in self.forwardings for name, value in one.preferences}
 
 
@@ -86,13 +92,24 @@ def _digest(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A number block of ours, whoever has it. `first_number` is E.164 without the plus sign."""
+
+    first_number: int
+    size: int
+
+
 class Registrar(Protocol):
     """The telephone network's own database of trunks."""
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        """Say that these numbers are ours. Safe to run twice. Raises `GatewayUnavailable`."""
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Write the trunks and their numbers, or bring them up to date; for each what went wrong, or None.
 
-        Safe to run twice: an upsert under each record's key.
+        Safe to run twice: an upsert under each record's key. What a suspended one has registered is taken away.
         """
 
     def close(self) -> None:
@@ -108,7 +125,7 @@ class Subscriber:
     """All that the registrar has under one SIP user, doubled rows included.
 
     `login` is HA1, HA1b and the password in clear (empty as it should be), None where there is no subscriber.
-    `aliases` are number and domain, `preferences` name and value.
+    `aliases` are number and domain, `preferences` name and value, `keys` whatever those are marked with.
     """
 
     sip_user: str
@@ -116,6 +133,8 @@ class Subscriber:
     login: tuple[str, str, str] | None
     aliases: tuple[tuple[str, str], ...]
     preferences: tuple[tuple[str, str], ...]
+    keys: frozenset[str] = frozenset()
+    registered: bool = False
 
     @property
     def address(self) -> SipAddress:
@@ -137,6 +156,34 @@ class Subscribers(Protocol):
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
         """Take away all that is there under these. Safe to run twice. Raises `GatewayUnavailable`."""
+
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        """Forget under which keys these are there, so that they can be written again; their phones keep on ringing.
+
+        Safe to run twice. Raises `GatewayUnavailable`.
+        """
+
+    def read_blocks(self) -> Generator[Block]:
+        """All number blocks, ordered by number, a page at a time. Raises `GatewayUnavailable`; close as `read`."""
+
+    def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
+        """Which blocks begin at these at this moment. Raises `GatewayUnavailable`."""
+
+    def remove_blocks(self, first_numbers: Collection[int]) -> None:
+        """Take away the blocks that begin at these. Safe to run twice. Raises `GatewayUnavailable`."""
+
+
+class CallRecords(Protocol):
+    """What the telephone network has noted of calls and refused logins, for the portal to show."""
+
+    def count(self, before: datetime) -> int:
+        """How many are older. Raises `GatewayUnavailable`."""
+
+    def forget(self, before: datetime, limit: int) -> int:
+        """Delete older ones, of calls and of refusals `limit` each at the most; how many it was.
+
+        Safe to run twice. Raises `GatewayUnavailable`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,3 +239,4 @@ class Ports:
     mailer: Mailer
     letters: LetterPrinter
     subscribers: Subscribers
+    calls: CallRecords

@@ -59,13 +59,14 @@ def record_from(
         numbers=numbers,
         postal_code=postal_code,
         forwardings=forwardings.get(trunk.account_id, ()),
+        suspended=trunk.state is TrunkState.SUSPENDED,
     )
 
 
 def write_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """Bring the registrar up to date with a batch of due trunks. Safe to run twice, late or for nothing.
 
-    One that is suspended or closed is taken away there. What fails is tried again at growing distances, also what
+    One that is closed is taken away there. What fails is tried again at growing distances, also what
     the registrar refuses: a number may still be in the way that another trunk is about to give up.
     """
     lease, now = uuid.uuid4(), runtime.clock()
@@ -83,7 +84,7 @@ def _write(runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwarding
     outcomes: dict[int, GatewayError | None] = {}
     records: dict[int, TrunkRecord] = {}
     for trunk in trunks:
-        if trunk.state is TrunkState.ACTIVE:
+        if trunk.state is not TrunkState.CLOSED:
             try:
                 records[trunk.id] = record_of(trunk, runtime.vault, forwardings)
             except SecretUnreadable:
@@ -93,7 +94,7 @@ def _write(runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwarding
 
 
 def _remove(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayError | None]:
-    ended = {trunk.id: (trunk.sip_user, trunk.domain) for trunk in trunks if trunk.state is not TrunkState.ACTIVE}
+    ended = {trunk.id: (trunk.sip_user, trunk.domain) for trunk in trunks if trunk.state is TrunkState.CLOSED}
     if not ended:
         return {}
     try:

@@ -62,7 +62,7 @@ def registrar_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     url = postgres.url("registrar")
     yield url
     engine = sa.create_engine(url)
-    _empty(engine, ["subscriber", "dbaliases", "usr_preferences", "location"])
+    _empty(engine, ["subscriber", "dbaliases", "usr_preferences", "location", "own_numbers", "refusals", "calls"])
     engine.dispose()
 
 

@@ -14,7 +14,7 @@ from threading import Lock
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from tasks.ports import GatewayError, Letter, Mail, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import Block, GatewayError, Letter, Mail, SipAddress, Subscriber, TrunkRecord
 from workers.stack.ports import free_port
 
 
@@ -37,14 +37,34 @@ class FakeClock:
 class FakeRegistrar:
     """Keeps trunks by SIP user. `failures` meet one record each, which is not written then.
 
-    `strangers` are what somebody has put there by hand; `away` is raised by whatever reads or removes.
+    `strangers` are what somebody has put there by hand, `calls` when the calls were that are noted; `away` is raised by
+    whatever reads or removes.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
     writes: list[TrunkRecord] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     strangers: dict[SipAddress, Subscriber] = field(default_factory=dict)
+    calls: list[datetime] = field(default_factory=list)
     away: GatewayError | None = None
+    blocks: dict[int, Block] = field(default_factory=dict)
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        if self.away is not None:
+            raise self.away
+        self.blocks |= {block.first_number: block for block in blocks}
+
+    def read_blocks(self) -> Generator[Block]:
+        yield from (self.blocks[first] for first in sorted(self.look_up_blocks(self.blocks)))
+
+    def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
+        if self.away is not None:
+            raise self.away
+        return {first: self.blocks[first] for first in first_numbers if first in self.blocks}
+
+    def remove_blocks(self, first_numbers: Collection[int]) -> None:
+        for first in first_numbers:
+            self.blocks.pop(first, None)
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         return [self._put(record) for record in records]
@@ -78,6 +98,21 @@ class FakeRegistrar:
             if address in self._addresses():
                 del self.trunks[address[0]]
 
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        for address in addresses:
+            self.strangers.pop(address, None)
+
+    def count(self, before: datetime) -> int:
+        if self.away is not None:
+            raise self.away
+        return sum(at < before for at in self.calls)
+
+    def forget(self, before: datetime, limit: int) -> int:
+        gone = sorted(self.calls)[: min(limit, self.count(before))]
+        for at in gone:
+            self.calls.remove(at)
+        return len(gone)
+
     def _addresses(self) -> set[SipAddress]:
         return {(record.sip_user, record.domain) for record in self.trunks.values()} | self.strangers.keys()
 
@@ -92,6 +127,7 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
         login=(record.ha1, record.ha1b, ""),
         aliases=tuple((number, record.domain) for number in record.numbers),
         preferences=tuple(record.preferences.items()),
+        keys=frozenset({record.key}),
     )
 
 

@@ -28,7 +28,7 @@ from web.api import problems, proofs, views
 from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
-from web.portal import dashboard, inventory, location
+from web.portal import dashboard, inventory, location, office_request, trunks
 from web.portal.answers import answers
 from web.portal.bulk import bulks
 from web.portal.consents import consents
@@ -40,22 +40,25 @@ from web.portal.link_codes import link_codes
 from web.portal.links import links
 from web.portal.logins import logins
 from web.portal.money import euros
+from web.portal.office import office
 from web.portal.orders import orders
 from web.portal.overview import locations
 from web.portal.people import choose_language, login_manager, people
+from web.portal.telephone import telephone
 from web.portal.users import users
 from web.portal.views import portal
 from web.portal.words import moment, phone
 from web.resources import Resources, keep, resources
 from web.settings import WebSettings
+from web.telephone_network import TelephoneNetwork
 from web.throttle import Throttle
 from web.unreadable import IdConverter, refuse_unreadable
 from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
-# They hang their addresses on the blueprints of the API and of the locations.
-_PAGES = (views, proofs, location, dashboard, inventory)
+# They hang their addresses on the blueprints of the API, of the locations and of the back office.
+_PAGES = (views, proofs, location, dashboard, trunks, inventory, office_request)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -100,7 +103,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.url_map.converters["int"] = IdConverter
     database = Database(settings.database_url, pool_size=settings.web_threads)
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
-    keep(app, Resources(settings, database, vault, clock, throttle))
+    network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
+    keep(app, Resources(settings, database, vault, clock, throttle, network))
     # The tasks' module binds to it.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
@@ -114,7 +118,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.register_api(api)
     for blueprint in (
         operations, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
-        orders, bulks, forwardings,
+        orders, bulks, forwardings, telephone, office,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:
@@ -148,6 +152,7 @@ def _handle_errors(app: OpenAPI) -> None:
 
     def outage(error: OperationalError | InterfaceError) -> Any:
         answer = problems.of_outage(error)
+        g.database_is_away = True
         return answer if is_api() else (_page(503), 503)
 
     def bug(error: Exception) -> Any:

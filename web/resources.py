@@ -10,6 +10,7 @@ from models.session import Database
 from models.values import Clock
 from models.vault import Vault
 from web.settings import WebSettings
+from web.telephone_network import TelephoneNetwork
 from web.throttle import Throttle
 
 _KEY = "standorte"
@@ -24,6 +25,7 @@ class Resources:
     vault: Vault
     clock: Clock
     throttle: Throttle
+    network: TelephoneNetwork | None
 
 
 def keep(app: object, resources: Resources) -> None:

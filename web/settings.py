@@ -17,6 +17,8 @@ class WebSettings(SecretSettings):
 
     database_url: PostgresUrl
     redis_url: RedisUrl
+    registrar_url: PostgresUrl | None = None
+    """The telephone network's database, to be read; None: the portal does not show how trunks stand."""
     base_url: str = "http://127.0.0.1:8000"
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Threads of one process, each with a database connection of its own."""

@@ -9,7 +9,19 @@ import typer
 from rich.console import Console
 
 from tasks.settings import SettingsError
-from workers.commands import accounts, demo, doctor, invoices, numbers, reconcile, requests, schema, serve, tokens
+from workers.commands import (
+    accounts,
+    demo,
+    doctor,
+    invoices,
+    numbers,
+    reconcile,
+    requests,
+    schema,
+    serve,
+    tokens,
+    trunks,
+)
 from workers.stack.directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
 
@@ -35,6 +47,7 @@ cli.add_typer(accounts.app, name="accounts")
 cli.add_typer(tokens.app, name="tokens")
 cli.add_typer(numbers.app, name="numbers")
 cli.add_typer(invoices.app, name="invoices")
+cli.add_typer(trunks.app, name="trunks")
 
 
 @cli.callback()

@@ -12,6 +12,7 @@ from models.values import utc_now
 from models.vault import Vault
 from tasks.ports import Ports
 from tasks.steps import Runtime
+from workers.gateways.call_records import KamailioCallRecords
 from workers.gateways.letters import LetterFolder
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.smtp import SmtpMailer
@@ -29,6 +30,7 @@ def build_runtime(settings: WorkerSettings) -> Runtime:
             mailer=SmtpMailer(settings.smtp_url, settings.mail_from),
             letters=LetterFolder(settings.letters_dir, parseaddr(settings.mail_from)[0]),
             subscribers=KamailioSubscribers(settings.registrar_url),
+            calls=KamailioCallRecords(settings.registrar_url),
         ),
         vault=Vault(*settings.secret_keys),
         clock=utc_now,

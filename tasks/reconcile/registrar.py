@@ -1,4 +1,4 @@
-"""registrar: its subscribers against our trunks, both ways, in one pass.
+"""registrar: its subscribers against our trunks, both ways, in one pass; and its number blocks against ours.
 
 Two streams ordered by SIP user are merged: the registrar's as of the moment when the pass began, and ours a page at a
 time. What differs there is only suspected, for it may have changed since: it is looked up again on both sides before
@@ -8,8 +8,8 @@ anything is said or done. Trunks that are on their way to the registrar are left
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,15 +23,14 @@ from models.telephony import NumberBlock, SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.jobs import Run
-from tasks.ports import FORWARD, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import FORWARD, SUSPENDED, SipAddress, Subscriber, TrunkRecord
+from tasks.reconcile import sides
+from tasks.reconcile.blocks import BLOCKS, our_blocks
+from tasks.reconcile.sides import Comparison
 from tasks.sync import Forwardings, forwardings_of, record_from
 
-PAGE = 500
-"""Trunks of ours, and suspects, that are in memory at once."""
 REFUSED_OFTEN = 3
 """After so many attempts a trunk is no longer on its way: the registrar will not have it."""
-MOST_REMOVED = 1000
-"""SIP users that one run takes away. If there are more, it takes none: we look at the wrong registrar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,57 +64,17 @@ class Difference:
 
 
 def reconcile_registrar(run: Run) -> None:
-    """Have every trunk that is missing or differs written again, and take away what no trunk of ours has.
+    """Have every trunk and block that is missing or differs written again, and take away what we do not have.
 
-    Safe to run twice: a trunk is written from its row. Memory does not grow with the number of trunks.
+    Safe to run twice: a trunk is written from its row. Memory does not grow with the number of rows.
     """
-    strange: list[SipAddress] = []
-    count = 0
-    with closing(run.runtime.ports.subscribers.read()) as theirs:
-        suspects: list[SipAddress] = []
-        for ours, found in _side_by_side(_trunks(run), theirs):
-            run.counts["compared"] += 1
-            difference = _difference(ours, found)
-            if difference is None:
-                continue
-            address = (ours or _known(found)).address
-            count += difference.takes_away
-            if not difference.takes_away:
-                suspects.append(address)
-            elif count <= MOST_REMOVED:
-                strange.append(address)
-            if len(suspects) == PAGE:
-                _settle(run, suspects)
-                suspects.clear()
-        _settle(run, suspects)
-    if count > MOST_REMOVED:
-        with run.transaction():
-            run.find("too_many_unknown", run.job.name, repaired=False, count=count)
-        return
-    for start in range(0, len(strange), PAGE):
-        _settle(run, strange[start : start + PAGE])
-
-
-def _known(found: Subscriber | None) -> Subscriber:
-    assert found is not None
-    return found
-
-
-def _side_by_side(
-    ours: Iterator[Ours], theirs: Iterator[Subscriber]
-) -> Iterator[tuple[Ours | None, Subscriber | None]]:
-    """Both sides, each SIP user once. Neither is read further than it has to be."""
-    one, other = next(ours, None), next(theirs, None)
-    while one is not None or other is not None:
-        if other is None or (one is not None and one.address < other.address):
-            yield one, None
-            one = next(ours, None)
-        elif one is None or other.address < one.address:
-            yield None, other
-            other = next(theirs, None)
-        else:
-            yield one, other
-            one, other = next(ours, None), next(theirs, None)
+    there = run.runtime.ports.subscribers
+    blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
+    trunks = TRUNKS.compare(run, _trunks(run), there.read())
+    # What is the wrong registrar for one kind is none to take the other away from.
+    if blocks is not None and trunks is not None:
+        BLOCKS.take_away(run, blocks)
+        TRUNKS.take_away(run, trunks)
 
 
 def _trunks(run: Run) -> Iterator[Ours]:
@@ -125,7 +84,7 @@ def _trunks(run: Run) -> Iterator[Ours]:
         with run.transaction() as session:
             page = _read(session, run.runtime.vault, SipTrunk.sip_user > after)
         yield from page
-        if len(page) < PAGE:
+        if len(page) < sides.PAGE:
             return
         after = page[-1].address[0]
 
@@ -155,7 +114,7 @@ def _read(session: Session, vault: Vault, which: sa.ColumnElement[bool]) -> list
         .outerjoin(Request, Request.id == SipTrunk.request_id)
         .where(which)
         .order_by(SipTrunk.sip_user)
-        .limit(PAGE)
+        .limit(sides.PAGE)
     ).all()
     numbers = _numbers(session, [row.id for row in rows])
     forwardings = forwardings_of(session, {row.account_id for row in rows})
@@ -174,12 +133,12 @@ def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[s
 
 def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], forwardings: Forwardings) -> Ours:
     record, unreadable = None, False
-    if trunk.state is TrunkState.ACTIVE:
+    if trunk.state is not TrunkState.CLOSED:
         try:
             record = record_from(trunk, numbers, trunk.postal_code, forwardings, vault)
         except SecretUnreadable:
             unreadable = True
-    being_provisioned = trunk.step is StepName.PROVISION and trunk.state is TrunkState.ACTIVE
+    being_provisioned = trunk.step is StepName.PROVISION and trunk.state is not TrunkState.CLOSED
     on_its_way = being_provisioned or (trunk.due_at is not None and trunk.attempts < REFUSED_OFTEN)
     address = (trunk.sip_user, trunk.domain)
     return Ours(trunk.id, address, trunk.customer_number, record, unreadable, on_its_way, trunk.attempts)
@@ -187,7 +146,7 @@ def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...
 
 def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | None:
     if ours is None:
-        return Difference("unknown_there", tuple(_parts(_known(found))))
+        return Difference("unknown_there", tuple(_parts(found)) if found is not None else ())
     if ours.on_its_way:
         return None
     if ours.unreadable:
@@ -209,6 +168,11 @@ def _kind(ours: Ours, found: Subscriber | None, what: tuple[str, ...]) -> str:
     return "doubled_there" if what == ("doubled",) else "differs_there"
 
 
+def _takes_away(ours: Ours | None, found: Subscriber | None) -> bool | None:
+    difference = _difference(ours, found)
+    return difference.takes_away if difference is not None else None
+
+
 def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
     if found.login != (record.ha1, record.ha1b, ""):
         yield "secret"
@@ -220,9 +184,14 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
     yield from (name for name in wrong if not name.startswith(FORWARD))
     if any(name.startswith(FORWARD) for name in wrong + strange):
         yield "forwardings"
-    if not all(name.startswith(FORWARD) for name in strange):
+    if SUSPENDED in strange:
+        yield SUSPENDED
+    doubled = _has_doubles([*found.aliases, *found.preferences])
+    # Nothing else is said of rows that are marked with another key; those that were added by hand often are.
+    badly_marked = not (wrong or strange or doubled) and found.keys != {record.key}
+    if badly_marked or not all(name.startswith(FORWARD) or name == SUSPENDED for name in strange):
         yield "preferences"
-    if _has_doubles([*found.aliases, *found.preferences]):
+    if doubled:
         yield "doubled"
 
 
@@ -237,6 +206,8 @@ def _parts(found: Subscriber) -> Iterator[str]:
         yield "numbers"
     if found.preferences:
         yield "preferences"
+    if found.registered:
+        yield "registration"
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
@@ -253,7 +224,7 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
         if (address in ours or address in found)
         and (difference := _difference(ours.get(address), found.get(address))) is not None
     }
-    cleared = _clear(run, wrong)
+    cleared = _clear(run, wrong, ours.keys())
     again = {address for address, one in wrong.items() if one.kind in _WRITTEN_AGAIN} | (cleared & ours.keys())
     with run.transaction() as session:
         ids = [ours[address].trunk_id for address in again]
@@ -266,11 +237,12 @@ def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
 _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_there"}
 
 
-def _clear(run: Run, wrong: dict[SipAddress, Difference]) -> set[SipAddress]:
-    """Take away what no trunk of ours has, and what would keep a trunk of ours from being written."""
+def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
+    """Take away what no trunk of ours has, and the keys that would keep a trunk of ours from being written."""
     cleared = {address for address, difference in wrong.items() if difference.takes_away}
     if cleared and not run.dry:
-        run.runtime.ports.subscribers.remove(cleared)
+        run.runtime.ports.subscribers.remove(cleared.difference(ours))
+        run.runtime.ports.subscribers.release(cleared.intersection(ours))
     run.counts["removed"] += len(cleared)
     return cleared
 
@@ -281,3 +253,12 @@ def _find(run: Run, ours: Ours | None, address: SipAddress, difference: Differen
     if ours is not None:
         facts |= {"customer_number": ours.customer_number, "attempts": ours.attempts}
     run.find(difference.kind, user, repaired=repaired, **facts)
+
+
+TRUNKS: Comparison[SipAddress, Ours, Subscriber] = Comparison(
+    key=attrgetter("address"),
+    takes_away=_takes_away,
+    settle=_settle,
+    counted="compared",
+    too_many="too_many_unknown",
+)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import psycopg
 
+from models.schedule import ALL_WEEK
 from models.telephony import provision_key
 from models.values import block_numbers
 from models.vault import Vault, new_sip_secret
-from tasks.ports import TrunkRecord
+from tasks.ports import Forwarding, TrunkRecord
 from tests.benchmarks import job
 from tests.benchmarks.system import System, vacuum
 from tests.factories import prepare
@@ -41,13 +42,17 @@ _OURS = {
     "sip_trunks": "id, account_id, contract_id, request_id, sip_user, domain, secret, channels, state, created_at,"
     " attempts",
     "number_blocks": "area_code, first_number, size, account_id, trunk_id, available_from",
+    "call_forwardings": "account_id, condition, target, after_seconds, enabled",
 }
 _THEIRS = {
     "subscriber": "username, domain, ha1, ha1b",
     "dbaliases": "alias_username, alias_domain, username, domain",
     "usr_preferences": "uuid, username, domain, attribute, value",
+    "location": "ruid, username, domain, contact",
+    "own_numbers": "first_number, size",
 }
-_COMPARED = ("sip_trunks", "number_blocks"), tuple(_THEIRS)
+_COMPARED = ("sip_trunks", "number_blocks", "call_forwardings"), tuple(_THEIRS)
+_FORWARDINGS = (Forwarding("busy", "+493023125900", None, ALL_WEEK), Forwarding("no_answer", "+4989123", 20, ALL_WEEK))
 
 Line = tuple[str, tuple[object, ...]]
 """A table, and a row for it."""
@@ -78,7 +83,8 @@ def measure(system: System, trunks: int) -> Reconciled:
         run = job.measure("registrar", environment)
         copies.append(_copy_all(urls))
     assert (run.outcome, run.found) == ("done", expected), run
-    assert run.counts == {"compared": trunks + OF_EACH, "removed": OF_EACH}, run
+    counts = {"compared": trunks + 2 * OF_EACH, "blocks": trunks + OF_EACH, "removed": 3 * OF_EACH}
+    assert run.counts == counts, run
     return Reconciled(trunks, run.seconds, run.peak, statistics.mean(copies))
 
 
@@ -88,6 +94,7 @@ def _fill(ours: str, theirs: str, trunks: int, vault: Vault) -> None:
         # These rows keep the rules by themselves; to be told so a million times takes long.
         our_side.execute("SET session_replication_role = replica")
         our_side.execute("ALTER TABLE number_blocks DROP CONSTRAINT ex_number_blocks_overlap")
+        our_side.execute("ALTER TABLE call_forwardings DROP CONSTRAINT ex_call_forwardings_hours")
         for start in range(0, trunks, _AT_ONCE):
             lines: dict[str, list[str]] = {table: [] for table in (*_OURS, *_THEIRS)}
             for place in range(start, min(start + _AT_ONCE, trunks)):
@@ -104,7 +111,10 @@ def _copy_in(connection: psycopg.Connection, statement: str, lines: list[str]) -
 
 
 def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
-    """An account with a trunk of one number. Every second was ordered here, the others were taken over."""
+    """An account with a trunk of one number, whose phone is registered.
+
+    Every second was ordered here, the others were taken over. Every third forwards its calls, in two ways.
+    """
     id, number, first = place + 1, 1_000_000 + place, _FIRST_NUMBER + place
     # All over the order of SIP users, as random ones are, and never the same twice.
     user = f"t{place * 618_033_988_749 % 10**12:012d}"
@@ -119,7 +129,13 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
     yield "contracts", (id, id, asked, _AT)
     yield "sip_trunks", (id, id, id, asked, user, DOMAIN, sealed, 4, "active", _AT, 0)
     yield "number_blocks", ("030", first, 1, id, id, _AT)
-    record = TrunkRecord(provision_key(request, user), user, DOMAIN, secret, 4, block_numbers(first, 1), "10179")
+    forwardings = _FORWARDINGS if place % 3 == 0 else ()
+    for one in forwardings:
+        yield "call_forwardings", (id, one.condition, one.target, one.after_seconds or r"\N", "true")
+    key, numbers = provision_key(request, user), block_numbers(first, 1)
+    record = TrunkRecord(key, user, DOMAIN, secret, 4, numbers, "10115", forwardings)
+    yield "own_numbers", (first, 1)
+    yield "location", (user, user, DOMAIN, f"sip:{user}@192.0.2.7")
     yield "subscriber", (user, DOMAIN, record.ha1, record.ha1b)
     for alias in record.numbers:
         yield "dbaliases", (alias, DOMAIN, user, DOMAIN)
@@ -128,13 +144,13 @@ def _rows(place: int, secret: str, sealed: str) -> Iterator[Line]:
 
 
 def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
-    """Six kinds of damage, each to a few trunks from all over the tables; returns what has to be found."""
+    """Ten kinds of damage, each to a few rows from all over the tables; returns what has to be found."""
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         step = trunks // (5 * OF_EACH)
         ids = [place * step + 1 for place in range(5 * OF_EACH)]
         rows = our_side.execute("SELECT sip_user FROM sip_trunks WHERE id = ANY(%s) ORDER BY id", [ids]).fetchall()
         missing, secret, numbers, doubled, suspended = ([user for [user] in rows[kind::5]] for kind in range(5))
-        for table in _THEIRS:
+        for table in ("subscriber", "dbaliases", "usr_preferences"):
             their_side.execute(f"DELETE FROM {table} WHERE username = ANY(%s)".encode(), [missing])
         their_side.execute("UPDATE subscriber SET ha1 = 'x' WHERE username = ANY(%s)", [secret])
         their_side.execute("DELETE FROM dbaliases WHERE username = ANY(%s)", [numbers])
@@ -148,13 +164,28 @@ def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
             "INSERT INTO subscriber (username, domain) SELECT 's' || n, %s FROM generate_series(1, %s) AS n",
             [DOMAIN, OF_EACH],
         )
+        their_side.execute(
+            "INSERT INTO location (ruid, username, domain) SELECT 'r' || n, 'r' || n, %s"
+            " FROM generate_series(1, %s) AS n",
+            [DOMAIN, OF_EACH],
+        )
+        forgotten = [_FIRST_NUMBER + id - 1 for id in ids[:OF_EACH]]
+        their_side.execute("DELETE FROM own_numbers WHERE first_number = ANY(%s)", [forgotten])
+        their_side.execute("INSERT INTO own_numbers SELECT n, 1 FROM generate_series(1, %s) AS n", [OF_EACH])
+        their_side.execute(
+            "UPDATE usr_preferences SET value = '+49891 0 10080' WHERE attribute = 'forward.busy.0' AND username ="
+            " ANY(%s)",
+            [numbers],
+        )
         our_side.execute("UPDATE sip_trunks SET state = 'suspended' WHERE sip_user = ANY(%s)", [suspended])
     return {
         "missing_there": OF_EACH,
         "differs_there": 2 * OF_EACH,
         "doubled_there": OF_EACH,
-        "unknown_there": OF_EACH,
+        "unknown_there": 2 * OF_EACH,
         "still_there": OF_EACH,
+        "block_missing_there": OF_EACH,
+        "block_unknown_there": OF_EACH,
     }
 
 

@@ -33,6 +33,10 @@ WITH users AS (
     FROM generate_series(1, %(count)s::bigint) AS n,
         LATERAL (SELECT 't' || lpad((n * 618033988749 %% 1000000000000)::text, 12, '0') AS username) AS named
     RETURNING username
+), preferences AS (
+    INSERT INTO usr_preferences (username, domain, attribute, value)
+    SELECT username, %(domain)s::text, attribute, value
+    FROM users, (VALUES ('provision_key', '1'), ('channels', '4'), ('postal_code', '10179')) AS known (attribute, value)
 )
 INSERT INTO location (ruid, username, domain, contact, expires, last_modified)
 SELECT 'bench-' || username, username, %(domain)s::text, 'sip:' || username || '@' || %(phone)s::text,

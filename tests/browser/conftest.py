@@ -94,11 +94,14 @@ def page(pages: Pages) -> Page:
 
 
 @pytest.fixture
-def served(postgres: EmbeddedPostgres, database: Database, clock: FakeClock, tmp_path: Path) -> Iterator[Served]:
+def served(
+    postgres: EmbeddedPostgres, database: Database, registrar_url: str, clock: FakeClock, tmp_path: Path
+) -> Iterator[Served]:
     """The front without a worker."""
     settings = WebSettings(
         database_url=postgres.url("standorte"),
         redis_url="redis://127.0.0.1:1/0",
+        registrar_url=registrar_url,
         secret_key=SecretStr(SECRET),
         dev_mail_dir=tmp_path,
         dev_letters_dir=tmp_path,

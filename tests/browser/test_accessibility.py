@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from flask import Flask, render_template
@@ -16,17 +17,23 @@ from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from models.accounts import Account, attach
+from models.accounts import Account, attach, detach
+from models.closing import close_account
+from models.contracts import ContractItem
 from models.invitations import invite
 from models.links import submit_detach, submit_link
 from models.logins import ask_for_reset
 from models.messages import Recipient
 from models.orders import submit_order
 from models.people import Role, User
+from models.proving import upload_document
 from models.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
 from models.telephony import NumberBlock, SipTrunk
+from models.trunks import suspend_for_carrier
 from models.vault import Vault
+from tasks.jobs import run_job
+from tasks.reconcile import JOBS
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
 from tests.browser.test_orders import fill_location
@@ -38,8 +45,10 @@ from tests.web.conftest import SECRET
 from tests.web.html import assert_valid
 from tests.web.test_account_pages import link_to
 from tests.web.test_bulk import HEAD, as_csv, row
-from tests.web.test_dashboard import Site, make_site
+from tests.web.test_dashboard import Site, give_numbers, make_site
+from tests.web.test_telephone import RESULTS, Network, page_of
 from web.portal.inventory import TABLES
+from workers.gateways.registrar import plain_url
 
 OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
 
@@ -60,8 +69,10 @@ NO_PAGES = {
     "locations.export": "CSV and XLSX",
     "locations.table_export": "CSV and XLSX",
     "orders.offer": "PDF",
+    "office.request_file": "PDF, PNG and JPEG",
     "bulks.template": "CSV and XLSX",
     "bulks.live": "a part of bulks.show",
+    "telephone.live": "a part of telephone.show",
     "dev_mail.letter": "PDF",
     "dev_mail.source": "plain text",
     "dev_mail.html": "the mail itself: not the portal's, and shown in a frame",
@@ -309,6 +320,86 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
     look_after(page, page.get_by_role("main").get_by_role("button"))
 
 
+@shows("locations.show", "locations.suspend", "locations.resume", "locations.release", "locations.log")
+def test_suspending_a_trunk_and_giving_numbers_back(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        give_numbers(session, site)
+        last = session.scalars(sa.select(NumberBlock.id).where(NumberBlock.size == 100)).one()
+        other = session.scalars(sa.select(NumberBlock.id).where(NumberBlock.size == 10, _is_of(site))).one()
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        facts = {"product_key": "block-10", "monthly_cents": 290, "one_off_cents": 0}
+        session.add(ContractItem(contract_id=contract, **facts))
+    sign_in(page, portal)
+    trunk = f"{portal.url}{site.path}/sip/{site.trunk}"
+    look(page, trunk + "/entsperren")
+    look(page, trunk + "/sperren")
+    look_after(page, page.get_by_role("button", name="SIP-Trunk sperren"))
+    look(page, trunk + "/sperren")
+    with portal.database.transaction() as session:
+        suspend_for_carrier(session, "t000000000001", "Rechnung offen", NOW)
+    look(page, trunk + "/entsperren")
+    look_after(page, page.get_by_role("button", name="Sperre aufheben"))
+    look(page, trunk + "/entsperren")
+    for block in (other, last):
+        look(page, f"{portal.url}{site.path}/rufnummern/{block}/zurueckgeben")
+        look_wrong(page)
+        page.get_by_label("Ja, diese Rufnummern zurückgeben").check()
+        look_after(page, page.get_by_role("button", name="Rufnummern zurückgeben"))
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, site.administrator)
+    look(page, portal.url + site.path + "/protokoll")
+
+
+def _is_of(site: Site) -> sa.ColumnElement[bool]:
+    return NumberBlock.account_id == site.account.id
+
+
+@shows("locations.release", "portal.overview")
+def test_numbers_on_order_and_an_account_that_is_closed(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock.id).where(_is_of(site))).one()
+        main = session.get_one(Account, portal.main.id)
+        order = submit_order(session, portal.manager, main, an_order(), NOW)
+        order.account_id = site.account.id
+    sign_in(page, portal)
+    look(page, f"{portal.url}{site.path}/rufnummern/{block}/zurueckgeben")
+    with portal.database.transaction() as session:
+        session.get_one(Request, order.id).cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
+        account = detach(session, portal.main.id, site.account.id)
+        session.flush()
+        close_account(session, account, NOW)
+    page.get_by_role("button", name="Abmelden").click()
+    sign_in_as(page, portal, site.administrator)
+    look(page, portal.url + OVERVIEW)
+
+
+@shows("telephone.show", "locations.show")
+def test_a_trunks_registration_and_calls(page: Page, portal: Portal, site: Site, registrar_url: str) -> None:
+    with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
+        network = Network(connection)
+        sign_in(page, portal)
+        look(page, portal.url + page_of(site))
+        network.refuse()
+        look(page, portal.url + page_of(site))
+        network.register()
+        network.register("sip:t1@203.0.113.8:5062")
+        for direction, result, status, _ in RESULTS:
+            network.call(result, direction, status)
+        for path in (page_of(site), site.path):
+            look(page, portal.url + path)
+        page.goto(portal.url + page_of(site))
+        expect(page.get_by_role("cell", name="wie immer")).to_have_count(0)
+        network.call("forwarded", status=181, forwarded_to="+4915112345xxx", forwarded_because="unconditional")
+        # By itself, where somebody looks.
+        expect(page.get_by_role("cell", name="wie immer")).to_be_visible()
+        connection.execute("ALTER TABLE location RENAME TO gone")
+        try:
+            for path in (page_of(site), site.path):
+                look(page, portal.url + path)
+        finally:
+            connection.execute("ALTER TABLE gone RENAME TO location")
+
+
 @shows("locations.log")
 def test_the_log_of_an_account_where_nothing_was_done(page: Page, portal: Portal) -> None:
     sign_in(page, portal)
@@ -414,6 +505,41 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
         look(page, portal.url + path)
     page.goto(portal.url + "/dev/mail")
     look_after(page, page.get_by_role("link", name="Ihr Code"))
+
+
+@shows("office.todo", "office.request_page", "office.request_cancel", "office.request_document", "office.jobs")
+def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back, order = waiting_order(portal, clock)
+    with portal.database.transaction() as session:
+        found = session.get_one(Request, order.id)
+        upload_document(session, portal.manager, found, "Auszug.pdf", "application/pdf", b"%PDF-1.7", NOW)
+        main = session.merge(portal.main)
+        stuck = [submit_order(session, portal.manager, main, an_order(), NOW) for _ in range(3)]
+        for each, status in zip(stuck, (Status.HELD, Status.FAILED, Status.COMPLETED), strict=True):
+            becomes(each, status)
+        staff = make_user(session, is_staff=True)
+    back.advance()
+    with portal.database.transaction() as session:
+        # Nobody will have picked it up: that is repaired.
+        submit_order(session, portal.manager, session.merge(portal.main), an_order(), NOW)
+    sign_in_as(page, portal, staff)
+    office = f"{portal.url}/backoffice"
+    look(page, f"{office}/abgleich")
+    clock.advance(timedelta(days=1, minutes=1))
+    run_job(back.runtime, JOBS["requests"], lambda: None)
+    look(page, f"{office}/abgleich")
+    page.locator("main summary").first.click()
+    look_as_it_is(page)
+    for query in ("", f"?suche={portal.main.customer_number}", "?suche=nothing", "?art=link"):
+        look(page, office + query)
+    for id in (order.id, *(each.id for each in stuck)):
+        look(page, f"{office}/anfragen/{id}")
+    look(page, f"{office}/anfragen/{stuck[0].id}/stornieren")
+    look(page, f"{office}/anfragen/{order.id}/dokument")
+    look_wrong(page)
+    page.get_by_label("Ablehnen").check()
+    look_after(page, page.get_by_role("button", name="Entscheidung speichern"))
+    look(page, f"{office}/anfragen/{order.id}")
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])

@@ -159,6 +159,17 @@ ENGLISH = {
     "Abgelehnt": "Rejected",
     "Storniert": "Cancelled",
     "Fehlgeschlagen": "Failed",
+    # The back office.
+    "Dokument einreichen": "Hand in the document",
+    "Zu erledigen": "To do",
+    "Bestellung: Kundennummer: {}": "Order: Customer number: {}",
+    "Dokument ansehen und entscheiden": "Look at the document and decide",
+    "Adressnachweis": "Address proof",
+    "Dokument öffnen": "Open the document",
+    "Freigeben": "Release",
+    "Entscheidung speichern": "Save the decision",
+    "Das Dokument ist freigegeben, die Adresse ist nachgewiesen.": "The document is released, the address is proved.",
+    "Nichts zu erledigen": "Nothing to do",
     # Out again.
     "Lösen": "Detach",
     "Account lösen": "Detach the account",
@@ -239,7 +250,7 @@ def working(url: str, database: Database, clock: FakeClock, post: MailSink, lett
     """Workers for the portal at this address."""
     runtime, registrar = back_of(database, clock).runtime, FakeRegistrar()
     mailer = SmtpMailer(post.url, "Standortverwaltung <noreply@portal.example>")
-    ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar)
+    ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar, registrar)
     yield Workers(replace(runtime, base_url=url, ports=ports), registrar, clock, post, letters)
     mailer.close()
 

@@ -124,6 +124,11 @@ class Plant:
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).where(Message.state == MessageState.QUEUED)) or 0
 
+    def unannounced(self) -> int:
+        """How many number blocks the registrar has not heard of yet."""
+        with self.database.transaction() as session:
+            return session.scalar(sa.select(sa.func.count()).where(NumberBlock.due_at.is_not(None))) or 0
+
     def wait_for_completion(self, ids: list[UUID]) -> None:
         """Until every one is completed."""
         wait_until(lambda: self.statuses(ids) == {Status.COMPLETED}, seconds=60, what=f"{len(ids)} completed requests")

@@ -19,7 +19,7 @@ from celery import signals
 from models.requests import Request
 from models.states import StepName
 from tasks import current, pipeline
-from tasks.ports import GatewayError, GatewayUnavailable, Letter, Mail, Ports, TrunkRecord
+from tasks.ports import Block, GatewayError, GatewayUnavailable, Letter, Mail, Ports, TrunkRecord
 from tasks.steps import Outcome, Step, Work
 from workers.app import app
 
@@ -48,6 +48,11 @@ def _point(name: str) -> None:
 class _StoppingRegistrar:
     def __init__(self, ports: Ports) -> None:
         self._inner = ports.registrar
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        _point("announce.before")
+        self._inner.put_blocks(blocks)
+        _point("announce.after")
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         _point("provision.before")

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 import redis
 import sqlalchemy as sa
@@ -26,6 +27,7 @@ from tests.factories import a_link, an_order, make_account, make_main, make_user
 from tests.fakes import wait_until
 from tests.faults.conftest import SECRET, Plant
 from tests.web.conftest import ORDER
+from workers.gateways.registrar import plain_url
 
 POINTS = [
     f"{step}.{when}" for step in ("verify", "provision", "attach", "confirm", "mail") for when in ("before", "after")
@@ -107,6 +109,14 @@ def _kill_at(plant: Plant, tmp_path: Path, point: str) -> None:
     plant.kill(doomed)
     plant.start_beat()
     plant.start_worker()
+
+
+@pytest.mark.parametrize("point", ["announce.before", "announce.after"])
+def test_a_worker_killed_while_it_announces_number_blocks_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+    _kill_at(plant, tmp_path, point)
+    wait_until(lambda: plant.unannounced() == 0, what="the last block")
+    with psycopg.connect(plain_url(plant.registrar_url)) as connection:
+        assert connection.execute("SELECT count(*), min(size), max(size) FROM own_numbers").fetchone() == (40, 10, 10)
 
 
 def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ FACTS = {
     "what": list(WHAT),
     "reason": "already_attached",
     "count": 1001,
+    "number": "+493023125500",
+    "size": 10,
 }
 
 

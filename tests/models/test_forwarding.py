@@ -163,7 +163,7 @@ def test_every_change_is_in_the_log(database: Database, site: tuple[Account, Pri
         assert [one.entry.deed for one in told] == [
             Deed.FORWARDING_REMOVED, Deed.FORWARDING_CHANGED, Deed.FORWARDING_ADDED,
         ]  # fmt: skip
-        assert {(one.user.id, one.through) for one in told} == {(member.user_id, None)}
+        assert {(one.entry.user_id, one.through) for one in told} == {(member.user_id, None)}
         assert told[1].entry.facts["before"]["target"] == MOBILE and told[1].entry.facts["target"] == "+4930901820"
         assert list(forwardings_of(session, account)) == []
 

@@ -26,10 +26,32 @@ INSERT INTO customer_numbers VALUES ('4000001');
 INSERT INTO accounts
     (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
 VALUES ('4000001', 'standalone', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'Kim@Example.com', now());
+INSERT INTO customer_numbers VALUES ('4000002'), ('4000003');
+INSERT INTO accounts
+    (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
+VALUES ('4000002', 'main', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now());
+INSERT INTO accounts
+    (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at, main_id,
+    origin, attached_at)
+SELECT '4000003', 'sub', 'closed', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now(), id, 'link', now()
+FROM accounts WHERE role = 'main';
+INSERT INTO contracts (account_id, started_at) SELECT id, now() FROM accounts WHERE role = 'main';
+INSERT INTO sip_trunks (account_id, contract_id, sip_user, domain, secret, channels, state, created_at, attempts)
+SELECT account_id, id, 't1', 'sip.example', '', 2, 'suspended', now(), 0 FROM contracts;
 INSERT INTO messages (channel, template, occasion, recipient_name, recipient_address, locale, facts, announced, state,
     queued_at, sent_at, attempts)
 VALUES ('mail', 'login', '', 'Kim', 'kim@example.com', 'fr', '{}', false, 'sent', now(), now(), 0);
 """
+WRONG = {
+    "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
+    "UPDATE messages SET locale = 'fr'": "locale",
+    "UPDATE sip_trunks SET state = 'active'": "suspended_by_somebody",
+    "UPDATE sip_trunks SET carrier_suspended_at = NULL, customer_suspended_at = now()": "carrier_says_why",
+    "UPDATE sip_trunks SET carrier_reason = ''": "carrier_says_why",
+    "UPDATE accounts SET role = 'sub', main_id = 1, origin = 'link', attached_at = now() WHERE state = 'closed'": (
+        "closed_stands_alone"
+    ),
+}
 INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 
 
@@ -90,10 +112,15 @@ def test_what_was_written_before_a_rule_is_brought_in_line_with_it(empty: sa.Eng
         connection.execute(sa.text(OLD_ROWS))
     migrations.upgrade(empty)
     with empty.begin() as connection:
-        assert connection.scalar(sa.text("SELECT contact_email FROM accounts")) == "kim@example.com"
+        of_kim = "SELECT contact_email FROM accounts WHERE customer_number = '4000001'"
+        assert connection.scalar(sa.text(of_kim)) == "kim@example.com"
         assert connection.scalar(sa.text("SELECT locale FROM messages")) == "de"
-    for statement in ("UPDATE accounts SET contact_email = 'Kim@example.com'", "UPDATE messages SET locale = 'fr'"):
-        with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=r"contact_email_lower|locale"):
+        assert connection.scalar(sa.text("SELECT role FROM accounts WHERE state = 'closed'")) == "standalone"
+        # Only the carrier could suspend a trunk, and the registrar hears of it again.
+        told = "SELECT carrier_suspended_at IS NOT NULL AND due_at IS NOT NULL FROM sip_trunks"
+        assert connection.scalar(sa.text(told)) is True
+    for statement, rule in WRONG.items():
+        with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
             connection.execute(sa.text(statement))
 
 

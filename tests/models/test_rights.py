@@ -22,9 +22,11 @@ ACCOUNTS = {
     "foreign sub": Account(id=30, main_id=FOREIGN),
 }
 ADMINISTRATOR, MANAGER, MEMBER = Role.ADMINISTRATOR, Role.LOCATION_MANAGER, Role.LOCAL_MEMBER
-EVERYTHING = "view order link detach forward_calls see_secret see_log manage_users prove_ownership"
-LOCATIONS = "view order link detach forward_calls see_secret see_log"
-REACHED = "view detach forward_calls see_secret"
+EVERYTHING = (
+    "view order link detach forward_calls see_calls see_secret manage_trunk see_log manage_users prove_ownership"
+)
+LOCATIONS = "view order link detach forward_calls see_calls see_secret manage_trunk see_log"
+REACHED = "view detach forward_calls see_calls see_secret manage_trunk"
 BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 
@@ -51,13 +53,13 @@ def allowed(principal: Principal, account: str) -> set[str]:
         (MANAGER, MAIN, "another sub", REACHED),
         (MANAGER, MAIN, "foreign", ""),
         (MANAGER, MAIN, "foreign sub", ""),
-        (MEMBER, MAIN, "main", "forward_calls"),
+        (MEMBER, MAIN, "main", "forward_calls see_calls"),
         (MEMBER, MAIN, "sub", ""),
         (MEMBER, MAIN, "foreign", ""),
         (ADMINISTRATOR, SUB, "sub", EVERYTHING),
         (ADMINISTRATOR, SUB, "main", ""),
         (ADMINISTRATOR, SUB, "another sub", ""),
-        (MEMBER, SUB, "sub", "forward_calls"),
+        (MEMBER, SUB, "sub", "forward_calls see_calls"),
         (MEMBER, SUB, "main", ""),
         (MEMBER, SUB, "another sub", ""),
     ],
@@ -83,7 +85,7 @@ def test_a_detached_account_is_out_of_reach() -> None:
 
 @pytest.mark.parametrize("account", ACCOUNTS)
 def test_staff_look_everywhere_and_touch_nothing_of_the_customers(account: str) -> None:
-    assert allowed(person(is_staff=True), account) == {"view", "operate"}
+    assert allowed(person(is_staff=True), account) == {"view", "see_calls", "operate"}
     assert allowed(person(), account) == set()
 
 

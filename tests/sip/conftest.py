@@ -23,6 +23,7 @@ from models.schedule import ALL_WEEK, Hours
 from models.session import Database
 from models.states import Status
 from models.telephony import SipTrunk
+from tasks.announce import announce_due
 from tasks.jobs import run_job
 from tasks.pipeline import advance
 from tasks.ports import Ports
@@ -110,6 +111,7 @@ class Sites:
     line: Line
     main: Account
     manager: Principal
+    clock: FakeClock
 
     def order(self, channels: int = 4) -> Phone:
         """Order a site; its phone system, with what the customer was sent."""
@@ -152,12 +154,15 @@ class Sites:
     def tell(self) -> None:
         """What the workers do when something has changed."""
         write_due(self.runtime, more_due=lambda: None)
+        announce_due(self.runtime, more_due=lambda: None)
 
     def reconcile(self) -> list[Finding]:
         """Compare the registrar with our trunks, and mend it; what was found."""
         run = run_job(self.runtime, JOBS["registrar"], lambda: None, by_hand=True)
         assert run is not None
-        self.tell()
+        for _ in range(2):
+            self.tell()
+            self.clock.advance(self.runtime.retry.first * 2)
         with self.runtime.database.transaction() as session:
             return list(findings_of(session, run, limit=10))
 
@@ -167,10 +172,13 @@ def sites(registrar_url: str, database: Database, clock: FakeClock, line: Line) 
     """The usual company in Berlin; every proof is given already."""
     runtime = back_of(database, clock).runtime
     registrar = KamailioRegistrar(registrar_url)
-    ports = Ports(registrar, runtime.ports.mailer, runtime.ports.letters, KamailioSubscribers(registrar_url))
+    outside = runtime.ports
+    ports = Ports(registrar, outside.mailer, outside.letters, KamailioSubscribers(registrar_url), outside.calls)
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
         prove_contact(session, main)
-    yield Sites(replace(runtime, ports=ports), line, main, manager)
+    found = Sites(replace(runtime, ports=ports), line, main, manager, clock)
+    found.tell()
+    yield found
     registrar.close()

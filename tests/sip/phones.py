@@ -205,7 +205,7 @@ class Phone:
 
     def refuse(self, status: str) -> Played:
         """Answer the next call with this status."""
-        return _listen(self.line, _refusing(status), self.port)
+        return refuse(self.line, self.port, status)
 
     def call(self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "") -> Played:
         """Call and, if somebody answers, hang up at once."""
@@ -279,6 +279,11 @@ def write_scenario(file: Path, steps: list[str]) -> None:
 def answer(line: Line, port: int, host: str = LOOPBACK) -> Played:
     """Somebody at this port takes the next call."""
     return _listen(line, _ANSWERING, port, host)
+
+
+def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
+    """Somebody at this port answers the next call with this status."""
+    return _listen(line, _refusing(status), port, host)
 
 
 def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK) -> Played:

@@ -45,7 +45,7 @@ def test_a_test_call_is_made_and_leaves_nothing_behind(
     said = dial_tone(doctor)
     assert "ok" in said and "a test call was answered" in said
     with psycopg.connect(plain_url(registrar_url)) as connection:
-        for table in ("subscriber", "dbaliases", "usr_preferences", "location"):
+        for table in ("subscriber", "dbaliases", "usr_preferences", "location", "refusals", "calls"):
             assert connection.execute(f"SELECT * FROM {table}".encode()).fetchall() == []
 
 

@@ -17,6 +17,7 @@ from models.queries import timelines
 from models.requests import Request
 from models.session import Database
 from models.vault import Vault
+from tasks.announce import announce_due
 from tasks.bulk import place_due
 from tasks.jobs import run_job
 from tasks.pipeline import advance
@@ -57,6 +58,7 @@ class Pipeline:
         """What a worker does with a hint."""
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
         write_due(self.runtime, more_due=lambda: self.hints.append("more"))
+        announce_due(self.runtime, more_due=lambda: self.hints.append("more"))
         send_due(self.runtime, more_due=lambda: self.hints.append("more"))
         place_due(self.runtime, more_due=lambda: self.hints.append("more"))
 
@@ -88,7 +90,7 @@ def pipeline(database: Database, clock: FakeClock) -> Pipeline:
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
-        ports=Ports(registrar, mailer, printer, registrar),
+        ports=Ports(registrar, mailer, printer, registrar, registrar),
         vault=Vault("a key for tests"),
         clock=clock,
         sip_domain="sip.example",

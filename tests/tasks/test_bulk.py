@@ -22,6 +22,7 @@ from models.requests import Request
 from models.states import Kind, ProofMethod, Reason, Status
 from tasks import bulk as placing
 from tasks.pipeline import BULK_BATCHES, advance
+from tasks.ports import GatewayRefused
 from tests.factories import NOW, a_link, an_order, fill_pool, make_account, make_bulk, make_user, sites
 from tests.tasks.conftest import Pipeline
 
@@ -130,6 +131,35 @@ def test_two_bulks_of_the_same_rows_order_once(pipeline: Pipeline) -> None:
     run_to_the_end(pipeline, second)
     assert [row.fate for row in rows(pipeline, second)] == [RowFate.REPEATED] * 3 + [RowFate.PLACED] * 2
     assert len(pipeline.registrar.trunks) == 5
+
+
+def test_what_was_called_off_can_be_ordered_again_by_another_file(pipeline: Pipeline) -> None:
+    first = send(pipeline, sites(2))
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        one = sa.select(Request).where(Request.bulk_id == first).order_by(Request.id).limit(1)
+        call_off(session.scalars(one).one(), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
+    second = send(pipeline, sites(3), "Noch einmal.csv")
+    run_to_the_end(pipeline, second)
+    assert [row.fate for row in rows(pipeline, second)] == [RowFate.PLACED, RowFate.REPEATED, RowFate.PLACED]
+    third = send(pipeline, sites(4), "Und noch einmal.csv")
+    run_to_the_end(pipeline, third)
+    assert [row.fate for row in rows(pipeline, third)] == [RowFate.REPEATED] * 3 + [RowFate.PLACED]
+
+
+def test_one_that_is_retried_after_the_bulks_end_is_told_by_itself(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = send(pipeline, sites(1))
+    run_to_the_end(pipeline, id)
+    assert statuses(pipeline, id) == {Status.FAILED: 1}
+    with pipeline.runtime.database.transaction() as session:
+        session.scalars(sa.select(Request).where(Request.bulk_id == id)).one().retry(pipeline.clock())
+    pipeline.advance()
+    pipeline.advance()
+    assert statuses(pipeline, id) == {Status.COMPLETED: 1}
+    to_sender = [mail.subject for mail in pipeline.mailer.sent if mail.recipient_address == pipeline.manager.email]
+    assert to_sender[0] == ended(pipeline, 0, 1)
+    assert len(to_sender) == 2 and "eingerichtet" in to_sender[1]
 
 
 def test_the_same_row_twice_in_one_file_orders_once(pipeline: Pipeline) -> None:

@@ -19,6 +19,7 @@ from models.jobs import Outcome
 from models.logins import Login, begin_login
 from models.messages import Recipient
 from models.people import Role, User
+from tasks.ports import GatewayUnavailable
 from tasks.reconcile import leftovers
 from tests.factories import an_order, make_bulk, sites
 from tests.tasks.conftest import Pipeline
@@ -42,6 +43,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
         reserve_key(session, main.id, manager.user_id, words, b"body", now)
         invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
         begin_login(session, session.get_one(User, manager.user_id), "", "", now)
+    pipeline.registrar.calls.append(now)
 
 
 def left(pipeline: Pipeline) -> dict[type[Base], int]:
@@ -61,6 +63,24 @@ def test_a_row_is_kept_for_its_time_and_no_longer(pipeline: Pipeline, table: Any
     assert left(pipeline)[table] == 0
 
 
+def test_what_was_noted_of_calls_goes_after_a_week(pipeline: Pipeline) -> None:
+    pipeline.registrar.calls = [pipeline.clock.now]
+    pipeline.clock.advance(timedelta(days=7))
+    assert pipeline.run("leftovers").counts["calls"] == 0
+    pipeline.clock.advance(MOMENT)
+    assert pipeline.run("leftovers").counts["calls"] == 1
+    assert pipeline.registrar.calls == []
+
+
+def test_without_the_telephone_network_the_rest_is_deleted_all_the_same(pipeline: Pipeline) -> None:
+    leave(pipeline, "one")
+    pipeline.clock.advance(timedelta(days=365))
+    pipeline.registrar.away = GatewayUnavailable("away")
+    run = pipeline.run("leftovers")
+    assert (run.outcome, run.error) == (Outcome.FAILED, "GatewayUnavailable('away')")
+    assert set(left(pipeline).values()) == {0}
+
+
 def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leftovers, "BATCH", 2)
     for words in ("one", "two", "three", "Four", "_five"):
@@ -68,11 +88,11 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     pipeline.clock.advance(timedelta(days=365))
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
-    assert dry.counts == {"bulks": 5, "order_drafts": 5, "idempotency_keys": 5, "invitations": 5, "logins": 5}
-    assert set(left(pipeline).values()) == {6}
+    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5}
+    assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
     run = pipeline.run("leftovers")
     assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})
-    assert set(left(pipeline).values()) == {1}
+    assert set(left(pipeline).values()) == {1} and len(pipeline.registrar.calls) == 1
     assert pipeline.run("leftovers").counts == dict.fromkeys(run.counts, 0)
     assert pipeline.hints == []
 

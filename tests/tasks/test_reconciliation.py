@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -28,7 +29,7 @@ from models.proofs import AddressProof, Consent, EmailProof, LinkCode
 from models.proving import create_link_code
 from models.requests import Request
 from models.states import AccountRole, AccountState, Kind, Origin, ProofMethod, Reason, Status, StepName
-from models.telephony import SipTrunk, TrunkState
+from models.telephony import SipTrunk, Suspender, TrunkState
 from models.values import LOCALES
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Subscriber
 from tests.factories import a_link, an_order, make_account, make_main, make_user
@@ -317,7 +318,7 @@ def test_a_registrar_that_agrees_has_nothing_to_say(pipeline: Pipeline) -> None:
     trunk(pipeline)
     trunk(pipeline)
     finds(pipeline, "registrar")
-    assert pipeline.run("registrar").counts == {"compared": 2}
+    assert pipeline.run("registrar").counts == {"compared": 2, "blocks": 20}
 
 
 def test_a_trunk_whose_order_is_being_provisioned_is_no_finding(pipeline: Pipeline) -> None:
@@ -358,30 +359,39 @@ def test_what_the_registrar_does_not_take_is_tried_again_and_then_said(pipeline:
         assert (found.due_at, found.attempts) == (None, 0)
 
 
-def test_a_suspended_trunk_leaves_the_registrar_and_comes_back(pipeline: Pipeline) -> None:
+def test_a_trunk_stays_in_the_registrar_while_it_is_suspended_and_says_so(pipeline: Pipeline) -> None:
     suspended, other = trunk(pipeline), trunk(pipeline)
+    there = pipeline.registrar.trunks
     with changing(pipeline) as session:
-        session.get_one(SipTrunk, suspended.id).state = TrunkState.SUSPENDED
-    finds(pipeline, "registrar", "still_there")
+        session.get_one(SipTrunk, suspended.id).suspend(Suspender.CUSTOMER, pipeline.clock.now)
     pipeline.advance()
-    assert set(pipeline.registrar.trunks) == {other.sip_user}
+    assert {user: record.suspended for user, record in there.items()} == {
+        suspended.sip_user: True,
+        other.sip_user: False,
+    }
     finds(pipeline, "registrar")
-    with changing(pipeline) as session:
-        session.get_one(SipTrunk, suspended.id).state = TrunkState.ACTIVE
-    finds(pipeline, "registrar", "missing_there")
+    # Somebody has lifted it there, or suspended another one there.
+    for record in list(there.values()):
+        there[record.sip_user] = replace(record, suspended=not record.suspended)
+    for finding in finds(pipeline, "registrar", "differs_there", "differs_there"):
+        assert finding.facts["what"] == ["suspended"]
     pipeline.advance()
-    assert set(pipeline.registrar.trunks) == {suspended.sip_user, other.sip_user}
-
-
-def test_a_registrar_that_is_away_keeps_a_suspended_trunk_due(pipeline: Pipeline) -> None:
-    suspended = trunk(pipeline)
     with changing(pipeline) as session:
-        found = session.get_one(SipTrunk, suspended.id)
+        session.get_one(SipTrunk, suspended.id).resume(Suspender.CUSTOMER, pipeline.clock.now)
+    pipeline.advance()
+    assert not any(record.suspended for record in there.values())
+    finds(pipeline, "registrar")
+
+
+def test_a_registrar_that_is_away_keeps_a_closed_trunk_due(pipeline: Pipeline) -> None:
+    closed = trunk(pipeline)
+    with changing(pipeline) as session:
+        found = session.get_one(SipTrunk, closed.id)
         found.state = TrunkState.CLOSED
         found.make_due(pipeline.clock.now)
     pipeline.registrar.away = GatewayUnavailable("down")
     pipeline.advance()
-    assert set(pipeline.registrar.trunks) == {suspended.sip_user}
+    assert set(pipeline.registrar.trunks) == {closed.sip_user}
     run = pipeline.run("registrar")
     assert (run.outcome, run.error) == (Outcome.FAILED, "GatewayUnavailable('down')")
     pipeline.registrar.away = None
@@ -429,8 +439,8 @@ def test_a_secret_that_nobody_can_read_stops_no_other_trunk(pipeline: Pipeline) 
 
 
 def test_so_many_strangers_are_more_likely_our_mistake(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.reconcile.registrar.MOST_REMOVED", 3)
-    monkeypatch.setattr("tasks.reconcile.registrar.PAGE", 2)
+    monkeypatch.setattr("tasks.reconcile.sides.MOST_REMOVED", 3)
+    monkeypatch.setattr("tasks.reconcile.sides.PAGE", 2)
     for place in range(5):
         stranger = Subscriber(f"stranger{place}", "sip.example", ("a", "b", ""), (), ())
         pipeline.registrar.strangers[stranger.address] = stranger
@@ -539,7 +549,6 @@ def test_who_was_linked_by_hand_stays_linked_by_hand(pipeline: Pipeline) -> None
         ("sub", Reason.ALREADY_ATTACHED),
         ("main", Reason.IS_MAIN_ACCOUNT),
         ("closed", Reason.ACCOUNT_CLOSED),
-        ("closed sub", Reason.ALREADY_ATTACHED),
         ("payer", Reason.IS_SUB_ACCOUNT),
     ],
 )
@@ -548,12 +557,12 @@ def test_who_cannot_be_listed_is_a_finding_and_no_request(pipeline: Pipeline, ob
     with changing(pipeline) as session:
         other, _ = make_main(session, subs=1)
         found = session.get_one(Account, account.id)
-        if "sub" in obstacle:
+        if obstacle == "sub":
             attach(session, other.id, found.id, Origin.LINK, pipeline.clock.now)
         if obstacle == "main":
             attach(session, found.id, make_account(session).id, Origin.LINK, pipeline.clock.now)
-        if "closed" in obstacle:
-            found.state = AccountState.CLOSED
+        if obstacle == "closed":
+            found.close()
         if obstacle == "payer":
             attach(session, other.id, pipeline.main.id, Origin.LINK, pipeline.clock.now)
     for _ in range(2):

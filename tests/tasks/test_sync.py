@@ -56,7 +56,7 @@ def test_of_two_writers_the_late_one_does_not_bring_the_old_secret_back(
 ) -> None:
     registrar = SlowRegistrar()
     secrets: list[str] = []
-    ports = Ports(registrar, pipeline.mailer, pipeline.printer, registrar)
+    ports = Ports(registrar, pipeline.mailer, pipeline.printer, registrar, registrar)
     runtime = replace(pipeline.runtime, ports=ports)
 
     def another() -> None:

@@ -122,7 +122,7 @@ def back_of(database: Database, clock: FakeClock) -> Back:
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
-        ports=Ports(registrar, mailer, printer, registrar),
+        ports=Ports(registrar, mailer, printer, registrar, registrar),
         vault=Vault(SECRET),
         clock=clock,
         sip_domain="sip.example",

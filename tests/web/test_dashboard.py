@@ -18,7 +18,7 @@ from models.forwarding import CallForwarding, Condition
 from models.orders import submit_order
 from models.people import Role, User
 from models.states import Origin
-from models.telephony import SipTrunk
+from models.telephony import NumberBlock, SipTrunk
 from models.vault import Vault
 from tasks.sync import write_due
 from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user
@@ -89,6 +89,15 @@ def make_site(session: Session, main: Account, **facts: Any) -> Site:
     return Site(account, administrator, member, trunk, forwarding.id)
 
 
+def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
+    """Ten numbers at the site's trunk; the block's id."""
+    facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
+    block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
+    session.add(block)
+    session.flush()
+    return block.id
+
+
 @pytest.fixture
 def site(front: Front) -> Site:
     """A site of the front's main account."""
@@ -131,8 +140,8 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
     return answer.status_code, answer.text
 
 
-def deeds(front: Front) -> list[tuple[Deed, int, int | None]]:
-    """What is in the log, with who did it and through which main account."""
+def deeds(front: Front) -> list[tuple[Deed, int | None, int | None]]:
+    """What is in the log, with who did it (None: the carrier) and through which main account."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]
@@ -319,6 +328,12 @@ PAGES = {
     "/standortverwaltung/{number}/sip/{trunk}/passwort": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/{trunk}/erneuern": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/999/passwort": set(),
+    "/standortverwaltung/{number}/sip/{trunk}/sperren": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/{trunk}/entsperren": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/999/sperren": set(),
+    "/standortverwaltung/{number}/rufnummern/{block}/zurueckgeben": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{main}/sip/{trunk}/sperren": set(),
+    "/standortverwaltung/{main}/sip/{trunk}/entsperren": set(),
     "/standortverwaltung/{number}/rufweiterleitung": EVERYBODY,
     "/standortverwaltung/{number}/rufweiterleitung/neu": EVERYBODY,
     "/standortverwaltung/{number}/rufweiterleitung/{forwarding}": EVERYBODY,
@@ -347,6 +362,7 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
         locations, stranger = make_user(session), make_user(session)
         join(session, locations, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
         join(session, stranger, make_account(session))
+        block = give_numbers(session, site)
     emails = {
         "manager": front.manager.email,
         "location manager": locations.email,
@@ -360,6 +376,7 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
         "main": front.main.customer_number,
         "trunk": site.trunk,
         "forwarding": site.forwarding,
+        "block": block,
     }
     token = csrf(front.client.get("/anmeldung").text)
     general = {"/standortverwaltung/nebenaccount", "/standortverwaltung/export.csv", "/standortverwaltung/stand"}
@@ -377,8 +394,8 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
 def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front, site: Site) -> None:
     """Every route there is, also one that will be added: a member finds nothing but what is named here."""
     come_in(front, site.member.email)
-    open_to_all = {"people", "logins", "forwardings", "operations", "letters", "emails", "consents", "dev_mail"}
-    open_to_all |= {"portal.home", "portal.overview", "users.invitation"}
+    open_to_all = {"people", "logins", "forwardings", "telephone", "operations", "letters", "emails", "consents"}
+    open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation"}
     places = {"customer_number": site.account.customer_number, "id": "1", "user_id": "1", "form": "csv"}
     asked = 0
     for rule in front.client.application.url_map.iter_rules():

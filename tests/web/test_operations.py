@@ -21,7 +21,7 @@ Start = Callable[[Callable[[Run], None]], None]
 def start(front: Front, clock: FakeClock) -> Start:
     """Runs a job that does this."""
     registrar = FakeRegistrar()
-    ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar)
+    ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
 
     def run(work: Callable[[Run], None]) -> None:

@@ -137,6 +137,18 @@ def test_signing_out_ends_the_session(front: Front) -> None:
     assert front.client.get("/standortverwaltung").status_code == 302
 
 
+def test_without_the_database_a_page_says_that_nothing_is_lost(front: Front, front_of: FrontOf) -> None:
+    sign_in(front, front.manager.email)
+    cookie = front.client.get_cookie("session")
+    assert cookie is not None
+    away = front_of(database_url="postgresql+psycopg://127.0.0.1:1/away")
+    away.set_cookie("session", cookie.value)
+    for path in ("/standortverwaltung", "/gibt-es-nicht"):
+        answer = away.get(path)
+        assert answer.status_code == 503
+        assert "Gerade nicht erreichbar" in answer.text and "Ihre Aufträge sind sicher" in answer.text
+
+
 def test_a_new_key_signs_nobody_out(front: Front, front_of: FrontOf) -> None:
     sign_in(front, front.manager.email)
     session = front.client.get_cookie("session")

@@ -457,9 +457,9 @@ def test_strangers_do_nothing_to_a_request(front: Front, back: Back) -> None:
         assert shown.status_code == seen
         assert "Anfrage stornieren" not in shown.text and 'name="code"' not in shown.text
         for path in ("stornieren", "wiederholen", "erneut-senden"):
-            answer = send(front, f"{page}/{path}", "/standortverwaltung", what="letter")
+            answer = send(front, f"{page}/{path}", "/anmeldung", what="letter")
             assert answer.status_code == 404
-        assert send(front, f"{page}/brief", "/standortverwaltung", code=back.letter_code()).status_code == 404
+        assert send(front, f"{page}/brief", "/anmeldung", code=back.letter_code()).status_code == 404
     assert status(front, id) == "pending"
 
 

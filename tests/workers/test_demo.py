@@ -72,7 +72,7 @@ def runtime(database: Database, tmp_path: Path) -> Runtime:
     mails, letters = tmp_path / "mails", tmp_path / "letters"
     mails.mkdir()
     registrar = FakeRegistrar()
-    ports = Ports(registrar, FolderMailer(mails), LetterFolder(letters, "Portal"), registrar)
+    ports = Ports(registrar, FolderMailer(mails), LetterFolder(letters, "Portal"), registrar, registrar)
     return Runtime(database, ports, vault, utc_now, "sip.example.com", "http://portal.test", "portal.test")
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from models.accounts import Account, account_by_number
+from models.forwarding import CallForwarding
 from models.invoices import CollectiveInvoiceItem
 from models.jobs import Job, JobRun, claim_job
 from models.orders import submit_order
@@ -21,7 +22,7 @@ from models.proving import upload_document
 from models.requests import Request
 from models.session import Database
 from models.states import Kind, Origin, Reason, Status
-from models.telephony import SipTrunk
+from models.telephony import NumberBlock, SipTrunk
 from models.values import utc_now
 from models.vault import Vault
 from tasks.jobs import LEASE
@@ -143,6 +144,35 @@ def test_a_lost_subscriber_is_said_and_made_due(database: Database, registrar_ur
     with engine.begin() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM subscriber")) == 0
     engine.dispose()
+
+
+def test_what_was_done_to_the_registrar_is_said_in_words(database: Database, registrar_url: str) -> None:
+    with database.transaction() as session:
+        user, number = session.execute(
+            sa.select(SipTrunk.sip_user, Account.customer_number)
+            .join(Account, Account.id == SipTrunk.account_id)
+            .where(SipTrunk.account_id.in_(sa.select(CallForwarding.account_id)))
+        ).one()
+        block = session.scalars(sa.select(NumberBlock).order_by(NumberBlock.id).limit(1)).one()
+        # As if it had been announced.
+        block.rest()
+    engine = sa.create_engine(registrar_url)
+    with engine.begin() as connection:
+        for damage in (
+            "UPDATE usr_preferences SET value = '+4989 0 9' WHERE attribute = 'forward.busy.0'",
+            "INSERT INTO location (username, domain) VALUES ('nobody', 'x')",
+            "INSERT INTO own_numbers VALUES (4989123, 10)",
+        ):
+            connection.execute(sa.text(damage))
+    engine.dispose()
+    said = " ".join(run("reconcile", "registrar", "--lang", "en").stdout.split())
+    for sentence in (
+        f"Trunk {user} of customer number {number} differs in the registrar: call forwardings.",
+        "The registrar knows nobody@x (registration of a phone); we do not.",
+        f"The number block from {block.numbers[0]} (size {block.size}) is missing from the registrar",
+        "The registrar takes the numbers from +4989123 (size 10) for ours; they are not.",
+    ):
+        assert sentence in said
 
 
 def test_a_registrar_that_is_away_ends_with_one_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

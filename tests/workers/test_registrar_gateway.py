@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from models.schedule import ALL_WEEK
-from tasks.ports import Forwarding, GatewayRefused, GatewayUnavailable, TrunkRecord
+from tasks.ports import Block, Forwarding, GatewayRefused, GatewayUnavailable, TrunkRecord
 from workers.gateways.registrar import KamailioRegistrar, plain_url
 from workers.stack.ports import free_port
 
@@ -106,6 +106,24 @@ def test_put_twice_changes_nothing(registrar: KamailioRegistrar, kamailio: Kamai
     assert kamailio.everything() == before
 
 
+def test_what_a_suspended_trunk_has_registered_is_gone_and_nothing_else(
+    registrar: KamailioRegistrar, kamailio: Kamailio
+) -> None:
+    registrar.put_trunks([TRUNK, OTHER])
+    for trunk in (TRUNK, OTHER):
+        phone = (trunk.sip_user, trunk.sip_user, trunk.domain)
+        kamailio.rows("INSERT INTO location (ruid, username, domain) VALUES (%s, %s, %s)", *phone)
+    registered = "SELECT username FROM location ORDER BY 1"
+    registrar.put_trunks([TRUNK, OTHER])
+    assert len(kamailio.rows(registered)) == 2
+    registrar.put_trunks([replace(TRUNK, suspended=True), OTHER])
+    assert kamailio.rows(registered) == [(OTHER.sip_user,)]
+    assert kamailio.preferences(TRUNK.sip_user)["suspended"] == "1"
+    assert kamailio.numbers(TRUNK.sip_user) == list(TRUNK.numbers)
+    registrar.put_trunks([TRUNK])
+    assert "suspended" not in kamailio.preferences(TRUNK.sip_user)
+
+
 def test_what_has_changed_replaces_what_was(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
     registrar.put_trunks([TRUNK, OTHER])
     [before] = kamailio.rows("SELECT ha1 FROM subscriber WHERE username = %s", TRUNK.sip_user)
@@ -184,6 +202,25 @@ def test_what_the_tables_cannot_hold_takes_no_other_down(registrar: KamailioRegi
     assert kamailio.rows("SELECT username FROM subscriber") == [(OTHER.sip_user,)]
 
 
+def test_numbers_that_two_trunks_hold_of_each_other_come_home(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
+    registrar.put_trunks([TRUNK, OTHER])
+    swapped = "CASE username WHEN %s THEN %s ELSE %s END"
+    kamailio.rows(f"UPDATE dbaliases SET username = {swapped}", TRUNK.sip_user, OTHER.sip_user, TRUNK.sip_user)
+    refused, written = registrar.put_trunks([TRUNK, OTHER])
+    assert (type(refused), written) == (GatewayRefused, None)
+    assert registrar.put_trunks([TRUNK]) == [None]
+    assert kamailio.numbers(TRUNK.sip_user) == list(TRUNK.numbers)
+    assert kamailio.numbers(OTHER.sip_user) == list(OTHER.numbers)
+
+
+def test_blocks_are_told_once_and_as_they_are(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
+    registrar.put_blocks([Block(493030, 10), Block(493020, 1)])
+    kamailio.rows("UPDATE own_numbers SET size = 100 WHERE first_number = 493020")
+    for _ in range(2):
+        registrar.put_blocks([Block(493020, 1), Block(493040, 10)])
+    assert kamailio.rows("SELECT * FROM own_numbers ORDER BY 1") == [(493020, 1), (493030, 10), (493040, 10)]
+
+
 def test_two_workers_with_the_same_trunk_write_it_once(registrar_url: str, kamailio: Kamailio) -> None:
     gateways = [KamailioRegistrar(registrar_url) for _ in range(4)]
     barrier = Barrier(len(gateways))
@@ -206,6 +243,8 @@ def test_without_its_database_it_is_unavailable_for_all() -> None:
     assert [type(answer) for answer in away.put_trunks([TRUNK, OTHER])] == [GatewayUnavailable] * 2
     with pytest.raises(GatewayUnavailable):
         away.ping()
+    with pytest.raises(GatewayUnavailable):
+        away.put_blocks([Block(493020, 1)])
 
 
 def test_a_lost_connection_is_made_again(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:

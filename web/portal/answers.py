@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_login import login_required
 from sqlalchemy.orm import Session
@@ -21,7 +21,7 @@ from models.waiting import AskedKind
 from tasks.hints import hint
 from web.portal.forms import CodeForm, CredentialsForm, DocumentForm, complain
 from web.portal.people import principal
-from web.portal.request_page import render, render_live, see
+from web.portal.request_page import live_of, render, see
 from web.portal.words import moment
 from web.resources import resources
 from web.uploads import read_document
@@ -78,10 +78,7 @@ def live(id: UUID) -> Response:
     """What of the page may have changed; 304 if nothing has since the version that the browser names."""
     with resources().database.transaction() as session:
         seen = see(session, id)
-    html, version = render_live(seen)
-    response = make_response(html)
-    response.set_etag(version)
-    return response.make_conditional(request)
+    return live_of(seen).answer()
 
 
 @answers.post("/dokument")

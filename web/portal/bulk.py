@@ -15,7 +15,6 @@ from flask import (
     Blueprint,
     Response,
     flash,
-    make_response,
     redirect,
     render_template,
     request,
@@ -23,7 +22,6 @@ from flask import (
 )
 from flask_babel import gettext as _
 from flask_login import login_required
-from markupsafe import Markup
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -57,6 +55,7 @@ from tasks.hints import hint
 from web.portal import sheets
 from web.portal.bulk_columns import COLUMNS, Cells, Checker, Column, in_words, shown_cells
 from web.portal.bulk_files import LARGEST, BadFile, read_rows
+from web.portal.live import Live, live_parts
 from web.portal.looked_at import looked_at
 from web.portal.people import principal
 from web.portal.words import locale, moment
@@ -181,8 +180,7 @@ def show(id: uuid.UUID) -> str:
         facts = _facts(session, found)
     if preview is not None:
         return render_template("bulk/preview.html", preview=preview, bulk=found, language=locale())
-    html, version, ended = _regions(facts)
-    return render_template("bulk/progress.html", bulk=found, regions=html, version=version, ended=ended)
+    return render_template("bulk/progress.html", bulk=found, live=_live(facts))
 
 
 @bulks.post("/<uuid:id>")
@@ -238,10 +236,7 @@ def live(id: uuid.UUID) -> AnyResponse:
     """What of the page may have changed; 304 if nothing has since the version that the browser names."""
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))
-    regions, version, ended = _regions(facts)
-    response = make_response(render_template("bulk/live.html", regions=regions, ended=ended))
-    response.set_etag(version)
-    return response.make_conditional(request)
+    return _live(facts).answer()
 
 
 @bulks.errorhandler(RuleBroken)
@@ -361,20 +356,16 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
     return {
         "bulk": bulk,
         "progress": progress,
+        # Looked at now: the back office may have retried one since the bulk's own end.
+        "is_over": progress.ended == progress.rows,
         "statuses": [(status_text(status, locale()), count) for status, count in _in_order(progress.by_status)],
         "stuck": [(row, _what_now(row, found)) for row, found in stuck_rows(session, bulk, STUCK)],
         "most": STUCK,
     }
 
 
-def _regions(facts: Mapping[str, Any]) -> tuple[Mapping[str, tuple[Markup, str]], str, bool]:
-    """What of the progress page may change, each with its version; the version of all; whether it is over."""
-    regions = {}
-    for name in ("state", "rows"):
-        html = render_template(f"bulk/{name}.html", **facts)
-        regions[name] = (Markup(html), hashlib.sha256(html.encode()).hexdigest()[:16])  # noqa: S704 - our template
-    version = "-".join(version for _html, version in regions.values())
-    return regions, version, facts["bulk"].ended_at is not None
+def _live(facts: Mapping[str, Any]) -> Live:
+    return live_parts("bulk", ("state", "rows"), facts, ended=facts["is_over"])
 
 
 def _in_order(by_status: Mapping[Status, int]) -> list[tuple[Status, int]]:

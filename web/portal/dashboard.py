@@ -14,23 +14,23 @@ from models import forwarding
 from models import overview as listing
 from models.accounts import Account
 from models.audit import entries_of, record_look
-from models.errors import DomainError
 from models.holdings import holdings_of
 from models.invitations import invitations_of, users_of
 from models.people import Action, authenticate, may
 from models.proving import open_link_code
 from models.queries import linkable_accounts
-from models.sip_secrets import RenewedMeanwhile, find_trunk, issue_of, renew, reveal
+from models.sip_secrets import RenewedMeanwhile, issue_of, renew, reveal
 from models.telephony import SipTrunk
 from models.vault import SecretUnreadable
 from tasks.hints import hint
 from web.portal.forms import complain
 from web.portal.forwarding_words import condition_text, hours_text, number_text
-from web.portal.location import see_account
+from web.portal.location import see_account, see_trunk
 from web.portal.log_words import deed_text
 from web.portal.looked_at import looked_at
 from web.portal.overview import kind_word, locations, origin_word, poll_after, progress, state_word
 from web.portal.people import principal
+from web.portal.telephone import lines_of
 from web.portal.users import ROLE_NAMES
 from web.portal.words import locale
 from web.resources import resources
@@ -67,6 +67,7 @@ def show(customer_number: str) -> str:
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = seen.main is None and listing.count_of(database, account, listing.Wanted()) > 0
+    sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
     return render_template(
         "overview/account.html",
         seen=seen,
@@ -77,6 +78,8 @@ def show(customer_number: str) -> str:
         users=users,
         invited=invited,
         log=log,
+        sees_calls=sees_calls,
+        lines=lines_of(holdings.trunks) if sees_calls else {},
         gives_code=gives_code,
         code=code,
         now=now,
@@ -119,7 +122,7 @@ def log(customer_number: str) -> str:
 def secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """Show a trunk's secret to whoever enters their own password again."""
     form = PasswordForm()
-    account, trunk = _trunk(customer_number, id)
+    account, trunk = see_trunk(customer_number, id, Action.SEE_SECRET)
     if not _is_their_password(form):
         return render_template("dashboard/secret.html", form=form, account=account, trunk=trunk), _status(form)
     try:
@@ -136,7 +139,7 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
 def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """Say what a new secret means, and make one for whoever enters their own password again."""
     form = PasswordForm()
-    account, trunk = _trunk(customer_number, id)
+    account, trunk = see_trunk(customer_number, id, Action.SEE_SECRET)
     if not _is_their_password(form):
         form.issue.data = issue_of(trunk)
         return render_template("dashboard/renew.html", form=form, account=account, trunk=trunk), _status(form)
@@ -149,18 +152,6 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
         return render_template("dashboard/renewed_meanwhile.html", account=account, trunk=trunk), 409
     hint()
     return _shown(account, trunk, made, is_new=True)
-
-
-def _trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:
-    """Not found for whoever may not see it, as if it were not there."""
-    with resources().database.transaction() as database:
-        account = see_account(database, customer_number).account
-        try:
-            trunk = find_trunk(database, principal(), account, id)
-        except DomainError:
-            abort(404)
-        record_look(database, principal(), account, resources().clock())
-    return account, trunk
 
 
 def _is_their_password(form: PasswordForm) -> bool:

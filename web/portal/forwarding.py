@@ -13,6 +13,7 @@ from models.accounts import Account, account_by_number
 from models.audit import record_look
 from models.errors import Forbidden, InvalidField, NotFound
 from models.forwarding import CallForwarding, ForwardingDraft
+from models.holdings import trunks_of
 from models.people import Action, may, through_main
 from models.queries import forwardable_accounts
 from models.states import AccountState
@@ -49,8 +50,9 @@ def listed(customer_number: str) -> str:
         account = _account(database, customer_number)
         found = forwarding.forwardings_of(database, account)
         several = len(forwardable_accounts(database, principal())) > 1
+        trunks = trunks_of(database, account) if resources().network is not None else []
     running = forwarding.in_force(found, now)
-    return _page("forwarding/overview.html", account, listed=found, running=running, several=several)
+    return _page("forwarding/overview.html", account, listed=found, running=running, several=several, trunks=trunks)
 
 
 @forwardings.route(_PAGE + "/neu", methods=["GET", "POST"])

@@ -14,11 +14,14 @@ from wtforms import StringField
 
 from models import overview as listing
 from models.accounts import Account, account_by_number
-from models.errors import AlreadyRequested, Forbidden, RuleBroken
+from models.audit import record_look
+from models.errors import AlreadyRequested, DomainError, Forbidden, RuleBroken
 from models.links import submit_detach
 from models.people import Action, may, through_main
 from models.requests import Request, concerns
 from models.states import AccountState, Kind, Origin
+from models.telephony import SipTrunk
+from models.trunks import find_trunk
 from models.values import typed_customer_number
 from models.wording import reason_text
 from tasks.hints import hint
@@ -121,3 +124,18 @@ def see_account(database: Session, customer_number: str) -> Seen:
         abort(404)
     main_id = account.main_id or coming
     return Seen(account, database.get(Account, main_id) if main_id is not None else None, running)
+
+
+def see_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
+    """The account's trunk. Not found for whoever has not this right, as if it were not there.
+
+    A look from the main account is written down.
+    """
+    with resources().database.transaction() as database:
+        account = see_account(database, customer_number).account
+        try:
+            trunk = find_trunk(database, principal(), right, account, id)
+        except DomainError:
+            abort(404)
+        record_look(database, principal(), account, resources().clock())
+    return account, trunk

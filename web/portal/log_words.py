@@ -16,6 +16,7 @@ from web.portal.users import ROLE_NAMES
 def deed_text(entry: AuditEntry) -> str:
     """What was done, in the customer's words. Who did it and when stands beside it."""
     facts = entry.facts
+    number = facts.get("customer_number")
     match entry.deed:
         case Deed.LOOKED_IN:
             return str(_("Looked at the dashboard."))
@@ -23,6 +24,18 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Had the SIP password of %(user)s shown.", user=facts["sip_user"]))
         case Deed.SECRET_RENEWED:
             return str(_("Renewed the SIP password of %(user)s.", user=facts["sip_user"]))
+        case Deed.TRUNK_SUSPENDED if "reason" in facts:
+            return str(
+                _("Suspended SIP trunk %(user)s. Reason: %(reason)s", user=facts["sip_user"], reason=facts["reason"])
+            )
+        case Deed.TRUNK_SUSPENDED:
+            return str(_("Suspended SIP trunk %(user)s.", user=facts["sip_user"]))
+        case Deed.TRUNK_RESUMED:
+            return str(_("Lifted the suspension of SIP trunk %(user)s.", user=facts["sip_user"]))
+        case Deed.NUMBERS_RELEASED:
+            return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
+        case Deed.ACCOUNT_CLOSED:
+            return str(_("Closed the account."))
         case Deed.FORWARDING_ADDED:
             return str(_("Set up a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
         case Deed.FORWARDING_CHANGED:
@@ -43,6 +56,16 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **said))
         case Deed.USER_REMOVED:
             return str(_("Removed %(name)s (%(role)s) from the users.", name=facts["name"], role=_role(facts["role"])))
+        case Deed.REQUEST_RETRIED:
+            return str(_("Had the request for customer number %(number)s tried again.", number=number))
+        case Deed.REQUEST_CANCELLED:
+            return str(_("Cancelled the request for customer number %(number)s.", number=number))
+        case Deed.DOCUMENT_OPENED:
+            return str(_("Opened the address proof for customer number %(number)s.", number=number))
+        case Deed.DOCUMENT_RELEASED:
+            return str(_("Released the address proof for customer number %(number)s.", number=number))
+        case Deed.DOCUMENT_REFUSED:
+            return str(_("Refused the address proof for customer number %(number)s.", number=number))
 
 
 def _role(role: str) -> str:

@@ -27,6 +27,7 @@ from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders import submit_order
 from models.people import Action, User, may
 from models.proofs import is_address_proved, is_email_proved, is_known_address
+from models.queries import closed_accounts
 from models.states import Reason
 from tasks.hints import hint
 from web.portal.looked_at import looked_at
@@ -241,8 +242,11 @@ def refuse(error: RuleBroken) -> tuple[str, int]:
 
 @orders.errorhandler(Forbidden)
 def forbid(_error: Forbidden) -> tuple[str, int]:
-    """The person may not order."""
-    return render_template("orders/refused.html", reason=None, Reason=Reason), 403
+    """The person may not order; perhaps because in a closed account nobody may do anything."""
+    with resources().database.transaction() as session:
+        closed = not principal().roles and closed_accounts(session, principal())
+    reason = Reason.ACCOUNT_CLOSED if closed else None
+    return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
 
 
 @orders.errorhandler(InvalidField)

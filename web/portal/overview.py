@@ -27,6 +27,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models import overview as listing
+from models import queries
 from models.accounts import Account, may_be_main
 from models.people import Action, may
 from models.requests import Request
@@ -98,8 +99,11 @@ def show() -> AnyResponse | str:
             count = listing.count_of(database, account, wanted)
             cities = listing.cities_of(database, account)
             own = listing.own_requests(database, account)
+        closed = queries.closed_accounts(database, principal()) if account is None else []
+    if account is None and principal().is_staff:
+        return redirect(url_for("office.todo"))
     if account is None:
-        return render_template("overview/nothing.html", person=principal())
+        return render_template("overview/nothing.html", closed=closed)
     if account.role is AccountRole.SUB:
         return redirect(url_for("locations.show", customer_number=account.customer_number))
     running = [*own, *(item.request for item in page.items if item.request is not None)]

@@ -29,8 +29,8 @@ login_manager.session_protection = None
 
 # Endpoints and blueprints that a member of a local team may open: what is not named here stays closed to them.
 _OPEN = frozenset({
-    "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "operations",
-    "letters", "emails", "consents", "dev_mail",
+    "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "telephone",
+    "operations", "letters", "emails", "consents", "dev_mail",
 })  # fmt: skip
 
 
@@ -63,6 +63,8 @@ class SignedIn:
         self.sees_locations = sees_locations
         """Whether they have an overview: with sub-accounts alone there is nothing to look over."""
         self.only_forwards = only_forwards(principal)
+        self.is_customer = bool(principal.roles) or not principal.is_staff
+        """Whether the portal's pages are for them: of the staff only for those with an account of their own."""
 
     def get_id(self) -> str:
         """For the session cookie: the secret of the login, which can be ended."""
@@ -90,6 +92,9 @@ def know_who_it_is() -> None:
 @login_manager.user_loader
 def load_user(secret: str) -> SignedIn | None:
     """The person of this session, as long as it has not been ended."""
+    if g.get("database_is_away"):
+        # The page that says so is the same for everybody.
+        return None
     with resources().database.transaction() as database:
         found = find_login(database, secret, resources().clock())
         return _signed_in(database, found[1], found[0].id, secret) if found is not None else None
@@ -140,7 +145,7 @@ def choose_language() -> str:
 
 @people.before_app_request
 def keep_to_call_forwarding() -> None:
-    """A member of a local team finds call forwarding, their own login, and what is open to everybody; nothing else."""
+    """A member of a local team finds call forwarding, calls, their login, and what is open to all; nothing else."""
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if endpoint in _OPEN or blueprint in _OPEN or request.path.startswith("/api/"):
         return

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from flask import abort, render_template
-from flask_wtf.csrf import generate_csrf
-from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from models import queries
@@ -20,6 +17,7 @@ from models.states import ENDED, ROUTES, Kind, Status
 from models.waiting import Asked, AskedKind, AskedState, asked_of
 from models.wording import expectation, next_action, reason_text, sentence, status_text, step_text
 from web.portal.forms import CodeForm, CredentialsForm, DocumentForm
+from web.portal.live import Live, live_parts
 from web.portal.people import principal
 from web.portal.words import locale
 from web.resources import resources
@@ -63,15 +61,6 @@ class Step:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A part of the page that is looked at again and again. `version` tells whether it says something new."""
-
-    name: str
-    html: Markup
-    version: str
-
-
 def render(
     seen: Seen,
     *,
@@ -81,21 +70,18 @@ def render(
 ) -> str:
     """The page, with a form that was filled in wrong in the place of a fresh one."""
     wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
-    regions = _regions(seen, code, document, credentials)
-    ended, version = seen.request.status in ENDED, _version(regions)
-    return render_template("request.html", seen=seen, regions=regions, wrong=wrong, version=version, ended=ended)
+    live = live_of(seen, code=code, document=document, credentials=credentials)
+    return render_template("request.html", seen=seen, live=live, wrong=wrong)
 
 
-def render_live(seen: Seen) -> tuple[str, str]:
-    """What of the page may have changed, and its version."""
-    regions = _regions(seen, None, None, None)
-    ended = seen.request.status in ENDED
-    return render_template("request_live.html", regions=regions, ended=ended), _version(regions)
-
-
-def _regions(
-    seen: Seen, code: CodeForm | None, document: DocumentForm | None, credentials: CredentialsForm | None
-) -> list[Region]:
+def live_of(
+    seen: Seen,
+    *,
+    code: CodeForm | None = None,
+    document: DocumentForm | None = None,
+    credentials: CredentialsForm | None = None,
+) -> Live:
+    """What of the page may change."""
     waits = seen.may_act and seen.request.waiting_for is not None
     letter = [asked for asked in seen.asked if asked.kind is AskedKind.LETTER and asked.state is not AskedState.PROVED]
     consent = [asked for asked in seen.asked if asked.kind is AskedKind.CONSENT and asked.state is AskedState.OPEN]
@@ -115,21 +101,7 @@ def _regions(
         "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
         "waits": waits,
     }
-    return [_region(name, facts) for name in ("state", "ways", "timeline")]
-
-
-def _region(name: str, facts: dict[str, Any]) -> Region:
-    html = render_template(f"request/{name}.html", **facts)
-    # The token of the forms is another one each time, and says nothing.
-    return Region(name, Markup(html), _digest(html.replace(generate_csrf(), "")))  # noqa: S704 - of our templates
-
-
-def _version(regions: Sequence[Region]) -> str:
-    return _digest(" ".join(region.version for region in regions))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return live_parts("request", ("state", "ways", "timeline"), facts, ended=seen.request.status in ENDED)
 
 
 def _steps(request: Request) -> list[Step]:

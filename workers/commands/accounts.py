@@ -1,4 +1,4 @@
-"""`standorte accounts …`: taking over the carrier's existing customers."""
+"""`standorte accounts …`: taking over the carrier's existing customers, and closing an account for good."""
 
 from __future__ import annotations
 
@@ -12,21 +12,33 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from models.account_import import Fate
+from models.closing import close_account, ensure_closable
+from models.errors import CannotClose
+from models.holdings import holdings_of
 from models.session import Database
+from models.states import AccountState
 from models.values import utc_now
 from workers.account_import import AccountImport, Finding, Summary
-from workers.commands.resources import err, open_database, out, refuse
+from workers.commands.hints import hint_after_commit
+from workers.commands.resources import err, known_account, open_database, out, refuse
 from workers.customer_file import CustomerFile, UnusableFile, open_customers
 
 SHOWN = 20
 """Findings that go to the terminal; the report has all of them."""
 
-app = typer.Typer(no_args_is_help=True, help="Existing customers.")
+app = typer.Typer(no_args_is_help=True, help="Customers' accounts.")
 
 
-@app.callback()
-def accounts() -> None:
-    """Keep `import` a subcommand, though it is the only one."""
+REFUSALS = {
+    "ordered": "Account {number} is still on order: `standorte requests cancel {facts}` calls it off.",
+    "request_runs": "Something runs for account {number}. Wait for its end, or `standorte requests cancel`: {facts}.",
+    "bulk_runs": "A file of account {number} is being worked on. Wait for its end.",
+    "billed_together": "Account {number} is billed together with others. `standorte invoices remove` takes accounts "
+    "off collective invoice {facts}.",
+    "is_sub_account": "Account {number} is a sub-account of {facts}. It has to be detached first, in the portal.",
+    "has_sub_accounts": "Account {number} has sub-accounts ({facts}). They have to be detached first, in the portal.",
+}
+"""What is in the way of closing an account, and the way out."""
 
 
 @app.command("import")
@@ -58,6 +70,39 @@ def import_accounts(
     out.print(_table(summary))
     if summary.bad:
         raise typer.Exit(1)
+
+
+@app.command()
+def close(
+    customer_number: Annotated[str, typer.Argument(metavar="CUSTOMER_NUMBER")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Close an account for good: trunks, numbers, contracts, and everybody's access to it. This cannot be undone.
+
+    Only one without a main account and without sub-accounts, that nothing runs for and that is billed alone. Its
+    numbers rest before they are given out again, its customer number is never. Safe to run twice.
+    """
+    with open_database() as database:
+        try:
+            with database.transaction() as session:
+                account = known_account(session, customer_number)
+                if account.state is AccountState.CLOSED:
+                    out.print(f"Account {customer_number} is closed already.", highlight=False)
+                    return
+                ensure_closable(session, account)
+                holdings = holdings_of(session, account, utc_now())
+            if not yes:
+                trunks = ", ".join(trunk.sip_user for trunk in holdings.trunks) or "none"
+                numbers = ", ".join(block.display for block in holdings.blocks) or "none"
+                what = f"{customer_number}, {account.name}, {account.city}\nSIP trunks: {trunks}\nNumbers: {numbers}"
+                err.print(what, highlight=False, markup=False, soft_wrap=True)
+                typer.confirm("Close this account for good?", abort=True, err=True)
+            with database.transaction() as session:
+                close_account(session, known_account(session, customer_number), utc_now())
+        except CannotClose as error:
+            refuse(REFUSALS[error.code].format(number=customer_number, facts=", ".join(error.facts)))
+        hint_after_commit()
+    out.print(f"Account {customer_number} is closed.", highlight=False)
 
 
 def _run(database: Database, file: Path, customers: CustomerFile, findings: Report) -> Summary:

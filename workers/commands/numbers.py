@@ -44,8 +44,9 @@ def stock(
             refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
     blocks = "1 block" if done.added == 1 else f"{done.added} blocks"
     out.print(f"{blocks} added, {count - done.added} there already.", highlight=False)
-    if done.retried:
+    if done.added or done.retried:
         hint_after_commit()
+    if done.retried:
         out.print(f"{going_on(len(done.retried))}.", highlight=False)
 
 

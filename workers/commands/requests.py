@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import sqlalchemy as sa
 import typer
@@ -12,18 +12,17 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
-from models.errors import Forbidden, IllegalTransition, NotAwaited, TooLate
-from models.messages import messages_of
+from models.back_office import Whole, whole_request
+from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, TooLate
+from models.handling import decide_on_document
 from models.orders import call_off
-from models.people import User
+from models.people import Principal, User, principal_of
 from models.proofs import latest_document
-from models.proving import decide_document
-from models.queries import recent_requests, timelines
+from models.queries import recent_requests
 from models.requests import Request
 from models.states import Reason, Status
-from models.telephony import SipTrunk
 from models.values import Locale, utc_now
 from models.wording import next_action, sentence, status_text
 from workers.commands.hints import hint_after_commit
@@ -77,8 +76,10 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
     """One request: where it stands, what is next, and its timeline in the customer's words."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
-        request = _request(session, request_id)
-        out.print(Panel(Group(_facts(session, request, locale), _timeline(session, request, locale))))
+        whole = whole_request(session, _id(request_id), utc_now())
+        if whole is None:
+            _refuse_unknown(request_id)
+        out.print(Panel(Group(_facts(whole, locale), _timeline(whole, locale))))
 
 
 @app.command()
@@ -86,7 +87,7 @@ def retry(request_id: IdArgument) -> None:
     """Try a held or failed request again, at once."""
     with open_database() as database:
         with database.transaction() as session:
-            request = _request(session, request_id, lock=True)
+            request = _locked(session, request_id)
             try:
                 request.retry(utc_now())
             except IllegalTransition:
@@ -99,7 +100,7 @@ def retry(request_id: IdArgument) -> None:
 def cancel(request_id: IdArgument) -> None:
     """Call a request off for the carrier. The account that an order has reserved is closed."""
     with open_database() as database, database.transaction() as session:
-        request = _request(session, request_id, lock=True)
+        request = _locked(session, request_id)
         try:
             call_off(request, Reason.CANCELLED_BY_BACK_OFFICE, utc_now())
         except TooLate:
@@ -114,18 +115,20 @@ def release_address(
     refuse_it: Annotated[bool, typer.Option("--refuse", help="The document proves nothing.")] = False,
 ) -> None:
     """Accept the document that was handed in as address proof, or refuse it. `requests document` shows it."""
+    id = _id(request_id)
     with open_database() as database:
         with database.transaction() as session:
-            request = _request(session, request_id, lock=True)
             try:
-                decide_document(session, _staff(session, by), request, release=not refuse_it, now=utc_now())
+                decide_on_document(session, _staff(session, by), id, None, utc_now(), release=not refuse_it)
+            except NotFound:
+                _refuse_unknown(request_id)
             except NotAwaited:
                 refuse("No document waits to be looked at.")
             except Forbidden:
                 refuse(f"{by} does not belong to the staff.")
         hint_after_commit()
     done = "refused" if refuse_it else "released"
-    out.print(f"The document of request {request.id} is {done}.", highlight=False)
+    out.print(f"The document of request {id} is {done}.", highlight=False)
 
 
 @app.command()
@@ -135,7 +138,7 @@ def document(
 ) -> None:
     """Write the document that was handed in as address proof to a file; the last one, if there were several."""
     with open_database() as database, database.transaction() as session:
-        found = latest_document(session, _request(session, request_id))
+        found = latest_document(session, _locked(session, request_id))
         if found is None:
             refuse("No document was handed in.")
         file.write_bytes(found.content)
@@ -143,34 +146,33 @@ def document(
     out.print(what, highlight=False, markup=False, soft_wrap=True)
 
 
-def _staff(session: Session, email: str) -> User:
+def _staff(session: Session, email: str) -> Principal:
     user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
     if user is None:
         refuse(f"There is no user {email}.")
-    return user
+    return principal_of(session, user)
 
 
-def _request(session: Session, typed: str, *, lock: bool = False) -> Request:
+def _id(typed: str) -> uuid.UUID:
     try:
-        query = sa.select(Request).where(Request.id == uuid.UUID(typed))
+        return uuid.UUID(typed)
     except ValueError:
         refuse(f"{typed!r} is not a request's id; `standorte requests list` shows them.")
-    if lock:
-        query = query.with_for_update()
-    request = session.scalar(
-        query.options(
-            selectinload(Request.main),
-            selectinload(Request.account),
-            selectinload(Request.requester),
-            selectinload(Request.trunk).selectinload(SipTrunk.blocks),
-        )
-    )
+
+
+def _locked(session: Session, typed: str) -> Request:
+    request = session.get(Request, _id(typed), with_for_update=True)
     if request is None:
-        refuse(f"There is no request {typed}.")
+        _refuse_unknown(typed)
     return request
 
 
-def _facts(session: Session, request: Request, locale: Locale) -> Table:
+def _refuse_unknown(typed: str) -> NoReturn:
+    refuse(f"There is no request {typed}.")
+
+
+def _facts(whole: Whole, locale: Locale) -> Table:
+    request = whole.request
     facts = Table(box=None, show_header=False, padding=(0, 1))
     facts.add_column(style="dim")
     status = Text(status_text(request.status, locale), style=STYLES.get(request.status, "bold"))
@@ -191,15 +193,15 @@ def _facts(session: Session, request: Request, locale: Locale) -> Table:
     if following is not None:
         until = f" (until {when(following.until)})" if following.until else ""
         facts.add_row("next", f"{following.actor}: {following.what}{until}")
-    for message in messages_of(session, [request.id]):
+    for message in whole.messages:
         facts.add_row("mail", f"{message.template} to {message.recipient_address}: {message.state}")
     return facts
 
 
-def _timeline(session: Session, request: Request, locale: Locale) -> Table:
+def _timeline(whole: Whole, locale: Locale) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), title="", title_justify="left")
     table.add_column(style="dim", no_wrap=True)
-    for entry in timelines(session, [request.id])[request.id]:
+    for entry in whole.timeline:
         table.add_row(when(entry.at, "%d.%m.%Y %H:%M:%S"), sentence(entry, locale))
     return table
 

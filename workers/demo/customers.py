@@ -95,7 +95,7 @@ def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -
         .where(
             SipTrunk.account_id.in_([account.id for account in accounts]),
             SipTrunk.request_id.is_(None),
-            SipTrunk.state == TrunkState.ACTIVE,
+            SipTrunk.state != TrunkState.CLOSED,
         )
         .options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
     )

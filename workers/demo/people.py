@@ -12,9 +12,9 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.people import User
+from models.handling import decide_on_document
+from models.people import User, principal_of
 from models.proofs import Consent
-from models.proving import decide_document
 from models.requests import Request
 from models.session import Database
 from models.values import utc_now
@@ -75,7 +75,7 @@ class People:
         """The back office has looked at it."""
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
-            decide_document(session, staff, _locked(session, view), release=True, now=utc_now())
+            decide_on_document(session, principal_of(session, staff), uuid.UUID(view.id), None, utc_now(), release=True)
         self.hint()
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 

@@ -1,20 +1,22 @@
 """The registrar: Kamailio's own database. Another system, with its own connection and no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
-and in `usr_preferences` the request that it belongs to, its channels, the postal code of its address, and
-its forwardings.
+and in `usr_preferences` the request that it belongs to, its channels, the postal code of its address, its
+forwardings, and whether it is suspended. A suspended trunk has no row in `location`. Which numbers are ours, whoever
+has them, stands in `own_numbers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
 import psycopg
 from psycopg import errors
 
-from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
+from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
 
 _SCHEMA_LOCK = 7_331_002
 # Every statement looks up keys; a plan made while the tables were empty would read them whole for ever after.
@@ -23,14 +25,16 @@ _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 # Kamailio's tables have no unique constraint on aliases and preferences: two writers of one trunk take turns.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
 _PUT = """
-WITH foreign_rows AS (
+WITH foreign_key AS (
     SELECT FROM usr_preferences
     WHERE username = %(user)s AND domain = %(domain)s AND attribute = 'provision_key' AND value <> %(key)s
-    UNION ALL
+), held_by_others AS (
     SELECT FROM dbaliases
     WHERE alias_username = ANY(%(numbers)s) AND (username, domain) <> (%(user)s, %(domain)s)
+), own AS (
+    SELECT WHERE NOT EXISTS (SELECT FROM foreign_key)
 ), allowed AS (
-    SELECT WHERE NOT EXISTS (SELECT FROM foreign_rows)
+    SELECT FROM own WHERE NOT EXISTS (SELECT FROM held_by_others)
 ), put_subscriber AS (
     INSERT INTO subscriber (username, domain, ha1, ha1b)
     SELECT %(user)s, %(domain)s, %(ha1)s, %(ha1b)s FROM allowed
@@ -41,7 +45,8 @@ WITH foreign_rows AS (
         AND alias_username = ANY(%(numbers)s)
     GROUP BY alias_username
 ), dropped_aliases AS (
-    DELETE FROM dbaliases USING allowed
+    -- Also if the trunk has to wait for a number of its own: the one that has it may be waiting for one of these.
+    DELETE FROM dbaliases USING own
     WHERE username = %(user)s AND domain = %(domain)s AND id <> ALL (ARRAY(SELECT id FROM kept_aliases))
 ), put_aliases AS (
     INSERT INTO dbaliases (alias_username, alias_domain, username, domain)
@@ -52,6 +57,7 @@ WITH foreign_rows AS (
 ), kept_preferences AS (
     SELECT min(id) AS id, attribute FROM usr_preferences
     WHERE username = %(user)s AND domain = %(domain)s AND attribute = ANY(%(attributes)s)
+        AND uuid = %(key)s AND type = 0
     GROUP BY attribute
 ), dropped_preferences AS (
     DELETE FROM usr_preferences USING allowed
@@ -64,8 +70,15 @@ WITH foreign_rows AS (
     INSERT INTO usr_preferences (uuid, username, domain, attribute, value, last_modified)
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
     WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
+), unregistered AS (
+    DELETE FROM location USING allowed WHERE %(suspended)s AND username = %(user)s AND domain = %(domain)s
 )
 SELECT %(key)s::text, %(user)s::text FROM allowed
+"""
+_PUT_BLOCKS = """
+INSERT INTO own_numbers (first_number, size)
+SELECT * FROM unnest(%(first_numbers)s::bigint[], %(sizes)s::int[]) AS blocks (first_number, size) ORDER BY first_number
+ON CONFLICT (first_number) DO UPDATE SET size = excluded.size WHERE own_numbers.size <> excluded.size
 """
 
 
@@ -74,8 +87,20 @@ def plain_url(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Whatever the database says against it is `GatewayUnavailable`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise GatewayUnavailable(type(error).__name__) from error
+
+
 def ensure_schema(url: str) -> None:
-    """Create Kamailio's tables where they are missing. Safe to run twice, and by two processes at once."""
+    """Create Kamailio's tables, and ours beside them, where they are missing; an older one gets what it lacks.
+
+    Safe to run twice, and by two processes at once.
+    """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
@@ -95,8 +120,9 @@ class KamailioRegistrar:
         """Write the trunks under their keys, all in one transaction; for each what went wrong, or None.
 
         Safe to run twice: an upsert; other numbers replace the ones before, and doubled rows go.
-        `GatewayRefused` for a record whose SIP user or one of whose numbers belongs to somebody else: it changes
-        nothing, and the others are written. `GatewayUnavailable` for all if the database does not answer.
+        `GatewayRefused` for a record whose SIP user or one of whose numbers belongs to somebody else: nothing of it is
+        written, though numbers that it does not have any more go, and the others are written. `GatewayUnavailable`
+        for all if the database does not answer.
         """
         try:
             return self._put(records)
@@ -122,6 +148,18 @@ class KamailioRegistrar:
             None if (record.key, record.sip_user) in written else GatewayRefused("belongs_to_somebody_else")
             for record in records
         ]
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        """Say that these numbers are ours. Safe to run twice. Raises `GatewayUnavailable`."""
+        facts = {
+            "first_numbers": [block.first_number for block in blocks],
+            "sizes": [block.size for block in blocks],
+        }
+        try:
+            self._connected().execute(_PUT_BLOCKS, facts)
+        except psycopg.Error as error:
+            self.close()
+            raise GatewayUnavailable(type(error).__name__) from error
 
     def ping(self) -> None:
         """Raise `GatewayUnavailable` unless the database answers."""
@@ -154,4 +192,5 @@ def _facts(record: TrunkRecord) -> dict[str, Any]:
         "numbers": list(record.numbers),
         "attributes": list(preferences),
         "values": list(preferences.values()),
+        "suspended": record.suspended,
     }

@@ -1,4 +1,5 @@
--- The tables of Kamailio 5.6 that provisioning writes or that a registrar needs, with its names, types and versions.
+-- The tables of Kamailio 5.6 that provisioning writes or that a registrar needs, with its names, types and versions; and
+-- one of ours: which numbers are, as blocks of 1, 10 or 100 that begin at a multiple of their size.
 CREATE TABLE IF NOT EXISTS version (
     id serial PRIMARY KEY,
     table_name varchar(32) NOT NULL,
@@ -70,6 +71,69 @@ CREATE TABLE IF NOT EXISTS location (
 CREATE INDEX IF NOT EXISTS location_account_contact_idx ON location (username, domain, contact);
 CREATE INDEX IF NOT EXISTS location_expires_idx ON location (expires);
 CREATE INDEX IF NOT EXISTS location_connection_idx ON location (server_id, connection_id);
+
+CREATE TABLE IF NOT EXISTS own_numbers (
+    first_number bigint PRIMARY KEY,
+    size integer NOT NULL
+);
+-- Ours from here on: what the portal shows of a trunk, so that a local team can see why it does not ring.
+-- A registration that is renewed in time keeps its row, whatever its Call-ID; one that had ended begins anew.
+ALTER TABLE location ADD COLUMN IF NOT EXISTS registered_at timestamptz NOT NULL DEFAULT now();
+CREATE OR REPLACE FUNCTION begin_anew() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.registered_at := now();
+    RETURN NEW;
+END $$;
+CREATE OR REPLACE TRIGGER location_begins_anew BEFORE UPDATE ON location
+    FOR EACH ROW WHEN (NEW.last_modified >= OLD.expires) EXECUTE FUNCTION begin_anew();
+
+-- The last refused login of a trunk. One row each: whoever guesses secrets fills nothing. `tries` in a row, without an
+-- hour between two of them.
+CREATE TABLE IF NOT EXISTS refusals (
+    username varchar(64) NOT NULL,
+    domain varchar(64) NOT NULL,
+    reason varchar(32) NOT NULL,
+    address varchar(64) NOT NULL,
+    tries integer NOT NULL DEFAULT 1,
+    first_at timestamptz NOT NULL DEFAULT now(),
+    last_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT refusals_account_idx PRIMARY KEY (username, domain)
+);
+CREATE INDEX IF NOT EXISTS refusals_last_at_idx ON refusals (last_at);
+
+-- What became of calls, for each trunk that took part: the 50 newest of a trunk, whoever writes. Other people's numbers
+-- come without their last three digits; an unknown or hidden one is empty.
+CREATE TABLE IF NOT EXISTS calls (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    username varchar(64) NOT NULL,
+    domain varchar(64) NOT NULL,
+    direction varchar(3) NOT NULL,
+    own_number varchar(32) NOT NULL,
+    other_number varchar(32) NOT NULL,
+    status integer NOT NULL,
+    result varchar(32) NOT NULL,
+    forwarded_to varchar(32) NOT NULL DEFAULT '',
+    forwarded_because varchar(32) NOT NULL DEFAULT '',
+    CONSTRAINT calls_direction CHECK (direction IN ('in', 'out')),
+    CONSTRAINT calls_other_number CHECK (other_number = '' OR other_number LIKE '%xxx'),
+    CONSTRAINT calls_forwarded_to CHECK (forwarded_to = '' OR forwarded_to LIKE '%xxx')
+);
+CREATE INDEX IF NOT EXISTS calls_account_idx ON calls (username, domain, id);
+CREATE INDEX IF NOT EXISTS calls_at_idx ON calls (at);
+CREATE OR REPLACE FUNCTION keep_newest_calls() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- What somebody else deletes at this moment is not waited for.
+    DELETE FROM calls WHERE id IN (
+        SELECT id FROM calls WHERE id = ANY (ARRAY(
+            SELECT id FROM calls WHERE username = NEW.username AND domain = NEW.domain
+            ORDER BY id DESC OFFSET 50 LIMIT 10
+        )) FOR UPDATE SKIP LOCKED
+    );
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER calls_keep_newest AFTER INSERT ON calls
+    FOR EACH ROW EXECUTE FUNCTION keep_newest_calls();
 
 INSERT INTO version (table_name, table_version)
 VALUES ('version', 1), ('subscriber', 7), ('dbaliases', 1), ('usr_preferences', 2), ('location', 9)

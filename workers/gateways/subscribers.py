@@ -1,12 +1,13 @@
 """The registrar's tables read back, for reconciliation: in one pass, in bounded memory.
 
-Each table is read through a cursor of the server's, sorted there by SIP user and domain; the three streams are merged.
+Each table is read through a cursor of the server's, sorted there by SIP user and domain; the four streams are merged.
 It needs no index of ours: Kamailio's are in the database's own order, which need not be that of bytes.
 """
 
 from __future__ import annotations
 
 import heapq
+import uuid
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -16,24 +17,31 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from tasks.ports import GatewayUnavailable, SipAddress, Subscriber
-from workers.gateways.registrar import plain_url
+from tasks.ports import Block, SipAddress, Subscriber
+from workers.gateways.registrar import plain_url, unavailable
 
 # Whole tables are sorted once and then read to their end.
 _FOR_ALL = "-c statement_timeout=240s -c cursor_tuple_fraction=1 -c work_mem=64MB"
 _FOR_SOME = "-c statement_timeout=10s -c lock_timeout=3s -c enable_seqscan=off"
 
-_LOGIN, _ALIAS, _PREFERENCE = range(3)
+_LOGIN, _ALIAS, _PREFERENCE, _REGISTRATION = range(4)
 # The columns after the first two are the table's place above, and what is kept of it.
 _ROWS: tuple[LiteralString, ...] = (
     "SELECT username, domain, 0, ha1, ha1b, password FROM subscriber",
     "SELECT username, domain, 1, alias_username, alias_domain, '' FROM dbaliases",
-    "SELECT username, domain, 2, attribute, value, '' FROM usr_preferences",
+    # Anything but a text is as good as marked with nobody's key.
+    "SELECT username, domain, 2, attribute, value, CASE type WHEN 0 THEN uuid ELSE '' END FROM usr_preferences",
+    "SELECT username, coalesce(domain, ''), 3, '', '', '' FROM location",
 )
-_ORDERED: LiteralString = ' ORDER BY username COLLATE "C", domain COLLATE "C"'
-_THESE: LiteralString = " WHERE (username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
-# Who may not register any more is not registered either.
-_TABLES = ("subscriber", "dbaliases", "usr_preferences", "location")
+_ORDERED: LiteralString = """ ORDER BY username COLLATE "C", coalesce(domain, '') COLLATE "C" """
+_THESE: LiteralString = """
+WHERE (username, coalesce(domain, '')) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))
+"""
+_BLOCKS: LiteralString = "SELECT first_number, size FROM own_numbers ORDER BY first_number"
+_BLOCKS_THERE: LiteralString = "SELECT first_number, size FROM own_numbers WHERE first_number = ANY(%s::bigint[])"
+_REMOVE_BLOCKS: LiteralString = "DELETE FROM own_numbers WHERE first_number = ANY(%s::bigint[])"
+# Who may not register any more is not registered either, and nothing is kept of their calls.
+_TABLES = ("subscriber", "dbaliases", "usr_preferences", "location", "refusals", "calls")
 
 Row = tuple[Any, ...]
 
@@ -47,10 +55,10 @@ class KamailioSubscribers:
 
     def read(self) -> Generator[Subscriber]:
         """Everything as of one moment, ordered, in pages of rows. Raises `GatewayUnavailable`."""
-        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
-            yield from _grouped([self._stream(connection, place) for place in range(len(_ROWS))])
+            yield from _grouped([self._stream(connection, rows + _ORDERED) for rows in _ROWS])
 
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
         """What is there under these at this moment. Raises `GatewayUnavailable`."""
@@ -65,22 +73,46 @@ class KamailioSubscribers:
                 statement = sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) + sql.SQL(_THESE)
                 connection.execute(statement, _facts(addresses))
 
-    def _stream(self, connection: psycopg.Connection, place: int) -> Iterator[Row]:
-        with connection.cursor(f"rows_{place}") as cursor:
-            cursor.execute(_ROWS[place] + _ORDERED)
+    def release(self, addresses: Collection[SipAddress]) -> None:
+        """Forget under which keys these are there, so that they can be written again. Safe to run twice."""
+        with self._briefly() as connection:
+            statement = sql.SQL("DELETE FROM usr_preferences {} AND attribute = 'provision_key'")
+            connection.execute(statement.format(sql.SQL(_THESE)), _facts(addresses))
+
+    def read_blocks(self) -> Generator[Block]:
+        """All number blocks, ordered, in pages of rows. Raises `GatewayUnavailable`."""
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+            for row in self._stream(connection, _BLOCKS):
+                yield Block(*row)
+
+    def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
+        """Which blocks begin at these at this moment. Raises `GatewayUnavailable`."""
+        with self._briefly() as connection:
+            rows = connection.execute(_BLOCKS_THERE, [list(first_numbers)])
+            return {row[0]: Block(*row) for row in rows}
+
+    def remove_blocks(self, first_numbers: Collection[int]) -> None:
+        """Take away the blocks that begin at these. Safe to run twice. Raises `GatewayUnavailable`."""
+        with self._briefly() as connection:
+            connection.execute(_REMOVE_BLOCKS, [list(first_numbers)])
+
+    def _stream(self, connection: psycopg.Connection, query: LiteralString) -> Iterator[Row]:
+        # Each has a name of its own.
+        with connection.cursor(f"rows_{uuid.uuid4().hex}") as cursor:
+            cursor.execute(query)
             while rows := cursor.fetchmany(self._page):
                 yield from rows
 
     @contextmanager
     def _briefly(self) -> Iterator[psycopg.Connection]:
-        with _unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
+        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
             yield connection
 
 
 def _grouped(streams: Iterable[Iterable[Row]]) -> Iterator[Subscriber]:
     whose = itemgetter(0, 1)
     for (sip_user, domain), rows in groupby(heapq.merge(*streams, key=whose), whose):
-        found: tuple[list[Row], ...] = ([], [], [])
+        found: tuple[list[Row], ...] = ([], [], [], [])
         for row in rows:
             found[row[2]].append(row[3:])
         yield Subscriber(
@@ -89,16 +121,10 @@ def _grouped(streams: Iterable[Iterable[Row]]) -> Iterator[Subscriber]:
             login=next(((ha1, ha1b, clear) for ha1, ha1b, clear in found[_LOGIN]), None),
             aliases=tuple((number, at) for number, at, _ in found[_ALIAS]),
             preferences=tuple((name, value) for name, value, _ in found[_PREFERENCE]),
+            keys=frozenset(key for _, _, key in found[_PREFERENCE]),
+            registered=bool(found[_REGISTRATION]),
         )
 
 
 def _facts(addresses: Collection[SipAddress]) -> dict[str, list[str]]:
     return {"users": [user for user, _ in addresses], "domains": [domain for _, domain in addresses]}
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise GatewayUnavailable(type(error).__name__) from error

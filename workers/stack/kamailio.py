@@ -95,7 +95,7 @@ class EmbeddedKamailio:
         database = {
             name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None
         }
-        return {"PATH": os.defpath, "LC_ALL": "C"} | database | self._settings
+        return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | database | self._settings
 
     def is_ready(self) -> bool:
         """Whether the server answers."""

@@ -1,0 +1,94 @@
+"""The number blocks that the registrar takes for ours, against our own. Part of the job `registrar`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from models.telephony import NumberBlock
+from tasks.jobs import Run
+from tasks.ports import Block
+from tasks.reconcile import sides
+from tasks.reconcile.sides import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class OurBlock:
+    """A block as far as it is compared."""
+
+    id: int
+    first_number: int
+    size: int
+    on_its_way: bool
+
+    def is_there(self, found: Block | None) -> bool:
+        """Whether the registrar knows it, or is about to be told."""
+        return self.on_its_way or found == Block(self.first_number, self.size)
+
+
+def our_blocks(run: Run) -> Iterator[OurBlock]:
+    """All of them, ordered by number, a page at a time."""
+    after = 0
+    while True:
+        # The lease is renewed with every page, however long the pass takes.
+        with run.transaction() as session:
+            page = _read(session, NumberBlock.first_number > after)
+        yield from page
+        if len(page) < sides.PAGE:
+            return
+        after = page[-1].first_number
+
+
+def _read(session: Session, which: sa.ColumnElement[bool]) -> list[OurBlock]:
+    on_its_way = NumberBlock.due_at.is_not(None)
+    columns = sa.select(NumberBlock.id, NumberBlock.first_number, NumberBlock.size, on_its_way)
+    rows = session.execute(columns.where(which).order_by(NumberBlock.first_number).limit(sides.PAGE))
+    return [OurBlock(*row) for row in rows]
+
+
+def _takes_away(ours: OurBlock | None, found: Block | None) -> bool | None:
+    if ours is None:
+        return True
+    return None if ours.is_there(found) else False
+
+
+def _settle(run: Run, suspects: Sequence[int]) -> None:
+    """Have announced again what is still missing, and take away what is not ours."""
+    if not suspects:
+        return
+    found = run.runtime.ports.subscribers.look_up_blocks(suspects)
+    these = NumberBlock.first_number == sa.any_(sa.literal(list(suspects), postgresql.ARRAY(sa.BigInteger)))
+    with run.transaction() as session:
+        ours = {block.first_number: block for block in _read(session, these)}
+    missing = [block for first, block in ours.items() if not block.is_there(found.get(first))]
+    strange = [block for first, block in found.items() if first not in ours]
+    if strange and not run.dry:
+        run.runtime.ports.subscribers.remove_blocks([block.first_number for block in strange])
+    run.counts["removed"] += len(strange)
+    with run.transaction() as session:
+        ids = sa.literal([block.id for block in missing], postgresql.ARRAY(sa.BigInteger))
+        again = sa.update(NumberBlock).where(NumberBlock.id == sa.any_(ids))
+        session.execute(again.values(due_at=run.now, lease=None).execution_options(synchronize_session=False))
+        for block in missing:
+            _find(run, "block_missing_there", block)
+        for other in strange:
+            _find(run, "block_unknown_there", other)
+
+
+def _find(run: Run, kind: str, block: OurBlock | Block) -> None:
+    number = f"+{block.first_number}"
+    run.find(kind, number, repaired=True, number=number, size=block.size)
+
+
+BLOCKS: Comparison[int, OurBlock, Block] = Comparison(
+    key=attrgetter("first_number"),
+    takes_away=_takes_away,
+    settle=_settle,
+    counted="blocks",
+    too_many="too_many_unknown_blocks",
+)

@@ -1,0 +1,67 @@
+"""`standorte trunks …`: suspending SIP trunks for the carrier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from models.errors import Forbidden, NotFound, TrunkClosed
+from models.telephony import TrunkState
+from models.trunks import resume_for_carrier, suspend_for_carrier
+from models.values import utc_now
+from workers.commands.hints import hint_after_commit
+from workers.commands.resources import open_database, out, refuse
+
+app = typer.Typer(no_args_is_help=True, help="SIP trunks.")
+
+UserArgument = Annotated[str, typer.Argument(metavar="SIP_USER", help="As the dashboard shows it.")]
+
+
+@app.command()
+def suspend(
+    sip_user: UserArgument,
+    reason: Annotated[str, typer.Option(help="Why, in the customer's words: the portal shows it.")],
+) -> None:
+    """Suspend a trunk: nobody registers or calls with it, but 110 and 112 stay possible. Only `resume` lifts it.
+
+    Safe to run twice; another reason replaces the one before.
+    """
+    reason = " ".join(reason.split())
+    if not reason:
+        refuse("The customer has to read why: --reason.")
+    with _telling(sip_user) as session:
+        changed = suspend_for_carrier(session, sip_user, reason, utc_now())
+    done = "is suspended" if changed else "was suspended for that already"
+    out.print(f"Trunk {sip_user} {done}.", highlight=False)
+
+
+@app.command()
+def resume(sip_user: UserArgument) -> None:
+    """Lift the carrier's suspension of a trunk. Safe to run twice."""
+    with _telling(sip_user) as session:
+        trunk, changed = resume_for_carrier(session, sip_user, utc_now())
+    done = "is not suspended by us any more" if changed else "was not suspended by us"
+    stays = "; it stays suspended by the customer" if trunk.state is TrunkState.SUSPENDED else ""
+    out.print(f"Trunk {sip_user} {done}{stays}.", highlight=False)
+
+
+@contextmanager
+def _telling(sip_user: str) -> Iterator[Session]:
+    """A transaction about this trunk, and the hint after it; or the end of the command."""
+    with open_database() as database:
+        try:
+            with database.transaction() as session:
+                yield session
+        except NotFound:
+            refuse(f"There is no trunk {sip_user}.")
+        except TrunkClosed:
+            refuse(f"Trunk {sip_user} is closed for good.")
+        except Forbidden:
+            refuse(
+                f"Trunk {sip_user} is still on order; `standorte requests list` shows the order, `cancel` calls it off."
+            )
+        hint_after_commit()
