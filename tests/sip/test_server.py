@@ -34,7 +34,8 @@ def test_a_kamailio_without_its_modules_is_said_to_be_none(
 def test_the_container_is_healthy_as_long_as_the_server_answers(kamailio: EmbeddedKamailio) -> None:
     [block] = re.findall(r"- \|-\n((?: {10}.*\n)+)", service("kamailio"))
     script = dedent(block).replace("$$", "$").replace("5060", str(kamailio.port))
+    before = len(kamailio.log.read_text())
     for host, healthy in ((LOOPBACK, True), ("127.0.0.2", False)):
         done = subprocess.run(["bash", "-c", script], env={"HOSTNAME": host}, capture_output=True, text=True)
         assert (done.returncode == 0) is healthy, done.stderr
-    assert "ERROR" not in kamailio.log.read_text()
+    assert kamailio.log.read_text()[before:] == ""
