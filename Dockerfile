@@ -11,6 +11,17 @@ RUN python -m venv /opt/standorte \
     && .make/translations /opt/standorte/bin/python \
     && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels .
 
+# Where phones register: Debian's Kamailio, as the tests run it.
+FROM debian:bookworm-slim AS kamailio
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends kamailio kamailio-postgres-modules \
+    && rm -rf /var/lib/apt/lists/*
+COPY workers/sip/kamailio.cfg /etc/kamailio/kamailio.cfg
+# The package has made this user.
+USER kamailio
+EXPOSE 5060/udp 5060/tcp
+ENTRYPOINT ["kamailio", "-DD", "-E", "-Y", "/tmp"]
+
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/standorte standorte
 COPY --from=build /opt/standorte /opt/standorte

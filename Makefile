@@ -18,6 +18,7 @@ test: check
 	@$(BIN)/python -m pytest -n 3
 
 bench: setup
+	@.make/sip
 	@$(BIN)/python -m tests.benchmarks
 
 # The pictures in docs/screenshots, of a stack of their own with the demo data.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import statistics
 import threading
 import time
@@ -21,7 +20,7 @@ from models.requests import Request
 from models.states import Kind, Status
 from tests.benchmarks import front
 from tests.benchmarks.system import System
-from tests.factories import ORDER, PASSWORD
+from tests.factories import ORDER
 from tests.fakes import wait_until
 from web.portal.bulk_columns import COLUMNS
 from workers import programs
@@ -84,17 +83,14 @@ def _rate(system: System, count: int, began: float, used: float) -> Rate:
 
 
 def _bulk(system: System, port: int, rows: int) -> tuple[Rate, float]:
-    base, content = f"http://{LOOPBACK}:{port}", _file(rows)
-    with httpx.Client(base_url=base, timeout=300, follow_redirects=True) as client:
-        manager = system.customers[0].manager
-        form = {"csrf_token": _token(client.get("/anmelden").text), "email": manager.email, "password": PASSWORD}
-        client.post("/anmelden", data=form)
-        token = _token(client.get(START).text)
+    content = _file(rows)
+    with front.signed_in(port, system.customers[0].manager) as client:
+        token = front.field_of(client.get(START).text, "csrf_token")
         began, used = time.perf_counter(), system.cpu_seconds()
         data = {"csrf_token": token, "kind": "order", "account": system.customers[0].main.customer_number}
         files = {"file": ("bench.csv", content)}
         page = client.post(START, data=data, files=files)
-        [shown] = re.findall('name="shown" value="([0-9a-f]+)"', page.text)
+        shown = front.field_of(page.text, "shown")
         pressed = time.perf_counter()
         client.post(f"{page.url}/senden", data={"csrf_token": token, "shown": shown}).raise_for_status()
         answered = time.perf_counter() - pressed
@@ -162,9 +158,3 @@ def _file(rows: int) -> bytes:
              contact.phone, ORDER.product_key, ORDER.channels, ORDER.area_code, ORDER.block_size, ""]
         )  # fmt: skip
     return out.getvalue().encode("utf-8-sig")
-
-
-def _token(page: str) -> str:
-    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
-    assert found is not None
-    return found[1]

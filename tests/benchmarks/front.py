@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import statistics
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 
+import httpx
 import sqlalchemy as sa
 
+from models.people import Principal
 from tests.benchmarks.system import System
+from tests.factories import PASSWORD
 from tests.fakes import wait_until
 from workers import programs
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
@@ -56,6 +61,22 @@ def ours(system: System, count: int) -> Load:
 def send_orders(system: System, port: int, count: int) -> None:
     """The same to a front that runs, each order by itself."""
     _send(port, "/api/v1/orders", _headers(system), count)
+
+
+@contextmanager
+def signed_in(port: int, person: Principal) -> Iterator[httpx.Client]:
+    """A browser in which somebody has signed in at the front that runs."""
+    with httpx.Client(base_url=f"http://{LOOPBACK}:{port}", timeout=300, follow_redirects=True) as browser:
+        form = {"csrf_token": field_of(browser.get("/anmelden").text, "csrf_token")}
+        browser.post("/anmelden", data=form | {"email": person.email, "password": PASSWORD})
+        yield browser
+
+
+def field_of(page: str, name: str) -> str:
+    """What a hidden field of the page's forms says."""
+    found = re.search(f'name="{name}"[^>]*value="([^"]+)"', page)
+    assert found is not None, page
+    return found[1]
 
 
 def _headers(system: System) -> Headers:

@@ -32,6 +32,8 @@ from tests.factories import an_order, make_main, prepare, prove_contact
 from tests.fakes import wait_until
 from workers import programs
 from workers.gateways.registrar import ensure_schema, plain_url
+from workers.settings import SIP_DOMAIN
+from workers.stack.kamailio import EmbeddedKamailio
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
@@ -135,6 +137,25 @@ class System:
         command = [part.replace("workers.app:app", app) for part in programs.worker(processes)]
         with self.running(command) as child:
             yield child
+
+    @contextmanager
+    def kamailio(self, registrar_url: str) -> Iterator[str]:
+        """A Kamailio on that database, with nobody beyond it; yields where it is."""
+        nobody = f"{LOOPBACK}:9"
+        server = EmbeddedKamailio(
+            Path(tempfile.mkdtemp(dir=self.directory)),
+            registrar_url=registrar_url,
+            domain=SIP_DOMAIN,
+            interconnect="127.0.0.2",
+            network=nobody,
+            emergency=nobody,
+            user=self.postgres.user,
+        )
+        server.start()
+        try:
+            yield f"{LOOPBACK}:{server.port}"
+        finally:
+            server.stop()
 
 
 @contextmanager

@@ -153,10 +153,7 @@ class Line:
         """Start a scenario for one call."""
         number = next(_count)
         scenario = self.directory / f"{number}-{name}.xml"
-        scenario.write_text(
-            '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
-            f"<scenario name={quoteattr(name)}>\n" + "\n".join(steps) + "\n</scenario>\n"
-        )
+        write_scenario(scenario, steps)
         log = scenario.with_suffix(".log")
         port = port or free_port(host=host, udp=True)
         call_id = f"call-{number}@test"
@@ -193,17 +190,9 @@ class Phone:
 
     def register(self, *, gets: int = 200, as_user: str | None = None, expires: int = 600) -> Played:
         """Register; `gets` is the answer to the attempt with credentials."""
-        who = f"<sip:{as_user or self.user}@{self.line.domain}>"
-        request = (
-            f"REGISTER sip:{self.line.domain} SIP/2.0\nFrom: {who};tag=[call_number]\nTo: {who}\nCSeq: {{}} REGISTER\n"
-            f"Contact: <sip:{self.user}@{LOOPBACK}:{self.port}>\nExpires: {expires}{{}}{_HEADERS}"
-        )
-        steps = [
-            _send(request.format(1, "")),
-            '<recv response="401" auth="true"/>',
-            _send(request.format(2, self._credentials())),
-            f'<recv response="{gets}"/>',
-        ]
+        who = f"{as_user or self.user}@{self.line.domain}"
+        contact = f"{self.user}@{LOOPBACK}:{self.port}"
+        steps = registering(who, contact, self._credentials(), gets=gets, expires=expires)
         return self.line.play(steps, name="register").finish()
 
     def answer(self) -> Played:
@@ -263,6 +252,28 @@ class Phone:
 
     def _credentials(self) -> str:
         return f"\n[authentication username={self.user} password={self.secret}]"
+
+
+def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
+    """The steps of a registration with its challenge."""
+    request = (
+        f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
+        f"CSeq: {{}} REGISTER\nContact: <sip:{contact}>\nExpires: {expires}{{}}{_HEADERS}"
+    )
+    return [
+        _send(request.format(1, "")),
+        '<recv response="401" auth="true"/>',
+        _send(request.format(2, credentials)),
+        f'<recv response="{gets}"/>',
+    ]
+
+
+def write_scenario(file: Path, steps: list[str]) -> None:
+    """The steps of one call, as sipp reads them."""
+    file.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
+        f"<scenario name={quoteattr(file.stem)}>\n" + "\n".join(steps) + "\n</scenario>\n"
+    )
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK) -> Played:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
+from tests.workers.test_containers import service
 from workers.stack.errors import NotInstalled
 from workers.stack.kamailio import EmbeddedKamailio
+from workers.stack.ports import LOOPBACK
 
 
 def test_its_configuration_is_what_this_kamailio_can_read(kamailio: EmbeddedKamailio) -> None:
@@ -24,3 +29,12 @@ def test_a_kamailio_without_its_modules_is_said_to_be_none(
     with pytest.raises(NotInstalled, match="apt-get install kamailio kamailio-postgres-modules") as caught:
         kamailio.check()
     assert "db_postgres.so" in str(caught.value)
+
+
+def test_the_container_is_healthy_as_long_as_the_server_answers(kamailio: EmbeddedKamailio) -> None:
+    [block] = re.findall(r"- \|-\n((?: {10}.*\n)+)", service("kamailio"))
+    script = dedent(block).replace("$$", "$").replace("5060", str(kamailio.port))
+    for host, healthy in ((LOOPBACK, True), ("127.0.0.2", False)):
+        done = subprocess.run(["bash", "-c", script], env={"HOSTNAME": host}, capture_output=True, text=True)
+        assert (done.returncode == 0) is healthy, done.stderr
+    assert "ERROR" not in kamailio.log.read_text()

@@ -75,6 +75,20 @@ def test_a_killed_child_is_started_again_and_its_lines_carry_its_name() -> None:
     assert watched.children == {}
 
 
+def test_a_killed_child_is_started_again_also_when_children_of_its_own_outlive_it() -> None:
+    parent = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]); {SLEEPER}"
+
+    async def story(watched: Watched) -> None:
+        await watched.supervisor.start(Service("parent", python(parent)))
+        await eventually(lambda: watched.said("parent", "here") == 2)
+        first = watched.children["parent"]
+        os.kill(first.pid, signal.SIGKILL)
+        await eventually(lambda: watched.said("parent", "here") == 4)
+        assert session_members(first) == []
+
+    watch(story)
+
+
 def test_the_waits_between_deaths_grow_up_to_the_longest() -> None:
     async def story(watched: Watched) -> None:
         await watched.supervisor.start(Service("mortal", python("import sys; sys.exit(3)")), deaths_allowed=99)

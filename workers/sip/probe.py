@@ -53,20 +53,20 @@ def make_test_call(server: str, domain: str, registrar: Registrar, subscribers: 
 
 def _call(server: str, trunk: TrunkRecord) -> str:
     began = time.perf_counter()
-    with _Phone(server, trunk) as caller, _Phone(server, trunk) as called:
+    with Phone(server, trunk) as caller, Phone(server, trunk) as called:
         called.ask("REGISTER", f"sip:{trunk.domain}", expires=60)
         registered = time.perf_counter()
         target = f"sip:{trunk.numbers[0]}@{trunk.domain}"
         caller.challenge("INVITE", target)
         caller.send("INVITE", target)
         called.answer("INVITE")
-        accepted = caller.final("INVITE")
+        accepted = caller.final("INVITE", target)
         answered = time.perf_counter()
         caller.send("ACK", target, within=accepted)
         called.receive("ACK")
         caller.send("BYE", target, within=accepted)
         called.answer("BYE")
-        caller.final("BYE")
+        caller.final("BYE", target)
     return (
         f"registered at {server} in {(registered - began) * 1000:.0f} ms, "
         f"a test call was answered {(answered - registered) * 1000:.0f} ms later"
@@ -88,7 +88,7 @@ class _Message:
         return [value for known, value in self.headers if known.lower() == name.lower()]
 
 
-class _Phone:
+class Phone:
     """One end of the call, with a socket of its own."""
 
     def __init__(self, server: str, trunk: TrunkRecord) -> None:
@@ -103,7 +103,7 @@ class _Phone:
         self._branch = ""
         self._nonce = ""
 
-    def __enter__(self) -> _Phone:
+    def __enter__(self) -> Phone:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -113,7 +113,7 @@ class _Phone:
         """Send a request that needs the secret. Raises `NoDialTone` unless it is accepted."""
         self.challenge(method, uri)
         self.send(method, uri, expires=expires)
-        self.final(method)
+        self.final(method, uri)
 
     def challenge(self, method: str, uri: str) -> None:
         """Have the server say how to prove the secret. Raises `NoDialTone` if it does not ask for it."""
@@ -156,10 +156,12 @@ class _Phone:
             lines.append(f"{name}: {self._digest(method, uri)}")
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
-    def final(self, method: str) -> _Message:
+    def final(self, method: str, uri: str) -> _Message:
         """The last reply. Raises `NoDialTone` unless it is 200."""
         reply = self._reply()
         if reply.status != 200:
+            if method == "INVITE":
+                self.send("ACK", uri, within=reply)
             raise NoDialTone(f"{method}: {reply.start.removeprefix('SIP/2.0 ')}")
         return reply
 
@@ -170,14 +172,14 @@ class _Phone:
             raise NoDialTone(f"{message.start} instead of {method}")
         return message
 
-    def answer(self, method: str) -> None:
-        """Say yes to the request that comes next."""
+    def answer(self, method: str, status: str = "200 OK") -> None:
+        """Answer the request that comes next. Raises `NoDialTone` if it is another one."""
         asked = self.receive(method)
         copied = ("Via", "Record-Route", "From", "Call-ID", "CSeq")
         lines = [f"{name}: {value}" for name, value in asked.headers if name in copied]
         tag = "" if ";tag=" in asked.all("To")[0] else f";tag={self._call}"
         lines += [f"To: {asked.all('To')[0]}{tag}", f"Contact: <sip:{self._trunk.sip_user}@{self._here}>"]
-        self._wire("SIP/2.0 200 OK", lines)
+        self._wire(f"SIP/2.0 {status}", lines)
 
     def _reply(self) -> _Message:
         while (message := self._message()).status < 200:

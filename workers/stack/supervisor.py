@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -109,8 +110,8 @@ class Supervisor:
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Run a command to its end. Raises `StackError` if it fails."""
-        process = await self._spawn(command, environment)
-        await self._pass_on(name, process)
+        process, lines = await self._spawn(command, environment)
+        await self._pass_on(name, lines)
         if await process.wait() != 0:
             raise StackError(f"{name} failed, see its lines above.")
 
@@ -149,10 +150,10 @@ class Supervisor:
     async def _live(self, child: _Child) -> str:
         """One life of a child, from its start to its end; how it ended."""
         service = child.service
-        process = await self._spawn(service.command, service.environment, service)
+        process, lines = await self._spawn(service.command, service.environment, service)
         child.identity = identify(process.pid) or Identity(process.pid, time.time())
         self._remember_all()
-        reading = asyncio.create_task(self._pass_on(service.name, process))
+        reading = asyncio.create_task(self._pass_on(service.name, lines))
         code = await process.wait()
         if not self._stopping.is_set():
             # What it leaves behind would be in the way of the next one.
@@ -163,27 +164,33 @@ class Supervisor:
 
     async def _spawn(
         self, command: Sequence[str], environment: Mapping[str, str] | None, service: Service | None = None
-    ) -> asyncio.subprocess.Process:
+    ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
+        """A process, and what it says."""
         launched = through_launcher(
             command,
             death_signal=service.stop_signal if service else signal.SIGTERM,
             user=service.user if service else None,
         )
-        return await asyncio.create_subprocess_exec(
-            *launched,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=_LONGEST_LINE,
-            start_new_session=True,
-        )
+        # With a pipe of asyncio's own, a process would not be known to have ended as long as a child of it has not.
+        ours, theirs = os.pipe()
+        lines = asyncio.StreamReader(limit=_LONGEST_LINE)
+        with open(theirs, "wb") as output:
+            told = os.fdopen(ours, "rb", buffering=0)
+            await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), told)
+            process = await asyncio.create_subprocess_exec(
+                *launched,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return process, lines
 
-    async def _pass_on(self, name: str, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
+    async def _pass_on(self, name: str, lines: asyncio.StreamReader) -> None:
         while True:
             try:
-                line = await process.stdout.readline()
+                line = await lines.readline()
             except ValueError:
                 self._say(name, f"(a line longer than {_LONGEST_LINE} bytes)")
                 continue

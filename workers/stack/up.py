@@ -16,7 +16,7 @@ from functools import partial
 from workers import programs
 from workers.settings import SIP_DOMAIN
 from workers.stack.directory import StackDirectory, State
-from workers.stack.errors import NotInstalled, PortInUse, StackError
+from workers.stack.errors import PortInUse, StackError
 from workers.stack.kamailio import EmbeddedKamailio
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port, free_sip_port, is_free
 from workers.stack.postgres import EmbeddedPostgres
@@ -157,20 +157,19 @@ class Stack:
         kamailio = self._kamailio
         try:
             await asyncio.to_thread(kamailio.check)
-        except NotInstalled as missing:
-            self._no_dial_tone = str(missing)
-            return
-        await self._supervisor.start(
-            Service(
-                "kamailio",
-                kamailio.command(),
-                kamailio.environment(),
-                prepare=kamailio.prepare,
-                is_ready=kamailio.is_ready,
-                user=kamailio.user,
-                stop_signal=kamailio.stop_signal,
+            await self._supervisor.start(
+                Service(
+                    "kamailio",
+                    kamailio.command(),
+                    kamailio.environment(),
+                    prepare=kamailio.prepare,
+                    is_ready=kamailio.is_ready,
+                    user=kamailio.user,
+                    stop_signal=kamailio.stop_signal,
+                )
             )
-        )
+        except StackError as obstacle:
+            self._no_dial_tone = str(obstacle)
 
     def _mail_service(self, environment: Mapping[str, str]) -> Service:
         catcher = [sys.executable, "-m", "workers.stack.mailcatcher"]
@@ -202,7 +201,13 @@ class Stack:
         if self._no_dial_tone:
             lines += [f"NO PHONE CAN REGISTER: {line}" for line in self._no_dial_tone.splitlines()]
         else:
-            lines.append(f"Phones: {self._kamailio.domain} at {LOOPBACK}:{self._kamailio.port}, UDP and TCP")
+            kamailio = self._kamailio
+            lines.append(f"Phones: domain {kamailio.domain} at {LOOPBACK}:{kamailio.port}, UDP and TCP")
+            if self._demo:
+                from workers.demo.cast import HAMBURG
+
+                lines.append(f"  with the user and password at {base_url}/standortverwaltung/{HAMBURG.customer_number}")
+            lines.append("  A test call: standorte doctor")
         lines.append(f"As files: {self._directory.mail}   {self._directory.letters}")
         lines.append(f"Data: {self._directory.path}   Ctrl-C ends it.")
         for line in [*lines, ""]:

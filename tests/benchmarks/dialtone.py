@@ -1,0 +1,241 @@
+"""From a click to what a phone system feels of it: dial tone after an order, changes at the portal in force.
+
+Front, workers, beat, Redis and PostgreSQL are as `make run` has them, and idle but for this one order or change. The
+phones are those of `standorte doctor`. They know a trunk's secret as its customer does: out of the portal's database,
+opened with the portal's key, or off the page that shows a renewed one. Then they try again and again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
+from models.requests import Request
+from models.states import Status
+from models.telephony import SipTrunk
+from models.vault import Vault
+from tasks.ports import TrunkRecord
+from tasks.sync import record_of
+from tests.benchmarks import front
+from tests.benchmarks.system import System
+from tests.factories import PASSWORD
+from tests.fakes import wait_until
+from workers import programs
+from workers.sip.probe import NoDialTone, Phone
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port
+
+PROCESSES = 2
+_BETWEEN_TRIES = 0.005
+"""Seconds: more often, and the phones would keep the machine from its work."""
+_NOT_COUNTED = 5
+"""Orders to begin with: programs are read, and connections made."""
+_ACCEPTED, _NO_SUCH_LOGIN = "200 OK", "403 Wrong User Or Password"
+_DECLINED, _NOT_REGISTERED = "603 Decline", "480 Not Registered"
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Felt:
+    """Seconds from before the click, each."""
+
+    dial_tone: list[float]
+    """POST /api/v1/orders, all proofs given, to the first 200 for a REGISTER of the new trunk."""
+    completed: list[float]
+    """The same POST until the order is completed, of other orders in turns with those."""
+    registration: list[float]
+    """One REGISTER of a trunk that is there, with its challenge."""
+    in_force: dict[str, list[float]]
+    """Of each kind of change at the portal, until a phone system notices."""
+
+
+def measure(system: System, server: str, orders: int, changes: int) -> Felt:
+    """So many orders either way, then so many changes of each kind, fewer than orders."""
+    port = free_port()
+    web, beat = programs.web(LOOPBACK, port), programs.beat(system.directory / "schedule")
+    with system.running(web), system.running(beat), system.worker(PROCESSES), _Customer.of(system, port, server) as one:
+        ordered = [(one.waits_for_dial_tone(), one.waits_for_the_end()) for _ in range(_NOT_COUNTED + orders)]
+        at_work, idle = (list(kind) for kind in zip(*ordered, strict=True))
+        with front.signed_in(port, system.customers[0].manager) as portal:
+            secrets = [one.renews(portal, trunk) for _, trunk in at_work[:changes]]
+            forwarded = _forwardings(one, portal, [trunk for _, trunk in idle], changes)
+        registrations = [one.registers_again(trunk) for _, trunk in at_work[changes:]]
+    return Felt(
+        [seconds for seconds, _ in at_work[_NOT_COUNTED:]],
+        [seconds for seconds, _ in idle[_NOT_COUNTED:]],
+        registrations,
+        {"a renewed secret": secrets} | forwarded,
+    )
+
+
+def _forwardings(
+    one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord], changes: int
+) -> dict[str, list[float]]:
+    """Each of other trunks, to one whose phone declines every call, and no more."""
+    caller, target, *others = trunks
+    with _declining(one.server, target):
+        pairs = [one.forwards(portal, trunk, target, caller) for trunk in others[:changes]]
+    return {
+        "a new forwarding": [added for added, _ in pairs],
+        "a removed forwarding": [removed for _, removed in pairs],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Customer:
+    """The first one, at the API and the portal, and the phones at the trunks."""
+
+    system: System
+    api: httpx.Client
+    server: str
+
+    @classmethod
+    @contextmanager
+    def of(cls, system: System, port: int, server: str) -> Iterator[_Customer]:
+        """As soon as the front is there."""
+        wait_until(lambda: accepts_connections(port), what="the front")
+        head = {"Authorization": f"Bearer {system.customers[0].token}", "Content-Type": "application/json"}
+        with httpx.Client(base_url=f"http://{LOOPBACK}:{port}", headers=head, timeout=60) as api:
+            yield cls(system, api, server)
+
+    def waits_for_dial_tone(self) -> tuple[float, TrunkRecord]:
+        """Orders, and registers as soon as it is possible."""
+        began, order = self._orders()
+        trunk = _until(lambda: self._trunk_of(order))
+        _until(lambda: self.registers(trunk) == _ACCEPTED)
+        seconds = time.perf_counter() - began
+        wait_until(self.system.idle, what="the end of the order")
+        return seconds, trunk
+
+    def waits_for_the_end(self) -> tuple[float, TrunkRecord]:
+        """Orders, and does nothing with it."""
+        began, order = self._orders()
+        _until(lambda: self._is_completed(order))
+        seconds = time.perf_counter() - began
+        wait_until(self.system.idle, what="the mails about the order")
+        return seconds, _until(lambda: self._trunk_of(order))
+
+    def renews(self, portal: httpx.Client, trunk: TrunkRecord) -> float:
+        """Renews the secret: the new one registers, and the old one is refused."""
+        number, id = self._place(trunk)
+        path = f"/standortverwaltung/{number}/sip/{id}/erneuern"
+        page = portal.get(path).text
+        form = {name: front.field_of(page, name) for name in ("csrf_token", "issue")} | {"password": PASSWORD}
+        began = time.perf_counter()
+        shown = re.search('<p class="code"[^>]*>([^<]+)<', portal.post(path, data=form).text)
+        assert shown is not None
+        renewed = replace(trunk, secret=shown[1])
+        _until(lambda: self.registers(renewed) == _ACCEPTED and self.registers(trunk) == _NO_SUCH_LOGIN)
+        return time.perf_counter() - began
+
+    def forwards(
+        self, portal: httpx.Client, trunk: TrunkRecord, target: TrunkRecord, caller: TrunkRecord
+    ) -> tuple[float, float]:
+        """Has the calls of a trunk without phones forwarded until one arrives, and ends that until none does."""
+        number, _ = self._place(trunk)
+        path = f"/standortverwaltung/{number}/rufweiterleitung"
+        form = {"condition": "always", "target": target.numbers[0], "when": "all", "enabled": "y"}
+        form["csrf_token"] = front.field_of(portal.get(f"{path}/neu").text, "csrf_token")
+        began = time.perf_counter()
+        listed = portal.post(f"{path}/neu", data=form | {"after_seconds": "20"}).text
+        _until(lambda: self._calls(caller, trunk) == _DECLINED)
+        added = time.perf_counter() - began
+        removal = re.search(f"{path}/[0-9]+/loeschen", listed)
+        assert removal is not None
+        form = {"csrf_token": front.field_of(portal.get(removal[0]).text, "csrf_token")}
+        began = time.perf_counter()
+        portal.post(removal[0], data=form)
+        _until(lambda: self._calls(caller, trunk) == _NOT_REGISTERED)
+        return added, time.perf_counter() - began
+
+    def registers(self, trunk: TrunkRecord) -> str:
+        """What a phone is told that registers."""
+        with Phone(self.server, trunk) as phone:
+            return _answer_to(lambda: phone.ask("REGISTER", f"sip:{trunk.domain}", expires=3600))
+
+    def registers_again(self, trunk: TrunkRecord) -> float:
+        """A phone registers at a trunk that is there."""
+        began = time.perf_counter()
+        assert self.registers(trunk) == _ACCEPTED
+        return time.perf_counter() - began
+
+    def _calls(self, caller: TrunkRecord, called: TrunkRecord) -> str:
+        """How a call ends."""
+        number = f"sip:{called.numbers[0]}@{called.domain}"
+        with Phone(self.server, caller) as phone:
+            phone.challenge("INVITE", number)
+            phone.send("INVITE", number)
+            return _answer_to(lambda: phone.final("INVITE", number))
+
+    def _orders(self) -> tuple[float, UUID]:
+        head = {"Idempotency-Key": uuid4().hex}
+        began = time.perf_counter()
+        answer = self.api.post("/api/v1/orders", content=front.BODY, headers=head)
+        return began, UUID(answer.raise_for_status().json()["id"])
+
+    def _trunk_of(self, order: UUID) -> TrunkRecord | None:
+        whole = sa.select(SipTrunk).options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
+        with self.system.database.transaction() as session:
+            found = session.scalars(whole.where(SipTrunk.request_id == order)).one_or_none()
+            return record_of(found, Vault(self.system.environment["SECRET_KEY"])) if found else None
+
+    def _is_completed(self, order: UUID) -> bool:
+        with self.system.database.transaction() as session:
+            return session.scalar(sa.select(Request.status).where(Request.id == order)) is Status.COMPLETED
+
+    def _place(self, trunk: TrunkRecord) -> tuple[str, int]:
+        """Where the portal has it: customer number and id."""
+        whole = sa.select(SipTrunk).options(selectinload(SipTrunk.account))
+        with self.system.database.transaction() as session:
+            found = session.scalars(whole.where(SipTrunk.sip_user == trunk.sip_user)).one()
+            return found.account.customer_number, found.id
+
+
+@contextmanager
+def _declining(server: str, trunk: TrunkRecord) -> Iterator[None]:
+    """A registered phone that declines every call."""
+    over = threading.Event()
+    with Phone(server, trunk) as phone:
+        phone.ask("REGISTER", f"sip:{trunk.domain}", expires=3600)
+
+        def decline() -> None:
+            while not over.is_set():
+                try:
+                    phone.answer("INVITE", _DECLINED)
+                    phone.receive("ACK")
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=decline)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _answer_to(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except NoDialTone as refused:
+        return str(refused).partition(": ")[2]
+    return _ACCEPTED
+
+
+def _until(look: Callable[[], _Found | None]) -> _Found:
+    """The first that is found."""
+    deadline = time.monotonic() + 30
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(_BETWEEN_TRIES)
+    return found
