@@ -236,7 +236,7 @@ def test_the_pages_speak_english(front: Front, site: Site, block: int) -> None:
     assert "Your suspension is lifted." in said(front, press(front, path + "/entsperren"), site)
     assert "They rest for 90 days." in get(front, f"{site.path}/rufnummern/{block}/zurueckgeben")
     log = get(front, site.path + "/protokoll")
-    assert "Customer service" in log and "Lifted the suspension of SIP trunk t000000000001." in log
+    assert "Our customer service" in log and "Lifted the suspension of SIP trunk t000000000001." in log
 
 
 def test_of_a_closed_account_nobody_sees_more_than_that_it_is_closed(front: Front, site: Site) -> None:

@@ -63,16 +63,16 @@ def refused(*arguments: str) -> str:
 @pytest.mark.usefixtures("number")
 def test_a_trunk_is_suspended_for_a_reason_and_resumed(database: Database) -> None:
     result = run("trunks", "suspend", SIP_USER, "--reason", "  Missbrauch\n  gemeldet ")
-    assert (result.exit_code, result.stdout) == (0, f"Trunk {SIP_USER} is suspended.\n")
+    assert result.exit_code == 0 and result.stdout.endswith(f"Trunk {SIP_USER} is suspended.\n")
     # Without a broker it is the sweep that goes on.
     assert "The broker does not answer" in result.stderr
     found = trunk(database)
     assert (found.state, found.carrier_reason) == (TrunkState.SUSPENDED, "Missbrauch gemeldet")
     assert found.due_at is not None
     again = run("trunks", "suspend", SIP_USER, "--reason", "Missbrauch gemeldet")
-    assert again.stdout == f"Trunk {SIP_USER} was suspended for that already.\n"
-    assert run("trunks", "resume", SIP_USER).stdout == f"Trunk {SIP_USER} is not suspended by us any more.\n"
-    assert run("trunks", "resume", SIP_USER).stdout == f"Trunk {SIP_USER} was not suspended by us.\n"
+    assert again.stdout.endswith(f"Trunk {SIP_USER} was suspended for that already.\n")
+    assert run("trunks", "resume", SIP_USER).stdout.endswith(f"Trunk {SIP_USER} is not suspended by us any more.\n")
+    assert run("trunks", "resume", SIP_USER).stdout.endswith(f"Trunk {SIP_USER} was not suspended by us.\n")
     assert trunk(database).state is TrunkState.ACTIVE
     assert logged(database) == [(Deed.TRUNK_SUSPENDED, None), (Deed.TRUNK_RESUMED, None)]
 

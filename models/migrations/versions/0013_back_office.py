@@ -11,9 +11,9 @@ branch_labels = None
 depends_on = None
 
 DEEDS = (
-    "looked_in", "secret_seen", "secret_renewed", "forwarding_added", "forwarding_changed", "forwarding_removed",
+    "looked_in", "secret_seen", "secret_renewed", "trunk_suspended", "trunk_resumed", "numbers_released",
+    "account_closed", "forwarding_added", "forwarding_changed", "forwarding_removed",
     "detach_asked", "user_invited", "invitation_withdrawn", "user_joined", "role_changed", "user_removed",
-    "trunk_suspended", "trunk_resumed", "numbers_released", "account_closed",
 )  # fmt: skip
 STAFF_DEEDS = (
     "request_retried", "request_cancelled", "document_opened", "document_released", "document_refused",
