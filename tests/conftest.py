@@ -96,5 +96,12 @@ def clock() -> FakeClock:
 
 
 def _empty(engine: sa.Engine, tables: list[str]) -> None:
+    """A test leaves few rows. TRUNCATE, which makes new files for every table and index, takes 25 times as long."""
+    deletes = "; ".join(f"DELETE FROM {table}" for table in tables)
     with engine.begin() as connection:
-        connection.execute(sa.text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE"))
+        # Without foreign keys and triggers, so in any order.
+        connection.exec_driver_sql(f"SET LOCAL session_replication_role = replica; {deletes}")
+        connection.exec_driver_sql(
+            "SELECT setval(quote_ident(sequencename)::regclass, 1, false) FROM pg_sequences "
+            "WHERE last_value IS NOT NULL"
+        )
