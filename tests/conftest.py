@@ -89,10 +89,17 @@ def smtp_sink() -> Iterator[MailSink]:
     sink.stop()
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    """A clock that only moves when told."""
+@pytest.fixture(scope="session")
+def session_clock() -> FakeClock:
+    """The clock of what is made once for all tests."""
     return FakeClock()
+
+
+@pytest.fixture
+def clock(session_clock: FakeClock) -> FakeClock:
+    """A clock that only moves when told."""
+    session_clock.reset()
+    return session_clock
 
 
 def _empty(engine: sa.Engine, tables: list[str]) -> None:
