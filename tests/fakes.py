@@ -22,6 +22,10 @@ class FakeClock:
     """Monday, 2 March 2026, nine o'clock in Berlin, until somebody moves it."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the beginning."""
         self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,7 @@ from flask import Flask, before_render_template, template_rendered
 from flask.testing import FlaskClient
 from jinja2 import Template
 from pydantic import SecretStr
+from redis.exceptions import RedisError
 from werkzeug.test import TestResponse
 
 from models.accounts import Account
@@ -23,6 +24,7 @@ from models.people import Principal, Scope, User, create_token
 from models.session import Database
 from models.vault import Vault
 from tasks.bulk import place_due
+from tasks.hints import sending_app
 from tasks.pipeline import advance
 from tasks.ports import Ports
 from tasks.post import send_due
@@ -132,41 +134,71 @@ def back_of(database: Database, clock: FakeClock) -> Back:
     return Back(runtime, mailer, printer, clock)
 
 
+NO_REDIS = "redis://127.0.0.1:1/0"
+
+
+@contextmanager
+def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]:
+    """The front on the test's database, with these settings besides the usual ones."""
+    usual = {
+        "database_url": postgres.url("standorte"),
+        "redis_url": NO_REDIS,
+        "secret_key": SecretStr(SECRET),
+    }
+    app = create_app(WebSettings(**usual | settings), clock)
+    yield app
+    with app.app_context():
+        resources().database.close()
+
+
+def as_new(app: Flask) -> Flask:
+    """The usual front has counted no wrong tries, found no broker away, and is the one that sends hints."""
+    for limiter in app.extensions["limiter"]:
+        # In memory, if Redis was ever asked: it is not there.
+        with suppress(RedisError):
+            limiter.limiter.storage.reset()
+    sending_app("standorte-front", NO_REDIS).set_default()
+    return app
+
+
+@pytest.fixture(scope="session")
+def usual_app(postgres: Any, session_clock: FakeClock) -> Iterator[Flask]:
+    """Made once: its many addresses and templates take longer to make than most tests to run."""
+    with running(postgres, session_clock) as app:
+        yield app
+
+
 @pytest.fixture
 def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[FrontOf]:
     """Fronts with settings of their own, on the same database."""
-    usual = {
-        "database_url": postgres.url("standorte"),
-        "redis_url": "redis://127.0.0.1:1/0",
-        "secret_key": SecretStr(SECRET),
-    }
     with ExitStack() as stack:
 
         def make(**settings: Any) -> FlaskClient:
-            app = create_app(WebSettings(**usual | settings), clock)
-            with app.app_context():
-                used = resources().database
-            stack.callback(used.close)
-            stack.enter_context(templates_leave_alone(app, used.engine))
+            app = stack.enter_context(running(postgres, clock, **settings))
+            stack.enter_context(templates_leave_alone(app))
             return app.test_client()
 
         yield make
 
 
 @pytest.fixture
-def front(front_of: FrontOf, database: Database) -> Front:
+def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Front]:
     """The front, a main account, and a token of its administrator."""
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
-    found = Front(front_of(), database, main, manager, "")
+    app = as_new(usual_app)
+    found = Front(app.test_client(), database, main, manager, "")
     found.token = found.token_with(Scope.READ, Scope.WRITE)
-    return found
+    with templates_leave_alone(app):
+        yield found
 
 
 @contextmanager
-def templates_leave_alone(app: Flask, engine: sa.Engine) -> Iterator[None]:
+def templates_leave_alone(app: Flask) -> Iterator[None]:
     """While a template is rendered, no transaction is open, and none begins."""
+    with app.app_context():
+        engine = resources().database.engine
     here = threading.local()
     wrong: list[str] = []
 

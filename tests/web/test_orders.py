@@ -214,8 +214,8 @@ def test_the_totals_are_net_tax_and_gross(front: Front) -> None:
     assert "You pay €35.70 a month and €38.90 once, net" in english and "Order with obligation to pay" in english
 
 
-def test_a_page_names_the_tax_that_is_reckoned_with(front: Front) -> None:
-    front.client.application.jinja_env.globals["VAT_PERCENT"] = 7
+def test_a_page_names_the_tax_that_is_reckoned_with(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(front.client.application.jinja_env.globals, "VAT_PERCENT", 7)
     summary = plain(fill_all(front, begin(front)))
     assert "zzgl. 7 % USt." in summary and "zuzüglich 7 % Umsatzsteuer" in summary and "19 %" not in summary
 
