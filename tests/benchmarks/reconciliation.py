@@ -149,7 +149,7 @@ def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
         step = trunks // (5 * OF_EACH)
         ids = [place * step + 1 for place in range(5 * OF_EACH)]
         rows = our_side.execute("SELECT sip_user FROM sip_trunks WHERE id = ANY(%s) ORDER BY id", [ids]).fetchall()
-        missing, secret, numbers, doubled, suspended = ([user for [user] in rows[kind::5]] for kind in range(5))
+        missing, secret, numbers, doubled, closed = ([user for [user] in rows[kind::5]] for kind in range(5))
         for table in ("subscriber", "dbaliases", "usr_preferences"):
             their_side.execute(f"DELETE FROM {table} WHERE username = ANY(%s)".encode(), [missing])
         their_side.execute("UPDATE subscriber SET ha1 = 'x' WHERE username = ANY(%s)", [secret])
@@ -177,7 +177,7 @@ def _spoil(ours: str, theirs: str, trunks: int) -> dict[str, int]:
             " ANY(%s)",
             [numbers],
         )
-        our_side.execute("UPDATE sip_trunks SET state = 'suspended' WHERE sip_user = ANY(%s)", [suspended])
+        our_side.execute("UPDATE sip_trunks SET state = 'closed' WHERE sip_user = ANY(%s)", [closed])
     return {
         "missing_there": OF_EACH,
         "differs_there": 2 * OF_EACH,
