@@ -12,6 +12,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
@@ -196,9 +197,15 @@ def _by_main_account(principal: Principal, action: Action, account: Account) -> 
     return principal.roles.get(account.main_id) in (Role.ADMINISTRATOR, Role.LOCATION_MANAGER)
 
 
+def _nobodys_hash(hasher: PasswordHasher) -> str:
+    """What no password has, with this hasher's parameters; hashing one would hold up the start of every program."""
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${'A' * 22}${'A' * 43}"
+
+
 _hasher = PasswordHasher()
 # Verified against when there is no such user, so that the answer takes as long as for a wrong password.
-_NOBODY = _hasher.hash(secrets.token_urlsafe())
+_NOBODY = _nobodys_hash(_hasher)
 
 
 def hash_password(password: str) -> str:

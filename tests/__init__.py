@@ -5,4 +5,4 @@ from argon2 import PasswordHasher
 from models import people
 
 people._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-people._NOBODY = people.hash_password("nobody's")
+people._NOBODY = people._nobodys_hash(people._hasher)

@@ -228,4 +228,5 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 30, what: st
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain for {what}")
-        time.sleep(0.02)
+        # Most conditions ask the database.
+        time.sleep(0.05)

@@ -55,9 +55,14 @@ class Plant:
     manager: Principal
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start_worker(self, concurrency: int = 1, **extra: str) -> subprocess.Popen[bytes]:
-        """A worker; with STOP_AT one that stops dead at that point."""
+    def start_worker(self, concurrency: int = 1, *, beat: bool = False, **extra: str) -> subprocess.Popen[bytes]:
+        """A worker; with STOP_AT one that stops dead at that point; with `beat` one that sends the sweep too.
+
+        That is one program less to start. That beat is one of its own is shown by the tests that call `start_beat`.
+        """
         command = programs.worker(concurrency)
+        if beat:
+            command += ["--beat", "--schedule", str(self.directory / "schedule")]
         if "STOP_AT" in extra:
             command = [part.replace("workers.app:app", "tests.faults.stopping_app:app") for part in command]
         return self._start(command, f"worker-{len(self.children)}", extra)

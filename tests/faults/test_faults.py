@@ -43,8 +43,7 @@ def test_a_worker_killed_inside_a_step_is_replaced(plant: Plant, tmp_path: Path,
     wait_until(reached.exists, what=f"the worker to reach {point}")
     assert (Status.COMPLETED in plant.statuses(ids)) == point.startswith("mail")
     plant.kill(doomed)
-    plant.start_beat()
-    plant.start_worker()
+    plant.start_worker(beat=True)
     plant.wait_for_completion(ids)
     plant.assert_everything_once(ids)
 
@@ -82,8 +81,7 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, tmp_path: Path
     if asking:
         _kill_at(plant, tmp_path, point)
     else:
-        plant.start_beat()
-        helper = plant.start_worker()
+        helper = plant.start_worker(beat=True)
     wait_until(lambda: plant.statuses([id]) == {Status.PENDING} and plant.unsent() == 0, what="the question")
     if not asking:
         plant.kill(helper)
@@ -107,8 +105,7 @@ def _kill_at(plant: Plant, tmp_path: Path, point: str) -> None:
     plant.publish()
     wait_until(reached.exists, what=f"the worker to reach {point}")
     plant.kill(doomed)
-    plant.start_beat()
-    plant.start_worker()
+    plant.start_worker(beat=True)
 
 
 @pytest.mark.parametrize("point", ["announce.before", "announce.after"])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from argon2.exceptions import VerifyMismatchError
 
+from models import people
 from models.accounts import Account, attach
 from models.people import Action, Principal, Role, Scope, may
 from models.requests import Request, concerns, may_change
@@ -161,3 +163,9 @@ def test_a_request_concerns_its_main_account_and_who_is_detached(
         # A token reaches no further than its account.
         token = replace(somebody, token_id=1, token_account_id=accounts["other"].id, scopes=BOTH)
         assert not [request for request in asked if of != "other" and concerns(session, token, request)]
+
+
+def test_who_is_not_known_is_hashed_as_slowly_as_anybody() -> None:
+    assert not people._hasher.check_needs_rehash(people._NOBODY)
+    with pytest.raises(VerifyMismatchError):
+        people._hasher.verify(people._NOBODY, "")

@@ -14,7 +14,6 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
 
-from pypdf import PdfReader
 from sqlalchemy.orm import Session
 
 from models.messages import messages_of
@@ -59,6 +58,8 @@ class Mailbox:
         return None
 
     def _newest_letter(self, about: str) -> str | None:
+        from pypdf import PdfReader  # large: only for the demo
+
         for path in _newest_first(self.letters, "*.pdf"):
             text = "\n".join(page.extract_text() for page in PdfReader(path).pages)
             if about in text:

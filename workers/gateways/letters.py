@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from typing import TYPE_CHECKING
 
 from tasks.ports import GatewayUnavailable, Letter
 from tasks.typeface import FAMILY, add_typeface, printable
+
+if TYPE_CHECKING:
+    from fpdf import FPDF
 
 # DIN 5008, form B: millimetres from the top left, so that the address shows in a window envelope.
 _LEFT, _SENDER_TOP, _ADDRESS_TOP, _TEXT_TOP, _RIGHT = 25, 45, 52, 105, 20
@@ -35,6 +36,8 @@ class LetterFolder:
 
 
 def _pdf(letter: Letter, sender: str) -> bytes:
+    from fpdf import FPDF  # large: only where something is printed
+
     pdf = FPDF(format="A4")
     add_typeface(pdf)
     pdf.set_margins(_LEFT, 20, _RIGHT)
@@ -46,11 +49,11 @@ def _pdf(letter: Letter, sender: str) -> bytes:
     _lines(pdf, _ADDRESS_TOP, 11, letter.recipient)
     pdf.set_y(_TEXT_TOP)
     pdf.set_font(FAMILY, "B", 12)
-    pdf.multi_cell(0, 6, printable(letter.subject), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    pdf.multi_cell(0, 6, printable(letter.subject), new_x="LMARGIN", new_y="NEXT")
     pdf.ln(4)
     pdf.set_font(FAMILY, "", 11)
     for paragraph in letter.text.split("\n\n"):
-        pdf.multi_cell(0, 5.5, printable(paragraph), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        pdf.multi_cell(0, 5.5, printable(paragraph), align="L", new_x="LMARGIN", new_y="NEXT")
         pdf.ln(3)
     return bytes(pdf.output())
 
@@ -59,4 +62,4 @@ def _lines(pdf: FPDF, top: float, size: float, lines: list[str] | tuple[str, ...
     pdf.set_y(top)
     pdf.set_font(FAMILY, "", size)
     for line in lines:
-        pdf.cell(85, size * 0.46, printable(line), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        pdf.cell(85, size * 0.46, printable(line), new_x="LMARGIN", new_y="NEXT")
