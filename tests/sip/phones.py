@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -48,6 +49,10 @@ _BACK = """
 [last_Record-Route:]
 Contact: <sip:phone@[local_ip]:[local_port]>
 Content-Length: 0"""
+
+
+# Several processes of the server pass on what comes in: the answer may overtake the ringing.
+_LATE = '<recv response="180" optional="true"/>'
 
 
 def _send(text: str) -> str:
@@ -217,6 +222,17 @@ class Phone:
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
+    def transfer(self, number: str, target: str) -> Played:
+        """Call, ask that the other side be put through to the target, which is refused, and hang up."""
+        head = _head(self.line, number, self.user, "")
+        ask = [
+            _send(_within(head, 3, "REFER", f"\nRefer-To: <sip:{target}@{self.line.domain}>")),
+            _LATE,
+            '<recv response="405"/>',
+        ]
+        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=ask)]
+        return self.line.play(steps, name="transfer").finish()
+
     def attempt(self, number: str, *, refused: int) -> Played:
         """Call, without waiting for what comes of it; it may be refused."""
         return self._call(number, refused, None, "", hold=False)
@@ -238,7 +254,10 @@ class Phone:
 
     def _call(self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool) -> Played:
         head = _head(self.line, number, sender or self.user, extra)
-        steps = [*self._invite(head), *_after_invite(head, 2, gets, hold=hold)]
+        steps = [
+            *self._invite(head),
+            *_after_invite(head, 2, gets, meanwhile=[_LATE, '<recv request="INFO"/>'] if hold else ()),
+        ]
         return self.line.play(steps, name="call")
 
     def _invite(self, head: str) -> list[str]:
@@ -322,17 +341,22 @@ def _ack(head: str, sequence: int, *, back: int) -> str:
     return text + _HEADERS.replace("[branch]", f"[branch-{back}]")
 
 
-def _after_invite(head: str, sequence: int, gets: int, *, hold: bool = False) -> list[str]:
+def _within(head: str, sequence: int, method: str, extra: str = "") -> str:
+    sender = head.split("\n")[1]
+    return f"{method} [next_url] SIP/2.0\n[routes]\n{sender}\nTo[$to]\nCSeq: {sequence} {method}{extra}{_HEADERS}"
+
+
+def _after_invite(head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = ()) -> list[str]:
     steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
     if gets != 200:
         return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence, back=len(steps) + 2))]
-    within = "{} [next_url] SIP/2.0\n[routes]\n" + "\n".join(head.split("\n")[1:2]) + "\n{}\nCSeq: {} {}" + _HEADERS
-    remote = "To[$to]"
-    steps.append(
+    return [
+        *steps,
         '<recv response="200" rrs="true"><action>'
-        '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="to"/></action></recv>'
-    )
-    steps.append(_send(within.format("ACK", remote, sequence, "ACK")))
-    if hold:
-        steps.append('<recv request="INFO"/>')
-    return [*steps, _send(within.format("BYE", remote, sequence + 1, "BYE")), '<recv response="200"/>']
+        '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="to"/></action></recv>',
+        _send(_within(head, sequence, "ACK")),
+        *meanwhile,
+        _send(_within(head, sequence + 1 + bool(meanwhile), "BYE")),
+        _LATE,
+        '<recv response="200"/>',
+    ]

@@ -95,7 +95,8 @@ def test_who_does_not_show_a_number_is_known_to_the_network_only(
 
 
 def test_a_number_that_the_network_hides_stays_hidden(sites: Sites, berlin: Phone) -> None:
-    hidden = "P-Asserted-Identity: <sip:+4940123456@network.example>\nPrivacy: id"
+    caller = "<sip:+4940123456@network.example>"
+    hidden = f"P-Asserted-Identity: {caller}\nRemote-Party-ID: {caller}\nPrivacy: id"
     taking = berlin.answer()
     call_in(sites.line, berlin.numbers[0], extra=hidden)
     assert "+4940123456" not in taking.finish().heard("INVITE")
@@ -104,6 +105,15 @@ def test_a_number_that_the_network_hides_stays_hidden(sites: Sites, berlin: Phon
 def test_what_else_a_phone_system_says_of_itself_goes_no_further(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
     taking = hamburg.answer()
     berlin.call(hamburg.numbers[0], extra="Remote-Party-ID: <sip:+493090000000@sip.example>")
+    assert "+493090000000" not in taking.finish().heard("INVITE")
+
+
+@pytest.mark.parametrize("header", ["Diversion", "History-Info", "Route"])
+def test_where_else_a_call_has_been_or_should_go_goes_no_further(
+    sites: Sites, berlin: Phone, hamburg: Phone, header: str
+) -> None:
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0], extra=f"{header}: <sip:+493090000000@127.0.0.1:9;lr>")
     assert "+493090000000" not in taking.finish().heard("INVITE")
 
 
@@ -116,6 +126,11 @@ def test_a_foreign_identity_is_refused(sites: Sites, berlin: Phone, hamburg: Pho
         refused = berlin.call(target, gets=403, sender=foreign)
     else:
         refused = berlin.call(target, gets=403, extra=f"{header}: <sip:{foreign}@sip.example>")
+    assert "403 Not Your Number" in refused.messages
+
+
+def test_who_is_anonymous_names_no_number(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    refused = berlin.call(hamburg.numbers[0], gets=403, sender="+493090000000@anonymous.invalid")
     assert "403 Not Your Number" in refused.messages
 
 
@@ -178,6 +193,13 @@ def test_a_call_that_is_given_up_or_not_taken_gives_its_channels_back(sites: Sit
 
 def test_nothing_is_passed_on_that_belongs_to_no_call(sites: Sites) -> None:
     bye_out_of_nowhere(sites.line, "sip:anybody@127.0.0.1:9", gets=481)
+
+
+def test_nobody_has_a_call_made_that_is_not_checked(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    taking = hamburg.answer()
+    refused = berlin.transfer(hamburg.numbers[0], "+4915112345678")
+    assert "405 Method Not Allowed" in refused.messages
+    assert "REFER" not in taking.finish().messages
 
 
 @pytest.mark.parametrize("number", ["110", "112"])

@@ -87,7 +87,7 @@ def retry(request_id: IdArgument) -> None:
     """Try a held or failed request again, at once."""
     with open_database() as database:
         with database.transaction() as session:
-            request = _locked(session, request_id)
+            request = _request(session, request_id, lock=True)
             try:
                 request.retry(utc_now())
             except IllegalTransition:
@@ -100,7 +100,7 @@ def retry(request_id: IdArgument) -> None:
 def cancel(request_id: IdArgument) -> None:
     """Call a request off for the carrier. The account that an order has reserved is closed."""
     with open_database() as database, database.transaction() as session:
-        request = _locked(session, request_id)
+        request = _request(session, request_id, lock=True)
         try:
             call_off(request, Reason.CANCELLED_BY_BACK_OFFICE, utc_now())
         except TooLate:
@@ -138,7 +138,7 @@ def document(
 ) -> None:
     """Write the document that was handed in as address proof to a file; the last one, if there were several."""
     with open_database() as database, database.transaction() as session:
-        found = latest_document(session, _locked(session, request_id))
+        found = latest_document(session, _request(session, request_id))
         if found is None:
             refuse("No document was handed in.")
         file.write_bytes(found.content)
@@ -160,8 +160,8 @@ def _id(typed: str) -> uuid.UUID:
         refuse(f"{typed!r} is not a request's id; `standorte requests list` shows them.")
 
 
-def _locked(session: Session, typed: str) -> Request:
-    request = session.get(Request, _id(typed), with_for_update=True)
+def _request(session: Session, typed: str, *, lock: bool = False) -> Request:
+    request = session.get(Request, _id(typed), with_for_update=lock)
     if request is None:
         _refuse_unknown(typed)
     return request
