@@ -200,9 +200,10 @@ class Phone:
         steps = registering(who, contact, self._credentials(), gets=gets, expires=expires)
         return self.line.play(steps, name="register").finish()
 
-    def answer(self) -> Played:
-        """Take the next call."""
-        return answer(self.line, self.port)
+    def answer(self, *, behind: str = "") -> Played:
+        """Take the next call; `behind` a NAT it believes that this is its address."""
+        steps = [step.replace("phone@[local_ip]", f"phone@{behind}") if behind else step for step in _ANSWERING]
+        return _listen(self.line, steps, self.port)
 
     def ring(self) -> Played:
         """Ring, until the other side gives up."""
@@ -232,6 +233,16 @@ class Phone:
         ]
         steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=ask)]
         return self.line.play(steps, name="transfer").finish()
+
+    def turn_to(self, number: str, target: str) -> Played:
+        """Call, go on with the call at the target, which is refused, and hang up."""
+        head = _head(self.line, number, self.user, "")
+        turn = _within(head, 3, "INVITE").replace("[next_url]", target)
+        steps = [
+            *self._invite(head),
+            *_after_invite(head, 2, 200, meanwhile=[_send(turn), _LATE, '<recv response="481"/>']),
+        ]
+        return self.line.play(steps, name="turn").finish()
 
     def attempt(self, number: str, *, refused: int) -> Played:
         """Call, without waiting for what comes of it; it may be refused."""

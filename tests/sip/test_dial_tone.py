@@ -202,6 +202,23 @@ def test_nobody_has_a_call_made_that_is_not_checked(sites: Sites, berlin: Phone,
     assert "REFER" not in taking.finish().messages
 
 
+def test_a_call_between_sites_does_not_turn_to_the_network(
+    sites: Sites, berlin: Phone, hamburg: Phone, network_port: int
+) -> None:
+    outside = answer(sites.line, network_port, NETWORK)
+    taking = hamburg.answer()
+    berlin.turn_to(hamburg.numbers[0], f"sip:+4915112345678@{NETWORK}:{network_port}")
+    taking.finish()
+    assert outside.messages == ""
+
+
+@pytest.mark.parametrize("address", ["192.168.1.2", "phone.invalid"])
+def test_a_phone_behind_a_nat_takes_calls_to_their_end(sites: Sites, berlin: Phone, address: str) -> None:
+    taking = berlin.answer(behind=address)
+    call_in(sites.line, berlin.numbers[0])
+    assert "\nBYE sip:" in taking.finish().messages
+
+
 @pytest.mark.parametrize("number", ["110", "112"])
 def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
     berlin, hamburg = sites.order(channels=1), sites.order()

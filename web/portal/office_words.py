@@ -83,7 +83,9 @@ JOB_WORDS = {
     ),
     "registrar": JobWords(
         lazy_gettext("Registrar"),
-        lazy_gettext("The registrar's subscribers are compared with our trunks; what differs is written again."),
+        lazy_gettext(
+            "The registrar's subscribers and number blocks are compared with ours; what differs is written again."
+        ),
     ),
     "invoices": JobWords(
         lazy_gettext("Collective invoices"),

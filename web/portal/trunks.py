@@ -49,7 +49,7 @@ def suspend(customer_number: str, id: int) -> Response | str:
         changed = trunks.suspend(database, principal(), _again(database, account), id, resources().clock())
     if not changed:
         return _done(account, _("The SIP trunk is suspended already."))
-    return _done(account, _("The SIP trunk is suspended. Nobody can register or call with it any more."))
+    return _done(account, _("The SIP trunk is suspended. Nothing but emergency calls is possible with it any more."))
 
 
 @locations.route(_TRUNK + "/entsperren", methods=["GET", "POST"])
