@@ -96,7 +96,7 @@ def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
 
 
 def _forwardings(account: Account) -> list[CallForwarding]:
-    target = "+493023125900"
+    target = "+493023125000"
     return [
         CallForwarding(account_id=account.id, condition=Condition.BUSY, target=target),
         CallForwarding(account_id=account.id, condition=Condition.NO_ANSWER, target=target, after_seconds=20),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import psycopg
@@ -13,6 +14,7 @@ from models.values import utc_now
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in
 from workers.gateways.registrar import plain_url
+from workers.stack.ports import free_port
 
 MOBILE = "+4915112345678"
 
@@ -48,6 +50,23 @@ def test_when_all_channels_are_in_use(sites: Sites, hamburg: Phone, network_port
 
 
 def test_when_nobody_answers(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    sites.forward(berlin, Condition.NO_ANSWER, hamburg.numbers[0], after_seconds=5)
+    ringing, taking = berlin.ring(), hamburg.answer()
+    call_in(sites.line, berlin.numbers[0])
+    ringing.finish()
+    assert "reason=no-answer" in taking.finish().heard("INVITE")
+
+
+def test_a_contact_that_is_gone_does_not_hide_what_the_other_says(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    """A phone system that came back at another port stays registered at the old one until that expires."""
+    replace(berlin, port=free_port(udp=True)).register()
+    berlin.refuse("486 Busy Here")
+    call_in(sites.line, berlin.numbers[0], gets=486)
+    sites.forward(berlin, Condition.BUSY, hamburg.numbers[0])
+    berlin.refuse("486 Busy Here")
+    taking = hamburg.answer()
+    call_in(sites.line, berlin.numbers[0])
+    assert "reason=user-busy" in taking.finish().heard("INVITE")
     sites.forward(berlin, Condition.NO_ANSWER, hamburg.numbers[0], after_seconds=5)
     ringing, taking = berlin.ring(), hamburg.answer()
     call_in(sites.line, berlin.numbers[0])
