@@ -91,6 +91,7 @@ def test_a_trunk_is_suspended_and_resumed_from_the_dashboard(front: Front, site:
     assert "Der SIP-Trunk ist gesperrt." in shown and ">Gesperrt</span>" in shown
     assert "Im Portal gesperrt seit dem 2. März 2026, 09:00 Uhr." in shown
     assert f'href="{path}/entsperren"' in shown and f'href="{path}/sperren"' not in shown
+    assert "wird keiner seiner Anrufe weitergeleitet" in get(front, f"{site.path}/rufweiterleitung")
     write_due(back.runtime, more_due=lambda: None)
     assert [record.suspended for record in registrar.writes] == [True]
     # Pressed twice.
