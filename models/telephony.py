@@ -236,10 +236,11 @@ def count_free(session: Session, area_code: str, size: int, now: datetime, most:
 
 
 class NumberPool:
-    """Free number blocks for the orders of one transaction, given out without waiting for anybody.
+    """Free number blocks for the orders of one transaction, given out without waiting as long as any is left.
 
     `wanted` says how many blocks of an area code and size the transaction may take: so many are locked with one
-    statement when the first is asked for. What others are taking at that moment is passed over.
+    statement when the first is asked for. What others have locked at that moment is passed over; where that is all
+    there is, they are waited for, as not everybody who locks a block takes it.
     """
 
     def __init__(self, session: Session, now: datetime, wanted: Mapping[tuple[str, int], int]) -> None:
@@ -269,9 +270,9 @@ class NumberPool:
                 .where(_free(area_code, size, self._now))
                 .order_by(NumberBlock.available_from, NumberBlock.id)
                 .limit(self._wanted.get(key, 1))
-                .with_for_update(skip_locked=True)
             )
-            self._locked[key] = list(self._session.scalars(free))
+            left = self._session.scalars(free.with_for_update(skip_locked=True)).all()
+            self._locked[key] = list(left or self._session.scalars(free.with_for_update()))
         return self._locked[key]
 
 

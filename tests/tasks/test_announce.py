@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
+from models.due import claim_due
+from models.states import Status
 from models.telephony import NumberBlock, stock_pool
 from tasks import announce
 from tasks.announce import announce_due
 from tasks.ports import Block, GatewayUnavailable
+from tests.factories import an_order
+from tests.fakes import wait_until
 from tests.tasks.conftest import Pipeline
 
 
@@ -39,6 +45,26 @@ def test_what_was_stocked_is_announced_a_batch_at_a_time(
     assert (len(pipeline.registrar.blocks), due(pipeline), hints) == (20, len(stocked) - 20, ["more"])
     announce_due(pipeline.runtime, more_due=lambda: hints.append("more"))
     assert (pipeline.registrar.blocks, due(pipeline), hints) == (stocked, 0, ["more"])
+
+
+def test_an_order_waits_for_blocks_that_are_being_claimed_to_be_announced(
+    pipeline: Pipeline, stocked: dict[int, Block]
+) -> None:
+    id, database = pipeline.order(an_order()), pipeline.runtime.database
+
+    def waits() -> bool:
+        locked = "wait_event_type = 'Lock' AND query LIKE 'SELECT number_blocks.id%'"
+        with database.transaction() as session:
+            return bool(session.scalar(sa.text(f"SELECT count(*) FROM pg_stat_activity WHERE {locked}")))
+
+    with ThreadPoolExecutor() as pool:
+        with database.transaction() as session:
+            now = pipeline.clock.now
+            claim_due(session, NumberBlock, now=now, lease=uuid4(), until=now + timedelta(minutes=1), limit=1000)
+            ordering = pool.submit(pipeline.advance)
+            wait_until(waits)
+        ordering.result()
+    assert pipeline.request(id).status is Status.COMPLETED
 
 
 def test_a_registrar_that_is_away_is_asked_again_at_growing_distances(
