@@ -24,6 +24,7 @@ bench: setup
 # The pictures in docs/screenshots, of a stack of their own with the demo data.
 screenshots: setup
 	@.make/chromium
+	@.make/sip
 	@$(BIN)/python -m tests.browser.screenshots
 
 # Static checks, the quick ones first.

@@ -117,8 +117,13 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
     return session.scalars(query.order_by(CallForwarding.id)).all()
 
 
-def in_force(forwardings: Iterable[CallForwarding], at: datetime) -> list[CallForwarding]:
-    """Those whose hours have come at that moment: "always" alone if it does, else one of each condition at the most."""
+def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
+    """Those whose hours have come at that moment: "always" alone if it does, else one of each condition at the most.
+
+    None while all of the account's trunks are suspended.
+    """
+    if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
+        return []
     found = [forwarding for forwarding in forwardings if forwarding.enabled and covers(forwarding.hours, at)]
     return [one for one in found if one.condition is Condition.ALWAYS] or found
 

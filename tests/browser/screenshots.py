@@ -17,8 +17,11 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.sip.phones import Line, Phone, call_in
 from workers import programs
-from workers.demo.cast import HAMBURG, KOELN, MAXI, PASSWORD
+from workers.demo.cast import BACK_OFFICE, HAMBURG, KOELN, MAIN, MAXI, PASSWORD, Site
+from workers.stack.directory import StackDirectory
+from workers.stack.kamailio import installed
 from workers.stack.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
@@ -26,6 +29,7 @@ COLOURS = 96
 """So many are enough for pages without photographs, and make a picture a quarter as large."""
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
+HAMBURG_NUMBER, BERLIN_NUMBER = "+494066969500", "+493023125000"
 _READY = "Standortverwaltung is ready"
 # The contact of the order: an address that nobody has confirmed yet.
 _CONTACT = ("Hanna Palmer", "hanna.palmer@example.com", "030 23125901")
@@ -43,16 +47,23 @@ def main() -> None:
     executable = shutil.which("chromium")
     if executable is None:
         sys.exit("Screenshots need Chromium on PATH. As root on Debian: .make/chromium")
+    if installed() is None or shutil.which("sipp") is None:
+        sys.exit("Screenshots need Kamailio and sipp, for the page of calls. As root on Debian: .make/sip")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with fresh_stack() as url, sync_playwright() as playwright:
+    with fresh_stack() as (url, server), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         take_all(browser, url, FOLDER)
+        calls(browser, url, server, FOLDER)
+        back_office(browser, url, FOLDER)
         browser.close()
 
 
 @contextmanager
-def fresh_stack() -> Iterator[str]:
-    """The address of an embedded stack with nothing but the demo data; it is gone afterwards."""
+def fresh_stack() -> Iterator[tuple[str, str]]:
+    """The address of an embedded stack with nothing but the demo data, and where phones register at it.
+
+    It is gone afterwards.
+    """
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
         # PostgreSQL runs as another user, who has to get in.
         os.chmod(folder, 0o755)
@@ -65,7 +76,9 @@ def fresh_stack() -> Iterator[str]:
                 sys.exit("The stack did not start.")
             # Read on, so that it never waits for a full pipe.
             reader = subprocess.Popen(["cat"], stdin=stack.stdout, stdout=subprocess.DEVNULL)
-            yield f"http://127.0.0.1:{port}"
+            running = StackDirectory(Path(folder, "stack")).running_environment()
+            assert running is not None
+            yield f"http://127.0.0.1:{port}", running["SIP_SERVER"]
         finally:
             stack.send_signal(signal.SIGINT)
             stack.wait(60)
@@ -159,6 +172,59 @@ def other_pages(page: Page, url: str, folder: Path) -> None:
     page.get_by_role("button", name="Hochladen und prüfen").click()
     page.get_by_role("alert").wait_for()
     keep(page, folder / "bulk.png")
+
+
+def calls(browser: Browser, url: str, server: str, folder: Path) -> None:
+    """How a trunk stands whose phone system has registered, taken a call, been busy and rung somebody up."""
+    page = open_page(browser, url, MAXI.email)
+    with tempfile.TemporaryDirectory() as scenarios:
+        line = Line(Path(scenarios), int(server.rpartition(":")[2]), "sip.portal.example")
+        hamburg, main = (phone(page, url, line, site) for site in (HAMBURG, MAIN))
+        try:
+            taking = hamburg.answer()
+            main.call(HAMBURG_NUMBER)
+            taking.finish()
+            refusing, forwarded = hamburg.refuse("486 Busy Here"), main.answer()
+            call_in(line, HAMBURG_NUMBER)
+            refusing.finish()
+            forwarded.finish()
+            taking = main.answer()
+            hamburg.call(BERLIN_NUMBER)
+            taking.finish()
+        finally:
+            line.end()
+    page.goto(f"{url}/standortverwaltung/{HAMBURG.customer_number}")
+    page.get_by_role("link", name="Anmeldung und Anrufe").click()
+    expect(page.locator("tbody tr")).to_have_count(3)
+    keep(page, folder / "calls.png")
+
+
+def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
+    """A site's phone system, registered with what the dashboard says."""
+    page.goto(f"{url}/standortverwaltung/{site.customer_number}")
+    page.get_by_role("link", name="SIP-Passwort anzeigen").click()
+    page.get_by_label("Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="SIP-Passwort anzeigen").click()
+    secret = page.locator(".code").inner_text()
+    found = Phone(line, page.locator("dd code").first.inner_text(), secret, free_port(udp=True))
+    found.register()
+    return found
+
+
+def back_office(browser: Browser, url: str, folder: Path) -> None:
+    """What waits for the carrier: an order whose address is proved by a document."""
+    page = open_page(browser, url, MAXI.email)
+    page.goto(url + "/standortverwaltung")
+    page.locator(".card:has([data-new]) .actions a").first.click()
+    register = BytesIO()
+    Image.new("RGB", (60, 80), "white").save(register, "PNG")
+    page.locator("input[type=file]").set_input_files(
+        {"name": "Handelsregister.png", "mimeType": "image/png", "buffer": register.getvalue()}
+    )
+    page.get_by_role("button", name="Dokument einreichen").click()
+    page.get_by_text("Handelsregister.png").first.wait_for()
+    office = open_page(browser, url, BACK_OFFICE.email)
+    keep(office, folder / "back-office.png")
 
 
 def mail(page: Page, url: str, folder: Path) -> None:

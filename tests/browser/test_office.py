@@ -32,7 +32,7 @@ def test_a_document_is_handed_in_looked_at_and_released(visit: Visit, tmp_path: 
     desk = visit.of(staff)
     desk.open_portal()
     desk.sees("Zu erledigen")
-    desk.link("Bestellung: Kundennummer: {}", order.customer_number).click()
+    desk.link("Bestellung · Kundennummer: {}", order.customer_number).click()
     desk.sees("Kundennummer: {}", order.customer_number)
     desk.link("Dokument ansehen und entscheiden").click()
     desk.sees("Adressnachweis")

@@ -162,7 +162,7 @@ ENGLISH = {
     # The back office.
     "Dokument einreichen": "Hand in the document",
     "Zu erledigen": "To do",
-    "Bestellung: Kundennummer: {}": "Order: Customer number: {}",
+    "Bestellung · Kundennummer: {}": "Order · Customer number: {}",
     "Dokument ansehen und entscheiden": "Look at the document and decide",
     "Adressnachweis": "Address proof",
     "Dokument öffnen": "Open the document",

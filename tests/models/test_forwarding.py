@@ -25,7 +25,7 @@ from models.people import Principal, Role, principal_of
 from models.schedule import ALL_WEEK, Hours, Window, hours_of
 from models.session import Database
 from models.states import AccountState, Origin
-from models.telephony import NumberBlock
+from models.telephony import NumberBlock, SipTrunk, Suspender, TrunkState
 from tests.factories import NOW, fill_pool, join, make_account, make_main, make_user
 
 MOBILE = "+491711234567"
@@ -145,9 +145,12 @@ def test_always_beats_the_others_while_its_hours_last(database: Database, site: 
         add(database, site, draft)
     with database.transaction() as session:
         all_of_them = forwardings_of(session, site[0])
+    trunk = SipTrunk(state=TrunkState.ACTIVE)
     evening, noon = datetime(2026, 3, 2, 17, 0, tzinfo=UTC), datetime(2026, 3, 2, 16, 59, tzinfo=UTC)
-    assert [found.condition for found in in_force(all_of_them, evening)] == [Condition.ALWAYS]
-    assert [found.condition for found in in_force(all_of_them, noon)] == [Condition.BUSY, Condition.NO_ANSWER]
+    assert [found.condition for found in in_force(all_of_them, [trunk], evening)] == [Condition.ALWAYS]
+    assert [found.condition for found in in_force(all_of_them, [trunk], noon)] == [Condition.BUSY, Condition.NO_ANSWER]
+    trunk.suspend(Suspender.CUSTOMER, noon)
+    assert in_force(all_of_them, [trunk], noon) == []
 
 
 def test_every_change_is_in_the_log(database: Database, site: tuple[Account, Principal]) -> None:

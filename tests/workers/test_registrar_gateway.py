@@ -106,7 +106,7 @@ def test_put_twice_changes_nothing(registrar: KamailioRegistrar, kamailio: Kamai
     assert kamailio.everything() == before
 
 
-def test_what_a_suspended_trunk_has_registered_is_gone_and_nothing_else(
+def test_what_was_registered_before_a_suspension_or_with_another_secret_is_gone_and_nothing_else(
     registrar: KamailioRegistrar, kamailio: Kamailio
 ) -> None:
     registrar.put_trunks([TRUNK, OTHER])
@@ -122,6 +122,8 @@ def test_what_a_suspended_trunk_has_registered_is_gone_and_nothing_else(
     assert kamailio.numbers(TRUNK.sip_user) == list(TRUNK.numbers)
     registrar.put_trunks([TRUNK])
     assert "suspended" not in kamailio.preferences(TRUNK.sip_user)
+    registrar.put_trunks([TRUNK, replace(OTHER, secret="another")])
+    assert kamailio.rows(registered) == []
 
 
 def test_what_has_changed_replaces_what_was(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:

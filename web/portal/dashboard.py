@@ -74,7 +74,7 @@ def show(customer_number: str) -> str:
         choices=[choice for choice in choices if not seen.is_foreign],
         holdings=holdings,
         forwardings=forwardings,
-        in_force=forwarding.in_force(forwardings, now),
+        in_force=forwarding.in_force(forwardings, holdings.trunks, now),
         users=users,
         invited=invited,
         log=log,

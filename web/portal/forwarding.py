@@ -50,9 +50,16 @@ def listed(customer_number: str) -> str:
         account = _account(database, customer_number)
         found = forwarding.forwardings_of(database, account)
         several = len(forwardable_accounts(database, principal())) > 1
-        trunks = trunks_of(database, account) if resources().network is not None else []
-    running = forwarding.in_force(found, now)
-    return _page("forwarding/overview.html", account, listed=found, running=running, several=several, trunks=trunks)
+        trunks = trunks_of(database, account)
+    return _page(
+        "forwarding/overview.html",
+        account,
+        listed=found,
+        running=forwarding.in_force(found, trunks, now),
+        several=several,
+        trunks=trunks,
+        sees_calls=resources().network is not None,
+    )
 
 
 @forwardings.route(_PAGE + "/neu", methods=["GET", "POST"])

@@ -2,7 +2,8 @@
 
 A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
 and in `usr_preferences` the request that it belongs to, its channels, the postal code of its address, its
-forwardings, and whether it is suspended. A suspended trunk has no row in `location`. Which numbers are ours, whoever
+forwardings, and whether it is suspended. A trunk that is suspended, or gets another
+secret, loses its rows in `location`. Which numbers are ours, whoever
 has them, stands in `own_numbers`.
 """
 
@@ -71,7 +72,11 @@ WITH foreign_key AS (
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
     WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
 ), unregistered AS (
-    DELETE FROM location USING allowed WHERE %(suspended)s AND username = %(user)s AND domain = %(domain)s
+    -- Whoever has registered with a secret that does not count any more may be a stranger.
+    DELETE FROM location USING allowed
+    WHERE username = %(user)s AND domain = %(domain)s AND (%(suspended)s OR EXISTS (
+        SELECT FROM subscriber WHERE username = %(user)s AND domain = %(domain)s AND ha1 <> %(ha1)s
+    ))
 )
 SELECT %(key)s::text, %(user)s::text FROM allowed
 """
