@@ -149,10 +149,10 @@ def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
     return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
-class NumberBlock(Due, Base):
+class NumberBlock(Base):
     """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign.
 
-    Due: the registrar has to be told that these numbers are ours, whoever has them. A block stays for ever as it is.
+    It stays for ever, with the numbers that it has.
     """
 
     __tablename__ = "number_blocks"
@@ -164,11 +164,8 @@ class NumberBlock(Due, Base):
     account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
     trunk_id: Mapped[int | None] = mapped_column(sa.ForeignKey("sip_trunks.id"), index=True)
     available_from: Mapped[datetime]
-    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
 
     __table_args__ = (
-        lease_ends(),
-        due_index("number_blocks"),
         # In the order in which they are compared with the registrar's.
         sa.Index("ix_number_blocks_first_number", "first_number"),
         sa.CheckConstraint(f"size IN {BLOCK_SIZES}", name="size"),
@@ -207,6 +204,20 @@ class NumberBlock(Due, Base):
     def display(self) -> str:
         """As people write it."""
         return display_block(self.area_code, self.first_number, self.size)
+
+
+class BlockAnnouncement(Due, Base):
+    """Due: the registrar has to be told that the numbers of this block are ours, whoever has them. Told, it is gone.
+
+    A row of its own, as whoever takes blocks out of the pool passes over those that somebody else has locked.
+    """
+
+    __tablename__ = "block_announcements"
+
+    block_id: Mapped[int] = mapped_column(sa.ForeignKey("number_blocks.id"), primary_key=True)
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+
+    __table_args__ = (lease_ends(), due_index("block_announcements"))
 
 
 @sa.event.listens_for(Base.metadata, "before_create")
@@ -269,7 +280,8 @@ class NumberPool:
                 .where(_free(area_code, size, self._now))
                 .order_by(NumberBlock.available_from, NumberBlock.id)
                 .limit(self._wanted.get(key, 1))
-                .with_for_update(skip_locked=True)
+                # Who only refers to a block is in nobody's way.
+                .with_for_update(skip_locked=True, key_share=True)
             )
             self._locked[key] = list(self._session.scalars(free))
         return self._locked[key]
@@ -296,8 +308,8 @@ def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
     """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
 
-    Numbers that are in the pool already are left as they are; returns how many blocks were added. They are due, so
-    the caller sends the hint after the commit.
+    Numbers that are in the pool already are left as they are; returns how many blocks were added. They are to be
+    announced, so the caller sends the hint after the commit.
     """
     if size not in BLOCK_SIZES:
         raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
@@ -308,13 +320,16 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
         NumberBlock.area_code: sa.literal(area_code),
         NumberBlock.size: sa.literal(size),
         NumberBlock.available_from: sa.literal(now),
-        NumberBlock.due_at: sa.literal(now),
     }
     firsts = sa.func.generate_series(sa.literal(first, sa.BigInteger), first + (count - 1) * size, size)
     rows = postgresql.insert(NumberBlock).from_select(
         [NumberBlock.first_number, *of_each], sa.select(firsts, *of_each.values())
     )
-    return len(session.scalars(rows.on_conflict_do_nothing().returning(NumberBlock.id)).all())
+    added = rows.on_conflict_do_nothing().returning(NumberBlock.id).cte("added")
+    announcements = sa.insert(BlockAnnouncement).from_select(
+        ["block_id", "due_at"], sa.select(added.c.id, sa.literal(now)), include_defaults=False
+    )
+    return len(session.scalars(announcements.returning(BlockAnnouncement.block_id)).all())
 
 
 def new_sip_user() -> str:

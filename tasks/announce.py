@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql
 
 from models.due import claim_due
-from models.telephony import NumberBlock
+from models.telephony import BlockAnnouncement, NumberBlock
 from tasks.ports import Block, GatewayError
 from tasks.steps import Runtime
 
@@ -28,24 +27,25 @@ def announce_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
-        ids = claim_due(session, NumberBlock, now=now, lease=lease, until=now + runtime.lease, limit=AT_ONCE)
-        claimed = NumberBlock.id == sa.any_(sa.literal(ids, postgresql.ARRAY(sa.BigInteger)))
-        rows = sa.select(NumberBlock.first_number, NumberBlock.size, NumberBlock.attempts).where(claimed)
-        found = session.execute(rows).all() if ids else []
+        ids = claim_due(session, BlockAnnouncement, now=now, lease=lease, until=now + runtime.lease, limit=AT_ONCE)
+        claimed = BlockAnnouncement.block_id == sa.any_(sa.literal(ids, postgresql.ARRAY(sa.BigInteger)))
+        rows = sa.select(NumberBlock.first_number, NumberBlock.size, BlockAnnouncement.attempts)
+        found = session.execute(rows.join(BlockAnnouncement).where(claimed)).all() if ids else []
     if not found:
         return
-    outcome: dict[str, Any] = {"due_at": None, "attempts": 0}
+    # Whoever has them since, should the lease be over, announces the same.
+    ours = (claimed, BlockAnnouncement.lease == lease)
+    told: sa.UpdateBase = sa.delete(BlockAnnouncement).where(*ours)
     try:
         runtime.ports.registrar.put_blocks([Block(row.first_number, row.size) for row in found])
     except GatewayError as error:
         attempts = max(row.attempts for row in found) + 1
-        outcome = {"due_at": runtime.clock() + runtime.retry.pause(attempts), "attempts": attempts}
+        again = runtime.clock() + runtime.retry.pause(attempts)
+        told = sa.update(BlockAnnouncement).where(*ours).values(due_at=again, attempts=attempts, lease=None)
         log.warning("blocks.not_announced", count=len(found), error=repr(error))
     else:
         log.info("blocks.announced", count=len(found))
         if len(found) == AT_ONCE:
             more_due()
     with runtime.database.transaction() as session:
-        # Whoever had them meanwhile has announced the same.
-        ours = sa.update(NumberBlock).where(claimed, NumberBlock.lease == lease)
-        session.execute(ours.values(lease=None, **outcome).execution_options(synchronize_session=False))
+        session.execute(told.execution_options(synchronize_session=False))

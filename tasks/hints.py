@@ -16,7 +16,7 @@ from models.due import count_due
 from models.jobs import record_run
 from models.messages import Message
 from models.requests import Request
-from models.telephony import NumberBlock, SipTrunk
+from models.telephony import BlockAnnouncement, SipTrunk
 from tasks import current
 from tasks.announce import announce_due
 from tasks.bulk import place_due
@@ -163,7 +163,7 @@ def sweep_requests() -> None:
     runtime = current.runtime()
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, NumberBlock, Message, Bulk))
+        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, BlockAnnouncement, Message, Bulk))
         record_run(session, "sweep", now, due=due)
     SWEPT.inc(due)
     if due:

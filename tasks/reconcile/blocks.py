@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from models.telephony import NumberBlock
+from models.telephony import BlockAnnouncement, NumberBlock
 from tasks.jobs import Run
 from tasks.ports import Block
 from tasks.reconcile import sides
@@ -45,7 +45,7 @@ def our_blocks(run: Run) -> Iterator[OurBlock]:
 
 
 def _read(session: Session, which: sa.ColumnElement[bool]) -> list[OurBlock]:
-    on_its_way = NumberBlock.due_at.is_not(None)
+    on_its_way = sa.exists().where(BlockAnnouncement.block_id == NumberBlock.id)
     columns = sa.select(NumberBlock.id, NumberBlock.first_number, NumberBlock.size, on_its_way)
     rows = session.execute(columns.where(which).order_by(NumberBlock.first_number).limit(sides.PAGE))
     return [OurBlock(*row) for row in rows]
@@ -71,9 +71,9 @@ def _settle(run: Run, suspects: Sequence[int]) -> None:
         run.runtime.ports.subscribers.remove_blocks([block.first_number for block in strange])
     run.counts["removed"] += len(strange)
     with run.transaction() as session:
-        ids = sa.literal([block.id for block in missing], postgresql.ARRAY(sa.BigInteger))
-        again = sa.update(NumberBlock).where(NumberBlock.id == sa.any_(ids))
-        session.execute(again.values(due_at=run.now, lease=None).execution_options(synchronize_session=False))
+        if missing:
+            again = [{"block_id": block.id, "due_at": run.now} for block in missing]
+            session.execute(postgresql.insert(BlockAnnouncement).values(again).on_conflict_do_nothing())
         for block in missing:
             _find(run, "block_missing_there", block)
         for other in strange:

@@ -28,7 +28,7 @@ from models.people import Principal, Scope, User, create_token
 from models.requests import Request
 from models.session import Database
 from models.states import Status
-from models.telephony import NumberBlock, SipTrunk
+from models.telephony import BlockAnnouncement, NumberBlock, SipTrunk
 from models.values import utc_now
 from models.vault import Vault
 from tests.factories import an_order, fill_pool, make_main, prove_contact
@@ -132,7 +132,7 @@ class Plant:
     def unannounced(self) -> int:
         """How many number blocks the registrar has not heard of yet."""
         with self.database.transaction() as session:
-            return session.scalar(sa.select(sa.func.count()).where(NumberBlock.due_at.is_not(None))) or 0
+            return session.scalar(sa.select(sa.func.count()).select_from(BlockAnnouncement)) or 0
 
     def wait_for_completion(self, ids: list[UUID]) -> None:
         """Until every one is completed."""

@@ -21,7 +21,6 @@ from models.proofs import Decision
 from models.proving import confirm_email, decide, enter_letter_code
 from models.requests import Request
 from models.states import Origin, ProofMethod, Reason, Status
-from models.telephony import NumberBlock
 from models.values import utc_now
 from models.vault import Vault
 from tests.factories import a_link, an_order, make_account, make_main, make_user
@@ -132,9 +131,6 @@ def test_a_process_killed_alone_is_replaced_by_its_worker(plant: Plant, tmp_path
 def test_every_hint_twice_and_none_in_order(plant: Plant) -> None:
     """Hints name no request, so that they can come in any order and number; here two workers share two for each."""
     ids = plant.order(20)
-    with plant.database.transaction() as session:
-        # Whoever finds the whole pool locked while it is announced is held, until beat asks again; there is none here.
-        session.execute(sa.update(NumberBlock).values(due_at=None))
     plant.environment["BATCH"] = "1"
     plant.publish(2 * len(ids))
     plant.start_worker(concurrency=2)

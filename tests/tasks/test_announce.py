@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
-from models.telephony import NumberBlock, stock_pool
+from models.due import claim_due
+from models.states import Status
+from models.telephony import BlockAnnouncement, NumberBlock, stock_pool
 from tasks import announce
 from tasks.announce import announce_due
 from tasks.ports import Block, GatewayUnavailable
+from tests.factories import an_order
 from tests.tasks.conftest import Pipeline
 
 
@@ -26,7 +30,7 @@ def stocked(pipeline: Pipeline) -> dict[int, Block]:
 
 def due(pipeline: Pipeline) -> int:
     with pipeline.runtime.database.transaction() as session:
-        waiting = sa.select(sa.func.count()).select_from(NumberBlock).where(NumberBlock.due_at.is_not(None))
+        waiting = sa.select(sa.func.count()).select_from(BlockAnnouncement)
         return session.scalars(waiting).one()
 
 
@@ -41,6 +45,15 @@ def test_what_was_stocked_is_announced_a_batch_at_a_time(
     assert (pipeline.registrar.blocks, due(pipeline), hints) == (stocked, 0, ["more"])
 
 
+def test_orders_get_their_numbers_while_these_are_announced(pipeline: Pipeline, stocked: dict[int, Block]) -> None:
+    id, now = pipeline.order(an_order()), pipeline.clock.now
+    with pipeline.runtime.database.transaction() as session:
+        claimed = claim_due(session, BlockAnnouncement, now=now, lease=uuid4(), until=now, limit=1000)
+        assert len(claimed) == len(stocked)
+        pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
 def test_a_registrar_that_is_away_is_asked_again_at_growing_distances(
     pipeline: Pipeline, stocked: dict[int, Block]
 ) -> None:
@@ -50,7 +63,7 @@ def test_a_registrar_that_is_away_is_asked_again_at_growing_distances(
         announce_due(pipeline.runtime, more_due=lambda: None)
         with pipeline.runtime.database.transaction() as session:
             [(due_at, lease, tried)] = session.execute(
-                sa.select(NumberBlock.due_at, NumberBlock.lease, NumberBlock.attempts).distinct()
+                sa.select(BlockAnnouncement.due_at, BlockAnnouncement.lease, BlockAnnouncement.attempts).distinct()
             )
         assert due_at is not None and (lease, tried) == (None, attempts)
         pauses.append(due_at - pipeline.clock.now)

@@ -1,4 +1,4 @@
-"""The registrar is told which number blocks are ours; those that are there are due at once."""
+"""The registrar is told which number blocks are ours; those that are there have to be announced at once."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # The rows get it by the default, without being written anew.
-    due_at = sa.Column("due_at", sa.TIMESTAMP(timezone=True), server_default=sa.func.now(), nullable=True)
-    op.add_column("number_blocks", due_at)
-    op.alter_column("number_blocks", "due_at", server_default=None)
-    op.add_column("number_blocks", sa.Column("lease", sa.Uuid(), nullable=True))
-    op.add_column("number_blocks", sa.Column("attempts", sa.Integer(), server_default="0", nullable=False))
-    op.create_check_constraint(
-        op.f("ck_number_blocks_lease_ends"), "number_blocks", "due_at IS NOT NULL OR lease IS NULL"
+    op.create_table(
+        "block_announcements",
+        sa.Column("block_id", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("due_at", sa.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("lease", sa.Uuid(), nullable=True),
+        sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name=op.f("ck_block_announcements_lease_ends")),
+        sa.ForeignKeyConstraint(["block_id"], ["number_blocks.id"], name=op.f("fk_block_announcements_block_id")),
+        sa.PrimaryKeyConstraint("block_id", name=op.f("pk_block_announcements")),
     )
     op.create_index(
-        "ix_number_blocks_due_at", "number_blocks", ["due_at"], postgresql_where=sa.text("due_at IS NOT NULL")
+        "ix_block_announcements_due_at",
+        "block_announcements",
+        ["due_at"],
+        postgresql_where=sa.text("due_at IS NOT NULL"),
     )
+    op.execute("INSERT INTO block_announcements (block_id, due_at) SELECT id, now() FROM number_blocks")
     op.create_index("ix_number_blocks_first_number", "number_blocks", ["first_number"])
 
 
 def downgrade() -> None:
     op.drop_index("ix_number_blocks_first_number", table_name="number_blocks")
-    op.drop_index("ix_number_blocks_due_at", table_name="number_blocks")
-    op.drop_constraint(op.f("ck_number_blocks_lease_ends"), "number_blocks")
-    for column in ("attempts", "lease", "due_at"):
-        op.drop_column("number_blocks", column)
+    op.drop_table("block_announcements")
