@@ -29,6 +29,8 @@ class GatewayRefused(GatewayError):
 
 FORWARD = "forward."
 """What the names of those preferences begin with that are forwardings."""
+SECRET_ISSUE = "secret_issue"  # noqa: S105 - the name of a preference
+"""The preference that says which secret is in force, without a word about it."""
 SUSPENDED = "suspended"
 """The preference that a suspended trunk has, and no other."""
 
@@ -80,8 +82,13 @@ class TrunkRecord:
 
     @property
     def preferences(self) -> dict[str, str]:
-        """What the registrar keeps besides: key, how many calls at once, postal code, suspension, forwardings."""
-        known = {"provision_key": self.key, "channels": str(self.channels), "postal_code": self.postal_code}
+        """What it keeps besides: key, which secret, how many calls at once, postal code, suspension, forwardings."""
+        known = {
+            "provision_key": self.key,
+            SECRET_ISSUE: hashlib.sha256(self.ha1.encode()).hexdigest()[:16],
+            "channels": str(self.channels),
+            "postal_code": self.postal_code,
+        }
         if self.suspended:
             known[SUSPENDED] = "1"
         return known | {name: value for one in self.forwardings for name, value in one.preferences}
@@ -109,7 +116,8 @@ class Registrar(Protocol):
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Write the trunks and their numbers, or bring them up to date; for each what went wrong, or None.
 
-        Safe to run twice: an upsert under each record's key. What a suspended one has registered is taken away.
+        Safe to run twice: an upsert under each record's key. What a suspended one has registered is taken away, and
+        what one has registered with the secret that it had before.
         """
 
     def close(self) -> None:

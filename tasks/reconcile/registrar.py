@@ -23,7 +23,7 @@ from models.telephony import NumberBlock, SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.jobs import Run
-from tasks.ports import FORWARD, SUSPENDED, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import FORWARD, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.reconcile import sides
 from tasks.reconcile.blocks import BLOCKS, our_blocks
 from tasks.reconcile.sides import Comparison
@@ -174,14 +174,14 @@ def _takes_away(ours: Ours | None, found: Subscriber | None) -> bool | None:
 
 
 def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
-    if found.login != (record.ha1, record.ha1b, ""):
-        yield "secret"
-    if set(found.aliases) != {(number, record.domain) for number in record.numbers}:
-        yield "numbers"
     wanted, there = record.preferences, found.preferences
     wrong = [name for name, value in wanted.items() if {found for known, found in there if known == name} != {value}]
     strange = [name for name, _ in there if name not in wanted]
-    yield from (name for name in wrong if not name.startswith(FORWARD))
+    if found.login != (record.ha1, record.ha1b, "") or SECRET_ISSUE in wrong:
+        yield "secret"
+    if set(found.aliases) != {(number, record.domain) for number in record.numbers}:
+        yield "numbers"
+    yield from (name for name in wrong if name != SECRET_ISSUE and not name.startswith(FORWARD))
     if any(name.startswith(FORWARD) for name in wrong + strange):
         yield "forwardings"
     if SUSPENDED in strange:

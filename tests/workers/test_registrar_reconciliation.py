@@ -170,7 +170,7 @@ ALIAS = "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
         (
             f"DELETE FROM usr_preferences {MINE}",
             "differs_there",
-            ["provision_key", "channels", "postal_code", "forwardings"],
+            ["secret", "provision_key", "channels", "postal_code", "forwardings"],
         ),
         (f"{ADD} (%(user)s, 'sip.example', 'more', '1')", "differs_there", ["preferences"]),
         (

@@ -1,10 +1,9 @@
 """The registrar: Kamailio's own database. Another system, with its own connection and no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
-and in `usr_preferences` the request that it belongs to, its channels, the postal code of its address, its
-forwardings, and whether it is suspended. A trunk that is suspended, or gets another
-secret, loses its rows in `location`. Which numbers are ours, whoever
-has them, stands in `own_numbers`.
+and in `usr_preferences` the request that it belongs to, which secret it has, its channels, the postal code of its
+address, its forwardings, and whether it is suspended. A trunk that is suspended, or gets another secret, loses its rows
+in `location`. Which numbers are ours, whoever has them, stands in `own_numbers`.
 """
 
 from __future__ import annotations
@@ -72,10 +71,11 @@ WITH foreign_key AS (
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
     WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
 ), unregistered AS (
-    -- Whoever has registered with a secret that does not count any more may be a stranger.
+    -- Whoever has registered with the secret of before may be a stranger. Not so where rows are only mended.
     DELETE FROM location USING allowed
     WHERE username = %(user)s AND domain = %(domain)s AND (%(suspended)s OR EXISTS (
-        SELECT FROM subscriber WHERE username = %(user)s AND domain = %(domain)s AND ha1 <> %(ha1)s
+        SELECT FROM wanted JOIN kept_preferences AS kept USING (attribute) JOIN usr_preferences AS known USING (id)
+        WHERE kept.attribute = 'secret_issue' AND known.value <> wanted.value
     ))
 )
 SELECT %(key)s::text, %(user)s::text FROM allowed
