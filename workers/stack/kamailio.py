@@ -13,9 +13,10 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from workers.gateways.registrar import plain_url
-from workers.stack.errors import DidNotStart, NotInstalled
+from workers.stack.embedded import EmbeddedServer
+from workers.stack.errors import NotInstalled
 from workers.stack.ports import LOOPBACK, free_sip_port
-from workers.stack.processes import SystemUser, end_session, identify, launch, wait_for
+from workers.stack.processes import SystemUser
 
 CONFIGURATION = resources.files("workers.sip").joinpath("kamailio.cfg")
 _INSTALL = "Debian: apt-get install kamailio kamailio-postgres-modules"
@@ -39,14 +40,15 @@ def installed() -> str | None:
     return shutil.which("kamailio", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
-class EmbeddedKamailio:
-    """One server on the loopback. `start` and `stop` for tests; `command` and `is_ready` for a supervisor.
+class EmbeddedKamailio(EmbeddedServer):
+    """One server on the loopback.
 
     `interconnect` are the addresses and networks whose calls come in from the telephone network, with commas
     between; `network` is the host and port that take calls out to it, `emergency` those to 110 and 112. `user`: whom
     it runs as.
     """
 
+    name = "Kamailio"
     stop_signal = signal.SIGTERM
 
     def __init__(
@@ -74,7 +76,6 @@ class EmbeddedKamailio:
             "SIP_NETWORK": network,
             "SIP_EMERGENCY": emergency,
         }
-        self._process: subprocess.Popen[bytes] | None = None
 
     def check(self) -> None:
         """Raise `NotInstalled` unless there is a Kamailio that can do what the configuration asks for."""
@@ -115,25 +116,3 @@ class EmbeddedKamailio:
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.user is not None:
             os.chown(self.directory, self.user.uid, self.user.gid)
-
-    def start(self) -> None:
-        """Start the server and wait until it answers. Raises `StackError`."""
-        self.prepare()
-        process = launch(
-            self.command(), log=self.log, env=self.environment(), death_signal=self.stop_signal, user=self.user
-        )
-        self._process = process
-        if not wait_for(lambda: process.poll() is not None or self.is_ready(), patience=20):
-            self.stop()
-        if process.poll() is not None:
-            raise DidNotStart("Kamailio", self.log)
-
-    def stop(self) -> None:
-        """End the server and wait until it is gone."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        identity = identify(process.pid)
-        if identity is not None:
-            end_session(identity, how=self.stop_signal)
-        process.wait()

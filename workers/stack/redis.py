@@ -8,28 +8,27 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from workers.stack.errors import DidNotStart, NotInstalled
+from workers.stack.embedded import EmbeddedServer
+from workers.stack.errors import NotInstalled
 from workers.stack.ports import LOOPBACK, free_port
-from workers.stack.processes import end_session, identify, launch, wait_for
 
 
-class EmbeddedRedis:
-    """One server on the loopback. `start` and `stop` for tests; `command` and `is_ready` for a supervisor."""
+class EmbeddedRedis(EmbeddedServer):
+    """One server on the loopback."""
 
+    name = "Redis"
     stop_signal = signal.SIGTERM
 
     def __init__(self, directory: Path, *, port: int | None = None) -> None:
         self.directory = directory.absolute()
         self.port = free_port() if port is None else port
         self.log = self.directory / "redis.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: int = 0) -> str:
         """For redis-py and Celery; there are 16 databases."""
@@ -59,25 +58,14 @@ class EmbeddedRedis:
         except redis.RedisError:
             return False
 
-    def start(self) -> None:
-        """Start the server and wait until it answers. Raises `StackError`."""
+    def prepare(self) -> None:
+        """Make its directory."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._process = launch(self.command(), log=self.log.with_suffix(".out"), death_signal=signal.SIGKILL)
-        process = self._process
-        if not wait_for(lambda: process.poll() is not None or self.is_ready(), patience=20):
-            self.stop()
-        if process.poll() is not None:
-            raise DidNotStart("Redis", self.log)
 
-    def stop(self) -> None:
-        """End the server and wait until it is gone."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        identity = identify(process.pid)
-        if identity is not None:
-            end_session(identity, how=signal.SIGKILL)
-        process.wait()
+    @property
+    def end_signal(self) -> signal.Signals:
+        """At once: there is nothing to keep."""
+        return signal.SIGKILL
 
 
 def _server() -> str:
