@@ -3,7 +3,7 @@
 import os
 
 broker_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-imports = ("tasks.hints",)
+imports = ("tasks.celery_tasks",)
 
 # Nobody asks for results: the request's row has them.
 task_ignore_result = True

@@ -1,31 +1,22 @@
-"""Every table of the portal's database in one place, for migrations and for whoever needs the whole."""
+"""Every table of the portal's database in one place, for migrations."""
 
 from __future__ import annotations
 
-from models import (
-    accounts,
-    audit,
-    bulk,
-    catalogue,
-    contracts,
-    drafts,
-    findings,
-    forwarding,
-    idempotency,
-    invitations,
-    invoices,
-    jobs,
-    logins,
-    messages,
-    people,
-    proofs,
-    requests,
-    telephony,
-)
-from models.base import Base
+from models.accounts import accounts
+from models.bulk import bulk
+from models.contracts import catalogue, contracts
+from models.db.base import Base
+from models.jobs import findings, jobs
+from models.links import collective_invoices
+from models.messages import outbox
+from models.orders import drafts
+from models.people import api_tokens, audit_log, invitations, logins, users
+from models.proofs import proofs
+from models.requests import idempotency, requests
+from models.telephony import area_codes, forwarding, numbers, trunks
 
 MODULES = (
-    accounts, people, catalogue, contracts, telephony, requests, proofs, messages, invoices, idempotency,
-    jobs, findings, drafts, logins, invitations, bulk, audit, forwarding,
+    accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, outbox,
+    collective_invoices, idempotency, jobs, findings, drafts, logins, invitations, bulk, audit_log, forwarding,
 )  # fmt: skip
 metadata = Base.metadata

@@ -50,7 +50,7 @@ def typed_customer_number(text: str) -> str | None:
 
 
 def fold(text: str) -> str:
-    """Small letters without their marks, as `models.accounts.plain_sql` does: 'München' is 'munchen'."""
+    """Small letters without their marks, as `models.db.text.plain_sql` does: 'München' is 'munchen'."""
     return _small(text).translate(str.maketrans(MARKED, PLAIN))
 
 

@@ -1,4 +1,4 @@
-"""The Celery tasks: hints that something is due. They may be lost, doubled or late, and nothing breaks."""
+"""Hints: messages that only say that something is due. The sweep replaces one that is lost."""
 
 from __future__ import annotations
 
@@ -8,24 +8,8 @@ from threading import Lock
 from typing import Any
 
 import structlog
-from celery import Celery, shared_task
+from celery import Celery, current_app
 from kombu.exceptions import OperationalError
-
-from models.bulk import Bulk
-from models.due import count_due
-from models.jobs import record_run
-from models.messages import Message
-from models.requests import Request
-from models.telephony import BlockAnnouncement, SipTrunk
-from tasks import current
-from tasks.announce import announce_due
-from tasks.bulk import place_due
-from tasks.jobs import run_job
-from tasks.metrics import SWEPT
-from tasks.pipeline import advance
-from tasks.post import send_due
-from tasks.reconcile import JOBS
-from tasks.sync import write_due
 
 log = structlog.get_logger()
 
@@ -101,7 +85,7 @@ def hint_job(name: str) -> bool:
     """The same for a scheduled job. If it gets lost, beat asks whether the job is due the next time."""
 
     def ask(producer: Any) -> None:
-        run_scheduled_job.apply_async((name,), producer=producer, retry=False)
+        current_app.send_task("jobs.run", (name,), producer=producer, retry=False)
 
     return _with_pause(lambda: _send(ask))
 
@@ -114,8 +98,8 @@ def send_hint() -> bool:
     """
 
     def ask(producer: Any) -> None:
-        if not producer.channel.queue_declare(advance_requests.app.conf.task_default_queue).message_count:
-            advance_requests.apply_async(producer=producer, retry=False)
+        if not producer.channel.queue_declare(current_app.conf.task_default_queue).message_count:
+            current_app.send_task("requests.advance", producer=producer, retry=False)
 
     return _send(ask)
 
@@ -130,47 +114,15 @@ def _with_pause(send: Callable[[], bool]) -> bool:
 
 
 def _send(ask: Callable[[Any], None]) -> bool:
-    app = advance_requests.app
     away: tuple[type[BaseException], ...] = (
         OSError,
         OperationalError,
-        *app.connection_for_write().connection_errors,
+        *current_app.connection_for_write().connection_errors,
     )
     try:
-        with app.producer_or_acquire() as producer:
+        with current_app.producer_or_acquire() as producer:
             ask(producer)
     except away as error:
         log.warning("hint.lost", error=repr(error))
         return False
     return True
-
-
-@shared_task(name="requests.advance")
-def advance_requests() -> None:
-    """Something is due. Safe to run twice, or for nothing: what is not due is left alone.
-
-    After every part of a bulk's work comes whoever has ordered alone meanwhile: they wait for one part, not for all.
-    """
-    runtime = current.runtime()
-    for work in (advance, write_due, announce_due, send_due, place_due):
-        work(runtime, more_due=send_hint)
-        advance(runtime, more_due=send_hint, alone=True)
-
-
-@shared_task(name="requests.sweep")
-def sweep_requests() -> None:
-    """Hint if something is due that nobody has in hand. Safe with several beats."""
-    runtime = current.runtime()
-    now = runtime.clock()
-    with runtime.database.transaction() as session:
-        due = sum(count_due(session, table, now) for table in (Request, SipTrunk, BlockAnnouncement, Message, Bulk))
-        record_run(session, "sweep", now, due=due)
-    SWEPT.inc(due)
-    if due:
-        send_hint()
-
-
-@shared_task(name="jobs.run")
-def run_scheduled_job(name: str) -> None:
-    """Run a scheduled job if it is due. Safe to run twice, at once or for nothing: the job's row decides."""
-    run_job(current.runtime(), JOBS[name], send_hint)

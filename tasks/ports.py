@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from models.schedule import Hours
+from models.telephony.weekly_hours import Hours
 
 
 class GatewayError(Exception):

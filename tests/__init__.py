@@ -2,7 +2,7 @@
 
 from argon2 import PasswordHasher
 
-from models import people
+from models.people import users
 
-people._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-people._NOBODY = people._nobodys_hash(people._hasher)
+users._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+users._NOBODY = users._nobodys_hash(users._hasher)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from models.catalogue import Product, load_price_list
+from models.contracts.catalogue import Product, load_price_list
+from models.db.session import Database
 from models.schema import metadata
-from models.session import Database
 from tests.factories import prepare
 from tests.fakes import FakeClock, MailSink
 from workers.gateways.registrar import ensure_schema

@@ -10,17 +10,20 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from models import catalogue, migrations, telephony
-from models.accounts import Account, attach, issue_customer_numbers
-from models.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
-from models.links import LinkDraft
-from models.orders import Contact, Location, OrderDraft
-from models.people import Membership, Principal, Role, User, hash_password, principal_of
-from models.proofs import VALID_FOR, AddressProof, EmailProof
-from models.proving import Credentials
-from models.session import Database
+from models import migrations
+from models.accounts.accounts import Account, attach, issue_customer_numbers
+from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
+from models.contracts import catalogue
+from models.db.session import Database
+from models.links.links import LinkDraft
+from models.orders.orders import Contact, Location, OrderDraft
+from models.people.rights import Principal, Role
+from models.people.users import Membership, User, hash_password, principal_of
+from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
+from models.proofs.submission import Credentials
 from models.states import AddressMethod, Kind, Origin, ProofMethod
-from models.telephony import stock_pool
+from models.telephony.area_codes import load_area_codes
+from models.telephony.number_pool import stock_pool
 from models.values import address_key
 from models.vault import Vault
 from tests.fakes import FakeClock
@@ -162,6 +165,6 @@ def prepare(url: str) -> None:
         migrations.upgrade(database.engine)
         with database.transaction() as session:
             catalogue.load_price_list(session)
-            telephony.load_area_codes(session)
+            load_area_codes(session)
     finally:
         database.close()

@@ -17,9 +17,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from models.contracts.prices import VAT_PERCENT
+from models.db.session import Database
 from models.errors import DomainError, InvalidField
-from models.prices import VAT_PERCENT
-from models.session import Database
 from models.values import BERLIN, Clock, utc_now
 from models.vault import Vault
 from tasks.hints import sending_app
@@ -28,26 +28,30 @@ from web.api import problems, proofs, views
 from web.api.calls import api
 from web.api.schemas import Problem
 from web.operations import operations
-from web.portal import dashboard, inventory, location, office_request, trunks
-from web.portal.answers import answers
-from web.portal.bulk import bulks
-from web.portal.consents import consents
-from web.portal.dev_mail import dev_mail
-from web.portal.emails import emails
-from web.portal.forwarding import forwardings
-from web.portal.letters import letters
-from web.portal.link_codes import link_codes
-from web.portal.links import links
-from web.portal.logins import logins
-from web.portal.money import euros
-from web.portal.office import office
-from web.portal.orders import orders
-from web.portal.overview import locations
-from web.portal.people import choose_language, login_manager, people
-from web.portal.telephone import telephone
-from web.portal.users import users
-from web.portal.views import portal
-from web.portal.words import moment, phone
+from web.portal.accounts import dashboard, overview
+from web.portal.back_office import request as back_office_request
+from web.portal.back_office.lists import office
+from web.portal.bulk.pages import bulks
+from web.portal.links import detach
+from web.portal.links.wizard import links
+from web.portal.messages.dev_mail import dev_mail
+from web.portal.orders.pages import orders
+from web.portal.page.blueprints import locations, portal
+from web.portal.page.locale import moment, phone
+from web.portal.page.money import euros
+from web.portal.page.session import choose_language, login_manager
+from web.portal.people.logins import logins
+from web.portal.people.sign_in import people
+from web.portal.people.users import users
+from web.portal.proofs.consents import consents
+from web.portal.proofs.emails import emails
+from web.portal.proofs.letters import letters
+from web.portal.proofs.link_codes import link_codes
+from web.portal.requests import history
+from web.portal.requests.request_actions import answers
+from web.portal.telephony import inventory, suspension
+from web.portal.telephony.forwarding import forwardings
+from web.portal.telephony.registration import telephone
 from web.resources import Resources, keep, resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
@@ -58,7 +62,7 @@ from web.uploads import allow_uploads
 log = structlog.get_logger()
 
 # They hang their addresses on the blueprints of the API, of the locations and of the back office.
-_PAGES = (views, proofs, location, dashboard, trunks, inventory, office_request)
+_PAGES = (views, proofs, overview, dashboard, detach, suspension, inventory, history, back_office_request)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -168,7 +172,7 @@ def _handle_errors(app: OpenAPI) -> None:
 
 
 def _page(status: int, **facts: Any) -> str:
-    return render_template("error.html", status=status, **facts)
+    return render_template("page/error.html", status=status, **facts)
 
 
 def _around_every_request(app: OpenAPI) -> None:

@@ -17,8 +17,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import jobs, migrations, queries
-from models.jobs import JobRun
+from models import migrations
+from models.jobs import jobs
+from models.jobs.jobs import JobRun
+from models.views import lists
 from tasks.hints import PATIENCE
 from web.resources import Resources, resources
 
@@ -85,9 +87,9 @@ class DatabaseCollector(Collector):
         """Requests by status and step, age of the oldest due row, mails by state, what the jobs found."""
         now = self._found.clock()
         with self._found.database.transaction() as session:
-            requests = queries.request_counts(session)
-            oldest = queries.oldest_due(session, now)
-            mails = queries.message_counts(session)
+            requests = lists.request_counts(session)
+            oldest = lists.oldest_due(session, now)
+            mails = lists.message_counts(session)
             runs = jobs.last_successes(session)
         by_state = GaugeMetricFamily("standorte_requests", "Requests by status and step", labels=["status", "step"])
         for status, step, count in requests:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
-from models.session import Database
+from models.db.session import Database
 from models.values import Clock
 from models.vault import Vault
 from web.settings import WebSettings

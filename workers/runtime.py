@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import parseaddr
 
-from models.session import Database
+from models.db.session import Database
 from models.values import utc_now
 from models.vault import Vault
 from tasks.ports import Ports
-from tasks.steps import Runtime
+from tasks.runtime import Runtime
 from workers.gateways.call_records import KamailioCallRecords
 from workers.gateways.letters import LetterFolder
 from workers.gateways.registrar import KamailioRegistrar

@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIServer
 from celery import signals
 from prometheus_client import CollectorRegistry, multiprocess, start_http_server
 
-from tasks import current
+from tasks import context
 from tasks.logs import configure_logging
 from tasks.settings import Settings
 from workers.runtime import build_runtime, close_runtime
@@ -47,11 +47,11 @@ def _start(**_: Any) -> None:
         # Inherited. A child that outlives its parent must not keep the port from the next one.
         _metrics_server.socket.close()
     # After the fork: connections are made here, never inherited.
-    current.set_runtime(build_runtime(WorkerSettings()))
+    context.set_runtime(build_runtime(WorkerSettings()))
 
 
 def _end(pid: int | None = None, **_: Any) -> None:
-    close_runtime(current.runtime())
-    current.set_runtime(None)
+    close_runtime(context.runtime())
+    context.set_runtime(None)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         multiprocess.mark_process_dead(pid or os.getpid())  # type: ignore[no-untyped-call]

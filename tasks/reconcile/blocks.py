@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from models.telephony import BlockAnnouncement, NumberBlock
-from tasks.jobs import Run
+from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from tasks.ports import Block
-from tasks.reconcile import sides
-from tasks.reconcile.sides import Comparison
+from tasks.reconcile import merge_compare
+from tasks.reconcile.job_run import Run
+from tasks.reconcile.merge_compare import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def our_blocks(run: Run) -> Iterator[OurBlock]:
         with run.transaction() as session:
             page = _read(session, NumberBlock.first_number > after)
         yield from page
-        if len(page) < sides.PAGE:
+        if len(page) < merge_compare.PAGE:
             return
         after = page[-1].first_number
 
@@ -47,7 +47,7 @@ def our_blocks(run: Run) -> Iterator[OurBlock]:
 def _read(session: Session, which: sa.ColumnElement[bool]) -> list[OurBlock]:
     on_its_way = sa.exists().where(BlockAnnouncement.block_id == NumberBlock.id)
     columns = sa.select(NumberBlock.id, NumberBlock.first_number, NumberBlock.size, on_its_way)
-    rows = session.execute(columns.where(which).order_by(NumberBlock.first_number).limit(sides.PAGE))
+    rows = session.execute(columns.where(which).order_by(NumberBlock.first_number).limit(merge_compare.PAGE))
     return [OurBlock(*row) for row in rows]
 
 

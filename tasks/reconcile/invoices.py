@@ -8,12 +8,18 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, contains_eager
 
-from models.accounts import Account, ensure_may_be_main, ensure_may_be_sub
+from models.accounts.accounts import Account, ensure_may_be_main, ensure_may_be_sub
 from models.errors import RuleBroken
-from models.invoices import CollectiveInvoice, CollectiveInvoiceItem, prove_by_invoice, request_leaving, request_listing
-from models.requests import Request
+from models.links.collective_invoices import (
+    CollectiveInvoice,
+    CollectiveInvoiceItem,
+    prove_by_invoice,
+    request_leaving,
+    request_listing,
+)
+from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Origin, Reason
-from tasks.jobs import Run
+from tasks.reconcile.job_run import Run
 
 PAGE = 200
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.messages import Message, MessageState
-from tasks.jobs import Run
+from models.messages.outbox import Message, MessageState
+from tasks.reconcile.job_run import Run
 
 LATE = timedelta(minutes=15)
 REFUSED_SINCE = timedelta(days=1)

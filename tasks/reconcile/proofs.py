@@ -9,10 +9,10 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
-from models.proofs import Coded, Consent, LinkCode, ProofBook, is_known_address
-from models.requests import Request
+from models.proofs.proofs import Coded, Consent, LinkCode, ProofBook, is_known_address
+from models.requests.requests import Request
 from models.states import Kind, Reason, Status
-from tasks.jobs import Run
+from tasks.reconcile.job_run import Run
 
 PAGE = 200
 # What a pending request can wait for besides.

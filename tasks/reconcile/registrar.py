@@ -16,18 +16,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from models.accounts import Account
-from models.requests import Request
+from models.accounts.accounts import Account
+from models.requests.requests import Request
 from models.states import StepName
-from models.telephony import NumberBlock, SipTrunk, TrunkState
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
-from tasks.jobs import Run
 from tasks.ports import FORWARD, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
-from tasks.reconcile import sides
+from tasks.reconcile import merge_compare
 from tasks.reconcile.blocks import BLOCKS, our_blocks
-from tasks.reconcile.sides import Comparison
-from tasks.sync import Forwardings, forwardings_of, record_from
+from tasks.reconcile.job_run import Run
+from tasks.reconcile.merge_compare import Comparison
+from tasks.registrar.trunks import Forwardings, forwardings_of, record_from
 
 REFUSED_OFTEN = 3
 """After so many attempts a trunk is no longer on its way: the registrar will not have it."""
@@ -48,7 +49,7 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is wrong with one SIP user. `what` is in the words of `models.findings.WHAT`.
+    """What is wrong with one SIP user. `what` is in the words of `tasks.wording.findings.WHAT`.
 
     `foreign`: it is there under somebody else's key, and the registrar would give it to nobody else.
     """
@@ -84,7 +85,7 @@ def _trunks(run: Run) -> Iterator[Ours]:
         with run.transaction() as session:
             page = _read(session, run.runtime.vault, SipTrunk.sip_user > after)
         yield from page
-        if len(page) < sides.PAGE:
+        if len(page) < merge_compare.PAGE:
             return
         after = page[-1].address[0]
 
@@ -114,7 +115,7 @@ def _read(session: Session, vault: Vault, which: sa.ColumnElement[bool]) -> list
         .outerjoin(Request, Request.id == SipTrunk.request_id)
         .where(which)
         .order_by(SipTrunk.sip_user)
-        .limit(sides.PAGE)
+        .limit(merge_compare.PAGE)
     ).all()
     numbers = _numbers(session, [row.id for row in rows])
     forwardings = forwardings_of(session, {row.account_id for row in rows})

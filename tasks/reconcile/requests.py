@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.requests import Request
+from models.requests.requests import Request
 from models.states import Status
-from tasks.jobs import Run
+from tasks.reconcile.job_run import Run
 
 NOT_PICKED_UP = timedelta(minutes=5)
 """So long after it was due a request must be in somebody's hands."""

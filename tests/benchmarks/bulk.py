@@ -15,14 +15,14 @@ from uuid import UUID, uuid4
 import httpx
 import sqlalchemy as sa
 
-from models.bulk import Bulk
-from models.requests import Request
+from models.bulk.bulk import Bulk
+from models.requests.requests import Request
 from models.states import Kind, Status
 from tests.benchmarks import front
 from tests.benchmarks.system import System
 from tests.factories import ORDER
 from tests.fakes import wait_until
-from web.portal.bulk_columns import COLUMNS
+from web.portal.bulk.columns import COLUMNS
 from workers import programs
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 

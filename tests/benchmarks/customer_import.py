@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from models import migrations
-from models.session import Database
+from models.db.session import Database
 from workers.stack.postgres import EmbeddedPostgres
 
 TOWNS = (("33602", "Bielefeld", "0521"), ("20095", "Hamburg", "040"), ("50667", "Köln", "0221"))
@@ -24,10 +24,10 @@ _RUN = """
 import re, sys, time
 from contextlib import closing
 from pathlib import Path
-from models.session import Database
+from models.db.session import Database
 from models.values import utc_now
-from workers.account_import import AccountImport
-from workers.customer_file import open_customers
+from workers.accounts.customer_import import AccountImport
+from workers.accounts.customer_file import open_customers
 
 began = time.perf_counter()
 with closing(Database(sys.argv[1])) as database, open_customers(Path(sys.argv[2])) as customers:

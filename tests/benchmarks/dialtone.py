@@ -20,12 +20,12 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.orm import selectinload
 
-from models.requests import Request
+from models.requests.requests import Request
 from models.states import Status
-from models.telephony import SipTrunk
+from models.telephony.trunks import SipTrunk
 from models.vault import Vault
 from tasks.ports import TrunkRecord
-from tasks.sync import record_of
+from tasks.registrar.trunks import record_of
 from tests.benchmarks import front
 from tests.benchmarks.system import System
 from tests.factories import PASSWORD

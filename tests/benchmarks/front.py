@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import httpx
 import sqlalchemy as sa
 
-from models.people import Principal
+from models.people.rights import Principal
 from tests.benchmarks.system import System
 from tests.factories import PASSWORD
 from tests.fakes import wait_until

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tasks.jobs import run_job
 from tasks.reconcile import JOBS
+from tasks.reconcile.job_run import run_job
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 

@@ -14,8 +14,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
-from models.people import Principal
-from models.session import Database
+from models.db.session import Database
+from models.people.rights import Principal
 from tests.benchmarks.system import System, vacuum
 from tests.factories import PASSWORD, make_main, prepare
 from web.app import create_app

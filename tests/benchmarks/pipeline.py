@@ -9,7 +9,8 @@ from pathlib import Path
 
 import redis
 
-from tasks.hints import advance_requests, hint
+from tasks.celery_tasks import advance_requests
+from tasks.hints import hint
 from tests.benchmarks import baselines
 from tests.benchmarks.system import System
 from tests.fakes import wait_until

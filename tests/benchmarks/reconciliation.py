@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import psycopg
 
-from models.schedule import ALL_WEEK
-from models.telephony import provision_key
+from models.telephony.trunks import provision_key
+from models.telephony.weekly_hours import ALL_WEEK
 from models.values import block_numbers
 from models.vault import Vault, new_sip_secret
 from tasks.ports import Forwarding, TrunkRecord

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, issue_customer_numbers
-from models.inventory import numbers_of
-from models.session import Database
-from models.telephony import NumberBlock
+from models.accounts.accounts import Account, issue_customer_numbers
+from models.db.session import Database
+from models.telephony.inventory import numbers_of
+from models.telephony.numbers import NumberBlock
 from tests.factories import make_main
 
 # A third of the accounts has its hundred numbers in one block, a third in ten, a third one by one.

@@ -14,12 +14,12 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from models.due import claim_due, count_due
-from models.requests import Request
+from models.db.work_queue import claim_due, count_due
+from models.requests.requests import Request
 from models.values import utc_now
-from tasks import current
-from tasks.hints import sweep_requests
-from tasks.steps import Runtime
+from tasks import context
+from tasks.celery_tasks import sweep_requests
+from tasks.runtime import Runtime
 from tests.benchmarks.system import System, vacuum
 from tests.factories import prepare
 from workers.gateways.registrar import plain_url
@@ -84,7 +84,7 @@ def _runtime(system: System, url: str) -> Iterator[Runtime]:
     try:
         yield runtime
     finally:
-        current.set_runtime(None)
+        context.set_runtime(None)
         close_runtime(runtime)
 
 
@@ -95,7 +95,7 @@ def _sweeps(runtime: Runtime, rounds: int) -> tuple[list[float], list[float]]:
     busy: list[float] = []
     for _ in range(rounds):
         for at, times in ((yesterday, idle), (runtime, busy)):
-            current.set_runtime(at)
+            context.set_runtime(at)
             times.append(_seconds(sweep_requests))
     return idle, busy
 

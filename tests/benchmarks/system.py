@@ -18,15 +18,16 @@ import redis
 import sqlalchemy as sa
 from celery import Celery
 
-from models.accounts import Account
-from models.messages import Message
-from models.orders import submit_order
-from models.people import Principal, Scope, create_token
-from models.people import User as Person
-from models.requests import Request
-from models.session import Database
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.messages.outbox import Message
+from models.orders.orders import submit_order
+from models.people.api_tokens import create_token
+from models.people.rights import Principal, Scope
+from models.people.users import User as Person
+from models.requests.requests import Request
 from models.states import Status
-from models.telephony import stock_pool
+from models.telephony.number_pool import stock_pool
 from models.values import utc_now
 from tests.factories import an_order, make_main, prepare, prove_contact
 from tests.fakes import wait_until

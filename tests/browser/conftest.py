@@ -15,10 +15,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
-from models.accounts import Account
-from models.orders import submit_order
-from models.people import Principal
-from models.session import Database
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.orders.orders import submit_order
+from models.people.rights import Principal
 from tests.browser.visit import DESKTOP, Pages, Visit, Way, working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user
 from tests.fakes import FakeClock, MailSink

@@ -17,23 +17,25 @@ from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from models.accounts import Account, attach, detach
-from models.closing import close_account
-from models.contracts import ContractItem
-from models.invitations import invite
-from models.links import submit_detach, submit_link
-from models.logins import ask_for_reset
-from models.messages import Recipient
-from models.orders import submit_order
-from models.people import Role, User
-from models.proving import upload_document
-from models.requests import Request
+from models.accounts.accounts import Account, attach, detach
+from models.contracts.contracts import ContractItem
+from models.links.account_closing import close_account
+from models.links.links import submit_detach, submit_link
+from models.messages.outbox import Recipient
+from models.orders.orders import submit_order
+from models.people.invitations import invite
+from models.people.logins import ask_for_reset
+from models.people.rights import Role
+from models.people.users import User
+from models.proofs.submission import upload_document
+from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
-from models.telephony import NumberBlock, SipTrunk
-from models.trunks import suspend_for_carrier
+from models.telephony.numbers import NumberBlock
+from models.telephony.suspension import suspend_for_carrier
+from models.telephony.trunks import SipTrunk
 from models.vault import Vault
-from tasks.jobs import run_job
 from tasks.reconcile import JOBS
+from tasks.reconcile.job_run import run_job
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
 from tests.browser.test_orders import fill_location
@@ -43,11 +45,11 @@ from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_account,
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET
 from tests.web.html import assert_valid
-from tests.web.test_account_pages import link_to
-from tests.web.test_bulk import HEAD, as_csv, row
-from tests.web.test_dashboard import Site, give_numbers, make_site
-from tests.web.test_telephone import RESULTS, Network, page_of
-from web.portal.inventory import TABLES
+from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
+from tests.web.portal.bulk.test_bulk import HEAD, as_csv, row
+from tests.web.portal.people.test_account_pages import link_to
+from tests.web.portal.telephony.test_registration import RESULTS, Network, page_of
+from web.portal.telephony.inventory import TABLES
 from workers.gateways.registrar import plain_url
 
 OVERVIEW, NEW, ADD = "/standortverwaltung", "/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"
@@ -546,7 +548,7 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
 def test_the_page_of_an_error(page: Page, portal: Portal, status: int) -> None:
     def answer(route: Route) -> None:
         with portal.app.test_request_context("/"):
-            route.fulfill(status=status, content_type="text/html", body=render_template("error.html", **facts))
+            route.fulfill(status=status, content_type="text/html", body=render_template("page/error.html", **facts))
 
     facts: dict[str, Any] = {"status": status, "minutes": 15}
     page.route(portal.url + "/broken", answer)

@@ -10,17 +10,17 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
-from models.requests import Request
-from models.session import Database
-from tasks.bulk import place_due
-from tasks.pipeline import advance
+from models.db.session import Database
+from models.requests.requests import Request
+from tasks.bulk.place import place_due
+from tasks.engine.advance import advance
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in
 from tests.factories import fill_pool, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, back_of
-from tests.web.test_bulk import HEAD, START, as_csv, as_xlsx, row
+from tests.web.portal.bulk.test_bulk import HEAD, START, as_csv, as_xlsx, row
 
 ROWS = 1000
 BAD = {"Postleitzahl": "1017", "E-Mail": "hanna@", "Produkt": "trunk-7", "Kanäle": "99", "Vorwahl": "30"}

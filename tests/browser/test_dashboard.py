@@ -8,14 +8,14 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
-from models.accounts import Account
-from models.telephony import SipTrunk
+from models.accounts.accounts import Account
+from models.telephony.trunks import SipTrunk
 from models.vault import Vault
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import card
 from tests.factories import PASSWORD
 from tests.web.conftest import SECRET
-from tests.web.test_dashboard import OLD, Site, make_site
+from tests.web.portal.accounts.test_dashboard import OLD, Site, make_site
 
 
 @pytest.fixture

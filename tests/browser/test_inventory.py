@@ -9,12 +9,12 @@ import pytest
 from openpyxl import load_workbook
 from playwright.sync_api import Page, expect
 
-from models.accounts import Account
-from models.telephony import NumberBlock
+from models.accounts.accounts import Account
+from models.telephony.numbers import NumberBlock
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
 from tests.factories import NOW
-from tests.web.test_dashboard import Site, make_site
+from tests.web.portal.accounts.test_dashboard import Site, make_site
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from models.accounts import Account
-from models.people import User
-from models.proofs import Decision
-from models.proving import decide
-from models.requests import Request
+from models.accounts.accounts import Account
+from models.people.users import User
+from models.proofs.proofs import Decision
+from models.proofs.submission import decide
+from models.requests.requests import Request
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in, tab_to
 from tests.browser.test_proofs import asked_owner

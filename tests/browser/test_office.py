@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from models.orders import Contact, submit_order
-from models.people import principal_of
+from models.orders.orders import Contact, submit_order
+from models.people.users import principal_of
 from tests.browser.visit import ONCE_EACH, Visit
 from tests.factories import NOW, an_order, make_user
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
-from models.drafts import Draft
-from models.requests import Request
+from models.orders.drafts import Draft
+from models.requests.requests import Request
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import SEED, assert_no_sideways_scrolling, card, sign_in
 from tests.browser.visit import Pages

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from openpyxl import load_workbook
 from playwright.sync_api import Page, expect
 
-from models.accounts import attach
-from models.people import User
-from models.requests import Request
+from models.accounts.accounts import attach
+from models.people.users import User
+from models.requests.requests import Request
 from models.states import Actor, Origin, Reason
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, card, sign_in, tab_to

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from playwright.sync_api import Page, expect
 
-from models.links import submit_link
-from models.orders import submit_order
-from models.people import User
-from models.requests import Request
+from models.links.links import submit_link
+from models.orders.orders import submit_order
+from models.people.users import User
+from models.requests.requests import Request
 from models.states import ProofMethod
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in, tab_to

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Locator, expect
 
-from models.accounts import attach
-from models.orders import submit_order
-from models.people import principal_of
-from models.proofs import VALID_FOR
-from models.requests import Request
+from models.accounts.accounts import attach
+from models.orders.orders import submit_order
+from models.people.users import principal_of
+from models.proofs.proofs import VALID_FOR
+from models.requests.requests import Request
 from models.states import Origin
 from tasks.ports import GatewayRefused
 from tests.browser.test_portal import SEED

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import expect
 
-from models.people import User
-from models.proofs import VALID_FOR
+from models.people.users import User
+from models.proofs.proofs import VALID_FOR
 from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, code_in, link_in
 from tests.factories import PASSWORD, join, make_account, make_user
 

@@ -16,15 +16,15 @@ import sqlalchemy as sa
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 from pypdf import PdfReader
 
-from models.accounts import Account
-from models.people import User
-from models.requests import Request
-from models.session import Database
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.people.users import User
+from models.requests.requests import Request
 from models.values import Locale
-from tasks.pipeline import advance
+from tasks.engine.advance import advance
+from tasks.outbox.send import send_due
 from tasks.ports import Ports
-from tasks.post import send_due
-from tasks.steps import Runtime
+from tasks.runtime import Runtime
 from tests.factories import PASSWORD
 from tests.fakes import FakeClock, FakeRegistrar, MailSink
 from tests.web.conftest import CODE, back_of

@@ -19,16 +19,19 @@ from celery import Celery
 from pypdf import PdfReader
 
 import celeryconfig
-from models.accounts import Account
-from models.contracts import Contract
-from models.links import LinkDraft, submit_link
-from models.messages import Message, MessageState
-from models.orders import OrderDraft, submit_order
-from models.people import Principal, Scope, User, create_token
-from models.requests import Request
-from models.session import Database
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract
+from models.db.session import Database
+from models.links.links import LinkDraft, submit_link
+from models.messages.outbox import Message, MessageState
+from models.orders.orders import OrderDraft, submit_order
+from models.people.api_tokens import create_token
+from models.people.rights import Principal, Scope
+from models.people.users import User
+from models.requests.requests import Request
 from models.states import Status
-from models.telephony import BlockAnnouncement, NumberBlock, SipTrunk
+from models.telephony.numbers import BlockAnnouncement, NumberBlock
+from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
 from tests.factories import an_order, fill_pool, make_main, prove_contact

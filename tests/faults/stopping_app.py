@@ -16,11 +16,12 @@ from typing import Any
 
 from celery import signals
 
-from models.requests import Request
+from models.requests.requests import Request
 from models.states import StepName
-from tasks import current, pipeline
+from tasks import context
+from tasks.engine import advance as pipeline
 from tasks.ports import Block, GatewayError, GatewayUnavailable, Letter, Mail, Ports, TrunkRecord
-from tasks.steps import Outcome, Step, Work
+from tasks.steps.step import Outcome, Step, Work
 from workers.app import app
 
 __all__ = ["app"]
@@ -102,14 +103,14 @@ def _stopping(name: StepName, step: Step) -> Step:
 
 @signals.worker_process_init.connect
 def _wrap(**_: Any) -> None:
-    runtime = current.runtime()
+    runtime = context.runtime()
     ports = replace(
         runtime.ports,
         registrar=_StoppingRegistrar(runtime.ports),
         mailer=_StoppingMailer(runtime.ports),
         letters=_StoppingPrinter(runtime.ports),
     )
-    current.set_runtime(replace(runtime, ports=ports))
+    context.set_runtime(replace(runtime, ports=ports))
     database_only = (StepName.VERIFY, StepName.ATTACH, StepName.DETACH, StepName.CONFIRM)
     wrapped = {name: _stopping(name, pipeline.STEPS[name]) for name in database_only}
     pipeline.STEPS = {**pipeline.STEPS, **wrapped}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from models.bulk import Bulk, BulkRow, RowFate
-from models.requests import Request
+from models.bulk.bulk import Bulk, BulkRow, RowFate
+from models.requests.requests import Request
 from models.states import Status
 from models.values import utc_now
 from tests.factories import fill_pool, make_bulk, sites

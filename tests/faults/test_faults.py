@@ -13,13 +13,13 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from models.accounts import Account, attach
-from models.links import submit_detach, submit_link
-from models.messages import Message
-from models.orders import Contact, Location
-from models.proofs import Decision
-from models.proving import confirm_email, decide, enter_letter_code
-from models.requests import Request
+from models.accounts.accounts import Account, attach
+from models.links.links import submit_detach, submit_link
+from models.messages.outbox import Message
+from models.orders.orders import Contact, Location
+from models.proofs.proofs import Decision
+from models.proofs.submission import confirm_email, decide, enter_letter_code
+from models.requests.requests import Request
 from models.states import Origin, ProofMethod, Reason, Status
 from models.values import utc_now
 from models.vault import Vault

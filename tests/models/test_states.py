@@ -9,13 +9,13 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from models.db.session import Database
 from models.errors import IllegalTransition, TooLate
-from models.orders import submit_order
-from models.requests import Request, TimelineEntry
-from models.session import Database
+from models.orders.orders import submit_order
+from models.requests.requests import Request, TimelineEntry
 from models.states import ENDED, TRANSITIONS, Actor, Reason, Status, StepName
 from tests.factories import NOW, an_order, make_main
-from tests.models.test_hierarchy import refused_by
+from tests.models.accounts.test_hierarchy import refused_by
 
 Verb = Callable[[Request], None]
 

@@ -13,23 +13,23 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import selectinload
 
-from models.accounts import Account
-from models.findings import Finding, findings_of
-from models.forwarding import Condition, ForwardingDraft, add_forwarding
-from models.orders import submit_order
-from models.people import Principal
-from models.requests import Request
-from models.schedule import ALL_WEEK, Hours
-from models.session import Database
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.jobs.findings import Finding, findings_of
+from models.orders.orders import submit_order
+from models.people.rights import Principal
+from models.requests.requests import Request
 from models.states import Status
-from models.telephony import SipTrunk
-from tasks.announce import announce_due
-from tasks.jobs import run_job
-from tasks.pipeline import advance
+from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
+from models.telephony.trunks import SipTrunk
+from models.telephony.weekly_hours import ALL_WEEK, Hours
+from tasks.engine.advance import advance
 from tasks.ports import Ports
 from tasks.reconcile import JOBS
-from tasks.steps import Runtime
-from tasks.sync import record_of, write_due
+from tasks.reconcile.job_run import run_job
+from tasks.registrar.number_blocks import announce_due
+from tasks.registrar.trunks import record_of, write_due
+from tasks.runtime import Runtime
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock
 from tests.sip.phones import NETWORK, Line, Phone

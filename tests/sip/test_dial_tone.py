@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.forwarding import Condition
+from models.telephony.forwarding import Condition
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, PATIENCE, Phone, answer, bye_out_of_nowhere, call_in
 from workers.stack.ports import free_port

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from models.forwarding import Condition
-from models.telephony import NumberBlock, give_up_trunk
+from models.telephony.forwarding import Condition
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import give_up_trunk
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, Played, answer, call_in, refuse
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from models.session import Database
+from models.db.session import Database
 from tests.sip.conftest import DOMAIN
 from workers.commands.doctor import doctor as command
 from workers.gateways.registrar import plain_url

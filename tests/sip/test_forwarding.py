@@ -8,8 +8,8 @@ from itertools import pairwise
 import psycopg
 import pytest
 
-from models.forwarding import Condition
-from models.schedule import ALL_WEEK, WEEK, Hours, minute_of
+from models.telephony.forwarding import Condition
+from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, minute_of
 from models.values import utc_now
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in

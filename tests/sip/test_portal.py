@@ -11,16 +11,16 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
-from models.accounts import Account
-from models.forwarding import Condition
-from models.telephony import SipTrunk
+from models.accounts.accounts import Account
+from models.telephony.forwarding import Condition
+from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from tests.fakes import wait_until
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in
 from tests.web.conftest import SECRET, Front
-from tests.web.test_portal import sign_in
-from tests.web.test_telephone import rows, words
+from tests.web.portal.page.test_portal import sign_in
+from tests.web.portal.telephony.test_registration import rows, words
 from web.app import create_app
 from web.resources import resources
 from web.settings import WebSettings

@@ -10,12 +10,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, detach
-from models.closing import close_account
-from models.forwarding import Condition
-from models.releasing import release_numbers
-from models.telephony import NumberBlock, SipTrunk
-from models.trunks import resume, resume_for_carrier, suspend, suspend_for_carrier
+from models.accounts.accounts import Account, detach
+from models.links.account_closing import close_account
+from models.orders.number_release import release_numbers
+from models.telephony.forwarding import Condition
+from models.telephony.numbers import NumberBlock
+from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
+from models.telephony.trunks import SipTrunk
 from tests.sip.conftest import Sites
 from tests.sip.phones import Phone, answer, call_in
 from workers.gateways.registrar import plain_url

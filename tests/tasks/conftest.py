@@ -7,25 +7,25 @@ from uuid import UUID
 
 import pytest
 
-from models.accounts import Account
-from models.findings import Finding, findings_of
-from models.jobs import JobRun
-from models.links import LinkDraft, submit_link
-from models.orders import OrderDraft, submit_order
-from models.people import Principal
-from models.queries import timelines
-from models.requests import Request
-from models.session import Database
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.jobs.findings import Finding, findings_of
+from models.jobs.jobs import JobRun
+from models.links.links import LinkDraft, submit_link
+from models.orders.orders import OrderDraft, submit_order
+from models.people.rights import Principal
+from models.requests.requests import Request
 from models.vault import Vault
-from tasks.announce import announce_due
-from tasks.bulk import place_due
-from tasks.jobs import run_job
-from tasks.pipeline import advance
+from models.views.lists import timelines
+from tasks.bulk.place import place_due
+from tasks.engine.advance import advance
+from tasks.outbox.send import send_due
 from tasks.ports import Ports
-from tasks.post import send_due
 from tasks.reconcile import JOBS
-from tasks.steps import Runtime
-from tasks.sync import write_due
+from tasks.reconcile.job_run import run_job
+from tasks.registrar.number_blocks import announce_due
+from tasks.registrar.trunks import write_due
+from tasks.runtime import Runtime
 from tests.factories import fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 

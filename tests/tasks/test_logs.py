@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 import pytest
 import sqlalchemy as sa
 
-from models.requests import Request
-from models.session import Database
+from models.db.session import Database
+from models.requests.requests import Request
 from models.states import StepName
-from tasks import pipeline as engine
+from tasks.engine import advance
 from tasks.logs import configure_logging
-from tasks.steps import Outcome, Step, Work
+from tasks.steps.step import Outcome, Step, Work
 from tests.factories import an_order, make_user
 from tests.tasks.conftest import Pipeline
 
@@ -55,8 +55,8 @@ def test_what_a_database_refuses_is_logged_without_the_values(
 ) -> None:
     with pipeline.runtime.database.transaction() as session:
         make_user(session, email=ADDRESS)
-    steps: Mapping[StepName, Step] = {**engine.STEPS, StepName.VERIFY: step}
-    monkeypatch.setattr(engine, "STEPS", steps)
+    steps: Mapping[StepName, Step] = {**advance.STEPS, StepName.VERIFY: step}
+    monkeypatch.setattr(advance, "STEPS", steps)
     pipeline.order(an_order())
     pipeline.advance()
     lines = logged.readouterr().err

@@ -19,16 +19,18 @@ from pydantic import SecretStr
 from redis.exceptions import RedisError
 from werkzeug.test import TestResponse
 
-from models.accounts import Account
-from models.people import Principal, Scope, User, create_token
-from models.session import Database
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.people.api_tokens import create_token
+from models.people.rights import Principal, Scope
+from models.people.users import User
 from models.vault import Vault
-from tasks.bulk import place_due
+from tasks.bulk.place import place_due
+from tasks.engine.advance import advance
 from tasks.hints import sending_app
-from tasks.pipeline import advance
+from tasks.outbox.send import send_due
 from tasks.ports import Ports
-from tasks.post import send_due
-from tasks.steps import Runtime
+from tasks.runtime import Runtime
 from tests.factories import NOW, fill_pool, make_main
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from models.vault import Vault
-from tasks.jobs import Run, ScheduledJob, run_job
 from tasks.ports import GatewayUnavailable, Ports
-from tasks.steps import Runtime
+from tasks.reconcile.job_run import Run, ScheduledJob, run_job
+from tasks.runtime import Runtime
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from tests.web.conftest import Front
 

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from tests.factories import PASSWORD
 from tests.web.conftest import Front, FrontOf
-from tests.web.test_portal import csrf
+from tests.web.portal.page.test_portal import csrf
 from workers.stack.redis import EmbeddedRedis
 
 
@@ -100,7 +100,7 @@ def test_of_many_wrong_tries_at_once_no_more_go_on_than_may(make: FrontOf, monke
         # Those that are refused do not come here: they wait below.
         began.wait()
 
-    monkeypatch.setattr("web.portal.letters.answer_letter", answered_late)
+    monkeypatch.setattr("web.portal.proofs.letters.answer_letter", answered_late)
 
     def wrong() -> int:
         own = client.application.test_client()

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tests.web.conftest import ORDER, Front
-from tests.web.test_portal import csrf, sign_in
+from tests.web.portal.page.test_portal import csrf, sign_in
 
 LINK: dict[str, Any] = {"customer_number": "1234567", "proof": {"method": "link_code", "code": "A"}}
 DEEP = "[" * 100_000 + "]" * 100_000

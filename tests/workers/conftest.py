@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models.session import Database
+from models.db.session import Database
 from workers.stack.postgres import EmbeddedPostgres
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from models.session import Database
+from models.db.session import Database
 from tests.fakes import wait_until
 from tests.workers.conftest import Children
 from workers import programs

@@ -9,9 +9,9 @@ import pytest
 from celery import Celery
 
 import celeryconfig
-from models.jobs import last_run
-from models.links import submit_link
-from models.session import Database
+from models.db.session import Database
+from models.jobs.jobs import last_run
+from models.links.links import submit_link
 from models.values import utc_now
 from models.vault import Vault
 from tasks.settings import SettingsError

@@ -8,11 +8,11 @@ from typing import Any
 from flask import request
 from sqlalchemy.orm import Session
 
-from models import queries
-from models.accounts import Account
-from models.requests import Request, TimelineEntry
-from models.waiting import Asked, asked_of
-from models.wording import next_action, sentence
+from models.accounts.accounts import Account
+from models.proofs.status import Asked, asked_of
+from models.requests.requests import Request, TimelineEntry
+from models.views import lists
+from tasks.wording.requests import next_action, sentence
 from web.api.problems import language
 from web.resources import resources
 
@@ -25,7 +25,7 @@ def request_body(session: Session, of: Request) -> dict[str, Any]:
 
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Each of these requests, with a fixed number of statements."""
-    timelines = queries.timelines(session, [of.id for of in requests])
+    timelines = lists.timelines(session, [of.id for of in requests])
     asked = asked_of(session, requests, resources().clock())
     return [_as_body(of, timelines[of.id], asked[of.id]) for of in requests]
 

@@ -14,12 +14,13 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 from sqlalchemy.orm import Session
 
-from models import queries
-from models.accounts import Account, account_by_number
+from models.accounts.accounts import Account, account_by_number
 from models.errors import Forbidden, NotAccepted, NotFound
-from models.idempotency import KEPT_FOR, reserve_key
-from models.people import Action, Principal, may, principal_by_token
-from models.requests import Request, concerns, may_change
+from models.people.api_tokens import principal_by_token
+from models.people.rights import Action, Principal, may
+from models.requests.idempotency import KEPT_FOR, reserve_key
+from models.requests.requests import Request, concerns, may_change
+from models.views import lists
 from tasks.hints import hint
 from web.api.bodies import request_body
 from web.api.problems import problem
@@ -49,7 +50,7 @@ def authenticate() -> Response | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     with resources().database.transaction() as session:
         principal = principal_by_token(session, token.strip()) if scheme.lower() == "bearer" else None
-        account = queries.token_account(session, principal) if principal else None
+        account = lists.token_account(session, principal) if principal else None
     if principal is None or account is None:
         return problem("unauthorized")
     g.principal, g.account = principal, account

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from models import errors
 from models.states import ProofMethod, Reason
 from models.values import BERLIN, Locale, as_locale
-from models.wording import reason_text, status_text
+from tasks.wording.requests import reason_text, status_text
 from web.resources import resources
 
 log = structlog.get_logger()

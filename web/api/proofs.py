@@ -8,8 +8,8 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from models.errors import NotAccepted
-from models.people import Action
-from models.proving import (
+from models.people.rights import Action
+from models.proofs.submission import (
     Credentials,
     ask_again,
     confirm_email,
@@ -18,7 +18,7 @@ from models.proving import (
     prove_ownership,
     upload_document,
 )
-from models.requests import Request
+from models.requests.requests import Request
 from models.vault import display_code
 from web.api import schemas
 from web.api.calls import (

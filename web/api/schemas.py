@@ -5,165 +5,32 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-import phonenumbers
 from flask_openapi3 import FileStorage
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
-    EmailStr,
     Field,
     RootModel,
-    SecretStr,
-    StringConstraints,
 )
-from pydantic_core import PydanticCustomError
 
-from models.orders import Contact, Location, OrderDraft
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, Locale
+from web.fields import Body, Code, Email, Password
 
 
-def _e164(value: str) -> str:
-    try:
-        number = phonenumbers.parse(value, "DE")
-    except phonenumbers.NumberParseException as error:
-        raise ValueError("not_a_phone_number") from error
-    if not phonenumbers.is_possible_number(number):
-        raise ValueError("not_a_phone_number")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-def _whole(value: object) -> object:
-    # To `Literal`, 10.0 is 10.
-    if type(value) is not int:
-        raise PydanticCustomError("int_type", "not_a_whole_number")
-    return value
-
-
-def _line(most: int) -> StringConstraints:
-    return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
-
-
-Line = Annotated[str, _line(120)]
-Phone = Annotated[str, AfterValidator(_e164), Field(examples=["+4930901820"])]
-CustomerNumber = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_NUMBER.pattern}$"), Field(examples=["1234567"])]
-PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]
-AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
-Language = Literal["de", "en"]
-Code = Annotated[str, StringConstraints(min_length=1, max_length=40), Field(examples=["ABCDE FGHJK"])]
-
-Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Password = Annotated[SecretStr, Field(max_length=1024)]
-
-
-class _Body(BaseModel):
-    # What a body holds is never repeated in an error: it may be a password.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class LocationBody(_Body):
-    """The connection address."""
-
-    name: Line
-    street: Line
-    postal_code: PostalCode
-    city: Line
-
-
-class ContactBody(_Body):
-    """Who is asked and told about the new account."""
-
-    name: Line
-    email: EmailStr
-    phone: Phone | None = None
-
-
-class NumbersBody(_Body):
-    """Which phone numbers."""
-
-    area_code: AreaCodeText
-    block_size: Annotated[Literal[1, 10, 100], BeforeValidator(_whole)]
-
-
-class OrderBody(_Body):
-    """An order of a new sub-account."""
-
-    product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
-    channels: Annotated[int, Field(ge=1, le=1000, strict=True)]
-    location: LocationBody
-    contact: ContactBody
-    numbers: NumbersBody
-    options: Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=20)] = []
-    locale: Language | None = None
-
-    def as_draft(self, locale: Locale) -> OrderDraft:
-        """The order as the rules take it, in this language unless it names its own."""
-        return OrderDraft(
-            product_key=self.product,
-            channels=self.channels,
-            location=Location(**self.location.model_dump()),
-            contact=Contact(**self.contact.model_dump()),
-            area_code=self.numbers.area_code,
-            block_size=self.numbers.block_size,
-            option_keys=tuple(self.options),
-            locale=self.locale or locale,
-        )
-
-
-class AdministersBoth(_Body):
-    """The person behind the token administers both accounts."""
-
-    method: Literal["administers_both"]
-
-
-class CredentialsProof(_Body):
-    """Credentials of an administrator of the existing account; used on the spot, never stored."""
-
-    method: Literal["credentials"]
-    email: Email
-    password: Password
-
-
-class LinkCodeProof(_Body):
-    """A code that an administrator of the existing account has created in its dashboard."""
-
-    method: Literal["link_code"]
-    code: Code
-
-
-class ConsentProof(_Body):
-    """The administrators of the existing account are asked by e-mail."""
-
-    method: Literal["consent"]
-
-
-LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
-
-
-class LinkBody(_Body):
-    """A request to attach an existing account."""
-
-    customer_number: CustomerNumber
-    proof: Annotated[LinkProof, Field(discriminator="method")]
-    locale: Language | None = None
-
-
-class EmailCode(_Body):
+class EmailCode(Body):
     """The code from the mail to the contact."""
 
     kind: Literal["email_code"]
     code: Code
 
 
-class LetterCode(_Body):
+class LetterCode(Body):
     """The code from the letter to the connection address."""
 
     kind: Literal["letter_code"]
     code: Code
 
 
-class Credentials(_Body):
+class Credentials(Body):
     """Credentials of an administrator of the existing account; used on the spot, never stored."""
 
     kind: Literal["credentials"]
@@ -171,7 +38,7 @@ class Credentials(_Body):
     password: Password
 
 
-class LinkCode(_Body):
+class LinkCode(Body):
     """A code that an administrator of the existing account has created in its dashboard."""
 
     kind: Literal["link_code"]
@@ -182,7 +49,7 @@ class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkC
     """A proof for a request that waits for it."""
 
 
-class ResendBody(_Body):
+class ResendBody(Body):
     """Which code or question is to be sent anew; a new code voids the old."""
 
     what: Literal["email", "letter", "consent"]

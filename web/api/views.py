@@ -9,18 +9,19 @@ import structlog
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from models import queries
-from models.accounts import account_by_number
-from models.catalogue import orderable_products
+from models.accounts.accounts import account_by_number
+from models.contracts.catalogue import orderable_products
+from models.db.paging import BadCursor
 from models.errors import AlreadyRequested, InvalidField, NotFound
-from models.links import LinkDraft, submit_detach, submit_link
-from models.orders import call_off, submit_order
-from models.overview import BadCursor, Order, Wanted, page_of
-from models.people import Action, may
-from models.proofs import OwnershipProof
-from models.proving import Credentials
-from models.requests import Request
+from models.links.links import LinkDraft, submit_detach, submit_link
+from models.orders.orders import call_off, submit_order
+from models.people.rights import Action, may
+from models.proofs.proofs import OwnershipProof
+from models.proofs.submission import Credentials
+from models.requests.requests import Request
 from models.states import ProofMethod, Reason, Status
+from models.views import lists
+from models.views.locations import Order, Wanted, page_of
 from tasks.hints import hint
 from web.api import schemas
 from web.api.bodies import account_body, request_bodies, request_body
@@ -42,6 +43,7 @@ from web.api.calls import (
     viewed,
 )
 from web.api.problems import language
+from web.request_bodies import CredentialsProof, LinkBody, LinkCodeProof, LinkProof, OrderBody
 from web.resources import resources
 
 log = structlog.get_logger()
@@ -51,7 +53,7 @@ _BY_NUMBER = Wanted(order=Order.NUMBER)
 
 
 @api.post("/orders", responses={202: schemas.RequestBody, 422: schemas.Problem}, openapi_extensions=POST)
-def create_order(body: schemas.OrderBody) -> Response:
+def create_order(body: OrderBody) -> Response:
     """Order a new sub-account. Answers 202 at once; the request's timeline tells the rest."""
     draft = body.as_draft(caller().locale)
     return _accept(lambda session: submit_order(session, caller(), main(session), draft, now()))
@@ -62,7 +64,7 @@ def create_order(body: schemas.OrderBody) -> Response:
     responses={202: schemas.RequestBody, 422: schemas.Problem, 429: schemas.Problem},
     openapi_extensions=POST,
 )
-def create_link_request(body: schemas.LinkBody) -> Response:
+def create_link_request(body: LinkBody) -> Response:
     """Ask to attach an existing account. Always 202 for a request of the right form: an outsider learns nothing."""
     draft = LinkDraft(
         body.customer_number,
@@ -89,7 +91,7 @@ def list_requests(query: schemas.RequestQuery) -> Response:
     before = as_uuid(query.cursor, InvalidField("cursor", "cursor")) if query.cursor else None
     with resources().database.transaction() as session:
         account = viewed(session)
-        found = queries.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
+        found = lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
         page = found[: query.limit]
         items = request_bodies(session, page)
     more = str(page[-1].id) if len(found) > query.limit else None
@@ -139,7 +141,7 @@ def show_account(path: schemas.AccountPath) -> Response:
     """One account, with its running request. One that was ordered is there from the first moment, as in the list."""
     with resources().database.transaction() as session:
         ours, account = main(session), account_by_number(session, path.customer_number)
-        running = queries.running_request(session, ours, account) if account is not None else None
+        running = lists.running_request(session, ours, account) if account is not None else None
         if account is None or not may(caller(), Action.VIEW, ours if running is not None else account):
             raise NotFound
         return as_json(account_body(account, running))
@@ -203,11 +205,11 @@ def _change(id: str, change: Callable[[Request], None]) -> Response:
     return once(act)
 
 
-def _means(proof: schemas.LinkProof) -> Credentials | str | None:
+def _means(proof: LinkProof) -> Credentials | str | None:
     match proof:
-        case schemas.CredentialsProof(email=email, password=password):
+        case CredentialsProof(email=email, password=password):
             return Credentials(email, password.get_secret_value())
-        case schemas.LinkCodeProof(code=code):
+        case LinkCodeProof(code=code):
             return code
         case _:
             return None

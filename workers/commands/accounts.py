@@ -11,17 +11,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from models.account_import import Fate
-from models.closing import close_account, ensure_closable
+from models.accounts.customer_import import Fate
+from models.db.session import Database
 from models.errors import CannotClose
-from models.holdings import holdings_of
-from models.session import Database
+from models.links.account_closing import close_account, ensure_closable
 from models.states import AccountState
+from models.telephony.holdings import holdings_of
 from models.values import utc_now
-from workers.account_import import AccountImport, Finding, Summary
+from workers.accounts.customer_file import CustomerFile, UnusableFile, open_customers
+from workers.accounts.customer_import import AccountImport, Finding, Summary
 from workers.commands.hints import hint_after_commit
 from workers.commands.resources import err, known_account, open_database, out, refuse
-from workers.customer_file import CustomerFile, UnusableFile, open_customers
 
 SHOWN = 20
 """Findings that go to the terminal; the report has all of them."""

@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from models.messages import MessageState, messages_of
-from models.people import hash_password
-from models.session import Database
+from models.db.session import Database
+from models.messages.outbox import MessageState, messages_of
+from models.people.users import hash_password
 from models.states import ENDED
 from models.values import utc_now
 from models.vault import Vault

@@ -17,8 +17,8 @@ from redis.retry import Retry
 from rich.table import Table
 
 from models import migrations
-from models.jobs import last_run
-from models.session import Database
+from models.db.session import Database
+from models.jobs.jobs import last_run
 from models.values import utc_now
 from tasks.ports import GatewayError
 from workers.commands.resources import out

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models.invoices import BilledElsewhere, OtherPayer, put_on_invoice, take_off_invoice
+from models.links.collective_invoices import BilledElsewhere, OtherPayer, put_on_invoice, take_off_invoice
 from models.values import utc_now
 from workers.commands.resources import known_account, open_database, out, refuse
 

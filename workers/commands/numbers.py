@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from models.errors import InvalidField
-from models.restocking import pool_levels, restock
+from models.orders.restocking import pool_levels, restock
 from models.values import utc_now
 from workers.commands.hints import hint_after_commit
 from workers.commands.resources import open_database, out, refuse

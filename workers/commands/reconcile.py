@@ -11,12 +11,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from models.findings import Finding, finding_text, findings_of
-from models.jobs import JobRun, Outcome, jobs_by_name, latest_runs
+from models.jobs.findings import Finding, findings_of
+from models.jobs.jobs import JobRun, Outcome, jobs_by_name, latest_runs
 from models.values import Locale
-from tasks.jobs import run_job
 from tasks.reconcile import JOBS
-from tasks.steps import Runtime
+from tasks.reconcile.job_run import run_job
+from tasks.runtime import Runtime
+from tasks.wording.findings import finding_text
 from workers.commands.hints import hint_after_commit
 from workers.commands.resources import err, known_locale, open_database, out, refuse, when
 from workers.runtime import build_runtime, close_runtime

@@ -14,17 +14,18 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import Session
 
-from models.back_office import Whole, whole_request
 from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, TooLate
-from models.handling import decide_on_document
-from models.orders import call_off
-from models.people import Principal, User, principal_of
-from models.proofs import latest_document
-from models.queries import recent_requests
-from models.requests import Request
+from models.orders.orders import call_off
+from models.people.rights import Principal
+from models.people.users import User, principal_of
+from models.proofs.proofs import latest_document
+from models.requests.requests import Request
+from models.staff.actions import decide_on_document
 from models.states import Reason, Status
 from models.values import Locale, utc_now
-from models.wording import next_action, sentence, status_text
+from models.views.back_office import Whole, whole_request
+from models.views.lists import recent_requests
+from tasks.wording.requests import next_action, sentence, status_text
 from workers.commands.hints import hint_after_commit
 from workers.commands.resources import known_account, known_locale, open_database, out, refuse, when
 

@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, account_by_number
-from models.session import Database
+from models.accounts.accounts import Account, account_by_number
+from models.db.session import Database
 from models.values import BERLIN, Locale
 from workers.settings import WorkerSettings
 

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from models import migrations
-from models.catalogue import load_price_list
-from models.session import Database
-from models.telephony import load_area_codes
+from models.contracts.catalogue import load_price_list
+from models.db.session import Database
+from models.telephony.area_codes import load_area_codes
 from models.values import utc_now
 from models.vault import Vault
 from workers.commands.resources import out
-from workers.demo_data import seed as load
+from workers.demo.seed import seed as load
 from workers.gateways.registrar import KamailioRegistrar, ensure_schema
 from workers.settings import WorkerSettings
 

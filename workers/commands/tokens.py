@@ -9,8 +9,10 @@ import typer
 from rich.table import Table
 from sqlalchemy.orm import Session
 
-from models.accounts import Account
-from models.people import ApiToken, Membership, Scope, User, administrators_of, create_token
+from models.accounts.accounts import Account
+from models.people.api_tokens import ApiToken, create_token
+from models.people.rights import Scope
+from models.people.users import Membership, User, administrators_of
 from models.states import AccountState
 from models.values import utc_now
 from workers.commands.resources import known_account, open_database, out, refuse, when

@@ -10,8 +10,8 @@ import typer
 from sqlalchemy.orm import Session
 
 from models.errors import Forbidden, NotFound, TrunkClosed
-from models.telephony import TrunkState
-from models.trunks import resume_for_carrier, suspend_for_carrier
+from models.telephony.suspension import resume_for_carrier, suspend_for_carrier
+from models.telephony.trunks import TrunkState
 from models.values import utc_now
 from workers.commands.hints import hint_after_commit
 from workers.commands.resources import open_database, out, refuse

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.people import Role
+from models.people.rights import Role
 from models.values import Locale
 
 PASSWORD = "standort-demo"  # noqa: S105 - of the demo data, printed at every start

@@ -10,14 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, selectinload
 
-from models.accounts import Account, IssuedCustomerNumber, issue_customer_numbers
-from models.contracts import Contract, ContractItem
-from models.orders import basket_of
-from models.people import Membership, Role, User
-from models.telephony import NumberBlock, NumberPool, SipTrunk, TrunkState, new_sip_user
+from models.accounts.accounts import Account, IssuedCustomerNumber, issue_customer_numbers
+from models.contracts.contracts import Contract, ContractItem
+from models.orders.orders import basket_of
+from models.people.rights import Role
+from models.people.users import Membership, User
+from models.telephony.number_pool import NumberPool
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState, new_sip_user
 from models.vault import Vault, new_sip_secret
 from tasks.ports import TrunkRecord
-from tasks.sync import forwardings_of, record_of
+from tasks.registrar.trunks import forwardings_of, record_of
 from workers.demo.cast import Person, Site
 
 KNOWN_FOR = timedelta(days=400)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from models.messages import messages_of
+from models.messages.outbox import messages_of
 from workers.demo.api import UnexpectedAnswer
 
 _LINK = re.compile(r"https?://\S+")

@@ -12,11 +12,11 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.handling import decide_on_document
-from models.people import User, principal_of
-from models.proofs import Consent
-from models.requests import Request
-from models.session import Database
+from models.db.session import Database
+from models.people.users import User, principal_of
+from models.proofs.proofs import Consent
+from models.requests.requests import Request
+from models.staff.actions import decide_on_document
 from models.values import utc_now
 from workers.demo.api import PortalApi, View
 from workers.demo.cast import BACK_OFFICE, PASSWORD, Person, Pool

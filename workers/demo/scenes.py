@@ -14,8 +14,10 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts import Account, account_by_number, attach
-from models.people import ApiToken, Role, Scope, User, create_token
+from models.accounts.accounts import Account, account_by_number, attach
+from models.people.api_tokens import ApiToken, create_token
+from models.people.rights import Role, Scope
+from models.people.users import User
 from models.states import Origin, Reason, Status
 from models.values import random_customer_number
 from workers.demo.api import PortalApi, View

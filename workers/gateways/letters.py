@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.outbox.typeface import FAMILY, add_typeface, printable
 from tasks.ports import GatewayUnavailable, Letter
-from tasks.typeface import FAMILY, add_typeface, printable
 
 if TYPE_CHECKING:
     from fpdf import FPDF

@@ -189,7 +189,7 @@ class Stack:
     def _welcome(self) -> None:
         lines = ["", f"Standortverwaltung is ready: {self.settings()['BASE_URL']}", ""]
         if self._demo:
-            from workers.demo_data import DEMO_LOGINS
+            from workers.demo.seed import DEMO_LOGINS
 
             width = max(len(login.email) for login in DEMO_LOGINS)
             lines += [f"  {login.email:<{width}}  {login.password}  {login.who}" for login in DEMO_LOGINS]

@@ -1,0 +1,397 @@
+"""Bulks: hundreds of orders or link requests out of one file.
+
+A row keeps its cells as they were typed until the bulk is sent, with the errors found in them. A sent bulk is its own
+queue (`models.db.work_queue`): a worker turns its rows into requests, some at a time, each in the transaction that also
+records it in the row. So a row is ordered once, even if the worker dies in between.
+
+An order counts once for a main account: the same content in another file is not ordered again (`key`), unless it was
+rejected or cancelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from models.accounts.accounts import Account
+from models.db.base import Base, enumeration
+from models.db.work_queue import Due, due_index, lease_ends
+from models.errors import Forbidden, NotFound
+from models.orders.orders import Contact, Location, OrderDraft
+from models.people.rights import Action, Principal, may
+from models.people.users import User
+from models.requests.requests import Request
+from models.states import ENDED, Kind, Status
+from models.values import Locale
+from models.vault import Vault
+
+MOST_ROWS = 10_000
+"""Of one file."""
+KEPT_FOR = timedelta(days=30)
+"""How long a bulk that was not sent stays."""
+
+
+class RowFate(StrEnum):
+    """What became of a row when it was written down."""
+
+    PLACED = "placed"
+    REPEATED = "repeated"
+    REFUSED = "refused"
+
+
+class Bulk(Due, Base):
+    """One file. Not sent: nothing but what was typed. Due: rows have to be written down, or it may have ended."""
+
+    __tablename__ = "bulks"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=sa.text("uuidv7()"))
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    kind: Mapped[Kind] = mapped_column(enumeration(Kind, "kind"))
+    locale: Mapped[Locale] = mapped_column(sa.Text)
+    file_name: Mapped[str]
+    fingerprint: Mapped[bytes]
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    placed_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+
+    main: Mapped[Account] = relationship(lazy="raise_on_sql")
+    user: Mapped[User] = relationship(lazy="raise_on_sql")
+
+    __table_args__ = (
+        sa.UniqueConstraint("main_id", "fingerprint", name="uq_bulks_file"),
+        sa.CheckConstraint("kind IN ('order', 'link')", name="kind_in_files"),
+        sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
+        sa.CheckConstraint("(due_at IS NOT NULL) = (sent_at IS NOT NULL AND ended_at IS NULL)", name="sent_is_due"),
+        sa.CheckConstraint("ended_at IS NULL OR placed_at IS NOT NULL", name="ends_when_placed"),
+        lease_ends(),
+        due_index("bulks"),
+        sa.Index("ix_bulks_main_id_id", "main_id", "id"),
+    )
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It was not sent, and nobody came back to it."""
+        return cls.sent_at.is_(None) & (cls.created_at <= now - KEPT_FOR)
+
+    def send(self, now: datetime) -> None:
+        """Have its rows written down. Safe to run twice: the first time counts."""
+        if self.sent_at is None:
+            self.sent_at = now
+            self.make_due(now)
+
+    def placed(self, now: datetime) -> None:
+        """Every row was written down, or refused."""
+        self.placed_at = now
+
+    def end(self, now: datetime) -> None:
+        """Every request has come to its end."""
+        self.ended_at = now
+        self.rest()
+
+
+class BulkRow(Base):
+    """A line of the file. `cells` as typed, by column; `errors` by column, or else `draft`, what will be asked for."""
+
+    __tablename__ = "bulk_rows"
+
+    bulk_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("bulks.id", ondelete="CASCADE"), primary_key=True)
+    line: Mapped[int] = mapped_column(primary_key=True)
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    cells: Mapped[dict[str, Any]]
+    errors: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    draft: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    key: Mapped[bytes | None]
+    fate: Mapped[RowFate | None] = mapped_column(enumeration(RowFate, "fate"))
+    refusal: Mapped[str | None]
+    request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"), unique=True)
+
+    __table_args__ = (
+        sa.CheckConstraint("(errors IS NULL) = (draft IS NOT NULL)", name="wrong_or_right"),
+        sa.CheckConstraint("(draft IS NULL) = (key IS NULL)", name="right_has_key"),
+        sa.CheckConstraint("(fate = 'placed') = (request_id IS NOT NULL)", name="placed_has_request"),
+        sa.CheckConstraint("(fate = 'refused') = (refusal IS NOT NULL)", name="refused_has_reason"),
+        sa.CheckConstraint("fate IS NULL OR draft IS NOT NULL", name="only_right_ones"),
+        sa.Index("uq_bulk_rows_key", "main_id", "key", unique=True, postgresql_where=sa.text("fate = 'placed'")),
+        sa.Index("ix_bulk_rows_open", "bulk_id", "line", postgresql_where=sa.text("fate IS NULL")),
+    )
+
+
+_CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
+"""For good: what was asked for like this can be asked for again."""
+_placed = sa.orm.aliased(BulkRow)
+_BEFORE = sa.exists().where(
+    _placed.main_id == BulkRow.main_id,
+    _placed.key == BulkRow.key,
+    _placed.fate == RowFate.PLACED,
+    _placed.request_id == Request.id,
+    Request.status.not_in(_CAME_TO_NOTHING),
+)
+"""Whether a line was ordered before, out of another file."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRow:
+    """A line with what is wrong with it by column (`[code, allowed]`), or what it asks for."""
+
+    line: int
+    cells: Mapping[str, str]
+    errors: Mapping[str, Sequence[Any]] | None
+    draft: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a bulk is. `by_status`: its requests; the others were never written down."""
+
+    rows: int
+    open: int
+    repeated: int
+    refused: int
+    by_status: Mapping[Status, int]
+
+    @property
+    def ended(self) -> int:
+        """How many rows nothing happens to any more."""
+        return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
+
+
+def fingerprint_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
+    """The same for the same content, whatever the file is called and of which format it is."""
+    # With a key: the link codes are in it, and whoever has the database alone must not try them out on it.
+    content = "\n".join((kind, *(json.dumps(cells, sort_keys=True) for cells in rows)))
+    return vault.fingerprint("bulk", content.encode())
+
+
+def same_file(session: Session, main: Account, fingerprint: bytes) -> Bulk | None:
+    """The bulk that was made of this content before."""
+    return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint == fingerprint))
+
+
+def keep_file(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    kind: Kind,
+    file_name: str,
+    fingerprint: bytes,
+    rows: Sequence[CheckedRow],
+    now: datetime,
+) -> Bulk:
+    """A new bulk, not sent yet; the one that is there if the same content came at this moment. Raises `Forbidden`."""
+    if not may(principal, _ACTIONS[kind], main):
+        raise Forbidden
+    made: Bulk | None = session.scalar(
+        postgresql.insert(Bulk)
+        .values(
+            main_id=main.id,
+            user_id=principal.user_id,
+            kind=kind,
+            locale=principal.locale,
+            file_name=file_name,
+            fingerprint=fingerprint,
+            created_at=now,
+            attempts=0,
+        )
+        .on_conflict_do_nothing()
+        .returning(Bulk)
+    )
+    if made is None:
+        return session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint == fingerprint)).one()
+    facts = [{"bulk_id": made.id, "main_id": main.id, "line": row.line, **_facts(made, row)} for row in rows]
+    session.execute(sa.insert(BulkRow), facts)
+    return made
+
+
+def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Sequence[int]) -> None:
+    """What was typed anew, right or wrong; lines that are left out are gone. The bulk is locked and not sent."""
+    assert bulk.sent_at is None
+    known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
+    for row in rows:
+        for name, value in _facts(bulk, row).items():
+            setattr(known[row.line], name, value)
+    if left_out:
+        session.execute(sa.delete(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line.in_(left_out)))
+    session.flush()
+
+
+def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: bool = False) -> Bulk:
+    """A bulk that this person may look at, and send. Raises `NotFound`."""
+    found = session.get(Bulk, id, with_for_update=lock or None)
+    if found is None or not may(principal, _ACTIONS[found.kind], session.get_one(Account, found.main_id)):
+        raise NotFound
+    return found
+
+
+def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
+    """A main account's bulks, the newest first."""
+    return list(session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id).order_by(Bulk.id.desc()).limit(most)))
+
+
+def rows_of(
+    session: Session,
+    bulk: Bulk,
+    *,
+    lines: Sequence[int] | None = None,
+    wrong: bool = False,
+    after: int = 0,
+    most: int = MOST_ROWS,
+) -> list[BulkRow]:
+    """Lines of a bulk in their order, only those with bad cells if asked for."""
+    query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
+    if lines is not None:
+        query = query.where(BulkRow.line.in_(lines))
+    if wrong:
+        query = query.where(BulkRow.errors.is_not(None))
+    return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
+
+
+def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
+    """How many lines there are, how many of them have bad cells, and how many bad cells."""
+    cells = sa.select(sa.func.count()).select_from(sa.func.jsonb_object_keys(BulkRow.errors)).scalar_subquery()
+    row = session.execute(
+        sa.select(
+            sa.func.count(), sa.func.count(BulkRow.errors), sa.func.coalesce(sa.func.sum(cells.correlate(BulkRow)), 0)
+        ).where(BulkRow.bulk_id == bulk.id)
+    ).one()
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
+    """How many right lines will not be ordered: as they were before, out of another file; as an earlier line is."""
+    counted = sa.select(
+        sa.func.count(BulkRow.key),
+        sa.func.count(BulkRow.key).filter(_BEFORE),
+        sa.func.count(BulkRow.key.distinct()).filter(~_BEFORE),
+    ).where(BulkRow.bulk_id == bulk.id)
+    right, before, ordered = session.execute(counted).one()
+    return before, right - before - ordered
+
+
+def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:
+    """What will be ordered how often: drafts without what is not about products, with their number."""
+    chosen = sa.func.jsonb_build_object(
+        "product_key", BulkRow.draft["product_key"],
+        "block_size", BulkRow.draft["block_size"],
+        "option_keys", BulkRow.draft["option_keys"],
+    )  # fmt: skip
+    rows = session.execute(
+        sa.select(chosen, sa.func.count(BulkRow.key.distinct()))
+        .where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None), ~_BEFORE)
+        .group_by(chosen)
+    )
+    return [(facts, count) for facts, count in rows]
+
+
+def content_of(session: Session, bulk: Bulk) -> bytes:
+    """A digest of what its lines ask for, in their order. Another one as soon as a line is another, or gone."""
+    drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text)).where(BulkRow.bulk_id == bulk.id)
+    digest = hashlib.sha256()
+    for line, draft in session.execute(drafts.order_by(BulkRow.line)):
+        digest.update(f"{line} {draft}\n".encode())
+    return digest.digest()
+
+
+def progress_of(session: Session, bulk: Bulk) -> Progress:
+    """How far it is at this moment."""
+    counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
+    fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
+    statuses = session.execute(
+        sa.select(Request.status, sa.func.count()).where(Request.bulk_id == bulk.id).group_by(Request.status)
+    )
+    return Progress(
+        rows=sum(fates.values()),
+        open=fates.get(None, 0),
+        repeated=fates.get(RowFate.REPEATED, 0),
+        refused=fates.get(RowFate.REFUSED, 0),
+        by_status={row[0]: row[1] for row in statuses},
+    )
+
+
+def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
+    """Lines that were not written down, or whose request waits for somebody or has ended without success."""
+    fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
+    rows = session.execute(
+        sa.select(BulkRow, Request)
+        .outerjoin(Request, Request.id == BulkRow.request_id)
+        .where(
+            BulkRow.bulk_id == bulk.id,
+            BulkRow.fate.in_([RowFate.REFUSED, RowFate.REPEATED]) | Request.status.not_in(fine),
+        )
+        .order_by(BulkRow.line)
+        .limit(most)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def is_over(session: Session, bulk: Bulk) -> bool:
+    """Whether every request of it has come to an end."""
+    running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
+    return not session.scalar(sa.select(running))
+
+
+def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
+    """The next lines to write down."""
+    query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.fate.is_(None))
+    return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
+
+
+def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
+    """Those of their keys that were placed already, and not for nothing."""
+    placed = (
+        BulkRow.main_id.in_({row.main_id for row in rows}),
+        BulkRow.key.in_([row.key for row in rows]),
+        BulkRow.fate == RowFate.PLACED,
+    )
+    # Their keys are free again.
+    ended = (BulkRow.request_id == Request.id, Request.status.in_(_CAME_TO_NOTHING))
+    own_key = sa.func.sha256(BulkRow.key.op("||")(sa.func.uuid_send(BulkRow.request_id)))
+    freed = sa.update(BulkRow).where(*placed, *ended).values(key=own_key)
+    session.execute(freed.execution_options(synchronize_session=False))
+    return {key for key in session.scalars(sa.select(BulkRow.key).where(*placed)) if key is not None}
+
+
+def as_order(draft: Mapping[str, Any]) -> OrderDraft:
+    """The order that a line asks for."""
+    return OrderDraft(
+        **{
+            **draft,
+            "location": Location(**draft["location"]),
+            "contact": Contact(**draft["contact"]),
+            "option_keys": tuple(draft["option_keys"]),
+        }
+    )
+
+
+def as_facts(order: OrderDraft) -> dict[str, Any]:
+    """The same, to be kept with the line."""
+    return asdict(order)
+
+
+def _facts(bulk: Bulk, row: CheckedRow) -> dict[str, Any]:
+    return {"cells": dict(row.cells), "errors": row.errors, "draft": row.draft, "key": _key(bulk, row)}
+
+
+def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
+    if row.draft is None:
+        return None
+    if bulk.kind is Kind.LINK:
+        # Asking for one account twice does no harm: of two requests that run at once the second is refused.
+        return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
+    # In which language somebody is written to does not make it another order.
+    told = {name: value for name, value in row.draft.items() if name != "locale"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
+
+
+_ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}

@@ -1,0 +1,118 @@
+"""What can be ordered and what it costs. Prices are integer euro cents, net, monthly and one-off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base, enumeration
+from models.values import Locale
+
+
+class ProductKind(StrEnum):
+    """What sort of thing a product is."""
+
+    TRUNK = "trunk"
+    NUMBER_BLOCK = "number_block"
+    OPTION = "option"
+
+
+class Product(Base):
+    """A line of the price list. Withdrawn ones stay for the contracts that have them."""
+
+    __tablename__ = "products"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[ProductKind] = mapped_column(enumeration(ProductKind, "kind"))
+    name_de: Mapped[str]
+    name_en: Mapped[str]
+    channels: Mapped[int | None]
+    block_size: Mapped[int | None]
+    monthly_cents: Mapped[int]
+    one_off_cents: Mapped[int]
+    orderable: Mapped[bool] = mapped_column(default=True)
+    position: Mapped[int]
+
+    __table_args__ = (
+        sa.CheckConstraint("(kind = 'trunk') = (channels IS NOT NULL)", name="trunk_has_channels"),
+        sa.CheckConstraint("(kind = 'number_block') = (block_size IS NOT NULL)", name="block_has_size"),
+        sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),
+    )
+
+    def name(self, locale: Locale) -> str:
+        """The product's name in this language."""
+        return self.name_en if locale == "en" else self.name_de
+
+
+def _product(
+    key: str, kind: ProductKind, names: tuple[str, str], monthly: int, one_off: int, **size: int
+) -> dict[str, Any]:
+    return {
+        "key": key,
+        "kind": kind,
+        "name_de": names[0],
+        "name_en": names[1],
+        "monthly_cents": monthly,
+        "one_off_cents": one_off,
+        "channels": size.get("channels"),
+        "block_size": size.get("block_size"),
+    }
+
+
+_T, _B, _O = ProductKind.TRUNK, ProductKind.NUMBER_BLOCK, ProductKind.OPTION
+PRICE_LIST: Sequence[dict[str, Any]] = (
+    _product("trunk-2", _T, ("SIP-Trunk mit 2 Kanälen", "SIP trunk, 2 channels"), 990, 0, channels=2),
+    _product("trunk-10", _T, ("SIP-Trunk mit 10 Kanälen", "SIP trunk, 10 channels"), 2990, 2900, channels=10),
+    _product("trunk-50", _T, ("SIP-Trunk mit 50 Kanälen", "SIP trunk, 50 channels"), 9990, 9900, channels=50),
+    _product("block-1", _B, ("Einzelrufnummer", "Single number"), 100, 0, block_size=1),
+    _product("block-10", _B, ("Rufnummernblock mit 10 Nummern", "Block of 10 numbers"), 290, 990, block_size=10),
+    _product(
+        "block-100",
+        _B,
+        ("Rufnummernblock mit 100 Nummern", "Block of 100 numbers"),
+        990,
+        1990,
+        block_size=100,
+    ),
+    _product("fax2mail", _O, ("Fax per E-Mail", "Fax by e-mail"), 290, 0),
+    _product("mobile-backup", _O, ("Notfall-Umleitung auf Mobilfunk", "Mobile fallback"), 490, 0),
+    _product("directory-entry", _O, ("Telefonbucheintrag", "Directory entry"), 0, 990),
+)
+
+
+def load_price_list(session: Session) -> None:
+    """Bring the price list up to date. Safe to run twice; what the back office withdrew stays withdrawn."""
+    statement = postgresql.insert(Product).values(
+        [{**row, "orderable": True, "position": place} for place, row in enumerate(PRICE_LIST)]
+    )
+    kept = {"key", "orderable"}
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Product.key],
+            set_={column.name: column for column in statement.excluded if column.name not in kept},
+        )
+    )
+
+
+def price_list(session: Session) -> dict[str, Product]:
+    """Every product by its key, withdrawn ones too, in the list's order. Read once a transaction: it is short."""
+    products: dict[str, Product] | None = session.info.get("price_list")
+    if products is None:
+        rows = session.scalars(sa.select(Product).order_by(Product.position))
+        products = session.info["price_list"] = {product.key: product for product in rows}
+    return products
+
+
+def orderable_products(session: Session) -> list[Product]:
+    """The price list as customers see it, in its order."""
+    return [product for product in price_list(session).values() if product.orderable]
+
+
+def block_key(size: int) -> str:
+    """The product for a number block of this size."""
+    return f"block-{size}"

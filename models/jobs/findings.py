@@ -1,0 +1,34 @@
+"""What the scheduled jobs found, and the words for it. German and English, one table as in `tasks.wording.requests`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base
+from models.jobs.jobs import JobRun
+
+
+class Finding(Base):
+    """Something that was not as it should be. `subject` is a customer or phone number, a SIP user or a request's id.
+
+    `repaired`: this run has mended it or set its repair going; a dry run would have.
+    """
+
+    __tablename__ = "findings"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey(JobRun.id, ondelete="CASCADE"), index=True)
+    kind: Mapped[str]
+    subject: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+    repaired: Mapped[bool]
+
+
+def findings_of(session: Session, run: JobRun, *, limit: int) -> Sequence[Finding]:
+    """What a run found, what it could not repair first."""
+    found = sa.select(Finding).where(Finding.run_id == run.id).order_by(Finding.repaired, Finding.id).limit(limit)
+    return session.scalars(found).all()

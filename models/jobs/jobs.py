@@ -1,0 +1,191 @@
+"""The scheduled jobs as rows: when each is due next, which worker runs it, and what its runs did.
+
+A run starts only by claiming the row (`models.db.work_queue`), so several beats, doubled hints and a run by hand do no
+harm. The sweep only leaves a heartbeat.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base, enumeration
+from models.db.work_queue import Due, due_index, lease_ends
+
+KEPT_FOR = timedelta(days=90)
+"""How long it can be read what a run did."""
+
+
+class LeaseLost(Exception):
+    """The run took too long; somebody else may have the job by now."""
+
+
+class Outcome(StrEnum):
+    """How a run ended. `lost`: its worker died, or took longer than its lease."""
+
+    DONE = "done"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+class JobHeartbeat(Base):
+    """The last run of the sweep, which is too frequent to leave a row each time."""
+
+    __tablename__ = "job_heartbeats"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    ran_at: Mapped[datetime]
+    counts: Mapped[dict[str, Any]]
+
+
+class Job(Due, Base):
+    """A scheduled job. It is due again after every run; `attempts` counts those that failed in a row."""
+
+    __tablename__ = "jobs"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+    __table_args__ = (
+        sa.CheckConstraint("due_at IS NOT NULL", name="never_ends"),
+        lease_ends(),
+        due_index("jobs"),
+    )
+
+
+class JobRun(Base):
+    """One run. `counts` are what it looked at and did, `found` its findings by kind, the unrecorded ones too."""
+
+    __tablename__ = "job_runs"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    name: Mapped[str] = mapped_column(sa.ForeignKey("jobs.name"))
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    dry_run: Mapped[bool]
+    counts: Mapped[dict[str, Any]]
+    found: Mapped[dict[str, Any]]
+    unrepaired: Mapped[int]
+    outcome: Mapped[Outcome | None] = mapped_column(enumeration(Outcome, "outcome"))
+    error: Mapped[str | None]
+
+    __table_args__ = (
+        sa.CheckConstraint("(outcome IS NULL) = (ended_at IS NULL)", name="end_has_outcome"),
+        sa.CheckConstraint("(outcome IS NOT DISTINCT FROM 'failed') = (error IS NOT NULL)", name="failure_has_error"),
+        sa.Index("ix_job_runs_name_started_at", "name", "started_at"),
+    )
+
+    def end(
+        self, counts: Mapping[str, int], found: Mapping[str, int], unrepaired: int, error: str | None, now: datetime
+    ) -> None:
+        """Write down what came of it; it has failed if there is an error."""
+        self.ended_at, self.error = now, error
+        self.counts, self.found, self.unrepaired = dict(counts), dict(found), unrepaired
+        self.outcome = Outcome.DONE if error is None else Outcome.FAILED
+
+
+def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:
+    """Leave the heartbeat of a job that has no rows of its own."""
+    statement = postgresql.insert(JobHeartbeat).values(name=name, ran_at=now, counts=counts)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[JobHeartbeat.name],
+            set_={"ran_at": statement.excluded.ran_at, "counts": statement.excluded.counts},
+        )
+    )
+
+
+def last_run(session: Session, name: str) -> datetime | None:
+    """When a job with a heartbeat ran last; None if it never did."""
+    return session.scalar(sa.select(JobHeartbeat.ran_at).where(JobHeartbeat.name == name))
+
+
+def claim_job(
+    session: Session, name: str, *, now: datetime, lease: uuid.UUID, until: datetime, by_hand: bool
+) -> datetime | None:
+    """Claim the job if it is due, or by hand if only nobody has it; returns when it was due, None if it is not ours.
+
+    A job that never ran is due.
+    """
+    session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
+    free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now
+    job = session.scalar(sa.select(Job).where(Job.name == name, free).with_for_update(skip_locked=True))
+    if job is None:
+        return None
+    was_due, job.lease, job.due_at = job.due_at, lease, until
+    return was_due
+
+
+def ask_for_run(session: Session, name: str, now: datetime) -> datetime | None:
+    """Have the job run as soon as a worker hears of it. If a run is under way, returns until when it may take.
+
+    Safe to call twice: it is due, and not more.
+    """
+    session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
+    job = session.get_one(Job, name, with_for_update=True)
+    assert job.due_at is not None
+    if job.due_at <= now:
+        return None
+    if job.lease is not None:
+        return job.due_at
+    job.make_due(now)
+    return None
+
+
+def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:
+    """Lock the job and have its lease last until then. Raises `LeaseLost` if it is somebody else's."""
+    job = session.scalar(sa.select(Job).where(Job.name == name, Job.lease == lease).with_for_update())
+    if job is None:
+        raise LeaseLost(name)
+    job.due_at = until
+    return job
+
+
+def begin_run(session: Session, name: str, now: datetime, *, dry: bool) -> JobRun:
+    """Write down that a run has begun. Call it with the job claimed: a run without an end is lost then."""
+    unfinished = sa.update(JobRun).where(JobRun.name == name, JobRun.ended_at.is_(None))
+    session.execute(unfinished.values(ended_at=now, outcome=Outcome.LOST))
+    run = JobRun(name=name, started_at=now, dry_run=dry, counts={}, found={}, unrepaired=0)
+    session.add(run)
+    session.flush()
+    return run
+
+
+def forget_runs(session: Session, name: str, now: datetime) -> None:
+    """Delete the runs of a job that nobody reads any more, with their findings."""
+    session.execute(sa.delete(JobRun).where(JobRun.name == name, JobRun.started_at < now - KEPT_FOR))
+
+
+def jobs_by_name(session: Session) -> dict[str, Job]:
+    """The jobs that have run, or have begun to."""
+    return {job.name: job for job in session.scalars(sa.select(Job))}
+
+
+def latest_runs(session: Session) -> dict[str, JobRun]:
+    """Of each job the last run that has ended and was no dry run."""
+    return _latest(session, JobRun.ended_at.is_not(None))
+
+
+def last_successes(session: Session) -> dict[str, JobRun]:
+    """Of each job the last run that came to its end and was no dry run."""
+    return _latest(session, JobRun.outcome == Outcome.DONE)
+
+
+def _latest(session: Session, which: sa.ColumnElement[bool]) -> dict[str, JobRun]:
+    # One look into the index for each job, however many runs there are.
+    last = (
+        sa.select(JobRun.id)
+        .where(JobRun.name == Job.name, ~JobRun.dry_run, which)
+        .order_by(JobRun.started_at.desc())
+        .limit(1)
+        .correlate(Job)
+        .scalar_subquery()
+    )
+    runs = session.scalars(sa.select(JobRun).join(Job, JobRun.id == last).order_by(JobRun.name))
+    return {run.name: run for run in runs}

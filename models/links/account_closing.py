@@ -1,0 +1,97 @@
+"""Closing an account for good, by the carrier: only one that stands alone and that nothing runs for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, lock_accounts
+from models.bulk.bulk import Bulk
+from models.contracts.contracts import Contract
+from models.errors import CannotClose
+from models.links.collective_invoices import CollectiveInvoice, CollectiveInvoiceItem
+from models.people.api_tokens import ApiToken
+from models.people.audit_log import Deed, record_of_carrier
+from models.people.invitations import Invitation
+from models.requests.requests import Request
+from models.states import ENDED, AccountState, Kind
+from models.telephony.forwarding import CallForwarding
+from models.telephony.numbers import NumberBlock, release_block
+from models.telephony.trunks import SipTrunk, TrunkState, give_up_trunk
+
+
+def ensure_closable(session: Session, account: Account) -> None:
+    """Raise `CannotClose` unless the account may be closed: `ordered` (with the order's id), `request_runs` (with their
+    ids), `bulk_runs`, `billed_together` (with the invoice's number), `is_sub_account` (with the main account's number)
+    or `has_sub_accounts` (with how many).
+    """
+    if account.state is AccountState.ORDERED:
+        order = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.ORDER)
+        raise CannotClose("ordered", *map(str, session.scalars(order)))
+    running = _running(session, account)
+    if running:
+        raise CannotClose("request_runs", *running)
+    if session.scalar(sa.select(Bulk.id).where(Bulk.main_id == account.id, Bulk.due_at.is_not(None)).limit(1)):
+        raise CannotClose("bulk_runs")
+    invoices = _invoices(session, account)
+    if invoices:
+        raise CannotClose("billed_together", *invoices)
+    if account.main_id is not None:
+        raise CannotClose("is_sub_account", session.get_one(Account, account.main_id).customer_number)
+    subs = session.scalar(sa.select(sa.func.count()).where(Account.main_id == account.id))
+    if subs:
+        raise CannotClose("has_sub_accounts", str(subs))
+
+
+def close_account(session: Session, account: Account, now: datetime) -> bool:
+    """Close it: its trunks, numbers, contracts, forwardings, invitations and API tokens end, and nobody has a right in
+    it any more. The customer number is never given out again.
+
+    Safe to run twice: False if it is closed already. Raises `CannotClose`.
+    """
+    # Who refers to the account waits, and is refused afterwards, because it is closed.
+    lock_accounts(session, [account.id])
+    if account.state is AccountState.CLOSED:
+        return False
+    ensure_closable(session, account)
+    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
+        give_up_trunk(trunk, now)
+    for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == account.id).with_for_update()):
+        release_block(block, now)
+    for contract in session.scalars(sa.select(Contract).where(Contract.account_id == account.id)):
+        contract.end(now)
+    for token in session.scalars(sa.select(ApiToken).where(ApiToken.account_id == account.id)):
+        token.revoke(now)
+    for table in (CallForwarding, Invitation):
+        session.execute(sa.delete(table).where(table.account_id == account.id))
+    account.close()
+    record_of_carrier(session, account, Deed.ACCOUNT_CLOSED, now)
+    return True
+
+
+def _running(session: Session, account: Account) -> list[str]:
+    """What is on its way for it or from it, also what somebody else asks of it."""
+    about = sa.or_(
+        Request.main_id == account.id,
+        Request.account_id == account.id,
+        sa.and_(Request.customer_number == account.customer_number, Request.kind == Kind.LINK),
+    )
+    query = sa.select(Request.id).where(about, Request.status.not_in(ENDED)).order_by(Request.id)
+    return [str(id) for id in session.scalars(query)]
+
+
+def _invoices(session: Session, account: Account) -> list[str]:
+    """The collective invoices that it is on, or that it pays for others."""
+    query = (
+        sa.select(CollectiveInvoice.number)
+        .join(CollectiveInvoiceItem, CollectiveInvoiceItem.invoice_id == CollectiveInvoice.id)
+        .where(
+            CollectiveInvoiceItem.left_at.is_(None),
+            sa.or_(CollectiveInvoiceItem.account_id == account.id, CollectiveInvoice.main_id == account.id),
+        )
+        .distinct()
+    )
+    return list(session.scalars(query.order_by(CollectiveInvoice.number)))

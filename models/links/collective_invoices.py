@@ -1,0 +1,150 @@
+"""Collective invoices: several customer numbers billed as one, under a main account.
+
+Who is billed together belongs together: the accounts of an open item are listed as sub-accounts of the invoice's main
+account (`Origin.COLLECTIVE_INVOICE`), and leave when they leave the invoice. The scheduled job writes the requests.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from models.accounts.accounts import Account
+from models.db.base import Base
+from models.proofs.proofs import OwnershipProof
+from models.requests.requests import Request, write_down
+from models.states import Kind, ProofMethod
+from models.values import Locale
+
+_LOCALE: Locale = "de"
+
+
+class CollectiveInvoice(Base):
+    """One invoice for many accounts; the main account pays it."""
+
+    __tablename__ = "collective_invoices"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    number: Mapped[str] = mapped_column(unique=True)
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+
+    main: Mapped[Account] = relationship(lazy="raise_on_sql")
+
+
+class CollectiveInvoiceItem(Base):
+    """An account on a collective invoice, from `since` until it left. On at most one at a time."""
+
+    __tablename__ = "collective_invoice_items"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    invoice_id: Mapped[int] = mapped_column(sa.ForeignKey("collective_invoices.id"), index=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    since: Mapped[datetime]
+    left_at: Mapped[datetime | None]
+
+    invoice: Mapped[CollectiveInvoice] = relationship(lazy="raise_on_sql")
+    account: Mapped[Account] = relationship(lazy="raise_on_sql")
+
+    __table_args__ = (
+        sa.CheckConstraint("left_at >= since", name="leaves_after_joining"),
+        sa.Index(
+            "uq_collective_invoice_items_open", "account_id", unique=True, postgresql_where=sa.text("left_at IS NULL")
+        ),
+    )
+
+
+class BilledElsewhere(Exception):
+    """The account is on another collective invoice, and an account is on at most one."""
+
+    def __init__(self, customer_number: str) -> None:
+        super().__init__(customer_number)
+        self.customer_number = customer_number
+
+
+class OtherPayer(Exception):
+    """There is a collective invoice with this number, of another main account."""
+
+
+def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> None:
+    """Bill an account by this collective invoice, which is made if need be. Safe to run twice.
+
+    Raises `BilledElsewhere` or `OtherPayer`.
+    """
+    made = postgresql.insert(CollectiveInvoice).values(number=number, main_id=main.id).on_conflict_do_nothing()
+    session.execute(made)
+    invoice = session.scalars(sa.select(CollectiveInvoice).where(CollectiveInvoice.number == number)).one()
+    if invoice.main_id != main.id:
+        raise OtherPayer(number)
+    item = postgresql.insert(CollectiveInvoiceItem).values(invoice_id=invoice.id, account_id=account.id, since=now)
+    session.execute(item.on_conflict_do_nothing())
+    if open_item(session, account.id, number) is None:
+        raise BilledElsewhere(account.customer_number)
+
+
+def take_off_invoice(session: Session, number: str, account: Account, now: datetime) -> bool:
+    """From now on the account is billed by itself. Safe to run twice; False if it was not on this invoice."""
+    item = open_item(session, account.id, number)
+    if item is None:
+        return False
+    item.left_at = now
+    return True
+
+
+def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoiceItem | None:
+    """The account's place on this invoice, if it has one now."""
+    return session.scalar(
+        sa.select(CollectiveInvoiceItem)
+        .join(CollectiveInvoiceItem.invoice)
+        .where(
+            CollectiveInvoiceItem.account_id == account_id,
+            CollectiveInvoiceItem.left_at.is_(None),
+            CollectiveInvoice.number == number,
+        )
+    )
+
+
+def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime) -> Request:
+    """Write down that an account on an invoice has to become a sub-account. The invoice is the proof."""
+    request = _write(session, Kind.LINK, item.invoice.main, item.account, now, ProofMethod.COLLECTIVE_INVOICE)
+    proof = OwnershipProof(
+        request_id=request.id, account_id=item.account_id, method=ProofMethod.COLLECTIVE_INVOICE, proved_at=now
+    )
+    session.add(proof)
+    request.note(now, "invoice_joined", customer_number=request.customer_number, invoice=item.invoice.number)
+    return request
+
+
+def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoiceItem, now: datetime) -> None:
+    """A link request that still waits for a proof needs none any more: the account is on the invoice."""
+    proof = {"account_id": item.account_id, "method": ProofMethod.COLLECTIVE_INVOICE, "proved_at": now}
+    session.add(OwnershipProof(request_id=request.id, **proof))
+    request.make_due(now)
+
+
+def request_leaving(session: Session, main: Account, account: Account, now: datetime) -> Request:
+    """Write down that an account has to leave a main account whose invoices it is on no more."""
+    request = _write(session, Kind.DETACH, main, account, now, None)
+    request.note(now, "invoice_left", customer_number=request.customer_number)
+    return request
+
+
+def _write(
+    session: Session, kind: Kind, main: Account, account: Account, now: datetime, proof: ProofMethod | None
+) -> Request:
+    return write_down(
+        session,
+        Request(
+            kind=kind,
+            main_id=main.id,
+            account_id=account.id if kind is Kind.DETACH else None,
+            customer_number=account.customer_number,
+            # Nobody asks: the main account's administrators are told, each in their language.
+            requested_by=None,
+            locale=_LOCALE,
+            asked_proof=proof,
+        ),
+        now,
+    )

@@ -1,0 +1,199 @@
+"""Link and detach requests: attaching an existing account, and taking it out again.
+
+An outsider learns nothing. Whatever is wrong (no such customer number, somebody else's, wrong credentials), the
+same statements run, one password is verified, the same 202 is answered, and the pipeline rejects with the same
+reason.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, account_by_number, ensure_may_be_main
+from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
+from models.people.audit_log import Deed, record
+from models.people.rights import Action, Principal, may
+from models.people.users import User, principal_of
+from models.proofs.proofs import MOST_ISSUES, OwnershipProof
+from models.proofs.submission import Credentials, ownership_by
+from models.requests.requests import Request, write_down
+from models.states import ENDED, Kind, Origin, ProofMethod, Reason
+from models.values import Locale
+from models.vault import Vault
+
+ASKED_WITHIN = timedelta(days=1)
+MOST_WRONG_CODES = 50
+"""Of a main account in a day: five void a code, and a file must not void a thousand of them."""
+MOST_OPEN_QUESTIONS = 1000
+"""So many administrators at the most are asked at once by files of a main account; further rows wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDraft:
+    """A link request as it was typed. `means` are the credentials or the link code that the method needs."""
+
+    customer_number: str
+    method: ProofMethod
+    means: Credentials | str | None
+    locale: Locale
+
+
+def submit_link(
+    session: Session,
+    vault: Vault,
+    principal: Principal,
+    main: Account,
+    draft: LinkDraft,
+    now: datetime,
+    bulk_id: uuid.UUID | None = None,
+) -> Request:
+    """Write down a link request, with the proof if there is one already.
+
+    Raises `Forbidden`, `RuleBroken` (the requester's own account cannot be a main account), `InvalidField`
+    or `AlreadyRequested`.
+    """
+    if not may(principal, Action.LINK, main):
+        raise Forbidden
+    ensure_may_be_main(main)
+    if draft.customer_number == main.customer_number:
+        raise InvalidField("customer_number", "own_account")
+    ensure_not_running(session, Kind.LINK, main, draft.customer_number)
+    if draft.method is ProofMethod.CONSENT:
+        _ensure_not_pestering(session, main, draft.customer_number, now)
+    proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
+    request = write_down(
+        session,
+        Request(
+            kind=Kind.LINK,
+            main_id=main.id,
+            customer_number=draft.customer_number,
+            requested_by=principal.user_id,
+            token_id=principal.token_id,
+            locale=draft.locale,
+            asked_proof=draft.method,
+            bulk_id=bulk_id,
+        ),
+        now,
+    )
+    request.note(now, "link_received", customer_number=draft.customer_number)
+    if proof is not None:
+        proof.request_id = request.id
+        session.add(proof)
+    session.flush()
+    return request
+
+
+def _ensure_not_pestering(session: Session, main: Account, customer_number: str, now: datetime) -> None:
+    """Raise `TooEarly` after so many questions in a day, also where the customer number is nobody's."""
+    asked = session.scalars(
+        sa.select(Request.created_at)
+        .where(
+            Request.main_id == main.id,
+            Request.customer_number == customer_number,
+            Request.asked_proof == ProofMethod.CONSENT,
+            Request.created_at > now - ASKED_WITHIN,
+        )
+        .order_by(Request.created_at.desc())
+        .limit(MOST_ISSUES)
+    ).all()
+    if len(asked) == MOST_ISSUES:
+        raise TooEarly(asked[-1] + ASKED_WITHIN)
+
+
+def wrong_codes(session: Session, main: Account, now: datetime) -> int:
+    """How many link codes that prove nothing the main account has tried within a day."""
+    proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
+    tried = _asked_by(main).where(
+        Request.asked_proof == ProofMethod.LINK_CODE, Request.created_at > now - ASKED_WITHIN, ~proved
+    )
+    return session.scalar(tried) or 0
+
+
+def open_questions(session: Session, main: Account) -> int:
+    """How many of the main account's link requests wait for consent, or will."""
+    waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
+    return session.scalar(waiting) or 0
+
+
+def _asked_by(main: Account) -> sa.Select[int]:
+    return sa.select(sa.func.count()).where(Request.main_id == main.id, Request.kind == Kind.LINK)
+
+
+def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
+    """The recorded proof, or a new one if the requester administers both accounts; None if nothing proves it."""
+    proof = session.get(OwnershipProof, request.id)
+    if request.requested_by is None:
+        return proof
+    account = account_by_number(session, request.customer_number)
+    requester = principal_of(session, session.get_one(User, request.requested_by))
+    main = session.get_one(Account, request.main_id)
+    if proof is not None or account is None:
+        return proof
+    if not (may(requester, Action.PROVE_OWNERSHIP, account) and may(requester, Action.PROVE_OWNERSHIP, main)):
+        return None
+    proof = OwnershipProof(
+        request_id=request.id,
+        account_id=account.id,
+        method=ProofMethod.ADMINISTERS_BOTH,
+        proved_by=requester.user_id,
+        proved_at=now,
+    )
+    session.add(proof)
+    return proof
+
+
+def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
+    """Write down that a sub-account is to be taken out from under its main account.
+
+    Raises `Forbidden`, `RuleBroken` (it is no sub-account, or billed with the main account) or `AlreadyRequested`.
+    """
+    if not may(principal, Action.DETACH, account):
+        raise Forbidden
+    if account.main_id is None:
+        raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
+    if account.origin is Origin.COLLECTIVE_INVOICE:
+        raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
+    main = session.get_one(Account, account.main_id)
+    ensure_not_running(session, Kind.DETACH, main, account.customer_number)
+    request = write_down(
+        session,
+        Request(
+            kind=Kind.DETACH,
+            main_id=main.id,
+            account_id=account.id,
+            customer_number=account.customer_number,
+            requested_by=principal.user_id,
+            token_id=principal.token_id,
+            locale=locale,
+        ),
+        now,
+    )
+    request.note(now, "detach_received", customer_number=account.customer_number)
+    record(session, principal, account, Deed.DETACH_ASKED, Action.DETACH, now, {"main": main.customer_number})
+    session.flush()
+    return request
+
+
+def ensure_not_running(session: Session, kind: Kind, main: Account, customer_number: str) -> None:
+    """Raise `AlreadyRequested` if such a request is on its way.
+
+    Of two transactions that ask at the same instant, one waits here until the other has ended.
+    """
+    # There is no row yet that could be locked, nor need there be such an account.
+    asked = f"{kind} {main.id} {customer_number}"
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(asked, 0))))
+    running = session.scalar(
+        sa.select(Request.id).where(
+            Request.kind == kind,
+            Request.main_id == main.id,
+            Request.customer_number == customer_number,
+            Request.status.not_in(ENDED),
+        )
+    )
+    if running is not None:
+        raise AlreadyRequested(str(running))

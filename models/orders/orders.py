@@ -1,0 +1,249 @@
+"""Orders: what a customer can ask for, checked against the rules, and written down as one request."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, ensure_may_be_main, issue_customer_numbers
+from models.contracts.catalogue import Product, ProductKind, block_key, orderable_products
+from models.db.text import plain_sql
+from models.errors import Forbidden, InvalidField, RuleBroken
+from models.people.rights import Action, Principal, may
+from models.requests.requests import Request, write_all_down
+from models.states import AccountState, Kind, Reason
+from models.telephony.area_codes import AreaCode
+from models.telephony.numbers import BLOCK_SIZES
+from models.telephony.towns import FURTHER_TOWNS
+from models.telephony.trunks import give_up_trunk
+from models.values import Locale, fold, same_place, spell
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The connection address: it decides area code and emergency routing."""
+
+    name: str
+    street: str
+    postal_code: str
+    city: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Who is to be asked and told about the new account."""
+
+    name: str
+    email: str
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDraft:
+    """An order as it was typed, of the right form but not yet checked against the rules."""
+
+    product_key: str
+    channels: int
+    location: Location
+    contact: Contact
+    area_code: str
+    block_size: int
+    option_keys: tuple[str, ...]
+    locale: Locale
+
+
+@dataclass(frozen=True, slots=True)
+class Basket:
+    """The products of one order: the trunk first, then the number block, then the options."""
+
+    products: tuple[Product, ...]
+
+    @property
+    def trunk(self) -> Product:
+        """The trunk."""
+        return self.products[0]
+
+
+def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
+    """Write down an order: the request and the new account with its customer number, listed at once.
+
+    Raises `Forbidden`, `RuleBroken` (the account cannot be a main account) or `InvalidField`.
+    """
+    ensure_orderable(session, draft)
+    return submit_orders(session, principal, main, [draft], now)[0]
+
+
+def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
+    """What is ordered. Raises `InvalidField` for what cannot be ordered like this."""
+    basket = basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
+    ensure_channels(basket.trunk, draft.channels)
+    ensure_area_exists(session, draft.area_code)
+    return basket
+
+
+def ensure_channels(trunk: Product, channels: int) -> None:
+    """Raise `InvalidField` unless the trunk has so many."""
+    if trunk.channels is None or not 1 <= channels <= trunk.channels:
+        raise InvalidField("channels", "channels_out_of_range", trunk.channels)
+
+
+def ensure_area_exists(session: Session, code: str) -> AreaCode:
+    """The Ortsnetz of this area code. Raises `InvalidField`."""
+    # Hundreds of orders name a few: each is looked up once a transaction.
+    known: dict[str, AreaCode | None] = session.info.setdefault("area_codes", {})
+    if code not in known:
+        known[code] = session.get(AreaCode, code)
+    area = known[code]
+    if area is None:
+        raise InvalidField("numbers.area_code", "unknown_area_code")
+    return area
+
+
+def submit_orders(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    drafts: Sequence[OrderDraft],
+    now: datetime,
+    bulk_id: uuid.UUID | None = None,
+) -> Sequence[Request]:
+    """The same for many that `ensure_orderable` was asked about, in as few statements. Raises the other two."""
+    if not may(principal, Action.ORDER, main):
+        raise Forbidden
+    ensure_may_be_main(main)
+    accounts = [
+        _account(number, draft, now)
+        for number, draft in zip(issue_customer_numbers(session, len(drafts)), drafts, strict=True)
+    ]
+    session.add_all(accounts)
+    session.flush()
+    requests = write_all_down(
+        session,
+        [
+            Request(
+                kind=Kind.ORDER,
+                main_id=main.id,
+                account_id=account.id,
+                customer_number=account.customer_number,
+                requested_by=principal.user_id,
+                token_id=principal.token_id,
+                locale=draft.locale,
+                product_key=draft.product_key,
+                channels=draft.channels,
+                area_code=draft.area_code,
+                block_size=draft.block_size,
+                option_keys=list(draft.option_keys),
+                bulk_id=bulk_id,
+            )
+            for account, draft in zip(accounts, drafts, strict=True)
+        ],
+        now,
+    )
+    for request in requests:
+        request.note(now, "order_received", customer_number=request.customer_number)
+    session.flush()
+    return requests
+
+
+def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
+    return Account(
+        customer_number=customer_number,
+        state=AccountState.ORDERED,
+        name=draft.location.name,
+        street=draft.location.street,
+        postal_code=draft.location.postal_code,
+        city=draft.location.city,
+        contact_name=draft.contact.name,
+        contact_email=draft.contact.email.lower(),
+        contact_phone=draft.contact.phone,
+        created_at=now,
+    )
+
+
+def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str]) -> Basket:
+    """The products that these choices name. Raises `InvalidField` for one that cannot be ordered."""
+    keys = (trunk_key, block_key(block_size), *option_keys)
+    found = {product.key: product for product in orderable_products(session)}
+    _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
+    _expect(found, block_key(block_size), ProductKind.NUMBER_BLOCK, "numbers.block_size", "unknown_block_size")
+    for place, key in enumerate(option_keys):
+        _expect(found, key, ProductKind.OPTION, f"options.{place}", "unknown_option")
+    if len(set(option_keys)) != len(option_keys):
+        raise InvalidField("options", "option_twice")
+    return Basket(tuple(found[key] for key in keys))
+
+
+def ordered_basket(session: Session, request: Request) -> Basket:
+    """The products of an order on its way. Raises `RuleBroken` if one was withdrawn since."""
+    assert request.product_key is not None and request.block_size is not None
+    try:
+        return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
+    except InvalidField as error:
+        raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
+
+
+def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
+    """How many number blocks of which area code and size these requests still need."""
+    return Counter(
+        (request.area_code, request.block_size)
+        for request in requests
+        if request.area_code is not None and request.block_size is not None and request.trunk is None
+    )
+
+
+def give_up_account(request: Request, now: datetime) -> None:
+    """Close the account of an order that ended before it was provisioned, with what it had been given.
+
+    Its customer number is never reused, its numbers rest before they are given out again.
+    """
+    account = request.account
+    if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
+        account.close()
+        if request.trunk is not None:
+            give_up_trunk(request.trunk, now)
+
+
+def call_off(request: Request, reason: Reason, now: datetime) -> None:
+    """Cancel a request, and close the account that an order has reserved. Raises `TooLate`."""
+    request.cancel(reason, now)
+    give_up_account(request, now)
+
+
+def area_code_fits(request: Request) -> bool:
+    """Whether the ordered numbers' Ortsnetz can be that of the account's city: one of its towns, by one of its names.
+
+    German geographic numbers may only be given to an address inside their Ortsnetz (TKG; BNetzA's number plan).
+    """
+    assert request.account is not None and request.area is not None
+    return city_fits(request.account.city, request.area)
+
+
+def city_fits(city: str, area: AreaCode) -> bool:
+    """Whether a city can lie in this Ortsnetz, as `area_code_fits` judges it when the order is verified."""
+    return any(same_place(city, town) for town in (area.name, *FURTHER_TOWNS.get(area.code, ())))
+
+
+def area_codes_for(session: Session, city: str, most: int = 5) -> list[AreaCode]:
+    """The Ortsnetze that this city can lie in, those of exactly its name first."""
+    # The first letter decides most: what is left is compared one by one. An umlaut may be written with two letters.
+    first = fold(city.strip())[:1]
+    if not first.isalpha():
+        return []
+    further = [code for code, towns in FURTHER_TOWNS.items() if any(same_place(city, town) for town in towns)]
+    alike = plain_sql(sa.func.left(AreaCode.name, 1)) == first
+    areas = session.scalars(sa.select(AreaCode).where(alike | AreaCode.code.in_(further)).order_by(AreaCode.code))
+    fitting = [area for area in areas if city_fits(city, area)]
+    wanted = spell(city.strip())
+    return sorted(fitting, key=lambda area: (spell(area.name) != wanted, len(area.name)))[:most]
+
+
+def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:
+    product = found.get(key)
+    if product is None or product.kind is not kind:
+        raise InvalidField(field, code, BLOCK_SIZES if kind is ProductKind.NUMBER_BLOCK else None)

@@ -1,0 +1,95 @@
+"""Refilling a number pool, and going on at once with the orders that were held for want of numbers."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.errors import InvalidField
+from models.requests.requests import Request
+from models.states import Reason, Status
+from models.telephony.area_codes import AreaCode
+from models.telephony.number_pool import stock_pool
+from models.telephony.numbers import NumberBlock
+from models.values import national_to_e164
+
+MOST_DIGITS = 13
+"""Of a German number with its country code, without the plus sign (BNetzA's number plan)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restocked:
+    """How many blocks are new in the pool, and which held orders are tried again."""
+
+    added: int
+    retried: list[uuid.UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLine:
+    """What a pool has of one block size. Quarantined blocks become free by themselves."""
+
+    area_code: str
+    area_name: str
+    size: int
+    free: int
+    quarantined: int
+    given_out: int
+
+
+def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
+    """Add free blocks to a pool and retry what waits for blocks of this size there.
+
+    Safe to run twice: numbers that are in a pool already are left as they are. The caller sends the hint
+    after the commit: the registrar hears of them too. Raises `InvalidField`.
+    """
+    if session.get(AreaCode, area_code) is None:
+        raise InvalidField("area_code", "unknown_area_code")
+    if not (first_subscriber.isascii() and first_subscriber.isdigit()):
+        raise InvalidField("first_subscriber", "not_digits")
+    first = national_to_e164(area_code) + first_subscriber
+    if len(str(int(first) + size * count - 1)) > MOST_DIGITS:
+        raise InvalidField("first_subscriber", "too_long", MOST_DIGITS)
+    if not str(int(first) + size * count - 1).startswith(national_to_e164(area_code)):
+        raise InvalidField("count", "leaves_area_code")
+    added = stock_pool(session, area_code, first_subscriber, size, count, now)
+    waiting = session.scalars(
+        sa.select(Request)
+        .where(
+            Request.status == Status.HELD,
+            Request.reason == Reason.NO_NUMBERS_AVAILABLE,
+            Request.area_code == area_code,
+            Request.block_size == size,
+        )
+        .order_by(Request.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for request in waiting:
+        request.retry(now)
+    return Restocked(added, [request.id for request in waiting])
+
+
+def pool_levels(session: Session, now: datetime, area_code: str | None = None) -> list[PoolLine]:
+    """What every stocked pool has left, by area code and block size."""
+    free = NumberBlock.account_id.is_(None)
+    counted = sa.func.count().filter
+    query = (
+        sa.select(
+            AreaCode.code,
+            AreaCode.name,
+            NumberBlock.size,
+            counted(free, NumberBlock.available_from <= now),
+            counted(free, NumberBlock.available_from > now),
+            counted(sa.not_(free)),
+        )
+        .join(NumberBlock, NumberBlock.area_code == AreaCode.code)
+        .group_by(AreaCode.code, AreaCode.name, NumberBlock.size)
+        .order_by(AreaCode.code, NumberBlock.size)
+    )
+    if area_code is not None:
+        query = query.where(AreaCode.code == area_code)
+    return [PoolLine(*row) for row in session.execute(query)]

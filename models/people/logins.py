@@ -1,0 +1,160 @@
+"""Where people are signed in, and their passwords. A new password ends every login of its person."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base
+from models.messages.outbox import Message, Recipient, queue_message
+from models.people.users import User, hash_password
+from models.vault import Vault
+
+SHORTEST_PASSWORD = 12
+RESET_VALID_FOR = timedelta(hours=1)
+_ONE_MAIL_IN = timedelta(minutes=10)
+IDLE = timedelta(days=30)
+"""A login that was not seen for so long is none any more."""
+_SEEN_EVERY = timedelta(minutes=5)
+_LONGEST_AGENT = 300
+
+
+class Login(Base):
+    """A browser in which a person is signed in. It has the secret; only its hash is kept."""
+
+    __tablename__ = "logins"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    secret_hash: Mapped[bytes] = mapped_column(unique=True)
+    user_agent: Mapped[str]
+    address: Mapped[str]
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """It was not seen for so long that it is none any more."""
+        return cls.seen_at <= now - IDLE
+
+
+def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
+    """Sign the person in; with the secret that their browser keeps."""
+    secret = secrets.token_urlsafe(32)
+    login = Login(
+        user_id=user.id,
+        secret_hash=_hash(secret),
+        user_agent=user_agent[:_LONGEST_AGENT],
+        address=address,
+        created_at=now,
+        seen_at=now,
+    )
+    session.add(login)
+    session.flush()
+    return login, secret
+
+
+def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, User] | None:
+    """Whose browser this is, if it is still signed in."""
+    row = session.execute(
+        sa.select(Login, User)
+        .join(User, User.id == Login.user_id)
+        .where(Login.secret_hash == _hash(secret), ~Login.left_over(now))
+    ).one_or_none()
+    if row is None:
+        return None
+    login, user = row
+    if login.seen_at < now - _SEEN_EVERY:
+        # A statement of its own: the login may end at this moment, and that is no error.
+        session.execute(sa.update(Login).where(Login.id == login.id).values(seen_at=now))
+    return login, user
+
+
+def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:
+    """Where the person is signed in, what was seen last comes first."""
+    query = sa.select(Login).where(Login.user_id == user_id, ~Login.left_over(now))
+    return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
+
+
+def end_login(session: Session, user_id: int, login_id: int) -> None:
+    """Sign the person out there. Safe to run twice."""
+    session.execute(sa.delete(Login).where(Login.user_id == user_id, Login.id == login_id))
+
+
+def end_logins(session: Session, user_id: int, *, but: int | None = None) -> None:
+    """Sign the person out everywhere, or everywhere else. Safe to run twice."""
+    query = sa.delete(Login).where(Login.user_id == user_id)
+    session.execute(query if but is None else query.where(Login.id != but))
+
+
+def set_password(session: Session, user: User, password: str) -> None:
+    """From now on only this one is right, and the person is signed in nowhere."""
+    user.password_hash = hash_password(password)
+    end_logins(session, user.id)
+
+
+def ask_for_reset(session: Session, email: str, now: datetime) -> None:
+    """Mail the person a link to set a new password; one in ten minutes at the most. An unknown address gets nothing.
+
+    The time says nothing: the same statements run, and the same waiting for others and for the disk, whether there is
+    such a login or not. What is written for nobody is taken back.
+    """
+    address = email.strip().lower()
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"password {address}", 0))))
+    user = session.scalar(sa.select(User).where(User.email == address))
+    about = user or User(id=0, email="nobody@invalid", name="Nobody", locale="de")
+    issued = int(now.timestamp())
+    occasion = f"{about.id}/{_state(about)}/{issued // int(_ONE_MAIL_IN.total_seconds())}"
+    wanted = not _was_queued(session, occasion) and user is not None
+    to = Recipient(about.name, about.email, about.locale)
+    facts = {"path": f"/passwort/{about.id}/{issued}/", "email": about.email}
+    with session.begin_nested() as writing:
+        # Another occasion for what is taken back: it may be there already.
+        occasion = occasion if wanted else secrets.token_hex()
+        proof = _words(about, issued)
+        queue_message(session, None, "password_reset", to, facts, now, occasion=occasion, proof=proof)
+        session.flush()
+        if not wanted:
+            writing.rollback()
+
+
+def user_by_reset(
+    session: Session, vault: Vault, user_id: int, issued: int, token: str, now: datetime, *, lock: bool = False
+) -> User | None:
+    """Whose link this is, as long as it is good: an hour, and until the password was changed."""
+    user = session.get(User, user_id, with_for_update=lock or None)
+    if user is None or not vault.is_token(token, *_words(user, issued)):
+        return None
+    # What was derived is what was issued, so this number is a time.
+    return user if now < datetime.fromtimestamp(issued, UTC) + RESET_VALID_FOR else None
+
+
+def reset_password(session: Session, user: User, password: str, now: datetime) -> None:
+    """Set the password by a link; who has the link has the address, too."""
+    set_password(session, user, password)
+    user.email_confirmed_at = user.email_confirmed_at or now
+
+
+def _was_queued(session: Session, occasion: str) -> bool:
+    query = sa.select(Message.id).where(
+        Message.request_id.is_(None), Message.template == "password_reset", Message.occasion == occasion
+    )
+    return session.scalar(query) is not None
+
+
+def _words(user: User, issued: int) -> list[str]:
+    return ["password", str(user.id), str(issued), _state(user)]
+
+
+def _state(user: User) -> str:
+    """Another one with each password, so that a link is used once."""
+    return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}".encode()).hexdigest()[:16]
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()

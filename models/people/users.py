@@ -1,0 +1,108 @@
+"""People who can sign in, their memberships in accounts, and how a password is checked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.db.base import Base, enumeration
+from models.people.rights import Principal, Role
+from models.states import AccountState
+from models.values import Locale
+
+
+class User(Base):
+    """A person who can sign in. `password_hash` is null until the first password was set."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    email: Mapped[str] = mapped_column(unique=True)
+    email_confirmed_at: Mapped[datetime | None]
+    name: Mapped[str]
+    password_hash: Mapped[str | None]
+    locale: Mapped[Locale] = mapped_column(sa.Text, default="de")
+    is_staff: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.CheckConstraint("email = lower(email)", name="email_lower"),
+        sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
+    )
+
+
+class Membership(Base):
+    """A person's role in an account."""
+
+    __tablename__ = "memberships"
+
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, index=True)
+    role: Mapped[Role] = mapped_column(enumeration(Role, "role"))
+
+
+def _nobodys_hash(hasher: PasswordHasher) -> str:
+    """What no password has, with this hasher's parameters; hashing one would hold up the start of every program."""
+    cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${'A' * 22}${'A' * 43}"
+
+
+_hasher = PasswordHasher()
+# Verified against when there is no such user, so that the answer takes as long as for a wrong password.
+_NOBODY = _nobodys_hash(_hasher)
+
+
+def hash_password(password: str) -> str:
+    """Argon2id with the library's parameters (RFC 9106, low-memory profile)."""
+    return _hasher.hash(password)
+
+
+def authenticate(session: Session, email: str, password: str) -> User | None:
+    """The user with these credentials. Wrong password, no password and no such user take the same time."""
+    user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
+    known = user.password_hash if user is not None else None
+    try:
+        _hasher.verify(known or _NOBODY, password)
+    except (VerificationError, InvalidHashError):
+        return None
+    return user if known is not None else None
+
+
+def principal_of(session: Session, user: User) -> Principal:
+    """The person with all roles, as of now."""
+    return Principal(
+        user_id=user.id,
+        email=user.email,
+        name=user.name,
+        locale=user.locale,
+        roles=roles_of(session, user.id),
+        is_staff=user.is_staff,
+    )
+
+
+def roles_of(session: Session, user_id: int) -> dict[int, Role]:
+    """Account id to role, for every account the person is a member of. In a closed one nobody has any right."""
+    rows = session.execute(
+        sa.select(Membership.account_id, Membership.role)
+        .join(Account, Account.id == Membership.account_id)
+        .where(Membership.user_id == user_id, Account.state != AccountState.CLOSED)
+    )
+    return {row.account_id: row.role for row in rows}
+
+
+def administrators_of(session: Session, account_id: int) -> list[User]:
+    """The account's own administrators, the oldest first."""
+    return list(
+        session.scalars(
+            sa.select(User)
+            .join(Membership, Membership.user_id == User.id)
+            .where(Membership.account_id == account_id, Membership.role == Role.ADMINISTRATOR)
+            .order_by(User.id)
+        )
+    )

@@ -1,0 +1,391 @@
+"""Why we believe what we are told: ownership of an account, an e-mail address, a connection address.
+
+A proof that waits for a person is a row with the time it was asked for and the number of its code. The code itself is
+derived from the row's words (`models.vault`) and stored nowhere.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.db.base import Base, enumeration
+from models.errors import NotAwaited, TooEarly
+from models.people.users import User
+from models.requests.requests import Request
+from models.states import AddressMethod, Kind, ProofMethod, Status
+from models.values import address_key
+from models.vault import Vault
+
+VALID_FOR = timedelta(days=14)
+"""How long a mailed or printed code is good, as the carrier's help pages promise."""
+LINK_CODE_VALID_FOR = timedelta(days=7)
+WRONG_TRIES = 5
+"""After so many a code is void."""
+MOST_ISSUES = 5
+"""Nobody is asked more often about one thing: a question is no means to pester people."""
+LEAST_LEFT = timedelta(days=7)
+"""An order waits for an answer that another one has asked for only if there is so much time left for it."""
+
+
+class Decision(StrEnum):
+    """What the owner of an account said."""
+
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+
+
+class Coded:
+    """A proof by a code that is sent to somebody. `issue` counts the codes: a new one voids the old.
+
+    `sent_issue` is the last one that was sent, so that whoever wants a new one only says so, and the verify step
+    sends it: in the same way, and in the same time, whether there is somebody to send it to or not.
+    """
+
+    reminded_after: ClassVar[tuple[timedelta, ...]] = (timedelta(days=7), timedelta(days=12))
+    new_after: ClassVar[timedelta] = timedelta(minutes=10)
+
+    issue: Mapped[int] = mapped_column(default=1)
+    sent_issue: Mapped[int] = mapped_column(default=0)
+    asked_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    wrong_tries: Mapped[int] = mapped_column(default=0)
+    reminders: Mapped[int] = mapped_column(default=0)
+    resent: Mapped[int] = mapped_column(default=0)
+
+    def ask(self, now: datetime) -> None:
+        """A code is to be sent; from now on the time runs."""
+        self.asked_at, self.expires_at = now, now + VALID_FOR
+        self.wrong_tries = self.reminders = 0
+
+    def ask_again(self, now: datetime) -> None:
+        """A new code is to be sent; the old one is void. Raises `TooEarly`, or `NotAwaited` after too many."""
+        if now < self.asked_at + self.new_after:
+            raise TooEarly(self.asked_at + self.new_after)
+        if self.resent + 1 >= MOST_ISSUES:
+            raise NotAwaited
+        self.issue += 1
+        self.resent += 1
+        self.ask(now)
+
+    def renew(self, now: datetime) -> None:
+        """It was never answered, and now somebody else needs it: the same question from the start."""
+        self.issue += 1
+        self.resent = 0
+        self.ask(now)
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether somebody who comes now cannot wait for the same answer: void, or too little time left."""
+        return self.is_void() or self.expires_at - now < LEAST_LEFT
+
+    def must_send(self, now: datetime) -> bool:
+        """Whether the code is to be sent now: for the first time, or as a reminder. Say it once, and it is said."""
+        passed = sum(self.asked_at + after <= now for after in self.reminded_after)
+        first, again = self.sent_issue < self.issue, passed > self.reminders
+        self.sent_issue, self.reminders = self.issue, max(passed, self.reminders)
+        return first or again
+
+    def wakes_at(self) -> datetime:
+        """When there is something to do about it, if nobody answers."""
+        reminders = [self.asked_at + after for after in self.reminded_after[self.reminders :]]
+        return min([*reminders, self.expires_at])
+
+    def new_one_from(self) -> datetime | None:
+        """From when on a new code can be asked for; None if there have been too many."""
+        return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
+
+    def is_void(self) -> bool:
+        """Whether it was tried too often."""
+        return self.wrong_tries >= WRONG_TRIES
+
+    def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
+        """Whether this is the code, and still good. A wrong try counts: commit it too."""
+        right = vault.is_code(typed, *about)
+        if now >= self.expires_at or self.is_void():
+            return False
+        self.wrong_tries += not right
+        return right
+
+
+class OwnershipProof(Base):
+    """Why we believe that the requester may attach the account: how it was proved, by whom, when."""
+
+    __tablename__ = "ownership_proofs"
+
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    method: Mapped[ProofMethod] = mapped_column(enumeration(ProofMethod, "method"))
+    proved_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    proved_at: Mapped[datetime]
+
+    __table_args__ = (
+        # What the billing system says is nobody's word.
+        sa.CheckConstraint("(method = 'collective_invoice') = (proved_by IS NULL)", name="somebody_proved_it"),
+    )
+
+
+class Consent(Coded, Base):
+    """The question to the administrators of an account whether it may be attached. The first answer counts.
+
+    There is a row for every request that asks in this way, also where the customer number is nobody's: what an
+    outsider sees must be the same.
+    """
+
+    __tablename__ = "consents"
+    new_after = timedelta(days=1)
+
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"), primary_key=True)
+    decision: Mapped[Decision | None] = mapped_column(enumeration(Decision, "decision"))
+    decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    decided_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
+        sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
+    )
+
+    def words(self, user_id: int, issue: int | None = None) -> list[str]:
+        """What this administrator's code and link are derived from; those of an older issue, to know them again."""
+        return ["consent", str(self.request_id), str(user_id), str(issue or self.issue)]
+
+
+class LinkCode(Base):
+    """A code that an administrator creates in the dashboard and gives to who may attach the account: for one use."""
+
+    __tablename__ = "link_codes"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    created_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    wrong_tries: Mapped[int] = mapped_column(default=0)
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        sa.Index("uq_link_codes_open", "account_id", unique=True, postgresql_where=sa.text("ended_at IS NULL")),
+    )
+
+    def words(self) -> list[str]:
+        """What it is derived from."""
+        return ["link", str(self.id)]
+
+    def is_good(self, now: datetime) -> bool:
+        """Whether it can still be used."""
+        return self.ended_at is None and now < self.expires_at and self.wrong_tries < WRONG_TRIES
+
+
+class EmailProof(Coded, Base):
+    """Whether an address that a main account's orders name as contact reaches somebody. One for all its orders."""
+
+    __tablename__ = "email_proofs"
+
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
+    address: Mapped[str] = mapped_column(primary_key=True)
+    proved_at: Mapped[datetime | None]
+
+    def words(self, issue: int | None = None) -> list[str]:
+        """What its code and link are derived from; those of an older issue, to know them again."""
+        return ["email", str(self.main_id), self.address, str(issue or self.issue)]
+
+
+class AddressProof(Coded, Base):
+    """Whether a connection address that a main account orders for is real. Once proved it stays so: one for all
+    its orders; moving means another address and another proof."""
+
+    __tablename__ = "address_proofs"
+    # Nobody is reminded by letter, and the post takes its time.
+    reminded_after = ()
+    new_after = timedelta(days=3)
+
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
+    address_key: Mapped[str] = mapped_column(primary_key=True)
+    method: Mapped[AddressMethod | None] = mapped_column(enumeration(AddressMethod, "method"))
+    proved_at: Mapped[datetime | None]
+    proved_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+
+    __table_args__ = (
+        sa.CheckConstraint("(method IS NULL) = (proved_at IS NULL)", name="method_has_time"),
+        sa.CheckConstraint("method <> 'document' OR proved_by IS NOT NULL", name="somebody_released_it"),
+    )
+
+    def words(self) -> list[str]:
+        """What its code is derived from."""
+        return ["letter", str(self.main_id), self.address_key, str(self.issue)]
+
+    def prove(self, method: AddressMethod, now: datetime, by: int | None = None) -> None:
+        """From now on the address counts as proved. The first time counts."""
+        if self.proved_at is None:
+            self.method, self.proved_at, self.proved_by = method, now, by
+
+
+class AddressDocument(Base):
+    """A document that proves an address (commercial register extract, business registration), for the back office."""
+
+    __tablename__ = "address_documents"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
+    name: Mapped[str]
+    media_type: Mapped[str]
+    content: Mapped[bytes] = mapped_column(deferred=True)
+    uploaded_at: Mapped[datetime]
+    uploaded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    released: Mapped[bool | None]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+
+    __table_args__ = (
+        sa.CheckConstraint("media_type IN ('application/pdf', 'image/png', 'image/jpeg')", name="media_type"),
+        sa.CheckConstraint("(released IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
+        sa.CheckConstraint("(released IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
+        sa.Index("uq_address_documents_open", "request_id", unique=True, postgresql_where=sa.text("released IS NULL")),
+    )
+
+
+P = TypeVar("P", EmailProof, AddressProof)
+
+
+class ProofBook:
+    """The proofs that the orders of one transaction need, read together when the first is asked for.
+
+    Those that are not given yet are locked, unless somebody only looks.
+    """
+
+    def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:
+        self._session = session
+        self._lock = lock
+        self._orders = [request for request in requests if request.kind is Kind.ORDER]
+
+    def email(self, request: Request) -> EmailProof | None:
+        """Of the contact's e-mail address."""
+        assert request.account is not None
+        return self._emails.get((request.main_id, request.account.contact_email))
+
+    def address(self, request: Request) -> AddressProof | None:
+        """Of the connection address."""
+        assert request.account is not None
+        return self._addresses.get((request.main_id, key_of(request.account)))
+
+    def document(self, request: Request) -> AddressDocument | None:
+        """One that the back office has not looked at yet."""
+        return self._documents.get(request.id)
+
+    def open_email(self, request: Request, now: datetime) -> EmailProof:
+        """A new proof of the contact's e-mail address; the one that somebody else has opened at this moment."""
+        assert request.account is not None
+        main_id, address = request.main_id, request.account.contact_email
+        found = self._opened(EmailProof, {"main_id": main_id, "address": address}, now)
+        self._emails[main_id, address] = found
+        return found
+
+    def open_address(self, request: Request, now: datetime) -> AddressProof:
+        """A new proof of the connection address; the one that somebody else has opened at this moment."""
+        assert request.account is not None
+        main_id, key = request.main_id, key_of(request.account)
+        found = self._opened(AddressProof, {"main_id": main_id, "address_key": key}, now)
+        self._addresses[main_id, key] = found
+        return found
+
+    def _opened(self, table: type[P], key: dict[str, Any], now: datetime) -> P:
+        asked = {"issue": 1, "sent_issue": 0, "asked_at": now, "expires_at": now + VALID_FOR}
+        fresh = {"wrong_tries": 0, "reminders": 0, "resent": 0}
+        self._session.execute(postgresql.insert(table).values(**key, **asked, **fresh).on_conflict_do_nothing())
+        return self._session.get_one(table, key, with_for_update=True, populate_existing=True)
+
+    @cached_property
+    def _emails(self) -> dict[tuple[int, str], EmailProof]:
+        keys = {(order.main_id, order.account.contact_email) for order in self._orders if order.account}
+        found = self._read(EmailProof, sa.tuple_(EmailProof.main_id, EmailProof.address).in_(keys))
+        return {(proof.main_id, proof.address): proof for proof in found}
+
+    @cached_property
+    def _addresses(self) -> dict[tuple[int, str], AddressProof]:
+        keys = {(order.main_id, key_of(order.account)) for order in self._orders if order.account}
+        found = self._read(AddressProof, sa.tuple_(AddressProof.main_id, AddressProof.address_key).in_(keys))
+        return {(proof.main_id, proof.address_key): proof for proof in found}
+
+    def _read(self, table: type[P], wanted: sa.ColumnElement[bool]) -> list[P]:
+        if not self._lock:
+            return list(self._session.scalars(sa.select(table).where(wanted)))
+        # What is proved never changes any more and many orders need it at once: only the others are locked.
+        proved: sa.Select[P] = sa.select(table).where(wanted, table.proved_at.is_not(None))
+        unproved = sa.select(table).where(wanted, table.proved_at.is_(None)).order_by(*sa.inspect(table).primary_key)
+        locking: sa.Select[P] = unproved.with_for_update().execution_options(populate_existing=True)
+        found: list[P] = [*self._session.scalars(proved), *self._session.scalars(locking)]
+        return found
+
+    @cached_property
+    def _documents(self) -> dict[uuid.UUID, AddressDocument]:
+        query = sa.select(AddressDocument).where(
+            AddressDocument.request_id.in_([order.id for order in self._orders]), AddressDocument.released.is_(None)
+        )
+        return {document.request_id: document for document in self._session.scalars(query)}
+
+
+def is_known_address(requester: User | None, address: str) -> bool:
+    """Whether a contact's e-mail address is the requester's own confirmed one, and needs no other proof."""
+    if requester is None or requester.email_confirmed_at is None:
+        return False
+    return requester.email == address.lower()
+
+
+def another_has_contact(session: Session, request: Request) -> bool:
+    """Whether another order of the main account waits for an answer of the same contact."""
+    assert request.account is not None
+    others = _waiting_besides(request).where(Account.contact_email == request.account.contact_email)
+    return session.scalar(sa.select(others.exists())) or False
+
+
+def another_has_address(session: Session, request: Request) -> bool:
+    """Whether another order of the main account waits for a proof of the same address."""
+    assert request.account is not None
+    key = key_of(request.account)
+    in_town = _waiting_besides(request).where(Account.postal_code == request.account.postal_code)
+    return any(key_of(account) == key for account in session.scalars(in_town))
+
+
+def _waiting_besides(request: Request) -> sa.Select[Account]:
+    return (
+        sa.select(Account)
+        .join(Request, Request.account_id == Account.id)
+        .where(
+            Request.main_id == request.main_id,
+            Request.kind == Kind.ORDER,
+            Request.status == Status.PENDING,
+            Request.id != request.id,
+        )
+    )
+
+
+def key_of(account: Account) -> str:
+    """How the proof of an account's address is looked up."""
+    return address_key(account.street, account.postal_code, account.city)
+
+
+def is_email_proved(session: Session, main_id: int, address: str) -> bool:
+    """Whether a contact's address was confirmed for an earlier order of this main account."""
+    proof = session.get(EmailProof, {"main_id": main_id, "address": address.lower()})
+    return proof is not None and proof.proved_at is not None
+
+
+def is_address_proved(session: Session, main_id: int, street: str, postal_code: str, city: str) -> bool:
+    """Whether this connection address was proved for an earlier order of this main account."""
+    key = address_key(street, postal_code, city)
+    proof = session.get(AddressProof, {"main_id": main_id, "address_key": key})
+    return proof is not None and proof.proved_at is not None
+
+
+def latest_document(session: Session, request: Request) -> AddressDocument | None:
+    """The document that was handed in last, decided on or not; its content is read when somebody asks for it."""
+    of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
+    return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))

@@ -1,0 +1,359 @@
+"""How people give proofs: each verb checks, records who, when and how, and has the waiting requests looked at again.
+
+A wrong try is counted and therefore committed: verbs that take a code return whether it was right, and raise only
+what needs no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, contains_eager
+
+from models.accounts.accounts import Account, account_by_number, queue_up
+from models.errors import Forbidden, IsMainAccount, NotAwaited
+from models.people.rights import Action, Principal, may
+from models.people.users import User, authenticate, principal_of
+from models.proofs.proofs import (
+    LINK_CODE_VALID_FOR,
+    AddressDocument,
+    AddressProof,
+    Coded,
+    Consent,
+    Decision,
+    LinkCode,
+    OwnershipProof,
+    ProofBook,
+    key_of,
+)
+from models.requests.requests import Request
+from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
+from models.vault import Vault
+
+_NOBODY = 0
+"""No account has this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An administrator's login of the existing account, used once on the spot: never stored, never logged."""
+
+    email: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
+    """The contact has typed the code from the mail. Safe to run twice: the same code is right again.
+
+    Raises `NotAwaited` if the address was never asked for, or if no order waits for it any more: one mail is sent
+    for all with the same contact.
+    """
+    if request.kind is not Kind.ORDER:
+        raise NotAwaited
+    waiting = _with_contact(request)
+    awaited = bool(_lock(session, waiting))
+    proof = ProofBook(session, [request]).email(request)
+    if proof is None:
+        raise NotAwaited
+    if proof.proved_at is not None:
+        return vault.is_code(typed, *proof.words())
+    if not awaited:
+        raise NotAwaited
+    right = proof.try_code(vault, typed, proof.words(), now)
+    if right:
+        proof.proved_at = now
+        _wake(session, waiting, now)
+    return right
+
+
+def is_email_awaited(session: Session, request: Request) -> bool:
+    """Whether this order, or another one with the same contact, is on its way: one mail is sent for all of them."""
+    assert request.account is not None
+    same_contact = _orders(request.main_id).where(Account.contact_email == request.account.contact_email)
+    return session.scalar(same_contact.where(Request.status.not_in(ENDED)).limit(1)) is not None
+
+
+def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
+    """Somebody at the connection address has typed the code from the letter. Safe to run twice, as `confirm_email`.
+
+    Raises `NotAwaited` like it: one letter is sent for all orders with the same address.
+    """
+    if request.kind is not Kind.ORDER:
+        raise NotAwaited
+    assert request.account is not None
+    key = key_of(request.account)
+    awaited = any(order.account and key_of(order.account) == key for order in _lock(session, _in_town(request)))
+    proof = ProofBook(session, [request]).address(request)
+    if proof is None:
+        raise NotAwaited
+    if proof.proved_at is not None:
+        return vault.is_code(typed, *proof.words())
+    if not awaited:
+        raise NotAwaited
+    right = proof.try_code(vault, typed, proof.words(), now)
+    if right:
+        _address_proved(session, request, AddressMethod.LETTER, now, None)
+    return right
+
+
+def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
+    """Somebody who has nothing but the letter has typed what it says. The order that it is about, if that is right.
+
+    An outsider learns nothing: the same statements run whatever is wrong.
+    """
+    account = account_by_number(session, customer_number)
+    account_id = account.id if account is not None else None
+    order = session.scalar(sa.select(Request).where(Request.account_id == account_id, Request.kind == Kind.ORDER))
+    try:
+        right = enter_letter_code(session, vault, order or _nobodys_order(), typed, now)
+    except NotAwaited:
+        right = False
+    if not right and not session.dirty:
+        # There was no try to count; the statement runs all the same.
+        session.execute(sa.update(AddressProof).where(AddressProof.main_id == _NOBODY).values(wrong_tries=0))
+    return order if right else None
+
+
+def upload_document(
+    session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
+) -> AddressDocument:
+    """Hand in a document that proves the address; the back office decides. It replaces one not yet looked at.
+
+    Raises `NotAwaited`.
+    """
+    book = ProofBook(session, [request])
+    proof = book.address(request) if _is_pending(request, Kind.ORDER) else None
+    if proof is None or proof.proved_at is not None:
+        raise NotAwaited
+    document = book.document(request) or AddressDocument(request_id=request.id)
+    document.name, document.media_type, document.content = name, media_type, content
+    document.uploaded_at, document.uploaded_by = now, principal.user_id
+    session.add(document)
+    request.note(now, "document_received", name=name)
+    request.make_due(now)
+    return document
+
+
+def decide_document(session: Session, staff: User, request: Request, *, release: bool, now: datetime) -> None:
+    """The back office has looked at the document. Raises `Forbidden` for others, `NotAwaited` if there is none to look
+    at or its order waits no more."""
+    if not staff.is_staff:
+        raise Forbidden
+    awaited = lock_for_address(session, request)
+    document = ProofBook(session, [request]).document(request)
+    if document is None or not awaited:
+        raise NotAwaited
+    document.released, document.decided_at, document.decided_by = release, now, staff.id
+    request.note(now, "document_released" if release else "document_refused")
+    if release:
+        _address_proved(session, request, AddressMethod.DOCUMENT, now, staff.id)
+    request.make_due(now)
+
+
+def lock_for_address(session: Session, request: Request) -> bool:
+    """Lock the orders that wait for proof of an address in the same town; returns whether this is one of them.
+
+    To be called before one of them is locked alone.
+    """
+    return request.kind is Kind.ORDER and request in _lock(session, _in_town(request))
+
+
+def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
+    """A new code by mail (`email`, `consent`) or post (`letter`). Raises `NotAwaited` or `TooEarly`."""
+    proof = _asked(session, request, what)
+    if proof is None or request.status is not Status.PENDING:
+        raise NotAwaited
+    proof.ask_again(now)
+    request.make_due(now)
+
+
+def decide(
+    session: Session, vault: Vault, request: Request, user: User, decision: Decision, typed: str | None, now: datetime
+) -> bool:
+    """An administrator of the account has answered, with the code from the mail, or signed in (None).
+
+    The first answer counts. Raises `NotAwaited` if nobody waits for it any more, `Forbidden` if this person does
+    not administer the account.
+    """
+    _ensure_unproved(session, request)
+    consent = session.get(Consent, request.id, with_for_update=True)
+    if consent is None or consent.decision is not None or now >= consent.expires_at:
+        raise NotAwaited
+    account = account_by_number(session, request.customer_number)
+    if account is None or not may(principal_of(session, user), Action.PROVE_OWNERSHIP, account):
+        raise Forbidden
+    if typed is not None and not consent.try_code(vault, typed, consent.words(user.id), now):
+        return False
+    consent.decision, consent.decided_by, consent.decided_at = decision, user.id, now
+    if decision is Decision.ACCEPTED:
+        session.add(_ownership(request, account.id, ProofMethod.CONSENT, user.id, now))
+    request.make_due(now)
+    return True
+
+
+def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
+    """Another proof for a link request that waits: credentials, or a link code. Raises `NotAwaited`."""
+    _ensure_unproved(session, request)
+    proof = ownership_by(session, vault, request.customer_number, means, now)
+    if proof is None:
+        return False
+    proof.request_id = request.id
+    session.add(proof)
+    request.make_due(now)
+    return True
+
+
+def ownership_by(
+    session: Session, vault: Vault, customer_number: str, means: Credentials | str, now: datetime
+) -> OwnershipProof | None:
+    """The proof by these credentials or this link code, without its request; None if they prove nothing.
+
+    An outsider learns nothing: the same statements run whatever is wrong. A wrong code is counted.
+    """
+    if isinstance(means, Credentials):
+        return _by_credentials(session, customer_number, means, now)
+    return _by_link_code(session, vault, customer_number, means, now)
+
+
+def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
+    """A new link code of an account; the one before is void. Raises `Forbidden` or `IsMainAccount`."""
+    # Two at once would both find none to replace; and what was read before may be over.
+    queue_up(session, account)
+    void_link_code(session, principal, account, now)
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
+    code = LinkCode(
+        account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=now + LINK_CODE_VALID_FOR
+    )
+    session.add(code)
+    session.flush()
+    return code
+
+
+def void_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> None:
+    """The account's link code is void, if there is one. Safe to run twice. Raises `Forbidden`."""
+    if not may(principal, Action.PROVE_OWNERSHIP, account):
+        raise Forbidden
+    code = open_link_code(session, account.id, lock=True)
+    if code is not None:
+        code.ended_at = now
+        session.flush()
+
+
+def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
+    """The account's link code that was neither used nor replaced."""
+    query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
+    return session.scalar(query.with_for_update() if lock else query)
+
+
+def _by_credentials(
+    session: Session, customer_number: str, credentials: Credentials, now: datetime
+) -> OwnershipProof | None:
+    user = authenticate(session, credentials.email, credentials.password)
+    account = account_by_number(session, customer_number)
+    person = principal_of(session, user or User(id=_NOBODY))
+    if account is None or not may(person, Action.PROVE_OWNERSHIP, account):
+        return None
+    return OwnershipProof(
+        account_id=account.id, method=ProofMethod.CREDENTIALS, proved_by=person.user_id, proved_at=now
+    )
+
+
+def _by_link_code(
+    session: Session, vault: Vault, customer_number: str, typed: str, now: datetime
+) -> OwnershipProof | None:
+    account = account_by_number(session, customer_number)
+    account_id = account.id if account is not None else None
+    code = open_link_code(session, account_id, lock=True)
+    right = vault.is_code(typed, *(code.words() if code is not None else ("link", "nobody's")))
+    if code is None or not right or not code.is_good(now):
+        # Also where there is nothing to count: the same statements run whatever is wrong.
+        tries = sa.update(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
+        session.execute(tries.values(wrong_tries=LinkCode.wrong_tries + 1))
+        return None
+    code.ended_at = now
+    return OwnershipProof(
+        account_id=code.account_id, method=ProofMethod.LINK_CODE, proved_by=code.created_by, proved_at=now
+    )
+
+
+def _ownership(request: Request, account_id: int, method: ProofMethod, by: int | None, now: datetime) -> OwnershipProof:
+    return OwnershipProof(
+        request_id=request.id, account_id=account_id, method=method, proved_by=by, proved_at=now
+    )  # fmt: skip
+
+
+def _asked(session: Session, request: Request, what: str) -> Coded | None:
+    if what == "consent":
+        consent = session.get(Consent, request.id)
+        return consent if consent is not None and consent.decision is None else None
+    if request.kind is not Kind.ORDER:
+        return None
+    book = ProofBook(session, [request])
+    proof = book.email(request) if what == "email" else book.address(request)
+    return proof if proof is not None and proof.proved_at is None else None
+
+
+def _address_proved(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
+    proof = ProofBook(session, [request]).address(request)
+    assert proof is not None and request.account is not None
+    proof.prove(method, now, by)
+    _wake(session, _in_town(request), now, key_of(request.account))
+
+
+def _with_contact(request: Request) -> sa.Select[Request]:
+    assert request.account is not None
+    return _pending(request.main_id).where(Account.contact_email == request.account.contact_email)
+
+
+def _in_town(request: Request) -> sa.Select[Request]:
+    assert request.account is not None
+    return _pending(request.main_id).where(Account.postal_code == request.account.postal_code)
+
+
+def _nobodys_order() -> Request:
+    account = Account(street="", postal_code="", city="", contact_email="")
+    return Request(kind=Kind.ORDER, main_id=_NOBODY, account=account)
+
+
+def _orders(main_id: int) -> sa.Select[Request]:
+    # With their accounts: no statement more for some than for others.
+    orders = sa.select(Request).join(Request.account).options(contains_eager(Request.account))
+    return orders.where(Request.main_id == main_id, Request.kind == Kind.ORDER)
+
+
+def _pending(main_id: int) -> sa.Select[Request]:
+    return _orders(main_id).where(Request.status == Status.PENDING)
+
+
+def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:
+    """Requests first, then their proof, as the workers do it: the other way round both would wait in a circle."""
+    locking = waiting.order_by(Request.id).with_for_update(of=Request)
+    # As they are by now: whoever had them locked may have changed them.
+    return session.scalars(locking.execution_options(populate_existing=True)).all()
+
+
+def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str | None = None) -> None:
+    """Have every request that waits for the same proof looked at again."""
+    # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
+    # the proof before it was given.
+    for request in session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)):
+        if key is None or (request.account is not None and key_of(request.account) == key):
+            request.make_due(now)
+
+
+def _ensure_unproved(session: Session, request: Request) -> None:
+    """Lock a link request; raise `NotAwaited` unless it waits for a proof and has none yet."""
+    session.refresh(request, with_for_update=True)
+    if not _is_pending(request, Kind.LINK) or session.get(OwnershipProof, request.id) is not None:
+        raise NotAwaited
+
+
+def _is_pending(request: Request, kind: Kind) -> bool:
+    return request.kind is kind and request.status is Status.PENDING

@@ -1,0 +1,59 @@
+"""Idempotency keys: the same key and body give the same answer, whatever happened in between."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base
+from models.errors import IdempotencyConflict
+
+KEPT_FOR = timedelta(days=30)
+"""How long a key is remembered at least: far longer than anybody tries again what went wrong."""
+
+
+class IdempotencyKey(Base):
+    """What was answered to a key. Unique per account and person that sent it."""
+
+    __tablename__ = "idempotency_keys"
+
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[bytes]
+    request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))
+    # json, not jsonb: the same answer means the same bytes, so the order of the keys stays.
+    answer: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSON(none_as_null=True))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),)
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Nobody tries again with it any more."""
+        return cls.created_at <= now - KEPT_FOR
+
+
+def reserve_key(
+    session: Session, account_id: int, user_id: int, key: str, fingerprint: bytes, now: datetime
+) -> IdempotencyKey:
+    """The row of this key, locked: new with no answer, or the one that was answered before.
+
+    A second request with the same key that comes while the first still runs waits for it.
+    Raises `IdempotencyConflict` if the key came with another body.
+    """
+    new = postgresql.insert(IdempotencyKey).values(
+        account_id=account_id, user_id=user_id, key=key, fingerprint=fingerprint, created_at=now
+    )
+    # Changes nothing, but locks the row that is there, and in one statement: between two it might be forgotten.
+    locked = new.on_conflict_do_update(index_elements=["account_id", "user_id", "key"], set_={"key": new.excluded.key})
+    query = locked.returning(IdempotencyKey).execution_options(populate_existing=True)
+    row = session.scalars(query).one()
+    if row.fingerprint != fingerprint:
+        raise IdempotencyConflict
+    return row

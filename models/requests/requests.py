@@ -1,0 +1,310 @@
+"""Requests and their timeline. The row says what has to happen next, and when (`models.db.work_queue`)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship, selectinload
+
+from models.accounts.accounts import Account, ids_of, lock_accounts
+from models.db.base import Base, enumeration, quoted
+from models.db.batch_insert import add_later
+from models.db.work_queue import InBulk, alone_index, due_index, lease_ends
+from models.errors import IllegalTransition, TooLate
+from models.people.rights import Action, Principal, may
+from models.people.users import User
+from models.states import (
+    ENDED,
+    AccountRole,
+    Actor,
+    Kind,
+    ProofMethod,
+    Reason,
+    Status,
+    StepName,
+    may_become,
+)
+from models.telephony.area_codes import AreaCode
+from models.telephony.trunks import SipTrunk
+from models.values import Locale
+
+_ENDED = quoted(*sorted(ENDED))
+
+
+class TimelineEntry(Base):
+    """One thing that happened to a request. `code` and `facts` become a sentence in `tasks.wording.requests`."""
+
+    __tablename__ = "timeline_entries"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
+    at: Mapped[datetime]
+    code: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+
+    __table_args__ = (sa.Index("ix_timeline_entries_request_id_id", "request_id", "id"),)
+
+
+class Request(InBulk, Base):
+    """An order, a link or a detach request on its way. Changed by its verbs only; each leaves a timeline entry."""
+
+    __tablename__ = "requests"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=sa.text("uuidv7()"))
+    kind: Mapped[Kind] = mapped_column(enumeration(Kind, "kind"))
+    status: Mapped[Status] = mapped_column(enumeration(Status, "status"), default=Status.ACKNOWLEDGED)
+    step: Mapped[StepName] = mapped_column(enumeration(StepName, "step"), default=StepName.VERIFY)
+    reason: Mapped[Reason | None] = mapped_column(enumeration(Reason, "reason"))
+
+    main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    customer_number: Mapped[str]
+    requested_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
+    token_id: Mapped[int | None] = mapped_column(sa.ForeignKey("api_tokens.id"))
+    locale: Mapped[Locale] = mapped_column(sa.Text)
+
+    product_key: Mapped[str | None] = mapped_column(sa.ForeignKey("products.key"))
+    channels: Mapped[int | None]
+    area_code: Mapped[str | None] = mapped_column(sa.ForeignKey("area_codes.code"))
+    block_size: Mapped[int | None]
+    option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+
+    asked_proof: Mapped[ProofMethod | None] = mapped_column(enumeration(ProofMethod, "asked_proof"))
+
+    waiting_for: Mapped[Actor | None] = mapped_column(enumeration(Actor, "waiting_for"))
+    waiting_until: Mapped[datetime | None]
+
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+    main: Mapped[Account] = relationship(foreign_keys=[main_id], lazy="raise_on_sql")
+    account: Mapped[Account | None] = relationship(foreign_keys=[account_id])
+    requester: Mapped[User | None] = relationship(lazy="raise_on_sql")
+    trunk: Mapped[SipTrunk | None] = relationship()
+    area: Mapped[AreaCode | None] = relationship(lazy="raise_on_sql")
+
+    __table_args__ = (
+        sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
+        sa.CheckConstraint(
+            "(kind = 'order') = (product_key IS NOT NULL AND channels IS NOT NULL AND area_code IS NOT NULL"
+            " AND block_size IS NOT NULL AND option_keys IS NOT NULL)",
+            name="order_is_whole",
+        ),
+        sa.CheckConstraint("kind = 'link' OR account_id IS NOT NULL", name="account_known"),
+        sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name="pending_waits"),
+        sa.CheckConstraint(
+            "(status IN ('pending', 'held', 'rejected', 'cancelled', 'failed')) = (reason IS NOT NULL)",
+            name="reason_given",
+        ),
+        sa.CheckConstraint(f"(status IN ({_ENDED})) = (ended_at IS NOT NULL)", name="end_has_time"),
+        sa.CheckConstraint(f"status NOT IN ({_ENDED}) OR due_at IS NULL", name="end_is_not_due"),
+        sa.CheckConstraint("(kind = 'link') = (asked_proof IS NOT NULL)", name="link_asks_for_proof"),
+        lease_ends(),
+        sa.CheckConstraint(f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"),
+        due_index("requests"),
+        alone_index("requests"),
+        sa.Index("ix_requests_bulk_id", "bulk_id", postgresql_where=sa.text("bulk_id IS NOT NULL")),
+        # Few ever: what the back office has to look at. And those that no account leads to.
+        sa.Index("ix_requests_for_us", "id", postgresql_where=sa.text("status IN ('held', 'failed')")),
+        sa.Index("ix_requests_of_unproved_number", "customer_number", postgresql_where=sa.text("account_id IS NULL")),
+        sa.Index("ix_requests_main_id_id", "main_id", "id"),
+        sa.Index(
+            "ix_requests_running",
+            "main_id",
+            "account_id",
+            "id",
+            postgresql_where=sa.text(f"status NOT IN ({_ENDED})"),
+        ),
+        sa.Index(
+            "uq_requests_running",
+            "main_id",
+            "customer_number",
+            "kind",
+            unique=True,
+            postgresql_where=sa.text(f"kind IN ('link', 'detach') AND status NOT IN ({_ENDED})"),
+        ),
+    )
+
+    def note(self, now: datetime, code: str, **facts: Any) -> None:
+        """Add a line to the timeline. The request has to be in a session, and flushed."""
+        session = object_session(self)
+        assert session is not None and self.id is not None
+        add_later(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
+
+    def begin(self, now: datetime) -> None:
+        """A worker has it in hand. What is held or pending stays so until it moves."""
+        if self.status is Status.ACKNOWLEDGED:
+            self._become(Status.IN_PROGRESS, now)
+
+    def go_on(self, step: StepName, now: datetime) -> None:
+        """The step is done; this one is next. The claim stays with its holder."""
+        self._proceed(now)
+        self.step = step
+        self.attempts = 0
+        self.updated_at = now
+
+    def try_again(self, at: datetime, now: datetime) -> None:
+        """Something outside did not answer: the same step again at that time."""
+        self.attempts += 1
+        if self.attempts == 1:
+            self.note(now, "retrying", step=self.step)
+        self.updated_at = now
+        self.make_due(at)
+
+    def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime, again_at: datetime) -> None:
+        """A person has to act until then; the step runs again when they did, or at `again_at`."""
+        if (self.waiting_for, self.reason) != (actor, reason):
+            if self.status in (Status.PENDING, Status.HELD):
+                self._proceed(now)
+            self._become(Status.PENDING, now, reason)
+            self.waiting_for = actor
+            self.note(now, "pending", reason=reason, until=until.isoformat())
+        self.waiting_until = until
+        self.make_due(again_at)
+
+    def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
+        """We have to act. It is tried again by itself at that time, or only when the back office says so."""
+        if (self.status, self.reason) != (Status.HELD, reason):
+            self._proceed(now)
+            self._become(Status.HELD, now, reason)
+            self.note(now, "held", reason=reason)
+        if again_at is None:
+            self.rest()
+        else:
+            self.make_due(again_at)
+
+    def complete(self, now: datetime) -> None:
+        """Done."""
+        self._proceed(now)
+        self._end(Status.COMPLETED, now)
+        self.note(now, "completed")
+
+    def reject(self, reason: Reason, now: datetime) -> None:
+        """A rule says no."""
+        self._end(Status.REJECTED, now, reason)
+        self.note(now, "rejected", reason=reason)
+
+    def fail(self, reason: Reason, now: datetime) -> None:
+        """It cannot be done; the back office may try it again."""
+        self._end(Status.FAILED, now, reason)
+        self.note(now, "failed", reason=reason)
+
+    @property
+    def can_cancel(self) -> bool:
+        """Until it is provisioned (for a link: attached), and not while a worker has it in hand.
+
+        Once there is a trunk the registrar may know of it, so then it is too late even if it never answered; not if
+        it has refused.
+        """
+        if self.step not in (StepName.VERIFY, StepName.PROVISION) or self.lease is not None:
+            return False
+        return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
+
+    def cancel(self, reason: Reason, now: datetime) -> None:
+        """Call it off. Raises `TooLate`."""
+        if not self.can_cancel:
+            raise TooLate(self.status)
+        self._end(Status.CANCELLED, now, reason)
+        self.note(now, "cancelled", reason=reason)
+
+    @property
+    def can_retry(self) -> bool:
+        """Held and failed requests can be tried again."""
+        return self.status in (Status.HELD, Status.FAILED)
+
+    def retry(self, now: datetime) -> None:
+        """Try the step again, as the back office or the requester asked. Raises `IllegalTransition`."""
+        if not self.can_retry:
+            raise IllegalTransition(self.status, Status.IN_PROGRESS)
+        self._become(Status.IN_PROGRESS, now)
+        self.ended_at = None
+        self.attempts = 0
+        self.note(now, "retried")
+        self.make_due(now)
+
+    def _proceed(self, now: datetime) -> None:
+        if self.status is not Status.IN_PROGRESS:
+            self._become(Status.IN_PROGRESS, now)
+
+    def _become(self, status: Status, now: datetime, reason: Reason | None = None) -> None:
+        if not may_become(self.status, status):
+            raise IllegalTransition(self.status, status)
+        self.status = status
+        self.reason = reason
+        self.updated_at = now
+        self.waiting_for = None
+        self.waiting_until = None
+
+    def _end(self, status: Status, now: datetime, reason: Reason | None = None) -> None:
+        self._become(status, now, reason)
+        self.rest()
+        self.ended_at = now
+
+
+def write_down(session: Session, request: Request, now: datetime) -> Request:
+    """A new request: in the database, and to be worked on at once. Whoever writes it begins its timeline."""
+    return write_all_down(session, [request], now)[0]
+
+
+def write_all_down(session: Session, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
+    """The same for many, in as few statements."""
+    # Known beforehand, so that nothing has to be read back row by row.
+    ids = session.scalars(sa.select(sa.func.uuidv7()).select_from(sa.func.generate_series(1, len(requests))))
+    for id, request in zip(ids, requests, strict=True):
+        request.id = id
+        request.created_at = request.updated_at = now
+        request.make_due(now)
+    session.add_all(requests)
+    session.flush()
+    return requests
+
+
+def concerns(session: Session, principal: Principal, request: Request) -> bool:
+    """Whether this person may look at the request: through its main account, or as whose account is detached."""
+    sides = [request.main_id, request.account_id] if request.kind is Kind.DETACH else [request.main_id]
+    return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
+
+
+def may_change(session: Session, principal: Principal, request: Request) -> bool:
+    """Whether this person may answer, cancel and retry the request: whoever may ask for the same."""
+    match request.kind:
+        case Kind.ORDER:
+            return may(principal, Action.ORDER, session.get_one(Account, request.main_id))
+        case Kind.LINK:
+            return may(principal, Action.LINK, session.get_one(Account, request.main_id))
+        case Kind.DETACH:
+            assert request.account_id is not None
+            return may(principal, Action.DETACH, session.get_one(Account, request.account_id))
+
+
+# What the steps read, in one statement each for the whole batch.
+_WHOLE = (
+    selectinload(Request.main),
+    selectinload(Request.account),
+    selectinload(Request.requester),
+    selectinload(Request.area),
+    selectinload(Request.trunk).selectinload(SipTrunk.blocks),
+)
+
+
+def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
+    """Lock again the requests whose lease is still ours; one that took too long belongs to somebody else."""
+    ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
+    found = list(session.scalars(ours.order_by(Request.id).with_for_update().options(*_WHOLE)))
+    _lock_accounts(session, found)
+    return found
+
+
+def _lock_accounts(session: Session, requests: Sequence[Request]) -> None:
+    # One statement for the batch, in one order for every worker, and before anything is written: a reference to
+    # an account locks it a little, and two batches that both want it whole afterwards would wait in a circle.
+    known = [request.account_id for request in requests if request.account_id is not None]
+    named = ids_of(session, [request.customer_number for request in requests if request.account_id is None])
+    becoming_main = [request.main_id for request in requests if request.main.role is AccountRole.STANDALONE]
+    lock_accounts(session, [*known, *named, *becoming_main])

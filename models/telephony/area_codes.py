@@ -1,0 +1,38 @@
+"""Ortsnetze: the German area codes, with the name of the town that each belongs to."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base
+from models.telephony.towns import NO_AREA_CODES
+
+
+class AreaCode(Base):
+    """An Ortsnetz: a German area code with its leading zero, and the name of its town."""
+
+    __tablename__ = "area_codes"
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+    __table_args__ = (sa.CheckConstraint("code ~ '^0[1-9][0-9]{1,4}$'", name="form"),)
+
+
+def load_area_codes(session: Session) -> int:
+    """Bring the table of Ortsnetze up to date from the phonenumbers package; returns how many there are."""
+    from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
+
+    names = {
+        "0" + prefix.removeprefix("49"): names.get("de") or names["en"]
+        for prefix, names in GEOCODE_DATA.items()
+        if prefix.startswith("49") and 4 <= len(prefix) <= 7 and ("de" in names or "en" in names)
+    }
+    rows = [{"code": code, "name": name} for code, name in names.items() if code not in NO_AREA_CODES]
+    statement = postgresql.insert(AreaCode).values(rows)
+    session.execute(
+        statement.on_conflict_do_update(index_elements=[AreaCode.code], set_={"name": statement.excluded.name})
+    )
+    return len(rows)

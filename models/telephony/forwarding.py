@@ -1,0 +1,254 @@
+"""Call forwardings: where calls to an account go, under which condition, and at which hours of the week.
+
+Of one condition no two that are switched on share a minute, which the database keeps too. "Always" beats the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import phonenumbers
+import sqlalchemy as sa
+from phonenumbers import PhoneNumberType
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account, queue_up
+from models.db.base import Base, enumeration
+from models.errors import Forbidden, InvalidField, NotFound
+from models.people.audit_log import Deed, record
+from models.people.rights import Action, Principal, may
+from models.states import AccountState
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
+from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, covers, overlap
+
+SHORTEST_WAIT, LONGEST_WAIT = 5, 120
+"""How long it may ring before "no answer" forwards, in seconds."""
+
+_COSTLY = (PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, PhoneNumberType.PERSONAL_NUMBER)
+_EMERGENCY = ("110", "112")
+_NO_ZERO = ("+", "0")
+
+
+class Condition(StrEnum):
+    """When a call is forwarded."""
+
+    ALWAYS = "always"
+    BUSY = "busy"
+    NO_ANSWER = "no_answer"
+    NOT_REGISTERED = "not_registered"
+
+
+# Each condition as a number, which is what a range can hold.
+_PLACES = "CASE condition " + " ".join(f"WHEN '{one}' THEN {place}" for place, one in enumerate(Condition)) + " END"
+
+
+class _HoursOfWeek(sa.types.TypeDecorator[Hours]):
+    """Minutes of the week as a multirange, so that the database sees what overlaps."""
+
+    impl = postgresql.INT4MULTIRANGE
+    cache_ok = True
+
+    def process_bind_param(self, value: Hours | None, dialect: sa.Dialect) -> Sequence[Range[int]] | None:
+        return [Range(start, end) for start, end in value] if value is not None else None
+
+    def process_result_value(self, value: Sequence[Range[int]] | None, dialect: sa.Dialect) -> Hours | None:
+        if value is None:
+            return None
+        return tuple((span.lower or 0, span.upper or 0) for span in value)
+
+
+class CallForwarding(Base):
+    """One forwarding. `after_seconds` belongs to "no answer" alone; `hours` are minutes of the week in Germany."""
+
+    __tablename__ = "call_forwardings"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    condition: Mapped[Condition] = mapped_column(enumeration(Condition, "condition"))
+    target: Mapped[str]
+    after_seconds: Mapped[int | None]
+    hours: Mapped[Hours] = mapped_column(_HoursOfWeek, server_default=f"{{[0,{WEEK})}}", default=ALL_WEEK)
+    enabled: Mapped[bool] = mapped_column(default=True)
+
+    __table_args__ = (
+        sa.CheckConstraint(r"target ~ '^\+[1-9][0-9]{6,14}$'", name="target_e164"),
+        sa.CheckConstraint("(condition = 'no_answer') = (after_seconds IS NOT NULL)", name="seconds"),
+        sa.CheckConstraint(f"after_seconds BETWEEN {SHORTEST_WAIT} AND {LONGEST_WAIT}", name="seconds_range"),
+        sa.CheckConstraint(f"hours <@ int4range(0, {WEEK}) AND NOT isempty(hours)", name="hours"),
+        # Both as ranges of one: PostgreSQL's own GiST knows ranges, and needs no extension for them.
+        postgresql.ExcludeConstraint(
+            (sa.text("int8range(account_id, account_id, '[]')"), "&&"),
+            (sa.text(f"int4range({_PLACES}, {_PLACES}, '[]')"), "&&"),
+            (sa.text("hours"), "&&"),
+            name="ex_call_forwardings_hours",
+            using="gist",
+            where=sa.text("enabled"),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardingDraft:
+    """A forwarding as it was typed."""
+
+    condition: Condition
+    target: str
+    after_seconds: int | None = None
+    hours: Hours = ALL_WEEK
+    enabled: bool = True
+
+
+def forwardings_of(session: Session, account: Account) -> Sequence[CallForwarding]:
+    """All of an account, in the order in which they count."""
+    query = sa.select(CallForwarding).where(CallForwarding.account_id == account.id)
+    places = list(Condition)
+    return sorted(session.scalars(query), key=lambda found: (places.index(found.condition), found.hours, found.id))
+
+
+def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
+    """Those of these accounts that are switched on, whatever the hour."""
+    ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
+    query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
+    return session.scalars(query.order_by(CallForwarding.id)).all()
+
+
+def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
+    """Those whose hours have come at that moment: "always" alone if it does, else one of each condition at the most.
+
+    None while all of the account's trunks are suspended.
+    """
+    if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
+        return []
+    found = [forwarding for forwarding in forwardings if forwarding.enabled and covers(forwarding.hours, at)]
+    return [one for one in found if one.condition is Condition.ALWAYS] or found
+
+
+def add_forwarding(
+    session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
+) -> CallForwarding:
+    """Have calls forwarded. Raises `Forbidden` or `InvalidField`."""
+    _begin(session, person, account)
+    forwarding = CallForwarding(account_id=account.id)
+    _fill(session, forwarding, account, draft)
+    session.add(forwarding)
+    _finish(session, person, account, Deed.FORWARDING_ADDED, _facts(forwarding), now)
+    return forwarding
+
+
+def change_forwarding(
+    session: Session, person: Principal, account: Account, id: int, draft: ForwardingDraft, now: datetime
+) -> None:
+    """Have them forwarded otherwise. Raises `Forbidden`, `NotFound` or `InvalidField`."""
+    _begin(session, person, account)
+    forwarding = find_forwarding(session, account, id)
+    before = _facts(forwarding)
+    _fill(session, forwarding, account, draft)
+    _finish(session, person, account, Deed.FORWARDING_CHANGED, {**_facts(forwarding), "before": before}, now)
+
+
+def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
+    """Have them forwarded no more. Raises `Forbidden` or `NotFound`."""
+    _begin(session, person, account)
+    forwarding = find_forwarding(session, account, id)
+    session.delete(forwarding)
+    _finish(session, person, account, Deed.FORWARDING_REMOVED, _facts(forwarding), now)
+
+
+def find_forwarding(session: Session, account: Account, id: int) -> CallForwarding:
+    """The account's forwarding with this id. Raises `NotFound`."""
+    found = session.get(CallForwarding, id)
+    if found is None or found.account_id != account.id:
+        raise NotFound
+    return found
+
+
+def target_of(typed: str) -> str:
+    """The number in E.164, typed in any usual spelling.
+
+    Raises `InvalidField`: `emergency_number`, `needs_area_code`, `not_a_phone_number` or `costly_number`.
+    """
+    digits = "".join(character for character in typed if character.isdecimal())
+    if digits.lstrip("0") in _EMERGENCY:
+        raise InvalidField("target", "emergency_number")
+    if not typed.strip(" (").startswith(_NO_ZERO):
+        raise InvalidField("target", "needs_area_code")
+    try:
+        number = phonenumbers.parse(typed, "DE")
+    except phonenumbers.NumberParseException as error:
+        raise InvalidField("target", "not_a_phone_number") from error
+    if phonenumbers.national_significant_number(number) in _EMERGENCY:
+        raise InvalidField("target", "emergency_number")
+    if phonenumbers.number_type(number) in _COSTLY:
+        raise InvalidField("target", "costly_number")
+    if not phonenumbers.is_valid_number(number):
+        raise InvalidField("target", "not_a_phone_number")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _begin(session: Session, person: Principal, account: Account) -> None:
+    """One after the other, so that whoever comes second is told what is in the way."""
+    # What was read before may be over: it may have been detached, or closed.
+    queue_up(session, account)
+    if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
+        raise Forbidden
+
+
+def _fill(session: Session, forwarding: CallForwarding, account: Account, draft: ForwardingDraft) -> None:
+    waits = draft.condition is Condition.NO_ANSWER
+    if waits and not SHORTEST_WAIT <= (draft.after_seconds or 0) <= LONGEST_WAIT:
+        raise InvalidField("after_seconds", "not_in_range", (SHORTEST_WAIT, LONGEST_WAIT))
+    if not draft.hours:
+        raise InvalidField("hours", "none")
+    target = target_of(draft.target)
+    _ensure_no_loop(session, account, target)
+    if draft.enabled:
+        _ensure_free(session, forwarding, account, draft)
+    forwarding.condition, forwarding.target = draft.condition, target
+    forwarding.after_seconds = draft.after_seconds if waits else None
+    forwarding.hours, forwarding.enabled = draft.hours, draft.enabled
+
+
+def _ensure_no_loop(session: Session, account: Account, target: str) -> None:
+    number = int(target.removeprefix("+"))
+    own = sa.select(NumberBlock.id).where(
+        NumberBlock.account_id == account.id,
+        NumberBlock.first_number <= number,
+        NumberBlock.first_number + NumberBlock.size > number,
+    )
+    if session.scalar(own.limit(1)) is not None:
+        raise InvalidField("target", "own_number")
+
+
+def _ensure_free(session: Session, own: CallForwarding, account: Account, draft: ForwardingDraft) -> None:
+    others = sa.select(CallForwarding).where(
+        CallForwarding.account_id == account.id, CallForwarding.condition == draft.condition, CallForwarding.enabled
+    )
+    for other in session.scalars(others):
+        if other is not own and overlap(other.hours, draft.hours):
+            raise InvalidField("hours", "overlap", other.target)
+
+
+def _finish(
+    session: Session, person: Principal, account: Account, deed: Deed, facts: dict[str, object], now: datetime
+) -> None:
+    record(session, person, account, deed, Action.FORWARD_CALLS, now, facts)
+    session.flush()
+    # The registrar hears of it as of everything else about a trunk.
+    trunks = sa.update(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    session.execute(trunks.values(due_at=now, lease=None))
+
+
+def _facts(forwarding: CallForwarding) -> dict[str, object]:
+    return {
+        "condition": str(forwarding.condition),
+        "target": forwarding.target,
+        "after_seconds": forwarding.after_seconds,
+        "hours": [list(span) for span in forwarding.hours],
+        "enabled": forwarding.enabled,
+    }

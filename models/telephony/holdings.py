@@ -1,0 +1,53 @@
+"""What an account has: what it is billed for, its trunks and its numbers. A fixed number of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.contracts.catalogue import Product
+from models.contracts.contracts import Contract, ContractItem, runs
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """The lines of running contracts with their products, the trunks that are not closed, and the number blocks."""
+
+    items: Sequence[tuple[ContractItem, Product]]
+    trunks: Sequence[SipTrunk]
+    blocks: Sequence[NumberBlock]
+
+    @property
+    def monthly_cents(self) -> int:
+        """What all of it costs a month, net."""
+        return sum(item.monthly_cents for item, _ in self.items)
+
+
+def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
+    """What this account has at this moment."""
+    items = (
+        sa.select(ContractItem, Product)
+        .join(Product, Product.key == ContractItem.product_key)
+        .join(Contract, Contract.id == ContractItem.contract_id)
+        .where(Contract.account_id == account.id, runs(Contract, now), runs(ContractItem, now))
+        .order_by(Contract.id, Product.position)
+    )
+    blocks = sa.select(NumberBlock).where(NumberBlock.account_id == account.id).order_by(NumberBlock.first_number)
+    return Holdings(
+        [(item, product) for item, product in session.execute(items)],
+        trunks_of(session, account),
+        list(session.scalars(blocks)),
+    )
+
+
+def trunks_of(session: Session, account: Account) -> list[SipTrunk]:
+    """Its trunks that are not closed."""
+    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    return list(session.scalars(trunks.order_by(SipTrunk.id)))

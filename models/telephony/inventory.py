@@ -1,0 +1,191 @@
+"""What a main account and its sub-accounts have: numbers, trunks and contracts, searched and read page by page.
+
+All lists are in the order of customer numbers, so that a page costs the same whatever the number of accounts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.contracts.catalogue import Product
+from models.contracts.contracts import Contract, ContractItem, runs
+from models.db.paging import BadCursor
+from models.db.text import matching
+from models.telephony.number_search import found_by, is_everywhere
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
+
+FEW = 2000
+"""So many hits are looked at one by one; of more, there are some on every page of the list."""
+
+Listed = TypeVar("Listed")
+_Query = sa.Select[*tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedNumbers:
+    """A block of numbers, whose it is, and the SIP user of the trunk that it rings at."""
+
+    account: Account
+    block: NumberBlock
+    sip_user: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTrunk:
+    """A trunk and whose it is."""
+
+    account: Account
+    trunk: SipTrunk
+
+
+@dataclass(frozen=True, slots=True)
+class ListedContract:
+    """A contract, whose it is, and its products."""
+
+    account: Account
+    contract: Contract
+    items: Sequence[tuple[ContractItem, Product]]
+
+    @property
+    def monthly_cents(self) -> int:
+        """What it costs a month, net."""
+        return sum(item.monthly_cents for item, _ in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Listed]):
+    """One page of a list. `after` is the place where the next one begins; None on the last."""
+
+    items: Sequence[Listed]
+    after: str | None
+
+
+def numbers_of(
+    session: Session, main: Account, search: str = "", *, after: str | None = None, limit: int = 50
+) -> Page[ListedNumbers]:
+    """The numbers of all locations. Digits find numbers by any part of them, words the location.
+
+    Two statements at the most. Raises `BadCursor`.
+    """
+    words, typed = _split(search)
+    query: _Query = (
+        sa.select(Account, NumberBlock, SipTrunk.sip_user)
+        .join(NumberBlock, NumberBlock.account_id == Account.id)
+        .outerjoin(SipTrunk, SipTrunk.id == NumberBlock.trunk_id)
+    )
+    if typed:
+        few = _few_hits(session, typed) if not is_everywhere(typed) else None
+        query = query.where(NumberBlock.id.in_(few) if few is not None else found_by(typed))
+    rows, following = _page(session, _narrowed(query, main, words), NumberBlock.first_number, after, limit)
+    return Page(
+        [ListedNumbers(row.Account, row.NumberBlock, row.sip_user) for row in rows],
+        following(lambda row: row.NumberBlock.first_number),
+    )
+
+
+def trunks_of(
+    session: Session, main: Account, search: str = "", *, after: str | None = None, limit: int = 50
+) -> Page[ListedTrunk]:
+    """The trunks of all locations that are not closed; words find the SIP user too.
+
+    One statement. Raises `BadCursor`.
+    """
+    query: _Query = (
+        sa.select(Account, SipTrunk)
+        .join(SipTrunk, SipTrunk.account_id == Account.id)
+        .where(SipTrunk.state != TrunkState.CLOSED)
+    )
+    query = _narrowed(query, main, search.split(), SipTrunk.sip_user, SipTrunk.domain)
+    rows, following = _page(session, query, SipTrunk.id, after, limit)
+    return Page([ListedTrunk(row.Account, row.SipTrunk) for row in rows], following(lambda row: row.SipTrunk.id))
+
+
+def contracts_of(
+    session: Session, main: Account, now: datetime, search: str = "", *, after: str | None = None, limit: int = 50
+) -> Page[ListedContract]:
+    """The running contracts of all locations; words find a product too. Two statements. Raises `BadCursor`."""
+    products = (
+        sa.select(sa.func.string_agg(sa.func.concat_ws(" ", Product.name_de, Product.name_en), " "))
+        .select_from(ContractItem)
+        .join(Product, Product.key == ContractItem.product_key)
+        .where(ContractItem.contract_id == Contract.id, runs(ContractItem, now))
+        .scalar_subquery()
+    )
+    query: _Query = (
+        sa.select(Account, Contract).join(Contract, Contract.account_id == Account.id).where(runs(Contract, now))
+    )
+    rows, following = _page(session, _narrowed(query, main, search.split(), products), Contract.id, after, limit)
+    items: dict[int, list[tuple[ContractItem, Product]]] = defaultdict(list)
+    for item, product in session.execute(
+        sa.select(ContractItem, Product)
+        .join(Product, Product.key == ContractItem.product_key)
+        .where(ContractItem.contract_id.in_([row.Contract.id for row in rows]), runs(ContractItem, now))
+        .order_by(Product.position)
+    ):
+        items[item.contract_id].append((item, product))
+    listed = [ListedContract(row.Account, row.Contract, items[row.Contract.id]) for row in rows]
+    return Page(listed, following(lambda row: row.Contract.id))
+
+
+def _split(search: str) -> tuple[list[str], str]:
+    """The words, and what of the rest is a number, however many groups it was typed in."""
+    words = [word for word in search.split() if re.search(r"[^\W\d_]", word)]
+    numbers = " ".join(word for word in search.split() if word not in words)
+    return words, numbers if re.search("[0-9]", numbers) else ""
+
+
+def _few_hits(session: Session, typed: str) -> list[int] | None:
+    """The blocks of whatever customer that have such a number, by the index; None if they are many."""
+    hits = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None), found_by(typed)).limit(FEW + 1)
+    found = list(session.scalars(hits))
+    return found if len(found) <= FEW else None
+
+
+def _narrowed(query: _Query, main: Account, words: Sequence[str], *more: Any) -> _Query:
+    query = query.where(sa.or_(Account.main_id == main.id, Account.id == main.id))
+    return query.where(*matching(words, Account.customer_number, Account.name, Account.street, Account.city, *more))
+
+
+def _page(
+    session: Session, query: _Query, second: Any, after: str | None, limit: int
+) -> tuple[Sequence[sa.Row[Any]], Callable[[Callable[[Any], int]], str | None]]:
+    """One page in the order of customer number and `second`, and how to say where the next one begins."""
+    key = sa.tuple_(Account.customer_number, second)
+    if after is not None:
+        number, place = _read(after)
+        query = query.where(key > sa.tuple_(sa.literal(number), sa.literal(place, sa.BigInteger)))
+    rows = session.execute(query.order_by(Account.customer_number, second).limit(limit + 1)).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+
+    def following(place_of: Callable[[Any], int]) -> str | None:
+        return _write(last.Account.customer_number, place_of(last)) if last is not None else None
+
+    return rows[:limit], following
+
+
+def _write(customer_number: str, place: int) -> str:
+    return urlsafe_b64encode(json.dumps([customer_number, place]).encode()).decode().rstrip("=")
+
+
+def _read(cursor: str) -> tuple[str, int]:
+    try:
+        number, place = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadCursor(cursor) from error
+    if not isinstance(number, str) or not re.fullmatch("[0-9]{7}", number):
+        raise BadCursor(cursor)
+    if type(place) is not int or not 0 <= place < 2**63:
+        raise BadCursor(cursor)
+    return number, place

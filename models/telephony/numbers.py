@@ -1,0 +1,106 @@
+"""Phone numbers in blocks of 1, 10 or 100, how long a released one rests, and announcing blocks to the registrar.
+
+A number block is free when it belongs to no account and its quarantine is over (`available_from`); so nothing has
+to run for a quarantine to end. An exclusion constraint keeps two blocks from ever sharing a number.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.db.base import Base
+from models.db.work_queue import Due, due_index, lease_ends
+from models.values import block_numbers, display_block
+
+QUARANTINE = timedelta(days=90)
+"""How long a released number rests, so that its next owner does not get the last one's calls."""
+BLOCK_SIZES = (1, 10, 100)
+
+
+class NumberBlock(Base):
+    """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign.
+
+    It stays for ever, with the numbers that it has.
+    """
+
+    __tablename__ = "number_blocks"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    area_code: Mapped[str] = mapped_column(sa.ForeignKey("area_codes.code"))
+    first_number: Mapped[int] = mapped_column(sa.BigInteger)
+    size: Mapped[int]
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    trunk_id: Mapped[int | None] = mapped_column(sa.ForeignKey("sip_trunks.id"), index=True)
+    available_from: Mapped[datetime]
+
+    __table_args__ = (
+        # In the order in which they are compared with the registrar's.
+        sa.Index("ix_number_blocks_first_number", "first_number"),
+        sa.CheckConstraint(f"size IN {BLOCK_SIZES}", name="size"),
+        sa.CheckConstraint("mod(first_number, size) = 0", name="aligned"),
+        sa.CheckConstraint("account_id IS NOT NULL OR trunk_id IS NULL", name="trunk_needs_account"),
+        sa.CheckConstraint("starts_with(first_number::text, '49' || substr(area_code, 2))", name="in_area"),
+        postgresql.ExcludeConstraint(
+            (sa.text("int8range(first_number, first_number + size)"), "&&"),
+            name="ex_number_blocks_overlap",
+            using="gist",
+        ),
+        sa.Index(
+            "ix_number_blocks_free",
+            "area_code",
+            "size",
+            "available_from",
+            "id",
+            postgresql_where=sa.text("account_id IS NULL"),
+        ),
+        # By any part of a number; see `models.telephony.number_search`.
+        sa.Index(
+            "ix_number_blocks_stem",
+            sa.literal_column("((first_number / size)::text)", sa.Text).label("stem"),
+            postgresql_using="gin",
+            postgresql_ops={"stem": "gin_trgm_ops"},
+            postgresql_where=sa.text("account_id IS NOT NULL"),
+        ),
+    )
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Every number in E.164, with the plus sign."""
+        return block_numbers(self.first_number, self.size)
+
+    @property
+    def display(self) -> str:
+        """As people write it."""
+        return display_block(self.area_code, self.first_number, self.size)
+
+
+class BlockAnnouncement(Due, Base):
+    """Due: the registrar has to be told that the numbers of this block are ours, whoever has them. Told, it is gone.
+
+    A row of its own, as whoever takes blocks out of the pool passes over those that somebody else has locked.
+    """
+
+    __tablename__ = "block_announcements"
+
+    block_id: Mapped[int] = mapped_column(sa.ForeignKey("number_blocks.id"), primary_key=True)
+    attempts: Mapped[int] = mapped_column(default=0, server_default="0")
+
+    __table_args__ = (lease_ends(), due_index("block_announcements"))
+
+
+@sa.event.listens_for(Base.metadata, "before_create")
+def _provide_trigrams(_metadata: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
+    # Where the tables are made without the migrations.
+    connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
+
+
+def release_block(block: NumberBlock, now: datetime) -> None:
+    """Take a block back; it rests for `QUARANTINE` before it can be given out again."""
+    block.account_id = None
+    block.trunk_id = None
+    block.available_from = now + QUARANTINE

@@ -1,0 +1,103 @@
+"""Suspending a trunk and resuming it: by whoever may manage it, and by the carrier. Each is in the account's log."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, queue_up
+from models.errors import Forbidden, NotFound, SuspendedByCarrier
+from models.people.audit_log import Deed, record, record_of_carrier
+from models.people.rights import Action, Principal, may
+from models.states import AccountState
+from models.telephony.trunks import SipTrunk, Suspender, TrunkState
+
+
+def find_trunk(
+    session: Session, person: Principal, right: Action, account: Account, id: int, *, lock: bool = False
+) -> SipTrunk:
+    """The account's trunk, for somebody who has this right. Raises `Forbidden`, or `NotFound` if it is closed."""
+    if not may(person, right, account):
+        raise Forbidden
+    query = sa.select(SipTrunk).where(
+        SipTrunk.id == id, SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED
+    )
+    found = session.scalar(query.with_for_update() if lock else query)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def queue_up_in_service(session: Session, account: Account) -> None:
+    """As `queue_up`, for what can be done only to an account that is in service. Raises `Forbidden`."""
+    queue_up(session, account)
+    if account.state is not AccountState.ACTIVE:
+        raise Forbidden
+
+
+def suspend(session: Session, person: Principal, account: Account, id: int, now: datetime) -> bool:
+    """Suspend the account's trunk. Safe to run twice: False if it is suspended already.
+
+    Raises `Forbidden` or `NotFound`.
+    """
+    queue_up_in_service(session, account)
+    trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
+    if trunk.state is TrunkState.SUSPENDED:
+        return False
+    trunk.suspend(Suspender.CUSTOMER, now)
+    record(session, person, account, Deed.TRUNK_SUSPENDED, Action.MANAGE_TRUNK, now, {"sip_user": trunk.sip_user})
+    return True
+
+
+def resume(session: Session, person: Principal, account: Account, id: int, now: datetime) -> SipTrunk:
+    """Lift the customer's own suspension; one of the carrier's stays. Safe to run twice.
+
+    Raises `Forbidden`, `NotFound`, or `SuspendedByCarrier` if there is none of the customer's own.
+    """
+    queue_up_in_service(session, account)
+    trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
+    if trunk.resume(Suspender.CUSTOMER, now):
+        record(session, person, account, Deed.TRUNK_RESUMED, Action.MANAGE_TRUNK, now, {"sip_user": trunk.sip_user})
+    elif trunk.state is TrunkState.SUSPENDED:
+        raise SuspendedByCarrier
+    return trunk
+
+
+def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datetime) -> bool:
+    """Suspend a trunk so that only the carrier can lift it. The customer reads the reason.
+
+    Safe to run twice: False if it is suspended for this reason already. Raises `NotFound`, `TrunkClosed`, or
+    `Forbidden` if the account is not in service yet.
+    """
+    account, trunk = _of_sip_user(session, sip_user)
+    changed = trunk.suspend(Suspender.CARRIER, now, reason)
+    if changed:
+        facts = {"sip_user": sip_user, "reason": reason}
+        record_of_carrier(session, account, Deed.TRUNK_SUSPENDED, now, facts)
+    return changed
+
+
+def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[SipTrunk, bool]:
+    """Lift the carrier's suspension; one of the customer's own stays. Safe to run twice: False if there is none.
+
+    Raises `NotFound`, `TrunkClosed`, or `Forbidden` if the account is not in service yet.
+    """
+    account, trunk = _of_sip_user(session, sip_user)
+    changed = trunk.resume(Suspender.CARRIER, now)
+    if changed:
+        record_of_carrier(session, account, Deed.TRUNK_RESUMED, now, {"sip_user": sip_user})
+    return trunk, changed
+
+
+def _of_sip_user(session: Session, sip_user: str) -> tuple[Account, SipTrunk]:
+    account = session.scalar(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == sip_user))
+    if account is None:
+        raise NotFound
+    queue_up(session, account)
+    trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == sip_user).with_for_update()).one()
+    # While it is being provisioned, an older record may be written over what is told the registrar now.
+    if account.state is AccountState.ORDERED:
+        raise Forbidden
+    return account, trunk

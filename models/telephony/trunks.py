@@ -1,0 +1,142 @@
+"""SIP trunks: credentials, state, suspension, and closing one for good."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract
+from models.db.base import Base, enumeration
+from models.db.work_queue import Due, due_index, lease_ends
+from models.errors import TrunkClosed
+from models.telephony.numbers import NumberBlock, release_block
+
+
+class TrunkState(StrEnum):
+    """Whether a trunk may register and call. Emergency calls can be made while it is suspended too."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class Suspender(StrEnum):
+    """Who has suspended a trunk. Each lifts only what is theirs."""
+
+    CUSTOMER = "customer"
+    CARRIER = "carrier"
+
+
+class SipTrunk(Due, Base):
+    """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
+
+    Suspended from the first of the two moments on until both are null; `carrier_reason` is what the customer reads.
+    Due: the registrar has to be told about it as it is now. Whoever changes what the registrar knows makes it due.
+    """
+
+    __tablename__ = "sip_trunks"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    contract_id: Mapped[int] = mapped_column(sa.ForeignKey("contracts.id"), index=True)
+    request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"), unique=True)
+    # In the order of bytes, whatever the database's own order is: as the registrar's rows are compared.
+    sip_user: Mapped[str] = mapped_column(sa.Text(collation="C"), unique=True)
+    domain: Mapped[str]
+    secret: Mapped[bytes]
+    channels: Mapped[int]
+    state: Mapped[TrunkState] = mapped_column(enumeration(TrunkState, "state"), default=TrunkState.ACTIVE)
+    customer_suspended_at: Mapped[datetime | None]
+    carrier_suspended_at: Mapped[datetime | None]
+    carrier_reason: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+    account: Mapped[Account] = relationship(lazy="raise_on_sql")
+    contract: Mapped[Contract] = relationship(lazy="raise_on_sql")
+    blocks: Mapped[list[NumberBlock]] = relationship(lazy="raise_on_sql", order_by="NumberBlock.first_number")
+
+    __table_args__ = (
+        sa.CheckConstraint("channels > 0", name="channels"),
+        sa.CheckConstraint(
+            "state = 'closed' OR (state = 'suspended')"
+            " = (customer_suspended_at IS NOT NULL OR carrier_suspended_at IS NOT NULL)",
+            name="suspended_by_somebody",
+        ),
+        sa.CheckConstraint(
+            "(carrier_suspended_at IS NULL) = (carrier_reason IS NULL) AND carrier_reason <> ''",
+            name="carrier_says_why",
+        ),
+        lease_ends(),
+        due_index("sip_trunks"),
+    )
+
+    def suspend(self, by: Suspender, now: datetime, reason: str | None = None) -> bool:
+        """Nobody registers any more, and no call comes or goes but to 110 and 112, until it is resumed.
+
+        The carrier gives a reason, and may give another one later. Safe to run twice: False if nothing has changed.
+        Raises `TrunkClosed`.
+        """
+        assert (reason is not None) == (by is Suspender.CARRIER)
+        self._ensure_open()
+        if by is Suspender.CUSTOMER:
+            changed = self.customer_suspended_at is None
+            self.customer_suspended_at = self.customer_suspended_at or now
+        else:
+            changed = self.carrier_reason != reason
+            self.carrier_suspended_at, self.carrier_reason = self.carrier_suspended_at or now, reason
+        if changed:
+            self.state = TrunkState.SUSPENDED
+            self.attempts = 0
+            self.make_due(now)
+        return changed
+
+    def resume(self, by: Suspender, now: datetime) -> bool:
+        """Lift the suspension by this side; it stays suspended if the other side has suspended it too.
+
+        Safe to run twice: False if nothing has changed. Raises `TrunkClosed`.
+        """
+        self._ensure_open()
+        if by is Suspender.CUSTOMER:
+            changed = self.customer_suspended_at is not None
+            self.customer_suspended_at = None
+        else:
+            changed = self.carrier_suspended_at is not None
+            self.carrier_suspended_at = self.carrier_reason = None
+        if changed:
+            self.state = (
+                TrunkState.SUSPENDED if self.customer_suspended_at or self.carrier_suspended_at else TrunkState.ACTIVE
+            )
+            self.attempts = 0
+            self.make_due(now)
+        return changed
+
+    def _ensure_open(self) -> None:
+        if self.state is TrunkState.CLOSED:
+            raise TrunkClosed(self.sip_user)
+
+
+def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
+    """What the registrar knows a trunk by: the request that asked for it, or something as unique that stays as long."""
+    return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
+
+
+def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
+    """Close a trunk for good: the registrar is told, its numbers go back to the pool, its contract ends."""
+    session = object_session(trunk)
+    assert session is not None
+    trunk.state = TrunkState.CLOSED
+    trunk.make_due(now)
+    for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).with_for_update()):
+        release_block(block, now)
+    session.get_one(Contract, trunk.contract_id).end(now)
+
+
+def new_sip_user() -> str:
+    """A SIP user name that says nothing about the customer: 't' and 12 digits."""
+    return f"t{secrets.randbelow(10**12):012d}"

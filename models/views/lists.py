@@ -1,0 +1,129 @@
+"""The read side: lists for pages and the API, with keyset pagination and a fixed number of statements."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from models.accounts.accounts import Account
+from models.messages.outbox import Message
+from models.people.rights import Action, Principal, may
+from models.people.users import Membership
+from models.requests.requests import Request, TimelineEntry
+from models.states import ENDED, AccountRole, AccountState, Status
+
+
+def accounts_of(session: Session, principal: Principal) -> list[Account]:
+    """The accounts that this person may open directly, main accounts first."""
+    accounts = session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)).order_by(Account.id))
+    return sorted(
+        (account for account in accounts if may(principal, Action.VIEW, account)),
+        key=lambda account: account.role != "main",
+    )
+
+
+def sees_locations(session: Session, principal: Principal) -> bool:
+    """Whether this person has an account that is no sub-account, or none at all: others see their dashboard alone."""
+    accounts = accounts_of(session, principal)
+    return not accounts or any(account.role is not AccountRole.SUB for account in accounts)
+
+
+def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
+    """The accounts that this person may have attached to a main account: their own that stand on their own."""
+    query = sa.select(Account).where(
+        Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE, Account.state == AccountState.ACTIVE
+    )
+    accounts = session.scalars(query.order_by(Account.id))
+    return [account for account in accounts if may(principal, Action.PROVE_OWNERSHIP, account)]
+
+
+def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]:
+    """The accounts that this person had a role in when they were closed."""
+    query = sa.select(Account).join(Membership, Membership.account_id == Account.id)
+    theirs = query.where(Membership.user_id == principal.user_id, Account.state == AccountState.CLOSED)
+    return session.scalars(theirs.order_by(Account.id)).all()
+
+
+def forwardable_accounts(session: Session, principal: Principal) -> list[Account]:
+    """The accounts whose calls this person may forward by a role of their own."""
+    query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
+    accounts = session.scalars(query.order_by(Account.id))
+    return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
+
+
+def running_request(session: Session, main: Account, account: Account) -> Request | None:
+    """The request by which an account is on its way to this main account, as the overview lists it."""
+    return session.scalar(
+        sa.select(Request)
+        .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))
+        .order_by(Request.id.desc())
+        .limit(1)
+    )
+
+
+def requests_of(
+    session: Session,
+    main: Account,
+    *,
+    before: uuid.UUID | None = None,
+    limit: int = 50,
+    statuses: Sequence[Status] = (),
+) -> list[Request]:
+    """A main account's requests, the newest first, before the given one."""
+    query = sa.select(Request).where(Request.main_id == main.id).order_by(Request.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Request.id < before)
+    if statuses:
+        query = query.where(Request.status.in_(statuses))
+    return list(session.scalars(query))
+
+
+def recent_requests(
+    session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
+) -> list[Request]:
+    """Everybody's requests for the back office, the newest first, each with its main account."""
+    query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
+    if main is not None:
+        query = query.where(Request.main_id == main.id)
+    if statuses:
+        query = query.where(Request.status.in_(statuses))
+    return list(session.scalars(query))
+
+
+def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
+    """The timeline of each request, the oldest entry first."""
+    entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
+    for entry in session.scalars(
+        sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)
+    ):
+        entries[entry.request_id].append(entry)
+    return entries
+
+
+def request_counts(session: Session) -> list[tuple[str, str, int]]:
+    """Status, step and how many requests, for the metrics."""
+    rows = session.execute(
+        sa.select(Request.status, Request.step, sa.func.count()).group_by(Request.status, Request.step)
+    )
+    return [(str(status), str(step), count) for status, step, count in rows]
+
+
+def oldest_due(session: Session, now: datetime) -> datetime | None:
+    """Since when the longest-waiting due request is due; None if none is."""
+    return session.scalar(sa.select(sa.func.min(Request.due_at)).where(Request.due_at <= now))
+
+
+def message_counts(session: Session) -> list[tuple[str, int]]:
+    """State and how many mails, for the metrics."""
+    rows = session.execute(sa.select(Message.state, sa.func.count()).group_by(Message.state))
+    return [(str(state), count) for state, count in rows]
+
+
+def token_account(session: Session, principal: Principal) -> Account | None:
+    """The account that an API token belongs to."""
+    return session.get(Account, principal.token_account_id) if principal.token_account_id else None

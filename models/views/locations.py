@@ -1,0 +1,260 @@
+"""What the Standortverwaltung lists under a main account: searched, filtered, sorted and read page by page.
+
+The list has two halves that never overlap: sub-accounts with nothing on its way, and accounts with a running request,
+sub-account already or not yet. Each half is one index range in the order of the list, so a page costs the same
+whatever the number of accounts, and the number of statements is fixed.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session, joinedload
+
+from models.accounts.accounts import Account
+from models.db.paging import BadCursor
+from models.db.text import matching, plain_sql, spelled_sql
+from models.people.rights import Principal
+from models.requests.requests import Request, concerns
+from models.states import ENDED, Kind, Origin, Status
+from models.values import fold, spell
+
+MOST_CITIES = 100
+MOST_LINKS = 12
+
+
+class Show(StrEnum):
+    """What can be filtered for. An order that waits is both new and waiting."""
+
+    NEW = "new"
+    RUNNING = "running"
+    WAITING = "waiting"
+    ACTIVE = "active"
+
+
+class Order(StrEnum):
+    """How the list is sorted. `newest`: by the running request, else by when the account was attached."""
+
+    NEWEST = "newest"
+    NAME = "name"
+    CITY = "city"
+    NUMBER = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the accounts, and in what order."""
+
+    search: str = ""
+    show: Show | None = None
+    origin: Origin | None = None
+    city: str = ""
+    order: Order = Order.NEWEST
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it leaves something out."""
+        return bool(self.search or self.show or self.origin or self.city)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedAccount:
+    """An account of the overview, with its running request if there is one."""
+
+    account: Account
+    request: Request | None
+
+    @property
+    def is_new(self) -> bool:
+        """Ordered and not finished yet: marked 'Neu'."""
+        return self.request is not None and self.request.kind is Kind.ORDER
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the list. `after` is the place where the next one begins; None on the last."""
+
+    items: Sequence[ListedAccount]
+    after: str | None
+
+
+def page_of(session: Session, main: Account, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page:
+    """The accounts under this main account, from this place on. One statement. Raises `BadCursor`."""
+    place = _read(after, wanted.order) if after is not None else None
+    halves = [
+        _from(half, key, wanted, place).limit(limit + 1).subquery().select() for half, key in _halves(main, wanted)
+    ]
+    listed = sa.union_all(*halves).subquery()
+    query = (
+        sa.select(Account, Request, listed.c.key)
+        .join(listed, listed.c.id == Account.id)
+        .outerjoin(Request, Request.id == listed.c.request_id)
+        .order_by(*_sorted(listed.c.key, listed.c.id, wanted.order))
+        .limit(limit + 1)
+    )
+    rows = session.execute(query).all()
+    items = [ListedAccount(account, request) for account, request, _ in rows[:limit]]
+    more = len(rows) > limit
+    return Page(items, _write(rows[limit - 1].key, rows[limit - 1].Account.id) if more else None)
+
+
+def count_of(session: Session, main: Account, wanted: Wanted) -> int:
+    """How many accounts the list has in all."""
+    counts = [
+        sa.select(sa.func.count()).select_from(half.subquery()).scalar_subquery() for half, _ in _halves(main, wanted)
+    ]
+    return session.scalar(sa.select(sum(counts[1:], counts[0]))) or 0
+
+
+def cities_of(session: Session, main: Account) -> list[str]:
+    """The cities of the sub-accounts, to choose from, `MOST_CITIES` at the most."""
+    key = plain_sql(Account.city).label("key")
+    one = sa.select(Account.city, key).where(Account.main_id == main.id).order_by(key).limit(1)
+    # From one city to the next by the index, rather than through all accounts.
+    cities = one.cte("cities", recursive=True)
+    following = one.where(plain_sql(Account.city) > cities.c.key).lateral()
+    step = sa.select(following.c.city, following.c.key).select_from(cities.join(following, sa.true()))
+    cities = cities.union_all(step)
+    return list(session.scalars(sa.select(cities.c.city).limit(MOST_CITIES)))
+
+
+def own_requests(session: Session, account: Account) -> list[Request]:
+    """What runs without an account to list it at: link requests that have proved nothing yet, the newest first.
+
+    And what is about this account itself: that it is detached from its main account.
+    """
+    running = Request.status.not_in(ENDED)
+    links = sa.select(Request.id).where(Request.main_id == account.id, Request.account_id.is_(None), running)
+    itself = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.DETACH, running)
+    query = sa.select(Request).where(Request.id.in_(links.union_all(itself)))
+    return list(session.scalars(query.order_by(Request.id.desc()).limit(MOST_LINKS)))
+
+
+def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
+    """Those of these requests that concern this person. One statement."""
+    accounts = joinedload(Request.main), joinedload(Request.account)
+    found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
+    return [request for request in found if concerns(session, principal, request)]
+
+
+def running_about(session: Session, account: Account) -> list[Request]:
+    """What is on its way for this account, the newest first."""
+    query = sa.select(Request).where(Request.account_id == account.id, Request.status.not_in(ENDED))
+    return list(session.scalars(query.order_by(Request.id.desc())))
+
+
+def _halves(main: Account, wanted: Wanted) -> list[tuple[sa.Select[Any], sa.ColumnElement[Any]]]:
+    running = _running(main)
+    resting = (
+        sa.select(
+            Account.id,
+            _key(wanted.order, Account.attached_at).label("key"),
+            sa.cast(sa.null(), sa.Uuid).label("request_id"),
+        )
+        .where(Account.main_id == main.id)
+        .where(~sa.exists().where(Request.main_id == main.id, Request.account_id == Account.id, _RUNS))
+    )
+    moving = sa.select(
+        Account.id, _key(wanted.order, running.c.created_at).label("key"), running.c.id.label("request_id")
+    ).join(running, running.c.account_id == Account.id)
+    match wanted.show:
+        case Show.ACTIVE:
+            moving = moving.where(sa.false())
+        case Show.NEW:
+            resting, moving = resting.where(sa.false()), moving.where(running.c.kind == Kind.ORDER)
+        case Show.WAITING:
+            resting, moving = resting.where(sa.false()), moving.where(running.c.status == Status.PENDING)
+        case Show.RUNNING:
+            resting, moving = resting.where(sa.false()), moving.where(running.c.status != Status.PENDING)
+    return [
+        (_narrow(resting, wanted), _key(wanted.order, Account.attached_at)),
+        (_narrow(moving, wanted), _key(wanted.order, running.c.created_at)),
+    ]
+
+
+_RUNS = Request.status.not_in(ENDED)
+
+
+def _running(main: Account) -> sa.Subquery:
+    # An account can have two at a time: its order is being confirmed while it is already taken out again.
+    return (
+        sa.select(Request.id, Request.account_id, Request.kind, Request.status, Request.created_at)
+        .ext(postgresql.distinct_on(Request.account_id))
+        .where(Request.main_id == main.id, Request.account_id.is_not(None), _RUNS)
+        .order_by(Request.account_id, Request.id.desc())
+        .subquery()
+    )
+
+
+def _key(order: Order, since: sa.ColumnElement[Any] | Any) -> sa.ColumnElement[Any]:
+    match order:
+        case Order.NAME:
+            return plain_sql(Account.name)
+        case Order.CITY:
+            return plain_sql(Account.city)
+        case Order.NUMBER:
+            return sa.type_coerce(Account.customer_number, sa.Text)
+        case Order.NEWEST:
+            return sa.type_coerce(since, sa.TIMESTAMP(timezone=True))
+
+
+def _narrow(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
+    if wanted.origin is not None:
+        query = query.where(Account.origin == wanted.origin)
+    if wanted.city:
+        # "Frankfurt" finds "Frankfurt am Main", and either spelling finds "Köln".
+        plain, spelled = plain_sql(Account.city), spelled_sql(Account.city)
+        query = query.where(
+            sa.or_(sa.func.starts_with(plain, fold(wanted.city)), sa.func.starts_with(spelled, spell(wanted.city)))
+        )
+    words = matching(
+        wanted.search.split(),
+        Account.customer_number,
+        Account.name,
+        Account.contact_name,
+        Account.street,
+        Account.postal_code,
+        Account.city,
+    )
+    return query.where(*words)
+
+
+def _from(query: sa.Select[Any], key: sa.ColumnElement[Any], wanted: Wanted, place: Any) -> sa.Select[Any]:
+    if place is not None:
+        here, there = sa.tuple_(key, Account.id), sa.tuple_(*place)
+        query = query.where(here < there if wanted.order is Order.NEWEST else here > there)
+    return query.order_by(*_sorted(key, Account.id, wanted.order))
+
+
+def _sorted(key: Any, id: Any, order: Order) -> tuple[Any, Any]:
+    return (key.desc(), id.desc()) if order is Order.NEWEST else (key, id)
+
+
+def _write(key: Any, id: int) -> str:
+    said = key.isoformat() if isinstance(key, datetime) else key
+    return urlsafe_b64encode(json.dumps([said, id], ensure_ascii=False).encode()).decode().rstrip("=")
+
+
+def _read(cursor: str, order: Order) -> tuple[Any, Any]:
+    try:
+        key, id = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(key, str) or type(id) is not int or not 0 <= id < 2**63 or "\0" in key:
+            raise BadCursor(cursor)
+        key.encode()
+        if order is Order.NEWEST:
+            at = datetime.fromisoformat(key)
+            if at.tzinfo is None:
+                raise BadCursor(cursor)
+            return sa.literal(at, sa.TIMESTAMP(timezone=True)), sa.literal(id, sa.BigInteger)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadCursor(cursor) from error
+    return sa.literal(key, sa.Text), sa.literal(id, sa.BigInteger)

@@ -1,0 +1,224 @@
+"""Placing a bulk: turn a sent file's rows into requests, some at a time, and tell its sender once when all have ended.
+
+Each request then goes through the pipeline as any other (`tasks.engine.advance`), after those that belong to no bulk.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session, selectinload
+
+from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before, progress_of
+from models.db.work_queue import claim_due
+from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken, TooEarly
+from models.links.links import (
+    MOST_OPEN_QUESTIONS,
+    MOST_WRONG_CODES,
+    LinkDraft,
+    open_questions,
+    submit_link,
+    wrong_codes,
+)
+from models.messages.outbox import Recipient, queue_message
+from models.orders.orders import ensure_orderable, submit_orders
+from models.people.rights import Principal
+from models.people.users import principal_of
+from models.proofs.proofs import OwnershipProof
+from models.states import Kind, ProofMethod, Status
+from tasks.runtime import Runtime
+
+log = structlog.get_logger()
+
+CHUNK = 100
+"""Rows of one transaction: few enough that a worker is soon free again for what stands alone."""
+_SOONEST, _LATEST = timedelta(seconds=2), timedelta(minutes=10)
+_ANSWERS_LOOKED_FOR = timedelta(minutes=10)
+
+
+def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
+    """Write down some rows of the bulk that has waited longest, or look whether it has ended.
+
+    Safe to run twice, late or for nothing: what became of a row stands in the row, written with its request.
+    """
+    lease, now = uuid.uuid4(), runtime.clock()
+    with runtime.database.transaction() as session:
+        claimed = claim_due(session, Bulk, now=now, lease=lease, until=now + runtime.lease, limit=1)
+    for id in claimed:
+        try:
+            more = _work_on(runtime, id, lease)
+        except Exception as error:
+            _set_back(runtime, id, lease, error)
+        else:
+            if more:
+                more_due()
+
+
+def _work_on(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
+    """Whether there is something to do at once."""
+    now = runtime.clock()
+    with runtime.database.transaction() as session:
+        bulk = _still_ours(session, id, lease)
+        if bulk is None:
+            return False
+        if bulk.placed_at is None:
+            # After a failure one by one, so that a bad row takes no other down with it.
+            rows = open_rows(session, bulk, 1 if bulk.attempts else CHUNK)
+            if rows and _asks_enough(session, bulk):
+                bulk.make_due(now + _ANSWERS_LOOKED_FOR)
+                return False
+            _place(session, runtime, bulk, rows, now)
+            bulk.attempts = 0
+            if rows:
+                bulk.make_due(now)
+                return True
+            bulk.placed(now)
+        if is_over(session, bulk):
+            bulk.end(now)
+            _tell_the_end(session, bulk, now)
+        else:
+            assert bulk.sent_at is not None
+            bulk.make_due(now + min(max((now - bulk.sent_at) / 10, _SOONEST), _LATEST))
+    return False
+
+
+def _asks_enough(session: Session, bulk: Bulk) -> bool:
+    return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
+
+
+def _place(session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], now: datetime) -> None:
+    if not rows:
+        return
+    # Two files of one main account may have rows in common.
+    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"bulk {bulk.main_id}", 0))))
+    known = placed_before(session, rows)
+    fresh: list[BulkRow] = []
+    for row in rows:
+        assert row.key is not None
+        if row.key in known:
+            row.fate = RowFate.REPEATED
+        else:
+            known.add(row.key)
+            fresh.append(row)
+    principal = principal_of(session, bulk.user)
+    if bulk.kind is Kind.ORDER:
+        _place_orders(session, bulk, fresh, principal, now)
+    else:
+        _place_links(session, runtime, bulk, fresh, principal, now)
+    for row in rows:
+        _forget_code(row)
+
+
+def _place_orders(session: Session, bulk: Bulk, rows: Sequence[BulkRow], principal: Principal, now: datetime) -> None:
+    orderable = []
+    for row in rows:
+        assert row.draft is not None
+        order = as_order(row.draft)
+        try:
+            ensure_orderable(session, order)
+        except InvalidField as error:
+            _refuse(row, error)
+        else:
+            orderable.append((row, order))
+    try:
+        orders = [order for _, order in orderable]
+        requests = submit_orders(session, principal, bulk.main, orders, now, bulk.id) if orders else []
+    except (Forbidden, RuleBroken) as error:
+        for row, _ in orderable:
+            _refuse(row, error)
+        return
+    for (row, _), request in zip(orderable, requests, strict=True):
+        row.fate, row.request_id = RowFate.PLACED, request.id
+
+
+def _place_links(
+    session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], principal: Principal, now: datetime
+) -> None:
+    tries_left = MOST_WRONG_CODES - wrong_codes(session, bulk.main, now)
+    for row in rows:
+        assert row.draft is not None
+        code = runtime.vault.open(bytes.fromhex(row.draft["code"])) if row.draft["code"] else None
+        # Who administers both is asked for nothing more: the verify step finds that out.
+        method = ProofMethod.LINK_CODE if code else ProofMethod.CONSENT
+        if code and tries_left <= 0:
+            row.fate, row.refusal = RowFate.REFUSED, "too_many_wrong_codes"
+            continue
+        link = LinkDraft(row.draft["customer_number"], method, code, bulk.locale)
+        try:
+            request = submit_link(session, runtime.vault, principal, bulk.main, link, now, bulk.id)
+        except (Forbidden, RuleBroken, InvalidField, AlreadyRequested, TooEarly) as error:
+            _refuse(row, error)
+            continue
+        row.fate, row.request_id = RowFate.PLACED, request.id
+        if code and session.get(OwnershipProof, request.id) is None:
+            tries_left -= 1
+
+
+def _refuse(row: BulkRow, error: DomainError) -> None:
+    row.fate = RowFate.REFUSED
+    match error:
+        case RuleBroken(reason=reason):
+            row.refusal = str(reason)
+        case InvalidField(code=code):
+            row.refusal = code
+        case AlreadyRequested():
+            row.refusal = "already_requested"
+        case TooEarly():
+            row.refusal = "asked_too_often"
+        case _:
+            row.refusal = "forbidden"
+
+
+def _forget_code(row: BulkRow) -> None:
+    # A link code is a secret: it has done what it was for.
+    if row.cells.get("code"):
+        row.cells = {**row.cells, "code": ""}
+    if row.draft is not None and row.draft.get("code"):
+        row.draft = {**row.draft, "code": ""}
+
+
+def _tell_the_end(session: Session, bulk: Bulk, now: datetime) -> None:
+    progress = progress_of(session, bulk)
+    completed = progress.by_status.get(Status.COMPLETED, 0)
+    facts = {
+        "kind": bulk.kind,
+        "file_name": bulk.file_name,
+        "customer_number": bulk.main.customer_number,
+        "rows": progress.rows,
+        "completed": completed,
+        "repeated": progress.repeated,
+        "others": progress.rows - completed - progress.repeated,
+        "path": f"/standortverwaltung/sammelauftrag/{bulk.id}",
+    }
+    to = Recipient(bulk.user.name, bulk.user.email, bulk.user.locale)
+    queue_message(session, None, "bulk_ended", to, facts, now, occasion=str(bulk.id))
+    log.info("bulk.ended", bulk=str(bulk.id), rows=progress.rows, completed=completed)
+
+
+def _still_ours(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | None:
+    # Not against those who only refer to it: a worker that confirms its requests may have the main account locked.
+    query = sa.select(Bulk).where(Bulk.id == id, Bulk.lease == lease).with_for_update(key_share=True)
+    return session.scalar(query.options(selectinload(Bulk.main), selectinload(Bulk.user)))
+
+
+def _set_back(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID, error: Exception) -> None:
+    """It broke: once more after a while, row by row. A row that breaks by itself is refused."""
+    heals = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+    log.log(30 if heals else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=None if heals else error)
+    now = runtime.clock()
+    with runtime.database.transaction() as session:
+        bulk = _still_ours(session, id, lease)
+        if bulk is None:
+            return
+        if bulk.attempts and not heals:
+            for row in open_rows(session, bulk, 1):
+                row.fate, row.refusal = RowFate.REFUSED, "internal_error"
+                _forget_code(row)
+        bulk.attempts += 1
+        bulk.make_due(now + runtime.retry.pause(bulk.attempts))

@@ -1,0 +1,133 @@
+"""Mails and letters: one folder a message, one template a language. Text and HTML come from the same template."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from models.messages.outbox import Message
+from models.people.rights import Role
+from models.values import BERLIN, Locale
+from models.vault import Vault, display_code
+from tasks.ports import Letter, Mail
+from tasks.wording.requests import role_text
+
+Form = Literal["txt", "html", "letter"]
+
+_WIDTH = 96
+_COLUMN = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A mail's words."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> Mail:
+    """The mail as it leaves. Its code and link are made here, and stand nowhere else."""
+    rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
+    return Mail(
+        message_id=message.message_id(domain),
+        recipient_name=message.recipient_name,
+        recipient_address=message.recipient_address,
+        locale=message.locale,
+        subject=rendered.subject,
+        text=rendered.text,
+        html=rendered.html,
+    )
+
+
+def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
+    """The letter as it is printed."""
+    facts = all_facts(message, vault, base_url)
+    template = _environment("letter").get_template(f"{message.template}/{message.locale}.jinja")
+    return Letter(
+        key=message.key,
+        recipient=tuple(message.recipient_address.splitlines()),
+        locale=message.locale,
+        subject=_subject(template, message.locale, facts),
+        text=_text(template, "letter", message.locale, facts),
+    )
+
+
+def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
+    """What was written down, with the link, and with the code that is derived."""
+    facts = dict(message.facts)
+    link = base_url + facts.pop("path")
+    if message.proof is None:
+        return {**facts, "link": link}
+    # A path that ends with a slash goes on with the token.
+    token = vault.token(*message.proof) if link.endswith("/") else ""
+    return {**facts, "link": link + token, "code": display_code(vault.code(*message.proof))}
+
+
+def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
+    """The message in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
+    found = _environment("txt").get_template(f"{template}/{locale}.jinja")
+    html = _environment("html").get_template(f"{template}/{locale}.jinja").render(_context("html", locale, facts))
+    return Rendered(_subject(found, locale, facts), _text(found, "txt", locale, facts), html)
+
+
+def _text(template: Template, form: Form, locale: Locale, facts: Mapping[str, object]) -> str:
+    return re.sub(r"\n{3,}", "\n\n", template.render(_context(form, locale, facts))).strip() + "\n"
+
+
+def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) -> str:
+    context = template.new_context(_context("txt", locale, facts))
+    return " ".join("".join(template.blocks["subject"](context)).split())
+
+
+def _context(form: Form, locale: Locale, facts: Mapping[str, object]) -> dict[str, object]:
+    return {
+        **facts,
+        "lang": locale,
+        "layout": f"layout.{form}",
+        "parts": "parts.html" if form == "html" else "parts.txt",
+    }
+
+
+@lru_cache
+def _environment(form: Form) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("tasks", "outbox/templates"),
+        autoescape=form == "html",  # noqa: S701 - plain text has nothing to escape
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    # A letter's lines are broken by the printer, who knows how wide they are.
+    environment.filters |= {
+        "reflow": _one_line if form == "letter" else _reflow,
+        "column": _column,
+        "day": _day,
+        "role": lambda role, locale: role_text(Role(role), locale),
+    }
+    return environment
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _reflow(text: str) -> str:
+    return textwrap.fill(_one_line(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _column(name: str) -> str:
+    return name.ljust(_COLUMN)
+
+
+def _day(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone(BERLIN).strftime("%d.%m.%Y")

@@ -1,0 +1,90 @@
+"""The post: mails and letters that were decided on leave, each on its own. A row says when; a lease, in whose hands.
+
+An outage of the mail server holds nothing up but the mails: requests go on. Sent at least once, always under the same
+key; see docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from models.db.batch_insert import add_later
+from models.db.work_queue import claim_due
+from models.messages.outbox import Channel, Message, MessageState, still_queued
+from models.requests.requests import TimelineEntry
+from tasks.metrics import MAILS
+from tasks.outbox.render import render_letter, render_mail
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable
+from tasks.runtime import Runtime
+
+log = structlog.get_logger()
+
+
+def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
+    """Send a batch of due messages. Safe to run twice, late or for nothing.
+
+    A full batch may have left others behind: then `more_due` is called, before the work begins.
+    """
+    lease, now = uuid.uuid4(), runtime.clock()
+    with runtime.database.transaction() as session:
+        ids = claim_due(session, Message, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
+        claimed = still_queued(session, ids, lease) if ids else []
+    if len(ids) == runtime.batch:
+        more_due()
+    if claimed:
+        _record(runtime, lease, _send_all(runtime, claimed))
+
+
+def _send_all(runtime: Runtime, messages: Sequence[Message]) -> dict[int, GatewayError | None]:
+    """What went wrong with each, or None. Once a channel does not answer, no more are tried on it."""
+    outcomes: dict[int, GatewayError | None] = {}
+    away: dict[Channel, GatewayError] = {}
+    for message in messages:
+        failure = away.get(message.channel) or _send(runtime, message)
+        outcomes[message.id] = failure
+        if isinstance(failure, GatewayUnavailable):
+            away[message.channel] = failure
+    return outcomes
+
+
+def _send(runtime: Runtime, message: Message) -> GatewayError | None:
+    try:
+        if message.channel is Channel.LETTER:
+            runtime.ports.letters.print_letter(render_letter(message, runtime.vault, runtime.base_url))
+        else:
+            runtime.ports.mailer.send(render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain))
+    except GatewayError as error:
+        return error
+    except Exception as error:
+        # A bug must not take the other messages with it; it is tried again, and seen.
+        log.error("message.broke", message=message.id, template=message.template, exc_info=error)
+        return GatewayError(type(error).__name__)
+    return None
+
+
+def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
+    news: list[Message] = []
+    now = runtime.clock()
+    with runtime.database.transaction() as session:
+        for message in still_queued(session, list(outcomes), lease):
+            failure = outcomes[message.id]
+            if failure is None:
+                message.left(now)
+            elif isinstance(failure, GatewayRefused):
+                message.refuse(now)
+            else:
+                message.attempts += 1
+                message.make_due(now + runtime.retry.pause(message.attempts))
+            if message.announced and message.request_id and message.state is not MessageState.QUEUED:
+                code = "confirmed" if failure is None else "mail_refused"
+                facts = {"name": message.recipient_name}
+                add_later(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)
+            news.append(message)
+    for message in news:
+        outcome = message.state if message.state is not MessageState.QUEUED else "delayed"
+        MAILS.labels(message.template, outcome).inc()
+        about = {"request": str(message.request_id)} if message.request_id else {"message": message.id}
+        log.info("message.left", **about, template=message.template, outcome=str(outcome))

@@ -1,0 +1,160 @@
+"""How any scheduled job runs: claim, work in small transactions, record.
+
+Two runs of one job never work at once: every transaction of a run begins by locking the job's row and seeing that the
+lease is still its own. A worker that dies is replaced after the lease; what its run did is done, and found done.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from models.jobs.findings import Finding
+from models.jobs.jobs import JobRun, LeaseLost, begin_run, claim_job, forget_runs, keep_job
+from tasks.ports import GatewayError
+from tasks.runtime import Runtime
+
+log = structlog.get_logger()
+
+LEASE = timedelta(minutes=5)
+"""Longer than the slowest single statement of any job: between two of its transactions a run has so much time."""
+MOST_RECORDED = 1000
+"""Findings of one kind that a run records. All are counted and mended; nobody reads more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledJob:
+    """A job by its name: what it does, and how long after a run it is due again."""
+
+    name: str
+    every: timedelta
+    work: Callable[[Run], None]
+
+
+class Run:
+    """One run of a job, as its work sees it: transactions, and what was counted and found."""
+
+    def __init__(self, runtime: Runtime, job: ScheduledJob, lease: uuid.UUID, id: int, *, dry: bool) -> None:
+        self.runtime = runtime
+        self.job = job
+        self.lease = lease
+        self.id = id
+        self.dry = dry
+        self.counts: Counter[str] = Counter()
+        self.found: Counter[str] = Counter()
+        self.unrepaired = 0
+        self._fresh: list[Finding] = []
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self.runtime.clock()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A transaction of this run, which records what was found in it; a dry run's is undone but for that.
+
+        Raises `LeaseLost` if somebody else has the job by now.
+        """
+        self._fresh.clear()
+        with self.runtime.database.transaction() as session:
+            keep_job(session, self.job.name, lease=self.lease, until=self.now + LEASE)
+            if self.dry:
+                with session.begin_nested() as undone:
+                    yield session
+                    undone.rollback()
+            else:
+                yield session
+            session.add_all(self._to_record())
+        self.found.update(finding.kind for finding in self._fresh)
+        self.unrepaired += sum(not finding.repaired for finding in self._fresh)
+        self._fresh.clear()
+
+    def find(self, kind: str, subject: str, *, repaired: bool, **facts: Any) -> None:
+        """Something is not as it should be. Within a transaction; `models.jobs.findings` has the words for it."""
+        self._fresh.append(Finding(run_id=self.id, kind=kind, subject=subject, facts=facts, repaired=repaired))
+
+    def _to_record(self) -> list[Finding]:
+        so_far = Counter(self.found)
+        recorded = []
+        for finding in self._fresh:
+            so_far[finding.kind] += 1
+            if so_far[finding.kind] <= MOST_RECORDED:
+                recorded.append(finding)
+        return recorded
+
+
+def run_job(
+    runtime: Runtime, job: ScheduledJob, hint: Callable[[], object], *, dry: bool = False, by_hand: bool = False
+) -> JobRun | None:
+    """Run a job if it is due, or by hand; returns the run's record, None if there was nothing to do.
+
+    Safe to call twice, and by many at once: one works. A dry run changes nothing, and leaves the schedule alone. At
+    the end `hint` is called if rows may have become due. A run that fails is tried again before its time.
+    """
+    lease, now = uuid.uuid4(), runtime.clock()
+    with runtime.database.transaction() as session:
+        was_due = claim_job(session, job.name, now=now, lease=lease, until=now + LEASE, by_hand=by_hand)
+        if was_due is None:
+            return None
+        run = Run(runtime, job, lease, begin_run(session, job.name, now, dry=dry).id, dry=dry)
+    error = _work(run)
+    if run.found and not dry:
+        hint()
+    return _end(run, error, began=now, was_due=was_due)
+
+
+def _work(run: Run) -> Exception | None:
+    try:
+        run.job.work(run)
+    except (GatewayError, OperationalError, InterfaceError, IntegrityError, PoolTimeout) as error:
+        # Somebody was faster, or does not answer: the next run heals it.
+        log.warning("job.failed", job=run.job.name, error=_in_short(error))
+        return error
+    except LeaseLost as error:
+        log.warning("lease.lost", job=run.job.name)
+        return error
+    except Exception as error:
+        log.error("job.broke", job=run.job.name, exc_info=error)
+        return error
+    return None
+
+
+def _end(run: Run, error: Exception | None, *, began: datetime, was_due: datetime) -> JobRun:
+    now = run.now
+    with run.runtime.database.transaction() as session:
+        record = session.get_one(JobRun, run.id)
+        try:
+            job = keep_job(session, run.job.name, lease=run.lease, until=now)
+        except LeaseLost:
+            # Whoever has the job now has written down, or will, that this run was lost.
+            return record
+        record.end(run.counts, run.found, run.unrepaired, _in_short(error) if error is not None else None, now)
+        if run.dry:
+            job.make_due(was_due)
+        elif error is None:
+            job.attempts = 0
+            job.make_due(began + run.job.every)
+        else:
+            job.attempts += 1
+            job.make_due(now + min(run.runtime.retry.pause(job.attempts), run.job.every))
+        forget_runs(session, run.job.name, now)
+    if run.found:
+        facts = {"found": dict(run.found), "unrepaired": run.unrepaired, "dry_run": run.dry}
+        log.info("job.found", job=run.job.name, **facts)
+    return record
+
+
+def _in_short(error: Exception) -> str:
+    # A database's error repeats the values it was given, addresses and all.
+    return repr(error) if isinstance(error, GatewayError) else type(error).__name__

@@ -1,0 +1,58 @@
+"""leftovers: rows that nobody can use any more are deleted. Each table says itself which those are.
+
+What the telephone network has noted of calls goes after a week: it is there to find out why it does not ring today.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from models.bulk.bulk import Bulk
+from models.orders.drafts import Draft
+from models.people.invitations import Invitation
+from models.people.logins import Login
+from models.requests.idempotency import IdempotencyKey
+from tasks.reconcile.job_run import Run
+
+BATCH = 500
+"""Rows that are deleted, and locked, in one transaction."""
+CALLS_KEPT_FOR = timedelta(days=7)
+
+Table = type[Bulk] | type[Draft] | type[IdempotencyKey] | type[Invitation] | type[Login]
+TABLES: tuple[Table, ...] = (Bulk, Draft, IdempotencyKey, Invitation, Login)
+
+
+def clear_leftovers(run: Run) -> None:
+    """Delete what is left over, counted by table. Safe to run twice: what is gone is not found again."""
+    for table in TABLES:
+        after: tuple[Any, ...] | None = None
+        while gone := _batch(run, table, after):
+            after = gone[-1]
+    _forget_calls(run)
+
+
+def _forget_calls(run: Run) -> None:
+    calls, before = run.runtime.ports.calls, run.now - CALLS_KEPT_FOR
+    run.counts["calls"] = calls.count(before) if run.dry else 0
+    while not run.dry and (gone := calls.forget(before, BATCH)):
+        # The lease is renewed with every batch.
+        with run.transaction():
+            run.counts["calls"] += gone
+
+
+def _batch(run: Run, table: Table, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
+    # From batch to batch by the primary key: one walk through the table, which also ends if, in a dry run, all stays.
+    columns = tuple(table.__table__.primary_key)
+    key = sa.tuple_(*columns)
+    query = sa.select(*columns).where(table.left_over(run.now)).order_by(*columns).limit(BATCH)
+    if after is not None:
+        query = query.where(key > after)
+    with run.transaction() as session:
+        # What is in use at this moment is not left over.
+        gone = [tuple(row) for row in session.execute(query.with_for_update(skip_locked=True))]
+        session.execute(sa.delete(table).where(key.in_(gone)).execution_options(synchronize_session=False))
+        run.counts[table.__tablename__] += len(gone)
+    return gone

@@ -1,0 +1,160 @@
+"""The step `confirm`: queue one mail to each person concerned, in their language. `tasks.outbox.send` sends them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from models.accounts.accounts import ids_of
+from models.bulk.bulk import Bulk
+from models.contracts.catalogue import price_list
+from models.messages.outbox import Message, Recipient, queue_message
+from models.people.users import User, administrators_of
+from models.proofs.proofs import Consent, Decision
+from models.requests.requests import Request
+from models.states import Kind, Reason
+from models.values import Locale
+from tasks.steps.step import Outcome, Work
+from tasks.wording.requests import reason_text
+
+
+def confirm(work: Work, request: Request) -> Outcome:
+    """In the transaction that completes the request: it is decided once."""
+    told: set[str] = set()
+    for template, recipient in _recipients(work, request):
+        if recipient.address not in told:
+            told.add(recipient.address)
+            _queue(work, request, template, recipient, announced=True)
+    return None
+
+
+def tell_the_end(work: Work, request: Request) -> None:
+    """A request has ended without success: its requester is told why, and so are the owners who had a say in it."""
+    for person in _requesters(work, request):
+        _queue(work, request, "request_ended", _as_recipient(person))
+    if request.reason is Reason.DECLINED_BY_OWNER or _was_agreed_to(work, request):
+        for person in _owners(work, request):
+            _queue(work, request, "link_ended_owner", _as_recipient(person))
+
+
+def _was_agreed_to(work: Work, request: Request) -> bool:
+    consent = work.session.get(Consent, request.id)
+    return consent is not None and consent.decision is Decision.ACCEPTED
+
+
+def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]:
+    match request.kind:
+        case Kind.ORDER:
+            account = request.account
+            assert account is not None
+            for person in _requesters(work, request):
+                yield "order_completed", _as_recipient(person)
+            if _is_in_running_bulk(work, request) and _asked(request, account.contact_email):
+                return
+            yield "order_completed", Recipient(account.contact_name, account.contact_email, request.locale)
+        case Kind.LINK:
+            yield from _both_sides(work, request, "link_completed", "link_completed_owner")
+        case Kind.DETACH:
+            yield from _both_sides(work, request, "detach_completed", "detach_completed_owner")
+
+
+def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterator[tuple[str, Recipient]]:
+    """Somebody who administers both has asked for it and is told as the requester."""
+    for person in _requesters(work, request):
+        yield ours, _as_recipient(person)
+    for person in _owners(work, request):
+        yield theirs, _as_recipient(person)
+
+
+def _requesters(work: Work, request: Request) -> list[User]:
+    """Who asked; for what nobody asked (reconciliation), the main account's administrators.
+
+    Nobody for one of a bulk: whoever sent that gets one mail when all of them have ended (`tasks.bulk.place`).
+    """
+    if _is_in_running_bulk(work, request):
+        return []
+    if request.requester is not None:
+        return [request.requester]
+    return administrators_of(work.session, request.main_id)
+
+
+def _is_in_running_bulk(work: Work, request: Request) -> bool:
+    """One that was retried after its bulk had ended stands alone."""
+    return request.bulk_id is not None and work.session.get_one(Bulk, request.bulk_id).ended_at is None
+
+
+def _asked(request: Request, address: str) -> bool:
+    return request.requester is not None and request.requester.email == address.lower()
+
+
+def _owners(work: Work, request: Request) -> list[User]:
+    account_id = request.account_id or _named(work, request)
+    return administrators_of(work.session, account_id) if account_id is not None else []
+
+
+def _named(work: Work, request: Request) -> int | None:
+    return next(iter(ids_of(work.session, [request.customer_number])), None)
+
+
+def _as_recipient(person: User) -> Recipient:
+    return Recipient(person.name, person.email, person.locale)
+
+
+def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = False) -> None:
+    facts = _facts(work, request, template, to.locale)
+    occasion = _which_end(work, request, template, to) if request.reason is not None else ""
+    queue_message(
+        work.session,
+        request.id,
+        template,
+        to,
+        facts,
+        work.now,
+        announced=announced,
+        occasion=occasion,
+        bulk_id=request.bulk_id,
+    )
+
+
+def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
+    """Tells the ends of a request apart that was retried, so that each of them is told once."""
+    told = sa.select(sa.func.count()).where(
+        Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
+    )
+    count = work.session.scalar(told)
+    return str(count) if count else ""
+
+
+def _facts(work: Work, request: Request, template: str, locale: Locale) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "kind": request.kind,
+        "customer_number": request.customer_number,
+        "main_customer_number": request.main.customer_number,
+        "main_account_name": request.main.name,
+        "requester_name": request.requester.name if request.requester is not None else "",
+        "path": "/standortverwaltung",
+    }
+    if request.reason is not None:
+        page = "zustimmung" if template == "link_ended_owner" else "anfragen"
+        return {**facts, "reason": reason_text(request.reason, locale), "path": f"/{page}/{request.id}"}
+    if request.kind is Kind.ORDER:
+        return facts | _order_facts(work, request, locale)
+    return {**facts, "account_name": request.account.name if request.account is not None else ""}
+
+
+def _order_facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:
+    account, trunk = request.account, request.trunk
+    assert account is not None and trunk is not None and request.product_key is not None
+    return {
+        "product_name": price_list(work.session)[request.product_key].name(locale),
+        "channels": trunk.channels,
+        "numbers": [block.display for block in trunk.blocks],
+        "location_name": account.name,
+        "street": account.street,
+        "postal_code": account.postal_code,
+        "city": account.city,
+        "sip_user": trunk.sip_user,
+        "sip_domain": trunk.domain,
+    }

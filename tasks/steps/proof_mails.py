@@ -1,0 +1,99 @@
+"""What is sent to ask for a proof. Rows only: mails and letters leave after the commit, see `tasks.outbox.send`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.accounts.accounts import Account, account_by_number
+from models.messages.outbox import Channel, Recipient, queue_message
+from models.people.users import administrators_of
+from models.proofs.proofs import AddressProof, Coded, Consent, EmailProof
+from models.requests.requests import Request
+from tasks.steps.step import Work
+
+
+def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
+    """Mail the contact a link and a code."""
+    account = request.account
+    assert account is not None
+    queue_message(
+        work.session,
+        request.id,
+        "email_code",
+        Recipient(account.contact_name, proof.address, request.locale),
+        {**_about(request), **_place(account), "path": f"/email/{request.id}/", "until": proof.expires_at.isoformat()},
+        work.now,
+        occasion=_occasion(proof),
+        proof=proof.words(),
+        bulk_id=request.bulk_id,
+    )
+    request.note(work.now, "email_reminded" if proof.reminders else "email_asked", name=account.contact_name)
+
+
+def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
+    """Send a letter with a code to the connection address."""
+    account = request.account
+    assert account is not None
+    queue_message(
+        work.session,
+        request.id,
+        "address_letter",
+        Recipient(account.contact_name, _lines(account), request.locale),
+        {**_about(request), **_place(account), "path": "/brief", "until": proof.expires_at.isoformat()},
+        work.now,
+        channel=Channel.LETTER,
+        occasion=_occasion(proof),
+        proof=proof.words(),
+        bulk_id=request.bulk_id,
+    )
+    request.note(work.now, "letter_sent", city=account.city)
+
+
+def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
+    """Mail every administrator of the account a link and a code. The timeline says the same if there is nobody."""
+    account = account_by_number(work.session, request.customer_number)
+    for person in administrators_of(work.session, account.id) if account is not None else ():
+        queue_message(
+            work.session,
+            request.id,
+            "consent_asked",
+            Recipient(person.name, person.email, person.locale),
+            {
+                **_about(request),
+                "account_name": account.name if account is not None else "",
+                "requester_name": request.requester.name if request.requester is not None else "",
+                "path": f"/zustimmung/{request.id}/{person.id}/",
+                "until": consent.expires_at.isoformat(),
+                "reminder": consent.reminders,
+            },
+            work.now,
+            occasion=_occasion(consent),
+            proof=consent.words(person.id),
+            bulk_id=request.bulk_id,
+        )
+    request.note(work.now, "consent_reminded" if consent.reminders else "consent_asked")
+
+
+def _occasion(proof: Coded) -> str:
+    return f"{proof.issue}, reminder {proof.reminders}" if proof.reminders else f"{proof.issue}"
+
+
+def _about(request: Request) -> dict[str, Any]:
+    return {
+        "customer_number": request.customer_number,
+        "main_customer_number": request.main.customer_number,
+        "main_account_name": request.main.name,
+    }
+
+
+def _place(account: Account) -> dict[str, Any]:
+    return {
+        "location_name": account.name,
+        "street": account.street,
+        "postal_code": account.postal_code,
+        "city": account.city,
+    }
+
+
+def _lines(account: Account) -> str:
+    return "\n".join((account.name, account.contact_name, account.street, f"{account.postal_code} {account.city}"))

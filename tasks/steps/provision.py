@@ -1,0 +1,81 @@
+"""provision: contract, numbers, trunk and credentials, then the telephone network's own database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.contracts.contracts import Contract, ContractItem
+from models.errors import NoNumbersAvailable
+from models.orders.orders import Basket, ordered_basket
+from models.requests.requests import Request
+from models.states import Reason
+from models.telephony.trunks import SipTrunk, new_sip_user
+from models.vault import new_sip_secret
+from tasks.ports import GatewayError, Ports, TrunkRecord
+from tasks.registrar.trunks import record_of
+from tasks.steps.step import Hold, Outcome, Work
+from tasks.steps.verify import POOL_LOOKED_AT_AGAIN
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterTrunk:
+    """Tell the registrar about the trunk. The request is the key: telling it twice changes nothing."""
+
+    trunk: TrunkRecord
+    display: str
+
+    @staticmethod
+    def make(calls: Sequence[RegisterTrunk], ports: Ports) -> list[GatewayError | None]:
+        """Write them to the registrar's database."""
+        return ports.registrar.put_trunks([call.trunk for call in calls])
+
+    def record(self, work: Work, request: Request, *, done: bool) -> None:
+        """The account is in service."""
+        if not done:
+            return
+        assert request.account is not None
+        request.account.activate()
+        request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
+
+
+def provision(work: Work, request: Request) -> Outcome:
+    """Safe to run twice: what the request got the first time (unique by its id) is used again."""
+    if request.trunk is None:
+        assert request.account_id and request.area_code and request.block_size
+        basket = ordered_basket(work.session, request)
+        try:
+            block = work.pool.take(request.area_code, request.block_size, request.account_id)
+        except NoNumbersAvailable:
+            return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
+        request.trunk = _new_trunk(work, request, basket)
+        request.trunk.blocks = [block]
+    trunk = request.trunk
+    return RegisterTrunk(record_of(trunk, work.runtime.vault), ", ".join(block.display for block in trunk.blocks))
+
+
+def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
+    assert request.account is not None and request.channels is not None
+    contract = Contract(
+        account_id=request.account_id,
+        request_id=request.id,
+        started_at=work.now,
+        items=[
+            ContractItem(
+                product_key=product.key,
+                monthly_cents=product.monthly_cents,
+                one_off_cents=product.one_off_cents,
+            )
+            for product in basket.products
+        ],
+    )
+    return SipTrunk(
+        account=request.account,
+        contract=contract,
+        request_id=request.id,
+        sip_user=new_sip_user(),
+        domain=work.runtime.sip_domain,
+        secret=work.runtime.vault.seal(new_sip_secret()),
+        channels=request.channels,
+        created_at=work.now,
+    )

@@ -1,0 +1,152 @@
+"""verify: may this be done at all? Ownership for a link; for an order the rules of the house and its two proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, promote
+from models.errors import RuleBroken
+from models.links.links import find_proof
+from models.orders.orders import area_code_fits, ordered_basket
+from models.proofs.proofs import Coded, Consent, Decision, another_has_address, another_has_contact, is_known_address
+from models.requests.requests import Request
+from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
+from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
+from tasks.steps.step import Hold, Outcome, Wait, Work
+
+TIME_TO_CORRECT = timedelta(days=14)
+TIME_TO_REVIEW = timedelta(days=3)
+POOL_LOOKED_AT_AGAIN = timedelta(minutes=15)
+
+
+def verify(work: Work, request: Request) -> Outcome:
+    """Check the request against the rules, and wait for the proofs that people have to give.
+
+    Safe to run twice: what was asked for is not asked for again, but for the reminders that are due.
+    """
+    match request.kind:
+        case Kind.ORDER:
+            return _verify_order(work, request)
+        case Kind.LINK:
+            return _verify_link(work, request)
+        case Kind.DETACH:
+            return _verify_detach(request)
+
+
+def _verify_order(work: Work, request: Request) -> Outcome:
+    assert request.area_code is not None and request.block_size is not None
+    ordered_basket(work.session, request)
+    if not area_code_fits(request):
+        return _wait_for_correction(work, request)
+    # Both are asked for at once: a letter takes days.
+    waits = [wait for wait in (_wait_for_email(work, request), _wait_for_address(work, request)) if wait is not None]
+    if waits:
+        return replace(waits[0], again_at=min(wait.again_at for wait in waits))
+    # From here on it is a main account, so that nothing can pull it away while its order is provisioned.
+    promote(work.session, request.main_id)
+    if not work.pool.has(request.area_code, request.block_size):
+        return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
+    request.note(work.now, "order_verified")
+    return None
+
+
+def _wait_for_correction(work: Work, request: Request) -> Wait:
+    until = work.now + TIME_TO_CORRECT
+    if request.reason is Reason.AREA_CODE_MISMATCH and request.waiting_until is not None:
+        until = request.waiting_until
+    if until <= work.now:
+        raise RuleBroken(Reason.AREA_CODE_MISMATCH)
+    return Wait(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until, until)
+
+
+def _wait_for_email(work: Work, request: Request) -> Wait | None:
+    assert request.account is not None
+    if is_known_address(request.requester, request.account.contact_email):
+        return None
+    proof = work.book.email(request) or work.book.open_email(request, work.now)
+    if proof.proved_at is not None:
+        return None
+    _end_or_renew(work, request, proof, another_has_contact)
+    if proof.must_send(work.now):
+        ask_for_email(work, request, proof)
+    return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
+
+
+def _wait_for_address(work: Work, request: Request) -> Wait | None:
+    proof = work.book.address(request) or work.book.open_address(request, work.now)
+    if proof.proved_at is not None:
+        return None
+    if work.book.document(request) is not None:
+        # Our turn: the customer's time does not run.
+        until = work.now + TIME_TO_REVIEW
+        if request.reason is Reason.DOCUMENT_IN_REVIEW and request.waiting_until is not None:
+            until = max(request.waiting_until, work.now + timedelta(hours=1))
+        proof.expires_at = max(proof.expires_at, until)
+        return Wait(Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, until, until)
+    _end_or_renew(work, request, proof, another_has_address)
+    if proof.must_send(work.now):
+        ask_for_address(work, request, proof)
+    return Wait(Actor.CONTACT, Reason.ADDRESS_NOT_PROVED, proof.expires_at, proof.wakes_at())
+
+
+def _verify_link(work: Work, request: Request) -> Outcome:
+    proof = find_proof(work.session, request, work.now)
+    if proof is None:
+        consent = _consent(work, request)
+        if consent is None:
+            raise RuleBroken(Reason.OWNERSHIP_NOT_PROVEN)
+        return _wait_for_consent(work, request, consent)
+    request.account = work.session.get_one(Account, proof.account_id)
+    request.note(work.now, f"proved_{proof.method}")
+    return None
+
+
+def _consent(work: Work, request: Request) -> Consent | None:
+    if request.asked_proof is not ProofMethod.CONSENT:
+        return None
+    consent = work.session.get(Consent, request.id)
+    if consent is None:
+        consent = Consent(request_id=request.id, issue=1, sent_issue=0)
+        consent.ask(work.now)
+        work.session.add(consent)
+    return consent
+
+
+def _wait_for_consent(work: Work, request: Request, consent: Consent) -> Wait:
+    if consent.decision is Decision.DECLINED:
+        raise RuleBroken(Reason.DECLINED_BY_OWNER)
+    if work.now >= consent.expires_at:
+        raise RuleBroken(Reason.PROOF_EXPIRED)
+    if consent.must_send(work.now):
+        ask_for_consent(work, request, consent)
+    return Wait(Actor.OTHER_ACCOUNT, Reason.CONSENT_AWAITED, consent.expires_at, consent.wakes_at())
+
+
+def _verify_detach(request: Request) -> Outcome:
+    account = request.account
+    assert account is not None
+    if account.main_id != request.main_id:
+        raise RuleBroken(Reason.NOT_ATTACHED)
+    if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
+        raise RuleBroken(Reason.BILLED_TOGETHER)
+    return None
+
+
+def _end_or_renew(
+    work: Work, request: Request, proof: Coded, another_waits: Callable[[Session, Request], bool]
+) -> None:
+    """Who has waited until the end is rejected. Who comes anew joins the others that wait, or asks from the start.
+
+    Not at once after somebody else has asked: a question is no means to pester people.
+    """
+    if request.status is Status.PENDING:
+        if work.now >= proof.expires_at:
+            raise RuleBroken(Reason.PROOF_EXPIRED)
+    elif work.now >= proof.asked_at + proof.new_after and (
+        proof.is_stale(work.now) or not another_waits(work.session, request)
+    ):
+        proof.renew(work.now)

@@ -1,0 +1,171 @@
+"""Who may do what: every action for every role, near and far, for staff, and through tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from argon2.exceptions import VerifyMismatchError
+
+from models.accounts.accounts import Account, attach
+from models.db.session import Database
+from models.people import users
+from models.people.rights import Action, Principal, Role, Scope, may
+from models.requests.requests import Request, concerns, may_change
+from models.states import Kind, Origin
+from tests.factories import NOW, make_account, make_main
+
+MAIN, SUB, FOREIGN = 1, 2, 3
+ACCOUNTS = {
+    "main": Account(id=MAIN),
+    "sub": Account(id=SUB, main_id=MAIN),
+    "another sub": Account(id=20, main_id=MAIN),
+    "foreign": Account(id=FOREIGN),
+    "foreign sub": Account(id=30, main_id=FOREIGN),
+}
+ADMINISTRATOR, MANAGER, MEMBER = Role.ADMINISTRATOR, Role.LOCATION_MANAGER, Role.LOCAL_MEMBER
+EVERYTHING = (
+    "view order link detach forward_calls see_calls see_secret manage_trunk see_log manage_users prove_ownership"
+)
+LOCATIONS = "view order link detach forward_calls see_calls see_secret manage_trunk see_log"
+REACHED = "view detach forward_calls see_calls see_secret manage_trunk"
+BOTH = frozenset({Scope.READ, Scope.WRITE})
+
+
+def person(**facts: object) -> Principal:
+    """Somebody without any role, and what is different about them."""
+    return replace(Principal(7, "kim@example.com", "Kim", "de"), **facts)  # type: ignore[arg-type]
+
+
+def allowed(principal: Principal, account: str) -> set[str]:
+    """Everything that this person may do to the account."""
+    return {str(action) for action in Action if may(principal, action, ACCOUNTS[account])}
+
+
+@pytest.mark.parametrize(
+    ("role", "of", "to", "actions"),
+    [
+        (ADMINISTRATOR, MAIN, "main", EVERYTHING),
+        (ADMINISTRATOR, MAIN, "sub", REACHED),
+        (ADMINISTRATOR, MAIN, "another sub", REACHED),
+        (ADMINISTRATOR, MAIN, "foreign", ""),
+        (ADMINISTRATOR, MAIN, "foreign sub", ""),
+        (MANAGER, MAIN, "main", LOCATIONS),
+        (MANAGER, MAIN, "sub", REACHED),
+        (MANAGER, MAIN, "another sub", REACHED),
+        (MANAGER, MAIN, "foreign", ""),
+        (MANAGER, MAIN, "foreign sub", ""),
+        (MEMBER, MAIN, "main", "forward_calls see_calls"),
+        (MEMBER, MAIN, "sub", ""),
+        (MEMBER, MAIN, "foreign", ""),
+        (ADMINISTRATOR, SUB, "sub", EVERYTHING),
+        (ADMINISTRATOR, SUB, "main", ""),
+        (ADMINISTRATOR, SUB, "another sub", ""),
+        (MEMBER, SUB, "sub", "forward_calls see_calls"),
+        (MEMBER, SUB, "main", ""),
+        (MEMBER, SUB, "another sub", ""),
+    ],
+)
+def test_a_role_reaches_its_own_account_and_its_sub_accounts(role: Role, of: int, to: str, actions: str) -> None:
+    assert allowed(person(roles={of: role}), to) == set(actions.split())
+
+
+def test_a_local_role_and_one_in_the_main_account_add_up() -> None:
+    both = person(roles={MAIN: MANAGER, SUB: ADMINISTRATOR})
+    assert allowed(both, "sub") == set(EVERYTHING.split())
+    both = person(roles={MAIN: MANAGER, SUB: MEMBER})
+    assert allowed(both, "sub") == set(REACHED.split())
+
+
+def test_a_detached_account_is_out_of_reach() -> None:
+    manager = person(roles={MAIN: MANAGER})
+    account = Account(id=SUB, main_id=MAIN)
+    assert may(manager, Action.VIEW, account)
+    account.main_id = None
+    assert not any(may(manager, action, account) for action in Action)
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_staff_look_everywhere_and_touch_nothing_of_the_customers(account: str) -> None:
+    assert allowed(person(is_staff=True), account) == {"view", "see_calls", "operate"}
+    assert allowed(person(), account) == set()
+
+
+def test_staff_who_are_customers_too_keep_their_own_rights() -> None:
+    somebody = person(is_staff=True, roles={MAIN: ADMINISTRATOR})
+    assert allowed(somebody, "main") == {*EVERYTHING.split(), "operate"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "to", "actions"),
+    [
+        ({Scope.READ}, "main", "view"),
+        ({Scope.READ}, "sub", "view"),
+        ({Scope.READ}, "foreign", ""),
+        ({Scope.READ}, "foreign sub", ""),
+        ({Scope.WRITE}, "main", "order link detach prove_ownership"),
+        ({Scope.WRITE}, "sub", "detach"),
+        # An own right of the person: what the token is for is to link this very account.
+        ({Scope.WRITE}, "foreign", "prove_ownership"),
+        ({Scope.WRITE}, "foreign sub", ""),
+        (BOTH, "main", "view order link detach prove_ownership"),
+        (BOTH, "sub", "view detach"),
+        (frozenset(), "main", ""),
+    ],
+)
+def test_a_token_is_held_to_its_account_and_its_scopes(scopes: frozenset[Scope], to: str, actions: str) -> None:
+    roles = {MAIN: ADMINISTRATOR, FOREIGN: ADMINISTRATOR}
+    token = person(roles=roles, token_id=1, token_account_id=MAIN, scopes=frozenset(scopes))
+    assert allowed(token, to) == set(actions.split())
+
+
+def test_a_token_gives_nothing_that_its_person_does_not_have() -> None:
+    token = person(token_id=1, token_account_id=MAIN, scopes=BOTH)
+    assert allowed(token, "main") == allowed(token, "sub") == set()
+    assert allowed(replace(token, roles={MAIN: MEMBER}), "main") == set()
+    assert allowed(replace(token, roles={MAIN: MANAGER}), "main") == {"view", "order", "link", "detach"}
+    assert allowed(replace(token, is_staff=True), "main") == set()
+
+
+def test_a_sub_accounts_token_reaches_neither_main_account_nor_sibling() -> None:
+    roles = {MAIN: ADMINISTRATOR, SUB: ADMINISTRATOR}
+    token = person(roles=roles, token_id=1, token_account_id=SUB, scopes=frozenset({Scope.READ}))
+    assert allowed(token, "sub") == {"view"}
+    assert allowed(token, "main") == allowed(token, "another sub") == set()
+
+
+@pytest.mark.parametrize(
+    ("role", "of", "looks_at", "changes"),
+    [
+        (ADMINISTRATOR, "main", "order link detach", "order link detach"),
+        (MANAGER, "main", "order link detach", "order link detach"),
+        (MEMBER, "main", "", ""),
+        # What a main account asks for is its own business, until an account leaves it.
+        (ADMINISTRATOR, "sub", "detach", "detach"),
+        (MEMBER, "sub", "", ""),
+        (ADMINISTRATOR, "other", "", ""),
+    ],
+)
+def test_a_request_concerns_its_main_account_and_who_is_detached(
+    database: Database, role: Role, of: str, looks_at: str, changes: str
+) -> None:
+    with database.transaction() as session:
+        accounts = {"main": make_main(session)[0], "sub": make_account(session), "other": make_main(session)[0]}
+        main, sub = accounts["main"], accounts["sub"]
+        attach(session, main.id, sub.id, Origin.LINK, NOW)
+        session.flush()
+        somebody = person(roles={accounts[of].id: role})
+        asked = [
+            Request(kind=kind, main_id=main.id, account_id=sub.id) for kind in (Kind.ORDER, Kind.LINK, Kind.DETACH)
+        ]
+        assert [request.kind for request in asked if concerns(session, somebody, request)] == looks_at.split()
+        assert [request.kind for request in asked if may_change(session, somebody, request)] == changes.split()
+        # A token reaches no further than its account.
+        token = replace(somebody, token_id=1, token_account_id=accounts["other"].id, scopes=BOTH)
+        assert not [request for request in asked if of != "other" and concerns(session, token, request)]
+
+
+def test_who_is_not_known_is_hashed_as_slowly_as_anybody() -> None:
+    assert not users._hasher.check_needs_rehash(users._NOBODY)
+    with pytest.raises(VerifyMismatchError):
+        users._hasher.verify(users._NOBODY, "")

@@ -1,0 +1,24 @@
+"""Idempotency keys where the API cannot show it: they are everybody's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.db.session import Database
+from models.errors import IdempotencyConflict
+from models.requests.idempotency import reserve_key
+from tests.factories import NOW, make_account, make_user
+
+
+def test_nobody_gets_the_answer_to_somebody_elses_key(database: Database) -> None:
+    with database.transaction() as session:
+        mine, theirs = make_account(session).id, make_account(session).id
+        me, them = make_user(session).id, make_user(session).id
+        reserve_key(session, mine, me, "one", b"body", NOW).answer = {"id": "mine"}
+    with database.transaction() as session:
+        assert reserve_key(session, theirs, me, "one", b"body", NOW).answer is None
+        assert reserve_key(session, mine, them, "one", b"another body", NOW).answer is None
+        assert reserve_key(session, mine, me, "two", b"body", NOW).answer is None
+        assert reserve_key(session, mine, me, "one", b"body", NOW).answer == {"id": "mine"}
+    with pytest.raises(IdempotencyConflict), database.transaction() as session:
+        reserve_key(session, mine, me, "one", b"another body", NOW)

@@ -1,0 +1,175 @@
+"""Number pools: no number twice, none too early, none outside its Ortsnetz, and nobody waits for anybody."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.db.session import Database
+from models.errors import InvalidField, NoNumbersAvailable
+from models.orders.restocking import PoolLine, pool_levels
+from models.telephony.area_codes import AreaCode, load_area_codes
+from models.telephony.number_pool import NumberPool, stock_pool
+from models.telephony.numbers import QUARANTINE, NumberBlock, release_block
+from tests.factories import NOW, fill_pool, make_account
+from tests.models.accounts.test_hierarchy import refused_by
+
+INSERT = (
+    "INSERT INTO number_blocks (area_code, first_number, size, available_from) VALUES (:area, :first, :size, now())"
+)
+
+
+@pytest.fixture
+def account_id(database: Database) -> int:
+    """Somebody who wants numbers."""
+    with database.transaction() as session:
+        return make_account(session).id
+
+
+def pool(session: Session, *, size: int = 10, wanted: int = 1) -> NumberPool:
+    """Berlin's pool for a transaction that may not wait: where it would, it fails."""
+    session.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
+    return NumberPool(session, NOW, {("030", size): wanted})
+
+
+def test_open_transactions_get_different_blocks_and_do_not_wait(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=5)
+    with database.transaction() as one, database.transaction() as other, database.transaction() as late:
+        taken = [pool(one, wanted=3).take("030", 10, account_id)]
+        mine = pool(other, wanted=2)
+        taken += [mine.take("030", 10, account_id), mine.take("030", 10, account_id)]
+        assert len({block.id for block in taken}) == 3
+        # The two that the first has locked but not taken yet are not for others either.
+        nothing = pool(late)
+        assert not nothing.has("030", 10)
+        with pytest.raises(NoNumbersAvailable):
+            nothing.take("030", 10, account_id)
+    with database.transaction() as session:
+        given = sa.select(NumberBlock.id).where(NumberBlock.account_id == account_id)
+        assert set(session.scalars(given)) == {block.id for block in taken}
+        assert pool(session).has("030", 10)
+
+
+def test_what_was_taken_in_vain_is_free_again(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=1)
+    with pytest.raises(sa.exc.IntegrityError), database.transaction() as session:
+        pool(session).take("030", 10, account_id=0)
+    with database.transaction() as session:
+        assert pool(session).take("030", 10, account_id).first_number == 493020000000
+
+
+def test_a_pool_gives_only_the_size_and_the_area_code_that_is_asked_for(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, size=100)
+        fill_pool(session, area_code="0521")
+    with database.transaction() as session:
+        assert not pool(session).has("030", 10)
+        block = pool(session, size=100).take("030", 100, account_id)
+        assert (len(block.numbers), block.numbers[0], block.numbers[-1]) == (100, "+493020000000", "+493020000099")
+
+
+def test_a_released_block_rests_before_somebody_else_gets_it(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=1)
+        block = pool(session).take("030", 10, account_id)
+    with database.transaction() as session:
+        release_block(session.get_one(NumberBlock, block.id), NOW)
+    over = NOW + QUARANTINE
+    with database.transaction() as session:
+        early = NumberPool(session, over - timedelta(seconds=1), {})
+        assert not early.has("030", 10)
+        assert pool_levels(session, NOW) == [PoolLine("030", "Berlin", 10, free=0, quarantined=1, given_out=0)]
+        assert pool_levels(session, over) == [PoolLine("030", "Berlin", 10, free=1, quarantined=0, given_out=0)]
+        assert NumberPool(session, over, {}).take("030", 10, account_id).id == block.id
+
+
+def test_who_has_rested_longest_is_given_out_first(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        stock_pool(session, "030", "20000000", 10, 1, NOW)
+        stock_pool(session, "030", "30000000", 10, 1, NOW - timedelta(days=1))
+    with database.transaction() as session:
+        assert pool(session).take("030", 10, account_id).first_number == 493030000000
+
+
+@pytest.mark.parametrize(
+    ("first", "size"),
+    [(493020000000, 10), (493020000000, 100), (493020000007, 1), (493020000010, 10)],
+)
+def test_two_blocks_never_share_a_number(database: Database, first: int, size: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=2)
+    assert refused_by(database, INSERT, area="030", first=first, size=size) == "ex_number_blocks_overlap"
+
+
+def test_blocks_may_lie_side_by_side(database: Database) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=1)
+        for first, size in ((493019999900, 100), (493020000010, 10), (493020000020, 1)):
+            session.execute(sa.text(INSERT), {"area": "030", "first": first, "size": size})
+
+
+@pytest.mark.parametrize(
+    ("area", "first", "size", "constraint"),
+    [
+        ("030", 498920000000, 10, "ck_number_blocks_in_area"),
+        ("030", 3020000000, 10, "ck_number_blocks_in_area"),
+        ("0521", 493020000000, 10, "ck_number_blocks_in_area"),
+        ("030", 493020000005, 10, "ck_number_blocks_aligned"),
+        ("030", 493020000010, 100, "ck_number_blocks_aligned"),
+        ("030", 493020000000, 20, "ck_number_blocks_size"),
+        ("0999", 4999920000000, 10, "fk_number_blocks_area_code"),
+    ],
+)
+def test_sql_cannot_make_a_block_outside_its_area_code(
+    database: Database, area: str, first: int, size: int, constraint: str
+) -> None:
+    assert refused_by(database, INSERT, area=area, first=first, size=size) == constraint
+
+
+def test_numbers_that_belong_to_nobody_ring_on_no_trunk(database: Database) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=1)
+    assert refused_by(database, "UPDATE number_blocks SET trunk_id = 1") == "ck_number_blocks_trunk_needs_account"
+
+
+def test_stocking_leaves_what_is_given_out_alone(database: Database, account_id: int) -> None:
+    with database.transaction() as session:
+        fill_pool(session, count=2)
+        pool(session).take("030", 10, account_id)
+    with database.transaction() as session:
+        assert stock_pool(session, "030", "19999990", 10, 1200, NOW) == 1198
+        assert pool_levels(session, NOW) == [PoolLine("030", "Berlin", 10, free=1199, quarantined=0, given_out=1)]
+    with database.transaction() as session, pytest.raises(InvalidField, match="not_aligned"):
+        stock_pool(session, "030", "20000001", 10, 1, NOW)
+
+
+@pytest.mark.parametrize(
+    ("code", "town"),
+    [
+        ("030", "Berlin"),
+        ("040", "Hamburg"),
+        ("069", "Frankfurt am Main"),
+        ("089", "München"),
+        ("0335", "Frankfurt (Oder)"),
+        ("0521", "Bielefeld"),
+        ("0761", "Freiburg im Breisgau"),
+        ("033338", "Stolpe/Oder"),
+    ],
+)
+def test_every_ortsnetz_of_germany_is_known_by_its_town(database: Database, code: str, town: str) -> None:
+    with database.transaction() as session:
+        assert session.get_one(AreaCode, code).name == town
+
+
+def test_there_are_as_many_ortsnetze_as_germany_has_however_often_they_are_loaded(database: Database) -> None:
+    with database.transaction() as session:
+        assert 5_190 < load_area_codes(session) < 5_220
+        codes = list(session.scalars(sa.select(AreaCode.code)))
+        assert len(codes) == load_area_codes(session)
+    for no_ortsnetz in ("0151", "0800", "0900", "0137", "032", "0180", "06215", "062199"):
+        assert no_ortsnetz not in codes

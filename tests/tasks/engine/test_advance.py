@@ -1,0 +1,371 @@
+"""Orders and link requests from acknowledged to their end, and what happens on the way when things go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract, ContractItem
+from models.errors import TooLate
+from models.messages.outbox import Message
+from models.orders.orders import call_off
+from models.people.users import principal_of
+from models.requests.requests import Request
+from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
+from models.telephony.numbers import QUARANTINE, NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
+from tasks.engine import advance
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
+from tasks.steps.step import Outcome, Work
+from tests.factories import a_link, an_order, fill_pool, join, make_account, make_main, make_user
+from tests.tasks.conftest import Pipeline
+
+ORDER_CODES = ["order_received", "order_verified", "provisioned", "attached", "completed", "confirmed", "confirmed"]
+
+
+def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(option_keys=("fax2mail",)))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert (request.status, request.reason, request.due_at) == (Status.COMPLETED, None, None)
+    assert pipeline.codes(id) == ORDER_CODES
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, request.account_id)
+        assert (account.role, account.origin, account.state) == (AccountRole.SUB, Origin.ORDER, AccountState.ACTIVE)
+        assert account.main_id == pipeline.main.id
+        assert session.get_one(Account, pipeline.main.id).role is AccountRole.MAIN
+        items = {item.product_key: item.monthly_cents for item in session.scalars(sa.select(ContractItem))}
+        assert items == {"trunk-10": 2990, "block-10": 290, "fax2mail": 290}
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id)).one()
+    record = pipeline.registrar.trunks[trunk.sip_user]
+    assert record.numbers == block.numbers
+    assert len(record.numbers) == 10
+    assert pipeline.runtime.vault.open(trunk.secret) == record.secret
+    assert record.secret.encode() not in trunk.secret
+    assert {mail.recipient_address for mail in pipeline.mailer.sent} == {
+        pipeline.manager.email,
+        "hanna.palmer@example.com",
+    }
+    assert record.secret not in "".join(mail.text + mail.html for mail in pipeline.mailer.sent)
+
+
+def test_a_hint_that_comes_again_changes_nothing(pipeline: Pipeline) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(3)]
+    for _ in range(3):
+        pipeline.advance()
+    assert {pipeline.request(id).status for id in ids} == {Status.COMPLETED}
+    assert [pipeline.codes(id) for id in ids] == [ORDER_CODES] * 3
+    assert len(pipeline.registrar.writes) == 3
+    assert len(pipeline.mailer.sent) == 6
+
+
+def test_who_is_requester_and_contact_gets_one_mail(pipeline: Pipeline) -> None:
+    draft = an_order()
+    contact = type(draft.contact)("Max", pipeline.manager.email.upper(), None)
+    pipeline.order(an_order(contact=contact))
+    pipeline.advance()
+    assert [mail.recipient_address for mail in pipeline.mailer.sent] == [pipeline.manager.email]
+
+
+def test_link_by_somebody_who_administers_both(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        account = make_account(session, administrator=make_user(session, email="owner@example.com", locale="en"))
+        user = make_user(session)
+        main = make_account(session, administrator=user)
+        join(session, user, account)
+        manager = principal_of(session, user)
+    id = pipeline.link(a_link(account), manager, main)
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert pipeline.codes(id) == [
+        "link_received",
+        "proved_administers_both",
+        "attached",
+        "completed",
+        *["confirmed"] * 2,
+    ]
+    mails = {mail.recipient_address: mail for mail in pipeline.mailer.sent}
+    assert set(mails) == {manager.email, "owner@example.com"}
+    assert mails["owner@example.com"].locale == "en"
+    assert manager.name in mails["owner@example.com"].text
+
+
+def test_link_by_credentials_of_an_administrator(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+    id = pipeline.link(a_link(account, email=owner.email))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert "proved_credentials" in pipeline.codes(id)
+
+
+def test_an_outsider_learns_nothing(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner, other_owner = make_user(session), make_user(session)
+        account = make_account(session, administrator=owner)
+        make_account(session, administrator=other_owner)
+        taken = make_account(session, administrator=owner)
+        _, other = make_main(session)
+    del other
+    drafts = [
+        a_link("1000001", email=owner.email),
+        a_link(account, email=owner.email, password="wrong"),
+        a_link(taken, email=other_owner.email),
+        a_link("1000002"),
+    ]
+    ids = [pipeline.link(draft) for draft in drafts]
+    seen = []
+    for id in ids:
+        pipeline.advance()
+        request = pipeline.request(id)
+        seen.append((request.status, request.reason, request.account_id, tuple(pipeline.codes(id))))
+    outcome = (Status.REJECTED, Reason.OWNERSHIP_NOT_PROVEN, None, ("link_received", "rejected"))
+    assert seen == [outcome] * 4
+    assert {mail.recipient_address for mail in pipeline.mailer.sent} == {pipeline.manager.email}
+
+
+def test_only_one_main_account_and_no_tree(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        account = make_account(session, administrator=owner)
+        elsewhere, elsewhere_manager = make_main(session, subs=1)
+        join(session, owner, elsewhere)
+    first = pipeline.link(a_link(account, email=owner.email))
+    pipeline.advance()
+    second = pipeline.link(a_link(account, email=owner.email), elsewhere_manager, elsewhere)
+    third = pipeline.link(a_link(elsewhere, email=owner.email))
+    pipeline.advance()
+    assert pipeline.request(first).status is Status.COMPLETED
+    assert pipeline.request(second).reason is Reason.ALREADY_ATTACHED
+    assert pipeline.request(third).reason is Reason.IS_MAIN_ACCOUNT
+
+
+def test_a_foreign_area_code_waits_for_the_requester_and_expires(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(area_code="0521"))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.PENDING, Reason.AREA_CODE_MISMATCH)
+    assert request.waiting_until == pipeline.clock.now + timedelta(days=14)
+    pipeline.clock.advance(timedelta(days=13))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.PENDING
+    pipeline.clock.advance(timedelta(days=1))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.REJECTED, Reason.AREA_CODE_MISMATCH)
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Account, request.account_id).state is AccountState.CLOSED
+
+
+def test_an_empty_pool_holds_the_order_until_there_are_numbers(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(block_size=100))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
+    again = request.due_at
+    assert again is not None
+    pipeline.clock.now = again
+    pipeline.advance()
+    assert pipeline.codes(id).count("held") == 1
+    with pipeline.runtime.database.transaction() as session:
+        fill_pool(session, size=100, area_code="030", count=1, first="30000000")
+    pipeline.clock.advance(timedelta(hours=1))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def _failed_attempts(pipeline: Pipeline, id: UUID, count: int) -> list[timedelta]:
+    pauses = []
+    for _ in range(count):
+        pipeline.advance()
+        due = pipeline.request(id).due_at
+        assert due is not None
+        pauses.append(due - pipeline.clock.now)
+        pipeline.clock.now = due
+    return pauses
+
+
+def test_what_can_heal_is_tried_again_with_growing_pauses_and_held_in_the_end(pipeline: Pipeline) -> None:
+    policy = pipeline.runtime.retry
+    pipeline.registrar.failures = [GatewayUnavailable("away")] * (policy.patience + 1)
+    id = pipeline.order(an_order())
+    pauses = _failed_attempts(pipeline, id, policy.patience - 1)
+    for attempt, pause in enumerate(pauses):
+        plain = min(policy.first * 2**attempt, policy.ceiling)
+        assert plain * 0.8 <= pause <= plain * 1.2
+    assert pipeline.request(id).status is Status.IN_PROGRESS
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert (request.status, request.reason) == (Status.HELD, Reason.GATEWAY_UNAVAILABLE)
+    assert pipeline.codes(id) == ["order_received", "order_verified", "retrying", "held"]
+    assert request.due_at == pipeline.clock.now + policy.while_held
+    pipeline.clock.now = request.due_at
+    pipeline.registrar.failures = []
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert len(pipeline.registrar.writes) == 1
+
+
+def test_what_the_telephone_network_refuses_fails_and_the_back_office_can_try_again(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert (request.status, request.reason, request.step) == (
+        Status.FAILED,
+        Reason.GATEWAY_REFUSED,
+        StepName.PROVISION,
+    )
+    with pipeline.runtime.database.transaction() as session:
+        session.merge(request).retry(pipeline.clock.now)
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def test_a_mail_that_has_left_is_not_sent_again(pipeline: Pipeline) -> None:
+    pipeline.mailer.failures = {"hanna.palmer@example.com": [GatewayUnavailable("away")]}
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert pipeline.codes(id).count("confirmed") == 1
+    pipeline.clock.advance(timedelta(minutes=1))
+    pipeline.advance()
+    assert pipeline.codes(id).count("confirmed") == 2
+    assert sorted(mail.recipient_address for mail in pipeline.mailer.sent) == sorted(
+        [pipeline.manager.email, "hanna.palmer@example.com"]
+    )
+
+
+def test_a_refused_address_does_not_stop_the_order(pipeline: Pipeline) -> None:
+    pipeline.mailer.failures = {"hanna.palmer@example.com": [GatewayRefused("550")]}
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    assert "mail_refused" in pipeline.codes(id)
+    with pipeline.runtime.database.transaction() as session:
+        states = {message.recipient_address: message.state for message in session.scalars(sa.select(Message))}
+    assert states == {"hanna.palmer@example.com": "refused", pipeline.manager.email: "sent"}
+
+
+def test_a_bug_holds_its_own_request_and_no_other(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(5)]
+    real = advance.STEPS[StepName.ATTACH]
+
+    def broken(work: Work, request: object) -> Outcome:
+        assert isinstance(request, Request)
+        if request.id == ids[2]:
+            raise ZeroDivisionError
+        return real(work, request)
+
+    monkeypatch.setattr(advance, "STEPS", {**advance.STEPS, StepName.ATTACH: broken})
+    pipeline.advance()
+    statuses = [pipeline.request(id).status for id in ids]
+    assert statuses == [Status.COMPLETED, Status.COMPLETED, Status.HELD, Status.COMPLETED, Status.COMPLETED]
+    assert pipeline.request(ids[2]).reason is Reason.INTERNAL_ERROR
+    assert len(pipeline.registrar.writes) == 5
+
+
+def test_a_gateway_with_a_bug_holds_one_request_and_no_other(pipeline: Pipeline) -> None:
+    # Once for both together, and once for the first when each is tried alone.
+    pipeline.registrar.failures = [ValueError("a bug")] * 2
+    ids = [pipeline.order(an_order()) for _ in range(2)]
+    pipeline.advance()
+    assert [pipeline.request(id).status for id in ids] == [Status.HELD, Status.COMPLETED]
+    assert pipeline.request(ids[0]).reason is Reason.INTERNAL_ERROR
+
+
+def test_what_is_done_after_the_lease_is_lost_is_not_recorded(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    real = pipeline.registrar.put_trunks
+
+    def slow(records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
+        # While this worker waits for the registrar, its lease ends and another one does the work.
+        pipeline.registrar.put_trunks = real  # type: ignore[method-assign]
+        pipeline.clock.advance(pipeline.runtime.lease)
+        pipeline.advance()
+        return real(records)
+
+    pipeline.registrar.put_trunks = slow  # type: ignore[method-assign]
+    pipeline.advance()
+    assert pipeline.codes(id) == ORDER_CODES
+    assert len(pipeline.mailer.sent) == 2
+
+
+def test_a_hint_is_good_for_what_is_due_and_nothing_else(pipeline: Pipeline) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(4)]
+    with pipeline.runtime.database.transaction() as session:
+        session.get_one(Request, ids[1]).make_due(pipeline.clock.now + timedelta(seconds=1))
+    pipeline.advance()
+    statuses = [pipeline.request(id).status for id in ids]
+    assert statuses == [Status.COMPLETED, Status.ACKNOWLEDGED, Status.COMPLETED, Status.COMPLETED]
+    assert pipeline.hints == []
+
+
+def test_a_full_batch_asks_for_another_hint_and_takes_the_oldest(pipeline: Pipeline) -> None:
+    pipeline.runtime = replace(pipeline.runtime, batch=2)
+    ids = []
+    for _ in range(3):
+        ids.append(pipeline.order(an_order()))
+        pipeline.clock.advance(timedelta(seconds=1))
+    pipeline.advance()
+    assert "more" in pipeline.hints
+    assert [pipeline.request(id).status for id in ids] == [Status.COMPLETED, Status.COMPLETED, Status.ACKNOWLEDGED]
+    pipeline.advance()
+    assert pipeline.request(ids[2]).status is Status.COMPLETED
+
+
+def test_an_order_that_the_registrar_may_know_of_cannot_be_cancelled(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayUnavailable("timed out")]
+    id = pipeline.order(an_order())
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Request, id).can_cancel
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session, pytest.raises(TooLate):
+        call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+    pipeline.clock.advance(timedelta(minutes=1))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def _tried_again(pipeline: Pipeline, id: UUID) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        session.get_one(Request, id).retry(pipeline.clock.now)
+    pipeline.advance()
+
+
+def test_what_is_refused_again_ends_again_and_its_requester_hears_of_it(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")] * 3
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    for _ in range(2):
+        _tried_again(pipeline, id)
+        assert pipeline.request(id).status is Status.FAILED
+    assert [mail.recipient_address for mail in pipeline.mailer.sent] == [pipeline.manager.email] * 3
+    _tried_again(pipeline, id)
+    assert pipeline.request(id).status is Status.COMPLETED
+
+
+def test_a_failed_order_can_be_called_off_and_gives_everything_back(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = pipeline.order(an_order())
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        call_off(session.get_one(Request, id), Reason.CANCELLED_BY_BACK_OFFICE, pipeline.clock.now)
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, id)
+        assert request.status is Status.CANCELLED
+        assert session.get_one(Account, request.account_id).state is AccountState.CLOSED
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+        assert (trunk.state, trunk.due_at) == (TrunkState.CLOSED, pipeline.clock.now)
+        assert session.get_one(Contract, trunk.contract_id).ended_at is not None
+        blocks = session.scalars(sa.select(NumberBlock)).all()
+        assert all(block.account_id is None for block in blocks)
+        assert [block.available_from for block in blocks].count(pipeline.clock.now + QUARANTINE) == 1

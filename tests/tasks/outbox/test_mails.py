@@ -1,0 +1,201 @@
+"""Every mail as its reader gets it: in both languages, complete, in text and HTML, whatever people are called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+from html.parser import HTMLParser
+from importlib import resources
+from typing import Any
+
+import jinja2
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.links.links import submit_detach
+from models.messages.outbox import Message, Recipient
+from models.orders.orders import Contact, Location
+from models.people.invitations import invite
+from models.people.logins import ask_for_reset
+from models.people.rights import Role
+from models.people.users import User, principal_of
+from models.proofs.proofs import AddressProof, Decision, EmailProof
+from models.proofs.submission import decide
+from models.requests.requests import Request
+from models.states import ProofMethod
+from models.values import LOCALES, Locale
+from tasks.outbox.render import all_facts, render
+from tasks.ports import Mail
+from tests.factories import NOW, a_link, an_order, make_account, make_bulk, make_main, make_user
+from tests.tasks.conftest import Pipeline
+
+FOLDERS = sorted(entry.name for entry in resources.files("tasks.outbox").joinpath("templates").iterdir() if entry.is_dir())
+TEMPLATES = [name for name in FOLDERS if not name.startswith("__")]
+CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role"}
+HOSTILE = "<script>alert('x')</script> & \"Söhne\""
+
+
+class Page(HTMLParser):
+    """What a mail program shows of HTML, and where it leads."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str | None] = []
+        self.language: str | None = None
+        self.words = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "html":
+            self.language = dict(attrs)["lang"]
+        if tag == "a":
+            self.links.append(dict(attrs)["href"])
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def plain(text: str) -> str:
+    """Without the line breaks that only look good."""
+    return " ".join(text.split())
+
+
+@pytest.fixture(params=LOCALES)
+def locale(request: pytest.FixtureRequest) -> Locale:
+    """The language that everybody speaks."""
+    spoken: Locale = request.param
+    return spoken
+
+
+@pytest.fixture
+def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]]]:
+    """Everything there is to send, to people with names that mean harm: each mail, and the facts that it tells."""
+    with pipeline.runtime.database.transaction() as session:
+        owner = make_user(session)
+        linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
+        main, pipeline.manager = make_main(session, name=HOSTILE)
+        session.execute(sa.update(User).values(name=HOSTILE, locale=locale))
+    place, contact = Location(HOSTILE, HOSTILE, "10179", f"Berlin {HOSTILE}"), Contact(HOSTILE, "c@example.com", None)
+    order = an_order(locale=locale, location=place, contact=contact)
+    pipeline.order(order, main)
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.update(EmailProof).values(proved_at=NOW))
+        session.execute(sa.update(AddressProof).values(proved_at=NOW, method="letter"))
+    pipeline.order(order, main)
+    pipeline.link(replace(a_link(linked, email=owner.email), locale=locale), main=main)
+    question = pipeline.link(replace(a_link(asked, method=ProofMethod.CONSENT), locale=locale), main=main)
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, question)
+        decide(session, pipeline.runtime.vault, request, owner, Decision.DECLINED, None, NOW)
+        account = session.get_one(Account, linked.id)
+        submit_detach(session, pipeline.manager, account, locale, NOW)
+        administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
+        invite(session, administrator, account, Recipient(HOSTILE, "new@example.com", locale), Role.LOCAL_MEMBER, NOW)
+        ask_for_reset(session, owner.email, NOW)
+        make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
+    # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
+    for _ in range(4):
+        pipeline.advance()
+        pipeline.clock.advance(timedelta(seconds=2))
+    runtime = pipeline.runtime
+    with runtime.database.transaction() as session:
+        told = {message.message_id(runtime.mail_domain): message for message in session.scalars(sa.select(Message))}
+    assert {message.template for message in told.values()} == set(TEMPLATES)
+    known = [(mail, told[mail.message_id]) for mail in pipeline.mailer.sent]
+    return [
+        (mail, {**all_facts(message, runtime.vault, runtime.base_url), "template": message.template})
+        for mail, message in known
+    ]
+
+
+def test_text_and_html_tell_the_same(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
+    for mail, facts in mails:
+        page = Page(mail.html)
+        # The others only choose words.
+        for value in (
+            value for name, value in facts.items() if name not in {"kind", "reminder", "until", "template", "role"}
+        ):
+            for shown in map(plain, map(str, value if isinstance(value, list) else [value])):
+                if shown == facts["link"]:
+                    assert page.links == [shown] and shown in mail.text
+                else:
+                    assert (shown in plain(mail.text)) == (shown in plain(page.words)), (mail.subject, shown)
+        # A login may be of several accounts.
+        if facts["template"] != "password_reset":
+            number = facts["customer_number"]
+            assert number in mail.text and number in page.words and number in mail.subject
+        assert page.language == mail.locale == locale
+
+
+def test_a_mail_speaks_one_language(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
+    greeting, other_greeting = ("Guten Tag", "Hello") if locale == "de" else ("Hello", "Guten Tag")
+    other: Locale = "en" if locale == "de" else "de"
+    for mail, facts in mails:
+        assert plain(mail.text).startswith(f"{greeting} {HOSTILE},")
+        assert other_greeting not in mail.text + mail.html
+        assert render(facts["template"], other, facts).subject != mail.subject
+
+
+def test_a_subject_is_one_line_whatever_it_tells(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
+    for mail, facts in mails:
+        assert re.fullmatch(r"[^\x00-\x1f]{10,90}", mail.subject)
+        broken = {**facts, "customer_number": "1\r\nBcc: all@example.com"}
+        assert len(render(facts["template"], locale, broken).subject.splitlines()) == 1
+
+
+def test_names_do_no_harm(mails: list[tuple[Mail, dict[str, Any]]]) -> None:
+    for mail, facts in mails:
+        page = Page(mail.html)
+        assert "script" not in page.tags
+        assert f"{HOSTILE}," in page.words
+        assert not re.search("&lt;|&amp;|&#", mail.text + page.words), facts["template"]
+
+
+def test_no_sip_password_leaves(mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline) -> None:
+    trunks = list(pipeline.registrar.trunks.values())
+    assert any(trunks[0].sip_user in mail.text for mail, _ in mails)
+    for mail, facts in mails:
+        for trunk in trunks:
+            assert trunk.secret not in f"{mail.subject}{mail.text}{mail.html}{facts}"
+
+
+def test_codes_and_links_stand_in_the_mail_and_not_in_the_database(
+    mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline
+) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        stored = str([(row.facts, row.proof) for row in session.scalars(sa.select(Message))])
+    secret = [(mail, facts) for mail, facts in mails if "code" in facts]
+    coded, linked = {"email_code", "consent_asked"}, {"password_reset", "invitation"}
+    assert {facts["template"] for _, facts in secret} == coded | linked
+    for mail, facts in secret:
+        assert (facts["code"] in mail.text) == (facts["template"] in coded) and facts["link"] in mail.text
+        assert facts["code"] not in stored and facts["code"].replace(" ", "") not in stored
+        assert facts["link"].rpartition("/")[2] not in stored
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_fact_that_is_missing_is_an_error_and_no_gap(template: str) -> None:
+    for locale in LOCALES:
+        with pytest.raises(jinja2.UndefinedError):
+            render(template, locale, {"customer_number": "1234567"})
+
+
+def test_a_letter_has_whole_paragraphs_and_the_code(
+    mails: list[tuple[Mail, dict[str, Any]]], pipeline: Pipeline
+) -> None:
+    assert mails
+    [letter] = pipeline.printer.printed
+    paragraphs = letter.text.strip().split("\n\n")
+    # Whoever prints it breaks the lines; only the link stands on a line of its own.
+    assert {paragraph.count("\n") for paragraph in paragraphs} == {0, 1}
+    assert [paragraph.splitlines()[1] for paragraph in paragraphs if "\n" in paragraph] == [
+        "http://portal.example/brief"
+    ]
+    assert re.search(r"[A-Z0-9]{5} [A-Z0-9]{5}", letter.text)

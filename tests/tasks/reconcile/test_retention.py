@@ -1,0 +1,130 @@
+"""leftovers: what nobody can use any more is deleted, and nothing else; a dry run says what that would be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models.bulk import bulk
+from models.bulk.bulk import Bulk, BulkRow
+from models.db.base import Base
+from models.jobs.jobs import Outcome
+from models.messages.outbox import Recipient
+from models.orders import drafts
+from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
+from models.people import invitations, logins
+from models.people.invitations import INVITATION_VALID_FOR, Invitation, invite
+from models.people.logins import Login, begin_login
+from models.people.rights import Role
+from models.people.users import User
+from models.requests import idempotency
+from models.requests.idempotency import IdempotencyKey, reserve_key
+from tasks.ports import GatewayUnavailable
+from tasks.reconcile import retention
+from tests.factories import an_order, make_bulk, sites
+from tests.tasks.conftest import Pipeline
+
+TABLES = [
+    (Bulk, bulk.KEPT_FOR),
+    (Draft, drafts.KEPT_FOR),
+    (IdempotencyKey, idempotency.KEPT_FOR),
+    (Invitation, INVITATION_VALID_FOR + invitations.LISTED_FOR),
+    (Login, logins.IDLE),
+]
+MOMENT = timedelta(seconds=1)
+
+
+def leave(pipeline: Pipeline, words: str) -> None:
+    """A row in each table, as somebody leaves it who never comes back."""
+    main, manager, now = pipeline.main, pipeline.manager, pipeline.clock.now
+    with pipeline.runtime.database.transaction() as session:
+        make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
+        begin_draft(session, new_draft_id(session), main, manager, now)
+        reserve_key(session, main.id, manager.user_id, words, b"body", now)
+        invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
+        begin_login(session, session.get_one(User, manager.user_id), "", "", now)
+    pipeline.registrar.calls.append(now)
+
+
+def left(pipeline: Pipeline) -> dict[type[Base], int]:
+    """How many rows there are."""
+    with pipeline.runtime.database.transaction() as session:
+        return {table: session.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table, _ in TABLES}
+
+
+@pytest.mark.parametrize(("table", "kept_for"), TABLES)
+def test_a_row_is_kept_for_its_time_and_no_longer(pipeline: Pipeline, table: Any, kept_for: timedelta) -> None:
+    leave(pipeline, "one")
+    pipeline.clock.advance(kept_for - MOMENT)
+    assert pipeline.run("leftovers").counts[table.__tablename__] == 0
+    assert left(pipeline)[table] == 1
+    pipeline.clock.advance(MOMENT)
+    assert pipeline.run("leftovers").counts[table.__tablename__] == 1
+    assert left(pipeline)[table] == 0
+
+
+def test_what_was_noted_of_calls_goes_after_a_week(pipeline: Pipeline) -> None:
+    pipeline.registrar.calls = [pipeline.clock.now]
+    pipeline.clock.advance(timedelta(days=7))
+    assert pipeline.run("leftovers").counts["calls"] == 0
+    pipeline.clock.advance(MOMENT)
+    assert pipeline.run("leftovers").counts["calls"] == 1
+    assert pipeline.registrar.calls == []
+
+
+def test_without_the_telephone_network_the_rest_is_deleted_all_the_same(pipeline: Pipeline) -> None:
+    leave(pipeline, "one")
+    pipeline.clock.advance(timedelta(days=365))
+    pipeline.registrar.away = GatewayUnavailable("away")
+    run = pipeline.run("leftovers")
+    assert (run.outcome, run.error) == (Outcome.FAILED, "GatewayUnavailable('away')")
+    assert set(left(pipeline).values()) == {0}
+
+
+def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 2)
+    for words in ("one", "two", "three", "Four", "_five"):
+        leave(pipeline, words)
+    pipeline.clock.advance(timedelta(days=365))
+    leave(pipeline, "fresh")
+    dry = pipeline.run("leftovers", dry=True)
+    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5}
+    assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
+    run = pipeline.run("leftovers")
+    assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})
+    assert set(left(pipeline).values()) == {1} and len(pipeline.registrar.calls) == 1
+    assert pipeline.run("leftovers").counts == dict.fromkeys(run.counts, 0)
+    assert pipeline.hints == []
+
+
+def test_a_draft_that_somebody_has_in_hand_stays(pipeline: Pipeline) -> None:
+    leave(pipeline, "one")
+    now = pipeline.clock.advance(drafts.KEPT_FOR)
+    with pipeline.runtime.database.transaction() as session:
+        id = session.scalars(sa.select(Draft.id)).one()
+        draft = find_draft(session, id, lock=True)
+        assert draft is not None
+        assert pipeline.run("leftovers").counts["order_drafts"] == 0
+        draft.touch(now)
+    assert pipeline.run("leftovers").counts["order_drafts"] == 0
+    assert left(pipeline)[Draft] == 1
+
+
+def test_a_file_that_was_sent_stays_and_one_that_was_not_goes_with_its_rows(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        sent, unsent = (
+            make_bulk(session, pipeline.manager, pipeline.main, wanted, now=pipeline.clock.now)
+            for wanted in (sites(2), sites(3, first=3))
+        )
+        sent.send(pipeline.clock.now)
+        kept, gone = sent.id, unsent.id
+    pipeline.clock.advance(bulk.KEPT_FOR)
+    assert pipeline.run("leftovers").counts["bulks"] == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(Bulk.id)).all() == [kept]
+        assert set(session.scalars(sa.select(BulkRow.bulk_id))) == {kept}
+        assert session.get(Bulk, gone) is None

@@ -1,0 +1,74 @@
+"""A renewed secret on its way to the registrar, also while an older one is being written there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.telephony.sip_secrets import issue_of, renew
+from models.telephony.trunks import SipTrunk
+from tasks.ports import GatewayError, Ports, TrunkRecord
+from tasks.registrar.trunks import write_due
+from tests.factories import NOW
+from tests.fakes import FakeRegistrar
+from tests.tasks.conftest import Pipeline
+from tests.web.portal.accounts.test_dashboard import OLD, make_trunk
+
+
+@dataclass
+class SlowRegistrar(FakeRegistrar):
+    """Its first write takes so long that all of `meanwhile` happens before it is there."""
+
+    meanwhile: list[Callable[[], None]] = field(default_factory=list)
+
+    def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return super().put_trunks(records)
+
+
+@pytest.fixture
+def trunk(pipeline: Pipeline) -> int:
+    """A trunk of the main account that is due."""
+    with pipeline.runtime.database.transaction() as session:
+        main = session.get_one(Account, pipeline.main.id)
+        id = make_trunk(session, main)
+        found = session.get_one(SipTrunk, id)
+        found.secret = pipeline.runtime.vault.seal(OLD)
+        found.make_due(NOW)
+        return id
+
+
+def renewed(pipeline: Pipeline, database: Database, trunk: int) -> str:
+    """Renew the secret."""
+    with database.transaction() as session:
+        found = session.get_one(SipTrunk, trunk)
+        main = session.get_one(Account, pipeline.main.id)
+        return renew(session, pipeline.runtime.vault, pipeline.manager, main, trunk, issue_of(found), NOW)
+
+
+def test_of_two_writers_the_late_one_does_not_bring_the_old_secret_back(
+    pipeline: Pipeline, database: Database, trunk: int
+) -> None:
+    registrar = SlowRegistrar()
+    secrets: list[str] = []
+    ports = Ports(registrar, pipeline.mailer, pipeline.printer, registrar, registrar)
+    runtime = replace(pipeline.runtime, ports=ports)
+
+    def another() -> None:
+        secrets.append(renewed(pipeline, database, trunk))
+        write_due(runtime, more_due=lambda: None)
+
+    registrar.meanwhile.append(another)
+    write_due(runtime, more_due=lambda: None)
+    # The late one has written the old secret over the new one.
+    assert [record.secret for record in registrar.writes] == [*secrets, OLD]
+    write_due(runtime, more_due=lambda: None)
+    assert registrar.trunks["t000000000001"].secret == secrets[0]
+    with database.transaction() as session:
+        found = session.get_one(SipTrunk, trunk)
+        assert (found.due_at, found.lease) == (None, None)

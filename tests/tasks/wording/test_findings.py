@@ -1,0 +1,59 @@
+"""Whatever a job finds can be read by a person, in German and English."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from models.jobs.findings import Finding
+from models.values import LOCALES
+from tasks import reconcile
+from tasks.wording.findings import FINDINGS, WHAT, finding_text
+
+FACTS = {
+    "customer_number": "2000040",
+    "main_customer_number": "1111111",
+    "invoice": "SR-1",
+    "since": "2026-03-02T08:00:00+00:00",
+    "sip_user": "t000000000001",
+    "domain": "sip.example",
+    "template": "link_completed",
+    "attempts": 3,
+    "what": list(WHAT),
+    "reason": "already_attached",
+    "count": 1001,
+    "number": "+493023125500",
+    "size": 10,
+}
+
+
+def kinds() -> set[str]:
+    """Every word that the jobs' source can say as a kind."""
+    words = set()
+    for path in Path(reconcile.__file__).parent.glob("*.py"):
+        words |= {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+    return words
+
+
+def test_there_are_words_for_what_the_jobs_can_find_and_for_nothing_else() -> None:
+    assert set(FINDINGS) <= kinds()
+
+
+@pytest.mark.parametrize("kind", FINDINGS)
+def test_a_finding_is_a_sentence_in_both_languages(kind: str) -> None:
+    finding = Finding(kind=kind, subject="", facts=FACTS, repaired=True)
+    german, english = (finding_text(finding, locale) for locale in LOCALES)
+    assert german != english
+    assert german.endswith((".", "!")) and english.endswith(".")
+    assert "{" not in german + english
+    fields = [{name for _, name, _, _ in Formatter().parse(words) if name} for words in FINDINGS[kind]]
+    assert fields[0] == fields[1]
+    if "since" in fields[0]:
+        assert "02.03.2026 09:00" in german

@@ -1,0 +1,465 @@
+"""The dashboard, the secrets of trunks, the log, and who may open which page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, attach, detach
+from models.contracts.contracts import Contract
+from models.orders.orders import submit_order
+from models.people.audit_log import AuditEntry, Deed
+from models.people.rights import Role
+from models.people.users import User
+from models.states import Origin
+from models.telephony.forwarding import CallForwarding, Condition
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk
+from models.vault import Vault
+from tasks.registrar.trunks import write_due
+from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user
+from tests.fakes import FakeRegistrar
+from tests.web.conftest import SECRET, Back, Front
+from tests.web.html import assert_valid
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+OLD = "the secret of the trunk"
+
+
+def make_trunk(session: Session, account: Account, sip_user: str = "t000000000001") -> int:
+    """A contract and a trunk with the secret `OLD`, already at the registrar; the trunk's id."""
+    contract = Contract(account_id=account.id, started_at=NOW)
+    session.add(contract)
+    session.flush()
+    trunk = SipTrunk(
+        account_id=account.id,
+        contract_id=contract.id,
+        sip_user=sip_user,
+        domain="sip.example",
+        secret=Vault(SECRET).seal(OLD),
+        channels=4,
+        created_at=NOW,
+    )
+    session.add(trunk)
+    session.flush()
+    return trunk.id
+
+
+@dataclass
+class Site:
+    """A sub-account with a trunk, its administrator and a member of its team, and the paths of its pages."""
+
+    account: Account
+    administrator: User
+    member: User
+    trunk: int
+    forwarding: int
+
+    @property
+    def path(self) -> str:
+        """Its dashboard."""
+        return f"/standortverwaltung/{self.account.customer_number}"
+
+    @property
+    def secret(self) -> str:
+        """Where its trunk's secret is shown."""
+        return f"{self.path}/sip/{self.trunk}/passwort"
+
+    @property
+    def renewal(self) -> str:
+        """Where its trunk's secret is renewed."""
+        return f"{self.path}/sip/{self.trunk}/erneuern"
+
+
+def make_site(session: Session, main: Account, **facts: Any) -> Site:
+    """Such a site under this main account."""
+    account = make_account(session, **{"name": "Filiale Köln", **facts})
+    administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
+    join(session, administrator, account)
+    join(session, member, account, Role.LOCAL_MEMBER)
+    attach(session, main.id, account.id, Origin.LINK, NOW)
+    forwarding = CallForwarding(account_id=account.id, condition=Condition.BUSY, target="+491711234567")
+    session.add(forwarding)
+    trunk = make_trunk(session, account)
+    session.flush()
+    return Site(account, administrator, member, trunk, forwarding.id)
+
+
+def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
+    """Ten numbers at the site's trunk; the block's id."""
+    facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
+    block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
+    session.add(block)
+    session.flush()
+    return block.id
+
+
+@pytest.fixture
+def site(front: Front) -> Site:
+    """A site of the front's main account."""
+    with front.database.transaction() as session:
+        return make_site(session, session.get_one(Account, front.main.id))
+
+
+def come_in(front: Front, email: str) -> str:
+    """Sign in as somebody else; where that leads."""
+    front.client.get("/")
+    page = front.client.get("/anmeldung")
+    if page.status_code == 200:
+        front.client.post("/abmelden", data={"csrf_token": csrf(page.text)})
+    assert sign_in(front, email)[0] == 302
+    return front.client.get("/standortverwaltung", follow_redirects=True).request.path
+
+
+def get(front: Front, path: str, status: int = 200) -> str:
+    """A page that is as it has to be."""
+    answer = front.client.get(path)
+    assert answer.status_code == status, (path, answer.status_code)
+    if status == 200:
+        assert_valid(answer.text)
+    return answer.text
+
+
+def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
+    """Enter the password on a page about a secret."""
+    page = front.client.get(path).text
+    return send(front, path, page, password)
+
+
+def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
+    """Send the form of that page."""
+    found = re.search(r'name="issue" value="([^"]*)"', page)
+    assert found is not None
+    data = {"csrf_token": csrf(page), "password": password, "issue": found[1]}
+    answer = front.client.post(path, data=data)
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer.status_code, answer.text
+
+
+def deeds(front: Front) -> list[tuple[Deed, int | None, int | None]]:
+    """What is in the log, with who did it (None: the carrier) and through which main account."""
+    with front.database.transaction() as session:
+        entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
+        return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]
+
+
+def test_the_dashboard_through_the_main_account(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    page = get(front, site.path)
+    number = site.account.customer_number
+    assert f"Sie sehen den Nebenaccount {number} (Filiale Köln)" in page
+    assert f'href="/standortverwaltung?konto={front.main.customer_number}#konto-{number}"' in page
+    for words in (
+        "t000000000001",
+        "sip.example",
+        "Registrar (Domain)",
+        "Wenn besetzt ist",
+        "0171 1234567",
+        "Gilt jetzt",
+    ):
+        assert words in page
+    assert "Lore Lokal" in page and "Mia Mitglied" in page
+    assert "Benutzer verwalten" not in page and "Protokoll" not in page and OLD not in page
+
+
+def test_the_main_accounts_look_is_in_the_log_once_an_hour(front: Front, site: Site, back: Back) -> None:
+    come_in(front, front.manager.email)
+    for _ in range(3):
+        get(front, site.path)
+        get(front, site.path + "/rufweiterleitung")
+    looked = (Deed.LOOKED_IN, front.manager.user_id, front.main.id)
+    assert deeds(front) == [looked]
+    back.clock.advance(timedelta(hours=1))
+    get(front, site.path)
+    assert deeds(front) == [looked, looked]
+    assert come_in(front, site.administrator.email) == site.path
+    page = get(front, site.path)
+    assert page.count("Hat das Dashboard angesehen.") == 2
+    assert f"über Hauptaccount {front.main.customer_number}" in page and front.manager.name in page
+    assert "2. März 2026, 10:00 Uhr" in page
+    assert deeds(front) == [looked, looked]
+
+
+def test_the_whole_log_page_by_page(front: Front, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.portal.accounts.dashboard.LOG_PAGE", 2)
+    with front.database.transaction() as session:
+        for name in "abcde":
+            session.add(
+                AuditEntry(
+                    account_id=site.account.id,
+                    user_id=site.administrator.id,
+                    deed=Deed.INVITATION_WITHDRAWN,
+                    facts={"name": name, "role": "administrator"},
+                    at=NOW,
+                )
+            )
+            session.flush()
+    come_in(front, site.administrator.email)
+    path, told = site.path + "/protokoll", []
+    while path:
+        page = get(front, path)
+        told += re.findall("Einladung von (.) zur", page)
+        following = re.search(r'href="([^"]+)" rel="next"', page)
+        path = following[1] if following else ""
+    assert "".join(told) == "edcba"
+    for place in ("x", -1, 2**63):
+        get(front, f"{site.path}/protokoll?vor={place}", 404)
+
+
+def test_a_secret_is_shown_for_the_password_and_logged(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    page = get(front, site.secret)
+    assert OLD not in page
+    status, page = enter(front, site.secret, "wrong")
+    assert status == 422 and OLD not in page and "nicht Ihr" in page
+    assert deeds(front) == []
+    status, page = enter(front, site.secret)
+    assert status == 200
+    assert_valid(page)
+    assert f'<p class="code" translate="no">{OLD}</p>' in page
+    assert deeds(front) == [(Deed.SECRET_SEEN, site.administrator.id, None)]
+    with front.database.transaction() as session:
+        assert OLD not in str(session.execute(sa.text("SELECT facts FROM audit_entries")).all())
+
+
+def test_a_secret_is_not_guessed_for_long(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    answers = [enter(front, site.secret, "wrong")[0] for _ in range(11)]
+    assert answers == [422] * 10 + [429]
+    assert enter(front, site.secret)[0] == 429
+
+
+def test_a_secret_that_cannot_be_read_can_be_renewed(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        session.get_one(SipTrunk, site.trunk).secret = Vault("another key").seal("x")
+    come_in(front, site.administrator.email)
+    status, page = enter(front, site.secret)
+    assert status == 409 and site.renewal in page
+    assert enter(front, site.renewal)[0] == 200
+
+
+def test_a_renewed_secret_reaches_the_registrar_and_the_old_one_is_gone(front: Front, site: Site, back: Back) -> None:
+    come_in(front, front.manager.email)
+    page = get(front, site.renewal)
+    assert "gilt gleich darauf nicht mehr" in page and "Das bisherige" in page
+    assert send(front, site.renewal, page, "wrong")[0] == 422
+    status, shown = send(front, site.renewal, page)
+    assert status == 200
+    found = re.search(r'<p class="code" translate="no">(\w{24})</p>', shown)
+    assert found is not None
+    write_due(back.runtime, more_due=lambda: None)
+    registrar = back.runtime.ports.registrar
+    assert isinstance(registrar, FakeRegistrar)
+    assert [record.secret for record in registrar.writes] == [found[1]]
+    with front.database.transaction() as session:
+        assert session.get_one(SipTrunk, site.trunk).due_at is None
+    # The same form again renews nothing.
+    assert send(front, site.renewal, page)[0] == 409
+    assert found[1] in enter(front, site.secret)[1]
+    through = (front.manager.user_id, front.main.id)
+    assert deeds(front) == [
+        (Deed.LOOKED_IN, *through), (Deed.SECRET_RENEWED, *through), (Deed.SECRET_SEEN, *through),
+    ]  # fmt: skip
+
+
+def test_a_local_administrator_has_a_dashboard_and_nothing_of_others(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        other = make_site_of_another(session, front)
+    assert come_in(front, site.administrator.email) == site.path
+    page = get(front, site.path)
+    assert "Sie sehen den" not in page and "Zurück zur Übersicht" not in page
+    assert ">Dashboard</a>" in page and ">Standorte</a>" not in page and ">Benutzer</a>" in page
+    for number in (front.main.customer_number, other.customer_number):
+        get(front, f"/standortverwaltung/{number}", 404)
+    assert other.customer_number not in page
+
+
+def make_site_of_another(session: Session, front: Front) -> Account:
+    """A second sub-account of the same main account."""
+    other = make_account(session)
+    attach(session, front.main.id, other.id, Origin.LINK, NOW)
+    return other
+
+
+def test_who_administers_two_sub_accounts_switches_between_them(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        second = make_site_of_another(session, front)
+        join(session, session.get_one(User, site.administrator.id), second)
+    come_in(front, site.administrator.email)
+    assert 'name="konto"' in get(front, site.path)
+    answer = front.client.get(f"/standortverwaltung?konto={second.customer_number}", follow_redirects=True)
+    assert answer.request.path == f"/standortverwaltung/{second.customer_number}"
+
+
+def test_a_link_code_is_offered_only_to_who_can_be_attached(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        owner = make_user(session)
+        alone = make_account(session, administrator=owner)
+    come_in(front, owner.email)
+    assert "Verknüpfungscodes verwalten" in get(front, f"/standortverwaltung/{alone.customer_number}")
+    come_in(front, site.administrator.email)
+    assert "Verknüpfungscode" not in get(front, site.path)
+
+
+def test_a_local_member_sees_call_forwarding_and_nothing_else(front: Front, site: Site) -> None:
+    assert come_in(front, site.member.email) == site.path + "/rufweiterleitung"
+    page = get(front, site.path + "/rufweiterleitung")
+    menu = re.search(r'<nav class="menu".*?</nav>', page, re.DOTALL)
+    assert menu is not None
+    assert re.findall(r'href="([^"]+)"', menu[0]) == ["/rufweiterleitung"]
+    assert "Dashboard" not in page
+    with front.database.transaction() as session:
+        second = make_account(session, name="Lager")
+        join(session, session.get_one(User, site.member.id), second, Role.LOCAL_MEMBER)
+    page = get(front, "/rufweiterleitung")
+    assert "Lager" in page and "Filiale Köln" in page
+
+
+EVERYBODY = {"manager", "location manager", "administrator", "member"}
+NOT_MEMBERS = EVERYBODY - {"member"}
+PAGES = {
+    "/standortverwaltung/{number}": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/protokoll": {"administrator"},
+    "/standortverwaltung/{number}/loesen": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/{trunk}/passwort": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/{trunk}/erneuern": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/999/passwort": set(),
+    "/standortverwaltung/{number}/sip/{trunk}/sperren": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/{trunk}/entsperren": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/999/sperren": set(),
+    "/standortverwaltung/{number}/rufnummern/{block}/zurueckgeben": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{main}/sip/{trunk}/sperren": set(),
+    "/standortverwaltung/{main}/sip/{trunk}/entsperren": set(),
+    "/standortverwaltung/{number}/rufweiterleitung": EVERYBODY,
+    "/standortverwaltung/{number}/rufweiterleitung/neu": EVERYBODY,
+    "/standortverwaltung/{number}/rufweiterleitung/{forwarding}": EVERYBODY,
+    "/standortverwaltung/{number}/rufweiterleitung/{forwarding}/loeschen": EVERYBODY,
+    "/standortverwaltung/{number}/rufweiterleitung/999": set(),
+    "/standortverwaltung/{main}": {"manager", "location manager"},
+    "/standortverwaltung/{main}/protokoll": {"manager", "location manager"},
+    "/standortverwaltung/{main}/rufweiterleitung": {"manager", "location manager"},
+    "/standortverwaltung/{main}/rufweiterleitung/{forwarding}": set(),
+    "/standortverwaltung/{main}/sip/{trunk}/passwort": set(),
+    "/standortverwaltung/nebenaccount": {"manager", "location manager"},
+    "/standortverwaltung/export.csv": NOT_MEMBERS,
+    "/standortverwaltung/stand": NOT_MEMBERS,
+    "/benutzer/{number}": {"administrator"},
+    "/benutzer/{main}": {"manager"},
+    "/anfragen": NOT_MEMBERS | {"stranger"},
+    "/verknuepfungscode": NOT_MEMBERS | {"stranger"},
+    "/anmeldung": EVERYBODY | {"stranger"},
+    "/anmeldung/passwort": EVERYBODY | {"stranger"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("who", ["manager", "location manager", "administrator", "member", "stranger"])
+def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
+    with front.database.transaction() as session:
+        locations, stranger = make_user(session), make_user(session)
+        join(session, locations, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
+        join(session, stranger, make_account(session))
+        block = give_numbers(session, site)
+    emails = {
+        "manager": front.manager.email,
+        "location manager": locations.email,
+        "administrator": site.administrator.email,
+        "member": site.member.email,
+        "stranger": stranger.email,
+    }
+    come_in(front, emails[who])
+    places = {
+        "number": site.account.customer_number,
+        "main": front.main.customer_number,
+        "trunk": site.trunk,
+        "forwarding": site.forwarding,
+        "block": block,
+    }
+    token = csrf(front.client.get("/anmeldung").text)
+    general = {"/standortverwaltung/nebenaccount", "/standortverwaltung/export.csv", "/standortverwaltung/stand"}
+    for page, roles in PAGES.items():
+        path = page.format(**places)
+        opened = front.client.get(path).status_code
+        expected = 200 if who in roles or (who == "stranger" and page in general) else 404
+        assert opened == expected, (who, path, opened)
+        if expected == 404:
+            # What cannot be seen cannot be sent either.
+            data = {"csrf_token": token, "password": PASSWORD}
+            assert front.client.post(path, data=data).status_code in (404, 405), (who, path)
+
+
+def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front, site: Site) -> None:
+    """Every route there is, also one that will be added: a member finds nothing but what is named here."""
+    come_in(front, site.member.email)
+    open_to_all = {"people", "logins", "forwardings", "telephone", "operations", "letters", "emails", "consents"}
+    open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation"}
+    places = {"customer_number": site.account.customer_number, "id": "1", "user_id": "1", "form": "csv"}
+    asked = 0
+    for rule in front.client.application.url_map.iter_rules():
+        if "GET" not in (rule.methods or ()) or rule.rule.startswith(("/api/", "/static/")):
+            continue
+        if not open_to_all & {rule.endpoint, rule.endpoint.split(".")[0]}:
+            path = re.sub(r"<(?:[^:<>]+:)?(\w+)>", lambda found: places.get(found[1], "x"), rule.rule)
+            assert front.client.get(path).status_code == 404, path
+            asked += 1
+    assert asked > 15
+
+
+@pytest.mark.parametrize("who", ["manager", "administrator"])
+def test_whoever_asks_to_detach_is_in_the_log(front: Front, site: Site, who: str) -> None:
+    number, main = site.account.customer_number, front.main.customer_number
+    foreign = who == "manager"
+    come_in(front, front.manager.email if foreign else site.administrator.email)
+    page = get(front, site.path + "/loesen")
+    front.client.post(site.path + "/loesen", data={"csrf_token": csrf(page), "customer_number": number})
+    asker = (front.manager.user_id, front.main.id) if foreign else (site.administrator.id, None)
+    assert [deed for deed in deeds(front) if deed[0] is not Deed.LOOKED_IN] == [(Deed.DETACH_ASKED, *asker)]
+    come_in(front, site.administrator.email)
+    assert f"Hat beantragt, den Account vom Hauptaccount {main} zu lösen." in get(front, site.path)
+    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})
+    assert f"Asked to detach the account from main account {main}." in get(front, site.path)
+
+
+def test_an_order_that_is_held_opens_no_account_that_has_left(front: Front) -> None:
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        order = submit_order(session, front.manager, main, an_order(), NOW)
+        path, id = f"/standortverwaltung/{order.customer_number}", order.account_id
+    assert id is not None
+    come_in(front, front.manager.email)
+    get(front, path)
+    with front.database.transaction() as session:
+        session.get_one(Account, id).activate()
+        attach(session, front.main.id, id, Origin.ORDER, NOW)
+    get(front, path)
+    with front.database.transaction() as session:
+        detach(session, front.main.id, id)
+    for page in ("", "/protokoll", "/loesen", "/rufweiterleitung"):
+        get(front, path + page, 404)
+
+
+def test_users_are_managed_in_the_log(front: Front, site: Site, back: Back) -> None:
+    come_in(front, site.administrator.email)
+    users = f"/benutzer/{site.account.customer_number}"
+    token = csrf(get(front, users + "/einladen"))
+    data = {"csrf_token": token, "name": "Ida Neu", "email": "ida@example.com", "role": Role.LOCAL_MEMBER}
+    front.client.post(users + "/einladen", data=data)
+    change = {"csrf_token": token, "role": Role.LOCATION_MANAGER}
+    front.client.post(f"{users}/{site.member.id}", data=change)
+    front.client.post(f"{users}/{site.member.id}/entfernen", data={"csrf_token": token})
+    page = get(front, site.path)
+    for words in (
+        "Hat Ida Neu eingeladen (Rolle: Team vor Ort).",
+        "Hat die Rolle von Mia Mitglied geändert: ",
+        "Hat Mia Mitglied (",
+        "1 offene Einladung.",
+    ):
+        assert words in page
+    with front.database.transaction() as session:
+        fill_pool(session, area_code="0521", count=1)
+        assert "ida@example.com" not in str(session.execute(sa.text("SELECT facts FROM audit_entries")).all())

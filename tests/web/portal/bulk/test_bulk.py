@@ -1,0 +1,434 @@
+"""Orders and link requests by file, without a browser's help."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from openpyxl import Workbook, load_workbook
+from werkzeug.test import TestResponse
+
+from models.bulk.bulk import Bulk, BulkRow, fingerprint_of
+from models.contracts.catalogue import Product
+from models.people.rights import Role
+from models.people.users import Membership, principal_of
+from models.proofs.submission import create_link_code
+from models.requests.requests import Request
+from models.states import Kind, Status
+from models.vault import Vault
+from tests.factories import NOW, join, make_account, make_user, prove_contact
+from tests.web.conftest import Back, Front
+from tests.web.html import assert_valid
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+START = "/standortverwaltung/sammelauftrag"
+SHEET = "xl/worksheets/sheet1.xml"
+HEAD = [
+    "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
+    "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
+]  # fmt: skip
+
+
+def row(number: int, **changes: str) -> list[str]:
+    """A line that is right, with changes by heading."""
+    facts = dict(
+        zip(
+            HEAD,
+            ["", "Brückenstr. 5", "10179", "Berlin", "Hanna Palmer", "hanna.palmer@example.com", "030 901820",
+             "trunk-10", "4", "030", "10", ""],
+            strict=True,
+        )
+    )  # fmt: skip
+    return [*({**facts, "Name des Standorts": f"Filiale {number}"} | changes).values()]
+
+
+def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str = "utf-8-sig") -> bytes:
+    out = io.StringIO()
+    csv.writer(out, delimiter=delimiter).writerows(rows)
+    return out.getvalue().encode(encoding)
+
+
+def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
+    book = Workbook()
+    sheet = book.worksheets[0]
+    for values in rows:
+        sheet.append(list(values))
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def broken(part: str, content: bytes | None) -> bytes:
+    """A workbook of which a part is missing or something else; with damaged packing if it is the same."""
+    out, book = io.BytesIO(), zipfile.ZipFile(io.BytesIO(as_xlsx([HEAD, row(1)])))
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in book.namelist():
+            if name != part:
+                packed.writestr(name, book.read(name))
+            elif content is not None:
+                packed.writestr(name, content)
+    return out.getvalue()
+
+
+def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
+    """A workbook with a few wrong bytes in a part's packed content, or marked as encrypted."""
+    content = bytearray(as_xlsx([HEAD, row(1)]))
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        found = book.getinfo(part)
+    if flag:
+        head = content.rindex(b"PK\x01\x02", 0, content.rindex(part.encode()))
+        content[head + 8] |= 1
+    else:
+        begins = found.header_offset + 30 + len(part) + at
+        content[begins : begins + 4] = b"\xff" * 4
+    return bytes(content)
+
+
+def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
+    """Send the form of the first page."""
+    page = front.client.get(START).text
+    account = page.partition('name="account" value="')[2].partition('"')[0]
+    data = {"csrf_token": csrf(page), "account": account, "kind": kind, "file": (io.BytesIO(content), name)}
+    return front.client.post(START, data=data, content_type="multipart/form-data")
+
+
+def opened(front: Front, content: bytes, **more: str) -> str:
+    """The address of what became of the file."""
+    answer = upload(front, content, **more)
+    assert answer.status_code == 303, answer.text
+    return answer.headers["Location"]
+
+
+def post(front: Front, address: str, **data: object) -> TestResponse:
+    """Press a button of the page."""
+    page = front.client.get(address.removesuffix("/senden")).text
+    return front.client.post(address, data={"csrf_token": csrf(page), **data})
+
+
+def press(front: Front, address: str) -> TestResponse:
+    """Send the file, as its page shows it."""
+    page = front.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    return post(front, address + "/senden", shown=shown)
+
+
+def orders(front: Front) -> int:
+    with front.database.transaction() as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(Request)) or 0
+
+
+def work(front: Front, back: Back) -> None:
+    """Until the workers have nothing to do at once."""
+    for _ in range(4):
+        back.advance()
+        back.clock.advance(timedelta(seconds=5))
+
+
+@pytest.fixture
+def signed(front: Front) -> Front:
+    """Signed in, with the usual proofs given."""
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    sign_in(front, front.manager.email)
+    return front
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+@pytest.mark.parametrize("kind", ["order", "link"])
+def test_the_template_can_be_filled_in_and_uploaded(signed: Front, kind: str, form: str) -> None:
+    content = signed.client.get(f"{START}/vorlage-{kind}.{form}").data
+    page = signed.client.get(opened(signed, content, kind=kind, name=f"Vorlage.{form}"))
+    assert "1 Zeile, und jedes Feld stimmt." in page.text
+    assert_valid(page.text)
+
+
+def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
+    lines = [HEAD, *(row(number) for number in range(1, 31))]
+    lines[5] = row(5, Postleitzahl="1017", Produkt="trunk-7")
+    lines[9] = row(9, **{"E-Mail": "hanna@", "Ort": ""})
+    lines[12] = row(12, Vorwahl="040", Kanäle="11")
+    lines[14] = row(14, Optionen="fax2mail, teleport", **{"Anzahl Rufnummern": "7", "Telefon": "x"})
+    address = opened(signed, as_csv(lines))
+    page = signed.client.get(address).text
+    assert_valid(page)
+    assert "10 Felder stimmen nicht" in page and "4 von 30 Zeilen" in page
+    for said in (
+        "Eine deutsche Postleitzahl hat fünf Ziffern.", "Möglich sind: trunk-2, trunk-10, trunk-50",
+        "Das ist keine vollständige E-Mail-Adresse.", "Geben Sie den Ort ein.", "gehört zu Hamburg.",
+        "1 bis 10 gleichzeitige Gespräche", "Möglich sind: fax2mail, mobile-backup, directory-entry",
+        "Möglich sind: 1, 10, 100", "Das ist keine Telefonnummer.",
+    ):  # fmt: skip
+        assert said in page, said
+    assert 'value="hanna@"' in page and "Filiale 8" not in page
+    assert "kostenpflichtig" not in page
+    # Half of it: what is right disappears, what is wrong stays as it was typed.
+    post(signed, address, **{"cell-6-postal_code": "10179", "cell-6-product": "trunk-8", "cell-10-email": "h@x.de"})
+    page = signed.client.get(address).text
+    assert 'value="trunk-8"' in page and 'value="1017"' not in page and "8 Felder stimmen nicht" in page
+    mended = {
+        "cell-6-product": "SIP-Trunk mit 10 Kanälen", "cell-10-city": "Berlin", "cell-13-area_code": "030",
+        "cell-13-city": "Berlin", "cell-13-channels": "10",
+    }  # fmt: skip
+    post(signed, address, **mended, **{"cell-15-phone": "", "without": "15"})
+    page = signed.client.get(address).text
+    assert "29 Zeilen, und jedes Feld stimmt." in page
+    assert "29 Standorte kostenpflichtig bestellen" in page
+    assert orders(signed) == 0
+
+
+def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: Back) -> None:
+    content = as_csv([HEAD, *(row(number) for number in range(1, 13))])
+    address = opened(signed, content)
+    page = signed.client.get(address).text
+    # 12 times 29.90 + 2.90 a month, 29 + 9.90 once.
+    assert "393,60\xa0€" in page and "466,80\xa0€" in page
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    for _ in range(2):
+        answer = signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+        assert answer.headers["Location"] == address
+    assert orders(signed) == 0, "the front only says that it is to be done"
+    work(signed, back)
+    assert orders(signed) == 12
+    page = signed.client.get(address).text
+    assert "12 von 12 Zeilen sind abgeschlossen." in page and "Alle Zeilen sind abgeschlossen." in page
+    assert_valid(page)
+    for again in (content, as_csv([HEAD, *(row(number) for number in range(1, 13))], delimiter=",")):
+        assert opened(signed, again, name="anders.csv") == address
+        assert "Diese Datei wurde schon am 2. März 2026" in signed.client.get(address).text
+    work(signed, back)
+    assert orders(signed) == 12
+    # A file that has grown: only what is new.
+    longer = opened(signed, as_csv([HEAD, *(row(number) for number in range(1, 15))]))
+    page = signed.client.get(longer).text
+    assert "12 Zeilen wurden mit demselben Inhalt schon" in page and "2 Standorte kostenpflichtig bestellen" in page
+    # Only these two are paid for: 59.80 + 5.80 a month.
+    assert "65,60\xa0€" in page and "77,80\xa0€" in page
+    press(signed, longer)
+    work(signed, back)
+    assert orders(signed) == 14
+    page = signed.client.get(longer).text
+    assert "nicht noch einmal bestellt" in page
+    assert_valid(page)
+
+
+def test_the_same_row_twice_is_priced_and_ordered_once(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2), row(1), row(1)]))
+    page = signed.client.get(address).text
+    assert "4 Zeilen, und jedes Feld stimmt." in page and "2 Zeilen wiederholen eine frühere Zeile" in page
+    assert "2 Standorte kostenpflichtig bestellen" in page and "65,60\xa0€" in page and "77,80\xa0€" in page
+    assert_valid(page)
+    press(signed, address)
+    work(signed, back)
+    assert orders(signed) == 2
+
+
+def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, back: Back) -> None:
+    press(signed, opened(signed, as_csv([HEAD, row(1), row(2)])))
+    work(signed, back)
+    address = opened(signed, as_csv([HEAD, row(2), row(1), row(1)]))
+    page = signed.client.get(address).text
+    assert "3 Zeilen wurden mit demselben Inhalt schon" in page and "Es bleibt nichts zu bestellen" in page
+    assert "kostenpflichtig" not in page and "wiederholen" not in page
+    assert_valid(page)
+    press(signed, address)
+    work(signed, back)
+    assert orders(signed) == 2
+    assert "Es bleibt nichts zu bestellen" in signed.client.get(address).text
+
+
+def test_a_file_is_for_the_account_that_its_page_was_about(signed: Front) -> None:
+    with signed.database.transaction() as session:
+        session.add(second := make_account(session))
+        session.flush()
+        session.add(Membership(user_id=signed.manager.user_id, account_id=second.id, role=Role.ADMINISTRATOR))
+        stranger = make_account(session).customer_number
+    page = signed.client.get(f"{START}?konto={second.customer_number}").text
+    assert f'name="account" value="{second.customer_number}"' in page
+    # Another tab looks at the first one meanwhile.
+    signed.client.get(f"{START}?konto={signed.main.customer_number}")
+
+    def send(account: str, content: bytes) -> TestResponse:
+        data = {"csrf_token": csrf(page), "account": account, "kind": "order", "file": (io.BytesIO(content), "x.csv")}
+        return signed.client.post(START, data=data, content_type="multipart/form-data")
+
+    # What goes wrong is shown for the same account.
+    assert f'name="account" value="{second.customer_number}"' in send(second.customer_number, b"").text
+    for account in (stranger, ""):
+        answer = send(account, as_csv([HEAD, row(1)]))
+        assert answer.status_code == 422 and "Dieser gehört nicht zu Ihren" in answer.text
+        assert_valid(answer.text)
+    answer = send(second.customer_number, as_csv([HEAD, row(1)]))
+    with signed.database.transaction() as session:
+        assert session.scalars(sa.select(Bulk.main_id)).all() == [second.id]
+    assert f"Für den Hauptaccount {second.customer_number} ({second.name})." in signed.client.get(answer.location).text
+
+
+def test_a_page_orders_only_what_it_showed(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
+    assert "kostenpflichtig" not in signed.client.get(address).text
+    post(signed, address, **{"cell-3-postal_code": "10179"})
+    page = signed.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    # As many rows, for the same price, to another place.
+    with signed.database.transaction() as session:
+        changed = session.scalars(sa.select(BulkRow).where(BulkRow.line == 3)).one()
+        assert changed.draft is not None
+        changed.draft = {**changed.draft, "location": {**changed.draft["location"], "name": "Lager"}}
+    signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+    work(signed, back)
+    assert orders(signed) == 0
+    assert "Bitte prüfen Sie" in signed.client.get(address).text
+
+
+@pytest.mark.parametrize("after", ["99999999999", "-99999999999", "x"])
+def test_no_page_of_a_file_is_an_error(signed: Front, after: str) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    assert signed.client.get(f"{address}?nach={after}").status_code == 200
+
+
+def test_only_bad_cells_can_be_typed_anew(signed: Front) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
+    typed = {"cell-2-name": "X", "cell-3-name": "Y", "cell-3-postal_code": "10115"}
+    post(signed, address, **typed)
+    with signed.database.transaction() as session:
+        cells = [item.cells for item in session.scalars(sa.select(BulkRow).order_by(BulkRow.line))]
+    assert [item["name"] for item in cells] == ["Filiale 1", "Filiale 2"]
+    assert [item["postal_code"] for item in cells] == ["10179", "10115"]
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_a_price_that_changed_is_shown_before_anything_is_ordered(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    page = signed.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    with signed.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "trunk-10").values(monthly_cents=9999))
+    signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+    work(signed, back)
+    assert orders(signed) == 0
+    assert "Bitte prüfen Sie" in signed.client.get(address).text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        as_csv([HEAD, row(1)], encoding="cp1252"),
+        as_csv([HEAD, row(1)], encoding="utf-16"),
+        as_csv([HEAD, row(1)], delimiter="\t"),
+        b"sep=,\r\n" + as_csv([HEAD, row(1)], delimiter=",", encoding="utf-8"),
+        as_xlsx([HEAD, row(1)]),
+        # As a spreadsheet stores numbers: the zero of the area code is gone.
+        as_xlsx([HEAD, [*row(1)[:8], 4, 30, 10.0, None]]),
+    ],
+)
+def test_files_as_they_really_come(signed: Front, content: bytes) -> None:
+    page = signed.client.get(opened(signed, content)).text
+    assert "1 Zeile, und jedes Feld stimmt." in page
+    assert "Brückenstr. 5" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "Die Datei hat keine Zeilen."),
+        (as_csv([HEAD]), "Die Datei hat keine Zeilen."),
+        (as_csv([HEAD[1:], row(1)[1:]]), "Diese Spalten fehlen: Name des Standorts."),
+        (as_csv([[*HEAD, "Ort"], [*row(1), "Berlin"]]), "Eine Spalte ist doppelt vorhanden."),
+        (b"PK\x03\x04 no workbook", "keine Tabelle"),
+        (broken(SHEET, None), "keine Tabelle"),
+        (broken(SHEET, b"<worksheet><sheetData><row"), "keine Tabelle"),
+        (broken(SHEET, b""), "keine Tabelle"),
+        (broken("xl/workbook.xml", b"<workbook"), "keine Tabelle"),
+        (broken("xl/workbook.xml", None), "keine Tabelle"),
+        (broken("[Content_Types].xml", None), "keine Tabelle"),
+        (damaged(SHEET, at=0), "keine Tabelle"),
+        (damaged(SHEET, at=60), "keine Tabelle"),
+        (damaged(SHEET, at=0, flag=True), "keine Tabelle"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "keine Tabelle"),
+        (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10000 Zeilen"),
+    ],
+)
+def test_what_cannot_be_read_says_why(signed: Front, content: bytes, said: str) -> None:
+    answer = upload(signed, content)
+    assert answer.status_code == 422
+    assert said in answer.text
+    assert_valid(answer.text)
+
+
+def test_links_by_file(signed: Front, back: Back) -> None:
+    with signed.database.transaction() as session:
+        owner = make_user(session)
+        coded, asked = (make_account(session, administrator=owner) for _ in range(2))
+        code = back.runtime.vault.code(*create_link_code(session, principal_of(session, owner), coded, NOW).words())
+        numbers = [coded.customer_number, asked.customer_number]
+    lines = [["Kundennummer", "Verknüpfungscode"], [numbers[0], code], [numbers[1], ""], [numbers[1], ""], ["12", ""],
+             [signed.main.customer_number, ""]]  # fmt: skip
+    address = opened(signed, as_csv(lines), kind="link")
+    # A code cannot be tried out on what is kept of the file either.
+    cells = [dict(zip(("customer_number", "code"), line, strict=True)) for line in lines[1:]]
+    with signed.database.transaction() as session:
+        kept = session.scalars(sa.select(Bulk.fingerprint)).one()
+    vault = back.runtime.vault
+    assert (kept == fingerprint_of(vault, Kind.LINK, cells)) and kept != fingerprint_of(Vault("x"), Kind.LINK, cells)
+    page = signed.client.get(address).text
+    assert "steht doppelt in der Datei" in page and "hat sieben Ziffern" in page and "Ihre eigene Kundennummer" in page
+    with signed.database.transaction() as session:
+        assert code not in str([item.cells for item in session.scalars(sa.select(BulkRow))])
+    post(signed, address, **{"cell-4-customer_number": "", "without": ["4", "5", "6"]})
+    assert "2 Anfragen senden" in signed.client.get(address).text
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        found = {item.customer_number: item.status for item in session.scalars(sa.select(Request))}
+    assert found == {numbers[0]: Status.COMPLETED, numbers[1]: Status.PENDING}
+    page = signed.client.get(address).text
+    assert "1 von 2 Zeilen" in page and numbers[1] in page
+
+
+def test_it_is_nobody_elses(signed: Front) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    with signed.database.transaction() as session:
+        other = make_user(session)
+        make_account(session, administrator=other)
+        member, nobody = make_user(session), make_user(session)
+        join(session, member, signed.main, Role.LOCAL_MEMBER)
+    for stranger, status in ((other, 200), (member, 404), (nobody, 403)):
+        signed.client.post("/abmelden", data={"csrf_token": csrf(signed.client.get("/anmeldung").text)})
+        sign_in(signed, stranger.email)
+        assert signed.client.get(address).status_code == 404
+        assert signed.client.get(address + "/stand").status_code == 404
+        assert signed.client.get(START).status_code == status
+
+
+def test_the_fragment_says_only_what_is_new(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    press(signed, address)
+    first = signed.client.get(address + "/stand")
+    assert "data-ended" not in first.text
+    again = signed.client.get(address + "/stand", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    work(signed, back)
+    later = signed.client.get(address + "/stand", headers={"If-None-Match": first.headers["ETag"]})
+    assert later.status_code == 200 and "data-ended" in later.text
+
+
+def test_a_file_that_was_not_sent_can_be_deleted(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1)]))
+    token = csrf(signed.client.get(address).text)
+    signed.client.post(address + "/loeschen", data={"csrf_token": token})
+    assert signed.client.get(address).status_code == 404
+    assert upload(signed, as_csv([HEAD, row(1)])).headers["Location"] != address
+
+
+def test_english_and_no_kind(signed: Front) -> None:
+    page = signed.client.get(START).text
+    signed.client.post("/sprache/en", data={"csrf_token": csrf(page)})
+    answer = signed.client.post(START, data={"csrf_token": csrf(page)}, content_type="multipart/form-data")
+    assert answer.status_code == 422 and "Choose what the file is for." in answer.text
+    head = load_workbook(io.BytesIO(signed.client.get(f"{START}/vorlage-order.xlsx").data)).worksheets[0]
+    assert [cell.value for cell in head[1]][:3] == ["Location name", "Street and house number", "Postal code"]

@@ -1,0 +1,453 @@
+"""Ordering a new sub-account in the portal, step by step, without a browser's help."""
+
+from __future__ import annotations
+
+import io
+import re
+from threading import Barrier, Thread
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from flask.testing import FlaskClient
+from pypdf import PdfReader
+from werkzeug.test import TestResponse
+
+from models.accounts.accounts import Account, attach
+from models.contracts.catalogue import Product
+from models.contracts.prices import Amount
+from models.db.session import Database
+from models.orders.drafts import KEPT_FOR, Draft
+from models.orders.orders import area_codes_for, submit_order
+from models.people.rights import Role
+from models.requests.requests import Request
+from models.states import AccountState, Origin
+from tests.factories import NOW, an_order, fill_pool, join, make_account, make_main, make_user, prove_contact
+from tests.fakes import FakeClock
+from tests.web.conftest import Front
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+NEW = "/standortverwaltung/neu"
+STEPS: dict[str, dict[str, Any]] = {
+    "produkt": {"product": "trunk-10", "channels": "4", "options": ["fax2mail"]},
+    "standort": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
+    "rufnummern": {"area_code": "030", "block_size": "10"},
+    "kontakt": {"contact_name": "Hanna Palmer", "email": "hanna.palmer@example.com", "phone": "030 901820"},
+}
+
+
+def begin(front: Front) -> str:
+    """Sign in and begin an order; the address of its pages."""
+    sign_in(front, front.manager.email)
+    return fresh(front)
+
+
+def fresh(front: Front) -> str:
+    """Begin an order as whoever is signed in."""
+    return front.client.get(NEW).headers["Location"].removesuffix("/produkt")
+
+
+def fill(front: Front, draft: str, slug: str, **changes: Any) -> TestResponse:
+    """Send a step, as the form with its token would."""
+    page = front.client.get(f"{draft}/{slug}").text
+    return front.client.post(f"{draft}/{slug}", data={"csrf_token": csrf(page), **STEPS[slug], **changes})
+
+
+def fill_all(front: Front, draft: str, *slugs: str) -> str:
+    """Send these steps, else all; the page of the summary."""
+    for slug in slugs or STEPS:
+        answer = fill(front, draft, slug)
+        assert answer.status_code == 303, answer.text
+    return front.client.get(f"{draft}/zusammenfassung").text
+
+
+def order(client: FlaskClient, draft: str, summary: str) -> TestResponse:
+    """Press the button of this summary."""
+    shown = re.search(r'name="shown" value="(\w+)"', summary)
+    assert shown is not None, summary
+    return client.post(f"{draft}/bestellen", data={"csrf_token": csrf(summary), "shown": shown[1]})
+
+
+def plain(text: str) -> str:
+    """Without the spaces that do not break."""
+    return re.sub(r"\s+", " ", text.replace("\xa0", " ").replace("\u202f", " "))
+
+
+def requests_in(database: Database) -> list[Request]:
+    """Every request."""
+    with database.transaction() as session:
+        return list(session.scalars(sa.select(Request)))
+
+
+def drafts_in(database: Database) -> list[Draft]:
+    """Every draft."""
+    with database.transaction() as session:
+        return list(session.scalars(sa.select(Draft)))
+
+
+def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> None:
+    draft = begin(front)
+    assert front.client.get(f"{draft}/produkt").status_code == 200
+    for slug, target in zip(STEPS, [*list(STEPS)[1:], "zusammenfassung"], strict=True):
+        assert fill(front, draft, slug).headers["Location"] == f"{draft}/{target}"
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)", "Fax per E-Mail"):
+        assert words in summary
+    assert "4 gleichzeitige Gespräche" in summary and "zahlungspflichtig bestellen" in summary
+    assert "muss innerhalb von 14 Tagen bestätigt werden" in summary and "einen Brief mit einem Code" in summary
+    answer = order(front.client, draft, summary)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/standortverwaltung")
+    [request] = requests_in(front.database)
+    overview = front.client.get("/standortverwaltung").text
+    assert f"Der neue Nebenaccount hat die Kundennummer {request.customer_number}." in overview
+    assert f"Kundennummer: {request.customer_number}" in overview and "Neu</span>" in overview
+    assert (request.product_key, request.channels, request.area_code, request.block_size, request.option_keys) == (
+        "trunk-10", 4, "030", 10, ["fax2mail"],
+    )  # fmt: skip
+    assert request.locale == "de" and request.requested_by == front.manager.user_id
+
+
+def test_nothing_is_written_down_before_something_was_typed(front: Front) -> None:
+    draft = begin(front)
+    front.client.get(f"{draft}/produkt")
+    assert drafts_in(front.database) == []
+    for slug in ("standort", "zusammenfassung", "angebot.pdf"):
+        assert front.client.get(f"{draft}/{slug}").status_code == 404
+    assert front.client.get(draft).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("slug", "changes", "complaint"),
+    [
+        ("produkt", {"product": ""}, "Wählen Sie ein Produkt."),
+        ("produkt", {"product": "fax2mail"}, "Wählen Sie ein Produkt."),
+        ("produkt", {"channels": "11"}, "1 bis 10 gleichzeitige Gespräche"),
+        ("produkt", {"channels": "0"}, "1 bis 10 gleichzeitige Gespräche"),
+        ("produkt", {"channels": "²"}, "1 bis 10 gleichzeitige Gespräche"),
+        ("produkt", {"options": ["trunk-2"]}, "nicht mehr bestellbar"),
+        ("produkt", {"options": ["fax2mail", "fax2mail"]}, "nicht mehr bestellbar"),
+        ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
+        ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
+        ("standort", {"postal_code": "1017"}, "fünf Ziffern"),
+        ("standort", {"city": ""}, "Geben Sie den Ort ein."),
+        ("rufnummern", {"area_code": ""}, "Geben Sie die Vorwahl ein."),
+        ("rufnummern", {"area_code": "30"}, "drei bis sechs Ziffern"),
+        ("rufnummern", {"area_code": "0999"}, "Es gibt kein Ortsnetz mit dieser Vorwahl."),
+        ("rufnummern", {"block_size": "7"}, "Wählen Sie, wie viele Rufnummern Sie brauchen."),
+        ("kontakt", {"contact_name": ""}, "Geben Sie den Namen der Ansprechperson ein."),
+        ("kontakt", {"email": "hanna@"}, "keine vollständige E-Mail-Adresse"),
+        ("kontakt", {"phone": "call me"}, "keine Telefonnummer"),
+    ],
+)
+def test_each_step_is_judged_and_nothing_typed_is_lost(
+    front: Front, slug: str, changes: dict[str, Any], complaint: str
+) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    answer = fill(front, draft, slug, **changes)
+    assert answer.status_code == 422
+    assert "Bitte prüfen Sie Ihre Eingaben" in answer.text and answer.text.count(complaint) == 2
+    [field] = changes
+    place = f"{field}-0" if field in ("product", "options", "block_size") else field
+    assert f'href="#{place}"' in answer.text and f'id="{place}"' in answer.text
+    kept = drafts_in(front.database)[0].data[field]
+    assert kept == (changes[field].strip() if isinstance(changes[field], str) else changes[field])
+    again = front.client.get(f"{draft}/zusammenfassung")
+    assert again.headers["Location"] == f"{draft}/{slug}?pruefen=1"
+    assert complaint in front.client.get(again.headers["Location"]).text
+    assert requests_in(front.database) == []
+
+
+def test_what_is_right_at_the_edges(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    fill(front, draft, "produkt", channels="", options=[])
+    fill(front, draft, "kontakt", phone="")
+    order(front.client, draft, front.client.get(f"{draft}/zusammenfassung").text)
+    [request] = requests_in(front.database)
+    assert request.channels == 10 and request.option_keys == []
+
+
+def test_back_and_forth_and_later_keep_what_was_typed_even_if_it_is_wrong(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt")
+    half = {"name": "Halb", "street": "", "postal_code": "12", "city": "Berlin"}
+    assert fill(front, draft, "standort", **half, go="back").headers["Location"] == f"{draft}/produkt"
+    page = front.client.get(f"{draft}/standort").text
+    assert 'value="Halb"' in page and 'value="12"' in page and 'value="Berlin"' in page
+    assert 'role="alert"' not in page
+    later = fill(front, draft, "standort", **half, go="later")
+    assert later.headers["Location"] == f"{NEW}/entwuerfe"
+    listed = front.client.get(f"{NEW}/entwuerfe").text
+    assert "Halb" in listed and "Die Bestellung ist gespeichert." in listed and f'href="{draft}"' in listed
+    assert front.client.get(draft).headers["Location"] == f"{draft}/standort"
+    # By the list of steps one gets as far as everything is right, not further.
+    assert fill(front, draft, "standort", go="kontakt").headers["Location"] == f"{draft}/rufnummern"
+    assert 'aria-current="step"' in front.client.get(f"{draft}/rufnummern").text
+
+
+def test_a_draft_that_nothing_was_typed_into_is_not_listed(front: Front) -> None:
+    draft = begin(front)
+    assert fill(front, draft, "produkt", product="", channels="", options=[]).status_code == 422
+    assert "Es gibt keine gespeicherten Bestellungen." in front.client.get(f"{NEW}/entwuerfe").text
+
+
+def test_typing_is_saved_and_the_basket_counts_along(front: Front) -> None:
+    draft = begin(front)
+    token = csrf(front.client.get(f"{draft}/produkt").text)
+    typed = {"csrf_token": token, "product": "trunk-2", "channels": "99"}
+    answer = front.client.post(f"{draft}/produkt/merken", data=typed).get_json()
+    assert answer["saved"] == "Gespeichert." and "9,90" in answer["basket"]
+    assert drafts_in(front.database)[0].data["channels"] == "99"
+    assert "Es gibt eine gespeicherte Bestellung" in front.client.get(fresh(front) + "/produkt").text
+
+
+def test_the_totals_are_net_tax_and_gross(front: Front) -> None:
+    draft = begin(front)
+    page = plain(fill_all(front, draft))
+    # 29,90 + 2,90 + 2,90 monthly; 29,00 + 9,90 once.
+    for price in ("35,70 €", "6,78 €", "42,48 €", "38,90 €", "7,39 €", "46,29 €"):
+        assert price in page
+    front.client.post("/sprache/en", data={"csrf_token": csrf(page)})
+    english = plain(front.client.get(f"{draft}/zusammenfassung").text)
+    assert "You pay €35.70 a month and €38.90 once, net" in english and "Order with obligation to pay" in english
+
+
+def test_a_page_names_the_tax_that_is_reckoned_with(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(front.client.application.jinja_env.globals, "VAT_PERCENT", 7)
+    summary = plain(fill_all(front, begin(front)))
+    assert "zzgl. 7 % USt." in summary and "zuzüglich 7 % Umsatzsteuer" in summary and "19 %" not in summary
+
+
+def test_tax_is_rounded_to_the_cent() -> None:
+    assert [(Amount(net).vat, Amount(net).gross) for net in (0, 1, 50, 2990)] == [
+        (0, 0), (0, 1), (10, 60), (568, 3558),
+    ]  # fmt: skip
+
+
+def test_an_area_code_that_does_not_fit_is_warned_of_once_and_not_refused(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt", "standort")
+    suggested = front.client.get(f"{draft}/rufnummern").text
+    assert 'value="030"' in suggested and "Vorwahl für Berlin: 030 (Berlin)" in suggested
+    answer = fill(front, draft, "rufnummern", area_code="089")
+    assert answer.status_code == 200 and "die Bestellung würde warten" in answer.text
+    assert 'role="alert"' not in answer.text
+    again = fill(front, draft, "rufnummern", area_code="089", warned="089 Berlin")
+    assert again.headers["Location"] == f"{draft}/kontakt"
+    fill(front, draft, "kontakt")
+    assert "die Bestellung würde warten" in front.client.get(f"{draft}/zusammenfassung").text
+
+
+def test_hints_while_typing(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    found = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=030&block_size=10").get_json()
+    assert (found["fits"], found["free_blocks"], found["free_numbers"]) == (True, 20, 200)
+    assert found["suggestions"][0] == {"area_code": "030", "town": "Berlin"}
+    assert found["free_text"] == "Unter 030 sind 20 Blöcke mit je 10 Rufnummern frei."
+    wrong = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=089&block_size=100").get_json()
+    assert wrong["fits"] is False and wrong["free_blocks"] == 0 and "München" in wrong["area_text"]
+    nothing = front.client.get(f"{NEW}/hinweise?city=&area_code=9&block_size=x").get_json()
+    assert (nothing["fits"], nothing["free_blocks"], nothing["suggestions"]) == (None, None, [])
+    nowhere = front.client.get(f"{NEW}/hinweise?city=Atlantis").get_json()
+    assert nowhere["city_text"] == "Wir kennen kein Ortsnetz namens Atlantis. Bitte prüfen Sie die Schreibweise."
+
+
+@pytest.mark.parametrize(
+    ("city", "code"),
+    [("Muenchen", "089"), ("Köln", "0221"), ("Offenbach am Main", "069"), ("Öhringen", "07941"), ("Oelde", "02522")],
+)
+def test_a_city_has_its_area_code(database: Database, city: str, code: str) -> None:
+    with database.transaction() as session:
+        assert code in [area.code for area in area_codes_for(session, city)]
+
+
+def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    fill(front, draft, "kontakt", contact_name="Łukasz Żółć-Ștefan")
+    answer = front.client.get(f"{draft}/angebot.pdf")
+    assert answer.mimetype == "application/pdf" and "Angebot-" in answer.headers["Content-Disposition"]
+    reader = PdfReader(io.BytesIO(answer.data))
+    assert len(reader.pages) == 1
+    text = plain(reader.pages[0].extract_text())
+    for words in (
+        "Angebot ", front.main.customer_number, "SIP-Trunk mit 10 Kanälen", "Rufnummernblock mit 10 Nummern",
+        "Fax per E-Mail", "35,70 €", "42,48 €", "46,29 €", "Gültig bis", "16. März 2026",
+        "Preise vom 2. März 2026, netto in Euro; der Umsatzsteuersatz an diesem Tag beträgt 19 %.", "Filiale Berlin",
+        "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
+    ):  # fmt: skip
+        assert words in text, words
+    links = [note.get_object()["/A"]["/URI"] for note in reader.pages[0].annotations or ()]
+    assert links == [f"http://127.0.0.1:8000{draft}"]
+    assert front.client.get(draft).headers["Location"] == f"{draft}/zusammenfassung"
+
+
+def test_an_offer_needs_everything(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt")
+    assert front.client.get(f"{draft}/angebot.pdf").headers["Location"] == f"{draft}/standort?pruefen=1"
+
+
+def test_who_is_known_is_not_asked_again(front: Front) -> None:
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    assert "ist uns schon bekannt" in summary and "Die Anschlussadresse ist schon nachgewiesen." in summary
+    assert "einen Brief mit einem Code" not in summary
+    own = fill(front, draft, "kontakt", go="own")
+    assert own.headers["Location"] == f"{draft}/kontakt"
+    assert f'value="{front.manager.email}"' in front.client.get(f"{draft}/kontakt").text
+
+
+def test_the_second_submit_finds_the_same_request(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    order(front.client, draft, summary)
+    assert order(front.client, draft, summary).headers["Location"] == "/standortverwaltung"
+    [request] = requests_in(front.database)
+    assert front.client.get("/standortverwaltung").text.count("Vielen Dank für Ihre Bestellung.") == 1
+    for address in (draft, f"{draft}/produkt", f"{draft}/zusammenfassung", f"{draft}/angebot.pdf"):
+        assert front.client.get(address).headers["Location"] == "/standortverwaltung"
+    assert f"schon aufgegeben. Der neue Nebenaccount hat die Kundennummer {request.customer_number}." in (
+        front.client.get("/standortverwaltung").text
+    )
+    token = csrf(front.client.get("/standortverwaltung").text)
+    late = front.client.post(f"{draft}/produkt/merken", data={"csrf_token": token, "product": "trunk-2"})
+    assert late.status_code == 200 and drafts_in(front.database)[0].data["product"] == "trunk-10"
+    assert "Filiale Berlin" not in front.client.get(f"{NEW}/entwuerfe").text
+
+
+def test_two_submits_at_once_make_one_order(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    cookie = front.client.get_cookie("session")
+    assert cookie is not None
+    barrier, answers = Barrier(4), []
+
+    def press() -> None:
+        client = front.client.application.test_client()
+        client.set_cookie("session", cookie.value)
+        barrier.wait()
+        answers.append(order(client, draft, summary).headers.get("Location"))
+
+    threads = [Thread(target=press) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == ["/standortverwaltung"] * 4
+    assert len(requests_in(front.database)) == 1
+
+
+def test_what_has_changed_since_it_was_shown_is_not_ordered(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    fill(front, draft, "produkt", product="trunk-50")
+    answer = order(front.client, draft, summary)
+    assert answer.headers["Location"] == f"{draft}/zusammenfassung"
+    again = front.client.get(f"{draft}/zusammenfassung").text
+    assert "hat sich geändert" in again and requests_in(front.database) == []
+    order(front.client, draft, again)
+    assert len(requests_in(front.database)) == 1
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_a_withdrawn_product_is_said_where_it_was_chosen(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    with front.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "fax2mail").values(orderable=False))
+    assert order(front.client, draft, summary).headers["Location"] == f"{draft}/produkt?pruefen=1"
+    assert requests_in(front.database) == []
+
+
+def test_drafts_are_the_accounts_and_nobody_elses(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    with front.database.transaction() as session:
+        _, stranger = make_main(session)
+        colleague = make_user(session)
+        join(session, colleague, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
+    front.client.delete_cookie("session")
+    assert front.client.get(draft).headers["Location"].startswith("/anmelden")
+    sign_in(front, stranger.email)
+    for address in (draft, f"{draft}/produkt", f"{draft}/zusammenfassung", f"{draft}/angebot.pdf"):
+        assert front.client.get(address).status_code == 404
+    token = csrf(front.client.get("/standortverwaltung").text)
+    for address in ("produkt", "produkt/merken", "bestellen", "loeschen"):
+        sent = {"csrf_token": token, "product": "trunk-2", "shown": re.findall(r'"shown" value="(\w+)"', summary)[0]}
+        assert front.client.post(f"{draft}/{address}", data=sent).status_code == 404
+    assert "Filiale Berlin" not in front.client.get(f"{NEW}/entwuerfe").text
+    front.client.delete_cookie("session")
+    sign_in(front, colleague.email)
+    assert front.client.get(draft).headers["Location"] == f"{draft}/zusammenfassung"
+    assert "Filiale Berlin" in front.client.get(f"{NEW}/entwuerfe").text
+    assert drafts_in(front.database)[0].data["product"] == "trunk-10"
+
+
+def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> None:
+    first = begin(front)
+    fill_all(front, first, "produkt")
+    token = csrf(front.client.get(f"{NEW}/entwuerfe").text)
+    front.client.post(f"{first}/loeschen", data={"csrf_token": token})
+    assert drafts_in(front.database) == [] and front.client.get(first).status_code == 404
+    old = fresh(front)
+    fill_all(front, old, "produkt")
+    clock.advance(KEPT_FOR)
+    # The login has lapsed by then, too.
+    sign_in(front, front.manager.email)
+    assert front.client.get(old).status_code == front.client.get(f"{old}/produkt").status_code == 404
+    assert "Es gibt keine gespeicherten Bestellungen." in front.client.get(f"{NEW}/entwuerfe").text
+
+
+def test_who_may_not_order_is_told_why(front: Front) -> None:
+    with front.database.transaction() as session:
+        nobody, owner, closed = make_user(session), make_user(session), make_user(session)
+        sub = make_account(session, administrator=owner)
+        attach(session, front.main.id, sub.id, Origin.LINK, NOW)
+        make_account(session, administrator=closed, state=AccountState.CLOSED)
+    for person, words in (
+        (owner, "Ihr Account ist ein Nebenaccount. Nur einem Hauptaccount können Nebenaccounts zugeordnet werden"),
+        (nobody, "Ihr Zugang umfasst keine Bestellungen."),
+        (closed, "Ihr Account ist geschlossen."),
+    ):
+        front.client.delete_cookie("session")
+        sign_in(front, person.email)
+        for address in (NEW, f"{NEW}/{uuid4()}/produkt", f"{NEW}/entwuerfe"):
+            answer = front.client.get(address)
+            assert answer.status_code == 403 and words in answer.text
+
+
+def test_an_account_that_became_a_sub_account_cannot_order_its_draft(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    with front.database.transaction() as session:
+        other, _ = make_main(session, subs=1)
+        attach(session, other.id, front.main.id, Origin.LINK, NOW)
+    answer = order(front.client, draft, summary)
+    assert answer.status_code == 403 and "Ihr Account ist ein Nebenaccount." in answer.text
+    assert requests_in(front.database) == []
+
+
+def test_one_request_belongs_to_one_draft(front: Front) -> None:
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        request = submit_order(session, front.manager, main, an_order(), NOW)
+        facts = {"account_id": main.id, "user_id": front.manager.user_id, "data": {}, "request_id": request.id}
+        session.add(Draft(**facts, created_at=NOW, updated_at=NOW))
+        session.flush()
+        session.add(Draft(**facts, created_at=NOW, updated_at=NOW))
+        with pytest.raises(sa.exc.IntegrityError, match="uq_order_drafts_request_id"):
+            session.flush()
+        session.rollback()
+
+
+def test_free_single_numbers_are_counted_in_their_words(front: Front) -> None:
+    with front.database.transaction() as session:
+        fill_pool(session, size=1, count=1, first="2900001")
+    sign_in(front, front.manager.email)
+    found = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=030&block_size=1").get_json()
+    assert found["free_text"] == "Unter 030 ist 1 Einzelrufnummer frei."

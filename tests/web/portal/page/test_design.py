@@ -1,0 +1,46 @@
+"""One design: a class that is styled is used, and a rule stands once."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+
+WEB = Path(__file__).parents[4] / "web"
+SHEETS = sorted(WEB.glob("static/**/*.css"))
+SOURCES = [*WEB.glob("templates/**/*.html"), *WEB.glob("static/js/*.js"), *WEB.glob("portal/*.py")]
+# Put together in a template: "is-{{ step.state }}", "region-{{ region.name }}".
+PUT_TOGETHER = {"is-stopped", "region-state", "region-ways", "region-timeline"}
+
+
+def rules(sheet: Path) -> list[str]:
+    """The sheet without comments, a rule or the head of a block a line."""
+    css = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
+    return [line.strip() for line in re.split(r"(?<=[{}])", css) if line.strip()]
+
+
+def styled(sheet: Path) -> set[str]:
+    """The classes that its selectors name."""
+    selectors = " ".join(rule for rule in rules(sheet) if rule.endswith("{") and not rule.startswith("@"))
+    return set(re.findall(r"\.([a-z][\w-]*)", selectors))
+
+
+def test_no_class_is_styled_in_vain() -> None:
+    text = "\n".join(source.read_text() for source in SOURCES)
+    unused = {name for sheet in SHEETS for name in styled(sheet) if not re.search(rf"\b{name}\b", text)}
+    assert unused - PUT_TOGETHER == set()
+
+
+def test_every_class_is_styled_or_looked_up() -> None:
+    templates = "\n".join(path.read_text() for path in WEB.glob("templates/**/*.html"))
+    scripts = "\n".join(path.read_text() for path in WEB.glob("static/js/*.js"))
+    bare = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", " ", templates)
+    used = set(chain.from_iterable(value.split() for value in re.findall(r'class="([^"]*)"', bare)))
+    known = set().union(*(styled(sheet) for sheet in SHEETS)) | set(re.findall(r"\.([a-z][\w-]*)", scripts))
+    assert {name for name in used if not name.endswith("-")} - known == set()
+
+
+def test_no_declaration_block_stands_twice() -> None:
+    blocks = Counter(rule for sheet in SHEETS for rule in rules(sheet) if rule.endswith("}") and rule.count(";") > 2)
+    assert [block for block, times in blocks.items() if times > 1] == []

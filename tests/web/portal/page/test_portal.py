@@ -1,0 +1,173 @@
+"""Signing in, and the overview, as a person sees them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import SecretStr
+
+from models.accounts.accounts import Account
+from models.orders.orders import submit_order
+from models.people.rights import Role
+from models.people.users import User
+from tasks.settings import SettingsError
+from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_main, make_user
+from tests.web.conftest import ORDER, SECRET, Front, FrontOf
+
+
+def csrf(page: str) -> str:
+    """The hidden field of a form on this page."""
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
+    """Status, address to go on to, and page of an attempt to sign in."""
+    form = front.client.get("/anmelden").text
+    answer = front.client.post(
+        "/anmelden" + target, data={"csrf_token": csrf(form), "email": email, "password": password}
+    )
+    return answer.status_code, answer.headers.get("Location", ""), answer.text
+
+
+def test_the_overview_lists_a_fresh_order_in_the_seeds_words(front: Front) -> None:
+    number = front.post("/orders", ORDER).get_json()["customer_number"]
+    assert sign_in(front, front.manager.email.upper())[:2] == (302, "/standortverwaltung")
+    page = front.client.get("/standortverwaltung").text
+    assert "Unternehmensstandorte" in page
+    assert f"Kundennummer: {front.main.customer_number}" in page
+    assert f"Kundennummer: {number}" in page
+    assert "Neu</span>" in page
+    assert page.count("Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung") == 1
+    assert "Eingegangen" not in page and "Wir richten den neuen Account ein" not in page
+    request = re.search(r"/anfragen/[0-9a-f-]+", page)
+    assert request is not None
+    assert "Verlauf" in front.client.get(request[0]).text
+
+
+def test_the_history_leads_to_every_request_also_when_it_has_ended(front: Front) -> None:
+    first = front.post("/orders", ORDER).get_json()
+    front.post(f"/requests/{first['id']}/cancel")
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        others = [submit_order(session, front.manager, main, an_order(), NOW).customer_number for _ in range(25)]
+    sign_in(front, front.manager.email)
+    assert first["customer_number"] not in front.client.get("/standortverwaltung").text
+    newest = front.client.get("/anfragen").text
+    assert re.findall(r"Kundennummer: (\d{7})</a> – Eingegangen", newest) == others[::-1]
+    older = re.search(r'href="(/anfragen\?before=[0-9a-f-]+)"', newest)
+    assert older is not None
+    rest = front.client.get(older[1]).text
+    assert re.findall(r"Kundennummer: (\d{7})</a> – (\w+)", rest) == [(first["customer_number"], "Storniert")]
+    assert f'<a href="/anfragen/{first["id"]}">' in rest and "Ältere anzeigen" not in rest
+    assert "02.03.2026, 09:00" in rest
+    front.client.post("/sprache/en", data={"csrf_token": csrf(rest)})
+    assert "History</h1>" in front.client.get("/anfragen").text
+    assert front.client.get("/anfragen?before=x").status_code == 404
+
+
+def test_the_history_of_others_is_not_shown(front: Front) -> None:
+    front.post("/orders", ORDER)
+    with front.database.transaction() as session:
+        _, stranger = make_main(session)
+    sign_in(front, stranger.email)
+    assert "Keine Bestellungen und keine Verknüpfungsanfragen." in front.client.get("/anfragen").text
+
+
+def test_wrong_address_and_wrong_password_are_one_answer(front: Front) -> None:
+    wrong = sign_in(front, front.manager.email, "wrong")
+    unknown = sign_in(front, "nobody@example.com", "wrong")
+    assert wrong[0] == unknown[0] == 422
+    assert "E-Mail-Adresse oder Passwort stimmt nicht" in wrong[2] or "is not right" in wrong[2]
+    assert front.manager.email in wrong[2]
+    assert "wrong" not in re.sub(r'type="password"[^>]*>', "", wrong[2])
+
+
+@pytest.mark.parametrize("target", ["?next=//evil.example", "?next=https://evil.example/", "?next=/%5Cevil.example"])
+def test_signing_in_leads_nowhere_else(front: Front, target: str) -> None:
+    assert sign_in(front, front.manager.email, target=target)[1] == "/standortverwaltung"
+
+
+def test_strangers_have_to_sign_in(front: Front) -> None:
+    answer = front.client.get("/standortverwaltung")
+    assert answer.status_code == 302
+    assert answer.headers["Location"].startswith("/anmelden")
+
+
+def test_a_form_without_its_token_does_nothing(front: Front) -> None:
+    answer = front.client.post("/anmelden", data={"email": front.manager.email, "password": PASSWORD})
+    assert answer.status_code == 400
+    assert front.client.get("/standortverwaltung").status_code == 302
+
+
+def test_a_local_member_sees_no_accounts(front: Front) -> None:
+    with front.database.transaction() as session:
+        member = make_user(session)
+        account = make_account(session)
+        join(session, member, account, Role.LOCAL_MEMBER)
+    sign_in(front, member.email)
+    page = front.client.get("/standortverwaltung", follow_redirects=True)
+    assert page.request.path == f"/standortverwaltung/{account.customer_number}/rufweiterleitung"
+    assert "Unternehmensstandorte" not in page.text
+
+
+def test_who_belongs_to_no_account_is_told_so(front: Front) -> None:
+    with front.database.transaction() as session:
+        nobody = make_user(session)
+    sign_in(front, nobody.email)
+    assert "gehört zurzeit zu keinem Account" in front.client.get("/standortverwaltung").text
+
+
+def test_the_language_is_the_persons_and_can_be_switched(front: Front) -> None:
+    with front.database.transaction() as session:
+        session.get_one(User, front.manager.user_id).locale = "en"
+        make_user(session)
+    sign_in(front, front.manager.email)
+    page = front.client.get("/standortverwaltung").text
+    assert "Company locations" in page
+    front.client.post("/sprache/de", data={"csrf_token": csrf(page)})
+    assert "Unternehmensstandorte" in front.client.get("/standortverwaltung").text
+
+
+def test_signing_out_ends_the_session(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    page = front.client.get("/standortverwaltung").text
+    front.client.post("/abmelden", data={"csrf_token": csrf(page)})
+    assert front.client.get("/standortverwaltung").status_code == 302
+
+
+def test_without_the_database_a_page_says_that_nothing_is_lost(front: Front, front_of: FrontOf) -> None:
+    sign_in(front, front.manager.email)
+    cookie = front.client.get_cookie("session")
+    assert cookie is not None
+    away = front_of(database_url="postgresql+psycopg://127.0.0.1:1/away")
+    away.set_cookie("session", cookie.value)
+    for path in ("/standortverwaltung", "/gibt-es-nicht"):
+        answer = away.get(path)
+        assert answer.status_code == 503
+        assert "Gerade nicht erreichbar" in answer.text and "Ihre Aufträge sind sicher" in answer.text
+
+
+def test_a_new_key_signs_nobody_out(front: Front, front_of: FrontOf) -> None:
+    sign_in(front, front.manager.email)
+    session = front.client.get_cookie("session")
+    assert session is not None
+    for keys, status in ((f"{'new-' * 8}, {SECRET}", 200), ("new-" * 8, 302)):
+        client = front_of(secret_key=SecretStr(keys))
+        client.set_cookie("session", session.value)
+        assert client.get("/standortverwaltung").status_code == status
+
+
+@pytest.mark.parametrize("keys", ["too short", f"{SECRET},too short", f"{SECRET},"])
+def test_every_key_is_long(front_of: FrontOf, keys: str) -> None:
+    with pytest.raises(SettingsError, match="SECRET_KEY must have at least 32 characters"):
+        front_of(secret_key=SecretStr(keys))
+
+
+def test_pages_are_closed_to_scripts_and_frames(front: Front) -> None:
+    headers = front.client.get("/anmelden").headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"

@@ -1,0 +1,503 @@
+"""The pages that people come to from a mail, a letter or the portal, without a browser's help."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import TestResponse, encode_multipart
+
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.errors import NotAwaited
+from models.orders.orders import call_off
+from models.people.rights import Role
+from models.people.users import User
+from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
+from models.proofs.submission import decide
+from models.requests.requests import Request
+from models.states import Reason
+from models.vault import Vault
+from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
+from tests.web.api.test_proofs import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements
+from tests.web.conftest import ORDER, SECRET, Back, Front
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+WRONG = "AAAAA AAAAA"
+
+
+def send(front: Front, path: str, page: str = "", **fields: str) -> TestResponse:
+    """Fill in a form of the page (the one at the same path unless named) and send it."""
+    token = csrf(front.client.get(page or path).text)
+    return front.client.post(path, data={"csrf_token": token, **fields})
+
+
+def title(answer: TestResponse) -> str:
+    """The page's heading."""
+    found = re.search(r"<h1>(.+?)</h1>", answer.text)
+    assert found is not None
+    return found[1]
+
+
+def status(front: Front, id: str) -> str:
+    """Where the request stands."""
+    found: str = front.get(f"/requests/{id}").get_json()["status"]
+    return found
+
+
+def asked(front: Front, back: Back) -> tuple[str, Account, User]:
+    """A link request that waits for consent, the account, and its administrator."""
+    account, owner = owned(front)
+    id = a_link(front, account.customer_number).get_json()["id"]
+    back.advance()
+    return id, account, owner
+
+
+def rows(front: Front) -> list[object]:
+    """What there is to change by answering."""
+    with front.database.transaction() as session:
+        return [
+            session.execute(sa.select(EmailProof.proved_at, EmailProof.wrong_tries)).all(),
+            session.execute(sa.select(AddressProof.proved_at, AddressProof.wrong_tries)).all(),
+            session.execute(sa.select(Consent.decision, Consent.wrong_tries)).all(),
+            session.execute(sa.select(Request.id, Request.status, Request.due_at)).all(),
+        ]
+
+
+def test_a_contact_confirms_with_the_code_and_comes_back_to_a_calm_page(front: Front, back: Back) -> None:
+    an_order(front, back)
+    path, code = back.mail_to(CONTACT)
+    page = front.client.get(path)
+    assert title(page) == "E-Mail-Adresse bestätigen"
+    for shown in (front.main.name, ORDER["location"]["name"], ORDER["location"]["street"], CONTACT, "16. März 2026"):
+        assert shown in page.text
+    wrong = send(front, path, code=WRONG)
+    assert wrong.status_code == 422
+    assert '<a href="#code">Dieser Code stimmt nicht' in wrong.text and f'value="{WRONG}"' in wrong.text
+    done = send(front, path, code=f" {code.lower()} ")
+    assert (done.status_code, done.headers["Location"]) == (303, path)
+    assert title(front.client.get(path)) == "Die E-Mail-Adresse ist bestätigt"
+    assert "<form" not in front.client.get(path).text.split("<main")[1]
+
+
+def test_a_scanner_that_opens_and_posts_every_link_decides_nothing(front: Front, back: Back) -> None:
+    an_order(front, back)
+    _, _, owner = asked(front, back)
+    scanner = front.client.application.test_client()
+    before = rows(front)
+    for path in (back.mail_to(CONTACT)[0], back.mail_to(owner.email)[0]):
+        assert scanner.get(path).status_code == 200
+        assert scanner.post(path).status_code == 400
+        token = csrf(scanner.get(path).text)
+        assert scanner.head(path).status_code == 200
+        # One that reads the form and presses its button, and one that chooses an answer too.
+        assert scanner.post(path, data={"csrf_token": token, "code": ""}).status_code == 422
+        assert scanner.post(path, data={"csrf_token": token, "decision": "accepted"}).status_code == 422
+        assert scanner.post(path, data={"csrf_token": token, "decision": "maybe"}).status_code == 422
+    assert rows(front) == before
+
+
+@pytest.mark.parametrize("what", ["email", "consent"])
+def test_an_invalid_link_is_not_found_whatever_is_wrong(front: Front, back: Back, what: str) -> None:
+    an_order(front, back)
+    link, _, owner = asked(front, back)
+    path, _ = back.mail_to(CONTACT if what == "email" else owner.email)
+    parts = path.split("/")
+    other = "01890000-0000-7000-8000-000000000000"
+    misled = link if what == "email" else other
+    wrong = [path + "x", path[:-1], path.replace(parts[2], other), path.replace(parts[2], misled)]
+    if what == "consent":
+        wrong.append(path.replace(f"/{parts[3]}/", f"/{front.manager.user_id}/"))
+    pages = {re.sub(r'value="[^"]+"', "", front.client.get(address).text) for address in wrong}
+    assert len(pages) == 1
+    assert {front.client.get(address).status_code for address in wrong} == {404}
+
+
+def test_the_page_of_an_email_says_what_happened(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    first, _ = back.mail_to(CONTACT)
+    for _ in range(5):
+        void = send(front, first, code=WRONG)
+    assert title(void) == "Der Code ist ungültig"
+    back.clock.advance(timedelta(minutes=10))
+    front.post(f"/requests/{id}/resend", {"what": "email"})
+    back.advance()
+    second, code = back.mail_to(CONTACT)
+    assert title(front.client.get(first)) == "Es gibt eine neuere E-Mail"
+    assert title(front.client.get(second)) == "E-Mail-Adresse bestätigen"
+    stale = csrf(front.client.get(second).text)
+    back.clock.advance(timedelta(days=14))
+    assert title(front.client.get(second)) == "Die Frist für die Bestätigung ist abgelaufen"
+    late = front.client.post(second, data={"csrf_token": stale, "code": code})
+    assert title(late) == "Die Frist für die Bestätigung ist abgelaufen"
+    back.advance()
+    assert status(front, id) == "rejected"
+    assert title(front.client.get(second)) == "Die Frist für die Bestätigung ist abgelaufen"
+
+
+def test_a_mail_is_good_for_the_next_order_when_the_first_was_cancelled(front: Front, back: Back) -> None:
+    first, second = an_order(front, back), an_order(front, back)
+    path, code = back.mail_to(CONTACT)
+    front.post(f"/requests/{first}/cancel")
+    assert send(front, path, code=code).status_code == 303
+    assert front.get(f"/requests/{second}").get_json()["proofs"][0]["state"] == "proved"
+
+
+def test_a_mail_for_a_cancelled_order_says_so(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    path, _ = back.mail_to(CONTACT)
+    front.post(f"/requests/{id}/cancel")
+    assert title(front.client.get(path)) == "Die Bestellung wurde storniert"
+
+
+def test_the_letter_is_answered_with_what_it_says(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    number = front.get(f"/requests/{id}").get_json()["customer_number"]
+    assert f"{number}" in back.printer.printed[0].text and "/brief" in back.printer.printed[0].text
+    empty = send(front, "/brief")
+    assert empty.status_code == 422
+    assert '<a href="#customer_number">' in empty.text and '<a href="#code">' in empty.text
+    for _ in range(2):
+        # Twice does no harm.
+        done = send(front, "/brief", customer_number=f" {number[:3]} {number[3:]} ", code=back.letter_code())
+        assert (done.status_code, title(done)) == (200, "Die Anschlussadresse ist bestätigt")
+        assert ORDER["location"]["street"] in done.text
+    assert send(front, "/brief", customer_number=number, code=WRONG).status_code == 422
+
+
+def test_a_letter_for_a_cancelled_order_confirms_nothing(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    number = front.get(f"/requests/{id}").get_json()["customer_number"]
+    front.post(f"/requests/{id}/cancel")
+    before = rows(front)
+    assert send(front, "/brief", customer_number=number, code=back.letter_code()).status_code == 422
+    assert rows(front) == before
+
+
+def test_a_letter_is_good_for_the_next_order_when_the_first_was_cancelled(front: Front, back: Back) -> None:
+    first, second = an_order(front, back), an_order(front, back)
+    number = front.get(f"/requests/{first}").get_json()["customer_number"]
+    front.post(f"/requests/{first}/cancel")
+    assert send(front, "/brief", customer_number=number, code=back.letter_code()).status_code == 200
+    assert front.get(f"/requests/{second}").get_json()["proofs"][1]["state"] == "proved"
+
+
+def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, database: Database) -> None:
+    def answer(number: str) -> tuple[int, str, list[str]]:
+        with statements(database) as said:
+            page = send(front, "/brief", customer_number=number, code=WRONG)
+        text = re.sub(r'name="csrf_token" value="[^"]+"', "", page.text).replace(number, "")
+        return page.status_code, text, said
+
+    unknown = answer("9999999")
+    waiting, void, proved, ended = (make_waiting(front, back, place) for place in ("Nord", "Süd", "West", "Ost"))
+    with front.database.transaction() as session:
+        ordinary = make_account(session).customer_number
+        session.execute(sa.update(AddressProof).where(AddressProof.address_key.contains("sued")).values(wrong_tries=5))
+        west = sa.update(AddressProof).where(AddressProof.address_key.contains("west"))
+        session.execute(west.values(proved_at=NOW, method="letter"))
+        order = session.scalars(sa.select(Request).where(Request.customer_number == ended)).one()
+        call_off(order, Reason.CANCELLED_BY_REQUESTER, NOW)
+    assert unknown[0] == 422 and len(unknown[2]) > 4
+    for number in (ordinary, waiting, void, proved, ended):
+        assert answer(number) == unknown
+
+
+def make_waiting(front: Front, back: Back, street: str) -> str:
+    """The customer number of an order that waits for the letter's code."""
+    order = {**ORDER, "location": {**ORDER["location"], "street": f"{street}weg 1"}}
+    number: str = front.post("/orders", order).get_json()["customer_number"]
+    back.advance()
+    return number
+
+
+@pytest.mark.parametrize(("decision", "heading"), [("accepted", "erteilt"), ("declined", "abgelehnt")])
+def test_an_owner_decides_once_with_the_code(front: Front, back: Back, decision: str, heading: str) -> None:
+    id, account, owner = asked(front, back)
+    path, code = back.mail_to(owner.email)
+    page = front.client.get(path)
+    for shown in (
+        front.manager.name,
+        front.main.customer_number,
+        account.customer_number,
+        "Notrufleitung",
+        "Sammelrechnung",
+    ):
+        assert shown in page.text
+    wrong = send(front, path, decision=decision, code=WRONG)
+    assert wrong.status_code == 422
+    assert re.search(rf'value="{decision}" checked', wrong.text) and '<a href="#code">' in wrong.text
+    unchosen = send(front, path, code=code)
+    assert '<a href="#decision-0">Wählen Sie, ob Sie zustimmen oder ablehnen.</a>' in unchosen.text
+    assert send(front, path, decision=decision, code=code).status_code == 303
+    told = front.client.get(path)
+    assert heading in title(told) and owner.name in told.text and "2. März 2026, 09:00 Uhr" in told.text
+    assert "<button" not in told.text.split("<main")[1]
+    back.advance()
+    assert status(front, id) == ("completed" if decision == "accepted" else "rejected")
+    other = "declined" if decision == "accepted" else "accepted"
+    token = csrf(told.text)
+    assert front.client.post(path, data={"csrf_token": token, "decision": other, "code": code}).status_code == 200
+    assert heading in title(front.client.get(path))
+
+
+def test_an_owner_who_is_signed_in_needs_no_code(front: Front, back: Back) -> None:
+    id, _, owner = asked(front, back)
+    path = f"/zustimmung/{id}"
+    assert front.client.get(path).headers["Location"].startswith("/anmelden")
+    sign_in(front, owner.email)
+    assert 'name="code"' not in front.client.get(path).text
+    assert send(front, path).status_code == 422
+    assert send(front, path, decision="accepted").status_code == 303
+    assert title(front.client.get(path)) == "Die Zustimmung ist erteilt"
+    back.advance()
+    assert status(front, id) == "completed"
+
+
+def test_nobody_else_decides(front: Front, back: Back) -> None:
+    id, account, owner = asked(front, back)
+    unknown = a_link(front, "9999999").get_json()["id"]
+    back.advance()
+    path, _ = back.mail_to(owner.email)
+    with front.database.transaction() as session:
+        member = make_user(session)
+        join(session, member, session.get_one(Account, account.id), Role.LOCAL_MEMBER)
+    sign_in(front, front.manager.email)
+    pages = [front.client.get(f"/zustimmung/{request}") for request in (id, unknown)]
+    assert [page.status_code for page in pages] == [404, 404]
+    front.client = front.client.application.test_client()
+    sign_in(front, member.email)
+    assert front.client.get(f"/zustimmung/{id}").status_code == 404
+    # Whoever administers the account no longer, has an answer no longer.
+    with front.database.transaction() as session:
+        session.execute(sa.text("DELETE FROM memberships WHERE user_id = :id"), {"id": owner.id})
+    assert front.client.get(path).status_code == 404
+
+
+def test_the_page_of_a_consent_says_what_happened(front: Front, back: Back) -> None:
+    id, _, owner = asked(front, back)
+    path, _ = back.mail_to(owner.email)
+    for _ in range(5):
+        void = send(front, path, decision="accepted", code=WRONG)
+    assert title(void) == "Der Code ist ungültig"
+    assert f"/anmelden?next=/zustimmung/{id}" in void.text
+    back.clock.advance(timedelta(days=1))
+    front.post(f"/requests/{id}/resend", {"what": "consent"})
+    back.advance()
+    assert title(front.client.get(path)) == "Es gibt eine neuere E-Mail"
+    newest, _ = back.mail_to(owner.email)
+    front.post(f"/requests/{id}/cancel")
+    assert title(front.client.get(newest)) == "Die Anfrage wurde zurückgezogen"
+    assert "<button" not in front.client.get(newest).text.split("<main")[1]
+
+
+def test_a_consent_that_nobody_gave_expires_for_everybody(front: Front, back: Back) -> None:
+    id, _, owner = asked(front, back)
+    path, code = back.mail_to(owner.email)
+    token = csrf(front.client.get(path).text)
+    back.clock.advance(timedelta(days=14))
+    late = front.client.post(path, data={"csrf_token": token, "decision": "accepted", "code": code})
+    assert title(late) == "Die Frist für eine Antwort ist abgelaufen"
+    sign_in(front, owner.email)
+    assert title(front.client.get(f"/zustimmung/{id}")) == "Die Frist für eine Antwort ist abgelaufen"
+    with front.database.transaction() as session:
+        request, person = session.get_one(Request, UUID(id)), session.get_one(User, owner.id)
+        with pytest.raises(NotAwaited):
+            decide(session, Vault(SECRET), request, person, Decision.ACCEPTED, None, back.clock())
+    back.advance()
+    assert title(front.client.get(path)) == "Die Frist für eine Antwort ist abgelaufen"
+
+
+def test_a_consent_that_is_not_needed_any_more_is_not_asked_for(front: Front, back: Back) -> None:
+    id, account, owner = asked(front, back)
+    path, _ = back.mail_to(owner.email)
+    code = new_link_code(front, account, owner)
+    sign_in(front, front.manager.email)
+    page = f"/anfragen/{id}"
+    assert send(front, f"{page}/verknuepfungscode", page, code=WRONG).status_code == 422
+    assert send(front, f"{page}/verknuepfungscode", page, code=code).status_code == 303
+    assert title(front.client.get(path)) == "Es ist keine Antwort mehr nötig"
+    back.advance()
+    assert status(front, id) == "completed"
+    assert title(front.client.get(path)) == "Es ist keine Antwort mehr nötig"
+
+
+def test_a_link_code_is_shown_once_replaced_on_purpose_and_made_void(front: Front) -> None:
+    account, owner = owned(front)
+    sign_in(front, owner.email)
+    list_, path = "/verknuepfungscode", f"/verknuepfungscode/{account.customer_number}"
+    assert ">Verknüpfungscode</a>" in front.client.get("/standortverwaltung").text
+    made = send(front, path, list_)
+    code = re.search(r'class="code">([A-Z0-9]{5} [A-Z0-9]{5})<', made.text)
+    assert code is not None and "9. März 2026, 09:00 Uhr" in made.text
+    listed = front.client.get(list_).text
+    assert "Ein Code ist offen: erstellt am 2. März 2026, 09:00 Uhr" in listed and code[1] not in listed
+    sure = send(front, path, list_)
+    assert title(sure) == "Neuen Code erstellen?" and code[1] not in sure.text
+    replace = re.search(r'name="replace" value="([^"]+)"', sure.text)
+    assert replace is not None
+    assert code[1] not in send(front, path, list_, replace=replace[1]).text
+    # Sent again by a reload: the newer one is not lost by that.
+    assert title(send(front, path, list_, replace=replace[1])) == "Neuen Code erstellen?"
+    assert send(front, f"{path}/ungueltig", list_).status_code == 303
+    listed = front.client.get(list_).text
+    assert "Code ungültig machen" not in listed and "ist ungültig." in listed
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(LinkCode).where(LinkCode.ended_at.is_(None))).all() == []
+
+
+def test_link_codes_are_offered_where_they_make_sense(front: Front) -> None:
+    account, _ = owned(front)
+    with front.database.transaction() as session:
+        _, manager = make_main(session, subs=1)
+    sign_in(front, manager.email)
+    assert "Verknüpfungscode" not in front.client.get("/standortverwaltung").text
+    page = front.client.get("/verknuepfungscode").text
+    assert "Keiner Ihrer Accounts kann zugeordnet werden" in page
+    assert send(front, f"/verknuepfungscode/{account.customer_number}", "/standortverwaltung").status_code == 404
+
+
+def test_a_main_account_gets_no_link_code_and_is_told_why(front: Front) -> None:
+    with front.database.transaction() as session:
+        main, manager = make_main(session, subs=1)
+    sign_in(front, manager.email)
+    path = f"/verknuepfungscode/{main.customer_number}"
+    assert send(front, path, "/standortverwaltung").headers["Location"] == "/verknuepfungscode"
+    shown = front.client.get("/verknuepfungscode").text
+    assert "Der Account ist selbst ein Hauptaccount und kann kein Nebenaccount werden." in shown
+
+
+def test_the_requests_page_offers_what_helps(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    page = f"/anfragen/{id}"
+    sign_in(front, front.manager.email)
+    shown = front.client.get(page).text
+    assert "Hanna Palmer, hanna.palmer@example.com" in shown
+    assert "Erwartet bis 16. März 2026, 09:00 Uhr." in shown
+    assert "Eine neue E-Mail ist ab 2. März 2026, 09:10 Uhr möglich." in shown
+    assert "Ein neuer Brief ist ab 5. März 2026, 09:00 Uhr möglich." in shown
+    early = send(front, f"{page}/erneut-senden", page, what="letter")
+    assert early.status_code == 303
+    assert "Ein neuer Code ist ab 5. März 2026, 09:00 Uhr möglich." in front.client.get(page).text
+    assert send(front, f"{page}/erneut-senden", page, what="flowers").status_code == 404
+    old = back.letter_code()
+    back.clock.advance(timedelta(days=3))
+    assert send(front, f"{page}/erneut-senden", page, what="letter").status_code == 303
+    back.advance()
+    wrong = send(front, f"{page}/brief", page, code=old)
+    assert wrong.status_code == 422 and '<a href="#code">Dieser Code stimmt nicht' in wrong.text
+    assert send(front, f"{page}/brief", page, code=back.letter_code()).status_code == 303
+    assert "Code aus dem Brief eingeben" not in front.client.get(page).text
+    assert send(front, f"{page}/brief", page, code=back.letter_code()).status_code == 303
+
+
+def test_a_document_is_handed_in_on_the_requests_page(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    page = f"/anfragen/{id}"
+    sign_in(front, front.manager.email)
+
+    def hand_in(content: bytes, name: str = "Auszug.pdf") -> TestResponse:
+        token = csrf(front.client.get(page).text)
+        boundary, body = encode_multipart({"csrf_token": token, "file": FileStorage(io.BytesIO(content), name)})
+        kind = f"multipart/form-data; boundary={boundary}"
+        return front.client.post(f"{page}/dokument", data=body, content_type=kind)
+
+    for content, said in [(b"", "Wählen Sie ein Dokument aus."), (b"MZ", "Das ist weder PDF noch PNG noch JPEG.")]:
+        refused = hand_in(content)
+        assert refused.status_code == 422 and f'<a href="#file">{said}</a>' in refused.text
+    assert title(hand_in(PDF + b"\0" * 11_000_000)) == "Das Dokument ist zu groß"
+    assert hand_in(PDF + b"\0" * 5_000_000).status_code == 303
+    back.advance()
+    assert "Wir prüfen es." in front.client.get(page).text
+
+
+def test_a_request_is_cancelled_after_a_question(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    page = f"/anfragen/{id}"
+    sign_in(front, front.manager.email)
+    asks = front.client.get(f"{page}/stornieren")
+    assert "Das lässt sich nicht rückgängig machen." in asks.text
+    assert status(front, id) == "pending"
+    assert send(front, f"{page}/stornieren").status_code == 303
+    assert status(front, id) == "cancelled"
+    ended = front.client.get(page).text
+    assert "Anfrage stornieren" not in ended and "Code aus dem Brief" not in ended
+    front.client.post(f"{page}/stornieren", data={"csrf_token": csrf(ended)})
+    assert "für eine Stornierung schon zu weit" in front.client.get(page).text
+    front.client.post(f"{page}/wiederholen", data={"csrf_token": csrf(ended)})
+    assert "schon in Arbeit" in front.client.get(page).text
+    assert front.client.get(f"{page}/stornieren").status_code == 303
+
+
+def test_a_held_request_can_be_tried_again_there(front: Front) -> None:
+    id = front.post("/orders", ORDER).get_json()["id"]
+    sign_in(front, front.manager.email)
+    with front.database.transaction() as session:
+        session.get_one(Request, UUID(id)).hold(Reason.INTERNAL_ERROR, NOW)
+    page = f"/anfragen/{id}"
+    assert "Erneut versuchen" in front.client.get(page).text
+    assert send(front, f"{page}/wiederholen", page).status_code == 303
+    assert status(front, id) == "in_progress"
+
+
+def test_strangers_do_nothing_to_a_request(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    with front.database.transaction() as session:
+        _, stranger = make_main(session)
+        staff = make_user(session, is_staff=True)
+    page = f"/anfragen/{id}"
+    for email, seen in ((stranger.email, 404), (staff.email, 200)):
+        front.client = front.client.application.test_client()
+        sign_in(front, email)
+        shown = front.client.get(page)
+        assert shown.status_code == seen
+        assert "Anfrage stornieren" not in shown.text and 'name="code"' not in shown.text
+        for path in ("stornieren", "wiederholen", "erneut-senden"):
+            answer = send(front, f"{page}/{path}", "/anmeldung", what="letter")
+            assert answer.status_code == 404
+        assert send(front, f"{page}/brief", "/anmeldung", code=back.letter_code()).status_code == 404
+    assert status(front, id) == "pending"
+
+
+def test_every_page_speaks_english_too(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    link, account, owner = asked(front, back)
+    english = {"Accept-Language": "en"}
+    expected = {
+        back.mail_to(CONTACT)[0]: "Confirm e-mail address",
+        back.mail_to(owner.email)[0]: f"May your account {account.customer_number} be attached?",
+        "/brief": "Confirm the connection address",
+    }
+    for path, heading in expected.items():
+        assert title(front.client.get(path, headers=english)) == heading
+    with front.database.transaction() as session:
+        session.get_one(User, front.manager.user_id).locale = "en"
+    sign_in(front, front.manager.email)
+    shown = front.client.get(f"/anfragen/{id}").text
+    assert "Awaited until March 16, 2026, 09:00." in shown
+    assert "Faster with a link code" in front.client.get(f"/anfragen/{link}").text
+    assert title(front.client.get("/verknuepfungscode")) == "Link code"
+
+
+@pytest.mark.parametrize("kind", ["sign in", "letter"])
+def test_wrong_tries_on_pages_are_throttled_and_say_for_how_long(front: Front, kind: str) -> None:
+    path = "/anmelden" if kind == "sign in" else "/brief"
+
+    def attempt(name: str) -> TestResponse:
+        fields = {"email": name, "password": "wrong"} if kind == "sign in" else {"customer_number": name, "code": WRONG}
+        return send(front, path, **fields)
+
+    names = ("nobody@example.com", front.manager.email) if kind == "sign in" else ("9999999", "8888888")
+    for name in names:
+        answers = [attempt(name) for _ in range(11)]
+        assert [answer.status_code for answer in answers] == [422] * 10 + [429]
+        assert title(answers[-1]) == "Zu viele falsche Versuche"
+        assert "In 1" in answers[-1].text and int(answers[-1].headers["Retry-After"]) > 800
+    if kind == "sign in":
+        assert sign_in(front, front.manager.email, PASSWORD)[0] == 429
+        assert sign_in(front, owned(front)[1].email, PASSWORD)[0] == 302

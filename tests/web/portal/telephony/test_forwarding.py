@@ -1,0 +1,211 @@
+"""The pages of call forwarding, as the main account's people and the local team see them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from models.accounts.accounts import Account, detach, queue_up
+from models.people.audit_log import AuditEntry, Deed
+from models.telephony.forwarding import CallForwarding
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk
+from tasks.registrar.trunks import write_due
+from tests.fakes import FakeRegistrar
+from tests.web.conftest import Back, Front
+from tests.web.html import assert_valid
+from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site
+from tests.web.portal.page.test_portal import csrf
+
+BUSY = {"condition": "busy", "target": "0171 7654321", "after_seconds": "20", "when": "all", "enabled": "y"}
+WORKDAYS = ["0", "1", "2", "3", "4"]
+NIGHTS = {
+    "when": "some",
+    "windows-0-days": WORKDAYS,
+    "windows-0-start": "18:00",
+    "windows-0-end": "08:00",
+    "windows-1-days": ["5", "6"],
+    "windows-1-start": "0",
+    "windows-1-end": "24:00",
+    "windows-2-start": "",
+    "windows-2-end": "",
+}
+
+
+@pytest.fixture
+def site(front: Front) -> Site:
+    """A site of the front's main account, with one forwarding when busy."""
+    with front.database.transaction() as session:
+        return make_site(session, session.get_one(Account, front.main.id))
+
+
+def send(front: Front, path: str, **fields: object) -> TestResponse:
+    """Fill in and send the form at that address."""
+    data = {"csrf_token": csrf(get(front, path)), **BUSY, **fields}
+    answer = front.client.post(path, data={name: value for name, value in data.items() if value is not None})
+    if answer.status_code == 422:
+        assert_valid(answer.text)
+    return answer
+
+
+def shown(front: Front, site: Site) -> list[str]:
+    """The forwardings on the page, each in a line."""
+    page = get(front, site.path + "/rufweiterleitung")
+    rows = re.findall(r'<li class="row">.*?</p>\s*<p>.*?</p>', page, re.DOTALL)
+    return [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]
+
+
+def test_a_member_adds_changes_and_removes(front: Front, site: Site) -> None:
+    come_in(front, site.member.email)
+    path = site.path + "/rufweiterleitung"
+    assert send(front, path + "/neu", condition="no_answer", after_seconds="15").status_code == 303
+    assert "Sie gilt ab dem nächsten Anruf." in get(front, path)
+    assert shown(front, site) == [
+        "Wenn besetzt ist → 0171 1234567 Die ganze Woche Gilt jetzt",
+        "Wenn nach 15 Sekunden niemand abnimmt → 0171 7654321 Die ganze Woche Gilt jetzt",
+    ]
+    one = f"{path}/{site.forwarding}"
+    assert 'value="0171 1234567"' in get(front, one)
+    assert send(front, one, target="+43 1 58858", enabled=None).status_code == 303
+    assert shown(front, site)[0] == "Wenn besetzt ist → +43 1 58858 Die ganze Woche Ausgeschaltet"
+    asked = get(front, one + "/loeschen")
+    assert "+43 1 58858" in asked and len(shown(front, site)) == 2
+    front.client.post(one + "/loeschen", data={"csrf_token": csrf(asked)})
+    assert len(shown(front, site)) == 1
+    assert front.client.post(one + "/loeschen", data={"csrf_token": csrf(asked)}).status_code == 404
+    with front.database.transaction() as session:
+        entries = list(session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)))
+    assert [entry.deed for entry in entries] == [
+        Deed.FORWARDING_ADDED, Deed.FORWARDING_CHANGED, Deed.FORWARDING_REMOVED,
+    ]  # fmt: skip
+    assert {entry.user_id for entry in entries} == {site.member.id}
+
+
+def test_a_weekly_schedule_is_kept_as_it_was_typed(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    path = site.path + "/rufweiterleitung"
+    assert send(front, path + "/neu", condition="always", **NIGHTS).status_code == 303
+    [always, _] = shown(front, site)
+    # From Friday evening on it is one long weekend, shown day by day.
+    assert always == ("Immer → 0171 7654321 Mo–Do 18:00–08:00, Fr 18:00–24:00, Sa–So 00:00–24:00 Gerade nicht")
+    with front.database.transaction() as session:
+        [found] = session.scalars(sa.select(CallForwarding).where(CallForwarding.condition == "always"))
+    page = get(front, f"{path}/{found.id}")
+    assert 'value="some" checked' in page and page.count("checked") > 8
+    before = found.hours
+    fields: dict[str, object] = {"condition": "always", "when": "some"}
+    for line in range(5):
+        fields[f"windows-{line}-days"] = re.findall(rf'name="windows-{line}-days" value="(\d)" checked', page)
+        for end in ("start", "end"):
+            said = re.search(rf'name="windows-{line}-{end}" type="time" value="([^"]*)"', page)
+            assert said is not None
+            fields[f"windows-{line}-{end}"] = said[1]
+    assert send(front, f"{path}/{found.id}", **fields).status_code == 303
+    with front.database.transaction() as session:
+        assert session.get_one(CallForwarding, found.id).hours == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"target": "112"}, "Notrufnummer"),
+        ({"target": "0900 1234567"}, "Sonderrufnummern"),
+        ({"target": "123456"}, "mit Vorwahl"),
+        ({"target": "0171"}, "kann nicht angerufen werden"),
+        ({"target": ""}, "Geben Sie die Nummer ein"),
+        ({"target": "030 2000-0005"}, "im Kreis"),
+        ({"condition": ""}, "Wählen Sie, wann"),
+        ({"condition": "no_answer", "after_seconds": "4"}, "5 bis 120 Sekunden an"),
+        ({"condition": "no_answer", "after_seconds": "zehn"}, "5 bis 120 Sekunden an"),
+        ({}, "schon an 0171 1234567"),
+        ({"condition": "always", "when": "some"}, "mindestens eine Zeile"),
+        ({"condition": "always", "when": "some", "windows-0-days": ["1"]}, "Jede Zeile"),
+        ({"condition": "always", "when": "some", "windows-0-start": "8", "windows-0-end": "9"}, "Jede Zeile"),
+        ({"condition": "always", **NIGHTS, "windows-1-end": "25:00"}, "Jede Zeile"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_said_and_what_was_typed_stays(
+    front: Front, site: Site, fields: dict[str, object], says: str
+) -> None:
+    with front.database.transaction() as session:
+        first = sa.select(NumberBlock).order_by(NumberBlock.first_number).limit(1)
+        session.scalars(first).one().account_id = site.account.id
+    come_in(front, site.member.email)
+    answer = send(front, site.path + "/rufweiterleitung/neu", **fields)
+    assert answer.status_code == 422
+    assert says in answer.text and "Bitte prüfen Sie Ihre Eingaben" in answer.text
+    typed = fields.get("target", BUSY["target"])
+    assert f'value="{typed}"' in answer.text
+    with front.database.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(CallForwarding)) == 1
+
+
+def test_the_main_account_forwards_too_and_the_local_team_sees_it(front: Front, site: Site) -> None:
+    come_in(front, front.manager.email)
+    path = site.path + "/rufweiterleitung"
+    assert "über seinen Hauptaccount" in get(front, path)
+    assert send(front, path + "/neu", condition="not_registered").status_code == 303
+    come_in(front, site.administrator.email)
+    page = get(front, site.path)
+    assert "eingerichtet: Wenn die Telefonanlage nicht angemeldet ist → 0171 7654321 · Die ganze Woche." in page
+    assert f"über Hauptaccount {front.main.customer_number}" in page
+    assert "über seinen Hauptaccount" not in get(front, path)
+
+
+@pytest.mark.parametrize("page", ["neu", "{id}", "{id}/loeschen"])
+def test_an_account_that_is_detached_at_this_instant_is_not_found(
+    front: Front, site: Site, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    come_in(front, front.manager.email)
+    path = f"{site.path}/rufweiterleitung/{page.format(id=site.forwarding)}"
+    get(front, path)
+
+    def too_late(session: Session, account: Account) -> None:
+        with front.database.transaction() as other:
+            detach(other, front.main.id, site.account.id)
+        queue_up(session, account)
+
+    monkeypatch.setattr("models.telephony.forwarding.queue_up", too_late)
+    assert send(front, path, condition="always").status_code == 404
+    with front.database.transaction() as session:
+        [found] = session.scalars(sa.select(CallForwarding))
+        assert (found.id, found.condition) == (site.forwarding, "busy")
+
+
+def test_a_change_of_the_hours_alone_can_be_read_in_the_log(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    hours = {"when": "some", "windows-0-days": WORKDAYS, "windows-0-start": "08:00", "windows-0-end": "18:00"}
+    send(front, f"{site.path}/rufweiterleitung/{site.forwarding}", target="0171 1234567", **hours)
+    new, old = (f"Wenn besetzt ist → 0171 1234567 · {said}" for said in ("Mo–Fr 08:00–18:00", "Die ganze Woche"))
+    assert f"{new}; vorher: {old}." in get(front, site.path)
+
+
+def test_the_registrar_is_told_and_nothing_else_changes_there(front: Front, site: Site, back: Back) -> None:
+    with front.database.transaction() as session:
+        session.get_one(SipTrunk, site.trunk).make_due(back.clock())
+    write_due(back.runtime, more_due=lambda: None)
+    come_in(front, site.member.email)
+    send(front, site.path + "/rufweiterleitung/neu", condition="always")
+    write_due(back.runtime, more_due=lambda: None)
+    registrar = back.runtime.ports.registrar
+    assert isinstance(registrar, FakeRegistrar)
+    [before, after] = registrar.writes
+    assert [one.condition for one in after.forwardings] == ["busy", "always"]
+    assert replace(after, forwardings=before.forwardings) == before
+    with front.database.transaction() as session:
+        trunk = session.get_one(SipTrunk, site.trunk)
+        assert (trunk.due_at, trunk.lease, trunk.attempts) == (None, None, 0)
+
+
+def test_the_pages_in_english(front: Front, site: Site) -> None:
+    come_in(front, site.member.email)
+    front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, "/anmeldung"))})
+    page = get(front, site.path + "/rufweiterleitung")
+    assert "When busy → 0171 1234567" in page and "In force now" in page and "All week" in page
+    page = get(front, site.path + "/rufweiterleitung/neu")
+    assert "Monday" in page and "By a weekly schedule" in page

@@ -1,0 +1,326 @@
+"""`standorte accounts import`: the carrier's customers, from files as they really come."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from typer.testing import CliRunner, Result
+
+from models.accounts.accounts import Account, account_by_number
+from models.accounts.customer_import import Fate
+from models.db.session import Database
+from models.people.rights import Role
+from models.people.users import Membership, User
+from models.states import AccountRole, AccountState
+from models.values import utc_now
+from workers.accounts.customer_file import UnusableFile, open_customers
+from workers.accounts.customer_import import AccountImport, Finding, Summary
+from workers.commands.accounts import app
+
+HEADER = "customer_number;name;street;postal_code;city;contact_name;contact_email;contact_phone"
+
+
+def line(number: str = "4000001", **changes: str) -> str:
+    """A good row, or one with something else in it."""
+    values = {
+        "customer_number": number,
+        "name": "Möbel Müller GmbH",
+        "street": "Große Str. 1",
+        "postal_code": "33602",
+        "city": "Bielefeld",
+        "contact_name": "Erika Müller",
+        "contact_email": f"kontakt{number}@example.de",
+        "contact_phone": "0521 99998-0",
+        **changes,
+    }
+    return ";".join(values.values())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "customers.csv"
+
+
+@pytest.fixture
+def take(database: Database, file: Path) -> Callable[..., tuple[Summary, list[Finding]]]:
+    """Write the file and import it; the summary and every finding."""
+
+    def take(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> tuple[Summary, list[Finding]]:
+        file.write_bytes("\n".join([header, *lines, ""]).encode(encoding))
+        findings: list[Finding] = []
+        with open_customers(file) as customers:
+            summary = AccountImport(database, utc_now, findings.append, lambda _: None).run(customers)
+        return summary, findings
+
+    return take
+
+
+Take = Callable[..., tuple[Summary, list[Finding]]]
+
+
+def bad(findings: list[Finding]) -> list[tuple[int, str, str]]:
+    return [(finding.line, finding.column, finding.reason) for finding in findings if not finding.notice]
+
+
+def accounts(database: Database) -> dict[str, Account]:
+    with database.transaction() as session:
+        return {account.customer_number: account for account in session.scalars(sa.select(Account))}
+
+
+def test_a_new_customer_becomes_an_account_with_its_administrator(take: Take, database: Database) -> None:
+    summary, findings = take(line("4000001"))
+
+    assert (summary.fates[Fate.CREATED], summary.bad, findings) == (1, 0, [])
+    with database.transaction() as session:
+        account = account_by_number(session, "4000001")
+        assert account is not None
+        assert (account.name, account.street) == ("Möbel Müller GmbH", "Große Str. 1")
+        assert (account.role, account.state) == (AccountRole.STANDALONE, AccountState.ACTIVE)
+        assert account.contact_phone == "+49521999980"
+        user, role = session.execute(sa.select(User, Membership.role).join(Membership)).one()
+        assert (user.email, user.name, role) == ("kontakt4000001@example.de", "Erika Müller", Role.ADMINISTRATOR)
+        assert user.password_hash is None
+
+
+def test_the_administrator_may_be_somebody_else_than_the_contact(take: Take, database: Database) -> None:
+    take(
+        line("4000001") + ";Chefin@Example.de;Carla Chefin",
+        line("4000002") + ";chefin@example.de;Carla Chefin",
+        line("4000003") + ";;",
+        header=HEADER + ";admin_email;admin_name",
+    )
+
+    with database.transaction() as session:
+        rows = session.execute(
+            sa.select(Account.customer_number, User.email)
+            .join(Membership, Membership.account_id == Account.id)
+            .join(User)
+            .order_by(Account.customer_number)
+        ).all()
+    assert [tuple(row) for row in rows] == [
+        ("4000001", "chefin@example.de"),
+        ("4000002", "chefin@example.de"),
+        ("4000003", "kontakt4000003@example.de"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("delimiter", [";", ",", "\t"])
+def test_encoding_and_delimiter_are_found_out(take: Take, database: Database, encoding: str, delimiter: str) -> None:
+    summary, findings = take(line().replace(";", delimiter), header=HEADER.replace(";", delimiter), encoding=encoding)
+
+    assert (summary.fates[Fate.CREATED], findings) == (1, [])
+    assert accounts(database)["4000001"].contact_name == "Erika Müller"
+
+
+def test_a_broken_byte_in_a_utf8_file_spoils_its_own_row_only(database: Database, file: Path) -> None:
+    good, broken = line("4000001").encode(), line("4000002", city="K\udcf6ln")
+    file.write_bytes(b"\n".join([HEADER.encode(), good, broken.encode(errors="surrogateescape"), good[:-1]]))
+    findings: list[Finding] = []
+
+    with open_customers(file) as customers:
+        AccountImport(database, utc_now, findings.append, lambda _: None).run(customers)
+
+    assert customers.encoding == "utf-8"
+    assert bad(findings)[0] == (3, "city", "unreadable_character")
+    assert accounts(database)["4000001"].name == "Möbel Müller GmbH"
+
+
+def test_twice_is_the_same_as_once(take: Take, database: Database) -> None:
+    lines = [line(str(4_000_000 + place)) for place in range(30)]
+    take(*lines)
+    before = {number: account.id for number, account in accounts(database).items()}
+
+    summary, findings = take(*lines)
+
+    assert dict(summary.fates) == {Fate.UNCHANGED: 30}
+    assert findings == []
+    assert {number: account.id for number, account in accounts(database).items()} == before
+
+
+def test_name_and_contact_follow_the_file_but_never_the_address(take: Take, database: Database) -> None:
+    take(line("4000001"), line("4000002"))
+
+    summary, findings = take(
+        line("4000001", name="Neu GmbH", contact_email="neu@example.de", street="Woanders 3"), line("4000002")
+    )
+
+    assert dict(summary.fates) == {Fate.UPDATED: 1, Fate.UNCHANGED: 1}
+    assert (summary.bad, summary.addresses_kept) == (0, 1)
+    assert [(finding.line, finding.reason, finding.notice) for finding in findings] == [(2, "address_kept", True)]
+    account = accounts(database)["4000001"]
+    assert (account.name, account.contact_email) == ("Neu GmbH", "neu@example.de")
+    assert account.street == "Große Str. 1"
+    with database.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Membership)) == 2
+
+
+def test_a_closed_account_stays_closed(take: Take, database: Database) -> None:
+    take(line("4000001"))
+    with database.transaction() as session:
+        session.execute(sa.update(Account).values(state=AccountState.CLOSED))
+
+    summary, findings = take(line("4000001", name="Wieder da"))
+
+    assert bad(findings) == [(2, "customer_number", "closed")]
+    assert summary.bad == 1
+    assert accounts(database)["4000001"].name == "Möbel Müller GmbH"
+
+
+def test_a_customer_number_that_was_given_out_before_is_not_used_again(take: Take, database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(sa.text("INSERT INTO customer_numbers VALUES ('4000001')"))
+
+    _, findings = take(line("4000001"), line("4000002"))
+
+    assert bad(findings) == [(2, "customer_number", "number_used_up")]
+    assert set(accounts(database)) == {"4000002"}
+
+
+def test_every_bad_row_is_reported_with_line_column_and_reason_and_good_rows_are_kept(
+    take: Take, database: Database
+) -> None:
+    summary, findings = take(
+        line("4000001"),
+        line("12345678"),
+        "",
+        line("4000003", postal_code="3360", contact_email="nobody", name=" "),
+        line("4000004", contact_phone="abc"),
+        line("4000005", name="a\x00b"),
+        line("4000006", street="x" * 201),
+        line("4000001", name="Another"),
+        "4000007;zu;wenig",
+        line("4000008") + ";zu;viel",
+        line("4000009") + ";;",
+        ";;;;;;;",
+        line("4000010"),
+    )
+
+    assert bad(findings) == [
+        (3, "customer_number", "not_seven_digits"),
+        (5, "name", "missing"),
+        (5, "postal_code", "not_five_digits"),
+        (5, "contact_email", "not_an_email_address"),
+        (6, "contact_phone", "not_a_phone_number"),
+        (7, "name", "unreadable_character"),
+        (8, "street", "too_long"),
+        (9, "customer_number", "appears_twice"),
+        (10, "", "too_few_columns"),
+        (11, "", "too_many_columns"),
+    ]
+    assert summary.bad == 8
+    assert set(accounts(database)) == {"4000001", "4000009", "4000010"}
+    assert accounts(database)["4000001"].name == "Möbel Müller GmbH"
+
+
+def test_quotes_may_hold_line_breaks_delimiters_and_quotes(take: Take, database: Database) -> None:
+    summary, findings = take(
+        line("4000001", name='"Müller; ""Söhne""\n& Co"'), line("12"), line("4000002", name='Gasthof 3" Rohr')
+    )
+
+    assert bad(findings) == [(4, "customer_number", "not_seven_digits")]
+    assert summary.fates[Fate.CREATED] == 2
+    assert accounts(database)["4000001"].name == 'Müller; "Söhne" & Co'
+    assert accounts(database)["4000002"].name == 'Gasthof 3" Rohr'
+
+
+def test_a_quote_that_nobody_closes_costs_its_own_row_only(take: Take, database: Database) -> None:
+    lines = [line(str(4_000_000 + place)) for place in range(60)]
+    lines[10] = line("4000010", name='"Offen')
+
+    summary, findings = take(*lines)
+
+    assert bad(findings) == [(12, "", "broken_quotes")]
+    assert summary.fates[Fate.CREATED] == 59
+
+
+def test_a_line_without_end_is_skipped_in_pieces(take: Take) -> None:
+    summary, findings = take(line("4000001"), "x" * 300_000, line("4000002"))
+
+    assert bad(findings) == [(3, "", "line_too_long")]
+    assert summary.fates[Fate.CREATED] == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n\n  \n", "is empty"),
+        (b"a;b;c\n1;2;3\n", "the header has no customer_number, name, street"),
+        (HEADER.encode() + b";name\n", "name more than once"),
+        (HEADER.encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why(file: Path, content: bytes, message: str) -> None:
+    file.write_bytes(content)
+
+    with pytest.raises(UnusableFile, match=message), open_customers(file):
+        pass
+
+
+def test_excels_separator_line_and_unknown_columns_do_no_harm(take: Take) -> None:
+    summary, findings = take(
+        "Erika;" + line("4000001"), header="sep=;\nBetreuer;" + HEADER.replace("name", " Name ", 1)
+    )
+
+    assert (summary.fates[Fate.CREATED], findings) == (1, [])
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["import", *arguments])
+
+
+@pytest.mark.usefixtures("database_settings")
+def test_the_command_ends_with_one_and_writes_a_report_if_a_row_is_bad(file: Path) -> None:
+    file.write_text("\n".join([HEADER, line("4000001"), *(line("1") for _ in range(25))]))
+
+    result = run(str(file))
+
+    assert result.exit_code == 1
+    assert "line 3, customer_number" in result.stderr
+    assert "5 more" in result.stderr
+    assert "25  not taken over" in result.stdout
+    report = file.with_name("customers.csv.errors.csv")
+    rows = list(csv.reader(report.read_text("utf-8-sig").splitlines(), delimiter=";"))
+    assert rows[0] == ["line", "column", "reason", "taken_over", "explanation"]
+    assert [row[0] for row in rows[1:]] == [str(number) for number in range(3, 28)]
+
+    file.write_text("\n".join([HEADER, line("4000001")]))
+    result = run(str(file))
+    assert (result.exit_code, report.exists()) == (0, False)
+
+
+@pytest.mark.usefixtures("database_settings")
+def test_the_command_ends_with_two_if_the_file_is_of_no_use(file: Path) -> None:
+    file.write_text("something else")
+
+    result = run(str(file))
+
+    assert result.exit_code == 2
+    assert "the header has no customer_number" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.usefixtures("database_settings")
+def test_memory_does_not_grow_with_the_file(file: Path) -> None:
+    def peak(rows: int, first: int) -> int:
+        with file.open("w", encoding="utf-8") as out:
+            out.write(HEADER + "\n")
+            out.writelines(line(str(first + place)) + "\n" for place in range(rows))
+        # Not getrusage: its peak includes what the parent had before the exec.
+        code = (
+            "import re, sys; from pathlib import Path; from workers.commands.accounts import app\n"
+            "try: app(['import', sys.argv[1]])\n"
+            r"finally: print(*re.findall(r'VmHWM:\s+(\d+) kB', Path('/proc/self/status').read_text()))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+        return int(done.stdout.split()[-1])
+
+    small, large = peak(1_000, 5_000_000), peak(20_000, 6_000_000)
+    assert large < small * 1.15

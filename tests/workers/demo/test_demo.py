@@ -1,0 +1,170 @@
+"""`standorte demo` from end to end: the real API and the real pipeline, without the network between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.headerregistry import Address
+from email.message import EmailMessage
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+import sqlalchemy as sa
+import typer
+from flask_openapi3 import OpenAPI
+from typer.testing import CliRunner, Result
+
+from models.db.session import Database
+from models.messages.outbox import Channel, Message, MessageState
+from models.people.api_tokens import ApiToken
+from models.requests.requests import Request
+from models.states import Status
+from models.values import utc_now
+from models.vault import Vault
+from tasks.engine.advance import advance
+from tasks.outbox.send import send_due
+from tasks.ports import GatewayRefused, Mail, Ports
+from tasks.runtime import Runtime
+from tests.fakes import FakeRegistrar
+from web.app import create_app
+from workers.commands import demo
+from workers.demo import play
+from workers.demo.api import PortalApi
+from workers.demo.mailbox import Mailbox, caught_mails
+from workers.demo.people import People
+from workers.demo.seed import seed
+from workers.gateways.letters import LetterFolder
+from workers.gateways.smtp import build_message
+from workers.settings import WorkerSettings
+
+SCENES = 16
+
+pytestmark = pytest.mark.usefixtures("database_settings")
+
+
+@dataclass
+class FolderMailer:
+    """Keeps mails as files, as the embedded stack's mail catcher does. `refused` counts down for an address."""
+
+    folder: Path
+    refused: dict[str, int] = field(default_factory=dict)
+
+    def send(self, mail: Mail) -> None:
+        if self.refused.get(mail.recipient_address):
+            self.refused[mail.recipient_address] -= 1
+            raise GatewayRefused("no such box")
+        message = build_message(mail, Address("Portal", addr_spec="portal@example.com"))
+        (self.folder / f"{uuid4().hex}.eml").write_bytes(message.as_bytes())
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def runtime(database: Database, tmp_path: Path) -> Runtime:
+    """A worker on the demo data; mails and letters become files."""
+    vault = Vault(WorkerSettings().secret_key.get_secret_value())
+    seed(database, vault, "sip.example.com", utc_now())
+    mails, letters = tmp_path / "mails", tmp_path / "letters"
+    mails.mkdir()
+    registrar = FakeRegistrar()
+    ports = Ports(registrar, FolderMailer(mails), LetterFolder(letters, "Portal"), registrar, registrar)
+    return Runtime(database, ports, vault, utc_now, "sip.example.com", "http://portal.test", "portal.test")
+
+
+class Network(httpx.WSGITransport):
+    """The way to the portal. Whenever somebody asks how things stand, the worker has just been at work."""
+
+    def __init__(self, front: OpenAPI, runtime: Runtime) -> None:
+        super().__init__(app=front)
+        self._runtime = runtime
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            advance(self._runtime, more_due=lambda: None)
+            for _ in range(2):
+                send_due(self._runtime, more_due=lambda: None)
+        return super().handle_request(request)
+
+
+@pytest.fixture
+def stack(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """The demo talks to a portal in this process."""
+    front = create_app()
+    network = Network(front, runtime)
+    monkeypatch.setattr(demo, "hint_after_commit", lambda: None)
+    monkeypatch.setattr(demo, "PortalApi", lambda url, token: PortalApi(url, token, network))
+    monkeypatch.setattr(demo, "People", partial(People, transport=network))
+    monkeypatch.setattr(demo, "_mailbox", lambda _: Mailbox(tmp_path / "mails", tmp_path / "letters", patience=1))
+    monkeypatch.setattr(play, "POLL_SECONDS", 0)
+    yield runtime
+    # The factory opens it for the life of a process; a test's life is shorter.
+    front.extensions["standorte"].database.close()
+
+
+def run() -> Result:
+    console = typer.Typer()
+    console.command()(demo.demo)
+    return CliRunner().invoke(console, [])
+
+
+def test_everything_ends_as_it_should_and_does_so_again(stack: Runtime) -> None:
+    for performance in (1, 2):
+        result = run()
+
+        assert result.exit_code == 0, result.stdout
+        assert result.stdout.count("✓") == SCENES
+        assert "Die Kundennummer" in result.stdout
+        with stack.database.transaction() as session:
+            ended = session.scalars(sa.select(Request.status)).all()
+            assert len(ended) == SCENES * performance
+            assert ended.count(Status.COMPLETED) == 9 * performance
+            assert all(session.scalars(sa.select(ApiToken.revoked_at)))
+
+
+def test_a_mail_too_few_is_noticed(stack: Runtime) -> None:
+    assert isinstance(stack.ports.mailer, FolderMailer)
+    stack.ports.mailer.refused["dortmund@example.de"] = 1
+
+    result = run()
+
+    assert result.exit_code == 1
+    assert result.stdout.count("✗") == 1
+    assert "it should be 1 to dortmund@example.de, 1 to maxi.mustermensch@example.com" in result.stdout
+
+
+def test_without_demo_data_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(demo, "_mailbox", lambda _: Mailbox(tmp_path, tmp_path))
+    result = run()
+
+    assert result.exit_code == 1
+    assert "There is no demo data" in result.stderr
+
+
+def test_only_this_performances_mails_are_counted(stack: Runtime, tmp_path: Path) -> None:
+    run()
+    with stack.database.transaction() as session:
+        messages = session.scalars(
+            sa.select(Message).where(Message.state == MessageState.SENT, Message.channel == Channel.MAIL)
+        ).all()
+        owners = [message.request_id for message in messages if message.request_id is not None]
+        for number, message in enumerate([*messages, messages[0]]):
+            mail = EmailMessage()
+            mail["To"] = f"Somebody <{message.recipient_address}>"
+            mail["Message-ID"] = message.message_id("portal.test")
+            (tmp_path / f"{number}.eml").write_bytes(mail.as_bytes())
+        (tmp_path / "other.eml").write_text("To: a@example.com\nMessage-ID: <other@example.com>\n\n")
+
+        caught = caught_mails(session, tmp_path, list(set(owners)), 0)
+
+    assert sum(sum(mails.values()) for mails in caught.values()) == len(messages) + 1
+    twice = messages[0]
+    others = [(message.request_id, message.recipient_address) for message in messages]
+    before = others.count((owners[0], twice.recipient_address))
+    assert caught[owners[0]][twice.recipient_address] == before + 1
+    with stack.database.transaction() as session:
+        assert not caught_mails(session, tmp_path, [owners[0]], time.time() + 60)[owners[0]]

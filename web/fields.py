@@ -1,0 +1,64 @@
+"""Types of text fields that the API's schemas and the portal's forms share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import phonenumbers
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
+
+
+def as_e164(value: str) -> str:
+    try:
+        number = phonenumbers.parse(value, "DE")
+    except phonenumbers.NumberParseException as error:
+        raise ValueError("not_a_phone_number") from error
+    if not phonenumbers.is_possible_number(number):
+        raise ValueError("not_a_phone_number")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def one_line(most: int) -> StringConstraints:
+    return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
+
+
+Line = Annotated[str, one_line(120)]
+
+
+Phone = Annotated[str, AfterValidator(as_e164), Field(examples=["+4930901820"])]
+
+
+PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]
+
+
+AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
+
+
+def whole_number(value: object) -> object:
+    # To `Literal`, 10.0 is 10.
+    if type(value) is not int:
+        raise PydanticCustomError("int_type", "not_a_whole_number")
+    return value
+
+
+CustomerNumber = Annotated[str, StringConstraints(pattern=f"^{CUSTOMER_NUMBER.pattern}$"), Field(examples=["1234567"])]
+
+
+Language = Literal["de", "en"]
+
+
+Code = Annotated[str, StringConstraints(min_length=1, max_length=40), Field(examples=["ABCDE FGHJK"])]
+
+
+Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+Password = Annotated[SecretStr, Field(max_length=1024)]
+
+
+class Body(BaseModel):
+    # What a body holds is never repeated in an error: it may be a password.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)

@@ -1,0 +1,181 @@
+"""A sub-account's dashboard, its log, and the secrets of its trunks."""
+
+from __future__ import annotations
+
+from flask import abort, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from wtforms import HiddenField, PasswordField
+from wtforms.validators import DataRequired, Length
+
+from models.accounts.accounts import Account
+from models.people.audit_log import entries_of, record_look
+from models.people.invitations import invitations_of, users_of
+from models.people.rights import Action, may
+from models.people.users import authenticate
+from models.proofs.submission import open_link_code
+from models.telephony import forwarding
+from models.telephony.holdings import holdings_of
+from models.telephony.sip_secrets import RenewedMeanwhile, issue_of, renew, reveal
+from models.telephony.trunks import SipTrunk
+from models.vault import SecretUnreadable
+from models.views import locations as listing
+from models.views.lists import linkable_accounts
+from tasks.hints import hint
+from web.portal.accounts.audit_log_text import deed_text
+from web.portal.accounts.overview import kind_word, origin_word, poll_after, progress, state_word
+from web.portal.page.account_access import see_account, see_trunk
+from web.portal.page.blueprints import locations
+from web.portal.page.form_errors import complain
+from web.portal.page.locale import locale
+from web.portal.page.selected_account import looked_at
+from web.portal.page.session import principal
+from web.portal.people.users import ROLE_NAMES
+from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text
+from web.portal.telephony.registration import lines_of
+from web.resources import resources
+
+LAST = 5
+LOG_PAGE = 50
+
+
+class PasswordForm(FlaskForm):  # type: ignore[misc]
+    """The password again: whoever sits at an open screen does not have it. `issue` is the secret that is meant."""
+
+    password = PasswordField(
+        lazy_gettext("Your password"),
+        validators=[DataRequired(lazy_gettext("Please enter your password.")), Length(max=1024)],
+    )
+    issue = HiddenField()
+
+
+@locations.get("/<string(length=7):customer_number>")
+@login_required
+def show(customer_number: str) -> str:
+    """Everything about an account: what it has, what runs, who may do what, and who has looked in."""
+    now, person = resources().clock(), principal()
+    with resources().database.transaction() as database:
+        seen = see_account(database, customer_number)
+        account = seen.account
+        record_look(database, person, account, now)
+        choices = looked_at(database).choices
+        holdings = holdings_of(database, account, now)
+        forwardings = forwarding.forwardings_of(database, account)
+        users = users_of(database, account)
+        invited = len(invitations_of(database, account)) if may(person, Action.MANAGE_USERS, account) else 0
+        log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
+        gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
+        code = open_link_code(database, account.id) if gives_code else None
+        leads = seen.main is None and listing.count_of(database, account, listing.Wanted()) > 0
+    sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
+    return render_template(
+        "accounts/account.html",
+        seen=seen,
+        choices=[choice for choice in choices if not seen.is_foreign],
+        holdings=holdings,
+        forwardings=forwardings,
+        in_force=forwarding.in_force(forwardings, holdings.trunks, now),
+        users=users,
+        invited=invited,
+        log=log,
+        sees_calls=sees_calls,
+        lines=lines_of(holdings.trunks) if sees_calls else {},
+        gives_code=gives_code,
+        code=code,
+        now=now,
+        allowed=[str(action) for action in Action if may(person, action, account)],
+        role_names=ROLE_NAMES,
+        condition_text=condition_text,
+        hours_text=hours_text,
+        number_text=number_text,
+        deed_text=deed_text,
+        locale=locale(),
+        progress=progress,
+        kind=kind_word(account, listed=seen.main is not None, leads=leads),
+        state_word=state_word,
+        origin_word=origin_word,
+        poll=poll_after(seen.running),
+    )
+
+
+@locations.get("/<string(length=7):customer_number>/protokoll")
+@login_required
+def log(customer_number: str) -> str:
+    """Who did what to the account, as whom and when, the newest first."""
+    before = request.args.get("vor", type=int)
+    if "vor" in request.args and (before is None or not 0 <= before < 2**63):
+        abort(404)
+    with resources().database.transaction() as database:
+        account = see_account(database, customer_number).account
+        if not may(principal(), Action.SEE_LOG, account):
+            abort(404)
+        found = entries_of(database, account, before=before, limit=LOG_PAGE + 1)
+    page = found[:LOG_PAGE]
+    older = page[-1].entry.id if len(found) > LOG_PAGE else None
+    return render_template(
+        "accounts/audit_log.html", account=account, log=page, before=before, older=older, deed_text=deed_text
+    )
+
+
+@locations.route("/<string(length=7):customer_number>/sip/<int:id>/passwort", methods=["GET", "POST"])
+@login_required
+def secret(customer_number: str, id: int) -> str | tuple[str, int]:
+    """Show a trunk's secret to whoever enters their own password again."""
+    form = PasswordForm()
+    account, trunk = see_trunk(customer_number, id, Action.SEE_SECRET)
+    if not _is_their_password(form):
+        return render_template("telephony/trunk/secret.html", form=form, account=account, trunk=trunk), _status(form)
+    try:
+        with resources().database.transaction() as database:
+            own = database.get_one(Account, account.id)
+            shown = reveal(database, resources().vault, principal(), own, id, resources().clock())
+    except SecretUnreadable:
+        return render_template("telephony/trunk/secret_unreadable.html", account=account, trunk=trunk), 409
+    return _shown(account, trunk, shown, is_new=False)
+
+
+@locations.route("/<string(length=7):customer_number>/sip/<int:id>/erneuern", methods=["GET", "POST"])
+@login_required
+def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
+    """Say what a new secret means, and make one for whoever enters their own password again."""
+    form = PasswordForm()
+    account, trunk = see_trunk(customer_number, id, Action.SEE_SECRET)
+    if not _is_their_password(form):
+        form.issue.data = issue_of(trunk)
+        return render_template("telephony/trunk/renew.html", form=form, account=account, trunk=trunk), _status(form)
+    try:
+        with resources().database.transaction() as database:
+            own = database.get_one(Account, account.id)
+            issue, now = form.issue.data or "", resources().clock()
+            made = renew(database, resources().vault, principal(), own, id, issue, now)
+    except RenewedMeanwhile:
+        return render_template("telephony/trunk/renewed_meanwhile.html", account=account, trunk=trunk), 409
+    hint()
+    return _shown(account, trunk, made, is_new=True)
+
+
+def _is_their_password(form: PasswordForm) -> bool:
+    if not form.validate_on_submit():
+        return False
+    resources().throttle.begin_try(principal().email)
+    with resources().database.transaction() as database:
+        user = authenticate(database, principal().email, form.password.data)
+    if user is not None:
+        return True
+    resources().throttle.count_wrong_try()
+    complain(form.password, _("This is not your current password."))
+    return False
+
+
+def _status(form: PasswordForm) -> int:
+    return 422 if form.is_submitted() else 200
+
+
+def _shown(account: Account, trunk: SipTrunk, secret: str, *, is_new: bool) -> str:
+    # Reached by its own form alone: a change of the language leads back to the dashboard.
+    here = url_for("locations.show", customer_number=account.customer_number)
+    return render_template(
+        "telephony/trunk/secret_shown.html", account=account, trunk=trunk, secret=secret, is_new=is_new, here=here
+    )

@@ -1,0 +1,333 @@
+"""The Standortverwaltung's overview: the main account and its sub-accounts as cards or as a table, and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from flask import (
+    Response,
+    abort,
+    redirect,
+    render_template,
+    request,
+    send_file,
+    session,
+    stream_with_context,
+    url_for,
+)
+from flask_babel import gettext as _
+from flask_login import current_user, login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as AnyResponse
+
+from models.accounts.accounts import Account, may_be_main
+from models.db.paging import BadCursor
+from models.people.rights import Action, may
+from models.requests.requests import Request
+from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
+from models.views import lists
+from models.views import locations as listing
+from tasks.wording.requests import NextAction, next_action, status_text
+from web.portal.page import spreadsheets
+from web.portal.page.blueprints import locations, portal
+from web.portal.page.locale import locale
+from web.portal.page.selected_account import looked_at
+from web.portal.page.session import principal
+from web.portal.page.spreadsheets import EXPORT_PAGE
+from web.resources import resources
+
+PAGE = 48
+_MOST_ASKED = 100
+_VIEWS = ("karten", "tabelle")
+
+# How soon the page asks again, in milliseconds: while we work on something, while somebody has to act, never.
+SOON, LATER, NEVER = 3000, 15000, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a request stands, in the customer's words."""
+
+    request: Request
+    status: str
+    upcoming: NextAction | None
+    who: str | None
+    is_fresh: bool
+    """An order that we have and work on: the seed's sentence says all."""
+
+    @property
+    def running(self) -> bool:
+        """Whether something can still happen."""
+        return self.request.status not in ENDED
+
+
+def progress(found: Request | None) -> Progress | None:
+    """The request as cards, rows and pages show it."""
+    if found is None:
+        return None
+    fresh = found.kind is Kind.ORDER and found.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
+    return Progress(found, status_text(found.status, locale()), next_action(found, locale()), _who(found), fresh)
+
+
+def poll_after(requests: list[Request]) -> int:
+    """How soon to ask how these requests stand."""
+    states = {found.status for found in requests} - ENDED
+    if states - {Status.PENDING}:
+        return SOON
+    return LATER if states else NEVER
+
+
+@portal.get("/")
+def home() -> AnyResponse:
+    """Lead to the overview."""
+    return redirect(url_for("portal.overview"))
+
+
+@portal.get("/standortverwaltung")
+@login_required
+def overview() -> AnyResponse | str:
+    """Show the main account and its sub-accounts, ordered ones included.
+
+    People without a main account are redirected: to call forwarding, the back office or the dashboard of their account.
+    """
+    if current_user.only_forwards:
+        return redirect(url_for("forwardings.overview"))
+    wanted = _wanted()
+    with resources().database.transaction() as database:
+        seen = looked_at(database)
+        account = seen.account
+        if account is not None and account.role is not AccountRole.SUB:
+            try:
+                page = listing.page_of(database, account, wanted, after=request.args.get("nach") or None, limit=PAGE)
+            except BadCursor:
+                abort(404)
+            count = listing.count_of(database, account, wanted)
+            cities = listing.cities_of(database, account)
+            own = listing.own_requests(database, account)
+        closed = lists.closed_accounts(database, principal()) if account is None else []
+    if account is None and principal().is_staff:
+        return redirect(url_for("office.todo"))
+    if account is None:
+        return render_template("accounts/nothing.html", closed=closed)
+    if account.role is AccountRole.SUB:
+        return redirect(url_for("locations.show", customer_number=account.customer_number))
+    running = [*own, *(item.request for item in page.items if item.request is not None)]
+    return render_template(
+        "accounts/overview.html",
+        here=_address(),
+        konto=seen.konto,
+        account=account,
+        choices=seen.choices,
+        own=own,
+        page=page,
+        count=count,
+        cities=cities,
+        wanted=wanted,
+        view=_view(),
+        first=not request.args.get("nach"),
+        may_add=may_add(account),
+        progress=progress,
+        state_word=state_word,
+        kind_word=kind_word,
+        address=partial(_address, konto=seen.konto),
+        poll=poll_after(running),
+        orders=_order_words(),
+        shows=_show_words(),
+        origins=_origin_words(),
+    )
+
+
+@locations.get("/stand")
+@login_required
+def live() -> str:
+    """How these requests of the overview stand now: what the page puts in the place of what it shows."""
+    ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
+    with resources().database.transaction() as database:
+        found = listing.requests_by_id(database, principal(), ids)
+    return render_template("accounts/overview_live.html", found=found, progress=progress, poll=poll_after(found))
+
+
+@locations.get("/nebenaccount")
+@login_required
+def add() -> str:
+    """The two ways to a sub-account."""
+    with resources().database.transaction() as database:
+        seen = looked_at(database)
+    account = seen.account
+    if account is None or not may_add(account):
+        abort(404)
+    return render_template(
+        "accounts/add.html",
+        account=account,
+        konto=seen.konto,
+        may_order=may(principal(), Action.ORDER, account),
+        may_link=may(principal(), Action.LINK, account),
+    )
+
+
+@locations.get("/export.<any(csv, xlsx):form>")
+@login_required
+def export(form: str) -> Response:
+    """What the overview shows, all pages of it, as a file."""
+    wanted = _wanted()
+    with resources().database.transaction() as database:
+        account = looked_at(database).account
+        if account is None:
+            abort(404)
+        leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
+    name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
+    rows = _rows(account, wanted, kind_word(account, leads=leads))
+    if form == "csv":
+        head = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
+    return send_file(
+        spreadsheets.xlsx_of(rows, _("Locations")), mimetype=spreadsheets.XLSX, as_attachment=True, download_name=name
+    )
+
+
+def may_add(account: Account) -> bool:
+    """Whether this person can bring sub-accounts under this account."""
+    return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
+
+
+def kind_word(account: Account, *, listed: bool = False, leads: bool = False) -> str:
+    """What the account is, or is becoming: a sub-account if it is listed under another, and that one a main account."""
+    if listed or account.role is AccountRole.SUB:
+        return str(_("Sub-account"))
+    return str(_("Main account") if leads or account.role is AccountRole.MAIN else _("Account"))
+
+
+def state_word(account: Account) -> str:
+    """Whether the account can be used."""
+    words: dict[AccountState, str] = {
+        AccountState.ORDERED: _("Ordered"),
+        AccountState.ACTIVE: _("Active"),
+        AccountState.CLOSED: _("Closed"),
+    }
+    return words[account.state]
+
+
+def origin_word(origin: Origin | None) -> str:
+    """How a sub-account came under its main account."""
+    return _origin_words()[origin] if origin is not None else ""
+
+
+def _who(found: Request) -> str | None:
+    match found.waiting_for:
+        case Actor.REQUESTER:
+            return str(_("You, or whoever manages the main account"))
+        case Actor.CONTACT:
+            return str(_("The contact of the location"))
+        case Actor.OTHER_ACCOUNT:
+            return str(_("An administrator of customer number %(number)s", number=found.customer_number))
+        case Actor.CARRIER:
+            return str(_("We"))
+    return None
+
+
+def _wanted() -> listing.Wanted:
+    # What nobody can have chosen counts as not chosen: an old address shows more rather than nothing.
+    return listing.Wanted(
+        search=_typed("suche"),
+        show=request.args.get("status", type=listing.Show),
+        origin=request.args.get("herkunft", type=Origin),
+        city=_typed("ort"),
+        order=request.args.get("sortierung", listing.Order.NEWEST, type=listing.Order),
+    )
+
+
+def _typed(name: str) -> str:
+    return request.args.get(name, "").strip()[:100]
+
+
+def _view() -> str:
+    asked = request.args.get("ansicht")
+    if asked in _VIEWS:
+        session["view"] = asked
+    return str(session.get("view", _VIEWS[0]))
+
+
+def _address(endpoint: str = "portal.overview", **changes: Any) -> str:
+    """The same list at another place; a change to None leaves that out."""
+    names = ("suche", "status", "herkunft", "ort", "sortierung", "konto")
+    kept: dict[str, Any] = {name: request.args[name] for name in names if request.args.get(name)}
+    return url_for(endpoint, **{**kept, **changes})
+
+
+def _order_words() -> dict[listing.Order, str]:
+    return {
+        listing.Order.NEWEST: _("Newest first"),
+        listing.Order.NAME: _("Name"),
+        listing.Order.CITY: _("City"),
+        listing.Order.NUMBER: _("Customer number"),
+    }
+
+
+def _show_words() -> dict[listing.Show, str]:
+    return {
+        listing.Show.NEW: _("New orders"),
+        listing.Show.RUNNING: _("In progress"),
+        listing.Show.WAITING: _("Waiting for an answer"),
+        listing.Show.ACTIVE: _("Nothing on its way"),
+    }
+
+
+def _origin_words() -> dict[Origin, str]:
+    return {
+        Origin.ORDER: _("Ordered as a new account"),
+        Origin.LINK: _("Linked existing account"),
+        Origin.COLLECTIVE_INVOICE: _("Collective invoice"),
+    }
+
+
+def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[spreadsheets.Cell]]:
+    yield [
+        _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
+        _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
+    ]  # fmt: skip
+    yield _row(listing.ListedAccount(account, None), kind)
+    for items in _pages(account, wanted):
+        for item in items:
+            yield _row(item, kind_word(item.account, listed=True))
+
+
+def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.ListedAccount]]:
+    # A transaction for each page: a slow reader of a long file keeps none open.
+    after: str | None = None
+    while True:
+        with resources().database.transaction() as database:
+            page = _page(database, account, wanted, after)
+        yield list(page.items)
+        after = page.after
+        if after is None:
+            return
+
+
+def _page(database: Session, account: Account, wanted: listing.Wanted, after: str | None) -> listing.Page:
+    return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
+
+
+def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
+    account, found = item.account, item.request
+    return [
+        account.customer_number,
+        kind,
+        account.name,
+        account.contact_name,
+        account.street,
+        account.postal_code,
+        account.city,
+        status_text(found.status, locale()) if found is not None else state_word(account),
+        origin_word(account.origin),
+        _day(account.attached_at),
+        _day(found.waiting_until if found is not None else None),
+    ]
+
+
+def _day(at: datetime | None) -> spreadsheets.Cell:
+    return spreadsheets.berlin_day(at) if at is not None else ""

@@ -1,0 +1,127 @@
+"""The back office's words: why something waits for us, what to do about it, and what the scheduled jobs are for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+
+from models.messages.outbox import MessageState
+from models.proofs.status import AskedKind, AskedState
+from models.requests.requests import Request
+from models.states import Actor, Kind, Reason, Status
+from models.views.back_office import Matter
+from tasks.wording.requests import next_action, reason_text, status_text
+from web.portal.page.locale import locale, moment
+
+MATTERS = {
+    Matter.HELD: lazy_gettext("Held"),
+    Matter.FAILED: lazy_gettext("Failed"),
+    Matter.DOCUMENT: lazy_gettext("Address proof"),
+}
+KINDS = {
+    Kind.ORDER: lazy_gettext("Order"),
+    Kind.LINK: lazy_gettext("Link request"),
+    Kind.DETACH: lazy_gettext("Detachment"),
+}
+ACTORS = {
+    Actor.CARRIER: lazy_gettext("We"),
+    Actor.REQUESTER: lazy_gettext("Whoever asked for it"),
+    Actor.CONTACT: lazy_gettext("The contact of the location"),
+    Actor.OTHER_ACCOUNT: lazy_gettext("The administrators of the other account"),
+}
+MESSAGE_STATES = {
+    MessageState.QUEUED: lazy_gettext("waits to leave"),
+    MessageState.SENT: lazy_gettext("has left"),
+    MessageState.REFUSED: lazy_gettext("refused"),
+}
+ASKED_KINDS = {
+    AskedKind.EMAIL: lazy_gettext("E-mail address of the contact"),
+    AskedKind.LETTER: lazy_gettext("Connection address: code from the letter"),
+    AskedKind.DOCUMENT: lazy_gettext("Connection address: document"),
+    AskedKind.CONSENT: lazy_gettext("Consent of the other account"),
+}
+ASKED_STATES = {
+    AskedState.OPEN: lazy_gettext("open"),
+    AskedState.PROVED: lazy_gettext("proved"),
+    AskedState.DECLINED: lazy_gettext("declined"),
+    AskedState.EXPIRED: lazy_gettext("expired"),
+}
+# What a request that waits for us can have as its reason; of others the customer's sentence says enough.
+_REASONS = {
+    Reason.NO_NUMBERS_AVAILABLE: lazy_gettext("No numbers left in the pool"),
+    Reason.GATEWAY_UNAVAILABLE: lazy_gettext("A system does not answer"),
+    Reason.INTERNAL_ERROR: lazy_gettext("An error on our side"),
+    Reason.GATEWAY_REFUSED: lazy_gettext("Refused by the telephone network"),
+    Reason.DOCUMENT_IN_REVIEW: lazy_gettext("A document was handed in"),
+    Reason.EMAIL_NOT_CONFIRMED: lazy_gettext("The contact's e-mail address is not confirmed yet"),
+    Reason.ADDRESS_NOT_PROVED: lazy_gettext("The connection address is not proved yet"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobWords:
+    """A scheduled job's name, and what it looks at."""
+
+    name: Any
+    looks_at: Any
+
+
+JOB_WORDS = {
+    "requests": JobWords(
+        lazy_gettext("Requests"),
+        lazy_gettext("What stands still is worked on again; what has been held or failed for a day is said."),
+    ),
+    "proofs": JobWords(
+        lazy_gettext("Proofs"), lazy_gettext("Reminders and ends of proofs that are overdue are seen to.")
+    ),
+    "mails": JobWords(
+        lazy_gettext("Mails and letters"),
+        lazy_gettext("What has not left is tried again; what was refused for good is said."),
+    ),
+    "registrar": JobWords(
+        lazy_gettext("Registrar"),
+        lazy_gettext(
+            "The registrar's subscribers and number blocks are compared with ours; what differs is written again."
+        ),
+    ),
+    "invoices": JobWords(
+        lazy_gettext("Collective invoices"),
+        lazy_gettext("Accounts on a main account's collective invoice become its sub-accounts, and leave with it."),
+    ),
+    "leftovers": JobWords(lazy_gettext("Leftovers"), lazy_gettext("What nobody can use any more is deleted.")),
+}
+
+
+def reason_word(reason: Reason) -> str:
+    """Why, in few words."""
+    short = _REASONS.get(reason)
+    return str(short) if short is not None else reason_text(reason, locale())
+
+
+def status_word(status: Status) -> str:
+    """Where a request stands."""
+    return status_text(status, locale())
+
+
+def advice(found: Request, matter: Matter | None) -> str:
+    """What to do about it; empty if nothing can be done any more."""
+    match matter:
+        case Matter.DOCUMENT:
+            return str(_("Look at the document, then release or refuse it."))
+        case Matter.HELD if found.reason is Reason.NO_NUMBERS_AVAILABLE:
+            pool = {"area": found.area_code, "size": found.block_size}
+            return str(
+                _("Fill up the pool: area code %(area)s, blocks of %(size)s. It then goes on by itself.", **pool)
+            )
+        case Matter.HELD if found.due_at is not None:
+            again = moment(found.due_at)
+            return str(_("See to the system that does not answer. Next try by itself: %(moment)s.", moment=again))
+        case Matter.HELD:
+            return str(_("Find the error in the logs by the request's id, then try again or cancel."))
+        case Matter.FAILED:
+            return str(_("Find out why the telephone network refuses it, then try again or cancel."))
+    upcoming = next_action(found, locale())
+    return upcoming.what if upcoming is not None else ""

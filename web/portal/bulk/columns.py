@@ -1,0 +1,258 @@
+"""The columns of a bulk's file, how they may be headed, and how a row of them is checked.
+
+A row is checked by the rules of a single order or link request: the API's for the form, the models' for the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from flask_babel import gettext as _
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.bulk.bulk import CheckedRow, as_facts
+from models.contracts.catalogue import Product, ProductKind, orderable_products
+from models.errors import InvalidField
+from models.orders.orders import city_fits, ensure_area_exists, ensure_channels
+from models.states import AccountState, Kind
+from models.values import Locale
+from models.vault import Vault
+from web.request_bodies import LinkBody, OrderBody
+
+Cells = Mapping[str, str]
+Errors = dict[str, list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: what it is called in a file, German and English, and in the API."""
+
+    key: str
+    de: str
+    en: str
+    path: str
+    example: str
+    optional: bool = False
+
+    def title(self, locale: Locale) -> str:
+        """Its heading in this language."""
+        return self.en if locale == "en" else self.de
+
+
+COLUMNS: Mapping[Kind, Sequence[Column]] = {
+    Kind.ORDER: (
+        Column("name", "Name des Standorts", "Location name", "location.name", "Filiale Berlin"),
+        Column("street", "Straße und Hausnummer", "Street and house number", "location.street", "Brückenstr. 5"),
+        Column("postal_code", "Postleitzahl", "Postal code", "location.postal_code", "10179"),
+        Column("city", "Ort", "City", "location.city", "Berlin"),
+        Column("contact_name", "Ansprechperson", "Contact", "contact.name", "Hanna Palmer"),
+        Column("email", "E-Mail", "E-mail", "contact.email", "hanna.palmer@example.com"),
+        Column("phone", "Telefon", "Phone", "contact.phone", "030 901820", optional=True),
+        Column("product", "Produkt", "Product", "product", "trunk-10"),
+        Column("channels", "Kanäle", "Channels", "channels", "4", optional=True),
+        Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030"),
+        Column("block_size", "Anzahl Rufnummern", "Phone numbers", "numbers.block_size", "10"),
+        Column("options", "Optionen", "Options", "options", "fax2mail", optional=True),
+    ),
+    Kind.LINK: (
+        Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
+        Column("code", "Verknüpfungscode", "Link code", "proof.code", "ABCDE FGHJK", optional=True),
+    ),
+}
+
+
+def column_of(kind: Kind, heading: str) -> str | None:
+    """The column that a heading means, in either language or as the API calls it."""
+    wanted = _folded(heading)
+    names = {_folded(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
+    return names.get(wanted)
+
+
+@dataclass
+class Checker:
+    """Checks the rows of one file in one transaction."""
+
+    session: Session
+    vault: Vault
+    main: Account
+    kind: Kind
+    locale: Locale
+    _offered: dict[str, Product] = field(default_factory=dict)
+
+    def check(self, rows: Sequence[tuple[int, Cells]]) -> list[CheckedRow]:
+        """Every row with all that is wrong with it, or with what it asks for."""
+        if self.kind is Kind.ORDER:
+            self._offered = {product.key: product for product in orderable_products(self.session)}
+            return [self._order(line, cells) for line, cells in rows]
+        numbers = Counter(cells["customer_number"] for _line, cells in rows)
+        ours = set(
+            self.session.scalars(
+                sa.select(Account.customer_number).where(
+                    Account.main_id == self.main.id,
+                    Account.customer_number.in_(numbers),
+                    Account.state != AccountState.CLOSED,
+                )
+            )
+        )
+        seen: set[str] = set()
+        return [self._link(line, cells, ours, seen) for line, cells in rows]
+
+    def _order(self, line: int, cells: Cells) -> CheckedRow:
+        errors: Errors = {}
+        trunk = self._named(cells["product"], ProductKind.TRUNK, "product", errors)
+        options = [
+            found.key
+            for name in re.split(r"[,;|]", cells["options"])
+            if name.strip() and (found := self._named(name, ProductKind.OPTION, "options", errors)) is not None
+        ]
+        channels = cells["channels"] or (str(trunk.channels) if trunk is not None else "1")
+        body = {
+            "product": trunk.key if trunk is not None else "",
+            "channels": _number(channels),
+            "location": {name: cells[name] for name in ("name", "street", "postal_code", "city")},
+            "contact": {"name": cells["contact_name"], "email": cells["email"], "phone": cells["phone"] or None},
+            "numbers": {
+                "area_code": cells["area_code"],
+                "block_size": _number(cells["block_size"]),
+            },
+            "options": list(dict.fromkeys(options)),
+        }
+        checked = _checked(OrderBody, body, cells, self.kind, errors)
+        self._rules(cells, trunk, channels, errors)
+        if errors or checked is None:
+            return CheckedRow(line, cells, errors, None)
+        return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))
+
+    def _rules(self, cells: Cells, trunk: Product | None, channels: str, errors: Errors) -> None:
+        if trunk is not None and "channels" not in errors:
+            try:
+                ensure_channels(trunk, int(channels))
+            except InvalidField as error:
+                errors["channels"] = [error.code, error.allowed]
+        if "area_code" in errors:
+            return
+        try:
+            area = ensure_area_exists(self.session, cells["area_code"])
+        except InvalidField as error:
+            errors["area_code"] = [error.code, None]
+            return
+        if "city" not in errors and not city_fits(cells["city"], area):
+            # Either may be what was meant; a single order would wait for the correction.
+            errors["city"] = errors["area_code"] = ["area_code_mismatch", area.name]
+
+    def _named(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
+        wanted = name.strip().casefold()
+        offered = [product for product in self._offered.values() if product.kind is kind]
+        for product in offered:
+            if wanted in (product.key.casefold(), product.name_de.casefold(), product.name_en.casefold()):
+                return product
+        errors[column] = ["not_offered" if wanted else "missing", [product.key for product in offered]]
+        return None
+
+    def _link(self, line: int, cells: Cells, ours: set[str], seen: set[str]) -> CheckedRow:
+        errors: Errors = {}
+        number, code = "".join(cells["customer_number"].split()), cells["code"]
+        proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
+        _checked(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
+        if "customer_number" not in errors:
+            if number == self.main.customer_number:
+                errors["customer_number"] = ["own_account", None]
+            elif number in ours:
+                errors["customer_number"] = ["already_ours", None]
+            elif number in seen:
+                errors["customer_number"] = ["twice", None]
+            seen.add(number)
+        # A code is a secret: it is not kept in clear.
+        sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
+        draft = {"customer_number": number, "code": sealed["code"]}
+        return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+def _number(cell: str) -> int | str:
+    """As the API takes it; what is no number is left for it to refuse."""
+    return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
+
+
+def shown_cells(vault: Vault, cells: Cells) -> dict[str, str]:
+    """The cells as they were typed."""
+    code = cells.get("code")
+    return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
+
+
+def in_words(column: str, error: Sequence[Any]) -> str:
+    """What is wrong with a cell, and what would be right."""
+    code, allowed = error
+    said: str
+    match code:
+        case "missing" | "string_too_short":
+            said = _missing().get(column, _("This is missing."))
+        case "not_offered":
+            said = _("Possible are: %(allowed)s", allowed=", ".join(allowed))
+        case "channels_out_of_range":
+            said = _("With this product 1 to %(most)s simultaneous calls are possible.", most=allowed)
+        case "unknown_area_code":
+            said = _("There is no Ortsnetz with this area code.")
+        case "area_code_mismatch":
+            said = _("City and area code do not fit: this area code belongs to %(town)s.", town=allowed)
+        case "own_account":
+            said = _("This is your own customer number. Enter that of the account that you want to add.")
+        case "already_ours":
+            said = _("This account is a sub-account of yours already.")
+        case "twice":
+            said = _("This customer number is in the file twice.")
+        case _:
+            said = _wrong().get(column, _("At most 120 characters in one line, please."))
+    return said
+
+
+def _missing() -> Mapping[str, str]:
+    return {
+        "name": _("Enter a name for the location."),
+        "street": _("Enter street and house number."),
+        "postal_code": _("Enter the postal code."),
+        "city": _("Enter the city."),
+        "contact_name": _("Enter the contact's name."),
+        "email": _("Enter the contact's e-mail address."),
+        "product": _("Choose a product."),
+        "area_code": _("Enter the area code."),
+        "block_size": _("Choose how many phone numbers you need."),
+        "customer_number": _("Enter the customer number."),
+    }
+
+
+def _wrong() -> Mapping[str, str]:
+    return {
+        "postal_code": _("A German postal code has five digits."),
+        "email": _("This is no complete e-mail address. An example: name@company.de"),
+        "phone": _("This is no phone number. An example: 030 901820"),
+        "channels": _("A whole number, please, or nothing for all channels."),
+        "area_code": _("An area code has three to six digits and begins with 0."),
+        "block_size": _("Possible are: %(allowed)s", allowed="1, 10, 100"),
+        "customer_number": _("A customer number has seven digits."),
+        "code": _("A link code has ten characters."),
+    }
+
+
+def _checked(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
+    """The body as the API would take it; None, and more errors, if it would not."""
+    try:
+        return form.model_validate(body)
+    except ValidationError as error:
+        columns = {column.path: column for column in COLUMNS[kind]}
+        for part in error.errors(include_input=False, include_url=False, include_context=False):
+            path = ".".join(str(step) for step in part["loc"] if isinstance(step, str) and step != "link_code")
+            column = columns[path]
+            missing = not cells[column.key] and not column.optional
+            errors.setdefault(column.key, ["missing" if missing else part["type"], None])
+        return None
+
+
+def _folded(heading: str) -> str:
+    return re.sub(r"[\W_]", "", heading).casefold()

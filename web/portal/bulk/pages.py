@@ -1,0 +1,423 @@
+"""Orders and link requests by file: upload, mend what is wrong with it in place, send it with one press, watch it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from flask import (
+    Blueprint,
+    Response,
+    flash,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as AnyResponse
+
+from models.accounts.accounts import Account, ensure_may_be_main
+from models.bulk.bulk import (
+    MOST_ROWS,
+    Bulk,
+    BulkRow,
+    RowFate,
+    bulks_of,
+    content_of,
+    count_left_out,
+    count_rows,
+    fingerprint_of,
+    keep_file,
+    mend,
+    own_bulk,
+    products_in,
+    progress_of,
+    rows_of,
+    same_file,
+    stuck_rows,
+)
+from models.contracts.prices import Amount, Costs
+from models.errors import Forbidden, RuleBroken
+from models.orders.orders import basket_of
+from models.people.rights import Action, may
+from models.states import Kind, Reason, Status
+from tasks.hints import hint
+from tasks.wording.requests import reason_text, status_text
+from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, in_words, shown_cells
+from web.portal.bulk.files import LARGEST, BadFile, read_rows
+from web.portal.page import spreadsheets
+from web.portal.page.live import Live, live_parts
+from web.portal.page.locale import locale, moment
+from web.portal.page.selected_account import looked_at
+from web.portal.page.session import principal
+from web.resources import resources
+
+log = structlog.get_logger()
+
+bulks = Blueprint("bulks", __name__, url_prefix="/standortverwaltung/sammelauftrag")
+
+AT_ONCE = 100
+"""Rows of one page."""
+STUCK = 20
+"""Rows that need a look, at once: often all of them wait for the same."""
+_LAST_LINE = 2**31 - 1
+_KINDS = (Kind.ORDER, Kind.LINK)
+_ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A line as the page shows it: its cells, and beside each what is wrong with it."""
+
+    line: int
+    cells: Mapping[str, str]
+    wrong: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A file that was not sent yet. `shown`: rows of this page, only the wrong ones as long as there are any."""
+
+    bulk: Bulk
+    account: Account
+    columns: Sequence[Column]
+    rows: int
+    wrong_rows: int
+    wrong_cells: int
+    before: int
+    twice: int
+    shown: Sequence[ShownRow]
+    content: bytes
+    costs: Costs | None
+    after: int
+
+    @property
+    def ordered(self) -> int:
+        """How many rows will be sent."""
+        return self.rows - self.wrong_rows - self.before - self.twice
+
+    @property
+    def fingerprint(self) -> str:
+        """The same as long as what is ordered, and its price, have not changed."""
+        sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
+        facts = (self.bulk.id, self.content, self.before, self.twice, sums)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+@bulks.get("")
+@login_required
+def start() -> str:
+    """The templates, the form, and what was sent before."""
+    return _start(None, "", None)
+
+
+@bulks.post("")
+@login_required
+def upload() -> AnyResponse | tuple[str, int]:
+    """Keep the file and look at it; one that came before leads to what was made of it then."""
+    kind, number = request.form.get("kind", ""), _chosen_number()
+    if kind not in _KINDS:
+        return _start("", _("Choose what the file is for."), number), 422
+    if number is None:
+        wrong = _("Choose for which account the file is: this one is not among yours. Nothing was kept.")
+        return _start(kind, wrong, None), 422
+    name, content = _sent_file()
+    try:
+        rows = read_rows(content, Kind(kind))
+    except BadFile as error:
+        return _start(kind, _why_not(error, Kind(kind)), number), 422
+    fingerprint = fingerprint_of(resources().vault, Kind(kind), [cells for _line, cells in rows])
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        account = _account(session, number, Kind(kind))
+        found = same_file(session, account, fingerprint)
+        if found is None:
+            checker = Checker(session, resources().vault, account, Kind(kind), locale())
+            found = keep_file(session, principal(), account, Kind(kind), name, fingerprint, checker.check(rows), now)
+            log.info("bulk.uploaded", bulk=str(found.id), kind=kind, rows=len(rows))
+        elif found.sent_at is not None:
+            flash(_("This file was sent already on %(moment)s. Nothing was ordered again; this is what became of it.",
+                    moment=moment(found.sent_at)))  # fmt: skip
+        else:
+            flash(_("This file was uploaded before and is not sent yet. You can go on where you were."))
+    return redirect(url_for("bulks.show", id=found.id), 303)
+
+
+@bulks.get("/vorlage-<any(order, link):kind>.<any(csv, xlsx):form>")
+@login_required
+def template(kind: str, form: str) -> Response:
+    """An empty file with the headings and one example."""
+    columns = COLUMNS[Kind(kind)]
+    rows: list[list[spreadsheets.Cell]] = [
+        [column.title(locale()) for column in columns],
+        [column.example for column in columns],
+    ]
+    name = f"{_('Template')}-{_kind_word(Kind(kind))}.{form}"
+    if form == "csv":
+        content, media_type = b"".join(spreadsheets.csv_of(rows)), "text/csv"
+    else:
+        with spreadsheets.xlsx_of(rows, _("Template")) as file:
+            content, media_type = file.read(), spreadsheets.XLSX
+    return Response(content, mimetype=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@bulks.get("/<uuid:id>")
+@login_required
+def show(id: uuid.UUID) -> str:
+    """What is wrong with the file and what it asks for; once it is sent, how far it is."""
+    with resources().database.transaction() as session:
+        found = own_bulk(session, id, principal())
+        preview = _preview(session, found, _after()) if found.sent_at is None else None
+        facts = _facts(session, found)
+    if preview is not None:
+        return render_template("bulk/preview.html", preview=preview, bulk=found, language=locale())
+    return render_template("bulk/progress.html", bulk=found, live=_live(facts))
+
+
+@bulks.post("/<uuid:id>")
+@login_required
+def save(id: uuid.UUID) -> AnyResponse:
+    """Keep what was typed into the bad cells, right or wrong, and check those rows again."""
+    with resources().database.transaction() as session:
+        found = own_bulk(session, id, principal(), lock=True)
+        if found.sent_at is None:
+            _mend(session, found)
+            wrong = count_rows(session, found)[2]
+            flash(_("Saved. Some cells are still wrong.") if wrong else _("Saved. Every cell is right now."))
+    return redirect(url_for("bulks.show", id=id), 303)
+
+
+@bulks.post("/<uuid:id>/senden")
+@login_required
+def send(id: uuid.UUID) -> AnyResponse:
+    """Send every row. Safe to press twice: the first time counts."""
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        found = own_bulk(session, id, principal(), lock=True)
+        if found.sent_at is None:
+            ensure_may_be_main(session.get_one(Account, found.main_id))
+            preview = _preview(session, found, 0)
+            if preview.wrong_cells or not preview.ordered:
+                return redirect(url_for("bulks.show", id=id), 303)
+            if request.form.get("shown") != preview.fingerprint:
+                flash(_("The order or a price has changed since this page was shown. Please check it once more."))
+                return redirect(url_for("bulks.show", id=id), 303)
+            found.user_id = principal().user_id
+            found.send(now)
+            log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.ordered)
+    hint()
+    return redirect(url_for("bulks.show", id=id), 303)
+
+
+@bulks.post("/<uuid:id>/loeschen")
+@login_required
+def delete(id: uuid.UUID) -> AnyResponse:
+    """Throw a file away that was not sent."""
+    with resources().database.transaction() as session:
+        found = own_bulk(session, id, principal(), lock=True)
+        if found.sent_at is None:
+            session.delete(found)
+            flash(_("The file is deleted. Nothing was ordered."))
+    return redirect(url_for("bulks.start"), 303)
+
+
+@bulks.get("/<uuid:id>/stand")
+@login_required
+def live(id: uuid.UUID) -> AnyResponse:
+    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
+    with resources().database.transaction() as session:
+        facts = _facts(session, own_bulk(session, id, principal()))
+    return _live(facts).answer()
+
+
+@bulks.errorhandler(RuleBroken)
+def refuse(error: RuleBroken) -> tuple[str, int]:
+    """The account cannot have sub-accounts, and why."""
+    return render_template("orders/refused.html", reason=error.reason, Reason=Reason), 403
+
+
+@bulks.errorhandler(Forbidden)
+def forbid(_error: Forbidden) -> tuple[str, int]:
+    """The person may not order or link."""
+    return render_template("orders/refused.html", reason=None, Reason=Reason), 403
+
+
+def _chosen_number() -> str | None:
+    """For which account the page was; None if this person may not choose it."""
+    number = request.form.get("account", "")
+    with resources().database.transaction() as session:
+        return number if any(choice.customer_number == number for choice in looked_at(session).choices) else None
+
+
+def _account(session: Session, number: str | None, kind: Kind | None = None) -> Account:
+    """The account with this number, else the one that is looked at.
+
+    Raises `Forbidden` or `RuleBroken` if nothing can be brought under it.
+    """
+    found = looked_at(session)
+    account = found.account
+    if number is not None:
+        account = next((choice for choice in found.choices if choice.customer_number == number), None)
+    kinds = _KINDS if kind is None else (kind,)
+    if account is None or not any(may(principal(), _ACTIONS[kind], account) for kind in kinds):
+        raise Forbidden
+    ensure_may_be_main(account)
+    return account
+
+
+def _after() -> int:
+    return min(max(request.args.get("nach", 0, type=int), 0), _LAST_LINE)
+
+
+def _sent_file() -> tuple[str, bytes]:
+    file = request.files.get("file")
+    if file is None:
+        return "", b""
+    with closing(file):
+        return _shown_name(file.filename or ""), file.read(LARGEST + 1)
+
+
+def _start(kind: str | None, wrong: str, number: str | None) -> str:
+    with resources().database.transaction() as session:
+        account = _account(session, number)
+        before = bulks_of(session, account)
+    return render_template(
+        "bulk/start.html",
+        account=account,
+        before=before,
+        kinds={found: _kind_word(found) for found in _KINDS if may(principal(), _ACTIONS[found], account)},
+        columns=COLUMNS,
+        chosen=kind,
+        wrong=wrong,
+        most=MOST_ROWS,
+        megabytes=LARGEST // 1_000_000,
+    )
+
+
+def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
+    rows, wrong_rows, wrong_cells = count_rows(session, bulk)
+    listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
+    return Preview(
+        bulk,
+        session.get_one(Account, bulk.main_id),
+        COLUMNS[bulk.kind],
+        rows,
+        wrong_rows,
+        wrong_cells,
+        *count_left_out(session, bulk),
+        [_shown(row) for row in listed],
+        content_of(session, bulk),
+        _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
+        listed[-1].line if len(listed) == AT_ONCE else 0,
+    )
+
+
+def _shown(row: BulkRow) -> ShownRow:
+    wrong = {column: in_words(column, error) for column, error in (row.errors or {}).items()}
+    return ShownRow(row.line, shown_cells(resources().vault, row.cells), wrong)
+
+
+def _costs(session: Session, bulk: Bulk) -> Costs:
+    monthly = one_off = 0
+    for facts, count in products_in(session, bulk):
+        basket = basket_of(session, facts["product_key"], facts["block_size"], facts["option_keys"])
+        monthly += count * sum(product.monthly_cents for product in basket.products)
+        one_off += count * sum(product.one_off_cents for product in basket.products)
+    return Costs(Amount(monthly), Amount(one_off))
+
+
+def _mend(session: Session, bulk: Bulk) -> None:
+    typed: dict[int, dict[str, str]] = {}
+    for name, value in request.form.items():
+        if place := re.fullmatch(r"cell-(\d{1,6})-([a-z_]+)", name):
+            typed.setdefault(int(place[1]), {})[place[2]] = " ".join(value.split())
+    left_out = [int(line) for line in request.form.getlist("without") if line.isdecimal() and len(line) < 7]
+    fresh: list[tuple[int, Cells]] = []
+    for row in rows_of(session, bulk, lines=[line for line in typed if line not in left_out]):
+        mended = {key: value for key, value in typed[row.line].items() if key in (row.errors or {})}
+        fresh.append((row.line, shown_cells(resources().vault, row.cells) | mended))
+    account = session.get_one(Account, bulk.main_id)
+    checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale)
+    mend(session, bulk, checker.check(fresh), left_out)
+
+
+def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
+    """What the progress page says."""
+    progress = progress_of(session, bulk)
+    return {
+        "bulk": bulk,
+        "progress": progress,
+        # Looked at now: the back office may have retried one since the bulk's own end.
+        "is_over": progress.ended == progress.rows,
+        "statuses": [(status_text(status, locale()), count) for status, count in _in_order(progress.by_status)],
+        "stuck": [(row, _what_now(row, found)) for row, found in stuck_rows(session, bulk, STUCK)],
+        "most": STUCK,
+    }
+
+
+def _live(facts: Mapping[str, Any]) -> Live:
+    return live_parts("bulk", ("state", "rows"), facts, ended=facts["is_over"])
+
+
+def _in_order(by_status: Mapping[Status, int]) -> list[tuple[Status, int]]:
+    return sorted(by_status.items(), key=lambda item: list(Status).index(item[0]))
+
+
+def _what_now(row: BulkRow, found: Any) -> str:
+    said: str
+    if row.fate is RowFate.REFUSED:
+        assert row.refusal is not None
+        said = _refusals().get(row.refusal) or (
+            reason_text(Reason(row.refusal), locale()) if row.refusal in set(Reason) else row.refusal
+        )
+    elif row.fate is RowFate.REPEATED:
+        said = _("Ordered before with the same content; not ordered again.")
+    else:
+        said = status_text(found.status, locale())
+        if found.reason is not None:
+            said = f"{said}: {reason_text(found.reason, locale())}"
+    return said
+
+
+def _refusals() -> Mapping[str, str]:
+    return {
+        "forbidden": _("Whoever sent the file may not do that any more."),
+        "already_requested": _("A request for this customer number is running already."),
+        "asked_too_often": _("The administrators have been asked often enough for now."),
+        "too_many_wrong_codes": _("Too many link codes of your account were wrong today. Try this row again tomorrow."),
+        "own_account": _("This is your own customer number. Enter that of the account that you want to add."),
+        "unknown_product": _("This product is not offered any more."),
+        "unknown_block_size": _("This product is not offered any more."),
+        "unknown_option": _("One of these options cannot be ordered any more. Please choose again."),
+    }
+
+
+def _why_not(error: BadFile, kind: Kind) -> str:
+    titles = [column.title(locale()) for column in COLUMNS[kind] if column.key in error.columns]
+    reasons = {
+        "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),
+        "too_large": _("The file is larger than %(megabytes)s MB.", megabytes=LARGEST // 1_000_000),
+        "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=MOST_ROWS),
+        "no_columns": _("These columns are missing: %(columns)s. Take the template.", columns=", ".join(titles)),
+        "columns_twice": _("A column is there twice."),
+        "no_table": _("This is no table that we can read. Please save it as CSV or XLSX."),
+    }
+    return str(reasons[error.code])
+
+
+def _kind_word(kind: Kind) -> str:
+    return str(_("Bulk order") if kind is Kind.ORDER else _("Bulk link"))
+
+
+def _shown_name(filename: str) -> str:
+    last = re.split(r"[\\/]", filename)[-1]
+    return "".join(character for character in last if character.isprintable()).strip()[:100] or "?"

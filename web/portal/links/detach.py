@@ -1,0 +1,67 @@
+"""The page on which a sub-account is detached from its main account."""
+
+from __future__ import annotations
+
+from flask import abort, flash, redirect, render_template, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import StringField
+
+from models.accounts.accounts import Account
+from models.errors import AlreadyRequested, Forbidden, RuleBroken
+from models.links.links import submit_detach
+from models.values import typed_customer_number
+from tasks.hints import hint
+from tasks.wording.requests import reason_text
+from web.portal.page.account_access import Seen, see_account
+from web.portal.page.blueprints import locations
+from web.portal.page.form_errors import complain
+from web.portal.page.locale import locale
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+class DetachForm(FlaskForm):  # type: ignore[misc]
+    """The customer number, typed by whoever means it."""
+
+    customer_number = StringField()
+
+
+@locations.route("/<string(length=7):customer_number>/loesen", methods=["GET", "POST"])
+@login_required
+def detach(customer_number: str) -> Response | str | tuple[str, int]:
+    """Say what detaching means, and do it for whoever types the customer number."""
+    form = DetachForm()
+    with resources().database.transaction() as database:
+        seen = see_account(database, customer_number)
+    if not seen.may_detach:
+        abort(404)
+    form.customer_number.label.text = _("Customer number")
+    if not form.validate_on_submit():
+        return _ask(seen, form, 422 if form.is_submitted() else 200)
+    if typed_customer_number(form.customer_number.data or "") != customer_number:
+        complain(
+            form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
+        )
+        return _ask(seen, form, 422)
+    try:
+        with resources().database.transaction() as database:
+            account = database.get_one(Account, seen.account.id)
+            submit_detach(database, principal(), account, locale(), resources().clock())
+    except AlreadyRequested:
+        flash(_("Account %(number)s is being detached already.", number=customer_number), "warning")
+    except RuleBroken as error:
+        flash(reason_text(error.reason, locale()), "warning")
+        return redirect(url_for("locations.show", customer_number=customer_number), 303)
+    except Forbidden:
+        abort(404)
+    else:
+        hint()
+        flash(_("The request to detach account %(number)s is on its way; its card says more.", number=customer_number))
+    return redirect(url_for("portal.overview"), 303)
+
+
+def _ask(seen: Seen, form: DetachForm, status: int) -> tuple[str, int]:
+    return render_template("links/detach.html", seen=seen, form=form), status

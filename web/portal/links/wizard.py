@@ -1,0 +1,307 @@
+"""The wizard by which an existing account is added: customer number, way of proof, what it means, and the button.
+
+An outsider learns nothing. The pages speak of what the person's own main account knows; whether there is such a
+customer number, whose it is and what was wrong, shows nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+import structlog
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, StringField
+from wtforms.validators import DataRequired, Length, Regexp
+
+from models.accounts.accounts import Account, ensure_may_be_main
+from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
+from models.links.links import LinkDraft, ensure_not_running, submit_link
+from models.people.rights import Action, may
+from models.proofs.proofs import OwnershipProof
+from models.proofs.status import consents_to_answer
+from models.proofs.submission import Credentials
+from models.requests.idempotency import reserve_key
+from models.states import AccountState, Kind, ProofMethod, Reason
+from models.values import CUSTOMER_NUMBER, typed_customer_number
+from models.views import lists
+from tasks.hints import hint
+from tasks.wording.requests import reason_text
+from web.portal.page.form_errors import complain
+from web.portal.page.locale import locale, moment
+from web.portal.page.selected_account import looked_at
+from web.portal.page.session import principal
+from web.portal.proofs.forms import CodeForm, CredentialsForm
+from web.resources import resources
+
+log = structlog.get_logger()
+
+links = Blueprint("links", __name__)
+
+_START = "/standortverwaltung/hinzufuegen"
+
+
+class Way(StrEnum):
+    """How the right to add an account is proved; the last part of the page's address."""
+
+    OWN = "eigener-account"
+    CREDENTIALS = "zugangsdaten"
+    CODE = "verknuepfungscode"
+    CONSENT = "zustimmung"
+
+
+METHODS = {
+    Way.OWN: ProofMethod.ADMINISTERS_BOTH,
+    Way.CREDENTIALS: ProofMethod.CREDENTIALS,
+    Way.CODE: ProofMethod.LINK_CODE,
+    Way.CONSENT: ProofMethod.CONSENT,
+}
+
+
+class NumberForm(FlaskForm):  # type: ignore[misc]
+    """Which account is to be added."""
+
+    customer_number = StringField(
+        lazy_gettext("Customer number"),
+        validators=[DataRequired(lazy_gettext("Enter the customer number.")), Length(max=40)],
+    )
+
+
+class SendForm(FlaskForm):  # type: ignore[misc]
+    """Nothing but the button. `key`: one for each time the page is opened, so that two presses are one."""
+
+    key = HiddenField(validators=[DataRequired(), Regexp("^[0-9a-f]{32}$")])
+
+
+class SendCredentialsForm(SendForm, CredentialsForm):
+    """With an administrator's login of the other account."""
+
+
+class SendCodeForm(SendForm, CodeForm):
+    """With a link code of the other account."""
+
+
+_FORMS: dict[Way, type[SendForm]] = {
+    Way.OWN: SendForm,
+    Way.CREDENTIALS: SendCredentialsForm,
+    Way.CODE: SendCodeForm,
+    Way.CONSENT: SendForm,
+}
+
+
+class NotPossible(Exception):
+    """This person adds no accounts; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """For which main account something is added. `own`: what this person administers besides, to add at once."""
+
+    main: Account
+    own: Sequence[Account]
+
+    def owns(self, customer_number: str) -> Account | None:
+        """The account of that number, if this person administers it too."""
+        return next((account for account in self.own if account.customer_number == customer_number), None)
+
+
+@links.route(_START, methods=["GET", "POST"])
+@login_required
+def start() -> Response | str | tuple[str, int]:
+    """The customer number; accounts that this person administers besides are one press away."""
+    form = NumberForm()
+    asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
+    with resources().database.transaction() as session:
+        side = _side(session)
+        running = None
+        if form.validate_on_submit():
+            number = typed_customer_number(form.customer_number.data) or form.customer_number.data
+            wrong, running = _wrong_number(session, side.main, number)
+            if wrong is None:
+                return redirect(url_for("links.choose", number=number), 303)
+            complain(form.customer_number, wrong)
+        elif asked:
+            form.customer_number.data = asked
+            wrong, running = _wrong_number(session, side.main, asked)
+            if wrong is not None:
+                complain(form.customer_number, wrong)
+    page = render_template("links/number.html", form=form, side=side, running=running, key=uuid4().hex, way=Way.OWN)
+    return page, 422 if form.errors else 200
+
+
+@links.get(_START + "/<number>")
+@login_required
+def choose(number: str) -> Response | str | tuple[str, int]:
+    """The ways to prove that this account may be added."""
+    with resources().database.transaction() as session:
+        side = _side(session)
+        wrong, running = _wrong_number(session, side.main, number)
+    if wrong is not None:
+        return _away(number, running)
+    return render_template("links/ways.html", side=side, number=number, own=side.owns(number), ways=Way)
+
+
+@links.route(_START + "/<number>/<way>", methods=["GET", "POST"])
+@login_required
+def send(number: str, way: str) -> Response | str | tuple[str, int]:
+    """What will change and what will not, the proof, and the button. Pressing it twice sends one request."""
+    if way not in set(Way):
+        abort(404)
+    chosen = Way(way)
+    form = _FORMS[chosen]()
+    with resources().database.transaction() as session:
+        side = _side(session)
+        wrong, running = _wrong_number(session, side.main, number)
+    # Before anything is found wrong: what a second press would find is the work of the first.
+    if form.validate_on_submit():
+        return _submit(number, chosen, form)
+    if wrong is not None:
+        return _away(number, running)
+    if chosen is Way.OWN and side.owns(number) is None:
+        abort(404)
+    if not form.is_submitted() or form.key.errors:
+        form.key.data = uuid4().hex
+    page = render_template("links/send.html", form=form, side=side, number=number, way=chosen, own=side.owns(number))
+    return page, 422 if form.errors else 200
+
+
+@links.get("/zustimmungen")
+@login_required
+def consents() -> str:
+    """The requests that wait for this person's answer."""
+    with resources().database.transaction() as session:
+        waiting = consents_to_answer(session, principal(), resources().clock())
+    return render_template("links/consents.html", waiting=waiting)
+
+
+@links.errorhandler(NotPossible)
+def refuse(why: NotPossible) -> tuple[str, int]:
+    """Why this person adds no accounts."""
+    return render_template("links/not_possible.html", why=str(why)), 403
+
+
+def _submit(number: str, way: Way, form: SendForm) -> Response:
+    means = _means(way, form)
+    if means is not None:
+        resources().throttle.begin_try(number)
+    try:
+        with resources().database.transaction() as session:
+            side = _side(session)
+            now, fingerprint = resources().clock(), _fingerprint(number, way, form)
+            # Another password under the same key is another try, not the same one again.
+            key = f"portal {form.key.data} {fingerprint.hex()}"
+            kept = reserve_key(session, side.main.id, principal().user_id, key, fingerprint, now)
+            if kept.request_id is None:
+                wrong, running = _wrong_number(session, side.main, number)
+                if wrong is not None:
+                    # The key is not kept: there is nothing that it stands for.
+                    session.delete(kept)
+                    return _away(number, running)
+                if way is Way.OWN and side.owns(number) is None:
+                    abort(404)
+                draft = LinkDraft(number, METHODS[way], means, locale())
+                made = submit_link(session, resources().vault, principal(), side.main, draft, now)
+                if means is not None and session.get(OwnershipProof, made.id) is None:
+                    resources().throttle.count_wrong_try()
+                kept.request_id = made.id
+                log.info("request.accepted", request=str(made.id), path=request.path)
+    except AlreadyRequested as error:
+        return _away(number, UUID(error.request_id))
+    except TooEarly as error:
+        at = moment(error.again_at)
+        said = _("The administrators have been asked often enough. They can be asked again from %(moment)s.", moment=at)
+        flash(said, "warning")
+        return redirect(url_for("links.choose", number=number), 303)
+    except (InvalidField, RuleBroken):
+        # Something has changed since the page was looked at; the first page says what.
+        return redirect(url_for("links.start", kundennummer=number), 303)
+    hint()
+    return redirect(url_for("portal.show_request", id=kept.request_id), 303)
+
+
+def _means(way: Way, form: SendForm) -> Credentials | str | None:
+    match form:
+        case SendCredentialsForm():
+            return Credentials(form.email.data.strip(), form.password.data)
+        case SendCodeForm():
+            code = form.code.data
+            assert isinstance(code, str)
+            return code
+        case _:
+            return None
+
+
+def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
+    # Keyed: it may be about a password, which nobody shall be able to guess from the database.
+    typed = {name: field.data for name, field in form._fields.items() if name != "csrf_token"}
+    text = json.dumps([number, way, typed], sort_keys=True)
+    return resources().vault.fingerprint("link", text.encode())
+
+
+def _side(session: Session) -> Side:
+    """The account that is looked at, if this person may add others to it. Raises `NotPossible`."""
+    main = looked_at(session).account
+    if main is None or not may(principal(), Action.LINK, main):
+        raise NotPossible(_may_not())
+    try:
+        ensure_may_be_main(main)
+    except RuleBroken as refused:
+        raise NotPossible(_cannot(refused)) from None
+    own = [account for account in lists.linkable_accounts(session, principal()) if account.id != main.id]
+    return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
+
+
+def _cannot(refused: RuleBroken) -> str:
+    if refused.reason is not Reason.IS_SUB_ACCOUNT:
+        return reason_text(refused.reason, locale())
+    why: str = _(
+        "Your account %(number)s is a sub-account. Only a main account can have sub-accounts. It can be "
+        "detached from its main account; after that it can be a main account itself.",
+        number=refused.customer_number,
+    )
+    return why
+
+
+def _may_not() -> str:
+    why: str
+    if principal().is_staff:
+        why = _("You are signed in as back office. Accounts are added with the login of their main account.")
+    else:
+        why = _(
+            "Your login does not include adding accounts. Administrators and location managers of a main account may "
+            "do that; ask one of them."
+        )
+    return why
+
+
+def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
+    """What speaks against this customer number, as far as it is this main account's business; a running request."""
+    if not CUSTOMER_NUMBER.fullmatch(number):
+        return _("A customer number has seven digits."), None
+    if number == main.customer_number:
+        return _("This is your own customer number. Enter that of the account that you want to add."), None
+    own_sub = sa.select(Account.id).where(Account.main_id == main.id, Account.customer_number == number)
+    if session.scalar(own_sub.where(Account.state != AccountState.CLOSED)) is not None:
+        return _("This account is a sub-account of yours already."), None
+    try:
+        ensure_not_running(session, Kind.LINK, main, number)
+    except AlreadyRequested as running:
+        return _("A request for this customer number is running already."), UUID(running.request_id)
+    return None, None
+
+
+def _away(number: str, running: UUID | None) -> Response:
+    if running is not None:
+        flash(_("A request for this customer number is running already: this one."))
+        return redirect(url_for("portal.show_request", id=running), 303)
+    return redirect(url_for("links.start", kundennummer=number), 303)

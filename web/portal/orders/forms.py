@@ -1,0 +1,229 @@
+"""The forms of an order's steps. They check what was typed by the API's rules and the models', so that both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask_babel import gettext, lazy_gettext
+from pydantic import EmailStr, TypeAdapter, ValidationError
+from werkzeug.datastructures import MultiDict
+from wtforms import Field, Form, RadioField, SelectMultipleField, StringField
+from wtforms.validators import DataRequired, StopValidation
+from wtforms.validators import ValidationError as Wrong
+
+from models.contracts.catalogue import Product, ProductKind
+from models.orders.drafts import DraftStep
+from models.orders.orders import Contact, Location, OrderDraft
+from models.telephony.area_codes import AreaCode
+from models.values import Locale
+from web.fields import AreaCodeText, Line, Phone, PostalCode
+
+_line: TypeAdapter[str] = TypeAdapter(Line)
+_postal_code: TypeAdapter[str] = TypeAdapter(PostalCode)
+_area_code: TypeAdapter[str] = TypeAdapter(AreaCodeText)
+_email: TypeAdapter[str] = TypeAdapter(EmailStr)
+_phone: TypeAdapter[str] = TypeAdapter(Phone)
+
+
+def _strip(value: str | None) -> str | None:
+    return value.strip() if value is not None else None
+
+
+class _Rule:
+    """What the API demands of the same field, with the portal's words for what is wrong."""
+
+    def __init__(self, rule: TypeAdapter[str], words: object, *, optional: bool = False) -> None:
+        self._rule = rule
+        self._words = words
+        self._optional = optional
+
+    def __call__(self, _: Form, field: Field) -> None:
+        if not field.data and self._optional:
+            raise StopValidation
+        try:
+            self._rule.validate_python(field.data)
+        except ValidationError as error:
+            raise StopValidation(str(self._words)) from error
+
+
+def _text(label: object, missing: object, rule: TypeAdapter[str], wrong: object) -> StringField:
+    return StringField(label, filters=[_strip], validators=[DataRequired(missing), _Rule(rule, wrong)])
+
+
+_TOO_LONG = lazy_gettext("At most 120 characters in one line, please.")
+
+
+class StepForm(Form):  # type: ignore[misc]
+    """One step. `offered` is the price list as customers see it, `area` the Ortsnetz that was typed, if it exists."""
+
+    offered: Mapping[str, Product] = {}
+    area: AreaCode | None = None
+
+    def typed(self) -> dict[str, Any]:
+        """What stands in the fields, right or wrong."""
+        return {field.name: field.data if field.data is not None else "" for field in self}
+
+
+class ProductForm(StepForm):
+    """The trunk, how many of its channels, and the options."""
+
+    product = RadioField(lazy_gettext("Product"), choices=[], validate_choice=False)
+    channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
+    options = SelectMultipleField(lazy_gettext("Options"), choices=[], validate_choice=False)
+
+    @property
+    def trunk(self) -> Product | None:
+        """The trunk that is chosen."""
+        return _of_kind(self.offered, self.product.data, ProductKind.TRUNK)
+
+    def validate_product(self, _: Field) -> None:
+        """One that can be ordered."""
+        if self.trunk is None:
+            raise Wrong(gettext("Choose a product."))
+
+    def validate_channels(self, field: Field) -> None:
+        """Empty means as many as the trunk has."""
+        trunk = self.trunk
+        if not field.data or trunk is None or trunk.channels is None:
+            return
+        if not field.data.isascii() or not field.data.isdecimal() or not 1 <= int(field.data[:9]) <= trunk.channels:
+            raise Wrong(
+                gettext("With this product 1 to %(most)s simultaneous calls are possible.", most=trunk.channels)
+            )
+
+    def validate_options(self, field: Field) -> None:
+        """All of them can be ordered, each once."""
+        known = [_of_kind(self.offered, key, ProductKind.OPTION) for key in field.data or []]
+        if None in known or len(set(field.data or [])) != len(known):
+            raise Wrong(gettext("One of these options cannot be ordered any more. Please choose again."))
+
+
+class LocationForm(StepForm):
+    """The connection address."""
+
+    name = _text(lazy_gettext("Name of the location"), lazy_gettext("Enter a name for the location."), _line, _TOO_LONG)
+    street = _text(
+        lazy_gettext("Street and house number"), lazy_gettext("Enter street and house number."), _line, _TOO_LONG
+    )
+    postal_code = _text(
+        lazy_gettext("Postal code"),
+        lazy_gettext("Enter the postal code."),
+        _postal_code,
+        lazy_gettext("A German postal code has five digits."),
+    )
+    city = _text(lazy_gettext("City"), lazy_gettext("Enter the city."), _line, _TOO_LONG)
+
+
+class NumbersForm(StepForm):
+    """Which phone numbers."""
+
+    area_code = _text(
+        lazy_gettext("Area code"),
+        lazy_gettext("Enter the area code."),
+        _area_code,
+        lazy_gettext("An area code has three to six digits and begins with 0."),
+    )
+    block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
+
+    @property
+    def block(self) -> Product | None:
+        """The number block that is chosen."""
+        return _of_kind(self.offered, f"block-{self.block_size.data}", ProductKind.NUMBER_BLOCK)
+
+    def validate_area_code(self, _: Field) -> None:
+        """Of the right form, and of an Ortsnetz that exists."""
+        if self.area is None:
+            raise Wrong(gettext("There is no Ortsnetz with this area code."))
+
+    def validate_block_size(self, _: Field) -> None:
+        """One that can be ordered."""
+        if self.block is None:
+            raise Wrong(gettext("Choose how many phone numbers you need."))
+
+
+class ContactForm(StepForm):
+    """Who is to be asked and told about the new account."""
+
+    contact_name = _text(lazy_gettext("Contact's name"), lazy_gettext("Enter the contact's name."), _line, _TOO_LONG)
+    email = _text(
+        lazy_gettext("Contact's e-mail address"),
+        lazy_gettext("Enter the contact's e-mail address."),
+        _email,
+        lazy_gettext("This is no complete e-mail address. An example: name@company.de"),
+    )
+    phone = StringField(
+        lazy_gettext("Contact's phone number (optional)"),
+        filters=[_strip],
+        validators=[
+            _Rule(_phone, lazy_gettext("This is no phone number. An example: 030 901820"), optional=True),
+        ],
+    )
+
+
+FORMS: Mapping[DraftStep, type[StepForm]] = {
+    DraftStep.PRODUCT: ProductForm,
+    DraftStep.LOCATION: LocationForm,
+    DraftStep.NUMBERS: NumbersForm,
+    DraftStep.CONTACT: ContactForm,
+}
+
+
+def form_of(step: DraftStep, data: Mapping[str, Any], offered: Mapping[str, Product], area: AreaCode | None) -> Any:
+    """The step's form with what was typed, not yet checked."""
+    form = FORMS[step](_multi(data))
+    form.offered, form.area = offered, area
+    return form
+
+
+def typed_in(step: DraftStep, sent: MultiDict[str, str]) -> dict[str, Any]:
+    """What a browser has sent of this step's fields."""
+    return FORMS[step](sent).typed()
+
+
+def area_code_in(data: Mapping[str, Any]) -> str:
+    """The area code as it was typed."""
+    return str(data.get("area_code") or "").strip()
+
+
+def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Locale) -> OrderDraft:
+    """The order that these fields describe. They have to be checked before."""
+    trunk = offered[data["product"]]
+    assert trunk.channels is not None
+    phone = _strip(data.get("phone"))
+    return OrderDraft(
+        product_key=trunk.key,
+        channels=int(_strip(data.get("channels")) or trunk.channels),
+        location=Location(*(_line.validate_python(data[name]) for name in ("name", "street", "postal_code", "city"))),
+        contact=Contact(
+            _line.validate_python(data["contact_name"]),
+            _email.validate_python(data["email"].strip()),
+            _phone.validate_python(phone) if phone else None,
+        ),
+        area_code=area_code_in(data),
+        block_size=int(data["block_size"]),
+        option_keys=tuple(data.get("options") or ()),
+        locale=locale,
+    )
+
+
+def chosen_products(data: Mapping[str, Any], offered: Mapping[str, Product]) -> Sequence[Product]:
+    """What is in the basket so far, the trunk first; what cannot be ordered is passed over."""
+    options = data.get("options") or []
+    found = [
+        _of_kind(offered, data.get("product"), ProductKind.TRUNK),
+        _of_kind(offered, f"block-{data.get('block_size')}", ProductKind.NUMBER_BLOCK),
+        *(_of_kind(offered, key, ProductKind.OPTION) for key in dict.fromkeys(options)),
+    ]
+    return [product for product in found if product is not None]
+
+
+def _of_kind(offered: Mapping[str, Product], key: str | None, kind: ProductKind) -> Product | None:
+    product = offered.get(key or "")
+    return product if product is not None and product.kind is kind else None
+
+
+def _multi(data: Mapping[str, Any]) -> MultiDict[str, str]:
+    return MultiDict(
+        [(name, item) for name, value in data.items() for item in (value if isinstance(value, list) else [value])]
+    )

@@ -1,0 +1,126 @@
+"""What the portal says while somebody types: whether the area code fits the city, and what is free there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import flask_babel
+from sqlalchemy.orm import Session
+
+from models.orders.orders import area_codes_for, city_fits
+from models.telephony.area_codes import AreaCode
+from models.telephony.number_pool import count_free
+from models.telephony.numbers import BLOCK_SIZES
+from models.values import AREA_CODE
+
+MOST = 1000
+
+
+def gettext(words: str, **facts: object) -> str:
+    """Flask-Babel's, which has no types."""
+    said: str = flask_babel.gettext(words, **facts)
+    return said
+
+
+def ngettext(one: str, many: str, number: int, **facts: object) -> str:
+    """The same for a number of things."""
+    said: str = flask_babel.ngettext(one, many, number, **facts)
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known about these fields. `fits` is None as long as there is nothing to compare."""
+
+    city: str
+    area: AreaCode | None
+    typed: str
+    block_size: int
+    suggestions: Sequence[AreaCode]
+    fits: bool | None
+    free: int | None
+
+    @property
+    def mismatch(self) -> bool:
+        """Whether an order with this area code would wait for a correction."""
+        return self.fits is False
+
+    @property
+    def for_city(self) -> str:
+        """The area code that goes with the city, in words."""
+        if not self.city:
+            return ""
+        if not self.suggestions:
+            return gettext("We know no Ortsnetz named %(city)s. Please check the spelling.", city=self.city)
+        return gettext(
+            "Area code for %(city)s: %(codes)s",
+            city=self.city,
+            codes=", ".join(f"{area.code} ({area.name})" for area in self.suggestions),
+        )
+
+    @property
+    def for_area(self) -> str:
+        """Whether the area code fits, in words."""
+        if self.area is None:
+            unknown = bool(AREA_CODE.fullmatch(self.typed))
+            return gettext("There is no Ortsnetz with this area code.") if unknown else ""
+        if self.fits is None:
+            return gettext("%(code)s is %(town)s.", code=self.area.code, town=self.area.name)
+        if self.fits:
+            return gettext(
+                "%(code)s is %(town)s and fits %(city)s.", code=self.area.code, town=self.area.name, city=self.city
+            )
+        return gettext(
+            "%(code)s is %(town)s, the connection address is in %(city)s. Phone numbers may only be given to an "
+            "address inside their Ortsnetz. You can order all the same, but the order would wait until address or "
+            "area code are corrected.",
+            code=self.area.code,
+            town=self.area.name,
+            city=self.city,
+        )
+
+    @property
+    def for_free(self) -> str:
+        """What is free, in words."""
+        if self.free is None or self.area is None:
+            return ""
+        if self.free == 0:
+            return gettext(
+                "At the moment nothing of this size is free in %(code)s. You can order all the same; we set it up "
+                "as soon as there are new numbers.",
+                code=self.area.code,
+            )
+        if self.free >= MOST:
+            return gettext("More than enough is free in %(code)s.", code=self.area.code)
+        if self.block_size == 1:
+            return ngettext(
+                "%(num)s single number is free in %(code)s.",
+                "%(num)s single numbers are free in %(code)s.",
+                self.free,
+                code=self.area.code,
+            )
+        return ngettext(
+            "%(num)s block of %(size)s numbers is free in %(code)s.",
+            "%(num)s blocks of %(size)s numbers are free in %(code)s.",
+            self.free,
+            size=self.block_size,
+            code=self.area.code,
+        )
+
+
+def hints_for(session: Session, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
+    """What is known about a city, an area code and a block size as they were typed."""
+    place, code = city.strip()[:120], area_code.strip()
+    area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
+    size = int(block_size) if block_size in map(str, BLOCK_SIZES) else 0
+    return Hints(
+        city=place,
+        area=area,
+        typed=code,
+        block_size=size,
+        suggestions=area_codes_for(session, place),
+        fits=city_fits(place, area) if area is not None and place else None,
+        free=count_free(session, area.code, size, now, MOST) if area is not None and size else None,
+    )

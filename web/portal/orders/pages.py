@@ -1,0 +1,352 @@
+"""Ordering a new sub-account in five steps. What is typed is kept in a draft; the draft becomes one request."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import structlog
+from flask import Blueprint, abort, flash, get_flashed_messages, jsonify, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models.accounts.accounts import Account, ensure_may_be_main
+from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
+from models.orders.drafts import (
+    Draft,
+    DraftStep,
+    begin_draft,
+    find_draft,
+    new_draft_id,
+    open_drafts,
+    order_once,
+    own_draft,
+)
+from models.orders.orders import submit_order
+from models.people.rights import Action, may
+from models.people.users import User
+from models.proofs.proofs import is_address_proved, is_email_proved, is_known_address
+from models.states import Reason
+from models.views.lists import closed_accounts
+from tasks.hints import hint
+from web.portal.orders.forms import typed_in
+from web.portal.orders.number_hints import hints_for
+from web.portal.orders.offer import offer_pdf
+from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
+from web.portal.page.locale import locale
+from web.portal.page.selected_account import looked_at
+from web.portal.page.session import principal
+from web.resources import resources
+
+log = structlog.get_logger()
+
+orders = Blueprint("orders", __name__, url_prefix="/standortverwaltung/neu")
+
+_STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung):slug>"
+
+
+@orders.get("")
+@login_required
+def begin() -> Response:
+    """A fresh order. It is written down when something was typed, so its address is all there is of it."""
+    with resources().database.transaction() as session:
+        _ordering_account(session)
+        id = new_draft_id(session)
+    return redirect(url_for("orders.show_step", id=id, slug=SLUGS[DraftStep.PRODUCT]))
+
+
+@orders.get("/entwuerfe")
+@login_required
+def list_drafts() -> str:
+    """The drafts of this account that can be resumed."""
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        drafts = open_drafts(session, _ordering_account(session), now)
+    return render_template("orders/drafts.html", drafts=drafts)
+
+
+@orders.get("/hinweise")
+@login_required
+def show_hints() -> Response:
+    """What there is to say about a city, an area code and a block size while somebody types."""
+    asked = request.args
+    with resources().database.transaction() as session:
+        _ordering_account(session)
+        found = hints_for(
+            session,
+            asked.get("city", ""),
+            asked.get("area_code", ""),
+            asked.get("block_size", ""),
+            resources().clock(),
+        )
+    return jsonify(
+        {
+            "fits": found.fits,
+            "free_blocks": found.free,
+            "free_numbers": found.free * found.block_size if found.free is not None else None,
+            "suggestions": [{"area_code": area.code, "town": area.name} for area in found.suggestions],
+            "city_text": found.for_city,
+            "area_text": found.for_area,
+            "free_text": found.for_free,
+        }
+    )
+
+
+@orders.get("/<uuid:id>")
+@login_required
+def resume(id: uuid.UUID) -> Response:
+    """Go on where one was; the offer's link leads here."""
+    with resources().database.transaction() as session:
+        draft = own_draft(session, id, principal(), resources().clock())
+        if draft.request_id is not None:
+            return _already_ordered(session, draft)
+        wizard = _wizard(session, draft)
+    return _to(id, draft.step if wizard.can_reach(draft.step) else wizard.first_wrong)
+
+
+@orders.get(_STEP)
+@login_required
+def show_step(id: uuid.UUID, slug: str) -> Response | str:
+    """A step with what was typed before. The first one also for an order that nothing was typed in yet."""
+    step, now = STEPS[slug], resources().clock()
+    with resources().database.transaction() as session:
+        drafts = 0
+        if step is DraftStep.PRODUCT and find_draft(session, id) is None:
+            account = _ordering_account(session)
+            wizard = read_wizard(session, id, account, None, now)
+            drafts = len(open_drafts(session, account, now))
+        else:
+            draft = own_draft(session, id, principal(), now)
+            if draft.request_id is not None:
+                return _already_ordered(session, draft)
+            wizard = _wizard(session, draft)
+        if not wizard.can_reach(step):
+            return _to(id, wizard.first_wrong, check=True)
+        summary = _summary(session, wizard) if step is DraftStep.SUMMARY else None
+    if summary is not None:
+        return render_template("orders/summary.html", **summary)
+    form = wizard.checked[step] if "pruefen" in request.args else wizard.form(step)
+    return _render(wizard, step, form, drafts=drafts)
+
+
+@orders.post(_STEP)
+@login_required
+def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
+    """Keep what was typed, right or wrong, and go where the person wants to go, if that is possible yet."""
+    step = STEPS[slug]
+    go = request.form.get("go", "next")
+    with resources().database.transaction() as session:
+        draft = _keep(session, id, step)
+        if draft.request_id is not None:
+            return _already_ordered(session, draft)
+        if go == "own" and step is DraftStep.CONTACT:
+            own = {"contact_name": principal().name, "email": principal().email}
+            draft.keep(own, step, resources().clock())
+        wizard = _wizard(session, draft)
+        target = _target(step, go)
+        unheard = step is DraftStep.NUMBERS and wizard.hints.mismatch and not _was_warned(wizard)
+        ahead = ORDER.index(target) > ORDER.index(step)
+        stays = ahead and (bool(wizard.checked[step].errors) or unheard)
+        if not stays:
+            # Further than what is right so far it does not go.
+            target = target if wizard.can_reach(target) else wizard.first_wrong
+            draft.go_to(target)
+    if go == "later":
+        flash(_("The order is saved. You can go on with it until it expires."))
+        return redirect(url_for("orders.list_drafts"), 303)
+    if stays:
+        return _render(wizard, step, wizard.checked[step]), 422 if wizard.checked[step].errors else 200
+    return _to(id, target)
+
+
+@orders.post(_STEP + "/merken")
+@login_required
+def autosave(id: uuid.UUID, slug: str) -> Response:
+    """Keep what is being typed; answers with the basket as it is now."""
+    step = STEPS[slug]
+    if step is DraftStep.SUMMARY:
+        abort(404)
+    with resources().database.transaction() as session:
+        wizard = _wizard(session, _keep(session, id, step))
+    return jsonify({"saved": _("Saved."), "basket": render_template("orders/basket.html", wizard=wizard)})
+
+
+@orders.get("/<uuid:id>/angebot.pdf")
+@login_required
+def offer(id: uuid.UUID) -> Response:
+    """The offer as PDF, with a link that resumes the draft. The draft is kept for its whole time from now on."""
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        draft = own_draft(session, id, principal(), now, lock=True)
+        if draft.request_id is not None:
+            return _already_ordered(session, draft)
+        wizard = _wizard(session, draft)
+        if wizard.first_wrong is not DraftStep.SUMMARY:
+            return _to(id, wizard.first_wrong, check=True)
+        draft.touch(now)
+    link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
+    content = offer_pdf(wizard, link, now, locale())
+    name = f"Angebot-{str(id)[-6:]}.pdf" if locale() == "de" else f"Offer-{str(id)[-6:]}.pdf"
+    return Response(
+        content,
+        mimetype="application/pdf",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@orders.post("/<uuid:id>/bestellen")
+@login_required
+def place(id: uuid.UUID) -> Response:
+    """Order what the summary shows. Safe to run twice, at once too: the second finds the first one's request."""
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        draft = own_draft(session, id, principal(), now, lock=True)
+        if draft.request_id is None:
+            wizard = _wizard(session, draft)
+            if wizard.first_wrong is not DraftStep.SUMMARY:
+                return _to(id, wizard.first_wrong, check=True)
+            if request.form.get("shown") != wizard.fingerprint:
+                flash(_("The order or a price has changed since this page was shown. Please check it once more."))
+                return _to(id, DraftStep.SUMMARY)
+            draft.touch(now)
+        accepted = order_once(
+            session,
+            draft,
+            lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now),
+        )
+    log.info("request.accepted", request=str(accepted.id), path=request.path)
+    hint()
+    _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",
+                number=accepted.customer_number))  # fmt: skip
+    return redirect(url_for("portal.overview"), 303)
+
+
+@orders.post("/<uuid:id>/loeschen")
+@login_required
+def delete(id: uuid.UUID) -> Response:
+    """Throw a draft away. One that was ordered stays, as it knows its request."""
+    with resources().database.transaction() as session:
+        draft = own_draft(session, id, principal(), resources().clock(), lock=True)
+        if draft.request_id is None:
+            session.delete(draft)
+    flash(_("The draft is deleted."))
+    return redirect(url_for("orders.list_drafts"), 303)
+
+
+@orders.errorhandler(RuleBroken)
+def refuse(error: RuleBroken) -> tuple[str, int]:
+    """The account cannot have sub-accounts, and why."""
+    return render_template("orders/refused.html", reason=error.reason, Reason=Reason), 403
+
+
+@orders.errorhandler(Forbidden)
+def forbid(_error: Forbidden) -> tuple[str, int]:
+    """The person may not order; perhaps because in a closed account nobody may do anything."""
+    with resources().database.transaction() as session:
+        closed = not principal().roles and closed_accounts(session, principal())
+    reason = Reason.ACCOUNT_CLOSED if closed else None
+    return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
+
+
+@orders.errorhandler(InvalidField)
+def look_again(_error: InvalidField) -> Response:
+    """Something was withdrawn at this very moment: the steps say what."""
+    assert request.view_args is not None
+    return redirect(url_for("orders.show_step", id=request.view_args["id"], slug=SLUGS[DraftStep.SUMMARY]), 303)
+
+
+def _ordering_account(session: Session) -> Account:
+    """The account that is looked at. Raises `Forbidden` or `RuleBroken` if this person cannot order for it."""
+    account = looked_at(session).account
+    if account is None or not may(principal(), Action.ORDER, account):
+        raise Forbidden
+    ensure_may_be_main(account)
+    return account
+
+
+def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
+    """The draft, locked, with what the browser has sent. One that was ordered stays as it is."""
+    now = resources().clock()
+    if step is DraftStep.SUMMARY:
+        raise NotFound
+    if step is DraftStep.PRODUCT and find_draft(session, id) is None:
+        begin_draft(session, id, _ordering_account(session), principal(), now)
+    draft = own_draft(session, id, principal(), now, lock=True)
+    if draft.request_id is None:
+        draft.keep(typed_in(step, request.form), step, now)
+    return draft
+
+
+def _wizard(session: Session, draft: Draft) -> Wizard:
+    ensure_may_be_main(draft.account)
+    return read_wizard(session, draft.id, draft.account, draft, resources().clock())
+
+
+def _target(step: DraftStep, go: str) -> DraftStep:
+    place = ORDER.index(step)
+    if go == "back":
+        return ORDER[max(0, place - 1)]
+    if go in ("own", "later"):
+        return step
+    return STEPS.get(go) or ORDER[place + 1]
+
+
+def _was_warned(wizard: Wizard) -> bool:
+    # The page carries what it has warned of: another area code or city is another warning.
+    return request.form.get("warned") == warning_key(wizard)
+
+
+def warning_key(wizard: Wizard) -> str:
+    """What a warning was about."""
+    return f"{wizard.hints.typed} {wizard.hints.city}"
+
+
+def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> str:
+    return render_template(
+        f"orders/{step}.html",
+        wizard=wizard,
+        step=step,
+        form=form,
+        drafts=drafts,
+        warning=warning_key(wizard) if wizard.hints.mismatch else "",
+        here=url_for("orders.show_step", id=wizard.id, slug=SLUGS[step]),
+    )
+
+
+def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
+    order = wizard.order(locale())
+    person, email, place = session.get_one(User, principal().user_id), order.contact.email, order.location
+    return {
+        "wizard": wizard,
+        "step": DraftStep.SUMMARY,
+        "order": order,
+        "email_known": is_known_address(person, email) or is_email_proved(session, wizard.account.id, email),
+        "address_known": is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
+        "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
+    }
+
+
+def _already_ordered(session: Session, draft: Draft) -> Response:
+    accepted = order_once(session, draft, _never)
+    _say_once(_("This order was placed already. The new sub-account has customer number %(number)s.",
+                number=accepted.customer_number))  # fmt: skip
+    return redirect(url_for("portal.overview"), 303)
+
+
+def _never() -> Any:
+    raise AssertionError("the draft was ordered already")
+
+
+def _say_once(message: str) -> None:
+    # Two submits of the same order say the same on the page that both lead to.
+    waiting: list[Any] = list(get_flashed_messages(with_categories=True))
+    for category, said in waiting:
+        flash(said, category)
+    if message not in [said for _category, said in waiting]:
+        flash(message)
+
+
+def _to(id: uuid.UUID, step: DraftStep, *, check: bool = False) -> Response:
+    return redirect(url_for("orders.show_step", id=id, slug=SLUGS[step], pruefen=1 if check else None), 303)

@@ -1,0 +1,134 @@
+"""An order that is being put together, as its pages see it: where one is, what is missing, what it costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from flask_babel import gettext as _
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.contracts.catalogue import Product, orderable_products
+from models.contracts.prices import Costs, costs_of
+from models.orders.drafts import Draft, DraftStep
+from models.orders.orders import OrderDraft
+from models.telephony.area_codes import AreaCode
+from models.values import AREA_CODE, Locale
+from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of
+from web.portal.orders.number_hints import Hints, hints_for
+
+SLUGS: Mapping[DraftStep, str] = {
+    DraftStep.PRODUCT: "produkt",
+    DraftStep.LOCATION: "standort",
+    DraftStep.NUMBERS: "rufnummern",
+    DraftStep.CONTACT: "kontakt",
+    DraftStep.SUMMARY: "zusammenfassung",
+}
+STEPS: Mapping[str, DraftStep] = {slug: step for step, slug in SLUGS.items()}
+ORDER: Sequence[DraftStep] = tuple(SLUGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A line of the list that says where one is."""
+
+    number: int
+    step: DraftStep
+    slug: str
+    title: str
+    done: bool
+    reachable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wizard:
+    """What every page of the order needs. `checked` are the forms of all steps with what is wrong in them."""
+
+    id: uuid.UUID
+    account: Account
+    data: Mapping[str, Any]
+    offered: Mapping[str, Product]
+    area: AreaCode | None
+    checked: Mapping[DraftStep, Any]
+    hints: Hints
+    kept_until: datetime | None
+
+    def form(self, step: DraftStep) -> Any:
+        """The step's form, without complaints about what nobody has typed yet."""
+        return form_of(step, self.data, self.offered, self.area)
+
+    @property
+    def first_wrong(self) -> DraftStep:
+        """The first step where something is missing or wrong; the summary if nothing is."""
+        return next((step for step, form in self.checked.items() if form.errors), DraftStep.SUMMARY)
+
+    def can_reach(self, step: DraftStep) -> bool:
+        """Whether everything before this step is right."""
+        return ORDER.index(step) <= ORDER.index(self.first_wrong)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """The steps in their order."""
+        titles = step_titles()
+        return [
+            Stage(
+                number,
+                step,
+                slug,
+                titles[step],
+                done=step in self.checked and not self.checked[step].errors,
+                reachable=self.can_reach(step),
+            )
+            for number, (step, slug) in enumerate(SLUGS.items(), 1)
+        ]
+
+    @property
+    def products(self) -> Sequence[Product]:
+        """What is in the basket so far."""
+        return chosen_products(self.data, self.offered)
+
+    @property
+    def costs(self) -> Costs:
+        """What that costs."""
+        return costs_of(self.products)
+
+    @property
+    def fingerprint(self) -> str:
+        """The same as long as nothing that is ordered has changed, prices included."""
+        prices = [(product.key, product.monthly_cents, product.one_off_cents) for product in self.products]
+        whole = json.dumps([dict(self.data), prices], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+    def order(self, locale: Locale) -> OrderDraft:
+        """What is to be ordered. Only when nothing is wrong any more."""
+        return as_order(self.data, self.offered, locale)
+
+
+def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft | None, now: datetime) -> Wizard:
+    """The order as its draft has it, checked; an empty one without a draft."""
+    data: Mapping[str, Any] = draft.data if draft is not None else {}
+    offered = {product.key: product for product in orderable_products(session)}
+    code = area_code_in(data)
+    area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
+    checked = {step: form_of(step, data, offered, area) for step in FORMS}
+    for form in checked.values():
+        form.validate()
+    hints = hints_for(session, str(data.get("city") or ""), code, str(data.get("block_size") or ""), now)
+    return Wizard(id, account, data, offered, area, checked, hints, draft.kept_until if draft is not None else None)
+
+
+def step_titles() -> Mapping[DraftStep, str]:
+    """What each step is called."""
+    return {
+        DraftStep.PRODUCT: _("Product and options"),
+        DraftStep.LOCATION: _("Location"),
+        DraftStep.NUMBERS: _("Phone numbers"),
+        DraftStep.CONTACT: _("Contact person"),
+        DraftStep.SUMMARY: _("Summary"),
+    }

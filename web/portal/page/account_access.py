@@ -1,0 +1,85 @@
+"""The account or the trunk that a page is about, if the signed-in person may see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import abort
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, account_by_number
+from models.errors import DomainError
+from models.people.audit_log import record_look
+from models.people.rights import Action, may, through_main
+from models.requests.requests import Request, concerns
+from models.states import AccountState, Kind, Origin
+from models.telephony.suspension import find_trunk
+from models.telephony.trunks import SipTrunk
+from models.views import locations as listing
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An account that this person may see, its main account if it has or gets one, and what is on its way for it."""
+
+    account: Account
+    main: Account | None
+    running: list[Request]
+
+    @property
+    def detaching(self) -> Request | None:
+        """The request by which it leaves its main account."""
+        return next((found for found in self.running if found.kind is Kind.DETACH), None)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the person sees it only through its main account."""
+        person = principal()
+        # One that is only ordered has no main account yet, and nobody of its own.
+        seen_by_order = not may(person, Action.VIEW, self.account)
+        return seen_by_order or through_main(person, Action.VIEW, self.account) is not None
+
+    @property
+    def may_detach(self) -> bool:
+        """Whether this person may take it out from under its main account."""
+        return self.account.main_id is not None and may(principal(), Action.DETACH, self.account)
+
+    @property
+    def is_billed_together(self) -> bool:
+        """Whether the collective invoice keeps it where it is."""
+        return self.account.origin is Origin.COLLECTIVE_INVOICE
+
+
+def see_account(database: Session, customer_number: str) -> Seen:
+    """The account as this person sees it. Not found for whom it is none of their business."""
+    account = account_by_number(database, customer_number)
+    if account is None or account.state is AccountState.CLOSED:
+        abort(404)
+    # What another main account has asked for is that one's business.
+    about = listing.running_about(database, account)
+    running = [found for found in about if concerns(database, principal(), found)]
+    # An ordered account has no main account yet: it is seen by whoever sees its order, unless it has left since.
+    is_ordered = account.state is AccountState.ORDERED
+    orders = (found.main_id for found in running if found.kind is Kind.ORDER)
+    coming = next((main_id for main_id in orders if is_ordered or main_id == account.main_id), None)
+    if coming is None and not may(principal(), Action.VIEW, account):
+        abort(404)
+    main_id = account.main_id or coming
+    return Seen(account, database.get(Account, main_id) if main_id is not None else None, running)
+
+
+def see_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
+    """The account's trunk. Not found for whoever has not this right, as if it were not there.
+
+    A look from the main account is written down.
+    """
+    with resources().database.transaction() as database:
+        account = see_account(database, customer_number).account
+        try:
+            trunk = find_trunk(database, principal(), right, account, id)
+        except DomainError:
+            abort(404)
+        record_look(database, principal(), account, resources().clock())
+    return account, trunk

@@ -1,0 +1,122 @@
+"""Who is signed in at this request, and in which language: sessions, roles, and the switch of languages."""
+
+from __future__ import annotations
+
+from flask import g, request, session
+from flask_login import LoginManager, current_user, login_user, logout_user
+from sqlalchemy.orm import Session
+
+from models.people.logins import begin_login, find_login
+from models.people.rights import RIGHTS, Action, Principal, only_forwards
+from models.people.users import User, principal_of
+from models.proofs.status import consents_to_answer
+from models.values import LOCALES, as_locale
+from models.views.lists import linkable_accounts, sees_locations
+from web.resources import resources
+
+login_manager = LoginManager()
+
+
+class SignedIn:
+    """A signed-in person as Flask-Login knows it: the roles and what the menu says, as they are at this request."""
+
+    is_authenticated = True
+    is_active = True
+    is_anonymous = False
+
+    def __init__(
+        self,
+        principal: Principal,
+        *,
+        secret: str,
+        login_id: int,
+        gives_link_codes: bool,
+        consents_waiting: int,
+        sees_locations: bool,
+    ) -> None:
+        self.principal = principal
+        self.login_id = login_id
+        """Which of the person's logins this browser is."""
+        self._secret = secret
+        self.gives_link_codes = gives_link_codes
+        """Whether there is an account of theirs that a main account could attach."""
+        self.consents_waiting = consents_waiting
+        """How many requests wait for this person's consent."""
+        self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
+        self.sees_locations = sees_locations
+        """Whether they have an overview: with sub-accounts alone there is nothing to look over."""
+        self.only_forwards = only_forwards(principal)
+        self.is_customer = bool(principal.roles) or not principal.is_staff
+        """Whether the portal's pages are for them: of the staff only for those with an account of their own."""
+
+    def get_id(self) -> str:
+        """For the session cookie: the secret of the login, which can be ended."""
+        return self._secret
+
+
+@login_manager.user_loader
+def load_user(secret: str) -> SignedIn | None:
+    """The person of this session, as long as it has not been ended."""
+    if g.get("database_is_away"):
+        # The page that says so is the same for everybody.
+        return None
+    with resources().database.transaction() as database:
+        found = find_login(database, secret, resources().clock())
+        return _signed_in(database, found[1], found[0].id, secret) if found is not None else None
+
+
+def _signed_in(database: Session, user: User, login_id: int, secret: str) -> SignedIn:
+    person = principal_of(database, user)
+    gives = bool(linkable_accounts(database, person))
+    return SignedIn(
+        person,
+        secret=secret,
+        login_id=login_id,
+        gives_link_codes=gives,
+        consents_waiting=len(consents_to_answer(database, person, resources().clock())) if gives else 0,
+        sees_locations=sees_locations(database, person),
+    )
+
+
+def let_in(database: Session, user: User) -> SignedIn:
+    """A new login for this browser. `start_session` with it, after the commit."""
+    agent = request.user_agent.string
+    login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())
+    return _signed_in(database, user, login.id, secret)
+
+
+def start_session(person: SignedIn) -> None:
+    """A new session: what an attacker may have planted before signing in is gone."""
+    _empty_session()
+    login_user(person)
+    g.pop("_flask_babel", None)
+
+
+def principal() -> Principal:
+    """Who is signed in at this request."""
+    found = current_user.principal
+    assert isinstance(found, Principal)
+    return found
+
+
+def choose_language() -> str:
+    """As chosen on the page, else the person's own, else what the browser prefers."""
+    if "language" in session:
+        return as_locale(session["language"])
+    if request.endpoint != "static" and current_user.is_authenticated:
+        return principal().locale
+    return as_locale(request.accept_languages.best_match(LOCALES, "de"))
+
+
+def end_session() -> None:
+    """This browser forgets who was signed in."""
+    logout_user()
+    _empty_session()
+
+
+def _empty_session() -> None:
+    # The language was chosen on the page, by whoever sits in front of it.
+    language = session.get("language")
+    session.clear()
+    if language:
+        session["language"] = language

@@ -1,0 +1,183 @@
+"""A person's own login: where they are signed in, a new password, and what to do when it is forgotten."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask_babel import gettext, lazy_gettext
+from flask_login import current_user, login_required
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import EmailField, PasswordField
+from wtforms.validators import DataRequired, Length
+
+from models.people.logins import (
+    SHORTEST_PASSWORD,
+    ask_for_reset,
+    end_login,
+    end_logins,
+    logins_of,
+    reset_password,
+    set_password,
+    user_by_reset,
+)
+from models.people.users import User, authenticate
+from tasks.hints import hint
+from web.portal.page.form_errors import complain
+from web.portal.page.session import end_session, let_in, principal, start_session
+from web.resources import resources
+
+logins = Blueprint("logins", __name__)
+
+# What is looked for first is named last by browsers that claim to be others.
+_BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
+def new_password_field() -> PasswordField:
+    """The field of every form that sets a password."""
+    return PasswordField(
+        lazy_gettext("New password"),
+        validators=[
+            DataRequired(lazy_gettext("Please enter a new password.")),
+            Length(SHORTEST_PASSWORD, 1024, lazy_gettext("A password has at least 12 characters.")),
+        ],
+    )
+
+
+class ForgottenForm(FlaskForm):  # type: ignore[misc]
+    """Whose password was forgotten."""
+
+    email = EmailField(
+        lazy_gettext("E-mail address"),
+        validators=[DataRequired(lazy_gettext("Please enter your e-mail address.")), Length(max=254)],
+    )
+
+
+class NewPasswordForm(FlaskForm):  # type: ignore[misc]
+    """A new password. Once: it can be looked at before it is sent, and it can be set again."""
+
+    password = new_password_field()
+
+
+class ChangePasswordForm(FlaskForm):  # type: ignore[misc]
+    """A new password of somebody who knows the old one."""
+
+    current = PasswordField(
+        lazy_gettext("Current password"),
+        validators=[DataRequired(lazy_gettext("Please enter your current password.")), Length(max=1024)],
+    )
+    password = new_password_field()
+
+
+@logins.get("/anmeldung")
+@login_required
+def overview() -> str:
+    """Where the person is signed in, and since when."""
+    with resources().database.transaction() as session:
+        listed = logins_of(session, principal().user_id, resources().clock())
+    rows = [(login, browser_name(login.user_agent), login.id == current_user.login_id) for login in listed]
+    return render_template("people/logins/overview.html", listed=rows, person=principal())
+
+
+@logins.post("/anmeldung/<int:id>/beenden")
+@login_required
+def end(id: int) -> Response:
+    """Sign out there."""
+    with resources().database.transaction() as session:
+        end_login(session, principal().user_id, id)
+    flash(gettext("Signed out there."))
+    return redirect(url_for("logins.overview"), 303)
+
+
+@logins.post("/anmeldung/andere/beenden")
+@login_required
+def end_others() -> Response:
+    """Sign out everywhere else."""
+    with resources().database.transaction() as session:
+        end_logins(session, principal().user_id, but=current_user.login_id)
+    flash(gettext("You are signed in nowhere else any more."))
+    return redirect(url_for("logins.overview"), 303)
+
+
+@logins.route("/anmeldung/passwort", methods=["GET", "POST"])
+@login_required
+def change() -> Response | tuple[str, int]:
+    """A new password; every other browser is signed out."""
+    form = ChangePasswordForm()
+    if form.validate_on_submit():
+        resources().throttle.begin_try(principal().email)
+        with resources().database.transaction() as session:
+            user = authenticate(session, principal().email, form.current.data)
+            person = None
+            if user is not None:
+                set_password(session, user, form.password.data)
+                person = let_in(session, user)
+        if person is not None:
+            start_session(person)
+            flash(gettext("Your password is changed. Everywhere else you are signed out."))
+            return redirect(url_for("logins.overview"), 303)
+        resources().throttle.count_wrong_try()
+        complain(form.current, gettext("This is not your current password."))
+    return render_template("people/logins/change.html", form=form), 422 if form.errors else 200
+
+
+@logins.route("/passwort", methods=["GET", "POST"])
+def forgotten() -> Response | tuple[str, int]:
+    """Ask for a link by mail. The answer is the same whether there is such a login or not."""
+    form = ForgottenForm()
+    if form.validate_on_submit():
+        throttle = resources().throttle
+        # Every one counts: nobody shall flood a person with mails, or try out addresses.
+        throttle.begin_try(f"password {form.email.data.strip()}")
+        throttle.count_wrong_try()
+        with resources().database.transaction() as session:
+            ask_for_reset(session, form.email.data, resources().clock())
+        hint()
+        return redirect(url_for("logins.asked"), 303)
+    return render_template("people/logins/forgotten.html", form=form), 422 if form.errors else 200
+
+
+@logins.get("/passwort/unterwegs")
+def asked() -> str:
+    """What happens now."""
+    return render_template("people/logins/asked.html")
+
+
+@logins.route("/passwort/<int:user_id>/<int:issued>/<token>", methods=["GET", "POST"])
+def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
+    """Set a new password, by the link in the mail."""
+    form = NewPasswordForm()
+    if (user := _user(user_id, issued, token)) is None:
+        return render_template("people/logins/lapsed.html"), 404
+    if form.validate_on_submit():
+        with resources().database.transaction() as session:
+            now = resources().clock()
+            found = user_by_reset(session, resources().vault, user_id, issued, token, now, lock=True)
+            if found is None:
+                abort(404)
+            reset_password(session, found, form.password.data, now)
+        end_session()
+        flash(gettext("Your new password is set. Please sign in with it."))
+        return redirect(url_for("people.sign_in"), 303)
+    return render_template("people/logins/reset.html", form=form, user=user), 422 if form.errors else 200
+
+
+def _user(user_id: int, issued: int, token: str) -> User | None:
+    with resources().database.transaction() as session:
+        return user_by_reset(session, resources().vault, user_id, issued, token, resources().clock())
+
+
+def browser_name(user_agent: str) -> str:
+    """As the person knows it: "Firefox, Windows"."""
+    browser = next((name for sign, name in _BROWSERS if sign in user_agent), None)
+    system = next((name for sign, name in _SYSTEMS if re.search(rf"\b{sign}\b", user_agent)), None)
+    return ", ".join(filter(None, (browser, system))) or gettext("Unknown browser")

@@ -1,0 +1,288 @@
+"""The users of an account, for whoever administers it, and the page behind an invitation's link."""
+
+from __future__ import annotations
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext, lazy_gettext
+from flask_babel.speaklater import LazyString
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import EmailField, RadioField, StringField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import DataRequired, Email, Length
+
+from models.accounts.accounts import Account
+from models.errors import AlreadyUser, LastAdministrator, NotFound, PasswordMissing, TooManyInvitations
+from models.messages.outbox import Recipient
+from models.people.invitations import (
+    Invitation,
+    accept,
+    change_role,
+    find_invitation,
+    invitations_of,
+    invite,
+    invited_user,
+    managed_accounts,
+    remove_user,
+    users_of,
+    withdraw,
+)
+from models.people.rights import Role
+from models.people.users import User
+from tasks.hints import hint
+from tasks.wording.requests import role_text
+from web.portal.page.form_errors import complain
+from web.portal.page.locale import locale
+from web.portal.page.session import let_in, principal, start_session
+from web.portal.people.logins import NewPasswordForm
+from web.resources import resources
+
+users = Blueprint("users", __name__)
+
+ROLE_NAMES = {role: LazyString(lambda role: role_text(role, locale()), role) for role in Role}
+ROLE_MEANINGS = {
+    Role.ADMINISTRATOR: lazy_gettext("May do everything, also invite users."),
+    Role.LOCATION_MANAGER: lazy_gettext("Orders, links and detaches locations, and sees all their dashboards."),
+    Role.LOCAL_MEMBER: lazy_gettext("Minds call forwarding at the location."),
+}
+
+
+class RoleForm(FlaskForm):  # type: ignore[misc]
+    """What somebody may do."""
+
+    role = RadioField(
+        lazy_gettext("Role"),
+        choices=[SelectChoice(role, name) for role, name in ROLE_NAMES.items()],
+        validators=[DataRequired(lazy_gettext("Choose a role."))],
+    )
+
+
+class InviteForm(RoleForm):
+    """Who is invited."""
+
+    name = StringField(
+        lazy_gettext("Name"), validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200)]
+    )
+    email = EmailField(
+        lazy_gettext("E-mail address"),
+        validators=[
+            DataRequired(lazy_gettext("Enter the e-mail address.")),
+            Email(lazy_gettext("This is no e-mail address.")),
+            Length(max=254),
+        ],
+    )
+
+
+@users.get("/benutzer")
+@login_required
+def overview() -> Response:
+    """The users of the first account that this person administers."""
+    with resources().database.transaction() as session:
+        accounts = managed_accounts(session, principal())
+    if not accounts:
+        abort(404)
+    return redirect(url_for("users.listed", customer_number=accounts[0].customer_number))
+
+
+@users.get("/benutzer/<customer_number>")
+@login_required
+def listed(customer_number: str) -> str:
+    """Who has which role, and who was invited."""
+    with resources().database.transaction() as session:
+        account, others = _account(session, customer_number)
+        found = users_of(session, account)
+        invitations = invitations_of(session, account)
+    return render_template(
+        "people/users/overview.html",
+        account=account,
+        others=others,
+        listed=found,
+        invitations=invitations,
+        role_names=ROLE_NAMES,
+        person=principal(),
+        now=resources().clock(),
+    )
+
+
+@users.route("/benutzer/<customer_number>/einladen", methods=["GET", "POST"])
+@login_required
+def ask(customer_number: str) -> Response | tuple[str, int]:
+    """Invite somebody by mail. They have no rights before they accept."""
+    form = InviteForm()
+    with resources().database.transaction() as session:
+        account, _ = _account(session, customer_number)
+    if form.validate_on_submit():
+        to = Recipient(form.name.data.strip(), form.email.data.strip().lower(), locale())
+        try:
+            with resources().database.transaction() as session:
+                own, _ = _account(session, customer_number)
+                invite(session, principal(), own, to, Role(form.role.data), resources().clock())
+        except AlreadyUser:
+            complain(form.email, gettext("This person is a user of the account already."))
+        except TooManyInvitations as error:
+            complain(form.email, _too_many(error))
+        else:
+            hint()
+            flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
+            return redirect(url_for("users.listed", customer_number=customer_number), 303)
+    page = render_template("people/users/invite.html", form=form, account=account, meanings=ROLE_MEANINGS)
+    return page, 422 if form.errors else 200
+
+
+@users.post("/benutzer/<customer_number>/einladungen/<int:id>/zurueckziehen")
+@login_required
+def withdraw_invitation(customer_number: str, id: int) -> Response:
+    """The link of the invitation is void."""
+    with resources().database.transaction() as session:
+        account, _ = _account(session, customer_number)
+        withdraw(session, principal(), account, id, resources().clock())
+    flash(gettext("The invitation is withdrawn."))
+    return redirect(url_for("users.listed", customer_number=customer_number), 303)
+
+
+@users.post("/benutzer/<customer_number>/einladungen/<int:id>/neu")
+@login_required
+def invite_again(customer_number: str, id: int) -> Response:
+    """A new mail with a new link."""
+    try:
+        with resources().database.transaction() as session:
+            account, _ = _account(session, customer_number)
+            found = session.get(Invitation, id)
+            if found is None or found.account_id != account.id:
+                abort(404)
+            to = Recipient(found.name, found.email, found.locale)
+            invite(session, principal(), account, to, found.role, resources().clock())
+    except TooManyInvitations as error:
+        flash(_too_many(error), "warning")
+    else:
+        hint()
+        flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
+    return redirect(url_for("users.listed", customer_number=customer_number), 303)
+
+
+@users.route("/benutzer/<customer_number>/<int:user_id>", methods=["GET", "POST"])
+@login_required
+def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
+    """Change somebody's role."""
+    account, user, role = _member(customer_number, user_id)
+    form = RoleForm(role=role)
+    if form.validate_on_submit():
+        try:
+            with resources().database.transaction() as session:
+                change_role(session, principal(), account, user_id, Role(form.role.data), resources().clock())
+        except LastAdministrator:
+            complain(form.role, gettext("An account keeps at least one administrator. Name another one first."))
+        else:
+            flash(gettext("The role of %(name)s is changed.", name=user.name))
+            return _back(customer_number, user_id)
+    page = render_template("people/users/edit.html", form=form, account=account, user=user, meanings=ROLE_MEANINGS)
+    return page, 422 if form.errors else 200
+
+
+@users.route("/benutzer/<customer_number>/<int:user_id>/entfernen", methods=["GET", "POST"])
+@login_required
+def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
+    """Take somebody's role away, after a page that says what that means."""
+    account, user, role = _member(customer_number, user_id)
+    refused = False
+    if request.method == "POST":
+        try:
+            with resources().database.transaction() as session:
+                remove_user(session, principal(), account, user_id, resources().clock())
+        except LastAdministrator:
+            refused = True
+        else:
+            flash(gettext("%(name)s is no user of this account any more.", name=user.name))
+            return _back(customer_number, user_id)
+    page = render_template(
+        "people/users/remove.html",
+        account=account,
+        user=user,
+        role=ROLE_NAMES[role],
+        person=principal(),
+        refused=refused,
+    )
+    return page, 409 if refused else 200
+
+
+@users.route("/einladung/<int:id>/<token>", methods=["GET", "POST"])
+def invitation(id: int, token: str) -> Response | tuple[str, int]:
+    """Accept an invitation. A new login gets its password here; who has one keeps theirs."""
+    if request.method == "POST":
+        return _accept(id, token, NewPasswordForm())
+    return _show_invitation(id, token, NewPasswordForm())
+
+
+def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str, int]:
+    now = resources().clock()
+    password = form.password.data if form.validate() else None
+    try:
+        with resources().database.transaction() as session:
+            found = find_invitation(session, resources().vault, id, token, now, lock=True)
+            user, is_new = accept(session, found, password, now)
+            person = let_in(session, user) if is_new else None
+    except PasswordMissing:
+        return _show_invitation(id, token, form)
+    except NotFound:
+        return render_template("people/users/lapsed.html"), 404
+    if person is None:
+        flash(gettext("The invitation is accepted. Please sign in."))
+        return redirect(url_for("people.sign_in"), 303)
+    start_session(person)
+    flash(gettext("Welcome, %(name)s. Your login is ready.", name=person.principal.name))
+    return redirect(url_for("portal.overview"), 303)
+
+
+def _show_invitation(id: int, token: str, form: NewPasswordForm) -> tuple[str, int]:
+    try:
+        with resources().database.transaction() as session:
+            found = find_invitation(session, resources().vault, id, token, resources().clock())
+            account, known = session.get_one(Account, found.account_id), invited_user(session, found)
+            inviter = session.get_one(User, found.invited_by)
+    except NotFound:
+        return render_template("people/users/lapsed.html"), 404
+    page = render_template(
+        "people/users/invitation.html",
+        form=form,
+        found=found,
+        account=account,
+        inviter=inviter,
+        known=known,
+        role=ROLE_NAMES[found.role],
+    )
+    return page, 422 if form.errors else 200
+
+
+def _too_many(error: TooManyInvitations) -> str:
+    said: str = gettext(
+        "%(limit)s invitations are open. Withdraw some, or wait until they are accepted or expire.", limit=error.limit
+    )
+    return said
+
+
+def _account(session: Session, customer_number: str) -> tuple[Account, list[Account]]:
+    """The account, and the others that the person administers. Everything else is not found."""
+    accounts = managed_accounts(session, principal())
+    for account in accounts:
+        if account.customer_number == customer_number:
+            return account, [other for other in accounts if other is not account]
+    abort(404)
+
+
+def _member(customer_number: str, user_id: int) -> tuple[Account, User, Role]:
+    with resources().database.transaction() as session:
+        account, _ = _account(session, customer_number)
+        for user, role in users_of(session, account):
+            if user.id == user_id:
+                return account, user, role
+    abort(404)
+
+
+def _back(customer_number: str, user_id: int) -> Response:
+    # Whoever has changed their own role may have no list to go back to.
+    own = user_id == principal().user_id
+    return redirect(
+        url_for("portal.overview") if own else url_for("users.listed", customer_number=customer_number), 303
+    )

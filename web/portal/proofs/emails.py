@@ -1,0 +1,114 @@
+"""The page behind the link in the mail to an order's contact. Only the code confirms: opening the page does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from flask import Blueprint, abort, redirect, render_template, url_for
+from flask_babel import gettext as _
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models.accounts.accounts import Account
+from models.errors import NotAwaited
+from models.proofs.proofs import EmailProof
+from models.proofs.submission import confirm_email, is_email_awaited
+from models.requests.requests import Request
+from models.states import Kind, Reason, Status
+from tasks.hints import hint
+from web.portal.page.form_errors import complain
+from web.portal.proofs.forms import CodeForm
+from web.resources import resources
+
+emails = Blueprint("emails", __name__)
+
+
+class State(StrEnum):
+    """What the page has to say."""
+
+    OPEN = "open"
+    CONFIRMED = "confirmed"
+    REPLACED = "replaced"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    ENDED = "ended"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Who ordered what for which site, and how the proof of the contact's address stands."""
+
+    state: State
+    account: Account
+    main: Account
+    proof: EmailProof
+
+
+@emails.route("/email/<uuid:id>/<token>", methods=["GET", "POST"])
+def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
+    """Who ordered what for which site, and a form for the code. An invalid link is not found, whatever is wrong."""
+    form = CodeForm()
+    seen = _see(id, token)
+    if seen.state is State.OPEN and form.validate_on_submit():
+        resources().throttle.begin_try(seen.account.customer_number)
+        if _confirm(id, form.code.data):
+            return redirect(url_for("emails.confirm", id=id, token=token), 303)
+        resources().throttle.count_wrong_try()
+        complain(form.code, _("This code is not right. Compare it with the newest e-mail."))
+        seen = _see(id, token)
+    return render_template("proofs/email.html", form=form, seen=seen), 422 if form.errors else 200
+
+
+def _confirm(id: UUID, typed: str) -> bool:
+    """False: the code is wrong. If nobody waits for it any more, the page will tell."""
+    try:
+        with resources().database.transaction() as session:
+            order = session.get_one(Request, id)
+            right = confirm_email(session, resources().vault, order, typed, resources().clock())
+    except NotAwaited:
+        return True
+    if right:
+        hint()
+    return right
+
+
+def _see(id: UUID, token: str) -> Seen:
+    with resources().database.transaction() as session:
+        order = session.get(Request, id)
+        if order is None or order.kind is not Kind.ORDER or order.account is None:
+            abort(404)
+        proof = session.get(EmailProof, (order.main_id, order.account.contact_email))
+        if proof is None:
+            abort(404)
+        issue = _issue_of(proof, token)
+        if issue is None:
+            abort(404)
+        state = _state(session, order, proof, newest=issue == proof.issue)
+        return Seen(state, order.account, session.get_one(Account, order.main_id), proof)
+
+
+def _issue_of(proof: EmailProof, token: str) -> int | None:
+    """Which of the mails the link is from."""
+    given = (issue for issue in range(1, proof.issue + 1) if resources().vault.is_token(token, *proof.words(issue)))
+    return next(given, None)
+
+
+def _state(session: Session, order: Request, proof: EmailProof, *, newest: bool) -> State:
+    if proof.proved_at is not None:
+        return State.CONFIRMED
+    if not is_email_awaited(session, order):
+        return _end(order)
+    if not newest:
+        return State.REPLACED
+    if resources().clock() >= proof.expires_at:
+        return State.EXPIRED
+    return State.VOID if proof.is_void() else State.OPEN
+
+
+def _end(order: Request) -> State:
+    if order.status is Status.CANCELLED:
+        return State.CANCELLED
+    return State.EXPIRED if order.reason is Reason.PROOF_EXPIRED else State.ENDED

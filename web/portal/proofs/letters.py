@@ -1,0 +1,36 @@
+"""The page that the letter to a connection address leads to: customer number and code, no login."""
+
+from __future__ import annotations
+
+from flask import Blueprint, render_template
+from flask_babel import gettext as _
+
+from models.proofs.submission import answer_letter
+from models.values import typed_customer_number
+from tasks.hints import hint
+from web.portal.page.form_errors import complain
+from web.portal.proofs.forms import LetterForm
+from web.resources import resources
+
+letters = Blueprint("letters", __name__)
+
+
+@letters.route("/brief", methods=["GET", "POST"])
+def confirm() -> str | tuple[str, int]:
+    """The same answer, whether there is no such customer number, no such order, or the code is wrong."""
+    form = LetterForm()
+    if not form.validate_on_submit():
+        return render_template("proofs/letter.html", form=form), 422 if form.errors else 200
+    number = typed_customer_number(form.customer_number.data)
+    resources().throttle.begin_try(number or form.customer_number.data)
+    with resources().database.transaction() as session:
+        order = (
+            answer_letter(session, resources().vault, number, form.code.data, resources().clock()) if number else None
+        )
+        account = order.account if order is not None else None
+    if account is None:
+        resources().throttle.count_wrong_try()
+        complain(form.code, _("Customer number or code is not right, or the code is not valid any more."))
+        return render_template("proofs/letter.html", form=form), 422
+    hint()
+    return render_template("proofs/letter_done.html", account=account)

@@ -1,0 +1,79 @@
+"""Link codes: by one, whoever got it attaches the account to their main account. Shown once, when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models.accounts.accounts import Account, account_by_number
+from models.errors import IsMainAccount
+from models.people.rights import Action, may
+from models.proofs.submission import create_link_code, open_link_code, void_link_code
+from models.states import AccountRole
+from models.vault import display_code
+from models.views import lists
+from tasks.wording.requests import reason_text
+from web.portal.page.locale import locale
+from web.portal.page.session import principal
+from web.resources import resources
+
+link_codes = Blueprint("link_codes", __name__)
+
+
+@link_codes.get("/verknuepfungscode")
+@login_required
+def overview() -> str:
+    """Each account that can be attached, and whether a code is open for it; never the code itself."""
+    with resources().database.transaction() as session:
+        now = resources().clock()
+        listed = [(account, open_link_code(session, account.id)) for account in _accounts(session)]
+    return render_template("proofs/link_codes.html", listed=listed, now=now)
+
+
+@link_codes.post("/verknuepfungscode/<customer_number>")
+@login_required
+def create(customer_number: str) -> str | Response:
+    """Make a code and show it. If one is open that nobody has said may become void, ask first."""
+    now = resources().clock()
+    with resources().database.transaction() as session:
+        account = _account(session, customer_number)
+        before = open_link_code(session, account.id)
+        asks = before is not None and before.is_good(now) and request.form.get("replace") != str(before.id)
+        try:
+            made = None if asks else create_link_code(session, principal(), account, now)
+        except IsMainAccount as error:
+            flash(reason_text(error.reason, locale()))
+            return redirect(url_for("link_codes.overview"), 303)
+    if made is None:
+        return render_template("proofs/link_code_replace.html", account=account, before=before)
+    code = display_code(resources().vault.code(*made.words()))
+    return render_template("proofs/link_code_made.html", account=account, code=code, made=made)
+
+
+@link_codes.post("/verknuepfungscode/<customer_number>/ungueltig")
+@login_required
+def void(customer_number: str) -> Response:
+    """Nobody gets in with the open code any more."""
+    with resources().database.transaction() as session:
+        account = _account(session, customer_number)
+        void_link_code(session, principal(), account, resources().clock())
+    flash(_("The link code for account %(number)s is void.", number=account.customer_number))
+    return redirect(url_for("link_codes.overview"), 303)
+
+
+def _accounts(session: Session) -> Sequence[Account]:
+    return lists.linkable_accounts(session, principal())
+
+
+def _account(session: Session, customer_number: str) -> Account:
+    account = account_by_number(session, customer_number)
+    own = account is not None and may(principal(), Action.PROVE_OWNERSHIP, account)
+    # A main account is offered no code; who asks for one nevertheless is told why not.
+    if account is None or not own or not (account.role is AccountRole.MAIN or account in _accounts(session)):
+        abort(404)
+    return account

@@ -1,0 +1,215 @@
+"""What a signed-in person does to a request on its page: enter a code, hand in a document, resend, cancel, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.datastructures import FileStorage
+from werkzeug.wrappers import Response
+
+from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
+from models.orders.orders import call_off
+from models.proofs.status import AskedKind
+from models.proofs.submission import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
+from models.requests.requests import Request, may_change
+from models.states import Reason
+from tasks.hints import hint
+from web.portal.page.form_errors import complain
+from web.portal.page.locale import moment
+from web.portal.page.session import principal
+from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
+from web.portal.requests.request_page import live_of, render, see
+from web.resources import resources
+from web.uploads import read_document
+
+_SENT = (AskedKind.EMAIL, AskedKind.LETTER, AskedKind.CONSENT)
+
+answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
+
+
+@answers.post("/brief")
+@login_required
+def enter_letter(id: UUID) -> Response | tuple[str, int]:
+    """The code from the letter."""
+
+    def give(session: Session, found: Request, typed: str) -> bool:
+        return enter_letter_code(session, resources().vault, found, typed, resources().clock())
+
+    return _try_code(id, give)
+
+
+@answers.post("/verknuepfungscode")
+@login_required
+def enter_link_code(id: UUID) -> Response | tuple[str, int]:
+    """A link code of the account that is to be attached, instead of the consent by mail."""
+
+    def give(session: Session, found: Request, typed: str) -> bool:
+        return prove_ownership(session, resources().vault, found, typed, resources().clock())
+
+    return _try_code(id, give)
+
+
+@answers.post("/zugangsdaten")
+@login_required
+def enter_credentials(id: UUID) -> Response | tuple[str, int]:
+    """An administrator's login of the account that is to be attached, instead of the consent by mail."""
+    form = CredentialsForm()
+    if not form.validate_on_submit():
+        return _again(id, credentials=form)
+
+    def give(session: Session, found: Request) -> bool:
+        login = Credentials(form.email.data.strip(), form.password.data)
+        return prove_ownership(session, resources().vault, found, login, resources().clock())
+
+    refusal, right = _tried(id, give)
+    if refusal is None and not right:
+        complain(form.email, _("This login is not right, or it is not an administrator's of this account."))
+        return _again(id, credentials=form)
+    return _back(id, refusal or _("The login is accepted; it goes on from here."))
+
+
+@answers.get("/stand")
+@login_required
+def live(id: UUID) -> Response:
+    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
+    with resources().database.transaction() as session:
+        seen = see(session, id)
+    return live_of(seen).answer()
+
+
+@answers.post("/dokument")
+@login_required
+def upload(id: UUID) -> Response | tuple[str, int]:
+    """A document that proves the connection address."""
+    form = DocumentForm()
+    try:
+        document = read_document(request.files.get("file") or FileStorage(), "file")
+    except InvalidField as error:
+        complain(form.file, _UPLOAD_WORDS[error.code]())
+        return _again(id, document=form)
+
+    def hand_in(session: Session, found: Request) -> None:
+        now = resources().clock()
+        upload_document(session, principal(), found, document.name, document.media_type, document.content, now)
+
+    return _change(id, hand_in)
+
+
+@answers.post("/erneut-senden")
+@login_required
+def resend(id: UUID) -> Response:
+    """A new code by mail or post; the old one is void."""
+
+    what = request.form.get("what")
+    if what not in _SENT:
+        abort(404)
+
+    def ask(session: Session, found: Request) -> None:
+        ask_again(session, found, what, resources().clock())
+
+    return _change(id, ask, _("A new code is on its way. The old one is void."))
+
+
+@answers.route("/stornieren", methods=["GET", "POST"])
+@login_required
+def cancel(id: UUID) -> Response | str:
+    """Ask whether it is meant, then call the request off."""
+    if request.method == "POST":
+        return _change(id, lambda session, found: call_off(found, Reason.CANCELLED_BY_REQUESTER, resources().clock()))
+    with resources().database.transaction() as session:
+        seen = see(session, id)
+    if not seen.may_cancel:
+        return _back(id)
+    return render_template("requests/cancel.html", seen=seen)
+
+
+@answers.post("/wiederholen")
+@login_required
+def retry(id: UUID) -> Response:
+    """Try a held or failed request again."""
+    return _change(id, lambda session, found: found.retry(resources().clock()))
+
+
+_UPLOAD_WORDS: dict[str, Callable[[], str]] = {
+    "missing": lambda: _("Choose a document."),
+    "too_large": lambda: _("The document has more than 10 MB."),
+    "no_document": lambda: _("This is neither PDF nor PNG nor JPEG."),
+}
+
+
+def _try_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Response | tuple[str, int]:
+    form = CodeForm()
+    if not form.validate_on_submit():
+        return _again(id, code=form)
+    refusal, right = _tried(id, lambda session, found: give(session, found, form.code.data))
+    if refusal is None and not right:
+        complain(form.code, _("This code is not right, or it is not valid any more."))
+        return _again(id, code=form)
+    return _back(id, refusal or _("The code is accepted; it goes on from here."))
+
+
+def _tried(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
+    """Give a proof under the throttle: why that is not possible, and whether it was right."""
+    with resources().database.transaction() as session:
+        target = see(session, id).request.customer_number
+    resources().throttle.begin_try(target)
+    right = False
+
+    def act(session: Session, found: Request) -> None:
+        nonlocal right
+        right = give(session, found)
+
+    refusal = _refusal(id, act, lock=False)
+    if refusal is None and not right:
+        resources().throttle.count_wrong_try()
+    return refusal, right
+
+
+def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
+    """Do it, and show the request again, with a word about it."""
+    return _back(id, _refusal(id, change, lock=True) or done)
+
+
+def _refusal(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
+    """Do it; if it is not possible, why. Not found for whom it does not concern."""
+    refusal: str | None = None
+    try:
+        with resources().database.transaction() as session:
+            found = session.get(Request, id, with_for_update=lock or None)
+            if found is None or not may_change(session, principal(), found):
+                abort(404)
+            change(session, found)
+    except TooEarly as error:
+        refusal = _("A new code can be asked for from %(moment)s.", moment=moment(error.again_at))
+    except NotAwaited:
+        refusal = _("The request does not wait for that any more.")
+    except TooLate:
+        refusal = _("The request has gone too far to be cancelled, or is being worked on at this moment.")
+    except IllegalTransition:
+        refusal = _("The request is on its way already.")
+    else:
+        hint()
+    return refusal
+
+
+def _back(id: UUID, said: str | None = None) -> Response:
+    if said is not None:
+        flash(said)
+    return redirect(url_for("portal.show_request", id=id), 303)
+
+
+def _again(
+    id: UUID,
+    *,
+    code: CodeForm | None = None,
+    document: DocumentForm | None = None,
+    credentials: CredentialsForm | None = None,
+) -> tuple[str, int]:
+    with resources().database.transaction() as session:
+        seen = see(session, id)
+    return render(seen, code=code, document=document, credentials=credentials), 422

@@ -1,0 +1,112 @@
+"""The page of one request: its timeline, what it waits for, from whom, until when, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from flask import abort, render_template
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.proofs.status import Asked, AskedKind, AskedState, asked_of
+from models.requests.requests import Request, TimelineEntry, concerns, may_change
+from models.states import ENDED, ROUTES, Kind, Status
+from models.views import lists
+from tasks.wording.requests import expectation, next_action, reason_text, sentence, status_text, step_text
+from web.portal.page.live import Live, live_parts
+from web.portal.page.locale import locale
+from web.portal.page.session import principal
+from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
+from web.resources import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as this person sees it. `account` is the ordered one, None for others: it may be anybody's."""
+
+    request: Request
+    main: Account
+    account: Account | None
+    timeline: Sequence[TimelineEntry]
+    asked: Sequence[Asked]
+    may_act: bool
+    may_cancel: bool
+
+
+def see(session: Session, id: UUID) -> Seen:
+    """The request with everything that its page shows. Not found for whom it does not concern."""
+    found = session.get(Request, id)
+    if found is None or not concerns(session, principal(), found):
+        abort(404)
+    acts = may_change(session, principal(), found)
+    return Seen(
+        found,
+        session.get_one(Account, found.main_id),
+        found.account if found.kind is Kind.ORDER else None,
+        lists.timelines(session, [found.id])[found.id],
+        asked_of(session, [found], resources().clock())[found.id],
+        acts,
+        acts and found.can_cancel,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step on the way, in the customer's words. `state`: done, current, stopped or ahead."""
+
+    name: str
+    state: str
+
+
+def render(
+    seen: Seen,
+    *,
+    code: CodeForm | None = None,
+    document: DocumentForm | None = None,
+    credentials: CredentialsForm | None = None,
+) -> str:
+    """The page, with a form that was filled in wrong in the place of a fresh one."""
+    wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
+    live = live_of(seen, code=code, document=document, credentials=credentials)
+    return render_template("requests/request.html", seen=seen, live=live, wrong=wrong)
+
+
+def live_of(
+    seen: Seen,
+    *,
+    code: CodeForm | None = None,
+    document: DocumentForm | None = None,
+    credentials: CredentialsForm | None = None,
+) -> Live:
+    """What of the page may change."""
+    waits = seen.may_act and seen.request.waiting_for is not None
+    letter = [asked for asked in seen.asked if asked.kind is AskedKind.LETTER and asked.state is not AskedState.PROVED]
+    consent = [asked for asked in seen.asked if asked.kind is AskedKind.CONSENT and asked.state is AskedState.OPEN]
+    reason, ended_by_us = seen.request.reason, seen.request.status in (Status.REJECTED, Status.FAILED)
+    facts: dict[str, Any] = {
+        "seen": seen,
+        "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in seen.timeline],
+        "upcoming": next_action(seen.request, locale()),
+        "expected": expectation(seen.request, locale()),
+        "why": reason_text(reason, locale()) if reason is not None and ended_by_us else None,
+        "status": status_text(seen.request.status, locale()),
+        "steps": _steps(seen.request),
+        "now": resources().clock(),
+        "letter_form": (code or CodeForm()) if waits and letter else None,
+        "document_form": (document or DocumentForm()) if waits and letter else None,
+        "link_code_form": (code or CodeForm()) if waits and consent else None,
+        "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
+        "waits": waits,
+    }
+    return live_parts("requests", ("state", "ways", "timeline"), facts, ended=seen.request.status in ENDED)
+
+
+def _steps(request: Request) -> list[Step]:
+    route = ROUTES[request.kind]
+    place = len(route) if request.status is Status.COMPLETED else route.index(request.step)
+    here = "stopped" if request.status in ENDED or request.status is Status.HELD else "current"
+    states = ["done"] * place + [here] + ["ahead"] * len(route)
+    return [Step(step_text(step, locale()), state) for step, state in zip(route, states, strict=False)]

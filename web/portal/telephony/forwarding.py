@@ -1,0 +1,162 @@
+"""Call forwarding: for the main account's people as for the local team, for whose members it is all there is."""
+
+from __future__ import annotations
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+
+from models.accounts.accounts import Account, account_by_number
+from models.errors import Forbidden, InvalidField, NotFound
+from models.people.audit_log import record_look
+from models.people.rights import Action, may, through_main
+from models.states import AccountState
+from models.telephony import forwarding
+from models.telephony.forwarding import CallForwarding, ForwardingDraft
+from models.telephony.holdings import trunks_of
+from models.views.lists import forwardable_accounts
+from tasks.hints import hint
+from web.portal.page.session import principal
+from web.portal.telephony.forwarding_forms import ForwardingForm
+from web.portal.telephony.forwarding_text import condition_text, day_names, hours_text, number_text
+from web.resources import resources
+
+forwardings = Blueprint("forwardings", __name__)
+
+_PAGE = "/standortverwaltung/<string(length=7):customer_number>/rufweiterleitung"
+
+
+@forwardings.get("/rufweiterleitung")
+@login_required
+def overview() -> Response | str:
+    """The accounts whose calls this person may forward by a role of their own."""
+    with resources().database.transaction() as database:
+        accounts = forwardable_accounts(database, principal())
+    if not accounts:
+        abort(404)
+    if len(accounts) == 1:
+        return redirect(url_for("forwardings.listed", customer_number=accounts[0].customer_number))
+    return render_template("telephony/forwarding/accounts.html", accounts=accounts)
+
+
+@forwardings.get(_PAGE)
+@login_required
+def listed(customer_number: str) -> str:
+    """All forwardings of an account, and which of them are in force at this moment."""
+    now = resources().clock()
+    with resources().database.transaction() as database:
+        account = _account(database, customer_number)
+        found = forwarding.forwardings_of(database, account)
+        several = len(forwardable_accounts(database, principal())) > 1
+        trunks = trunks_of(database, account)
+    return _page(
+        "telephony/forwarding/overview.html",
+        account,
+        listed=found,
+        running=forwarding.in_force(found, trunks, now),
+        several=several,
+        trunks=trunks,
+        sees_calls=resources().network is not None,
+    )
+
+
+@forwardings.route(_PAGE + "/neu", methods=["GET", "POST"])
+@login_required
+def add(customer_number: str) -> Response | tuple[str, int]:
+    """Set up another one."""
+    return _edit(customer_number, None)
+
+
+@forwardings.route(_PAGE + "/<int:id>", methods=["GET", "POST"])
+@login_required
+def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
+    """Change one."""
+    return _edit(customer_number, id)
+
+
+@forwardings.route(_PAGE + "/<int:id>/loeschen", methods=["GET", "POST"])
+@login_required
+def remove(customer_number: str, id: int) -> Response | str:
+    """Remove one, after a page that asks."""
+    with resources().database.transaction() as database:
+        account = _account(database, customer_number)
+        found = _found(database, account, id)
+        if request.method == "POST":
+            try:
+                forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
+            except (Forbidden, NotFound):
+                abort(404)
+    if request.method != "POST":
+        return _page("telephony/forwarding/remove.html", account, found=found)
+    return _done(account, _("The call forwarding is removed. The next call rings at the location."))
+
+
+def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
+    form = ForwardingForm()
+    with resources().database.transaction() as database:
+        account = _account(database, customer_number)
+        found = _found(database, account, id) if id is not None else None
+    if not form.is_submitted():
+        form.fill(found)
+    elif (draft := form.draft()) is not None:
+        try:
+            with resources().database.transaction() as database:
+                _save(database, account.id, id, draft)
+        except InvalidField as error:
+            form.say(error)
+        except (Forbidden, NotFound):
+            abort(404)
+        else:
+            return _done(account, _("The call forwarding is saved. It is in force from the next call."))
+    form.offer_lines()
+    page = _page(
+        "telephony/forwarding/edit.html", account, form=form, found=found, days=day_names(), long_days=day_names("wide")
+    )
+    return page, 422 if form.errors else 200
+
+
+def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> None:
+    account, now = database.get_one(Account, account_id), resources().clock()
+    if id is None:
+        forwarding.add_forwarding(database, principal(), account, draft, now)
+    else:
+        forwarding.change_forwarding(database, principal(), account, id, draft, now)
+
+
+def _account(database: Session, customer_number: str) -> Account:
+    """Not found for whoever may not forward its calls. A look from the main account is written down."""
+    account = account_by_number(database, customer_number)
+    if account is None or account.state is not AccountState.ACTIVE:
+        abort(404)
+    if not may(principal(), Action.FORWARD_CALLS, account):
+        abort(404)
+    record_look(database, principal(), account, resources().clock())
+    return account
+
+
+def _found(database: Session, account: Account, id: int) -> CallForwarding:
+    try:
+        return forwarding.find_forwarding(database, account, id)
+    except NotFound:
+        abort(404)
+
+
+def _done(account: Account, said: str) -> Response:
+    hint()
+    flash(said)
+    return redirect(url_for("forwardings.listed", customer_number=account.customer_number), 303)
+
+
+def _page(template: str, account: Account, **facts: object) -> str:
+    return render_template(
+        template,
+        account=account,
+        is_foreign=through_main(principal(), Action.FORWARD_CALLS, account) is not None,
+        sees_dashboard=may(principal(), Action.VIEW, account),
+        condition_text=condition_text,
+        hours_text=hours_text,
+        number_text=number_text,
+        **facts,
+    )

@@ -1,0 +1,69 @@
+"""Call forwardings as people say them."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import phonenumbers
+from flask_babel import get_locale
+from flask_babel import gettext as _
+
+from models.telephony.forwarding import Condition
+from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, windows_of
+
+
+def condition_text(condition: Condition, after_seconds: int | None = None) -> str:
+    """When a call is forwarded."""
+    match condition:
+        case Condition.ALWAYS:
+            return str(_("Always"))
+        case Condition.BUSY:
+            return str(_("When busy"))
+        case Condition.NOT_REGISTERED:
+            return str(_("When not registered"))
+        case Condition.NO_ANSWER if after_seconds is not None:
+            return str(_("When not answered after %(seconds)s seconds", seconds=after_seconds))
+        case Condition.NO_ANSWER:
+            return str(_("When not answered"))
+
+
+def number_text(number: str) -> str:
+    """A number in E.164 as people write it, German ones without the country."""
+    parsed = phonenumbers.parse(number)
+    form = phonenumbers.PhoneNumberFormat
+    return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)
+
+
+def hours_text(hours: Hours) -> str:
+    """At which hours of the week: "Mo–Fr 18:00–08:00, Sa 00:00–24:00"."""
+    if hours == ALL_WEEK:
+        return str(_("All week"))
+    return ", ".join(map(_window_text, windows_of(hours)))
+
+
+def time_text(minute: int) -> str:
+    """A time of day."""
+    return f"{minute // 60:02d}:{minute % 60:02d}"
+
+
+def day_names(width: str = "abbreviated") -> dict[int, str]:
+    """The days of the week by number, 0 is Monday."""
+    names = get_locale().days["stand-alone"][width]
+    return {day: names[day].rstrip(".") for day in range(7)}
+
+
+def _window_text(window: Window) -> str:
+    return f"{_days_text(window)} {time_text(window.start)}–{_end_text(window.end)}"
+
+
+def _end_text(minute: int) -> str:
+    return time_text(minute) if minute else "24:00"
+
+
+def _days_text(window: Window) -> str:
+    names = day_names()
+    runs = []
+    for _place, run in groupby(enumerate(window.days), lambda pair: pair[1] - pair[0]):
+        days = [day for _index, day in run]
+        runs.append(names[days[0]] if len(days) == 1 else f"{names[days[0]]}–{names[days[-1]]}")
+    return ", ".join(runs)

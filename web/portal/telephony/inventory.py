@@ -1,0 +1,164 @@
+"""Numbers, trunks and contracts of all locations as searchable tables, and as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, abort, render_template, request, send_file, stream_with_context, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.db.paging import BadCursor
+from models.telephony import inventory
+from models.telephony.trunks import TrunkState
+from web.portal.page import spreadsheets
+from web.portal.page.blueprints import locations
+from web.portal.page.locale import locale
+from web.portal.page.money import euros
+from web.portal.page.selected_account import looked_at
+from web.portal.page.spreadsheets import EXPORT_PAGE
+from web.resources import resources
+
+PAGE = 50
+_LONGEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One of the tables: its words, how it is read, and its cells after those that say whose they are."""
+
+    title: Any
+    search: Any
+    hint: Any
+    columns: Callable[[], list[str]]
+    read: Callable[[Session, Account, str, str | None, int], inventory.Page[Any]]
+    cells: Callable[[Any], list[str]]
+
+
+def _numbers(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+    return inventory.numbers_of(session, main, search, after=after, limit=limit)
+
+
+def _trunks(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+    return inventory.trunks_of(session, main, search, after=after, limit=limit)
+
+
+def _contracts(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+    return inventory.contracts_of(session, main, resources().clock(), search, after=after, limit=limit)
+
+
+def _number_cells(item: inventory.ListedNumbers) -> list[str]:
+    return [item.block.display, str(item.block.size), item.sip_user or ""]
+
+
+def _trunk_cells(item: inventory.ListedTrunk) -> list[str]:
+    trunk = item.trunk
+    state = _("Suspended") if trunk.state is TrunkState.SUSPENDED else _("Active")
+    return [trunk.sip_user, trunk.domain, str(trunk.channels), state]
+
+
+def _contract_cells(item: inventory.ListedContract) -> list[str]:
+    products = ", ".join(product.name(locale()) for _item, product in item.items)
+    return [products, f"{spreadsheets.berlin_day(item.contract.started_at):%d.%m.%Y}", euros(item.monthly_cents)]
+
+
+TABLES = {
+    "rufnummern": Table(
+        lazy_gettext("Phone numbers"),
+        lazy_gettext("Search for numbers or locations"),
+        lazy_gettext(
+            "Any part of a number, in any spelling, or words of the location: 030 / 123-45, +49 30 12345, Köln."
+        ),
+        lambda: [_("Phone numbers"), _("Count"), _("SIP user")],
+        _numbers,
+        _number_cells,
+    ),
+    "trunks": Table(
+        lazy_gettext("SIP trunks"),
+        lazy_gettext("Search for SIP users or locations"),
+        lazy_gettext("Any part of the SIP user, the customer number, the name or the address."),
+        lambda: [_("SIP user"), _("Registrar (domain)"), _("Channels"), _("Status")],
+        _trunks,
+        _trunk_cells,
+    ),
+    "vertraege": Table(
+        lazy_gettext("Contracts"),
+        lazy_gettext("Search for products or locations"),
+        lazy_gettext("Any part of the product, the customer number, the name or the address."),
+        lambda: [_("Products"), _("Since"), _("per month, net")],
+        _contracts,
+        _contract_cells,
+    ),
+}
+_KINDS = "any(" + ", ".join(TABLES) + ")"
+
+
+@locations.get(f"/<{_KINDS}:kind>")
+@login_required
+def table(kind: str) -> str:
+    """One page of the table, as far as the search goes."""
+    search, after = _search(), request.args.get("nach") or None
+    account, konto = _looked_at()
+    try:
+        with resources().database.transaction() as database:
+            page = TABLES[kind].read(database, account, search, after, PAGE)
+    except BadCursor:
+        abort(404)
+    return render_template(
+        "telephony/inventory/table.html",
+        kind=kind,
+        tables=TABLES,
+        table=TABLES[kind],
+        page=page,
+        konto=konto,
+        search=search,
+        first=after is None,
+        address=lambda endpoint="locations.table", **more: url_for(
+            endpoint, **{"kind": kind, "konto": konto, "suche": search or None, **more}
+        ),
+    )
+
+
+@locations.get(f"/<{_KINDS}:kind>/export.<any(csv, xlsx):form>")
+@login_required
+def table_export(kind: str, form: str) -> Response:
+    """What the table shows, all pages of it, as a file."""
+    account, _konto = _looked_at()
+    name = f"{kind}-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
+    rows = _rows(kind, account, _search())
+    if form == "csv":
+        head = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
+    file = spreadsheets.xlsx_of(rows, str(TABLES[kind].title))
+    return send_file(file, mimetype=spreadsheets.XLSX, as_attachment=True, download_name=name)
+
+
+def _looked_at() -> tuple[Account, str | None]:
+    with resources().database.transaction() as database:
+        seen = looked_at(database)
+    if seen.account is None:
+        abort(404)
+    return seen.account, seen.konto
+
+
+def _search() -> str:
+    return request.args.get("suche", "").strip()[:_LONGEST]
+
+
+def _rows(kind: str, account: Account, search: str) -> Iterator[list[spreadsheets.Cell]]:
+    chosen, after = TABLES[kind], None
+    yield [_("Customer number"), _("Name"), _("City"), *chosen.columns()]
+    while True:
+        # A transaction for each page: a slow reader of a long file keeps none open.
+        with resources().database.transaction() as database:
+            page = chosen.read(database, account, search, after, EXPORT_PAGE)
+        for item in page.items:
+            yield [item.account.customer_number, item.account.name, item.account.city, *chosen.cells(item)]
+        after = page.after
+        if after is None:
+            return

@@ -1,0 +1,129 @@
+"""Suspending an account's trunks, resuming them, and giving its numbers back."""
+
+from __future__ import annotations
+
+from flask import abort, flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext
+from flask_login import login_required
+from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response
+from wtforms import BooleanField
+from wtforms.validators import DataRequired
+
+from models.accounts.accounts import Account
+from models.errors import NotFound, StillOnOrder, SuspendedByCarrier
+from models.orders.number_release import look_at_release, release_numbers
+from models.people.audit_log import record_look
+from models.people.rights import Action, may, through_main
+from models.states import AccountState
+from models.telephony import suspension
+from models.telephony.numbers import QUARANTINE
+from models.telephony.trunks import SipTrunk, TrunkState
+from tasks.hints import hint
+from web.portal.page.account_access import see_account, see_trunk
+from web.portal.page.blueprints import locations
+from web.portal.page.session import principal
+from web.resources import resources
+
+_TRUNK = "/<string(length=7):customer_number>/sip/<int:id>"
+
+
+class ReleaseForm(FlaskForm):  # type: ignore[misc]
+    """Ticked by whoever means it."""
+
+    meant = BooleanField(
+        lazy_gettext("Yes, give these phone numbers back. I know that this cannot be undone."),
+        validators=[DataRequired(lazy_gettext("Tick the box if you want to give the phone numbers back."))],
+    )
+
+
+@locations.route(_TRUNK + "/sperren", methods=["GET", "POST"])
+@login_required
+def suspend(customer_number: str, id: int) -> Response | str:
+    """Say what suspending a trunk means, and do it."""
+    account, trunk = _managed_trunk(customer_number, id)
+    if request.method != "POST":
+        return _page("suspend", account, trunk=trunk)
+    with resources().database.transaction() as database:
+        changed = suspension.suspend(database, principal(), _again(database, account), id, resources().clock())
+    if not changed:
+        return _done(account, _("The SIP trunk is suspended already."))
+    return _done(account, _("The SIP trunk is suspended. Nothing but emergency calls is possible with it any more."))
+
+
+@locations.route(_TRUNK + "/entsperren", methods=["GET", "POST"])
+@login_required
+def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
+    """Lift the customer's own suspension, or say who can lift the other one."""
+    account, trunk = _managed_trunk(customer_number, id)
+    if request.method != "POST":
+        return _page("resume", account, trunk=trunk)
+    try:
+        with resources().database.transaction() as database:
+            own = _again(database, account)
+            found = suspension.resume(database, principal(), own, id, resources().clock())
+    except SuspendedByCarrier:
+        return _page("resume", account, trunk=trunk), 409
+    if found.state is TrunkState.SUSPENDED:
+        return _done(account, _("Your suspension is lifted. The one by our customer service stays."))
+    return _done(account, _("The SIP trunk is not suspended any more. The phone system can register again."))
+
+
+@locations.route("/<string(length=7):customer_number>/rufnummern/<int:id>/zurueckgeben", methods=["GET", "POST"])
+@login_required
+def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
+    """Say what giving a number block back means, and do it for whoever ticks that they mean it."""
+    form = ReleaseForm()
+    account = _managed(customer_number)
+    try:
+        with resources().database.transaction() as database:
+            found = look_at_release(database, principal(), _again(database, account), id, resources().clock())
+        if not form.validate_on_submit():
+            page = _page("release", account, form=form, found=found)
+            return page, 422 if form.is_submitted() else 200
+        with resources().database.transaction() as database:
+            release_numbers(database, principal(), _again(database, account), id, resources().clock())
+    except StillOnOrder:
+        return _page("release", account, form=form, found=None), 409
+    except NotFound:
+        if request.method != "POST":
+            abort(404)
+        # Pressed twice, or given back by somebody else.
+        return _done(account, _("These phone numbers do not belong to the account any more."), "warning")
+    return _done(account, _("The phone numbers %(numbers)s are given back.", numbers=found.block.display))
+
+
+def _managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:
+    account, trunk = see_trunk(customer_number, id, Action.MANAGE_TRUNK)
+    if account.state is not AccountState.ACTIVE:
+        abort(404)
+    return account, trunk
+
+
+def _managed(customer_number: str) -> Account:
+    """Not found for whoever may not manage its trunks and numbers. A look from the main account is written down."""
+    with resources().database.transaction() as database:
+        account = see_account(database, customer_number).account
+        if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
+            abort(404)
+        record_look(database, principal(), account, resources().clock())
+    return account
+
+
+def _again(database: Session, account: Account) -> Account:
+    return database.get_one(Account, account.id)
+
+
+def _page(name: str, account: Account, **facts: object) -> str:
+    is_foreign = through_main(principal(), Action.MANAGE_TRUNK, account) is not None
+    return render_template(
+        f"telephony/trunk/{name}.html", account=account, is_foreign=is_foreign, days=QUARANTINE.days, **facts
+    )
+
+
+def _done(account: Account, said: str, category: str = "message") -> Response:
+    hint()
+    flash(said, category)
+    return redirect(url_for("locations.show", customer_number=account.customer_number), 303)

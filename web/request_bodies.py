@@ -1,0 +1,110 @@
+"""The bodies of an order and of a link request, by which the API and the files of bulks check what was sent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, EmailStr, Field, StringConstraints
+
+from models.orders.orders import Contact, Location, OrderDraft
+from models.values import Locale
+from web.fields import (
+    AreaCodeText,
+    Body,
+    Code,
+    CustomerNumber,
+    Email,
+    Language,
+    Line,
+    Password,
+    Phone,
+    PostalCode,
+    whole_number,
+)
+
+
+class LocationBody(Body):
+    """The connection address."""
+
+    name: Line
+    street: Line
+    postal_code: PostalCode
+    city: Line
+
+
+class ContactBody(Body):
+    """Who is asked and told about the new account."""
+
+    name: Line
+    email: EmailStr
+    phone: Phone | None = None
+
+
+class NumbersBody(Body):
+    """Which phone numbers."""
+
+    area_code: AreaCodeText
+    block_size: Annotated[Literal[1, 10, 100], BeforeValidator(whole_number)]
+
+
+class OrderBody(Body):
+    """An order of a new sub-account."""
+
+    product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
+    channels: Annotated[int, Field(ge=1, le=1000, strict=True)]
+    location: LocationBody
+    contact: ContactBody
+    numbers: NumbersBody
+    options: Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=20)] = Field(default=[])
+    locale: Language | None = None
+
+    def as_draft(self, locale: Locale) -> OrderDraft:
+        """The order as the rules take it, in this language unless it names its own."""
+        return OrderDraft(
+            product_key=self.product,
+            channels=self.channels,
+            location=Location(**self.location.model_dump()),
+            contact=Contact(**self.contact.model_dump()),
+            area_code=self.numbers.area_code,
+            block_size=self.numbers.block_size,
+            option_keys=tuple(self.options),
+            locale=self.locale or locale,
+        )
+
+
+class AdministersBoth(Body):
+    """The person behind the token administers both accounts."""
+
+    method: Literal["administers_both"]
+
+
+class CredentialsProof(Body):
+    """Credentials of an administrator of the existing account; used on the spot, never stored."""
+
+    method: Literal["credentials"]
+    email: Email
+    password: Password
+
+
+class LinkCodeProof(Body):
+    """A code that an administrator of the existing account has created in its dashboard."""
+
+    method: Literal["link_code"]
+    code: Code
+
+
+class ConsentProof(Body):
+    """The administrators of the existing account are asked by e-mail."""
+
+    method: Literal["consent"]
+
+
+LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
+
+
+class LinkBody(Body):
+    """A request to attach an existing account."""
+
+    customer_number: CustomerNumber
+    proof: Annotated[LinkProof, Field(discriminator="method")]
+    locale: Language | None = None

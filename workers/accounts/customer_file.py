@@ -1,0 +1,193 @@
+"""Reading a CSV file of customers as it really comes: encoding, delimiter, quotes, and what is wrong with it.
+
+Everything streams: memory depends neither on the size of the file nor on how broken it is.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from models.accounts.customer_import import OPTIONAL, REQUIRED
+
+MOST_LINES = 20
+"""A record with more lines than this has a quote that nobody closed."""
+LONGEST_LINE = 65_536
+DELIMITERS = (";", ",", "\t")
+
+_CHUNK = 1 << 16
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_UNDECODED = re.compile("[\udc80-\udcff]")
+
+
+class UnusableFile(Exception):
+    """Nothing can be read from the file; the message says why, and what it should look like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One data row: the line it begins on, and its values by column."""
+
+    line: int
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """A row that cannot even be split into its columns."""
+
+    line: int
+    reason: str
+    detail: str = ""
+
+
+class CustomerFile:
+    """An open file with its header read. `encoding` and `delimiter` are what was detected."""
+
+    def __init__(self, file: BinaryIO, text: TextIO, encoding: str) -> None:
+        self._file = file
+        self.encoding = encoding
+        self._lines = _Lines(text)
+        self.delimiter, self.columns = self._header()
+
+    @property
+    def position(self) -> int:
+        """How many bytes have been read, give or take a buffer."""
+        return self._file.tell()
+
+    def records(self) -> Iterator[Record | BadRecord]:
+        """Every data row, empty lines left out."""
+        while (line := self._lines.take()) is not None:
+            number = self._lines.number
+            if len(line) >= LONGEST_LINE:
+                yield BadRecord(number, "line_too_long")
+                continue
+            fields = self._split(line)
+            if fields is None:
+                yield BadRecord(number, "broken_quotes")
+            elif any(fields):
+                yield self._record(number, fields)
+
+    def _record(self, line: int, fields: list[str]) -> Record | BadRecord:
+        expected = len(self.columns)
+        detail = f"{len(fields)} columns, not {expected}"
+        if len(fields) < expected:
+            return BadRecord(line, "too_few_columns", detail)
+        if any(fields[expected:]):
+            return BadRecord(line, "too_many_columns", detail)
+        return Record(line, dict(zip(self.columns, fields, strict=False)))
+
+    def _split(self, line: str) -> list[str] | None:
+        """The fields of the record that begins with this line; None if its quotes are broken."""
+        if '"' not in line:
+            return line.rstrip("\r\n").split(self.delimiter)
+        pulled: list[str] = []
+
+        def lines() -> Iterator[str]:
+            yield line
+            while len(pulled) < MOST_LINES and (more := self._lines.take()) is not None:
+                pulled.append(more)
+                yield more
+
+        try:
+            return next(csv.reader(lines(), delimiter=self.delimiter, strict=True))
+        except csv.Error:
+            # The lines after the bad one may be good records of their own.
+            self._lines.put_back(pulled)
+            return None
+
+    def _header(self) -> tuple[str, list[str]]:
+        line = self._lines.take()
+        if line is not None and re.fullmatch(r"sep=.\s*", line):
+            line = self._lines.take()
+        while line is not None and not line.strip():
+            line = self._lines.take()
+        if line is None:
+            raise UnusableFile("the file is empty")
+        known = {*REQUIRED, *OPTIONAL}
+
+        def columns(delimiter: str) -> list[str]:
+            return [name.strip().strip('"').strip().lower() for name in line.split(delimiter)]
+
+        delimiter = max(DELIMITERS, key=lambda candidate: len(known.intersection(columns(candidate))))
+        found = columns(delimiter)
+        missing = [column for column in REQUIRED if column not in found]
+        if missing:
+            raise UnusableFile(
+                f"the header has no {', '.join(missing)}; it needs {delimiter.join(REQUIRED)}"
+                f" and may have {' and '.join(OPTIONAL)}"
+            )
+        twice = sorted({column for column in known if found.count(column) > 1})
+        if twice:
+            raise UnusableFile(f"the header has {', '.join(twice)} more than once")
+        return delimiter, found
+
+
+@contextmanager
+def open_customers(path: Path) -> Iterator[CustomerFile]:
+    """Open a file of customers. Raises `UnusableFile` if it is not one, `OSError` if it cannot be read."""
+    with path.open("rb") as file:
+        encoding = detect_encoding(file)
+        file.seek(0)
+        # Bytes that the encoding does not have become stand-ins, so that one of them spoils its own row only.
+        with io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="") as text:
+            yield CustomerFile(file, text, encoding)
+
+
+def detect_encoding(file: BinaryIO) -> str:
+    """UTF-8 (with or without mark) or Windows-1252, by one pass over the file in small pieces.
+
+    A UTF-8 file with a few broken bytes is still UTF-8: reading it as Windows-1252 would spoil every umlaut.
+    """
+    file.seek(0)
+    start = file.read(4)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UnusableFile("the file is UTF-16; save it as UTF-8")
+    if start.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    file.seek(0)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+    broken = whole = 0
+    while chunk := file.read(_CHUNK):
+        text = decoder.decode(chunk)
+        if not text.isascii():
+            undecoded = len(_UNDECODED.findall(text))
+            broken += undecoded
+            whole += len(_NOT_ASCII.findall(text)) - undecoded
+    return "utf-8" if whole >= broken else "cp1252"
+
+
+class _Lines:
+    """Lines one after the other, with a way to put some back. Only the start of an overlong one is kept."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self._again: deque[str] = deque()
+        self.number = 0
+
+    def take(self) -> str | None:
+        """The next line with its end; None after the last."""
+        line = self._again.popleft() if self._again else self._read()
+        if not line:
+            return None
+        self.number += 1
+        return line
+
+    def put_back(self, lines: list[str]) -> None:
+        """Have these taken again."""
+        self._again.extendleft(reversed(lines))
+        self.number -= len(lines)
+
+    def _read(self) -> str:
+        line = rest = self._text.readline(LONGEST_LINE)
+        while len(rest) == LONGEST_LINE and not rest.endswith(("\n", "\r")):
+            rest = self._text.readline(LONGEST_LINE)
+        return line

@@ -1,0 +1,151 @@
+"""Taking over a file of customers: row by row against the rules, batch by batch into the database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import OperationalError
+
+from models.accounts.customer_import import REFUSED, AccountRow, Fate, Taken, account_row, take_over
+from models.db.session import Database
+from models.values import Clock
+from workers.accounts.customer_file import BadRecord, CustomerFile
+
+BATCH = 1000
+"""Rows in one transaction."""
+ATTEMPTS = 3
+
+REASONS = {
+    "missing": "is empty",
+    "not_seven_digits": "is not seven digits, the first of them not 0",
+    "not_five_digits": "is not five digits",
+    "not_an_email_address": "is not an e-mail address",
+    "not_a_phone_number": "is not a phone number",
+    "too_long": "is longer than 200 characters",
+    "unreadable_character": "has a control character, or a byte that the file's encoding does not have",
+    "appears_twice": "is on an earlier line of this file already",
+    "line_too_long": "the line is longer than 65,536 characters",
+    "broken_quotes": "the quotes are not closed, or there is text after a closing quote",
+    "too_few_columns": "has fewer columns than the header",
+    "too_many_columns": "has more columns than the header",
+    Fate.ORDERED_HERE: "belongs to an account that was ordered in the portal",
+    Fate.CLOSED: "belongs to an account that is closed",
+    Fate.NUMBER_USED_UP: "was given out before, and a customer number is never reused",
+    "address_kept": "the account keeps its address: it only moves with a proof of the new one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to know about a row. A `notice` does not keep the row from being taken over."""
+
+    line: int
+    column: str
+    reason: str
+    detail: str = ""
+    notice: bool = False
+
+    def __str__(self) -> str:
+        return self.detail or REASONS[self.reason]
+
+
+@dataclass(slots=True)
+class Summary:
+    """How it went, in rows."""
+
+    fates: Counter[Fate] = field(default_factory=Counter)
+    bad: int = 0
+    addresses_kept: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All rows, good and bad."""
+        return self.bad + self.fates.total()
+
+
+class AccountImport:
+    """One run over one file. `report` gets every finding, `progress` the bytes read so far after every batch.
+
+    Safe to run twice, and after a run that was broken off: rows that are there already are unchanged.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        report: Callable[[Finding], None],
+        progress: Callable[[int], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._report = report
+        self._progress = progress
+        self._summary = Summary()
+        self._batch: list[tuple[int, AccountRow]] = []
+        self._seen = _SeenNumbers()
+
+    def run(self, file: CustomerFile) -> Summary:
+        """Take over every good row and report every other. Raises `OperationalError`."""
+        for record in file.records():
+            if isinstance(record, BadRecord):
+                self._refuse(Finding(record.line, "", record.reason, record.detail))
+                continue
+            row = account_row(record.values)
+            if isinstance(row, list):
+                self._refuse(*(Finding(record.line, problem.field, problem.code) for problem in row))
+            elif not self._seen.add(row.customer_number):
+                self._refuse(Finding(record.line, "customer_number", "appears_twice"))
+            else:
+                self._batch.append((record.line, row))
+                if len(self._batch) == BATCH:
+                    self._write()
+                    self._progress(file.position)
+        self._write()
+        self._progress(file.position)
+        return self._summary
+
+    def _write(self) -> None:
+        if not self._batch:
+            return
+        for (line, _), taken in zip(self._batch, self._taken([row for _, row in self._batch]), strict=True):
+            if taken.fate in REFUSED:
+                self._refuse(Finding(line, "customer_number", taken.fate))
+                continue
+            self._summary.fates[taken.fate] += 1
+            if taken.address_kept:
+                self._summary.addresses_kept += 1
+                self._report(Finding(line, "street", "address_kept", notice=True))
+        self._batch.clear()
+
+    def _taken(self, rows: list[AccountRow]) -> list[Taken]:
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with self._database.transaction() as session:
+                    return take_over(session, rows, self._clock())
+            except OperationalError:
+                # A deadlock with somebody at work on one of the accounts, or a connection that was cut.
+                if attempt == ATTEMPTS:
+                    raise
+
+    def _refuse(self, *findings: Finding) -> None:
+        self._summary.bad += 1
+        for finding in findings:
+            self._report(finding)
+
+
+class _SeenNumbers:
+    """A bit for every customer number there can be: 1.25 MB, whatever the size of the file."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray(10_000_000 // 8)
+
+    def add(self, number: str) -> bool:
+        """Remember it; False if it was there already."""
+        place, bit = divmod(int(number), 8)
+        new = not self._bits[place] >> bit & 1
+        self._bits[place] |= 1 << bit
+        return new

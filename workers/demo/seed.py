@@ -1,0 +1,114 @@
+"""Demo data: a company with its main account, existing accounts, users of every role, numbers in stock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, account_by_number, attach
+from models.db.session import Database
+from models.links.collective_invoices import put_on_invoice
+from models.people.users import hash_password
+from models.states import Origin
+from models.telephony.forwarding import CallForwarding, Condition
+from models.telephony.number_pool import stock_pool
+from models.vault import Vault
+from tasks.ports import Registrar
+from workers.demo.cast import (
+    BACK_OFFICE,
+    BILLED_TOGETHER,
+    DEMO_LOGINS,
+    EXISTING,
+    HAMBURG,
+    INVOICE_NUMBER,
+    LINKS,
+    MAIN,
+    PASSWORD,
+    POOLS,
+    ROLES,
+    DemoLogin,
+    Pool,
+    Site,
+)
+from workers.demo.customers import Carrier, give_role, open_account, sign_up, trunk_records
+
+__all__ = ["DEMO_LOGINS", "DemoLogin", "Seeded", "seed"]
+
+SHELVES = ((100, "000", 5), (10, "500", 40), (1, "900", 100))
+"""How a pool's 1,000 numbers are cut: block size, first number, how many."""
+
+_ONE_AT_A_TIME = 7_331_003
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """The logins, and how much of the data was not there before."""
+
+    logins: tuple[DemoLogin, ...]
+    new_accounts: int
+    new_blocks: int
+
+
+def seed(
+    database: Database, vault: Vault, sip_domain: str, now: datetime, *, registrar: Registrar | None = None
+) -> Seeded:
+    """Load the demo data. The price list and the area codes have to be there (`standorte migrate`).
+
+    Safe to run twice: what is there already stays as it is, whatever was done to it since. With a registrar
+    the trunks are written to it every time, so that one that was lost comes back.
+    """
+    sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
+    with database.transaction() as session:
+        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+        blocks = sum(_stock(session, pool, now) for pool in POOLS)
+        missing = [site for site in sites if _account(session, site) is None]
+        if missing:
+            carrier = Carrier(vault, sip_domain, hash_password(PASSWORD), now)
+            _open(session, carrier, missing)
+        records = trunk_records(session, vault, [account for site in sites if (account := _account(session, site))])
+    if registrar is not None:
+        for failure in registrar.put_trunks(records):
+            if failure is not None:
+                raise failure
+    return Seeded(DEMO_LOGINS, len(missing), blocks)
+
+
+def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
+    opened = {site: open_account(session, carrier, site) for site in missing}
+    sign_up(session, carrier, BACK_OFFICE)
+    for person, site, role in ROLES:
+        if site in opened:
+            give_role(session, sign_up(session, carrier, person), opened[site], role)
+    for main, sub in LINKS:
+        main_account = _account(session, main)
+        if sub in opened and main_account is not None:
+            attach(session, main_account.id, opened[sub].id, Origin.LINK, carrier.now)
+    for site in BILLED_TOGETHER:
+        payer = _account(session, MAIN)
+        if site in opened and payer is not None:
+            put_on_invoice(session, INVOICE_NUMBER, payer, opened[site], carrier.now)
+    if HAMBURG in opened:
+        session.add_all(_forwardings(opened[HAMBURG]))
+        session.flush()
+
+
+def _forwardings(account: Account) -> list[CallForwarding]:
+    target = "+493023125000"
+    return [
+        CallForwarding(account_id=account.id, condition=Condition.BUSY, target=target),
+        CallForwarding(account_id=account.id, condition=Condition.NO_ANSWER, target=target, after_seconds=20),
+    ]
+
+
+def _stock(session: Session, pool: Pool, now: datetime) -> int:
+    return sum(
+        stock_pool(session, pool.area_code, pool.prefix + first, size, count, now) for size, first, count in SHELVES
+    )
+
+
+def _account(session: Session, site: Site) -> Account | None:
+    assert site.customer_number is not None
+    return account_by_number(session, site.customer_number)
