@@ -110,7 +110,7 @@ def account_by_number(session: Session, customer_number: str) -> Account | None:
     return session.scalar(sa.select(Account).where(Account.customer_number == customer_number))
 
 
-def ids_of(session: Session, customer_numbers: Sequence[str]) -> list[int]:
+def ids_by_customer_number(session: Session, customer_numbers: Sequence[str]) -> list[int]:
     """The ids of the accounts that have these customer numbers; numbers of nobody are passed over."""
     if not customer_numbers:
         return []
@@ -133,7 +133,7 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
         locked.update(missing)
 
 
-def queue_up(session: Session, account: Account) -> None:
+def lock_account(session: Session, account: Account) -> None:
     """Let one transaction after the other do something about this account, and those go on that only refer to it."""
     session.refresh(account, with_for_update={"key_share": True})
 

@@ -29,7 +29,7 @@ class BatchSession(Session):
             self.execute(_insert(table, tuple(rows[0])), {"rows": json.dumps(rows, default=str)})
 
 
-def add_later(session: Session, table: type[Base], **values: Any) -> None:
+def batch_insert(session: Session, table: type[Base], **values: Any) -> None:
     """Have a row written at the next flush, or at the commit. All rows of a table name the same columns."""
     session.info.setdefault(_ROWS, {}).setdefault(table, []).append(values)
 

@@ -19,7 +19,7 @@ from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock, release_block
-from models.telephony.trunks import SipTrunk, TrunkState, give_up_trunk
+from models.telephony.trunks import SipTrunk, TrunkState, close_trunk
 
 
 def ensure_closable(session: Session, account: Account) -> None:
@@ -58,7 +58,7 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     ensure_closable(session, account)
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
-        give_up_trunk(trunk, now)
+        close_trunk(trunk, now)
     for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == account.id).with_for_update()):
         release_block(block, now)
     for contract in session.scalars(sa.select(Contract).where(Contract.account_id == account.id)):

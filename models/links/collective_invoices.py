@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from models.accounts.accounts import Account
 from models.db.base import Base
 from models.proofs.proofs import OwnershipProof
-from models.requests.requests import Request, write_down
+from models.requests.requests import Request, create_request
 from models.states import Kind, ProofMethod
 from models.values import Locale
 
@@ -134,7 +134,7 @@ def request_leaving(session: Session, main: Account, account: Account, now: date
 def _write(
     session: Session, kind: Kind, main: Account, account: Account, now: datetime, proof: ProofMethod | None
 ) -> Request:
-    return write_down(
+    return create_request(
         session,
         Request(
             kind=kind,

@@ -21,7 +21,7 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
 from models.proofs.proofs import MOST_ISSUES, OwnershipProof
 from models.proofs.submission import Credentials, ownership_by
-from models.requests.requests import Request, write_down
+from models.requests.requests import Request, create_request
 from models.states import ENDED, Kind, Origin, ProofMethod, Reason
 from models.values import Locale
 from models.vault import Vault
@@ -66,7 +66,7 @@ def submit_link(
     if draft.method is ProofMethod.CONSENT:
         _ensure_not_pestering(session, main, draft.customer_number, now)
     proof = ownership_by(session, vault, draft.customer_number, draft.means, now) if draft.means else None
-    request = write_down(
+    request = create_request(
         session,
         Request(
             kind=Kind.LINK,
@@ -160,7 +160,7 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
         raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
     main = session.get_one(Account, account.main_id)
     ensure_not_running(session, Kind.DETACH, main, account.customer_number)
-    request = write_down(
+    request = create_request(
         session,
         Request(
             kind=Kind.DETACH,

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base, enumeration
-from models.db.batch_insert import add_later
+from models.db.batch_insert import batch_insert
 from models.db.work_queue import InBulk, alone_index, due_index, lease_ends
 from models.values import Locale
 
@@ -136,7 +136,7 @@ def queue_message(
     bulk_id: uuid.UUID | None = None,
 ) -> None:
     """Decide to send something; it leaves after the commit."""
-    add_later(
+    batch_insert(
         session,
         Message,
         request_id=request_id,

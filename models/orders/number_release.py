@@ -17,7 +17,7 @@ from models.people.rights import Action, Principal, may
 from models.requests.requests import Request
 from models.states import ENDED, Kind
 from models.telephony.numbers import NumberBlock, release_block
-from models.telephony.suspension import queue_up_in_service
+from models.telephony.suspension import lock_active_account
 from models.telephony.trunks import SipTrunk, TrunkState
 
 
@@ -49,7 +49,7 @@ def release_numbers(session: Session, person: Principal, account: Account, block
 
     Raises `Forbidden`, `StillOnOrder`, or `NotFound`: sent twice, it is given back once.
     """
-    queue_up_in_service(session, account)
+    lock_active_account(session, account)
     found = look_at_release(session, person, account, block_id, now)
     block = found.block
     if block.trunk_id is not None:

@@ -16,12 +16,12 @@ from models.contracts.catalogue import Product, ProductKind, block_key, orderabl
 from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.people.rights import Action, Principal, may
-from models.requests.requests import Request, write_all_down
+from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
 from models.telephony.numbers import BLOCK_SIZES
 from models.telephony.towns import FURTHER_TOWNS
-from models.telephony.trunks import give_up_trunk
+from models.telephony.trunks import close_trunk
 from models.values import Locale, fold, same_place, spell
 
 
@@ -123,7 +123,7 @@ def submit_orders(
     ]
     session.add_all(accounts)
     session.flush()
-    requests = write_all_down(
+    requests = create_requests(
         session,
         [
             Request(
@@ -197,7 +197,7 @@ def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
     )
 
 
-def give_up_account(request: Request, now: datetime) -> None:
+def discard_ordered_account(request: Request, now: datetime) -> None:
     """Close the account of an order that ended before it was provisioned, with what it had been given.
 
     Its customer number is never reused, its numbers rest before they are given out again.
@@ -206,13 +206,13 @@ def give_up_account(request: Request, now: datetime) -> None:
     if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
         account.close()
         if request.trunk is not None:
-            give_up_trunk(request.trunk, now)
+            close_trunk(request.trunk, now)
 
 
 def call_off(request: Request, reason: Reason, now: datetime) -> None:
     """Cancel a request, and close the account that an order has reserved. Raises `TooLate`."""
     request.cancel(reason, now)
-    give_up_account(request, now)
+    discard_ordered_account(request, now)
 
 
 def area_code_fits(request: Request) -> bool:

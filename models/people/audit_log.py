@@ -94,7 +94,7 @@ class AuditEntry(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AttributedEntry:
     """An entry with who did it (None: the carrier), and the main account through which it was done."""
 
     entry: AuditEntry
@@ -153,7 +153,9 @@ def record_look(session: Session, person: Principal, account: Account, now: date
     session.execute(look.on_conflict_do_nothing())
 
 
-def entries_of(session: Session, account: Account, *, before: int | None = None, limit: int = 50) -> Sequence[Told]:
+def entries_of(
+    session: Session, account: Account, *, before: int | None = None, limit: int = 50
+) -> Sequence[AttributedEntry]:
     """What was done to the account, the newest first, before the given entry. One statement."""
     query = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).limit(limit)
     if before is not None:
@@ -161,7 +163,7 @@ def entries_of(session: Session, account: Account, *, before: int | None = None,
     return _told(session, query)
 
 
-def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[Told]:
+def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[AttributedEntry]:
     through = aliased(Account)
     query = (
         entries.add_columns(User, through)
@@ -169,4 +171,4 @@ def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[Told]:
         .outerjoin(through, through.id == AuditEntry.through_id)
         .order_by(AuditEntry.id.desc())
     )
-    return [Told(entry, user, main) for entry, user, main in session.execute(query)]
+    return [AttributedEntry(entry, user, main) for entry, user, main in session.execute(query)]

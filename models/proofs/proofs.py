@@ -44,7 +44,7 @@ class Decision(StrEnum):
     DECLINED = "declined"
 
 
-class Coded:
+class CodedProof:
     """A proof by a code that is sent to somebody. `issue` counts the codes: a new one voids the old.
 
     `sent_issue` is the last one that was sent, so that whoever wants a new one only says so, and the verify step
@@ -133,7 +133,7 @@ class OwnershipProof(Base):
     )
 
 
-class Consent(Coded, Base):
+class Consent(CodedProof, Base):
     """The question to the administrators of an account whether it may be attached. The first answer counts.
 
     There is a row for every request that asks in this way, also where the customer number is nobody's: what an
@@ -184,7 +184,7 @@ class LinkCode(Base):
         return self.ended_at is None and now < self.expires_at and self.wrong_tries < WRONG_TRIES
 
 
-class EmailProof(Coded, Base):
+class EmailProof(CodedProof, Base):
     """Whether an address that a main account's orders name as contact reaches somebody. One for all its orders."""
 
     __tablename__ = "email_proofs"
@@ -198,7 +198,7 @@ class EmailProof(Coded, Base):
         return ["email", str(self.main_id), self.address, str(issue or self.issue)]
 
 
-class AddressProof(Coded, Base):
+class AddressProof(CodedProof, Base):
     """Whether a connection address that a main account orders for is real. Once proved it stays so: one for all
     its orders; moving means another address and another proof."""
 
@@ -274,7 +274,7 @@ class ProofBook:
     def address(self, request: Request) -> AddressProof | None:
         """Of the connection address."""
         assert request.account is not None
-        return self._addresses.get((request.main_id, key_of(request.account)))
+        return self._addresses.get((request.main_id, account_address_key(request.account)))
 
     def document(self, request: Request) -> AddressDocument | None:
         """One that the back office has not looked at yet."""
@@ -291,7 +291,7 @@ class ProofBook:
     def open_address(self, request: Request, now: datetime) -> AddressProof:
         """A new proof of the connection address; the one that somebody else has opened at this moment."""
         assert request.account is not None
-        main_id, key = request.main_id, key_of(request.account)
+        main_id, key = request.main_id, account_address_key(request.account)
         found = self._opened(AddressProof, {"main_id": main_id, "address_key": key}, now)
         self._addresses[main_id, key] = found
         return found
@@ -310,7 +310,7 @@ class ProofBook:
 
     @cached_property
     def _addresses(self) -> dict[tuple[int, str], AddressProof]:
-        keys = {(order.main_id, key_of(order.account)) for order in self._orders if order.account}
+        keys = {(order.main_id, account_address_key(order.account)) for order in self._orders if order.account}
         found = self._read(AddressProof, sa.tuple_(AddressProof.main_id, AddressProof.address_key).in_(keys))
         return {(proof.main_id, proof.address_key): proof for proof in found}
 
@@ -349,9 +349,9 @@ def another_has_contact(session: Session, request: Request) -> bool:
 def another_has_address(session: Session, request: Request) -> bool:
     """Whether another order of the main account waits for a proof of the same address."""
     assert request.account is not None
-    key = key_of(request.account)
+    key = account_address_key(request.account)
     in_town = _waiting_besides(request).where(Account.postal_code == request.account.postal_code)
-    return any(key_of(account) == key for account in session.scalars(in_town))
+    return any(account_address_key(account) == key for account in session.scalars(in_town))
 
 
 def _waiting_besides(request: Request) -> sa.Select[Account]:
@@ -367,7 +367,7 @@ def _waiting_besides(request: Request) -> sa.Select[Account]:
     )
 
 
-def key_of(account: Account) -> str:
+def account_address_key(account: Account) -> str:
     """How the proof of an account's address is looked up."""
     return address_key(account.street, account.postal_code, account.city)
 

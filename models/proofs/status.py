@@ -21,19 +21,19 @@ from models.people.users import User
 from models.proofs.proofs import (
     AddressDocument,
     AddressProof,
-    Coded,
+    CodedProof,
     Consent,
     Decision,
     EmailProof,
     OwnershipProof,
+    account_address_key,
     is_known_address,
-    key_of,
 )
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
 
 
-class AskedKind(StrEnum):
+class ProofKind(StrEnum):
     """What somebody is asked for."""
 
     EMAIL = "email"
@@ -42,7 +42,7 @@ class AskedKind(StrEnum):
     CONSENT = "consent"
 
 
-class AskedState(StrEnum):
+class ProofState(StrEnum):
     """How it stands. A code that was tried too often has expired too: both need a new one."""
 
     OPEN = "open"
@@ -52,30 +52,32 @@ class AskedState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProofStatus:
     """A proof that was asked for. `again_from`: when a new code can be asked for, None if it cannot."""
 
-    kind: AskedKind
-    state: AskedState
+    kind: ProofKind
+    state: ProofState
     until: datetime | None = None
     again_from: datetime | None = None
 
 
-def asked_of(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[Asked]]:
+def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
     """Every request's proofs. A fixed number of statements, and none for requests that nobody has looked at yet."""
-    looked_at = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
+    selected_account = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     # While the area code does not fit, nothing is asked for.
     wrong_area = Reason.AREA_CODE_MISMATCH
-    orders = [request for request in looked_at if request.kind is Kind.ORDER and request.reason is not wrong_area]
-    links = [request for request in looked_at if request.kind is Kind.LINK]
-    found: dict[uuid.UUID, list[Asked]] = defaultdict(list)
+    orders = [
+        request for request in selected_account if request.kind is Kind.ORDER and request.reason is not wrong_area
+    ]
+    links = [request for request in selected_account if request.kind is Kind.LINK]
+    found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
     if orders:
         book = _Read(session, orders, now)
         found |= {order.id: [*book.email(order), *book.address(order)] for order in orders}
     if links:
         query = sa.select(Consent).where(Consent.request_id.in_([link.id for link in links]))
         found |= {consent.request_id: [_consent(consent, now)] for consent in session.scalars(query)}
-    for request in looked_at:
+    for request in selected_account:
         found[request.id] = [asked for asked in found[request.id] if _still_says_something(request, asked)]
     return found
 
@@ -140,61 +142,62 @@ class _Read:
         )
         self._emails = {(proof.main_id, proof.address): proof for proof in session.scalars(emails)}
         addresses = sa.select(AddressProof).where(
-            AddressProof.main_id.in_(mains), AddressProof.address_key.in_({key_of(account) for account in accounts})
+            AddressProof.main_id.in_(mains),
+            AddressProof.address_key.in_({account_address_key(account) for account in accounts}),
         )
         self._addresses = {(proof.main_id, proof.address_key): proof for proof in session.scalars(addresses)}
         documents = sa.select(AddressDocument).where(AddressDocument.request_id.in_([order.id for order in orders]))
         # The last one of each.
         self._documents = {row.request_id: row for row in session.scalars(documents.order_by(AddressDocument.id))}
 
-    def email(self, order: Request) -> Iterator[Asked]:
+    def email(self, order: Request) -> Iterator[ProofStatus]:
         """The contact's e-mail address, if it has to be proved."""
         account = self._account(order)
         proof = self._emails.get((order.main_id, account.contact_email))
         if proof is None or is_known_address(self._people.get(order.requested_by or 0), proof.address):
             return
         if proof.proved_at is not None:
-            yield Asked(AskedKind.EMAIL, AskedState.PROVED)
+            yield ProofStatus(ProofKind.EMAIL, ProofState.PROVED)
         else:
-            yield _coded(AskedKind.EMAIL, proof, self._now)
+            yield _coded(ProofKind.EMAIL, proof, self._now)
 
-    def address(self, order: Request) -> Iterator[Asked]:
+    def address(self, order: Request) -> Iterator[ProofStatus]:
         """The connection address: the letter's code, and a document if there is one."""
-        proof = self._addresses.get((order.main_id, key_of(self._account(order))))
+        proof = self._addresses.get((order.main_id, account_address_key(self._account(order))))
         if proof is None:
             return
         if proof.proved_at is not None:
             by_document = proof.method is AddressMethod.DOCUMENT
-            yield Asked(AskedKind.DOCUMENT if by_document else AskedKind.LETTER, AskedState.PROVED)
+            yield ProofStatus(ProofKind.DOCUMENT if by_document else ProofKind.LETTER, ProofState.PROVED)
             return
-        yield _coded(AskedKind.LETTER, proof, self._now)
+        yield _coded(ProofKind.LETTER, proof, self._now)
         document = self._documents.get(order.id)
         if document is not None and document.released is None:
-            yield Asked(AskedKind.DOCUMENT, AskedState.OPEN, order.waiting_until)
+            yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until)
         elif document is not None and not document.released:
-            yield Asked(AskedKind.DOCUMENT, AskedState.DECLINED)
+            yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED)
 
     def _account(self, order: Request) -> Account:
         assert order.account_id is not None
         return self._accounts[order.account_id]
 
 
-def _coded(kind: AskedKind, proof: Coded, now: datetime) -> Asked:
+def _coded(kind: ProofKind, proof: CodedProof, now: datetime) -> ProofStatus:
     good = now < proof.expires_at and not proof.is_void()
-    return Asked(kind, AskedState.OPEN if good else AskedState.EXPIRED, proof.expires_at, proof.new_one_from())
+    return ProofStatus(kind, ProofState.OPEN if good else ProofState.EXPIRED, proof.expires_at, proof.new_one_from())
 
 
-def _consent(consent: Consent, now: datetime) -> Asked:
+def _consent(consent: Consent, now: datetime) -> ProofStatus:
     match consent.decision:
         case Decision.ACCEPTED:
-            return Asked(AskedKind.CONSENT, AskedState.PROVED)
+            return ProofStatus(ProofKind.CONSENT, ProofState.PROVED)
         case Decision.DECLINED:
-            return Asked(AskedKind.CONSENT, AskedState.DECLINED)
+            return ProofStatus(ProofKind.CONSENT, ProofState.DECLINED)
     # Who has tried a code too often does not show here: that would tell whether there is somebody.
-    state = AskedState.OPEN if now < consent.expires_at else AskedState.EXPIRED
-    return Asked(AskedKind.CONSENT, state, consent.expires_at, consent.new_one_from())
+    state = ProofState.OPEN if now < consent.expires_at else ProofState.EXPIRED
+    return ProofStatus(ProofKind.CONSENT, state, consent.expires_at, consent.new_one_from())
 
 
-def _still_says_something(request: Request, asked: Asked) -> bool:
+def _still_says_something(request: Request, asked: ProofStatus) -> bool:
     """What is open is only asked for while the request waits."""
-    return asked.state is not AskedState.OPEN or request.status is Status.PENDING
+    return asked.state is not ProofState.OPEN or request.status is Status.PENDING

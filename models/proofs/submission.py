@@ -13,7 +13,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, contains_eager
 
-from models.accounts.accounts import Account, account_by_number, queue_up
+from models.accounts.accounts import Account, account_by_number, lock_account
 from models.errors import Forbidden, IsMainAccount, NotAwaited
 from models.people.rights import Action, Principal, may
 from models.people.users import User, authenticate, principal_of
@@ -21,13 +21,13 @@ from models.proofs.proofs import (
     LINK_CODE_VALID_FOR,
     AddressDocument,
     AddressProof,
-    Coded,
+    CodedProof,
     Consent,
     Decision,
     LinkCode,
     OwnershipProof,
     ProofBook,
-    key_of,
+    account_address_key,
 )
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
@@ -87,8 +87,10 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
     if request.kind is not Kind.ORDER:
         raise NotAwaited
     assert request.account is not None
-    key = key_of(request.account)
-    awaited = any(order.account and key_of(order.account) == key for order in _lock(session, _in_town(request)))
+    key = account_address_key(request.account)
+    awaited = any(
+        order.account and account_address_key(order.account) == key for order in _lock(session, _in_town(request))
+    )
     proof = ProofBook(session, [request]).address(request)
     if proof is None:
         raise NotAwaited
@@ -224,7 +226,7 @@ def ownership_by(
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
     """A new link code of an account; the one before is void. Raises `Forbidden` or `IsMainAccount`."""
     # Two at once would both find none to replace; and what was read before may be over.
-    queue_up(session, account)
+    lock_account(session, account)
     void_link_code(session, principal, account, now)
     if account.role is AccountRole.MAIN:
         raise IsMainAccount(account.customer_number)
@@ -289,7 +291,7 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
     )  # fmt: skip
 
 
-def _asked(session: Session, request: Request, what: str) -> Coded | None:
+def _asked(session: Session, request: Request, what: str) -> CodedProof | None:
     if what == "consent":
         consent = session.get(Consent, request.id)
         return consent if consent is not None and consent.decision is None else None
@@ -304,7 +306,7 @@ def _address_proved(session: Session, request: Request, method: AddressMethod, n
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None
     proof.prove(method, now, by)
-    _wake(session, _in_town(request), now, key_of(request.account))
+    _wake(session, _in_town(request), now, account_address_key(request.account))
 
 
 def _with_contact(request: Request) -> sa.Select[Request]:
@@ -344,7 +346,7 @@ def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.
     for request in session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)):
-        if key is None or (request.account is not None and key_of(request.account) == key):
+        if key is None or (request.account is not None and account_address_key(request.account) == key):
             request.make_due(now)
 
 

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship, selectinload
 
-from models.accounts.accounts import Account, ids_of, lock_accounts
+from models.accounts.accounts import Account, ids_by_customer_number, lock_accounts
 from models.db.base import Base, enumeration, quoted
-from models.db.batch_insert import add_later
+from models.db.batch_insert import batch_insert
 from models.db.work_queue import InBulk, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
 from models.people.rights import Action, Principal, may
@@ -135,7 +135,7 @@ class Request(InBulk, Base):
         """Add a line to the timeline. The request has to be in a session, and flushed."""
         session = object_session(self)
         assert session is not None and self.id is not None
-        add_later(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
+        batch_insert(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
 
     def begin(self, now: datetime) -> None:
         """A worker has it in hand. What is held or pending stays so until it moves."""
@@ -247,12 +247,12 @@ class Request(InBulk, Base):
         self.ended_at = now
 
 
-def write_down(session: Session, request: Request, now: datetime) -> Request:
+def create_request(session: Session, request: Request, now: datetime) -> Request:
     """A new request: in the database, and to be worked on at once. Whoever writes it begins its timeline."""
-    return write_all_down(session, [request], now)[0]
+    return create_requests(session, [request], now)[0]
 
 
-def write_all_down(session: Session, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
+def create_requests(session: Session, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
     """The same for many, in as few statements."""
     # Known beforehand, so that nothing has to be read back row by row.
     ids = session.scalars(sa.select(sa.func.uuidv7()).select_from(sa.func.generate_series(1, len(requests))))
@@ -305,6 +305,8 @@ def _lock_accounts(session: Session, requests: Sequence[Request]) -> None:
     # One statement for the batch, in one order for every worker, and before anything is written: a reference to
     # an account locks it a little, and two batches that both want it whole afterwards would wait in a circle.
     known = [request.account_id for request in requests if request.account_id is not None]
-    named = ids_of(session, [request.customer_number for request in requests if request.account_id is None])
+    named = ids_by_customer_number(
+        session, [request.customer_number for request in requests if request.account_id is None]
+    )
     becoming_main = [request.main_id for request in requests if request.main.role is AccountRole.STANDALONE]
     lock_accounts(session, [*known, *named, *becoming_main])

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
 from models.orders.orders import call_off
-from models.people.audit_log import AuditEntry, Deed, Told, _told, record
+from models.people.audit_log import AttributedEntry, AuditEntry, Deed, _told, record
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.proofs import AddressDocument, latest_document
@@ -33,7 +33,7 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
     request.retry(now)
-    record_handling(session, staff, request, Deed.REQUEST_RETRIED, now)
+    record_staff_action(session, staff, request, Deed.REQUEST_RETRIED, now)
 
 
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
@@ -41,7 +41,7 @@ def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: da
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
     call_off(request, Reason.CANCELLED_BY_BACK_OFFICE, now)
-    record_handling(session, staff, request, Deed.REQUEST_CANCELLED, now)
+    record_staff_action(session, staff, request, Deed.REQUEST_CANCELLED, now)
 
 
 def decide_on_document(
@@ -57,7 +57,7 @@ def decide_on_document(
         _ensure_seen(session, request, seen)
     decide_document(session, session.get_one(User, staff.user_id), request, release=release, now=now)
     deed = Deed.DOCUMENT_RELEASED if release else Deed.DOCUMENT_REFUSED
-    record_handling(session, staff, request, deed, now)
+    record_staff_action(session, staff, request, deed, now)
 
 
 def open_document(session: Session, staff: Principal, id: uuid.UUID, now: datetime) -> AddressDocument | None:
@@ -68,7 +68,7 @@ def open_document(session: Session, staff: Principal, id: uuid.UUID, now: dateti
     request = find_for_staff(session, staff, id)
     document = latest_document(session, request)
     if document is not None:
-        record_handling(session, staff, request, Deed.DOCUMENT_OPENED, now)
+        record_staff_action(session, staff, request, Deed.DOCUMENT_OPENED, now)
     return document
 
 
@@ -96,13 +96,13 @@ def _ensure_seen(session: Session, request: Request, seen: int) -> None:
         raise SeenOtherwise
 
 
-def record_handling(session: Session, staff: Principal, request: Request, deed: Deed, now: datetime) -> None:
+def record_staff_action(session: Session, staff: Principal, request: Request, deed: Deed, now: datetime) -> None:
     """Write down what somebody of the staff has done to a request, for the main account that it is for."""
     facts = {"request": str(request.id), "customer_number": request.customer_number}
     record(session, staff, session.get_one(Account, request.main_id), deed, Action.OPERATE, now, facts)
 
 
-def handlings_of(session: Session, request: Request) -> Sequence[Told]:
+def staff_actions_on(session: Session, request: Request) -> Sequence[AttributedEntry]:
     """What staff did to a request, the newest first. One statement."""
     about = sa.select(AuditEntry).where(AuditEntry.account_id == request.main_id, AuditEntry.by_staff)
     return _told(session, about.where(AuditEntry.facts["request"].astext == str(request.id)))

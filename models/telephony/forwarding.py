@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.accounts.accounts import Account, queue_up
+from models.accounts.accounts import Account, lock_account
 from models.db.base import Base, enumeration
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import Deed, record
@@ -194,7 +194,7 @@ def target_of(typed: str) -> str:
 def _begin(session: Session, person: Principal, account: Account) -> None:
     """One after the other, so that whoever comes second is told what is in the way."""
     # What was read before may be over: it may have been detached, or closed.
-    queue_up(session, account)
+    lock_account(session, account)
     if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
         raise Forbidden
 

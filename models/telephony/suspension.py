@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account, queue_up
+from models.accounts.accounts import Account, lock_account
 from models.errors import Forbidden, NotFound, SuspendedByCarrier
 from models.people.audit_log import Deed, record, record_of_carrier
 from models.people.rights import Action, Principal, may
@@ -30,9 +30,9 @@ def find_trunk(
     return found
 
 
-def queue_up_in_service(session: Session, account: Account) -> None:
-    """As `queue_up`, for what can be done only to an account that is in service. Raises `Forbidden`."""
-    queue_up(session, account)
+def lock_active_account(session: Session, account: Account) -> None:
+    """As `lock_account`, for what can be done only to an account that is in service. Raises `Forbidden`."""
+    lock_account(session, account)
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
 
@@ -42,7 +42,7 @@ def suspend(session: Session, person: Principal, account: Account, id: int, now:
 
     Raises `Forbidden` or `NotFound`.
     """
-    queue_up_in_service(session, account)
+    lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
     if trunk.state is TrunkState.SUSPENDED:
         return False
@@ -56,7 +56,7 @@ def resume(session: Session, person: Principal, account: Account, id: int, now: 
 
     Raises `Forbidden`, `NotFound`, or `SuspendedByCarrier` if there is none of the customer's own.
     """
-    queue_up_in_service(session, account)
+    lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
     if trunk.resume(Suspender.CUSTOMER, now):
         record(session, person, account, Deed.TRUNK_RESUMED, Action.MANAGE_TRUNK, now, {"sip_user": trunk.sip_user})
@@ -95,7 +95,7 @@ def _of_sip_user(session: Session, sip_user: str) -> tuple[Account, SipTrunk]:
     account = session.scalar(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == sip_user))
     if account is None:
         raise NotFound
-    queue_up(session, account)
+    lock_account(session, account)
     trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == sip_user).with_for_update()).one()
     # While it is being provisioned, an older record may be written over what is told the registrar now.
     if account.state is AccountState.ORDERED:

@@ -126,7 +126,7 @@ def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
     return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
-def give_up_trunk(trunk: SipTrunk, now: datetime) -> None:
+def close_trunk(trunk: SipTrunk, now: datetime) -> None:
     """Close a trunk for good: the registrar is told, its numbers go back to the pool, its contract ends."""
     session = object_session(trunk)
     assert session is not None

@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from models.accounts.accounts import account_by_number
 from models.db.paging import BadCursor
 from models.messages.outbox import Message, messages_of
-from models.people.audit_log import Told
+from models.people.audit_log import AttributedEntry
 from models.proofs.proofs import AddressDocument, latest_document
-from models.proofs.status import Asked, asked_of
+from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry
-from models.staff.actions import handlings_of
+from models.staff.actions import staff_actions_on
 from models.states import Kind, Reason, Status
 from models.telephony.trunks import SipTrunk
 from models.values import typed_customer_number
@@ -63,15 +63,15 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class RequestDetails:
     """One request with all there is to know."""
 
     request: Request
     timeline: Sequence[TimelineEntry]
     messages: Sequence[Message]
-    asked: Sequence[Asked]
+    asked: Sequence[ProofStatus]
     document: AddressDocument | None
-    handlings: Sequence[Told]
+    staff_actions: Sequence[AttributedEntry]
 
     @property
     def version(self) -> int:
@@ -158,7 +158,7 @@ def counts_of(session: Session) -> Counts:
     )
 
 
-def whole_request(session: Session, id: uuid.UUID, now: datetime) -> Whole | None:
+def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDetails | None:
     """One request with all there is to know; None if there is none. A fixed number of statements."""
     parts = (
         joinedload(Request.main),
@@ -171,13 +171,13 @@ def whole_request(session: Session, id: uuid.UUID, now: datetime) -> Whole | Non
     request = session.get(Request, id, options=parts)
     if request is None:
         return None
-    return Whole(
+    return RequestDetails(
         request,
         timeline,
         messages_of(session, [id]),
-        asked_of(session, [request], now)[id],
+        proof_statuses(session, [request], now)[id],
         latest_document(session, request),
-        handlings_of(session, request),
+        staff_actions_on(session, request),
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from models.db.work_queue import claim_due
 from models.errors import RuleBroken
-from models.orders.orders import blocks_wanted, give_up_account
+from models.orders.orders import blocks_wanted, discard_ordered_account
 from models.proofs.proofs import ProofBook
 from models.requests.requests import Request, still_ours
 from models.states import ENDED, Reason, Status, StepName, step_after
@@ -111,7 +111,7 @@ def _work_on(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[
         requests = still_ours(session, list(by_id), lease)
         work = _begin(runtime, session, requests)
         if len(requests) < len(items):
-            work.once_true(log.warning, "lease.lost", count=len(items) - len(requests))
+            work.after_commit(log.warning, "lease.lost", count=len(items) - len(requests))
         for request in requests:
             call = _run(work, request, by_id[request.id])
             if call is not None:
@@ -162,7 +162,7 @@ def _stop(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | N
 def _hand_on(work: Work, request: Request) -> None:
     done = request.step
     took = (work.runtime.clock() - request.updated_at).total_seconds()
-    work.once_true(metrics.STEP_SECONDS.labels(done).observe, took)
+    work.after_commit(metrics.STEP_SECONDS.labels(done).observe, took)
     _tell(work, request, "step.done")
     following = step_after(request.kind, done)
     if following is None:
@@ -174,10 +174,10 @@ def _hand_on(work: Work, request: Request) -> None:
 
 def _ended(work: Work, request: Request) -> None:
     if request.status is not Status.FAILED:
-        give_up_account(request, work.now)
+        discard_ordered_account(request, work.now)
     if request.status is not Status.COMPLETED:
         tell_the_end(work, request)
-    work.once_true(metrics.ENDED.labels(request.kind, request.status).inc)
+    work.after_commit(metrics.ENDED.labels(request.kind, request.status).inc)
     took = (work.now - request.created_at).total_seconds()
     _tell(work, request, f"request.{request.status}", reason=request.reason, took=round(took, 3))
 
@@ -185,7 +185,7 @@ def _ended(work: Work, request: Request) -> None:
 def _succeeded(work: Work, request: Request, failure: GatewayError | None) -> bool:
     if failure is None:
         return True
-    work.once_true(log.warning, "call.failed", request=str(request.id), step=request.step, error=repr(failure))
+    work.after_commit(log.warning, "call.failed", request=str(request.id), step=request.step, error=repr(failure))
     if isinstance(failure, GatewayRefused):
         request.fail(Reason.GATEWAY_REFUSED, work.now)
         _ended(work, request)
@@ -196,7 +196,7 @@ def _succeeded(work: Work, request: Request, failure: GatewayError | None) -> bo
 
 def _try_again(work: Work, request: Request, reason: Reason) -> None:
     policy = work.runtime.retry
-    work.once_true(metrics.RETRIES.labels(request.step).inc)
+    work.after_commit(metrics.RETRIES.labels(request.step).inc)
     if policy.exhausted(request.attempts + 1):
         request.hold(reason, work.now, work.now + policy.while_held)
     else:
@@ -204,7 +204,7 @@ def _try_again(work: Work, request: Request, reason: Reason) -> None:
 
 
 def _tell(work: Work, request: Request, event: str, **facts: object) -> None:
-    work.once_true(log.info, event, request=str(request.id), step=str(request.step), **facts)
+    work.after_commit(log.info, event, request=str(request.id), step=str(request.step), **facts)
 
 
 def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:

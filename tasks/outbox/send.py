@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from models.db.batch_insert import add_later
+from models.db.batch_insert import batch_insert
 from models.db.work_queue import claim_due
 from models.messages.outbox import Channel, Message, MessageState, still_queued
 from models.requests.requests import TimelineEntry
@@ -81,7 +81,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
             if message.announced and message.request_id and message.state is not MessageState.QUEUED:
                 code = "confirmed" if failure is None else "mail_refused"
                 facts = {"name": message.recipient_name}
-                add_later(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)
+                batch_insert(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)
             news.append(message)
     for message in news:
         outcome = message.state if message.state is not MessageState.QUEUED else "delayed"

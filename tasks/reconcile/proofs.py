@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
-from models.proofs.proofs import Coded, Consent, LinkCode, ProofBook, is_known_address
+from models.proofs.proofs import CodedProof, Consent, LinkCode, ProofBook, is_known_address
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
 from tasks.reconcile.job_run import Run
@@ -78,7 +78,9 @@ def _asleep(session: Session, now: datetime, after: uuid.UUID) -> Sequence[Reque
     ).all()
 
 
-def _awaited(book: ProofBook, consents: Mapping[uuid.UUID, Consent], request: Request) -> Iterator[tuple[str, Coded]]:
+def _awaited(
+    book: ProofBook, consents: Mapping[uuid.UUID, Consent], request: Request
+) -> Iterator[tuple[str, CodedProof]]:
     if request.id in consents:
         yield "consent", consents[request.id]
     if request.kind is not Kind.ORDER:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from models.accounts.accounts import ids_of
+from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
@@ -95,7 +95,7 @@ def _owners(work: Work, request: Request) -> list[User]:
 
 
 def _named(work: Work, request: Request) -> int | None:
-    return next(iter(ids_of(work.session, [request.customer_number])), None)
+    return next(iter(ids_by_customer_number(work.session, [request.customer_number])), None)
 
 
 def _as_recipient(person: User) -> Recipient:

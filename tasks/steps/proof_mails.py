@@ -7,7 +7,7 @@ from typing import Any
 from models.accounts.accounts import Account, account_by_number
 from models.messages.outbox import Channel, Recipient, queue_message
 from models.people.users import administrators_of
-from models.proofs.proofs import AddressProof, Coded, Consent, EmailProof
+from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof
 from models.requests.requests import Request
 from tasks.steps.step import Work
 
@@ -74,7 +74,7 @@ def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
     request.note(work.now, "consent_reminded" if consent.reminders else "consent_asked")
 
 
-def _occasion(proof: Coded) -> str:
+def _occasion(proof: CodedProof) -> str:
     return f"{proof.issue}, reminder {proof.reminders}" if proof.reminders else f"{proof.issue}"
 
 

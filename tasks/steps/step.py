@@ -29,7 +29,7 @@ class Work:
     book: ProofBook
     news: list[Callable[[], object]] = field(default_factory=list)
 
-    def once_true(self, tell: Callable[..., object], *facts: Any, **named: Any) -> None:
+    def after_commit(self, tell: Callable[..., object], *facts: Any, **named: Any) -> None:
         """Log or count something when the transaction has been committed, and only then."""
         self.news.append(partial(tell, *facts, **named))
 

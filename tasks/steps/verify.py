@@ -12,7 +12,14 @@ from models.accounts.accounts import Account, promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.orders import area_code_fits, ordered_basket
-from models.proofs.proofs import Coded, Consent, Decision, another_has_address, another_has_contact, is_known_address
+from models.proofs.proofs import (
+    CodedProof,
+    Consent,
+    Decision,
+    another_has_address,
+    another_has_contact,
+    is_known_address,
+)
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
@@ -137,7 +144,7 @@ def _verify_detach(request: Request) -> Outcome:
 
 
 def _end_or_renew(
-    work: Work, request: Request, proof: Coded, another_waits: Callable[[Session, Request], bool]
+    work: Work, request: Request, proof: CodedProof, another_waits: Callable[[Session, Request], bool]
 ) -> None:
     """Who has waited until the end is rejected. Who comes anew joins the others that wait, or asks from the start.
 

@@ -120,8 +120,8 @@ def _endpoint(app: Flask, url: str) -> str | None:
 
 def test_no_page_is_forgotten(portal: Portal) -> None:
     fetched = {rule.endpoint for rule in portal.app.url_map.iter_rules() if "GET" in (rule.methods or ())}
-    looked_at = set[str]().union(*PROMISED.values())
-    assert fetched - set(NO_PAGES) == looked_at
+    selected_account = set[str]().union(*PROMISED.values())
+    assert fetched - set(NO_PAGES) == selected_account
     assert not set(NO_PAGES) - fetched
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from models.telephony.forwarding import Condition
 from models.telephony.numbers import NumberBlock
-from models.telephony.trunks import give_up_trunk
+from models.telephony.trunks import close_trunk
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, Played, answer, call_in, refuse
 
@@ -87,7 +87,7 @@ def test_a_number_beside_ours_is_not_ours(berlin: Phone, free_block: NumberBlock
 
 def test_a_number_that_rests_is_not_found(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
     with sites.changing(hamburg) as trunk:
-        give_up_trunk(trunk, sites.runtime.clock())
+        close_trunk(trunk, sites.runtime.clock())
     assert "404 No Such Number" in berlin.call(hamburg.numbers[0], gets=404).messages
 
 

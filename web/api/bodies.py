@@ -9,7 +9,7 @@ from flask import request
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.proofs.status import Asked, asked_of
+from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry
 from models.views import lists
 from tasks.wording.requests import next_action, sentence
@@ -26,11 +26,11 @@ def request_body(session: Session, of: Request) -> dict[str, Any]:
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Each of these requests, with a fixed number of statements."""
     timelines = lists.timelines(session, [of.id for of in requests])
-    asked = asked_of(session, requests, resources().clock())
+    asked = proof_statuses(session, requests, resources().clock())
     return [_as_body(of, timelines[of.id], asked[of.id]) for of in requests]
 
 
-def _as_body(of: Request, timeline: list[TimelineEntry], asked: list[Asked]) -> dict[str, Any]:
+def _as_body(of: Request, timeline: list[TimelineEntry], asked: list[ProofStatus]) -> dict[str, Any]:
     locale = language() if request.headers.get("Accept-Language") else of.locale
     upcoming = next_action(of, locale)
     return {

@@ -23,7 +23,7 @@ from models.requests.requests import Request
 from models.staff.actions import decide_on_document
 from models.states import Reason, Status
 from models.values import Locale, utc_now
-from models.views.back_office import Whole, whole_request
+from models.views.back_office import RequestDetails, request_details
 from models.views.lists import recent_requests
 from tasks.wording.requests import next_action, sentence, status_text
 from workers.commands.hints import hint_after_commit
@@ -77,7 +77,7 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
     """One request: where it stands, what is next, and its timeline in the customer's words."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
-        whole = whole_request(session, _id(request_id), utc_now())
+        whole = request_details(session, _id(request_id), utc_now())
         if whole is None:
             _refuse_unknown(request_id)
         out.print(Panel(Group(_facts(whole, locale), _timeline(whole, locale))))
@@ -172,7 +172,7 @@ def _refuse_unknown(typed: str) -> NoReturn:
     refuse(f"There is no request {typed}.")
 
 
-def _facts(whole: Whole, locale: Locale) -> Table:
+def _facts(whole: RequestDetails, locale: Locale) -> Table:
     request = whole.request
     facts = Table(box=None, show_header=False, padding=(0, 1))
     facts.add_column(style="dim")
@@ -199,7 +199,7 @@ def _facts(whole: Whole, locale: Locale) -> Table:
     return facts
 
 
-def _timeline(whole: Whole, locale: Locale) -> Table:
+def _timeline(whole: RequestDetails, locale: Locale) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 1), title="", title_justify="left")
     table.add_column(style="dim", no_wrap=True)
     for entry in whole.timeline:

@@ -33,7 +33,7 @@ from models.telephony.inventory import contracts_of
 from models.telephony.number_pool import pool_has
 from models.telephony.numbers import QUARANTINE, NumberBlock
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState, give_up_trunk
+from models.telephony.trunks import SipTrunk, Suspender, TrunkState, close_trunk
 from tests.factories import NOW, VAULT, a_link, an_order, join, make_account, make_bulk, make_main, make_user, sites
 from tests.fakes import wait_until
 from tests.web.portal.accounts.test_dashboard import make_trunk
@@ -209,7 +209,7 @@ def test_the_trunk_of_somebody_else_and_one_that_is_closed_are_not_found(databas
         with pytest.raises(NotFound):
             suspend(session, company.person, company.account(session), other, NOW)
         trunk = session.get_one(SipTrunk, company.trunk)
-        give_up_trunk(trunk, NOW)
+        close_trunk(trunk, NOW)
         session.flush()
         for verb in (suspend, resume):
             with pytest.raises(NotFound):

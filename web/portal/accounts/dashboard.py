@@ -26,11 +26,11 @@ from models.views.lists import linkable_accounts
 from tasks.hints import hint
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_word, origin_word, poll_after, progress, state_word
-from web.portal.page.account_access import see_account, see_trunk
+from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.page.selected_account import looked_at
+from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text
@@ -57,10 +57,10 @@ def show(customer_number: str) -> str:
     """Everything about an account: what it has, what runs, who may do what, and who has looked in."""
     now, person = resources().clock(), principal()
     with resources().database.transaction() as database:
-        seen = see_account(database, customer_number)
+        seen = get_visible_account(database, customer_number)
         account = seen.account
         record_look(database, person, account, now)
-        choices = looked_at(database).choices
+        choices = selected_account(database).choices
         holdings = holdings_of(database, account, now)
         forwardings = forwarding.forwardings_of(database, account)
         users = users_of(database, account)
@@ -108,7 +108,7 @@ def log(customer_number: str) -> str:
     if "vor" in request.args and (before is None or not 0 <= before < 2**63):
         abort(404)
     with resources().database.transaction() as database:
-        account = see_account(database, customer_number).account
+        account = get_visible_account(database, customer_number).account
         if not may(principal(), Action.SEE_LOG, account):
             abort(404)
         found = entries_of(database, account, before=before, limit=LOG_PAGE + 1)
@@ -124,7 +124,7 @@ def log(customer_number: str) -> str:
 def secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """Show a trunk's secret to whoever enters their own password again."""
     form = PasswordForm()
-    account, trunk = see_trunk(customer_number, id, Action.SEE_SECRET)
+    account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
     if not _is_their_password(form):
         return render_template("telephony/trunk/secret.html", form=form, account=account, trunk=trunk), _status(form)
     try:
@@ -141,7 +141,7 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
 def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """Say what a new secret means, and make one for whoever enters their own password again."""
     form = PasswordForm()
-    account, trunk = see_trunk(customer_number, id, Action.SEE_SECRET)
+    account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
     if not _is_their_password(form):
         form.issue.data = issue_of(trunk)
         return render_template("telephony/trunk/renew.html", form=form, account=account, trunk=trunk), _status(form)
@@ -165,7 +165,7 @@ def _is_their_password(form: PasswordForm) -> bool:
     if user is not None:
         return True
     resources().throttle.count_wrong_try()
-    complain(form.password, _("This is not your current password."))
+    add_error(form.password, _("This is not your current password."))
     return False
 
 

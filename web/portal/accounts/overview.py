@@ -36,7 +36,7 @@ from tasks.wording.requests import NextAction, next_action, status_text
 from web.portal.page import spreadsheets
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.locale import locale
-from web.portal.page.selected_account import looked_at
+from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.portal.page.spreadsheets import EXPORT_PAGE
 from web.resources import resources
@@ -99,7 +99,7 @@ def overview() -> AnyResponse | str:
         return redirect(url_for("forwardings.overview"))
     wanted = _wanted()
     with resources().database.transaction() as database:
-        seen = looked_at(database)
+        seen = selected_account(database)
         account = seen.account
         if account is not None and account.role is not AccountRole.SUB:
             try:
@@ -157,7 +157,7 @@ def live() -> str:
 def add() -> str:
     """The two ways to a sub-account."""
     with resources().database.transaction() as database:
-        seen = looked_at(database)
+        seen = selected_account(database)
     account = seen.account
     if account is None or not may_add(account):
         abort(404)
@@ -176,7 +176,7 @@ def export(form: str) -> Response:
     """What the overview shows, all pages of it, as a file."""
     wanted = _wanted()
     with resources().database.transaction() as database:
-        account = looked_at(database).account
+        account = selected_account(database).account
         if account is None:
             abort(404)
         leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0

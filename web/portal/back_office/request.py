@@ -19,7 +19,7 @@ from models.errors import IllegalTransition, NotAwaited, TooLate
 from models.people.audit_log import Deed
 from models.staff import actions
 from models.states import ENDED, Status
-from models.views.back_office import Matter, Whole, whole_request
+from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.hints import hint
 from tasks.wording.requests import next_action, reason_text, sentence, step_text
 from web.portal.accounts.audit_log_text import deed_text
@@ -133,9 +133,9 @@ def request_file(id: UUID) -> Response:
     )
 
 
-def _see(id: UUID) -> Whole:
+def _see(id: UUID) -> RequestDetails:
     with resources().database.transaction() as session:
-        whole = whole_request(session, id, resources().clock())
+        whole = request_details(session, id, resources().clock())
     if whole is None:
         abort(404)
     return whole
@@ -162,10 +162,10 @@ def _handle(id: UUID, verb: Callable[[Session, int], None], done: str) -> AnyRes
     return _back(id)
 
 
-def _what_is_so(whole: Whole, seen: int) -> str:
+def _what_is_so(whole: RequestDetails, seen: int) -> str:
     fresh = [entry for entry in whole.timeline if entry.id > seen]
     times = {entry.at for entry in fresh}
-    by_staff = (told for told in whole.handlings if told.entry.deed is not Deed.DOCUMENT_OPENED)
+    by_staff = (told for told in whole.staff_actions if told.entry.deed is not Deed.DOCUMENT_OPENED)
     told = next((told for told in by_staff if told.entry.at in times), None)
     if told is not None and told.user is not None:
         facts = {"name": told.user.name, "moment": moment(told.entry.at), "what": deed_text(told.entry)}

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from models.messages.outbox import MessageState
-from models.proofs.status import AskedKind, AskedState
+from models.proofs.status import ProofKind, ProofState
 from models.requests.requests import Request
 from models.states import Actor, Kind, Reason, Status
 from models.views.back_office import Matter
@@ -38,16 +38,16 @@ MESSAGE_STATES = {
     MessageState.REFUSED: lazy_gettext("refused"),
 }
 ASKED_KINDS = {
-    AskedKind.EMAIL: lazy_gettext("E-mail address of the contact"),
-    AskedKind.LETTER: lazy_gettext("Connection address: code from the letter"),
-    AskedKind.DOCUMENT: lazy_gettext("Connection address: document"),
-    AskedKind.CONSENT: lazy_gettext("Consent of the other account"),
+    ProofKind.EMAIL: lazy_gettext("E-mail address of the contact"),
+    ProofKind.LETTER: lazy_gettext("Connection address: code from the letter"),
+    ProofKind.DOCUMENT: lazy_gettext("Connection address: document"),
+    ProofKind.CONSENT: lazy_gettext("Consent of the other account"),
 }
 ASKED_STATES = {
-    AskedState.OPEN: lazy_gettext("open"),
-    AskedState.PROVED: lazy_gettext("proved"),
-    AskedState.DECLINED: lazy_gettext("declined"),
-    AskedState.EXPIRED: lazy_gettext("expired"),
+    ProofState.OPEN: lazy_gettext("open"),
+    ProofState.PROVED: lazy_gettext("proved"),
+    ProofState.DECLINED: lazy_gettext("declined"),
+    ProofState.EXPIRED: lazy_gettext("expired"),
 }
 # What a request that waits for us can have as its reason; of others the customer's sentence says enough.
 _REASONS = {

@@ -57,7 +57,7 @@ from web.portal.bulk.files import LARGEST, BadFile, read_rows
 from web.portal.page import spreadsheets
 from web.portal.page.live import Live, live_parts
 from web.portal.page.locale import locale, moment
-from web.portal.page.selected_account import looked_at
+from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.resources import resources
 
@@ -255,7 +255,7 @@ def _chosen_number() -> str | None:
     """For which account the page was; None if this person may not choose it."""
     number = request.form.get("account", "")
     with resources().database.transaction() as session:
-        return number if any(choice.customer_number == number for choice in looked_at(session).choices) else None
+        return number if any(choice.customer_number == number for choice in selected_account(session).choices) else None
 
 
 def _account(session: Session, number: str | None, kind: Kind | None = None) -> Account:
@@ -263,7 +263,7 @@ def _account(session: Session, number: str | None, kind: Kind | None = None) -> 
 
     Raises `Forbidden` or `RuleBroken` if nothing can be brought under it.
     """
-    found = looked_at(session)
+    found = selected_account(session)
     account = found.account
     if number is not None:
         account = next((choice for choice in found.choices if choice.customer_number == number), None)

@@ -15,9 +15,9 @@ from models.links.links import submit_detach
 from models.values import typed_customer_number
 from tasks.hints import hint
 from tasks.wording.requests import reason_text
-from web.portal.page.account_access import Seen, see_account
+from web.portal.page.account_access import Seen, get_visible_account
 from web.portal.page.blueprints import locations
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
 from web.resources import resources
@@ -35,14 +35,14 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     """Say what detaching means, and do it for whoever types the customer number."""
     form = DetachForm()
     with resources().database.transaction() as database:
-        seen = see_account(database, customer_number)
+        seen = get_visible_account(database, customer_number)
     if not seen.may_detach:
         abort(404)
     form.customer_number.label.text = _("Customer number")
     if not form.validate_on_submit():
         return _ask(seen, form, 422 if form.is_submitted() else 200)
     if typed_customer_number(form.customer_number.data or "") != customer_number:
-        complain(
+        add_error(
             form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
         )
         return _ask(seen, form, 422)

@@ -37,9 +37,9 @@ from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.views import lists
 from tasks.hints import hint
 from tasks.wording.requests import reason_text
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale, moment
-from web.portal.page.selected_account import looked_at
+from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, CredentialsForm
 from web.resources import resources
@@ -129,12 +129,12 @@ def start() -> Response | str | tuple[str, int]:
             wrong, running = _wrong_number(session, side.main, number)
             if wrong is None:
                 return redirect(url_for("links.choose", number=number), 303)
-            complain(form.customer_number, wrong)
+            add_error(form.customer_number, wrong)
         elif asked:
             form.customer_number.data = asked
             wrong, running = _wrong_number(session, side.main, asked)
             if wrong is not None:
-                complain(form.customer_number, wrong)
+                add_error(form.customer_number, wrong)
     page = render_template("links/number.html", form=form, side=side, running=running, key=uuid4().hex, way=Way.OWN)
     return page, 422 if form.errors else 200
 
@@ -250,7 +250,7 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
 
 def _side(session: Session) -> Side:
     """The account that is looked at, if this person may add others to it. Raises `NotPossible`."""
-    main = looked_at(session).account
+    main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
         raise NotPossible(_may_not())
     try:

@@ -36,7 +36,7 @@ from web.portal.orders.number_hints import hints_for
 from web.portal.orders.offer import offer_pdf
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
 from web.portal.page.locale import locale
-from web.portal.page.selected_account import looked_at
+from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.resources import resources
 
@@ -259,7 +259,7 @@ def look_again(_error: InvalidField) -> Response:
 
 def _ordering_account(session: Session) -> Account:
     """The account that is looked at. Raises `Forbidden` or `RuleBroken` if this person cannot order for it."""
-    account = looked_at(session).account
+    account = selected_account(session).account
     if account is None or not may(principal(), Action.ORDER, account):
         raise Forbidden
     ensure_may_be_main(account)

@@ -52,7 +52,7 @@ class Seen:
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 
-def see_account(database: Session, customer_number: str) -> Seen:
+def get_visible_account(database: Session, customer_number: str) -> Seen:
     """The account as this person sees it. Not found for whom it is none of their business."""
     account = account_by_number(database, customer_number)
     if account is None or account.state is AccountState.CLOSED:
@@ -70,13 +70,13 @@ def see_account(database: Session, customer_number: str) -> Seen:
     return Seen(account, database.get(Account, main_id) if main_id is not None else None, running)
 
 
-def see_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
+def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
     """The account's trunk. Not found for whoever has not this right, as if it were not there.
 
     A look from the main account is written down.
     """
     with resources().database.transaction() as database:
-        account = see_account(database, customer_number).account
+        account = get_visible_account(database, customer_number).account
         try:
             trunk = find_trunk(database, principal(), right, account, id)
         except DomainError:

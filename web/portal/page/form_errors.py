@@ -5,6 +5,6 @@ from __future__ import annotations
 from wtforms import Field
 
 
-def complain(field: Field, what: str) -> None:
+def add_error(field: Field, what: str) -> None:
     """Say that a field is wrong, beside what the form itself has found."""
     field.errors = [*field.errors, what]

@@ -13,7 +13,7 @@ from web.portal.page.session import principal
 
 
 @dataclass(frozen=True, slots=True)
-class LookedAt:
+class SelectedAccount:
     """The account that is looked at, None if there is none to look at, and all that can be chosen from."""
 
     account: Account | None
@@ -25,7 +25,7 @@ class LookedAt:
         return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
 
 
-def looked_at(database: Session) -> LookedAt:
+def selected_account(database: Session) -> SelectedAccount:
     """As asked for in the address (`konto=`), else as chosen before, else the first, main accounts before others.
 
     Sub-accounts can be chosen only where their main account cannot: there they are in its overview.
@@ -38,4 +38,4 @@ def looked_at(database: Session) -> LookedAt:
         session["account"] = asked
     first = next(iter(choices.values()), None)
     chosen = choices.get(asked) or choices.get(session.get("account", "")) or first
-    return LookedAt(chosen, list(choices.values()))
+    return SelectedAccount(chosen, list(choices.values()))

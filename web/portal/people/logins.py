@@ -24,7 +24,7 @@ from models.people.logins import (
 )
 from models.people.users import User, authenticate
 from tasks.hints import hint
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.page.session import end_session, let_in, principal, start_session
 from web.resources import resources
 
@@ -126,7 +126,7 @@ def change() -> Response | tuple[str, int]:
             flash(gettext("Your password is changed. Everywhere else you are signed out."))
             return redirect(url_for("logins.overview"), 303)
         resources().throttle.count_wrong_try()
-        complain(form.current, gettext("This is not your current password."))
+        add_error(form.current, gettext("This is not your current password."))
     return render_template("people/logins/change.html", form=form), 422 if form.errors else 200
 
 

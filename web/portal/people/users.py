@@ -33,7 +33,7 @@ from models.people.rights import Role
 from models.people.users import User
 from tasks.hints import hint
 from tasks.wording.requests import role_text
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import let_in, principal, start_session
 from web.portal.people.logins import NewPasswordForm
@@ -120,9 +120,9 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
                 own, _ = _account(session, customer_number)
                 invite(session, principal(), own, to, Role(form.role.data), resources().clock())
         except AlreadyUser:
-            complain(form.email, gettext("This person is a user of the account already."))
+            add_error(form.email, gettext("This person is a user of the account already."))
         except TooManyInvitations as error:
-            complain(form.email, _too_many(error))
+            add_error(form.email, _too_many(error))
         else:
             hint()
             flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
@@ -173,7 +173,7 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
             with resources().database.transaction() as session:
                 change_role(session, principal(), account, user_id, Role(form.role.data), resources().clock())
         except LastAdministrator:
-            complain(form.role, gettext("An account keeps at least one administrator. Name another one first."))
+            add_error(form.role, gettext("An account keeps at least one administrator. Name another one first."))
         else:
             flash(gettext("The role of %(name)s is changed.", name=user.name))
             return _back(customer_number, user_id)

@@ -24,7 +24,7 @@ from models.proofs.submission import decide
 from models.requests.requests import Request
 from models.states import Reason, Status
 from tasks.hints import hint
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.page.session import principal
 from web.portal.proofs.forms import AnswerForm, CodedAnswerForm
 from web.resources import resources
@@ -69,7 +69,7 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
         if _decide(id, user_id, form.decision.data, form.code.data):
             return redirect(request.path, 303)
         resources().throttle.count_wrong_try()
-        complain(form.code, _("This code is not right. Compare it with the newest e-mail."))
+        add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
         with resources().database.transaction() as session:
             seen = _see(session, id, user_id, token)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=True), 422 if form.errors else 200

@@ -18,7 +18,7 @@ from models.proofs.submission import confirm_email, is_email_awaited
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
 from tasks.hints import hint
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.proofs.forms import CodeForm
 from web.resources import resources
 
@@ -57,7 +57,7 @@ def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
         if _confirm(id, form.code.data):
             return redirect(url_for("emails.confirm", id=id, token=token), 303)
         resources().throttle.count_wrong_try()
-        complain(form.code, _("This code is not right. Compare it with the newest e-mail."))
+        add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
         seen = _see(id, token)
     return render_template("proofs/email.html", form=form, seen=seen), 422 if form.errors else 200
 

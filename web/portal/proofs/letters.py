@@ -8,7 +8,7 @@ from flask_babel import gettext as _
 from models.proofs.submission import answer_letter
 from models.values import typed_customer_number
 from tasks.hints import hint
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.proofs.forms import LetterForm
 from web.resources import resources
 
@@ -30,7 +30,7 @@ def confirm() -> str | tuple[str, int]:
         account = order.account if order is not None else None
     if account is None:
         resources().throttle.count_wrong_try()
-        complain(form.code, _("Customer number or code is not right, or the code is not valid any more."))
+        add_error(form.code, _("Customer number or code is not right, or the code is not valid any more."))
         return render_template("proofs/letter.html", form=form), 422
     hint()
     return render_template("proofs/letter_done.html", account=account)

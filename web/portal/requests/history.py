@@ -11,7 +11,7 @@ from models.views import lists
 from tasks.wording.requests import status_text
 from web.portal.page.blueprints import portal
 from web.portal.page.locale import locale
-from web.portal.page.selected_account import looked_at
+from web.portal.page.selected_account import selected_account
 from web.portal.requests.request_page import render, see
 from web.resources import resources
 
@@ -26,7 +26,7 @@ def history() -> str:
     if before is None and "before" in request.args:
         abort(404)
     with resources().database.transaction() as session:
-        account = looked_at(session).account
+        account = selected_account(session).account
         found = lists.requests_of(session, account, before=before, limit=HISTORY + 1) if account is not None else []
     page = found[:HISTORY]
     return render_template(

@@ -14,12 +14,12 @@ from werkzeug.wrappers import Response
 
 from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
 from models.orders.orders import call_off
-from models.proofs.status import AskedKind
+from models.proofs.status import ProofKind
 from models.proofs.submission import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
 from models.requests.requests import Request, may_change
 from models.states import Reason
 from tasks.hints import hint
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.page.locale import moment
 from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
@@ -27,7 +27,7 @@ from web.portal.requests.request_page import live_of, render, see
 from web.resources import resources
 from web.uploads import read_document
 
-_SENT = (AskedKind.EMAIL, AskedKind.LETTER, AskedKind.CONSENT)
+_SENT = (ProofKind.EMAIL, ProofKind.LETTER, ProofKind.CONSENT)
 
 answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 
@@ -68,7 +68,7 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
 
     refusal, right = _tried(id, give)
     if refusal is None and not right:
-        complain(form.email, _("This login is not right, or it is not an administrator's of this account."))
+        add_error(form.email, _("This login is not right, or it is not an administrator's of this account."))
         return _again(id, credentials=form)
     return _back(id, refusal or _("The login is accepted; it goes on from here."))
 
@@ -90,7 +90,7 @@ def upload(id: UUID) -> Response | tuple[str, int]:
     try:
         document = read_document(request.files.get("file") or FileStorage(), "file")
     except InvalidField as error:
-        complain(form.file, _UPLOAD_WORDS[error.code]())
+        add_error(form.file, _UPLOAD_WORDS[error.code]())
         return _again(id, document=form)
 
     def hand_in(session: Session, found: Request) -> None:
@@ -148,7 +148,7 @@ def _try_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Respon
         return _again(id, code=form)
     refusal, right = _tried(id, lambda session, found: give(session, found, form.code.data))
     if refusal is None and not right:
-        complain(form.code, _("This code is not right, or it is not valid any more."))
+        add_error(form.code, _("This code is not right, or it is not valid any more."))
         return _again(id, code=form)
     return _back(id, refusal or _("The code is accepted; it goes on from here."))
 

@@ -11,7 +11,7 @@ from flask import abort, render_template
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.proofs.status import Asked, AskedKind, AskedState, asked_of
+from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry, concerns, may_change
 from models.states import ENDED, ROUTES, Kind, Status
 from models.views import lists
@@ -31,7 +31,7 @@ class Seen:
     main: Account
     account: Account | None
     timeline: Sequence[TimelineEntry]
-    asked: Sequence[Asked]
+    asked: Sequence[ProofStatus]
     may_act: bool
     may_cancel: bool
 
@@ -47,7 +47,7 @@ def see(session: Session, id: UUID) -> Seen:
         session.get_one(Account, found.main_id),
         found.account if found.kind is Kind.ORDER else None,
         lists.timelines(session, [found.id])[found.id],
-        asked_of(session, [found], resources().clock())[found.id],
+        proof_statuses(session, [found], resources().clock())[found.id],
         acts,
         acts and found.can_cancel,
     )
@@ -83,8 +83,8 @@ def live_of(
 ) -> Live:
     """What of the page may change."""
     waits = seen.may_act and seen.request.waiting_for is not None
-    letter = [asked for asked in seen.asked if asked.kind is AskedKind.LETTER and asked.state is not AskedState.PROVED]
-    consent = [asked for asked in seen.asked if asked.kind is AskedKind.CONSENT and asked.state is AskedState.OPEN]
+    letter = [asked for asked in seen.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
+    consent = [asked for asked in seen.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]
     reason, ended_by_us = seen.request.reason, seen.request.status in (Status.REJECTED, Status.FAILED)
     facts: dict[str, Any] = {
         "seen": seen,

@@ -13,7 +13,7 @@ from wtforms.validators import DataRequired, Length
 from models.errors import InvalidField
 from models.telephony.forwarding import LONGEST_WAIT, SHORTEST_WAIT, CallForwarding, Condition, ForwardingDraft
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, hours_of, windows_of
-from web.portal.page.form_errors import complain
+from web.portal.page.form_errors import add_error
 from web.portal.telephony.forwarding_text import number_text, time_text
 
 ALL, SOME = "all", "some"
@@ -88,7 +88,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     def say(self, error: InvalidField) -> None:
         """What a rule of the house has against it."""
         field = {"target": self.target, "after_seconds": self.after_seconds, "hours": self.when}[error.field]
-        complain(field, _said(error))
+        add_error(field, _said(error))
 
     def _hours(self) -> Hours | None:
         if self.when.data == ALL:
@@ -99,7 +99,9 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
                 continue
             start, end = _minute(line.form.start.data), _minute(line.form.end.data)
             if not line.form.days.data or start is None or end is None:
-                complain(self.when, gettext("Every line of the schedule needs its days, and from when to when: 08:00."))
+                add_error(
+                    self.when, gettext("Every line of the schedule needs its days, and from when to when: 08:00.")
+                )
                 return None
             windows.append(Window(tuple(sorted(line.form.days.data)), start, end))
         return hours_of(windows)

@@ -20,7 +20,7 @@ from web.portal.page import spreadsheets
 from web.portal.page.blueprints import locations
 from web.portal.page.locale import locale
 from web.portal.page.money import euros
-from web.portal.page.selected_account import looked_at
+from web.portal.page.selected_account import selected_account
 from web.portal.page.spreadsheets import EXPORT_PAGE
 from web.resources import resources
 
@@ -140,7 +140,7 @@ def table_export(kind: str, form: str) -> Response:
 
 def _looked_at() -> tuple[Account, str | None]:
     with resources().database.transaction() as database:
-        seen = looked_at(database)
+        seen = selected_account(database)
     if seen.account is None:
         abort(404)
     return seen.account, seen.konto

@@ -22,7 +22,7 @@ from models.telephony import suspension
 from models.telephony.numbers import QUARANTINE
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.hints import hint
-from web.portal.page.account_access import see_account, see_trunk
+from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.session import principal
 from web.resources import resources
@@ -96,7 +96,7 @@ def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
 
 
 def _managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:
-    account, trunk = see_trunk(customer_number, id, Action.MANAGE_TRUNK)
+    account, trunk = get_visible_trunk(customer_number, id, Action.MANAGE_TRUNK)
     if account.state is not AccountState.ACTIVE:
         abort(404)
     return account, trunk
@@ -105,7 +105,7 @@ def _managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:
 def _managed(customer_number: str) -> Account:
     """Not found for whoever may not manage its trunks and numbers. A look from the main account is written down."""
     with resources().database.transaction() as database:
-        account = see_account(database, customer_number).account
+        account = get_visible_account(database, customer_number).account
         if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
             abort(404)
         record_look(database, principal(), account, resources().clock())

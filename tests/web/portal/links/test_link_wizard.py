@@ -23,7 +23,7 @@ START = "/standortverwaltung/hinzufuegen"
 NOBODYS = "9876543"
 
 
-def key_of(page: str) -> str:
+def account_address_key(page: str) -> str:
     """The hidden key of the form."""
     found = re.search(r'name="key" value="([0-9a-f]{32})"', page)
     assert found is not None
@@ -33,7 +33,7 @@ def key_of(page: str) -> str:
 def add(front: Front, number: str, way: str, **typed: str) -> TestResponse:
     """Fill in the last page of the wizard, and press the button."""
     path = f"{START}/{number}/{way}"
-    return send(front, path, key=key_of(front.client.get(path).text), **typed)
+    return send(front, path, key=account_address_key(front.client.get(path).text), **typed)
 
 
 def requests(front: Front) -> list[Request]:
@@ -94,11 +94,11 @@ def test_an_account_of_ones_own_is_one_press_away(front: Front, back: Back) -> N
     page = front.client.get(START).text
     assert "Notruf" in page and f"{account.customer_number} als Nebenaccount hinzufügen" in page
     path = f"{START}/{account.customer_number}/eigener-account"
-    answer = front.client.post(path, data={"csrf_token": csrf(page), "key": key_of(page)})
+    answer = front.client.post(path, data={"csrf_token": csrf(page), "key": account_address_key(page)})
     back.advance()
     assert status(front, page_of(answer).rpartition("/")[2]) == "completed"
     # The press that came late finds what the first has done.
-    late = front.client.post(path, data={"csrf_token": csrf(page), "key": key_of(page)})
+    late = front.client.post(path, data={"csrf_token": csrf(page), "key": account_address_key(page)})
     assert page_of(late) == page_of(answer)
     assert front.client.get(f"{START}/{NOBODYS}/eigener-account").status_code == 404
 
@@ -119,13 +119,23 @@ def test_a_double_click_a_reload_and_a_second_tab_make_one_request(front: Front,
         return place
 
     with ThreadPoolExecutor(4) as pool:
-        pages = set(pool.map(press, [key_of(one), key_of(one), key_of(other), key_of(other)]))
+        pages = set(
+            pool.map(
+                press,
+                [
+                    account_address_key(one),
+                    account_address_key(one),
+                    account_address_key(other),
+                    account_address_key(other),
+                ],
+            )
+        )
     assert len(pages) == 1 and len(requests(front)) == 1
     late = front.client.post(path, data={**typed, "key": "0" * 32})
     assert "läuft schon eine Anfrage: diese hier" in front.client.get(page_of(late)).text
     back.advance()
     # A reload of the answer, after all is done: that of the press that was first.
-    assert pages < {press(key_of(one)), press(key_of(other))} and len(requests(front)) == 1
+    assert pages < {press(account_address_key(one)), press(account_address_key(other))} and len(requests(front)) == 1
 
 
 def test_another_password_under_the_same_key_is_another_try(front: Front, back: Back) -> None:
@@ -133,7 +143,7 @@ def test_another_password_under_the_same_key_is_another_try(front: Front, back: 
     sign_in(front, front.manager.email)
     path = f"{START}/{account.customer_number}/zugangsdaten"
     form = front.client.get(path).text
-    typed = {"csrf_token": csrf(form), "key": key_of(form), "email": owner.email}
+    typed = {"csrf_token": csrf(form), "key": account_address_key(form), "email": owner.email}
     wrong = front.client.post(path, data={**typed, "password": "wrong"})
     back.advance()
     assert "Neue Anfrage stellen" in front.client.get(page_of(wrong)).text
@@ -170,7 +180,7 @@ def test_what_is_wrong_is_said_and_what_was_typed_is_kept(front: Front) -> None:
     path = f"{START}/{NOBODYS}/zugangsdaten"
     missing = send(front, path, key="0" * 32, email="somebody@example.com", password="")
     assert missing.status_code == 422 and 'value="somebody@example.com"' in missing.text
-    assert '<a href="#password">' in missing.text and key_of(missing.text) == "0" * 32
+    assert '<a href="#password">' in missing.text and account_address_key(missing.text) == "0" * 32
     secret = send(front, path, key="0" * 32, email="", password="not to be seen")
     assert secret.status_code == 422 and "not to be seen" not in secret.text
     assert send(front, path, key="", email="a@example.com", password="x").status_code == 422

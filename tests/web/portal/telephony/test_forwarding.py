@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from models.accounts.accounts import Account, detach, queue_up
+from models.accounts.accounts import Account, detach, lock_account
 from models.people.audit_log import AuditEntry, Deed
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock
@@ -168,9 +168,9 @@ def test_an_account_that_is_detached_at_this_instant_is_not_found(
     def too_late(session: Session, account: Account) -> None:
         with front.database.transaction() as other:
             detach(other, front.main.id, site.account.id)
-        queue_up(session, account)
+        lock_account(session, account)
 
-    monkeypatch.setattr("models.telephony.forwarding.queue_up", too_late)
+    monkeypatch.setattr("models.telephony.forwarding.lock_account", too_late)
     assert send(front, path, condition="always").status_code == 404
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(CallForwarding))
