@@ -181,7 +181,7 @@ def open_system() -> Iterator[System]:
             "REDIS_URL": broker.url(0),
             "SMTP_URL": f"smtp://{LOOPBACK}:{smtp_port}",
             "LOG_FORMAT": "json",
-            "SECRET_KEY": "a secret for benchmarks: long enough to be one",
+            "SECRET_KEY": "for-development-only: the key of the benchmarks",
         }
         stack.enter_context(Celery("benchmarks", broker=broker.url(0), config_source="celeryconfig"))
         database = stack.enter_context(closing(Database(postgres.url("standorte"))))

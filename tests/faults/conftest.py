@@ -41,7 +41,7 @@ from workers.gateways.registrar import plain_url
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 from workers.stack.redis import EmbeddedRedis
 
-SECRET = "a secret for tests: long enough to be one"
+SECRET = "for-development-only: the key of the tests"
 
 
 @dataclass

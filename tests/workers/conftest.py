@@ -24,7 +24,7 @@ def database_settings(
     monkeypatch.setenv("REGISTRAR_URL", registrar_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
-    monkeypatch.setenv("SECRET_KEY", "a key that is only good for tests: long enough")
+    monkeypatch.setenv("SECRET_KEY", "for-development-only: the key of the tests")
 
 
 class Children:
