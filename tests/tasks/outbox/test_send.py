@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from models.messages import Message, MessageState, Recipient, queue_message
+from models.messages.outbox import Message, MessageState, Recipient, queue_message
 from models.states import Status
 from tasks.ports import Mail
 from tests.factories import an_order, make_bulk
