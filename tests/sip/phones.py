@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -98,6 +98,30 @@ def _refusing(status: str) -> list[str]:
     return ['<recv request="INVITE"/>', _answer(status, tag=";tag=[pid]-[call_number]"), '<recv request="ACK"/>']
 
 
+# From and To change places in what the called side sends.
+_HANGING_UP = [
+    '<recv request="INVITE" rrs="true"><action>'
+    '<ereg regexp=":.*" search_in="hdr" header="From" assign_to="caller"/>'
+    '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="called"/></action></recv>',
+    *_ANSWERING[1:4],
+    _send(
+        f"BYE [next_url] SIP/2.0\n[routes]\nFrom[$called];tag=[pid]-[call_number]\nTo[$caller]\nCSeq: 1 BYE{_HEADERS}"
+    ),
+    '<recv response="200"/>',
+]
+
+
+@dataclass(frozen=True)
+class Within:
+    """A message within a call: to `target` by `route` instead of those that the call has, if they are given."""
+
+    method: str
+    target: str = ""
+    route: str = ""
+    extra: str = ""
+    gets: int = 481
+
+
 @dataclass
 class Played:
     """One run of sipp: what it said and heard."""
@@ -154,14 +178,22 @@ class Line:
     tcp: bool = False
     running: list[Played] = field(default_factory=list)
 
-    def play(self, steps: list[str], *, name: str, host: str = LOOPBACK, port: int | None = None) -> Played:
-        """Start a scenario for one call."""
+    def play(
+        self,
+        steps: list[str],
+        *,
+        name: str,
+        host: str = LOOPBACK,
+        port: int | None = None,
+        call_id: str | None = None,
+    ) -> Played:
+        """Start a scenario for one call. sipp takes an incoming message only if it bears the scenario's Call-ID."""
         number = next(_count)
         scenario = self.directory / f"{number}-{name}.xml"
         write_scenario(scenario, steps)
         log = scenario.with_suffix(".log")
         port = port or free_port(host=host, udp=True)
-        call_id = f"call-{number}@test"
+        call_id = call_id or f"call-{number}@test"
         program = shutil.which("sipp")
         assert program is not None
         where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port), "-t", "t1" if self.tcp else "u1"]
@@ -193,17 +225,48 @@ class Phone:
     port: int
     numbers: tuple[str, ...] = ()
 
-    def register(self, *, gets: int = 200, as_user: str | None = None, expires: int = 600) -> Played:
-        """Register; `gets` is the answer to the attempt with credentials."""
-        who = f"{as_user or self.user}@{self.line.domain}"
-        contact = f"{self.user}@{LOOPBACK}:{self.port}"
-        steps = registering(who, contact, self._credentials(), gets=gets, expires=expires)
-        return self.line.play(steps, name="register").finish()
+    def register(
+        self,
+        *,
+        gets: int = 200,
+        as_user: str | None = None,
+        expires: int = 600,
+        contact: str | None = None,
+        extra: str = "",
+    ) -> Played:
+        """Register from `port`; `gets` is the answer to the attempt with credentials."""
+        steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
+        return self.line.play(steps, name="register", port=self.port).finish()
 
-    def answer(self, *, behind: str = "") -> Played:
-        """Take the next call; `behind` a NAT it believes that this is its address."""
-        steps = [step.replace("phone@[local_ip]", f"phone@{behind}") if behind else step for step in _ANSWERING]
+    def _registering(
+        self,
+        *,
+        gets: int = 200,
+        as_user: str | None = None,
+        expires: int = 600,
+        contact: str | None = None,
+        extra: str = "",
+    ) -> list[str]:
+        who = f"{as_user or self.user}@{self.line.domain}"
+        contact = contact or f"<sip:{self.user}@{LOOPBACK}:{self.port}>"
+        return registering(who, contact, self._credentials() + (extra and f"\n{extra}"), gets=gets, expires=expires)
+
+    def attend(self, call_id: str, *, takes: bool = True) -> Played:
+        """Register over TCP and take the call with this Call-ID on the same connection, or let it ring."""
+        steps = [*self._registering(contact=f"<sip:{self.user}@{LOOPBACK}:{self.port};transport=tcp>")]
+        steps += _ANSWERING if takes else _RINGING
+        attending = replace(self.line, tcp=True).play(steps, name="attend", port=self.port, call_id=call_id)
+        assert wait_for(lambda: "SIP/2.0 200" in attending.messages, patience=PATIENCE), attending.messages
+        return attending
+
+    def answer(self, *, contact: str = "[local_ip]:[local_port]") -> Played:
+        """Take the next call and say that this is the own address."""
+        steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in _ANSWERING]
         return _listen(self.line, steps, self.port)
+
+    def answer_and_hang_up(self) -> Played:
+        """Take the next call and end it."""
+        return _listen(self.line, _HANGING_UP, self.port)
 
     def ring(self) -> Played:
         """Ring, until the other side gives up."""
@@ -213,9 +276,11 @@ class Phone:
         """Answer the next call with this status."""
         return refuse(self.line, self.port, status)
 
-    def call(self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "") -> Played:
+    def call(
+        self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "", call_id: str | None = None
+    ) -> Played:
         """Call and, if somebody answers, hang up at once."""
-        return self._call(number, gets, sender, extra, hold=False).finish()
+        return self._call(number, gets, sender, extra, hold=False, call_id=call_id).finish()
 
     def hold(self, number: str) -> Played:
         """Call, and stay in the call."""
@@ -223,26 +288,41 @@ class Phone:
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
+    def call_and_wait(self, number: str, *, contact: str) -> Played:
+        """Call from this address, as the phone says, and wait until the other side hangs up."""
+        head = _head(self.line, number, self.user, "")
+        own = f"<sip:phone@{contact}>"
+        steps = [step.replace("<sip:phone@[local_ip]:[local_port]>", own) for step in self._invite(head)]
+        up = _after_invite(head, 2, 200)
+        # Without the BYE and its answers.
+        steps += [*up[:-3], '<recv request="BYE"/>', _answer("200 OK")]
+        return self.line.play(steps, name="wait", port=self.port)
+
     def transfer(self, number: str, target: str) -> Played:
         """Call, ask that the other side be put through to the target, which is refused, and hang up."""
-        head = _head(self.line, number, self.user, "")
-        ask = [
-            _send(_within(head, 3, "REFER", f"\nRefer-To: <sip:{target}@{self.line.domain}>")),
-            _LATE,
-            '<recv response="405"/>',
-        ]
-        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=ask)]
-        return self.line.play(steps, name="transfer").finish()
+        ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
+        return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
 
     def turn_to(self, number: str, target: str) -> Played:
         """Call, go on with the call at the target, which is refused, and hang up."""
+        return self.say_within(number, [Within("INVITE", target, gets=481)])
+
+    def say_within(self, number: str, messages: Sequence[Within]) -> Played:
+        """Call, send these messages within the call, and hang up."""
         head = _head(self.line, number, self.user, "")
-        turn = _within(head, 3, "INVITE").replace("[next_url]", target)
-        steps = [
-            *self._invite(head),
-            *_after_invite(head, 2, 200, meanwhile=[_send(turn), _LATE, '<recv response="481"/>']),
-        ]
-        return self.line.play(steps, name="turn").finish()
+        said: list[str] = []
+        for place, one in enumerate(messages):
+            sequence = 2 if one.method == "ACK" else 3 + place
+            text = _within(head, sequence, one.method, one.extra and f"\n{one.extra}")
+            if one.target:
+                text = text.replace("[next_url]", one.target)
+            if one.route:
+                text = text.replace("[routes]", f"Route: {one.route}")
+            said.append(_send(text))
+            if one.method != "ACK":
+                said += [_LATE, f'<recv response="{one.gets}"/>']
+        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=said, last=3 + len(messages))]
+        return self.line.play(steps, name="within").finish()
 
     def attempt(self, number: str, *, refused: int) -> Played:
         """Call, without waiting for what comes of it; it may be refused."""
@@ -263,13 +343,15 @@ class Phone:
         ]
         return self.line.play(steps, name="give-up").finish()
 
-    def _call(self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool) -> Played:
+    def _call(
+        self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool, call_id: str | None = None
+    ) -> Played:
         head = _head(self.line, number, sender or self.user, extra)
         steps = [
             *self._invite(head),
             *_after_invite(head, 2, gets, meanwhile=[_LATE, '<recv request="INFO"/>'] if hold else ()),
         ]
-        return self.line.play(steps, name="call")
+        return self.line.play(steps, name="call", call_id=call_id)
 
     def _invite(self, head: str) -> list[str]:
         return [
@@ -285,10 +367,10 @@ class Phone:
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """The steps of a registration with its challenge."""
+    """Return the steps of a registration with its challenge; `contact` is the value of its Contact header."""
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
-        f"CSeq: {{}} REGISTER\nContact: <sip:{contact}>\nExpires: {expires}{{}}{_HEADERS}"
+        f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{_HEADERS}"
     )
     return [
         _send(request.format(1, "")),
@@ -357,7 +439,9 @@ def _within(head: str, sequence: int, method: str, extra: str = "") -> str:
     return f"{method} [next_url] SIP/2.0\n[routes]\n{sender}\nTo[$to]\nCSeq: {sequence} {method}{extra}{_HEADERS}"
 
 
-def _after_invite(head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = ()) -> list[str]:
+def _after_invite(
+    head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = (), last: int | None = None
+) -> list[str]:
     steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
     if gets != 200:
         return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence, back=len(steps) + 2))]
@@ -367,7 +451,7 @@ def _after_invite(head: str, sequence: int, gets: int, *, meanwhile: Sequence[st
         '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="to"/></action></recv>',
         _send(_within(head, sequence, "ACK")),
         *meanwhile,
-        _send(_within(head, sequence + 1 + bool(meanwhile), "BYE")),
+        _send(_within(head, last or sequence + 1, "BYE")),
         _LATE,
         '<recv response="200"/>',
     ]
