@@ -10,7 +10,8 @@ import pytest
 
 from models.forwarding import Condition
 from tests.sip.conftest import Sites
-from tests.sip.phones import NETWORK, PATIENCE, Phone, Within, answer, call_in
+from tests.sip.phones import NETWORK, Phone, Within, answer, call_in
+from tests.sip.sipp import PATIENCE
 from workers.stack.kamailio import EmbeddedKamailio
 from workers.stack.ports import LOOPBACK, free_port, free_sip_port
 from workers.stack.processes import wait_for
@@ -98,6 +99,7 @@ def test_a_contact_does_not_say_where_its_registration_came_from(
     berlin.register(expires=0)
     forged = f'<sip:x@192.0.2.1>;{name}="sip:127.0.0.1:{inside.port};transport=tcp"'
     berlin.register(contact=forged, gets=400)
+    berlin.register(contact="<sip:y@192.0.2.1>", extra=f"m: {forged}", gets=400)
     call_in(sites.line, berlin.numbers[0], gets=480)
 
 

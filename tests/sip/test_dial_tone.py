@@ -8,7 +8,8 @@ import pytest
 
 from models.forwarding import Condition
 from tests.sip.conftest import Sites
-from tests.sip.phones import NETWORK, PATIENCE, Phone, answer, bye_out_of_nowhere, call_in
+from tests.sip.phones import NETWORK, Phone, answer, bye_out_of_nowhere, call_in
+from tests.sip.sipp import PATIENCE
 from workers.stack.ports import free_port
 from workers.stack.processes import wait_for
 

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from models.forwarding import Condition
 from models.telephony import NumberBlock, give_up_trunk
 from tests.sip.conftest import Sites
-from tests.sip.phones import NETWORK, Phone, Played, answer, call_in, refuse
+from tests.sip.phones import NETWORK, Phone, answer, call_in, refuse
+from tests.sip.sipp import Played
 
 MOBILE = "+4915112345678"
 
