@@ -17,7 +17,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.sip.phones import Line, Phone, call_in
+from tests.sip.phones import Phone, call_in
+from tests.sip.sipp import Line
 from workers import programs
 from workers.demo.cast import BACK_OFFICE, HAMBURG, KOELN, MAIN, MAXI, PASSWORD, Site
 from workers.stack.directory import StackDirectory

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from models.accounts.accounts.accounts import Account
+from models.jobs.jobs.findings import Finding, findings_of
+from models.orders.orders.orders import submit_order
+from models.people.users.rights import Principal
+from models.requests.requests.requests import Request
+from models.telephony.numbers.forwarding import Condition, ForwardingDraft, add_forwarding
+from models.telephony.numbers.trunks import SipTrunk
+from models.telephony.numbers.weekly_hours import ALL_WEEK, Hours
 from sqlalchemy.orm import selectinload
 
-from models.accounts.accounts import Account
 from models.db.session import Database
-from models.jobs.findings import Finding, findings_of
-from models.orders.orders import submit_order
-from models.people.rights import Principal
-from models.requests.requests import Request
 from models.states import Status
-from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
-from models.telephony.trunks import SipTrunk
-from models.telephony.weekly_hours import ALL_WEEK, Hours
 from tasks.engine.advance import advance
 from tasks.ports import Ports
 from tasks.reconcile import JOBS
@@ -32,7 +32,8 @@ from tasks.registrar.trunks import record_of, write_due
 from tasks.runtime import Runtime
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock
-from tests.sip.phones import NETWORK, Line, Phone
+from tests.sip.phones import NETWORK, Phone
+from tests.sip.sipp import Line
 from tests.web.conftest import back_of
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.subscribers import KamailioSubscribers
