@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from models.accounts.accounts.accounts import Account
-from models.jobs.jobs.findings import Finding, findings_of
-from models.orders.orders.orders import submit_order
-from models.people.users.rights import Principal
-from models.requests.requests.requests import Request
-from models.telephony.numbers.forwarding import Condition, ForwardingDraft, add_forwarding
-from models.telephony.numbers.trunks import SipTrunk
-from models.telephony.numbers.weekly_hours import ALL_WEEK, Hours
+from models.accounts.accounts import Account
+from models.jobs.findings import Finding, findings_of
+from models.orders.orders import submit_order
+from models.people.rights import Principal
+from models.requests.requests import Request
+from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
+from models.telephony.trunks import SipTrunk
+from models.telephony.weekly_hours import ALL_WEEK, Hours
 from sqlalchemy.orm import selectinload
 
 from models.db.session import Database

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from models.telephony.numbers.forwarding import Condition
-from models.telephony.numbers.numbers import NumberBlock
-from models.telephony.numbers.trunks import close_trunk
+from models.telephony.forwarding import Condition
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import close_trunk
 
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in, refuse

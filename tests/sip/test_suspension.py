@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import sqlalchemy as sa
-from models.accounts.accounts.accounts import Account, detach
-from models.links.links.account_closing import close_account
-from models.orders.orders.number_release import release_numbers
-from models.telephony.numbers.forwarding import Condition
-from models.telephony.numbers.numbers import NumberBlock
-from models.telephony.numbers.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
-from models.telephony.numbers.trunks import SipTrunk
+from models.accounts.accounts import Account, detach
+from models.links.account_closing import close_account
+from models.orders.number_release import release_numbers
+from models.telephony.forwarding import Condition
+from models.telephony.numbers import NumberBlock
+from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
+from models.telephony.trunks import SipTrunk
 from sqlalchemy.orm import Session
 
 from tests.sip.conftest import Sites
