@@ -164,8 +164,6 @@ def open_system() -> Iterator[System]:
     """Start everything but workers and front; end it afterwards."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # PostgreSQL runs as another user when we are root.
-        directory.chmod(0o755)
         postgres = EmbeddedPostgres(directory / "postgres")
         stack.callback(postgres.stop)
         postgres.start(("standorte", "registrar"))

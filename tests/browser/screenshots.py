@@ -66,8 +66,6 @@ def fresh_stack() -> Iterator[tuple[str, str]]:
     It is gone afterwards.
     """
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
-        # PostgreSQL runs as another user, who has to get in.
-        os.chmod(folder, 0o755)
         port = free_port()
         environment = {**os.environ, "STANDORTE_DIR": f"{folder}/stack", "PORT": str(port)}
         stack = subprocess.Popen(programs.console("up"), env=environment, stdout=subprocess.PIPE, text=True)

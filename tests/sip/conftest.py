@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import selectinload
+
 from models.accounts.accounts import Account
+from models.db.session import Database
 from models.jobs.findings import Finding, findings_of
 from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
+from models.states import Status
 from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
 from models.telephony.trunks import SipTrunk
 from models.telephony.weekly_hours import ALL_WEEK, Hours
-from sqlalchemy.orm import selectinload
-
-from models.db.session import Database
-from models.states import Status
 from tasks.engine.advance import advance
 from tasks.ports import Ports
 from tasks.reconcile import JOBS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from models.telephony.forwarding import Condition
 
+from models.telephony.forwarding import Condition
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, bye_out_of_nowhere, call_in
 from tests.sip.sipp import PATIENCE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+
 from models.telephony.forwarding import Condition
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import close_trunk
-
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, call_in, refuse
 from tests.sip.sipp import Played

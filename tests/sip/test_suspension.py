@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
 from models.accounts.accounts import Account, detach
 from models.links.account_closing import close_account
 from models.orders.number_release import release_numbers
@@ -15,8 +17,6 @@ from models.telephony.forwarding import Condition
 from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
 from models.telephony.trunks import SipTrunk
-from sqlalchemy.orm import Session
-
 from tests.sip.conftest import Sites
 from tests.sip.phones import Phone, call_in
 from workers.gateways.registrar import plain_url
