@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK)
         finally:
             await watched.supervisor.stop()
 
-    asyncio.run(whole())
+    # In the main thread the browser tests keep an event loop of their own running.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, whole()).result()
     return watched
 
 
