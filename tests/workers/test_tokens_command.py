@@ -10,17 +10,14 @@ from models.accounts import Account, account_by_number
 from models.people import Action, ApiToken, Scope, may, principal_by_token
 from models.session import Database
 from models.states import AccountState
-from models.values import utc_now
-from models.vault import Vault
 from workers.commands.tokens import app
-from workers.demo_data import seed
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
 
 @pytest.fixture(autouse=True)
-def _company(database: Database) -> None:
-    seed(database, Vault("a key"), "sip.example.com", utc_now())
+def _company(demo_data: None) -> None:
+    """The demo's company is there."""
 
 
 def run(*arguments: str) -> Result:
