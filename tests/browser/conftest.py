@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from models.accounts.accounts import Account
 from models.db.session import Database
 from models.orders.orders import submit_order
 from models.people.rights import Principal
-from tests.browser.visit import DESKTOP, Pages, Visit, Way, working
+from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium, working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user
 from tests.fakes import FakeClock, MailSink, wait_until
 from tests.web.conftest import as_new, running
@@ -65,7 +64,7 @@ class Portal:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. Without one the tests are skipped, but on a CI machine (CI=true) they fail."""
-    executable = shutil.which("chromium")
+    executable = chromium()
     if executable is None:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_CHROMIUM, pytrace=False)

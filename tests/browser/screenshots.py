@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser.visit import chromium
 from tests.sip.phones import Phone, call_in
 from tests.sip.sipp import Line
 from workers import programs
@@ -45,7 +46,7 @@ Filiale West;Am Markt 3;10585;Berlin;Kim Beispiel;kim@;trunk-10;030;10
 
 def main() -> None:
     """Start a stack of its own, take every picture, and end it."""
-    executable = shutil.which("chromium")
+    executable = chromium()
     if executable is None:
         sys.exit("Screenshots need Chromium on PATH. As root on Debian: .make/chromium")
     if installed() is None or shutil.which("sipp") is None:
