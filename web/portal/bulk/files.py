@@ -17,8 +17,8 @@ import structlog
 from models.bulk.bulk import MOST_ROWS
 from models.states import Kind
 from tasks.files.csv_text import LONGEST_LINE, declared_delimiter, likely_delimiter, open_text
+from web.portal.bulk import workbook_program
 from web.portal.bulk.columns import COLUMNS, UNREADABLE, Cells, column_of
-from web.portal.bulk.pages import workbook_program
 from web.portal.bulk.workbook_program import TOO_MUCH
 
 log = structlog.get_logger()
