@@ -34,6 +34,7 @@ check: setup
 	@$(BIN)/lint-imports
 	@$(BIN)/python .make/missing-translations
 	@.make/dead-code $(VENV)
+	@.make/lint-migrations $(VENV)
 	@$(BIN)/mypy
 
 fmt: setup
