@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,12 +25,15 @@ from models.orders.orders import city_fits, ensure_area_exists, ensure_channels
 from models.states import AccountState, Kind
 from models.values import Locale
 from models.vault import Vault
-from tasks.wording.fields import field_error
+from tasks.wording.fields import RULES, field_error
 from web.portal.page.locale import locale
 from web.request_bodies import LinkBody, OrderBody
 
 Cells = Mapping[str, str]
 Errors = dict[str, list[Any]]
+
+UNREADABLE = "\ufffd"
+"""Stands in a cell for a character that the file's encoding does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,12 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
 
 def column_of(kind: Kind, heading: str) -> str | None:
     """The column that a heading means, in either language or as the API calls it."""
-    wanted = _folded(heading)
-    names = {_folded(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
-    return names.get(wanted)
+    return _headings(kind).get(_folded(heading))
+
+
+@cache
+def _headings(kind: Kind) -> Mapping[str, str]:
+    return {_folded(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
 
 
 @dataclass
@@ -107,7 +114,7 @@ class Checker:
         return [self._link(line, cells, ours, seen) for line, cells in rows]
 
     def _order(self, line: int, cells: Cells) -> CheckedRow:
-        errors: Errors = {}
+        errors = _unreadable(cells)
         trunk = self._named(cells["product"], ProductKind.TRUNK, "product", errors)
         options = [
             found.key
@@ -159,7 +166,7 @@ class Checker:
         return None
 
     def _link(self, line: int, cells: Cells, ours: set[str], seen: set[str]) -> CheckedRow:
-        errors: Errors = {}
+        errors = _unreadable(cells)
         number, code = "".join(cells["customer_number"].split()), cells["code"]
         proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
         _checked(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
@@ -175,6 +182,10 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+def _unreadable(cells: Cells) -> Errors:
+    return {column: ["unreadable_character", None] for column, cell in cells.items() if UNREADABLE in cell}
 
 
 def _number(cell: str) -> int | str:
@@ -194,7 +205,7 @@ _PATHS = {column.key: column.path for columns in COLUMNS.values() for column in 
 def in_words(column: str, error: Sequence[Any]) -> str:
     """Say what is wrong with a cell, and what would be right."""
     code, allowed = error
-    if column == "channels" and code != "channels_out_of_range":
+    if column == "channels" and code not in RULES:
         # The API wants a number here; a file may leave it out.
         return str(_("A whole number, please, or nothing for all channels."))
     return field_error(locale(), _PATHS[column], code, allowed)
