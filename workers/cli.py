@@ -1,4 +1,4 @@
-"""`standorte …`: the console. Each command lives in `workers/commands/`; here is only the list of them."""
+"""The console `standorte`: registers the commands of `workers/commands/`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def console() -> None:
 
 
 def main() -> None:
-    """Run a command. What the person at the console can mend is said without a traceback."""
+    """Run a console command. Errors that the operator can fix are printed without a traceback."""
     try:
         cli()
     except SettingsError as error:

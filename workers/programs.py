@@ -1,4 +1,4 @@
-"""The long-running programs, as command lines. `standorte web` becomes one; the stack starts all three."""
+"""The command lines of the long-running programs: web, worker and beat."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[str]:
-    """The front, under gunicorn. It checks its settings itself, and learns from here how many connections it needs."""
+    """Return the command of the web front under gunicorn, with its numbers of processes and threads."""
     command = [sys.executable, "-m", "web.serve", "--bind", f"{host}:{port}", "--worker-class", "gthread"]
     command += ["--workers", str(processes), "--threads", str(threads), "--env", f"WEB_THREADS={threads}"]
     # Its socket for remote control would lie in the home directory, which there may be none of.
@@ -17,18 +17,18 @@ def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[s
 
 
 def worker(concurrency: int) -> list[str]:
-    """A Celery worker with so many processes."""
+    """Return the command of a Celery worker; `concurrency` is its number of processes."""
     command = [*_celery(), "worker", "--pool", "prefork", "--concurrency", str(concurrency)]
     return [*command, "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
 
 
 def beat(schedule: Path) -> list[str]:
-    """What sends the scheduled jobs; one for the whole system. Remembers its last runs in a file."""
+    """Return the command of Celery beat, one for the whole system. `schedule` is the file of its last runs."""
     return [*_celery(), "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]
 
 
 def console(*arguments: str) -> list[str]:
-    """A `standorte` command of this very installation."""
+    """Return the command line of a `standorte` command of this installation."""
     return [sys.executable, "-m", "workers.cli", *arguments]
 
 

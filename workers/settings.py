@@ -1,4 +1,4 @@
-"""What beat, the workers and the console commands are told by the environment, typed and checked."""
+"""Settings of beat, workers and console commands: read from environment variables, typed and validated."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def _smtp(url: str) -> str:
 
 
 class BeatSettings(Settings):
-    """Beat sends hints on a schedule and needs nothing else."""
+    """Settings of beat, which only sends hints on a schedule."""
 
     redis_url: RedisUrl
     """Where Celery's hints travel."""
 
 
 class WorkerSettings(BeatSettings, SecretSettings):
-    """Of a worker, which talks to everything; the console commands find what they need among them."""
+    """Settings of a worker and of the console commands."""
 
     database_url: PostgresUrl
     """The portal's database: postgresql+psycopg://…"""

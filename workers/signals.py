@@ -1,4 +1,4 @@
-"""What happens when a worker process starts and ends: settings, logging, the runtime, metrics."""
+"""Celery signal handlers: set up and close logging, runtime and metrics of a worker process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _metrics_server: WSGIServer | None = None
 
 
 def connect_signals() -> None:
-    """Hook into Celery. Called once, where the app is made."""
+    """Connect the signal handlers to Celery. Called once, when the app is created."""
     signals.setup_logging.connect(_set_up_logging)
     signals.worker_init.connect(_open_metrics_port)
     signals.worker_process_init.connect(_start)

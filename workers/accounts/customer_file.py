@@ -1,6 +1,6 @@
-"""Reading a CSV file of customers as it really comes: encoding, delimiter, quotes, and what is wrong with it.
+"""Read a CSV file of customers: detect encoding and delimiter, and report rows that cannot be parsed.
 
-Everything streams: memory depends neither on the size of the file nor on how broken it is.
+The file is streamed: memory depends neither on its size nor on its errors.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ MOST_LINES = 20
 
 
 class UnusableFile(Exception):
-    """Nothing can be read from the file; the message says why, and what it should look like."""
+    """The file as a whole cannot be read; the message says why and describes the expected format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One data row: the line it begins on, and its values by column."""
+    """One data row: the number of its first line, and its values by column."""
 
     line: int
     values: dict[str, str]
@@ -34,7 +34,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A row that cannot even be split into its columns."""
+    """A row that cannot be split into columns."""
 
     line: int
     reason: str
@@ -52,11 +52,11 @@ class CustomerFile:
 
     @property
     def position(self) -> int:
-        """How many bytes have been read, give or take a buffer."""
+        """Return how many bytes have been read, to within one buffer."""
         return self._file.tell()
 
     def records(self) -> Iterator[Record | BadRecord]:
-        """Every data row, empty lines left out."""
+        """Yield every data row except empty lines."""
         while (line := self._lines.take()) is not None:
             number = self._lines.number
             if len(line) >= LONGEST_LINE:
@@ -78,7 +78,7 @@ class CustomerFile:
         return Record(line, dict(zip(self.columns, fields, strict=False)))
 
     def _split(self, line: str) -> list[str] | None:
-        """The fields of the record that begins with this line; None if its quotes are broken."""
+        """Return the fields of the record that starts with a line; None if its quotes are broken."""
         if '"' not in line:
             return line.rstrip("\r\n").split(self.delimiter)
         pulled: list[str] = []
@@ -122,7 +122,7 @@ class CustomerFile:
 
 @contextmanager
 def open_customers(path: Path) -> Iterator[CustomerFile]:
-    """Open a file of customers. Raises `UnusableFile` if it is not one, `OSError` if it cannot be read."""
+    """Open a CSV file of customers. Raises `UnusableFile` for another kind of file, `OSError` if unreadable."""
     with path.open("rb") as file, open_text(file) as text:
         if text.encoding.startswith("utf_16"):
             raise UnusableFile("the file is UTF-16; save it as UTF-8")
@@ -130,7 +130,7 @@ def open_customers(path: Path) -> Iterator[CustomerFile]:
 
 
 class _Lines:
-    """Lines one after the other, with a way to put some back. Only the start of an overlong one is kept."""
+    """A stream of lines to which lines can be pushed back. Only the start of an overlong line is kept."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
@@ -138,7 +138,7 @@ class _Lines:
         self.number = 0
 
     def take(self) -> str | None:
-        """The next line with its end; None after the last."""
+        """Return the next line with its line ending; None at the end of the file."""
         line = self._again.popleft() if self._again else self._read()
         if not line:
             return None
@@ -146,7 +146,7 @@ class _Lines:
         return line
 
     def put_back(self, lines: list[str]) -> None:
-        """Have these taken again."""
+        """Push lines back, so that `take` returns them again, in this order."""
         self._again.extendleft(reversed(lines))
         self.number -= len(lines)
 

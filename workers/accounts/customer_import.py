@@ -1,4 +1,4 @@
-"""Taking over a file of customers: row by row against the rules, batch by batch into the database."""
+"""Import a file of customers: validate each row, and save the valid ones in batches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to know about a row. A `notice` does not keep the row from being taken over."""
+    """A problem of a row, or a `notice`, with which the row is imported all the same."""
 
     line: int
     column: str
@@ -53,7 +53,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Summary:
-    """How it went, in rows."""
+    """The outcome of an import, as numbers of rows."""
 
     fates: Counter[Fate] = field(default_factory=Counter)
     bad: int = 0
@@ -61,14 +61,14 @@ class Summary:
 
     @property
     def rows(self) -> int:
-        """All rows, good and bad."""
+        """Return the number of all rows, valid and invalid."""
         return self.bad + self.fates.total()
 
 
 class AccountImport:
-    """One run over one file. `report` gets every finding, `progress` the bytes read so far after every batch.
+    """The import of one file. `report` gets every finding, `progress` the bytes read so far after every batch.
 
-    Safe to run twice, and after a run that was broken off: rows that are there already are unchanged.
+    Safe to run twice, and after an interrupted run: rows that were imported before change nothing.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class AccountImport:
         self._seen = _SeenNumbers()
 
     def run(self, file: CustomerFile) -> Summary:
-        """Take over every good row and report every other. Raises `OperationalError`."""
+        """Import every valid row and report every other. Raises `OperationalError` if the database fails."""
         for record in file.records():
             if isinstance(record, BadRecord):
                 self._refuse(Finding(record.line, "", record.reason, record.detail))
@@ -138,13 +138,13 @@ class AccountImport:
 
 
 class _SeenNumbers:
-    """A bit for every customer number there can be: 1.25 MB, whatever the size of the file."""
+    """A set of customer numbers as a bitmap: 1.25 MB, whatever the size of the file."""
 
     def __init__(self) -> None:
         self._bits = bytearray(10_000_000 // 8)
 
     def add(self, number: str) -> bool:
-        """Remember it; False if it was there already."""
+        """Add a customer number. Return False if the set contained it already."""
         place, bit = divmod(int(number), 8)
         new = not self._bits[place] >> bit & 1
         self._bits[place] |= 1 << bit

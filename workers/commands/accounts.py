@@ -1,4 +1,4 @@
-"""`standorte accounts …`: taking over the carrier's existing customers, and closing an account for good."""
+"""`standorte accounts …`: import the carrier's existing customers, and close an account permanently."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def import_accounts(
     row was good, with 1 if not, and with 2 if the file cannot be read at all.
     """
     path = report or file.with_name(file.name + ".errors.csv")
-    # What is left of an earlier run would look like the findings of this one.
+    # A report of an earlier run would look like this run's findings.
     path.unlink(missing_ok=True)
     with Report(path) as findings:
         try:
@@ -118,7 +118,7 @@ def _run(database: Database, file: Path, customers: CustomerFile, findings: Repo
 
 
 class Report:
-    """The findings, in a CSV file and the first of them on the terminal. Without any there is no file."""
+    """Writes findings to a CSV file and prints the first ones. Without findings no file is created."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -133,7 +133,7 @@ class Report:
             self._file.close()
 
     def add(self, finding: Finding) -> None:
-        """Write down one."""
+        """Write one finding to the file, and print it if it is among the first."""
         if self._file is None:
             self._file = self._path.open("w", encoding="utf-8-sig", newline="")
             self._writer = csv.writer(self._file, delimiter=";")
@@ -147,7 +147,7 @@ class Report:
             err.print(f"[{style}]{where}:[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
 
     def say_where(self) -> None:
-        """Where all of them are, if there are any."""
+        """Print the path of the file with all findings, if there are any."""
         if self._count > SHOWN:
             err.print(f"… and {self._count - SHOWN} more")
         if self._count:

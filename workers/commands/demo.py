@@ -1,4 +1,4 @@
-"""`standorte demo`: orders, links and a detach over HTTP against the running stack, to be watched."""
+"""`standorte demo`: play orders, links and a detach over HTTP against the running stack."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def demo(
 ) -> None:
     """Play orders, links and a detach over HTTP against the running stack, and watch their timelines grow.
 
-    Whoever has to act in between does so at the portal's pages, with what stands in their mails and letters. Ends
-    with 0 if every request ends as it should and everybody concerned got exactly the mails that they should get,
-    else with 1. Can be repeated: what gets used up is made anew.
+    People who have to act use the portal's pages, with the links and codes in their mails and letters. Ends with 0 if
+    every request ends as expected and exactly the expected mails were sent, else with 1. Can be repeated: accounts
+    and numbers that get used up are created each time.
     """
     settings = WorkerSettings()
     with open_database() as database:
@@ -71,7 +71,7 @@ def demo(
 
 
 def _mailbox(settings: WorkerSettings) -> Mailbox:
-    """What the embedded stack's mail catcher and printer keep. Raises `CannotPlay` if it is not that we talk to."""
+    """Return the embedded stack's mails and letters. Raises `CannotPlay` if another stack is running."""
     directory = StackDirectory()
     if directory.read().environment.get("DATABASE_URL") != settings.database_url:
         raise CannotPlay("The demo reads mails and letters, and can do so only of the stack that `standorte up` runs.")
@@ -105,7 +105,7 @@ def _perform(api: PortalApi, played: list[Scene], patience: float) -> list[Scene
 
 
 def _check_mails(database: Database, played: Sequence[Scene], folder: Path, since: float) -> dict[str, str]:
-    """Whether everybody concerned got exactly what they should; by scene, how many mails."""
+    """Compare the mails sent with those expected. Return by scene a text with their number."""
     ids = {scene.title: uuid.UUID(scene.view.id) for scene in played if scene.view}
     _await_the_last(database, list(ids.values()))
     with database.transaction() as session:
@@ -114,7 +114,7 @@ def _check_mails(database: Database, played: Sequence[Scene], folder: Path, sinc
 
 
 def _await_the_last(database: Database, ids: Sequence[uuid.UUID]) -> None:
-    """Mails leave after the request's end: give them a moment. What does not come is seen by its absence."""
+    """Wait a limited time until the mails of requests are sent: mails leave after a request's end."""
     deadline = time.monotonic() + MAILS_MAY_TAKE
     while time.monotonic() < deadline:
         with database.transaction() as session:

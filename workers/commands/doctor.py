@@ -1,4 +1,4 @@
-"""`standorte doctor`: is every part there, and does it work?"""
+"""`standorte doctor`: check that every part of the system works."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Check = Callable[[WorkerSettings], str]
 
 
 class Broken(Exception):
-    """A part answers, but not as it should."""
+    """A part of the system answers, but not as expected."""
 
 
 def doctor() -> None:

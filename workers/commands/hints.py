@@ -1,4 +1,4 @@
-"""Telling the workers, after a commit, that requests are due."""
+"""Send hints from console commands."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from workers.commands.resources import err
 
 
 def hint_after_commit() -> None:
-    """Send the hint. Without a broker nothing is lost: the sweep finds the rows within seconds."""
-    # Slow to import, and most commands never need it.
+    """Send a hint that requests are due, after a commit. If it is lost, the sweep finds the rows within seconds."""
+    # Imported here: slow, and most commands do not need it.
     from tasks.hints import hint, sending_app
     from workers.settings import WorkerSettings
 

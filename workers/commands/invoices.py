@@ -1,4 +1,4 @@
-"""`standorte invoices …`: who is billed by which collective invoice, where no billing system says so."""
+"""`standorte invoices …`: maintain the collective invoices by hand, where no billing system does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte numbers …`: the pools that new accounts get their numbers from."""
+"""`standorte numbers …`: show and refill the pools from which new accounts get their numbers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stock(
 
 
 def going_on(orders: int) -> str:
-    """What a refilled pool sets free, in words."""
+    """Return a sentence with the number of held orders that continue after a pool was refilled."""
     return "1 held order goes on" if orders == 1 else f"{orders} held orders go on"
 
 

@@ -1,4 +1,4 @@
-"""`standorte reconcile`: the scheduled jobs by hand, in this process."""
+"""`standorte reconcile`: run a scheduled job by hand, in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`standorte requests …`: what the carrier's back office sees of the requests, and what it can do."""
+"""`standorte requests …`: list, show, retry and cancel requests, and review address documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands work with, and how they say that something cannot be done."""
+"""Resources, lookups and error exits that the console commands share."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from models.db.session import Database
 from models.values import BERLIN, Locale
 from workers.settings import WorkerSettings
 
-# Into a pipe or file a table is as wide as it needs to be.
+# Tables in a pipe or file are 200 columns wide.
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 
 
 def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
-    """A moment as the portal shows it, in Europe/Berlin; empty for none."""
+    """Format a time in Europe/Berlin, as the portal does; return an empty string for None."""
     return moment.astimezone(BERLIN).strftime(form) if moment is not None else ""
 
 
 def refuse(message: str, code: int = 1) -> NoReturn:
-    """End the command with a sentence on standard error."""
+    """Print a message on standard error and end the command with an exit code."""
     err.print(f"[red]{message}[/]", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 @contextmanager
 def open_database() -> Iterator[Database]:
-    """The portal's database, for one command."""
+    """Open the portal's database for one command, and close it afterwards."""
     database = Database(WorkerSettings().database_url)
     try:
         yield database
@@ -48,7 +48,7 @@ def open_database() -> Iterator[Database]:
 
 
 def known_locale(language: str) -> Locale:
-    """The language, or the end of the command."""
+    """Return the locale of a language code, or end the command with an error."""
     match language:
         case "de" | "en":
             return language
@@ -57,7 +57,7 @@ def known_locale(language: str) -> Locale:
 
 
 def known_account(session: Session, customer_number: str) -> Account:
-    """The account, or the end of the command."""
+    """Return the account with a customer number, or end the command with an error."""
     account = account_by_number(session, customer_number)
     if account is None:
         refuse(f"There is no account {customer_number}.")

@@ -1,4 +1,4 @@
-"""`standorte migrate` and `standorte seed`: what has to be in the database."""
+"""`standorte migrate` and `standorte seed`: prepare the database."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def beat(
 
 
 def _become(command: list[str], settings: Settings | None = None) -> None:
-    # They have been checked: a missing one was named in one line, without a traceback.
+    # Loading the settings has checked them, so that a missing one is reported in one line, without a traceback.
     if settings is not None:
         settings.make_directories()
     os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell

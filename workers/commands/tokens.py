@@ -1,4 +1,4 @@
-"""`standorte tokens …`: bearer tokens for a company's own systems."""
+"""`standorte tokens …`: create, list and revoke bearer tokens for the JSON API."""
 
 from __future__ import annotations
 

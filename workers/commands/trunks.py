@@ -1,4 +1,4 @@
-"""`standorte trunks …`: suspending SIP trunks for the carrier."""
+"""`standorte trunks …`: suspend and resume SIP trunks on the carrier's behalf."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def resume(sip_user: UserArgument) -> None:
 
 @contextmanager
 def _telling(sip_user: str) -> Iterator[Session]:
-    """A transaction about this trunk, and the hint after it; or the end of the command."""
+    """Open a transaction and send a hint after its commit. Ends the command with an error if it is refused."""
     with open_database() as database:
         try:
             with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""Who plays in the demo data: a company with its sites, other customers of the carrier, and their logins.
+"""The persons, sites and number pools of the demo data: a company, other customers of the carrier, and their logins.
 
 All of it is invented. Addresses end in example.com or example.de; numbers are from the ranges that the
 Bundesnetzagentur keeps free for films where there is one.
@@ -17,7 +17,7 @@ MAIN_NUMBER = "1111111"
 
 @dataclass(frozen=True, slots=True)
 class DemoLogin:
-    """Who can sign in to the demo, and what to try as them."""
+    """A login of the demo: the person's role, and what to try with this login."""
 
     who: str
     email: str
@@ -37,7 +37,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An existing account: where it is and what it has. Without a customer number it gets a new one."""
+    """An existing account with its address and products. With no customer number it gets a new one."""
 
     customer_number: str | None
     name: str
@@ -67,7 +67,7 @@ POOLS = (
     Pool("069", "Frankfurt am Main", "60313", "90009"),
     Pool("0221", "Köln", "50667", "4710"),
     Pool("089", "München", "80331", "99998"),
-    # No range for films there: one that looks as invented as they do.
+    # This Ortsnetz has no range for films; this one looks as invented as those.
     Pool("0211", "Düsseldorf", "40213", "99998"),
     Pool("0231", "Dortmund", "44137", "99998"),
     Pool("0341", "Leipzig", "04109", "99998"),

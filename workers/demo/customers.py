@@ -1,4 +1,4 @@
-"""Customers from before the portal: account, contract, trunk and numbers, as an order would make them."""
+"""Create demo customers that existed before the portal: account, contract, trunk and numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KNOWN_FOR = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """What every new customer is made with."""
+    """The resources with which demo customers are created."""
 
     vault: Vault
     sip_domain: str
@@ -38,7 +38,7 @@ class Carrier:
 
 
 def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
-    """The person's user. One that is there already stays as it is, password included."""
+    """Return the person's user, created if missing. An existing user is not changed, nor is its password."""
     user = session.scalar(sa.select(User).where(User.email == person.email))
     if user is None:
         user = User(
@@ -56,14 +56,14 @@ def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
 
 
 def give_role(session: Session, user: User, account: Account, role: Role) -> None:
-    """Make the person a member of the account; one who is a member already stays what they are."""
+    """Make a user a member of an account. An existing membership keeps its role."""
     session.execute(
         postgresql.insert(Membership).values(user_id=user.id, account_id=account.id, role=role).on_conflict_do_nothing()
     )
 
 
 def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
-    """A standalone account with everything that belongs to it. Raises `NoNumbersAvailable`."""
+    """Create a standalone account with contract, trunk and numbers. Raises `NoNumbersAvailable`."""
     since = carrier.now - KNOWN_FOR
     if site.customer_number is None:
         [customer_number] = issue_customer_numbers(session)
@@ -92,7 +92,7 @@ def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
 
 
 def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -> list[TrunkRecord]:
-    """What the registrar has to know of these accounts' trunks."""
+    """Return the registrar's records of the trunks of accounts."""
     trunks = session.scalars(
         sa.select(SipTrunk)
         .where(

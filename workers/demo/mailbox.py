@@ -1,4 +1,4 @@
-"""What the embedded stack's mail catcher and printer have kept: read as the people would to whom it was sent."""
+"""Read the mails and letters that the embedded stack has caught, as their recipients would."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINK = re.compile(r"https?://\S+")
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """Everything that was sent. What is read may still be on its way: it is waited for, `patience` seconds."""
+    """The caught mails and letters. Reading waits up to `patience` seconds for one that has not arrived yet."""
 
     mails: Path
     letters: Path
@@ -32,11 +32,11 @@ class Mailbox:
     pause: Callable[[float], None] = time.sleep
 
     def mail(self, address: str, about: str) -> str:
-        """The text of the newest mail to somebody about a customer number, with a code in it."""
+        """Return the text of the newest mail to an address about a customer number that contains a code."""
         return self._awaited(lambda: self._newest_mail(address, about), f"mail to {address}")
 
     def letter(self, about: str) -> str:
-        """What the newest letter about a customer number says."""
+        """Return the text of the newest letter about a customer number."""
         return self._awaited(lambda: self._newest_letter(about), f"letter about {about}")
 
     def _awaited(self, look: Callable[[], str | None], what: str) -> str:
@@ -68,7 +68,7 @@ class Mailbox:
 
 
 def link_in(mail: str) -> str:
-    """The one link of a mail."""
+    """Return the only link in a mail."""
     found = _LINK.search(mail)
     if found is None:
         raise UnexpectedAnswer("there is no link in the mail")
@@ -78,9 +78,9 @@ def link_in(mail: str) -> str:
 def caught_mails(
     session: Session, folder: Path, request_ids: Sequence[uuid.UUID], since: float
 ) -> Mapping[uuid.UUID, Counter[str]]:
-    """For each request, how many files there are for each address. `since`: POSIX time, older files are left out.
+    """Count the caught mails of each request by address. Files older than `since` (POSIX time) are left out.
 
-    A mail belongs to the request whose Message-ID it carries; the domain after the @ is the workers' business.
+    A mail belongs to a request if the part of its Message-ID before the @ is that of the request's message.
     """
     owners = {message.key: message.request_id for message in messages_of(session, request_ids) if message.request_id}
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}

@@ -1,4 +1,4 @@
-"""Playing scenes against the running stack: submit them all, follow each to its end, act where somebody has to."""
+"""Play scenes against the running stack: submit all requests, follow each to its end, act where a person must."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Act = Callable[[View], str]
 
 
 class CannotPlay(Exception):
-    """Something that the demo needs is not there; the message says what to do."""
+    """The demo lacks something that it needs; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Where a request stands or has to come to stand."""
+    """A state of a request, actual or expected."""
 
     status: Status
     reason: Reason | None = None
@@ -33,11 +33,11 @@ class Stand:
 
 @dataclass(slots=True)
 class Scene:
-    """One request: how it is made, how it has to end, and what became of it.
+    """One request: how it is submitted, its expected end, and its actual course.
 
-    `submit` makes it under an idempotency key. `acts` are the places where it has to come to stand on its way, in
-    this order; what belongs to each plays whoever has to act there, and says what they did. `twice` submits it a
-    second time under the same key. `mails` says how many mails have to go to which address.
+    `submit` creates the request under an idempotency key; `twice` submits it again with that key. `acts` are the
+    expected intermediate states in order, each with the action that a person takes there, which returns a description.
+    `mails` is the expected number of mails by address.
     """
 
     title: str
@@ -55,7 +55,7 @@ class Scene:
 
     @property
     def stand(self) -> Stand | None:
-        """Where it stands now; None before it was submitted."""
+        """Return the request's current state; None before it was submitted."""
         if self.view is None:
             return None
         reason = Reason(self.view.reason) if self.view.reason else None
@@ -63,13 +63,13 @@ class Scene:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to wait for."""
+        """Return whether the scene has ended."""
         return bool(self.problems) or (self.view is not None and Status(self.view.status) in ENDED)
 
 
 @dataclass(slots=True)
 class Play:
-    """One performance. `patience` is how long a request may stay without coming to its end, in seconds."""
+    """A performance of scenes. `patience` is how many seconds a request may take to reach its end."""
 
     api: PortalApi
     scenes: Sequence[Scene]
@@ -79,7 +79,7 @@ class Play:
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Submit every scene and follow all of them to the end. What goes wrong is in each scene's `problems`."""
+        """Submit every scene and follow all to their ends. Errors are recorded in each scene's `problems`."""
         for scene in self.scenes:
             self._guarded(scene, self._submit)
         while running := [scene for scene in self.scenes if not scene.over]:

@@ -1,7 +1,7 @@
-"""What the demo plays: orders, links and a detach, each with the end that it has to come to.
+"""The scenes of the demo: orders, links and a detach, each with its expected end.
 
-Everything that gets used up (numbers, accounts that are linked, addresses that are proved) is made anew for every
-performance, so that the demo can be played again and again on the same data.
+Everything that gets used up (numbers, linked accounts, proved addresses) is created for every performance, so that the
+demo can be repeated on the same data.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FRESH = ("administers_both", "credentials", "link_code", "consent", "declined", 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What was made ready for one performance. `hanna` has an address that nobody has confirmed yet."""
+    """The data prepared for one performance. `hanna` is a person whose e-mail address is not confirmed yet."""
 
     token: str
     hanna: Person
@@ -60,7 +60,7 @@ class Stage:
 
 
 def set_stage(session: Session, carrier: Carrier) -> Stage:
-    """Make a token, existing accounts to link, and choose where there are numbers. Raises `CannotPlay`."""
+    """Create a token and accounts to link, and choose number pools. Raises `CannotPlay` if numbers are missing."""
     main = account_by_number(session, MAIN_NUMBER)
     maxi = session.scalar(sa.select(User).where(User.email == MAXI.email))
     if main is None or maxi is None:
@@ -83,13 +83,13 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
 
 
 def clear_stage(session: Session, now: datetime) -> None:
-    """Revoke the demo's tokens."""
+    """Revoke the API tokens of the demo."""
     for token in session.scalars(sa.select(ApiToken).where(ApiToken.name == TOKEN_NAME, ApiToken.revoked_at.is_(None))):
         token.revoke(now)
 
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
-    """Every scene of the performance."""
+    """Return all scenes of a performance."""
     return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), _detach(stage)]
 
 

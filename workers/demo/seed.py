@@ -45,7 +45,7 @@ _ONE_AT_A_TIME = 7_331_003
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The logins, and how much of the data was not there before."""
+    """The demo's logins, and how many rows were created."""
 
     logins: tuple[DemoLogin, ...]
     new_accounts: int

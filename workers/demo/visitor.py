@@ -1,4 +1,4 @@
-"""A person at a browser: opens pages, fills in forms, reads what is on them. Without JavaScript."""
+"""A simulated browser without JavaScript: opens pages, fills in forms and reads pages."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ CODE = re.compile(r"\b[A-Z0-9]{5} [A-Z0-9]{5}\b")
 
 
 class Visitor:
-    """One browser with its cookies. What goes wrong raises `UnexpectedAnswer`."""
+    """A browser session with cookies. Unexpected pages raise `UnexpectedAnswer`."""
 
     def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
         self._client = httpx.Client(base_url=base_url, timeout=10, follow_redirects=True, transport=transport)
 
     def sign_in(self, email: str, password: str) -> None:
-        """With a login of one's own."""
+        """Sign in with e-mail address and password."""
         self.fill_in("/anmelden", email=email, password=password)
 
     def fill_in(self, page: str, send_to: str | None = None, **typed: str) -> str:
-        """Open a page, fill in its form and send it; the page that follows. `send_to`: where the form leads."""
+        """Open a page, submit its form (to `send_to`, else to the page's own path) and return the next page."""
         opened = self._page("GET", _path(page))
         token = _TOKEN.search(opened)
         if token is None:
@@ -46,7 +46,7 @@ class Visitor:
 
 
 def code_on(page: str) -> str:
-    """The code that somebody reads on a page, in a mail or in a letter. Raises `UnexpectedAnswer`."""
+    """Return the code in the text of a page, mail or letter. Raises `UnexpectedAnswer` if there is none."""
     found = CODE.search(page)
     if found is None:
         raise UnexpectedAnswer("there is no code to be read")

@@ -1,4 +1,4 @@
-"""What Kamailio has written about calls and refused logins, to be forgotten in time."""
+"""Delete old call records and refused registrations from Kamailio's database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _BRIEFLY = "-c statement_timeout=30s -c lock_timeout=3s"
 _COUNT = """
 SELECT (SELECT count(*) FROM calls WHERE at < %(before)s) + (SELECT count(*) FROM refusals WHERE last_at < %(before)s)
 """
-# What Kamailio has in hand at this moment is not waited for: it is new, or found next time.
-# MATERIALIZED: else the planner may run a query again for each row, and its limit would bound nothing.
+# SKIP LOCKED: rows that Kamailio has locked are new, or deleted next time.
+# MATERIALIZED: else the planner may run the query once for each row, and the limit would have no effect.
 _FORGET = """
 WITH due_calls AS MATERIALIZED (
     SELECT id FROM calls WHERE at < %(before)s ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -30,17 +30,17 @@ SELECT (SELECT count(*) FROM old_calls) + (SELECT count(*) FROM old_refusals)
 
 
 class KamailioCallRecords:
-    """Deletes in Kamailio's database. A connection for each call."""
+    """Implements `CallRecords` on Kamailio's database. Opens a connection for each call."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
 
     def count(self, before: datetime) -> int:
-        """How many are older. Raises `GatewayUnavailable`."""
+        """Return how many records are older than `before`. Raises `GatewayUnavailable`."""
         return self._number(_COUNT, {"before": before})
 
     def forget(self, before: datetime, limit: int) -> int:
-        """Delete older ones, of calls and of refusals `limit` each at the most; how many it was.
+        """Delete up to `limit` calls and `limit` refusals older than `before`. Return how many were deleted.
 
         Safe to run twice. Raises `GatewayUnavailable`.
         """

@@ -1,4 +1,4 @@
-"""Letters as PDF files in a folder, from which a print shop takes them, or a developer reads them."""
+"""Write letters as PDF files to a folder, from which a print shop collects them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LetterFolder:
         self._sender = sender
 
     def print_letter(self, letter: Letter) -> None:
-        """Safe to run twice: the file is replaced whole. Raises `GatewayUnavailable` if it cannot be written."""
+        """Write a letter as a PDF file, atomically. Safe to run twice. Raises `GatewayUnavailable` if it cannot."""
         file = self._folder / f"{letter.key}.pdf"
         unfinished = file.with_suffix(f".{os.getpid()}.part")
         try:

@@ -1,9 +1,9 @@
-"""The registrar: Kamailio's own database. Another system, with its own connection and no shared transaction.
+"""The registrar: write trunks to Kamailio's database, a separate system with no shared transaction.
 
-A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
-and in `usr_preferences` the request that it belongs to, which secret it has, its channels, the postal code of its
-address, its forwardings, and whether it is suspended. A trunk that is suspended, or gets another secret, loses its rows
-in `location`. Which numbers are ours, whoever has them, stands in `own_numbers`.
+A trunk is a row in `subscriber` (HA1 only, no clear-text password), a row in `dbaliases` for each number, and rows in
+`usr_preferences` with its key, version of the secret, channels, postal code, forwardings and suspension. A trunk that
+is suspended, or gets another secret, loses its rows in `location`. `own_numbers` lists the carrier's number blocks,
+assigned and free.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from psycopg import errors
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
 
 _SCHEMA_LOCK = 7_331_002
-# Every statement looks up keys; a plan made while the tables were empty would read them whole for ever after.
+# Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
 # Kamailio's tables have no unique constraint on aliases and preferences: two writers of one trunk take turns.
@@ -71,7 +71,7 @@ WITH foreign_key AS (
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
     WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
 ), unregistered AS (
-    -- Whoever has registered with the secret of before may be a stranger. Not so where rows are only mended.
+    -- A phone registered with the previous secret may be a stranger's. Not if the secret is unchanged.
     DELETE FROM location USING allowed
     WHERE username = %(user)s AND domain = %(domain)s AND (%(suspended)s OR EXISTS (
         SELECT FROM wanted JOIN kept_preferences AS kept USING (attribute) JOIN usr_preferences AS known USING (id)
@@ -88,13 +88,13 @@ ON CONFLICT (first_number) DO UPDATE SET size = excluded.size WHERE own_numbers.
 
 
 def plain_url(url: str) -> str:
-    """A SQLAlchemy URL as libpq reads it."""
+    """Convert a SQLAlchemy URL to one that libpq accepts."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Whatever the database says against it is `GatewayUnavailable`."""
+    """Convert database errors within the block to `GatewayUnavailable`."""
     try:
         yield
     except psycopg.Error as error:
@@ -102,32 +102,31 @@ def unavailable() -> Iterator[None]:
 
 
 def ensure_schema(url: str) -> None:
-    """Create Kamailio's tables, and ours beside them, where they are missing; an older one gets what it lacks.
+    """Create Kamailio's tables and the portal's additional ones where missing, and upgrade older versions.
 
-    Safe to run twice, and by two processes at once.
+    Safe to run twice, and by two processes in parallel.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
-        # NOTICEs that a table exists are no news.
+        # Suppress NOTICEs that a table exists.
         connection.execute("SET LOCAL client_min_messages = warning")
         connection.execute(schema.encode())
 
 
 class KamailioRegistrar:
-    """Writes trunks to Kamailio's database. One connection for each process, made when it is first needed."""
+    """Implements `Registrar` on Kamailio's database. Each process opens one connection when it first needs it."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
         self._connection: psycopg.Connection | None = None
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
-        """Write the trunks under their keys, all in one transaction; for each what went wrong, or None.
+        """Write trunks in one transaction. Return each record's error in order; None if it was written.
 
-        Safe to run twice: an upsert; other numbers replace the ones before, and doubled rows go.
-        `GatewayRefused` for a record whose SIP user or one of whose numbers belongs to somebody else: nothing of it is
-        written, though numbers that it does not have any more go, and the others are written. `GatewayUnavailable`
-        for all if the database does not answer.
+        A record whose SIP user or number belongs to another key gets `GatewayRefused`: it is not written, except that
+        numbers it no longer has are deleted; the other records are written. If the database does not answer, every
+        record gets `GatewayUnavailable`. Safe to run twice: an upsert that replaces numbers and deletes duplicates.
         """
         try:
             return self._put(records)
@@ -138,7 +137,7 @@ class KamailioRegistrar:
             self.close()
             if len(records) == 1:
                 return [GatewayRefused(type(error).__name__)]
-        # One of them is not acceptable and took the transaction with it.
+        # One invalid record has failed the whole transaction.
         return [answer for record in records for answer in self.put_trunks([record])]
 
     def _put(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
@@ -155,7 +154,7 @@ class KamailioRegistrar:
         ]
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
-        """Say that these numbers are ours. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Record blocks as the carrier's own numbers. Safe to run twice. Raises `GatewayUnavailable`."""
         facts = {
             "first_numbers": [block.first_number for block in blocks],
             "sizes": [block.size for block in blocks],
@@ -175,7 +174,7 @@ class KamailioRegistrar:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

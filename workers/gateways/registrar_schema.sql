@@ -87,8 +87,8 @@ END $$;
 CREATE OR REPLACE TRIGGER location_begins_anew BEFORE UPDATE ON location
     FOR EACH ROW WHEN (NEW.last_modified >= OLD.expires) EXECUTE FUNCTION begin_anew();
 
--- The last refused login of a trunk. One row each: whoever guesses secrets fills nothing. `tries` in a row, without an
--- hour between two of them.
+-- The last refused registration of a trunk. One row for each trunk, so that guessing secrets cannot fill the table.
+-- `tries` counts attempts with less than an hour between them.
 CREATE TABLE IF NOT EXISTS refusals (
     username varchar(64) NOT NULL,
     domain varchar(64) NOT NULL,
@@ -101,8 +101,8 @@ CREATE TABLE IF NOT EXISTS refusals (
 );
 CREATE INDEX IF NOT EXISTS refusals_last_at_idx ON refusals (last_at);
 
--- What became of calls, for each trunk that took part: the 50 newest of a trunk, whoever writes. Other people's numbers
--- come without their last three digits; an unknown or hidden one is empty.
+-- Results of calls, for each trunk that took part, limited to a trunk's 50 newest. Other people's numbers lack their last
+-- three digits; an unknown or hidden number is empty.
 CREATE TABLE IF NOT EXISTS calls (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
@@ -123,7 +123,7 @@ CREATE INDEX IF NOT EXISTS calls_account_idx ON calls (username, domain, id);
 CREATE INDEX IF NOT EXISTS calls_at_idx ON calls (at);
 CREATE OR REPLACE FUNCTION keep_newest_calls() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- What somebody else deletes at this moment is not waited for.
+    -- Rows that another transaction is deleting are skipped.
     DELETE FROM calls WHERE id IN (
         SELECT id FROM calls WHERE id = ANY (ARRAY(
             SELECT id FROM calls WHERE username = NEW.username AND domain = NEW.domain

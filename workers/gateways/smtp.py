@@ -1,4 +1,4 @@
-"""Outgoing mail over SMTP: one kept-open conversation for each process, correct MIME, no surprises."""
+"""Send mail over SMTP, with one persistent connection for each process."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SmtpMailer:
         self._smtp: smtplib.SMTP | None = None
 
     def send(self, mail: Mail) -> None:
-        """Send one mail. Raises `GatewayUnavailable` for what may heal, `GatewayRefused` for what will not."""
+        """Send one mail. Raises `GatewayUnavailable` for a temporary failure, `GatewayRefused` for a permanent one."""
         message = build_message(mail, self._sender)
         recipient, content = message["To"].addresses[0].addr_spec, message.as_bytes(policy=_ON_THE_WIRE)
         fresh = self._smtp is None
@@ -65,7 +65,7 @@ class SmtpMailer:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """End the conversation."""
+        """Close the SMTP connection."""
         smtp, self._smtp = self._smtp, None
         if smtp is not None:
             try:
@@ -81,7 +81,7 @@ class SmtpMailer:
             [(code, _)] = error.recipients.values()
             raise _answered(code) from error
         except smtplib.SMTPSenderRefused as error:
-            # Unless the mail is too large it is ourselves whom the server does not want, and no fault of the mail.
+            # Unless the mail is too large, the server refuses the sender, not this mail.
             too_large = error.smtp_code == _TOO_LARGE
             raise _answered(_TOO_LARGE) if too_large else GatewayUnavailable(str(error.smtp_code)) from error
         except smtplib.SMTPDataError as error:
@@ -94,7 +94,7 @@ class SmtpMailer:
             try:
                 self._smtp = self._connect()
             except (OSError, smtplib.SMTPException) as error:
-                # A greeting, a certificate, a login: what is wrong before the first mail is no mail's fault.
+                # Errors of greeting, certificate or login are not caused by a mail.
                 raise GatewayUnavailable(type(error).__name__) from error
         return self._smtp
 

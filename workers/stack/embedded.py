@@ -1,4 +1,4 @@
-"""What the servers of the stack have in common: started and ended by tests, told to the supervisor."""
+"""The base class of the stack's servers, which tests start and stop directly and the supervisor runs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make ready what it needs, whatever happened before. Safe to run twice."""
+        """Create or repair the server's files, so that it can start. Safe to run twice."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The server, in the foreground."""
+        """Return the command that runs the server in the foreground."""
 
     def environment(self) -> Mapping[str, str] | None:
-        """What it is told by the environment; None for ours."""
+        """Return the server's environment variables; None to inherit this process's."""
         return None
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether the server answers."""
+        """Return whether the server answers."""
 
     def start(self) -> None:
         """Start the server and wait until it answers. Raises `StackError`."""
@@ -62,7 +62,7 @@ class EmbeddedServer(ABC):
             raise DidNotStart(self.name, self.log)
 
     def stop(self) -> None:
-        """End the server and wait until it is gone."""
+        """Stop the server and wait until its process has ended."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -73,5 +73,5 @@ class EmbeddedServer(ABC):
 
     @property
     def end_signal(self) -> signal.Signals:
-        """How `stop` ends it, and so does the end of the process that has started it."""
+        """Return the signal that stops the server, also sent when the process that started it ends."""
         return self.stop_signal

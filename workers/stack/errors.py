@@ -1,4 +1,4 @@
-"""What can keep the embedded stack from running, in words for the person who started it."""
+"""Errors that stop the embedded stack, with messages for the person who started it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 class StackError(Exception):
-    """The stack cannot go on; the text says why, and what to do."""
+    """The stack cannot run; the message says why, and what to do."""
 
 
 class NotInstalled(StackError):
-    """A program that the stack needs is not there."""
+    """A program that the stack needs is not installed."""
 
 
 class PortInUse(StackError):
-    """Somebody else listens on a port that was asked for by number."""
+    """A port that was given explicitly is used by another process."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -40,7 +40,7 @@ class OtherPostgresVersion(StackError):
 
 
 class AlreadyRunning(StackError):
-    """The same directory is served already."""
+    """Another stack is running in the directory."""
 
 
 class DidNotStart(StackError):

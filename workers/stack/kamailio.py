@@ -1,4 +1,4 @@
-"""Kamailio, if it is on PATH, with our configuration on the registrar's database."""
+"""Run Kamailio, if it is installed, with the project's configuration on the registrar's database."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PING = (
 
 
 def installed() -> str | None:
-    """Where Kamailio is on this machine, if it is; Debian puts it where only root looks."""
+    """Return the path of Kamailio, or None. Searches sbin directories too, where Debian installs it."""
     return shutil.which("kamailio", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
@@ -87,7 +87,7 @@ class EmbeddedKamailio(EmbeddedServer):
             raise NotInstalled(f"This kamailio cannot read our configuration. {_INSTALL}\n{first}")
 
     def command(self) -> list[str]:
-        """The server, in the foreground. Raises `NotInstalled`."""
+        """Return the command that runs the server in the foreground. Raises `NotInstalled`."""
         program = installed()
         if program is None:
             raise NotInstalled(f"No kamailio on PATH. {_INSTALL}")
@@ -103,14 +103,14 @@ class EmbeddedKamailio(EmbeddedServer):
         ]
 
     def environment(self) -> dict[str, str]:
-        """What the configuration and libpq are told. The password, if there is one, is in no command line."""
+        """Return the variables for the configuration and libpq, which keep the password off the command line."""
         database = {
             name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None
         }
         return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | database | self._settings
 
     def is_ready(self) -> bool:
-        """Whether the server answers."""
+        """Return whether the server answers."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.bind((LOOPBACK, 0))
             asking.settimeout(0.3)
@@ -123,7 +123,7 @@ class EmbeddedKamailio(EmbeddedServer):
                 return False
 
     def prepare(self) -> None:
-        """Make its directory, with the configuration, which its user may be unable to read where it is installed."""
+        """Create the server's directory with a copy of the configuration that the server's user can read."""
         self.directory.mkdir(parents=True, exist_ok=True)
         configuration = self.directory / CONFIGURATION.name
         configuration.write_bytes(CONFIGURATION.read_bytes())

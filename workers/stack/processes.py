@@ -1,4 +1,4 @@
-"""Children of the stack: how they are started, recognised later, and ended."""
+"""Start, identify and end child processes of the stack."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process, not to be confused with a later one of the same number. `started`: seconds since 1970."""
+    """A process, told apart from a later one with the same id by its start time. `started`: seconds since 1970."""
 
     pid: int
     started: float
@@ -29,9 +29,9 @@ class Identity:
 def through_launcher(
     command: Sequence[str], *, death_signal: signal.Signals = signal.SIGTERM, user: SystemUser | None = None
 ) -> list[str]:
-    """The command, made to end with this process (on Linux). Start it from the main thread.
+    """Wrap a command so that it ends when this process does (on Linux). Start it from the main thread.
 
-    The kernel takes the end of the thread that started the child for the end of the parent.
+    The kernel signals the child when the thread that started it ends.
     """
     uid, gid = (user.uid, user.gid) if user else (0, 0)
     # Isolated and without site-packages: a few milliseconds.
@@ -62,7 +62,7 @@ def launch(
 
 
 def identify(pid: int) -> Identity | None:
-    """Who has this number now; None if nobody has, or only a dead child that was not waited for."""
+    """Return the identity of the process with an id; None if there is none, or only a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -73,10 +73,10 @@ def identify(pid: int) -> Identity | None:
 
 
 def session_members(leader: Identity) -> list[psutil.Process]:
-    """Every living process of the session that this process opened, also when it is dead itself.
+    """Return every living process of a session, also if its leader is dead.
 
-    The kernel gives a number to nobody else as long as a session goes by it; a later process of that number
-    therefore means that the session is over.
+    The kernel does not reuse a process id while a session has it; so a later process with the leader's id means that
+    the session has ended.
     """
     now = identify(leader.pid)
     if now is not None and abs(now.started - leader.started) > 1:
@@ -92,9 +92,9 @@ def session_members(leader: Identity) -> list[psutil.Process]:
 
 
 def end_session(leader: Identity, *, how: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> int:
-    """End a child, and then whatever is left of its own children; by force after `patience` seconds.
+    """End a child, then its remaining descendants; kill them after `patience` seconds.
 
-    How many there were. Blocks until they are gone.
+    Blocks until all have ended. Return how many there were.
     """
     members = session_members(leader)
     # The leader ends its own children in order; those that it leaves behind are told afterwards.
@@ -130,7 +130,7 @@ def _signal(process: psutil.Process, how: signal.Signals) -> None:
 
 
 def wait_for(condition: Callable[[], bool], *, patience: float, interval: float = 0.01) -> bool:
-    """Whether it became true within so many seconds."""
+    """Poll a condition. Return whether it became true within `patience` seconds."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() >= deadline:

@@ -196,7 +196,7 @@ def test_a_letter_has_whole_paragraphs_and_the_code(
     assert mails
     [letter] = pipeline.printer.printed
     paragraphs = letter.text.strip().split("\n\n")
-    # Whoever prints it breaks the lines; only the link stands on a line of its own.
+    # The printer breaks the lines; only the link is on a line of its own.
     assert {paragraph.count("\n") for paragraph in paragraphs} == {0, 1}
     assert [paragraph.splitlines()[1] for paragraph in paragraphs if "\n" in paragraph] == [
         "http://portal.example/brief"

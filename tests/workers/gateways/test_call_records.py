@@ -69,7 +69,7 @@ def test_what_somebody_has_in_hand_is_not_waited_for(
     assert records.forget(NOW, 10) == 1
 
 
-def test_of_each_trunk_the_newest_stay_whoever_writes(network: psycopg.Connection) -> None:
+def test_only_the_newest_calls_of_each_trunk_are_kept(network: psycopg.Connection) -> None:
     note(network, "t1", 50)
     for _ in range(3):
         note(network, "t2", 30)
