@@ -23,11 +23,10 @@ from models.proofs.proofs import (
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
-from tasks.steps.step import Hold, Outcome, Wait, Work
+from tasks.steps.step import NO_NUMBERS, Outcome, Wait, Work
 
 TIME_TO_CORRECT = timedelta(days=14)
 TIME_TO_REVIEW = timedelta(days=3)
-POOL_LOOKED_AT_AGAIN = timedelta(minutes=15)
 
 
 def verify(work: Work, request: Request) -> Outcome:
@@ -56,7 +55,7 @@ def _verify_order(work: Work, request: Request) -> Outcome:
     # From here on it is a main account, so that nothing can pull it away while its order is provisioned.
     promote(work.session, request.main_id)
     if not work.pool.has(request.area_code, request.block_size):
-        return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
+        return NO_NUMBERS
     request.note(work.now, "order_verified")
     return None
 
