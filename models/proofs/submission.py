@@ -24,11 +24,13 @@ from models.proofs.proofs import (
     CodedProof,
     Consent,
     Decision,
+    EmailProof,
     LinkCode,
     OwnershipProof,
     ProofBook,
     account_address_key,
 )
+from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
 from models.vault import Vault
@@ -59,14 +61,8 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
     waiting = _with_contact(request)
     awaited = bool(_lock(session, waiting))
     proof = ProofBook(session, [request]).email(request)
-    if proof is None:
-        raise NotAwaited
-    if proof.proved_at is not None:
-        return vault.is_code(typed, *proof.words())
-    if not awaited:
-        raise NotAwaited
-    right = proof.try_code(vault, typed, proof.words(), now)
-    if right:
+    right = _is_right(vault, proof, typed, now, awaited=awaited)
+    if right and proof is not None and proof.proved_at is None:
         proof.proved_at = now
         _wake(session, waiting, now)
     return right
@@ -92,14 +88,8 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
         order.account and account_address_key(order.account) == key for order in _lock(session, _in_town(request))
     )
     proof = ProofBook(session, [request]).address(request)
-    if proof is None:
-        raise NotAwaited
-    if proof.proved_at is not None:
-        return vault.is_code(typed, *proof.words())
-    if not awaited:
-        raise NotAwaited
-    right = proof.try_code(vault, typed, proof.words(), now)
-    if right:
+    right = _is_right(vault, proof, typed, now, awaited=awaited)
+    if right and proof is not None and proof.proved_at is None:
         _address_proved(session, request, AddressMethod.LETTER, now, None)
     return right
 
@@ -291,15 +281,30 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
     )  # fmt: skip
 
 
+def _is_right(
+    vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
+) -> bool:
+    """Whether this is the code of the proof; of a given proof it stays right for ever.
+
+    A wrong try is counted while an order waits for the proof. Raises `NotAwaited` if there is no proof, or if it is
+    not given and no order waits for it.
+    """
+    if proof is not None and proof.proved_at is not None:
+        return vault.is_code(typed, *proof.words())
+    if proof is None or not awaited:
+        raise NotAwaited
+    return proof.try_code(vault, typed, proof.words(), now)
+
+
 def _asked(session: Session, request: Request, what: str) -> CodedProof | None:
     if what == "consent":
         consent = session.get(Consent, request.id)
         return consent if consent is not None and consent.decision is None else None
     if request.kind is not Kind.ORDER:
         return None
-    book = ProofBook(session, [request])
-    proof = book.email(request) if what == "email" else book.address(request)
-    return proof if proof is not None and proof.proved_at is None else None
+    requester = session.get(User, request.requested_by) if request.requested_by is not None else None
+    asked = dict(order_proofs(ProofBook(session, [request]), request, requester).asked())
+    return asked.get("email" if what == "email" else "address")
 
 
 def _address_proved(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:

@@ -9,7 +9,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
-from models.proofs.proofs import CodedProof, Consent, LinkCode, ProofBook, is_known_address
+from models.proofs.proofs import CodedProof, Consent, LinkCode, ProofBook
+from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
 from tasks.reconcile.job_run import Run
@@ -83,12 +84,5 @@ def _awaited(
 ) -> Iterator[tuple[str, CodedProof]]:
     if request.id in consents:
         yield "consent", consents[request.id]
-    if request.kind is not Kind.ORDER:
-        return
-    assert request.account is not None
-    email, address = book.email(request), book.address(request)
-    known = is_known_address(request.requester, request.account.contact_email)
-    if email is not None and email.proved_at is None and not known:
-        yield "email", email
-    if address is not None and address.proved_at is None:
-        yield "address", address
+    if request.kind is Kind.ORDER:
+        yield from order_proofs(book, request, request.requester).asked()
