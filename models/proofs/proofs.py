@@ -21,7 +21,7 @@ from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
 from models.requests.requests import Request
-from models.states import AddressMethod, Kind, ProofMethod, Status
+from models.states import AddressMethod, Kind, ProofMethod
 from models.values import address_key
 from models.vault import Vault
 
@@ -329,34 +329,6 @@ class ProofBook:
             AddressDocument.request_id.in_([order.id for order in self._orders]), AddressDocument.released.is_(None)
         )
         return {document.request_id: document for document in self._session.scalars(query)}
-
-
-def another_has_contact(session: Session, request: Request) -> bool:
-    """Whether another order of the main account waits for an answer of the same contact."""
-    assert request.account is not None
-    others = _waiting_besides(request).where(Account.contact_email == request.account.contact_email)
-    return session.scalar(sa.select(others.exists())) or False
-
-
-def another_has_address(session: Session, request: Request) -> bool:
-    """Whether another order of the main account waits for a proof of the same address."""
-    assert request.account is not None
-    key = account_address_key(request.account)
-    in_town = _waiting_besides(request).where(Account.postal_code == request.account.postal_code)
-    return any(account_address_key(account) == key for account in session.scalars(in_town))
-
-
-def _waiting_besides(request: Request) -> sa.Select[Account]:
-    return (
-        sa.select(Account)
-        .join(Request, Request.account_id == Account.id)
-        .where(
-            Request.main_id == request.main_id,
-            Request.kind == Kind.ORDER,
-            Request.status == Status.PENDING,
-            Request.id != request.id,
-        )
-    )
 
 
 def account_address_key(account: Account) -> str:

@@ -31,6 +31,7 @@ from models.proofs.proofs import (
     account_address_key,
 )
 from models.proofs.required import order_proofs
+from models.proofs.same_proof import orders_in_town, orders_of_contact
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
 from models.vault import Vault
@@ -58,7 +59,7 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
-    waiting = _with_contact(request)
+    waiting = _waiting(orders_of_contact(request))
     awaited = bool(_lock(session, waiting))
     proof = ProofBook(session, [request]).email(request)
     right = _is_right(vault, proof, typed, now, awaited=awaited)
@@ -70,9 +71,8 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
     """Whether this order, or another one with the same contact, is on its way: one mail is sent for all of them."""
-    assert request.account is not None
-    same_contact = _orders(request.main_id).where(Account.contact_email == request.account.contact_email)
-    return session.scalar(same_contact.where(Request.status.not_in(ENDED)).limit(1)) is not None
+    running = orders_of_contact(request).where(Request.status.not_in(ENDED))
+    return session.scalar(running.limit(1)) is not None
 
 
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
@@ -85,7 +85,8 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
     assert request.account is not None
     key = account_address_key(request.account)
     awaited = any(
-        order.account and account_address_key(order.account) == key for order in _lock(session, _in_town(request))
+        order.account and account_address_key(order.account) == key
+        for order in _lock(session, _waiting(orders_in_town(request)))
     )
     proof = ProofBook(session, [request]).address(request)
     right = _is_right(vault, proof, typed, now, awaited=awaited)
@@ -153,7 +154,7 @@ def lock_for_address(session: Session, request: Request) -> bool:
 
     To be called before one of them is locked alone.
     """
-    return request.kind is Kind.ORDER and request in _lock(session, _in_town(request))
+    return request.kind is Kind.ORDER and request in _lock(session, _waiting(orders_in_town(request)))
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
@@ -311,17 +312,7 @@ def _address_proved(session: Session, request: Request, method: AddressMethod, n
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None
     proof.prove(method, now, by)
-    _wake(session, _in_town(request), now, account_address_key(request.account))
-
-
-def _with_contact(request: Request) -> sa.Select[Request]:
-    assert request.account is not None
-    return _pending(request.main_id).where(Account.contact_email == request.account.contact_email)
-
-
-def _in_town(request: Request) -> sa.Select[Request]:
-    assert request.account is not None
-    return _pending(request.main_id).where(Account.postal_code == request.account.postal_code)
+    _wake(session, _waiting(orders_in_town(request)), now, account_address_key(request.account))
 
 
 def _nobodys_order() -> Request:
@@ -329,14 +320,9 @@ def _nobodys_order() -> Request:
     return Request(kind=Kind.ORDER, main_id=_NOBODY, account=account)
 
 
-def _orders(main_id: int) -> sa.Select[Request]:
+def _waiting(orders: sa.Select[Request]) -> sa.Select[Request]:
     # With their accounts: no statement more for some than for others.
-    orders = sa.select(Request).join(Request.account).options(contains_eager(Request.account))
-    return orders.where(Request.main_id == main_id, Request.kind == Kind.ORDER)
-
-
-def _pending(main_id: int) -> sa.Select[Request]:
-    return _orders(main_id).where(Request.status == Status.PENDING)
+    return orders.where(Request.status == Status.PENDING).options(contains_eager(Request.account))
 
 
 def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:

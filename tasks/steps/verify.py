@@ -18,10 +18,9 @@ from models.proofs.proofs import (
     Consent,
     Decision,
     EmailProof,
-    another_has_address,
-    another_has_contact,
 )
 from models.proofs.required import opened_proofs
+from models.proofs.same_proof import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
