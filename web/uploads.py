@@ -41,11 +41,11 @@ def read_document(file: FileStorage, field: str) -> Upload:
         raise InvalidField(field, "too_large")
     for signature, media_type in _SIGNATURES.items():
         if content.startswith(signature):
-            return Upload(_shown(file.filename or ""), media_type, content)
+            return Upload(shown_name(file, "document"), media_type, content)
     raise InvalidField(field, "no_document")
 
 
-def _shown(filename: str) -> str:
-    # Without folders, and without what cannot be printed.
-    last = re.split(r"[\\/]", filename)[-1]
-    return "".join(character for character in last if character.isprintable()).strip()[:100] or "document"
+def shown_name(file: FileStorage, unnamed: str) -> str:
+    """The name a file was sent under, without folders and unprintable characters; `unnamed` if nothing is left."""
+    last = re.split(r"[\\/]", file.filename or "")[-1]
+    return "".join(character for character in last if character.isprintable()).strip()[:100] or unnamed
