@@ -75,4 +75,4 @@ def draft_proofs(session: Session, main_id: int, draft: OrderDraft, requester: U
 def _is_own(requester: User | None, address: str) -> bool:
     if requester is None or requester.email_confirmed_at is None:
         return False
-    return requester.email == address.lower()
+    return requester.email == address
