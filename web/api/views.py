@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import structlog
 from flask import Response, request
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import account_by_number
 from models.contracts.catalogue import orderable_products
-from models.db.paging import BadCursor
+from models.db.paging import BadCursor, read_cursor, write_cursor
 from models.errors import AlreadyRequested, InvalidField, NotFound
 from models.links.links import LinkDraft, submit_detach, submit_link
 from models.orders.orders import call_off, submit_order
@@ -31,7 +32,6 @@ from web.api.calls import (
     address_of,
     api,
     as_json,
-    as_uuid,
     caller,
     changeable,
     changed,
@@ -88,13 +88,16 @@ def create_link_request(body: LinkBody) -> Response:
 def list_requests(query: schemas.RequestQuery) -> Response:
     """The account's requests, the newest first."""
     statuses = [Status(query.status)] if query.status else []
-    before = as_uuid(query.cursor, InvalidField("cursor", "cursor")) if query.cursor else None
+    before: uuid.UUID | None = None
+    if query.cursor:
+        with _known_cursor():
+            [before] = read_cursor(query.cursor, uuid.UUID)
     with resources().database.transaction() as session:
         account = viewed(session)
         found = lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
         page = found[: query.limit]
         items = request_bodies(session, page)
-    more = str(page[-1].id) if len(found) > query.limit else None
+    more = write_cursor(page[-1].id) if len(found) > query.limit else None
     return as_json({"items": items, "next_cursor": more})
 
 
@@ -126,10 +129,8 @@ def list_accounts(query: schemas.PageQuery) -> Response:
     """The main account, then its sub-accounts, ordered ones included."""
     with resources().database.transaction() as session:
         account = viewed(session)
-        try:
+        with _known_cursor():
             page = page_of(session, account, _BY_NUMBER, after=query.cursor, limit=query.limit)
-        except BadCursor as error:
-            raise InvalidField("cursor", "cursor") from error
     items = [account_body(listed.account, listed.request) for listed in page.items]
     if query.cursor is None:
         items.insert(0, account_body(account, None))
@@ -213,3 +214,12 @@ def _means(proof: LinkProof) -> Credentials | str | None:
             return code
         case _:
             return None
+
+
+@contextmanager
+def _known_cursor() -> Iterator[None]:
+    """Answer 422 for a cursor that is none of ours."""
+    try:
+        yield
+    except BadCursor as error:
+        raise InvalidField("cursor", "cursor") from error
