@@ -24,8 +24,8 @@ from models.values import BERLIN, Clock, utc_now
 from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
-from web.api import problems, proofs, views
-from web.api.calls import api
+from web.api import problems
+from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.operations import operations
 from web.portal.accounts import dashboard, overview
@@ -55,14 +55,14 @@ from web.portal.telephony.registration import telephone
 from web.resources import Resources, keep, resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
+from web.text_input import IdConverter, reject_unstorable_text
 from web.throttle import Throttle
-from web.unreadable import IdConverter, refuse_unreadable
 from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
 # They hang their addresses on the blueprints of the API, of the locations and of the back office.
-_PAGES = (views, proofs, overview, dashboard, detach, suspension, inventory, history, back_office_request)
+_PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -103,7 +103,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     _around_every_request(app)
     # Before CSRFProtect, which reads the form.
     app.before_request(allow_uploads)
-    app.before_request(refuse_unreadable)
+    app.before_request(reject_unstorable_text)
     app.url_map.converters["int"] = IdConverter
     database = Database(settings.database_url, pool_size=settings.web_threads)
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)

@@ -55,7 +55,7 @@ from tasks.wording.requests import reason_text, status_text
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, in_words, shown_cells
 from web.portal.bulk.files import LARGEST, BadFile, read_rows
 from web.portal.page import spreadsheets
-from web.portal.page.live import Live, live_parts
+from web.portal.page.live_updates import Live, live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal

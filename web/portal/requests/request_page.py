@@ -16,7 +16,7 @@ from models.requests.requests import Request, TimelineEntry, concerns, may_chang
 from models.states import ENDED, ROUTES, Kind, Status
 from models.views import lists
 from tasks.wording.requests import expectation, next_action, reason_text, sentence, status_text, step_text
-from web.portal.page.live import Live, live_parts
+from web.portal.page.live_updates import Live, live_parts
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm

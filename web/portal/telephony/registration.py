@@ -16,7 +16,7 @@ from models.people.rights import Action, may
 from models.states import AccountState
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
-from web.portal.page.live import Live, live_parts
+from web.portal.page.live_updates import Live, live_parts
 from web.portal.page.session import principal
 from web.portal.telephony.registration_text import advice_text, result_text, shown_number
 from web.resources import resources

@@ -37,7 +37,7 @@ class Live:
 
     def answer(self) -> Response:
         """The parts alone; 304 if nothing has changed since the version that the browser names."""
-        response = make_response(render_template("page/live.html", live=self))
+        response = make_response(render_template("page/live_updates.html", live=self))
         response.set_etag(self.version)
         return response.make_conditional(request)
 
