@@ -1,4 +1,4 @@
-"""The front: one factory that puts together the API, the portal and what operators need."""
+"""The web application: one factory that assembles the API, the portal and the endpoints for operators."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
-# They hang their addresses on the blueprints of the API, of the locations and of the back office.
+# Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
 _PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
 
 _CSP = (
@@ -71,7 +71,7 @@ _CSP = (
 
 
 def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> OpenAPI:
-    """The WSGI application. Connects to nothing yet."""
+    """Create the WSGI application. Opens no connection yet."""
     settings = settings or WebSettings()
     configure_logging(settings.log_format)
     app = OpenAPI(
@@ -80,7 +80,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         security_schemes={"bearer": {"type": "http", "scheme": "bearer"}},
         validation_error_callback=problems.invalid,
         validation_error_model=Problem,
-        # The document alone: the page that comes with it wants packages from elsewhere.
+        # Only the JSON document: its HTML viewers would need further packages.
         doc_ui=False,
     )
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
@@ -97,11 +97,11 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:
-        # The client's address is what wrong tries are counted for. Nothing else of what proxies say is needed.
+        # Only for the client's address, by which failed attempts are counted.
         proxies = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)
         app.wsgi_app = proxies  # type: ignore[method-assign]
     _around_every_request(app)
-    # Before CSRFProtect, which reads the form.
+    # Before CSRFProtect, because that reads the form.
     app.before_request(allow_uploads)
     app.before_request(reject_unstorable_text)
     app.url_map.converters["int"] = IdConverter
@@ -109,7 +109,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
     keep(app, Resources(settings, database, vault, clock, throttle, network))
-    # The tasks' module binds to it.
+    # The default Celery app is the one that sends the tasks of `tasks.celery_tasks`.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
@@ -192,7 +192,7 @@ def _around_every_request(app: OpenAPI) -> None:
             response.headers.setdefault("Cache-Control", "no-store")
             rule = request.url_rule.rule if request.url_rule else "-"
             took = round(perf_counter() - g.get("began", perf_counter()), 4)
-            # A monitor asks every few seconds; only a bad answer is worth a line.
+            # Monitoring calls these endpoints every few seconds; only errors are logged.
             if request.blueprint != operations.name or response.status_code >= 400:
                 log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
         return response

@@ -1,4 +1,4 @@
-"""What the log tells, in a sentence."""
+"""Sentences for the entries of an account's audit log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from web.portal.telephony.forwarding_text import condition_text, hours_text, num
 
 
 def deed_text(entry: AuditEntry) -> str:
-    """What was done, in the customer's words. Who did it and when stands beside it."""
+    """Describe in one sentence what was done. The page shows separately who did it and when."""
     facts = entry.facts
     number = facts.get("customer_number")
     match entry.deed:

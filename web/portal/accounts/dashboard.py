@@ -1,4 +1,4 @@
-"""A sub-account's dashboard, its log, and the secrets of its trunks."""
+"""The pages of one account: dashboard, audit log, and the secrets of its SIP trunks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ LOG_PAGE = 50
 
 
 class PasswordForm(FlaskForm):  # type: ignore[misc]
-    """The password again: whoever sits at an open screen does not have it. `issue` is the secret that is meant."""
+    """The user's own password, asked again before a secret is shown. `issue` identifies the secret to renew."""
 
     password = PasswordField(
         lazy_gettext("Your password"),
@@ -54,7 +54,7 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 @locations.get("/<string(length=7):customer_number>")
 @login_required
 def show(customer_number: str) -> str:
-    """Everything about an account: what it has, what runs, who may do what, and who has looked in."""
+    """Show the dashboard of an account: contracts, numbers, trunks, running requests, users and recent views."""
     now, person = resources().clock(), principal()
     with resources().database.transaction() as database:
         seen = get_visible_account(database, customer_number)
@@ -103,7 +103,7 @@ def show(customer_number: str) -> str:
 @locations.get("/<string(length=7):customer_number>/protokoll")
 @login_required
 def log(customer_number: str) -> str:
-    """Who did what to the account, as whom and when, the newest first."""
+    """Show the audit log of an account, newest entries first."""
     before = request.args.get("vor", type=int)
     if "vor" in request.args and (before is None or not 0 <= before < 2**63):
         abort(404)
@@ -122,7 +122,7 @@ def log(customer_number: str) -> str:
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/passwort", methods=["GET", "POST"])
 @login_required
 def secret(customer_number: str, id: int) -> str | tuple[str, int]:
-    """Show a trunk's secret to whoever enters their own password again."""
+    """Show a form for the user's own password; on POST with the right password show the trunk's secret."""
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
     if not _is_their_password(form):
@@ -139,7 +139,10 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/erneuern", methods=["GET", "POST"])
 @login_required
 def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
-    """Say what a new secret means, and make one for whoever enters their own password again."""
+    """Explain what renewing a trunk's secret does; on POST with the right password renew and show the secret.
+
+    Answers 409 if the secret was renewed after the form was opened.
+    """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
     if not _is_their_password(form):
@@ -174,7 +177,7 @@ def _status(form: PasswordForm) -> int:
 
 
 def _shown(account: Account, trunk: SipTrunk, secret: str, *, is_new: bool) -> str:
-    # Reached by its own form alone: a change of the language leads back to the dashboard.
+    # This page is only reached by POST, so switching the language leads to the dashboard.
     here = url_for("locations.show", customer_number=account.customer_number)
     return render_template(
         "telephony/trunk/secret_shown.html", account=account, trunk=trunk, secret=secret, is_new=is_new, here=here

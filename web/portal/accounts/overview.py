@@ -1,4 +1,4 @@
-"""The Standortverwaltung's overview: the main account and its sub-accounts as cards or as a table, and as files."""
+"""The overview of the Standortverwaltung: the main account and its sub-accounts as cards, as a table and as files."""
 
 from __future__ import annotations
 
@@ -45,29 +45,29 @@ PAGE = 48
 _MOST_ASKED = 100
 _VIEWS = ("karten", "tabelle")
 
-# How soon the page asks again, in milliseconds: while we work on something, while somebody has to act, never.
+# Polling intervals in milliseconds: while the carrier works on a request, while a person has to act, never.
 SOON, LATER, NEVER = 3000, 15000, 0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a request stands, in the customer's words."""
+    """The state of a request in words, as cards and rows show it."""
 
     request: Request
     status: str
     upcoming: NextAction | None
     who: str | None
     is_fresh: bool
-    """An order that we have and work on: the seed's sentence says all."""
+    """Whether this is an order that is being processed and needs nothing from anybody."""
 
     @property
     def running(self) -> bool:
-        """Whether something can still happen."""
+        """Whether the request has not ended yet."""
         return self.request.status not in ENDED
 
 
 def progress(found: Request | None) -> Progress | None:
-    """The request as cards, rows and pages show it."""
+    """Return the state of the request in words; None without a request."""
     if found is None:
         return None
     fresh = found.kind is Kind.ORDER and found.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
@@ -75,7 +75,7 @@ def progress(found: Request | None) -> Progress | None:
 
 
 def poll_after(requests: list[Request]) -> int:
-    """How soon to ask how these requests stand."""
+    """Return the milliseconds after which the page polls the state of these requests again; 0 for never."""
     states = {found.status for found in requests} - ENDED
     if states - {Status.PENDING}:
         return SOON
@@ -84,16 +84,17 @@ def poll_after(requests: list[Request]) -> int:
 
 @portal.get("/")
 def home() -> AnyResponse:
-    """Lead to the overview."""
+    """Redirect to the overview."""
     return redirect(url_for("portal.overview"))
 
 
 @portal.get("/standortverwaltung")
 @login_required
 def overview() -> AnyResponse | str:
-    """Show the main account and its sub-accounts, ordered ones included.
+    """Show the main account and its sub-accounts, including those still on order.
 
-    People without a main account are redirected: to call forwarding, the back office or the dashboard of their account.
+    Users without a main account are redirected: to call forwarding, the back office or the dashboard of their
+    account.
     """
     if current_user.only_forwards:
         return redirect(url_for("forwardings.overview"))
@@ -145,7 +146,7 @@ def overview() -> AnyResponse | str:
 @locations.get("/stand")
 @login_required
 def live() -> str:
-    """How these requests of the overview stand now: what the page puts in the place of what it shows."""
+    """Return the current state of the requests given by `id`, as HTML fragments for the overview's script."""
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
         found = listing.requests_by_id(database, principal(), ids)
@@ -155,7 +156,7 @@ def live() -> str:
 @locations.get("/nebenaccount")
 @login_required
 def add() -> str:
-    """The two ways to a sub-account."""
+    """Show the two ways to add a sub-account: order a new one or link an existing one."""
     with resources().database.transaction() as database:
         seen = selected_account(database)
     account = seen.account
@@ -173,7 +174,7 @@ def add() -> str:
 @locations.get("/export.<any(csv, xlsx):form>")
 @login_required
 def export(form: str) -> Response:
-    """What the overview shows, all pages of it, as a file."""
+    """Download the accounts that the overview's filters select, all pages, as CSV or XLSX."""
     wanted = _wanted()
     with resources().database.transaction() as database:
         account = selected_account(database).account
@@ -191,19 +192,22 @@ def export(form: str) -> Response:
 
 
 def may_add(account: Account) -> bool:
-    """Whether this person can bring sub-accounts under this account."""
+    """Return whether the user may order or link sub-accounts for the account."""
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
 def kind_word(account: Account, *, listed: bool = False, leads: bool = False) -> str:
-    """What the account is, or is becoming: a sub-account if it is listed under another, and that one a main account."""
+    """Return the word for the kind of account: main account, sub-account or account.
+
+    `listed`: the account is shown under a main account. `leads`: the account has or will have sub-accounts.
+    """
     if listed or account.role is AccountRole.SUB:
         return str(_("Sub-account"))
     return str(_("Main account") if leads or account.role is AccountRole.MAIN else _("Account"))
 
 
 def state_word(account: Account) -> str:
-    """Whether the account can be used."""
+    """Return the word for the state of the account."""
     words: dict[AccountState, str] = {
         AccountState.ORDERED: _("Ordered"),
         AccountState.ACTIVE: _("Active"),
@@ -213,7 +217,7 @@ def state_word(account: Account) -> str:
 
 
 def origin_word(origin: Origin | None) -> str:
-    """How a sub-account came under its main account."""
+    """Return the words for how the sub-account was attached; empty if it was not."""
     return _origin_words()[origin] if origin is not None else ""
 
 
@@ -231,7 +235,7 @@ def _who(found: Request) -> str | None:
 
 
 def _wanted() -> listing.Wanted:
-    # What nobody can have chosen counts as not chosen: an old address shows more rather than nothing.
+    # Invalid filters are ignored, so that an outdated URL shows more instead of nothing.
     return listing.Wanted(
         search=_typed("suche"),
         show=request.args.get("status", type=listing.Show),
@@ -253,7 +257,7 @@ def _view() -> str:
 
 
 def _address(endpoint: str = "portal.overview", **changes: Any) -> str:
-    """The same list at another place; a change to None leaves that out."""
+    """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
     names = ("suche", "status", "herkunft", "ort", "sortierung", "konto")
     kept: dict[str, Any] = {name: request.args[name] for name in names if request.args.get(name)}
     return url_for(endpoint, **{**kept, **changes})
@@ -297,7 +301,7 @@ def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[
 
 
 def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.ListedAccount]]:
-    # A transaction for each page: a slow reader of a long file keeps none open.
+    # One transaction per page, so that a slow download does not keep a transaction open.
     after: str | None = None
     while True:
         with resources().database.transaction() as database:

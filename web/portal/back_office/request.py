@@ -1,4 +1,4 @@
-"""One request in the back office: all there is to know, and what staff can do about it."""
+"""The pages of one request in the back office: all its data, and the actions of staff."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RELEASE, REFUSE = "release", "refuse"
 
 
 class DecisionForm(FlaskForm):  # type: ignore[misc]
-    """What staff think of a document. Nothing is chosen before they choose."""
+    """The decision of staff about a document. Nothing is preselected."""
 
     decision = RadioField(
         lazy_gettext("Does the document prove this address?"),
@@ -45,7 +45,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/anfragen/<uuid:id>")
 def request_page(id: UUID) -> str:
-    """Everything about a request, with what can be done."""
+    """Show all data of a request, with the actions that are possible."""
     whole = _see(id)
     found = whole.request
     return render_template(
@@ -68,7 +68,7 @@ def request_page(id: UUID) -> str:
 
 @office.post("/anfragen/<uuid:id>/wiederholen")
 def request_retry(id: UUID) -> AnyResponse:
-    """Try a held or failed request again."""
+    """Retry a request that is held or has failed."""
 
     def retry(session: Session, seen: int) -> None:
         actions.retry(session, principal(), id, seen, resources().clock())
@@ -78,7 +78,7 @@ def request_retry(id: UUID) -> AnyResponse:
 
 @office.route("/anfragen/<uuid:id>/stornieren", methods=["GET", "POST"])
 def request_cancel(id: UUID) -> AnyResponse | str:
-    """Say what cancelling means, then call the request off."""
+    """Show what cancelling the request does; on POST cancel it."""
 
     def cancel(session: Session, seen: int) -> None:
         actions.cancel(session, principal(), id, seen, resources().clock())
@@ -93,7 +93,7 @@ def request_cancel(id: UUID) -> AnyResponse | str:
 
 @office.route("/anfragen/<uuid:id>/dokument", methods=["GET", "POST"])
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
-    """The document that was handed in as address proof, and the question whether it is one."""
+    """Show the form to accept or refuse the uploaded address document; on POST save the decision."""
     form = DecisionForm()
     if form.validate_on_submit():
         release = form.decision.data == RELEASE
@@ -106,7 +106,7 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
     whole = _see(id)
     if whole.matter is not Matter.DOCUMENT:
         return _back(id)
-    # Whoever has chosen nothing decides about what they saw.
+    # A form that is shown again because of an error keeps the version that was shown first.
     seen = _seen() or whole.version
     page = render_template("back_office/document.html", whole=whole, found=whole.request, form=form, seen=seen)
     return page, 422 if form.errors else 200
@@ -114,14 +114,14 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
 
 @office.get("/anfragen/<uuid:id>/dokument/datei")
 def request_file(id: UUID) -> Response:
-    """The document, to be kept as a file: it comes from outside, so no browser shows it in our name."""
+    """Download the uploaded document. It is an attachment in a sandbox, because it comes from outside."""
     with resources().database.transaction() as session:
         document = actions.open_document(session, principal(), id, resources().clock())
         if document is None:
             abort(404)
         content, kind = document.content, document.media_type
         number = actions.find_for_staff(session, principal(), id).customer_number
-    # What it is called at home may end in anything.
+    # Not the uploaded file name, which may have any extension.
     name = f"adressnachweis-{number}.{_ENDINGS[kind]}"
     return Response(
         content,
@@ -142,12 +142,12 @@ def _see(id: UUID) -> RequestDetails:
 
 
 def _seen() -> int | None:
-    """Which state of the request the page showed."""
+    """Return the version of the request that the submitted page showed; None if it is missing."""
     return request.form.get("seen", type=int)
 
 
 def _handle(id: UUID, verb: Callable[[Session, int], None], done: str) -> AnyResponse:
-    """Do it, or say why nothing was done, and show the request as it is now."""
+    """Run the staff action on the request and redirect to its page, with a message if nothing was done."""
     seen = _seen() or 0
     try:
         with resources().database.transaction() as session:

@@ -1,6 +1,6 @@
-"""The columns of a bulk's file, how they may be headed, and how a row of them is checked.
+"""The columns of a bulk file, their headings, and the checks of a row.
 
-A row is checked by the rules of a single order or link request: the API's for the form, the models' for the rest.
+A row is checked by the rules of a single order or link request: its form by the API's schemas, the rest by the models.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Errors = dict[str, list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: what it is called in a file, German and English, and in the API."""
+    """A column of the file: its headings in German and English, and its path in the API's body."""
 
     key: str
     de: str
@@ -42,7 +42,7 @@ class Column:
     optional: bool = False
 
     def title(self, locale: Locale) -> str:
-        """Its heading in this language."""
+        """Return the heading of the column in the language."""
         return self.en if locale == "en" else self.de
 
 
@@ -69,7 +69,7 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
 
 
 def column_of(kind: Kind, heading: str) -> str | None:
-    """The column that a heading means, in either language or as the API calls it."""
+    """Return the key of the column with this heading, in German, English or as its key; None if there is none."""
     wanted = _folded(heading)
     names = {_folded(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
     return names.get(wanted)
@@ -87,7 +87,7 @@ class Checker:
     _offered: dict[str, Product] = field(default_factory=dict)
 
     def check(self, rows: Sequence[tuple[int, Cells]]) -> list[CheckedRow]:
-        """Every row with all that is wrong with it, or with what it asks for."""
+        """Check the rows; each result has either all errors of the row or the draft of its request."""
         if self.kind is Kind.ORDER:
             self._offered = {product.key: product for product in orderable_products(self.session)}
             return [self._order(line, cells) for line, cells in rows]
@@ -144,7 +144,7 @@ class Checker:
             errors["area_code"] = [error.code, None]
             return
         if "city" not in errors and not city_fits(cells["city"], area):
-            # Either may be what was meant; a single order would wait for the correction.
+            # Both cells are marked, because either may be wrong.
             errors["city"] = errors["area_code"] = ["area_code_mismatch", area.name]
 
     def _named(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
@@ -169,25 +169,25 @@ class Checker:
             elif number in seen:
                 errors["customer_number"] = ["twice", None]
             seen.add(number)
-        # A code is a secret: it is not kept in clear.
+        # A link code is a secret, so it is stored encrypted.
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
 
 
 def _number(cell: str) -> int | str:
-    """As the API takes it; what is no number is left for it to refuse."""
+    """Convert the cell to an int; a cell that is no number is returned unchanged, for the schema to refuse."""
     return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
 
 
 def shown_cells(vault: Vault, cells: Cells) -> dict[str, str]:
-    """The cells as they were typed."""
+    """Return the cells as they were typed, with the link code decrypted."""
     code = cells.get("code")
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 
 
 def in_words(column: str, error: Sequence[Any]) -> str:
-    """What is wrong with a cell, and what would be right."""
+    """Describe the error in a cell, and what would be right."""
     code, allowed = error
     said: str
     match code:
@@ -241,7 +241,7 @@ def _wrong() -> Mapping[str, str]:
 
 
 def _checked(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
-    """The body as the API would take it; None, and more errors, if it would not."""
+    """Validate the body by the API's schema. Returns None and adds to `errors` if it is invalid."""
     try:
         return form.model_validate(body)
     except ValidationError as error:

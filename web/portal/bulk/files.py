@@ -1,4 +1,4 @@
-"""Reading a bulk's file as it really comes: CSV of any usual kind, or XLSX."""
+"""Reading of bulk files: CSV in all usual encodings and delimiters, and XLSX."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from models.states import Kind
 from web.portal.bulk.columns import COLUMNS, Cells, column_of
 
 LARGEST = 5_000_000
-"""Bytes of a file."""
+"""Maximum size of a file in bytes."""
 _UNPACKED = 60_000_000
 _LONGEST = 1_000
 _WIDEST = 60
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff\ud800-\udfff]+")
-# What reading a broken workbook may raise; encrypted or unknown packing is a `RuntimeError`.
+# Errors that openpyxl raises for a broken workbook; `RuntimeError` for encryption and unknown compression.
 _BROKEN = (
     zipfile.BadZipFile, zlib.error, ParseError, InvalidFileException, AttributeError, EOFError, LookupError, OSError,
     OverflowError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
-# What a spreadsheet stores as a number has lost the zeros in front.
+# Spreadsheets store these values as numbers, without their leading zeros.
 _ZEROS = {"postal_code": "{:05d}", "area_code": "0{:d}"}
 
 
 class BadFile(Exception):
-    """Nothing can be read from the file. `code` says why, `columns` which are missing."""
+    """The file cannot be read. `code` is the reason, `columns` are the missing columns."""
 
     def __init__(self, code: str, columns: Iterable[str] = ()) -> None:
         super().__init__(code)
@@ -44,7 +44,7 @@ class BadFile(Exception):
 
 
 def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
-    """Every row with its line in the file, empty ones left out. Raises `BadFile`."""
+    """Return the rows of the file with their line numbers, without empty rows. Raises `BadFile`."""
     if not content.strip():
         raise BadFile("empty")
     if len(content) > LARGEST:
@@ -106,7 +106,7 @@ def _decoded(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # What Excel writes in Germany.
+        # The encoding of German Excel.
         return content.decode("cp1252", errors="replace")
 
 
@@ -135,5 +135,5 @@ def _said(value: Any, column: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and column in _ZEROS:
         return _ZEROS[column].format(value)
     text = f"{value:%d.%m.%Y}" if isinstance(value, datetime) else str(value)
-    # Our own files put an apostrophe before what a spreadsheet would calculate.
+    # The portal's exports put an apostrophe before values that a spreadsheet would read as a formula.
     return re.sub(r"^'(?=[=+\-@])", "", _UNPRINTABLE.sub(" ", text).strip())[:_LONGEST]

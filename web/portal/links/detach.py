@@ -24,7 +24,7 @@ from web.resources import resources
 
 
 class DetachForm(FlaskForm):  # type: ignore[misc]
-    """The customer number, typed by whoever means it."""
+    """The form that confirms a detachment by typing the customer number."""
 
     customer_number = StringField()
 
@@ -32,7 +32,7 @@ class DetachForm(FlaskForm):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/loesen", methods=["GET", "POST"])
 @login_required
 def detach(customer_number: str) -> Response | str | tuple[str, int]:
-    """Say what detaching means, and do it for whoever types the customer number."""
+    """Show what detaching the account does; on POST with the right customer number request the detachment."""
     form = DetachForm()
     with resources().database.transaction() as database:
         seen = get_visible_account(database, customer_number)

@@ -1,7 +1,7 @@
-"""The wizard by which an existing account is added: customer number, way of proof, what it means, and the button.
+"""The wizard that adds an existing account: customer number, kind of proof, consequences, and the button to send.
 
-An outsider learns nothing. The pages speak of what the person's own main account knows; whether there is such a
-customer number, whose it is and what was wrong, shows nowhere.
+The pages use only data of the user's own main account. They do not reveal whether a customer number exists, who owns
+it, or which part of a proof was wrong.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _START = "/standortverwaltung/hinzufuegen"
 
 
 class Way(StrEnum):
-    """How the right to add an account is proved; the last part of the page's address."""
+    """The kind of proof that the user chose; the last part of the page's URL."""
 
     OWN = "eigener-account"
     CREDENTIALS = "zugangsdaten"
@@ -69,7 +69,7 @@ METHODS = {
 
 
 class NumberForm(FlaskForm):  # type: ignore[misc]
-    """Which account is to be added."""
+    """The customer number of the account to add."""
 
     customer_number = StringField(
         lazy_gettext("Customer number"),
@@ -78,17 +78,17 @@ class NumberForm(FlaskForm):  # type: ignore[misc]
 
 
 class SendForm(FlaskForm):  # type: ignore[misc]
-    """Nothing but the button. `key`: one for each time the page is opened, so that two presses are one."""
+    """The form that sends the request. `key` is new each time the page opens, so that two presses send one request."""
 
     key = HiddenField(validators=[DataRequired(), Regexp("^[0-9a-f]{32}$")])
 
 
 class SendCredentialsForm(SendForm, CredentialsForm):
-    """With an administrator's login of the other account."""
+    """The form that sends the request with the login of an administrator of the other account."""
 
 
 class SendCodeForm(SendForm, CodeForm):
-    """With a link code of the other account."""
+    """The form that sends the request with a link code of the other account."""
 
 
 _FORMS: dict[Way, type[SendForm]] = {
@@ -100,25 +100,28 @@ _FORMS: dict[Way, type[SendForm]] = {
 
 
 class NotPossible(Exception):
-    """This person adds no accounts; the message says why."""
+    """The user may not add accounts; the message is shown as the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """For which main account something is added. `own`: what this person administers besides, to add at once."""
+    """The main account that gets the account, and the other accounts that the user administers."""
 
     main: Account
     own: Sequence[Account]
 
     def owns(self, customer_number: str) -> Account | None:
-        """The account of that number, if this person administers it too."""
+        """Return the account with this customer number if the user administers it, else None."""
         return next((account for account in self.own if account.customer_number == customer_number), None)
 
 
 @links.route(_START, methods=["GET", "POST"])
 @login_required
 def start() -> Response | str | tuple[str, int]:
-    """The customer number; accounts that this person administers besides are one press away."""
+    """Show the form for the customer number, with buttons for the accounts that the user administers.
+
+    A valid POST redirects to the kinds of proof.
+    """
     form = NumberForm()
     asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
     with resources().database.transaction() as session:
@@ -142,7 +145,7 @@ def start() -> Response | str | tuple[str, int]:
 @links.get(_START + "/<number>")
 @login_required
 def choose(number: str) -> Response | str | tuple[str, int]:
-    """The ways to prove that this account may be added."""
+    """Show the kinds of proof for the account."""
     with resources().database.transaction() as session:
         side = _side(session)
         wrong, running = _wrong_number(session, side.main, number)
@@ -154,7 +157,10 @@ def choose(number: str) -> Response | str | tuple[str, int]:
 @links.route(_START + "/<number>/<way>", methods=["GET", "POST"])
 @login_required
 def send(number: str, way: str) -> Response | str | tuple[str, int]:
-    """What will change and what will not, the proof, and the button. Pressing it twice sends one request."""
+    """Show what adding the account changes, with the form for the proof; on POST send the request.
+
+    Safe to post twice with one key: both answers lead to the same request.
+    """
     if way not in set(Way):
         abort(404)
     chosen = Way(way)
@@ -162,7 +168,7 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
     with resources().database.transaction() as session:
         side = _side(session)
         wrong, running = _wrong_number(session, side.main, number)
-    # Before anything is found wrong: what a second press would find is the work of the first.
+    # Before the number is refused: for a second press it is the first press that makes the number wrong.
     if form.validate_on_submit():
         return _submit(number, chosen, form)
     if wrong is not None:
@@ -178,7 +184,7 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
 @links.get("/zustimmungen")
 @login_required
 def consents() -> str:
-    """The requests that wait for this person's answer."""
+    """Show the link requests that wait for the user's consent."""
     with resources().database.transaction() as session:
         waiting = consents_to_answer(session, principal(), resources().clock())
     return render_template("links/consents.html", waiting=waiting)
@@ -186,7 +192,7 @@ def consents() -> str:
 
 @links.errorhandler(NotPossible)
 def refuse(why: NotPossible) -> tuple[str, int]:
-    """Why this person adds no accounts."""
+    """Show why the user may not add accounts."""
     return render_template("links/not_possible.html", why=str(why)), 403
 
 
@@ -198,13 +204,13 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
         with resources().database.transaction() as session:
             side = _side(session)
             now, fingerprint = resources().clock(), _fingerprint(number, way, form)
-            # Another password under the same key is another try, not the same one again.
+            # The key includes the fingerprint, so that another password is another attempt and no conflict.
             key = f"portal {form.key.data} {fingerprint.hex()}"
             kept = reserve_key(session, side.main.id, principal().user_id, key, fingerprint, now)
             if kept.request_id is None:
                 wrong, running = _wrong_number(session, side.main, number)
                 if wrong is not None:
-                    # The key is not kept: there is nothing that it stands for.
+                    # No request was created, so the key is released.
                     session.delete(kept)
                     return _away(number, running)
                 if way is Way.OWN and side.owns(number) is None:
@@ -223,7 +229,7 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
         flash(said, "warning")
         return redirect(url_for("links.choose", number=number), 303)
     except (InvalidField, RuleBroken):
-        # Something has changed since the page was looked at; the first page says what.
+        # Something changed after the page was opened; the first page shows what.
         return redirect(url_for("links.start", kundennummer=number), 303)
     hint()
     return redirect(url_for("portal.show_request", id=kept.request_id), 303)
@@ -242,14 +248,14 @@ def _means(way: Way, form: SendForm) -> Credentials | str | None:
 
 
 def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
-    # Keyed: it may be about a password, which nobody shall be able to guess from the database.
+    # A keyed hash, so that a password cannot be guessed from the database.
     typed = {name: field.data for name, field in form._fields.items() if name != "csrf_token"}
     text = json.dumps([number, way, typed], sort_keys=True)
     return resources().vault.fingerprint("link", text.encode())
 
 
 def _side(session: Session) -> Side:
-    """The account that is looked at, if this person may add others to it. Raises `NotPossible`."""
+    """Return the selected account if the user may add accounts to it. Raises `NotPossible`."""
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
         raise NotPossible(_may_not())
@@ -285,7 +291,10 @@ def _may_not() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """What speaks against this customer number, as far as it is this main account's business; a running request."""
+    """Return the error of the customer number and the id of the request that already runs for it, if any.
+
+    Checks only what the main account may know.
+    """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return _("A customer number has seven digits."), None
     if number == main.customer_number:

@@ -1,5 +1,4 @@
-"""Pages that stay up to date by themselves: their parts are asked for again, and put in place where they say something
-new (js/request.js)."""
+"""Pages that update themselves: js/request.js polls the parts of the page and replaces those that changed."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from werkzeug.wrappers import Response
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of a page. `version` tells whether it says something new."""
+    """A part of a page. `version` changes with its content."""
 
     name: str
     html: Markup
@@ -25,30 +24,30 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What of a page may change. Once it has `ended`, nothing will any more."""
+    """The parts of a page that may change. If `ended`, the browser stops polling."""
 
     regions: Sequence[Region]
     ended: bool
 
     @property
     def version(self) -> str:
-        """Another one as soon as any part says something new."""
+        """A hash that changes if any part changes."""
         return _digest(" ".join(region.version for region in self.regions))
 
     def answer(self) -> Response:
-        """The parts alone; 304 if nothing has changed since the version that the browser names."""
+        """Return the parts as a response; 304 if the browser has their current version."""
         response = make_response(render_template("page/live_updates.html", live=self))
         response.set_etag(self.version)
         return response.make_conditional(request)
 
 
 def live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> Live:
-    """The parts of a page by these names, each from the template of its name in the folder."""
+    """Render the parts of a page; each name is that of a template in the folder."""
     return Live([_region(name, render_template(f"{folder}/{name}.html", **facts)) for name in names], ended)
 
 
 def _region(name: str, html: str) -> Region:
-    # The token of the forms is another one each time, and says nothing.
+    # The CSRF token differs at each rendering and is not part of the content.
     return Region(name, Markup(html), _digest(html.replace(generate_csrf(), "")))  # noqa: S704 - of our templates
 
 

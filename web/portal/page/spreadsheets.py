@@ -1,4 +1,4 @@
-"""Rows as files that spreadsheets open: CSV as German Excel expects it, and XLSX. Neither keeps all rows in memory."""
+"""Export of rows as CSV (in the format of German Excel) and XLSX, without keeping all rows in memory."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ EXPORT_PAGE = 1000
 
 _ROWS = 500
 _KEPT_IN_MEMORY = 1_000_000
-# What a spreadsheet takes for the beginning of a formula.
+# The characters that start a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def berlin_day(at: datetime) -> date:
-    """The day in Germany at that moment."""
+    """Return the date in Germany at that moment."""
     return at.astimezone(BERLIN).date()
 
 
 def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
-    """UTF-8 with a byte order mark, semicolons, and no cell that a spreadsheet would calculate."""
+    """Yield the rows as CSV: UTF-8 with byte order mark, separated by semicolons, no cell starting a formula."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=";")
     buffer.write("\ufeff")
@@ -45,7 +45,7 @@ def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
 
 
 def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
-    """A workbook with one sheet, its first row fixed. Every text is a text, also one that looks like a formula."""
+    """Write the rows to a workbook with one sheet and a frozen first row. Text is never read as a formula."""
     book = Workbook(write_only=True)
     sheet = book.create_sheet(title)
     sheet.freeze_panes = "A2"
@@ -55,10 +55,10 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
         for row in rows:
             sheet.append([_typed(sheet, cell) for cell in row])
     except BaseException:
-        # It keeps a file of its own open.
+        # The sheet keeps a temporary file open.
         sheet.close()
         raise
-    file = tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - whoever sends it closes it
+    file = tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - the caller closes it
     book.save(file)
     file.seek(0)
     return file

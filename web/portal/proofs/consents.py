@@ -1,7 +1,7 @@
 """The pages on which an administrator accepts or declines that their account is attached to a main account.
 
-With the link and the code from the mail, or signed in. Opening or posting the page decides nothing: an answer has to
-be chosen, and the code typed by whoever is not signed in.
+The page is reached by the link in the mail, and then needs the code from the mail, or by signing in. Opening the page
+decides nothing: the administrator has to choose an answer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ consents = Blueprint("consents", __name__)
 
 
 class State(StrEnum):
-    """What the page has to say."""
+    """The state of the consent request that the page shows."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
@@ -47,7 +47,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Who asks for which account, how the question stands, and who has answered it."""
+    """A consent request as the page shows it: the accounts, its state, and the administrator who answered it."""
 
     state: State
     id: UUID
@@ -60,7 +60,10 @@ class Seen:
 
 @consents.route("/zustimmung/<uuid:id>/<int:user_id>/<token>", methods=["GET", "POST"])
 def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, int]:
-    """The page behind the link in the mail. An invalid link is not found, whatever is wrong with it."""
+    """Show the consent request behind the link in the mail; on POST with the code save the answer.
+
+    Returns 404 for an invalid link, whatever is wrong with the link.
+    """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
         seen = _see(session, id, user_id, token)
@@ -78,7 +81,7 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
 @consents.route("/zustimmung/<uuid:id>", methods=["GET", "POST"])
 @login_required
 def answer(id: UUID) -> Response | tuple[str, int]:
-    """The same for an administrator who is signed in, without the code."""
+    """Show the consent request to a signed-in administrator; on POST save the answer."""
     form = AnswerForm()
     with resources().database.transaction() as session:
         seen = _see(session, id, principal().user_id)
@@ -89,7 +92,7 @@ def answer(id: UUID) -> Response | tuple[str, int]:
 
 
 def _decide(id: UUID, user_id: int, decision: str, typed: str | None) -> bool:
-    """False: the code is wrong. If somebody else was faster, the page will tell."""
+    """Save the answer and return whether the code was right. Returns True if the request was already answered."""
     try:
         with resources().database.transaction() as session:
             link, person = session.get_one(Request, id), session.get_one(User, user_id)
@@ -125,7 +128,7 @@ def _see(session: Session, id: UUID, user_id: int, token: str | None = None) -> 
 
 
 def _issue_of(consent: Consent, user_id: int, token: str) -> int | None:
-    """Which of the mails to this person the link is from."""
+    """Return the number of the mail to this user that the link is from; None if the link is invalid."""
     vault = resources().vault
     given = (issue for issue in range(1, consent.issue + 1) if vault.is_token(token, *consent.words(user_id, issue)))
     return next(given, None)

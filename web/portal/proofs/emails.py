@@ -1,4 +1,4 @@
-"""The page behind the link in the mail to an order's contact. Only the code confirms: opening the page does not."""
+"""The page behind the link in the mail to the contact of an order. Only the code confirms the address."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ emails = Blueprint("emails", __name__)
 
 
 class State(StrEnum):
-    """What the page has to say."""
+    """The state of the confirmation that the page shows."""
 
     OPEN = "open"
     CONFIRMED = "confirmed"
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Who ordered what for which site, and how the proof of the contact's address stands."""
+    """An order as the page shows it: both accounts, and the state of the proof of the contact's address."""
 
     state: State
     account: Account
@@ -49,7 +49,10 @@ class Seen:
 
 @emails.route("/email/<uuid:id>/<token>", methods=["GET", "POST"])
 def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
-    """Who ordered what for which site, and a form for the code. An invalid link is not found, whatever is wrong."""
+    """Show the order and a form for the code; on POST with the right code confirm the contact's address.
+
+    Returns 404 for an invalid link, whatever is wrong with the link.
+    """
     form = CodeForm()
     seen = _see(id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
@@ -63,7 +66,7 @@ def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
 
 
 def _confirm(id: UUID, typed: str) -> bool:
-    """False: the code is wrong. If nobody waits for it any more, the page will tell."""
+    """Submit the code and return whether it was right. Returns True if the order no longer waits for it."""
     try:
         with resources().database.transaction() as session:
             order = session.get_one(Request, id)
@@ -91,7 +94,7 @@ def _see(id: UUID, token: str) -> Seen:
 
 
 def _issue_of(proof: EmailProof, token: str) -> int | None:
-    """Which of the mails the link is from."""
+    """Return the number of the mail that the link is from; None if the link is invalid."""
     given = (issue for issue in range(1, proof.issue + 1) if resources().vault.is_token(token, *proof.words(issue)))
     return next(given, None)
 

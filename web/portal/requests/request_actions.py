@@ -1,4 +1,4 @@
-"""What a signed-in person does to a request on its page: enter a code, hand in a document, resend, cancel, retry."""
+"""The actions on a request's page: enter a code, upload a document, resend, cancel, retry."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 @answers.post("/brief")
 @login_required
 def enter_letter(id: UUID) -> Response | tuple[str, int]:
-    """The code from the letter."""
+    """Submit the code from the letter."""
 
     def give(session: Session, found: Request, typed: str) -> bool:
         return enter_letter_code(session, resources().vault, found, typed, resources().clock())
@@ -46,7 +46,7 @@ def enter_letter(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/verknuepfungscode")
 @login_required
 def enter_link_code(id: UUID) -> Response | tuple[str, int]:
-    """A link code of the account that is to be attached, instead of the consent by mail."""
+    """Submit a link code of the account to attach, instead of waiting for the consent by mail."""
 
     def give(session: Session, found: Request, typed: str) -> bool:
         return prove_ownership(session, resources().vault, found, typed, resources().clock())
@@ -57,7 +57,7 @@ def enter_link_code(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/zugangsdaten")
 @login_required
 def enter_credentials(id: UUID) -> Response | tuple[str, int]:
-    """An administrator's login of the account that is to be attached, instead of the consent by mail."""
+    """Submit a login of an administrator of the account to attach, instead of waiting for the consent by mail."""
     form = CredentialsForm()
     if not form.validate_on_submit():
         return _again(id, credentials=form)
@@ -76,7 +76,7 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
 @answers.get("/stand")
 @login_required
 def live(id: UUID) -> Response:
-    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
+    """Return the parts of the page that change; 304 if the browser has their current version."""
     with resources().database.transaction() as session:
         seen = see(session, id)
     return live_of(seen).answer()
@@ -85,7 +85,7 @@ def live(id: UUID) -> Response:
 @answers.post("/dokument")
 @login_required
 def upload(id: UUID) -> Response | tuple[str, int]:
-    """A document that proves the connection address."""
+    """Upload a document that proves the connection address."""
     form = DocumentForm()
     try:
         document = read_document(request.files.get("file") or FileStorage(), "file")
@@ -103,7 +103,7 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """A new code by mail or post; the old one is void."""
+    """Send a code or a request for consent again; the previous code is void."""
 
     what = request.form.get("what")
     if what not in _SENT:
@@ -118,7 +118,7 @@ def resend(id: UUID) -> Response:
 @answers.route("/stornieren", methods=["GET", "POST"])
 @login_required
 def cancel(id: UUID) -> Response | str:
-    """Ask whether it is meant, then call the request off."""
+    """Show what cancelling the request does; on POST cancel it."""
     if request.method == "POST":
         return _change(id, lambda session, found: call_off(found, Reason.CANCELLED_BY_REQUESTER, resources().clock()))
     with resources().database.transaction() as session:
@@ -131,7 +131,7 @@ def cancel(id: UUID) -> Response | str:
 @answers.post("/wiederholen")
 @login_required
 def retry(id: UUID) -> Response:
-    """Try a held or failed request again."""
+    """Retry a request that is held or has failed."""
     return _change(id, lambda session, found: found.retry(resources().clock()))
 
 
@@ -154,7 +154,7 @@ def _try_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Respon
 
 
 def _tried(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
-    """Give a proof under the throttle: why that is not possible, and whether it was right."""
+    """Submit a proof, counted by the throttle. Returns why that is not possible, and whether the proof is right."""
     with resources().database.transaction() as session:
         target = see(session, id).request.customer_number
     resources().throttle.begin_try(target)
@@ -171,12 +171,15 @@ def _tried(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | No
 
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
-    """Do it, and show the request again, with a word about it."""
+    """Change the request and redirect to its page, with a message."""
     return _back(id, _refusal(id, change, lock=True) or done)
 
 
 def _refusal(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
-    """Do it; if it is not possible, why. Not found for whom it does not concern."""
+    """Change the request and return None, or return why that is not possible.
+
+    Returns 404 unless the user may change the request.
+    """
     refusal: str | None = None
     try:
         with resources().database.transaction() as session:

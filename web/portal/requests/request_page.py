@@ -1,4 +1,4 @@
-"""The page of one request: its timeline, what it waits for, from whom, until when, and what can be done about it."""
+"""The page of one request: its timeline, the next action, and what the user can do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A request as this person sees it. `account` is the ordered one, None for others: it may be anybody's."""
+    """A request as the user sees it. `account` is the ordered account; None for other kinds of request."""
 
     request: Request
     main: Account
@@ -37,7 +37,7 @@ class Seen:
 
 
 def see(session: Session, id: UUID) -> Seen:
-    """The request with everything that its page shows. Not found for whom it does not concern."""
+    """Return the request with everything that its page shows. Returns 404 unless the request concerns the user."""
     found = session.get(Request, id)
     if found is None or not concerns(session, principal(), found):
         abort(404)
@@ -55,7 +55,7 @@ def see(session: Session, id: UUID) -> Seen:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step on the way, in the customer's words. `state`: done, current, stopped or ahead."""
+    """A step of the request. `state` is done, current, stopped or ahead."""
 
     name: str
     state: str
@@ -68,7 +68,7 @@ def render(
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
 ) -> str:
-    """The page, with a form that was filled in wrong in the place of a fresh one."""
+    """Render the page; a form given as argument is shown with its errors instead of an empty one."""
     wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
     live = live_of(seen, code=code, document=document, credentials=credentials)
     return render_template("requests/request.html", seen=seen, live=live, wrong=wrong)
@@ -81,7 +81,7 @@ def live_of(
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
 ) -> Live:
-    """What of the page may change."""
+    """Render the parts of the page that may change."""
     waits = seen.may_act and seen.request.waiting_for is not None
     letter = [asked for asked in seen.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
     consent = [asked for asked in seen.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]

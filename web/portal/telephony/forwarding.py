@@ -1,4 +1,4 @@
-"""Call forwarding: for the main account's people as for the local team, for whose members it is all there is."""
+"""The pages of call forwarding, for users of the main account and of the sub-account, including local members."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/rufweiterleitung
 @forwardings.get("/rufweiterleitung")
 @login_required
 def overview() -> Response | str:
-    """The accounts whose calls this person may forward by a role of their own."""
+    """Show the accounts whose calls the user may forward by a role in the account itself."""
     with resources().database.transaction() as database:
         accounts = forwardable_accounts(database, principal())
     if not accounts:
@@ -44,7 +44,7 @@ def overview() -> Response | str:
 @forwardings.get(_PAGE)
 @login_required
 def listed(customer_number: str) -> str:
-    """All forwardings of an account, and which of them are in force at this moment."""
+    """Show all forwardings of an account, and which of them are in force now."""
     now = resources().clock()
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
@@ -65,21 +65,21 @@ def listed(customer_number: str) -> str:
 @forwardings.route(_PAGE + "/neu", methods=["GET", "POST"])
 @login_required
 def add(customer_number: str) -> Response | tuple[str, int]:
-    """Set up another one."""
+    """Show the form for a new forwarding; on POST add it."""
     return _edit(customer_number, None)
 
 
 @forwardings.route(_PAGE + "/<int:id>", methods=["GET", "POST"])
 @login_required
 def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
-    """Change one."""
+    """Show the form of a forwarding; on POST change it."""
     return _edit(customer_number, id)
 
 
 @forwardings.route(_PAGE + "/<int:id>/loeschen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, id: int) -> Response | str:
-    """Remove one, after a page that asks."""
+    """Ask whether to remove a forwarding; on POST remove it."""
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
         found = _found(database, account, id)
@@ -126,7 +126,10 @@ def _save(database: Session, account_id: int, id: int | None, draft: ForwardingD
 
 
 def _account(database: Session, customer_number: str) -> Account:
-    """Not found for whoever may not forward its calls. A look from the main account is written down."""
+    """Return the account. Returns 404 unless the user may forward its calls.
+
+    A view by the main account is recorded in the audit log.
+    """
     account = account_by_number(database, customer_number)
     if account is None or account.state is not AccountState.ACTIVE:
         abort(404)

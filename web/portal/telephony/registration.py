@@ -1,4 +1,4 @@
-"""Whether a trunk is registered, and what became of its calls: so that a local team can see why it does not ring."""
+"""The page of a SIP trunk: whether it is registered, and its last calls, so that local members can find faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/sip/<int:id>/anr
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A trunk, its account, and what this person may do about it."""
+    """A trunk and its account, with the rights of the user."""
 
     account: Account
     trunk: SipTrunk
@@ -39,7 +39,7 @@ class Seen:
 @telephone.get(_PAGE)
 @login_required
 def show(customer_number: str, id: int) -> str:
-    """Where the trunk is registered, when it was refused last, and its last calls."""
+    """Show the registrations of the trunk, its last refused login, and its last calls."""
     seen = _see(customer_number, id)
     return render_template("telephony/registration/show.html", seen=seen, live=_live(seen))
 
@@ -47,12 +47,15 @@ def show(customer_number: str, id: int) -> str:
 @telephone.get(_PAGE + "/stand")
 @login_required
 def live(customer_number: str, id: int) -> Response:
-    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
+    """Return the parts of the page that change; 304 if the browser has their current version."""
     return _live(_see(customer_number, id)).answer()
 
 
 def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
-    """How the trunks stand, by id; None if the telephone network does not answer. Not within a transaction."""
+    """Return the state of the trunks by id; None if the telephone network does not answer.
+
+    Call outside a transaction.
+    """
     network = resources().network
     if network is None or not trunks:
         return {}
@@ -64,7 +67,10 @@ def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
 
 
 def _see(customer_number: str, id: int) -> Seen:
-    """Not found for whom it is none of their business. A look from the main account is written down."""
+    """Return the trunk. Returns 404 unless the user may see it.
+
+    A view by the main account is recorded in the audit log.
+    """
     if resources().network is None:
         abort(404)
     person = principal()

@@ -1,4 +1,4 @@
-"""What became of calls, and what to do about it, as people say it."""
+"""Texts for the results of calls, and advice for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HIDDEN = "xxx"
 
 
 def shown_number(number: str) -> str:
-    """A number as people write it, also without its last three digits: "030 90000xxx"."""
+    """Format a number for reading, also if its last three digits are hidden: "030 90000xxx"."""
     if not number.startswith("+"):
         return number
     try:
@@ -23,7 +23,7 @@ def shown_number(number: str) -> str:
 
 
 def result_text(call: Call) -> str:
-    """What became of it, from this trunk's side."""
+    """Describe the result of a call from the side of this trunk."""
     comes_in = call.direction == "in"
     match call.result:
         case "answered":
@@ -75,7 +75,7 @@ def result_text(call: Call) -> str:
 
 
 def advice_text(call: Call) -> str:
-    """What the local team can do about it; empty where there is nothing to do."""
+    """Return what the local team can do about the call; empty if nothing."""
     comes_in = call.direction == "in"
     match call.result:
         case "channels" if comes_in:

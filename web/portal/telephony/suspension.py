@@ -1,4 +1,4 @@
-"""Suspending an account's trunks, resuming them, and giving its numbers back."""
+"""The pages that suspend and resume a SIP trunk and that release numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRUNK = "/<string(length=7):customer_number>/sip/<int:id>"
 
 
 class ReleaseForm(FlaskForm):  # type: ignore[misc]
-    """Ticked by whoever means it."""
+    """The form that confirms the release of numbers by a checkbox."""
 
     meant = BooleanField(
         lazy_gettext("Yes, give these phone numbers back. I know that this cannot be undone."),
@@ -42,7 +42,7 @@ class ReleaseForm(FlaskForm):  # type: ignore[misc]
 @locations.route(_TRUNK + "/sperren", methods=["GET", "POST"])
 @login_required
 def suspend(customer_number: str, id: int) -> Response | str:
-    """Say what suspending a trunk means, and do it."""
+    """Show what suspending the trunk does; on POST suspend it."""
     account, trunk = _managed_trunk(customer_number, id)
     if request.method != "POST":
         return _page("suspend", account, trunk=trunk)
@@ -56,7 +56,10 @@ def suspend(customer_number: str, id: int) -> Response | str:
 @locations.route(_TRUNK + "/entsperren", methods=["GET", "POST"])
 @login_required
 def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Lift the customer's own suspension, or say who can lift the other one."""
+    """Show who can lift which suspension; on POST lift the customer's own.
+
+    Answers 409 if only the carrier can lift it.
+    """
     account, trunk = _managed_trunk(customer_number, id)
     if request.method != "POST":
         return _page("resume", account, trunk=trunk)
@@ -74,7 +77,7 @@ def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
 @locations.route("/<string(length=7):customer_number>/rufnummern/<int:id>/zurueckgeben", methods=["GET", "POST"])
 @login_required
 def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Say what giving a number block back means, and do it for whoever ticks that they mean it."""
+    """Show what releasing a number block does; on POST with the box ticked release it."""
     form = ReleaseForm()
     account = _managed(customer_number)
     try:
@@ -90,7 +93,7 @@ def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
     except NotFound:
         if request.method != "POST":
             abort(404)
-        # Pressed twice, or given back by somebody else.
+        # Submitted twice, or released by somebody else.
         return _done(account, _("These phone numbers do not belong to the account any more."), "warning")
     return _done(account, _("The phone numbers %(numbers)s are given back.", numbers=found.block.display))
 
@@ -103,7 +106,10 @@ def _managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:
 
 
 def _managed(customer_number: str) -> Account:
-    """Not found for whoever may not manage its trunks and numbers. A look from the main account is written down."""
+    """Return the account. Returns 404 unless the user may manage its trunks and numbers.
+
+    A view by the main account is recorded in the audit log.
+    """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
         if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
