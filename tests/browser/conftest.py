@@ -1,4 +1,4 @@
-"""The real front on a free port, on a real PostgreSQL, and a real browser that looks at it."""
+"""Fixtures: the web application on a free port, with a real PostgreSQL, and a real browser."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 @dataclass
 class Served:
-    """The front, and where it listens."""
+    """The running web application and its URL."""
 
     url: str
     app: Flask
@@ -49,9 +49,9 @@ class Served:
 
 @dataclass
 class Portal:
-    """The portal, the main account with one sub-account and a fresh order, and the manager's login.
+    """The running portal with a main account, a sub-account, a new order, and the manager's login.
 
-    `ordered`: the customer number of the fresh order. `mails`: where /dev/mail finds mails and letters.
+    `ordered` is the customer number of the new order, `mails` the folder that /dev/mail reads.
     """
 
     url: str
@@ -65,13 +65,13 @@ class Portal:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Without one the tests are skipped, but on a CI machine (CI=true) they fail."""
+    """Start Debian's Chromium. Without it the tests are skipped; on CI (CI=true) they fail."""
     executable = shutil.which("chromium")
     if executable is None:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_CHROMIUM, pytrace=False)
         pytest.skip(_NO_CHROMIUM)
-    # For machines with little to spare: who waits for what is there does not wait.
+    # Generous, for slow machines: a wait ends as soon as its condition is true.
     expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=executable, args=_LAUNCH, headless=True)
@@ -81,7 +81,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def pages(browser: Browser) -> Iterator[Pages]:
-    """As many browsers as a test needs."""
+    """Provide as many browser contexts as a test needs."""
     opened = Pages(browser)
     yield opened
     opened.close()
@@ -89,7 +89,7 @@ def pages(browser: Browser) -> Iterator[Pages]:
 
 @pytest.fixture
 def page(pages: Pages) -> Page:
-    """A page of a German browser on a desktop."""
+    """Open a page of a German browser on a desktop."""
     return pages.open()
 
 
@@ -97,7 +97,7 @@ def page(pages: Pages) -> Page:
 def served(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, clock: FakeClock, tmp_path: Path
 ) -> Iterator[Served]:
-    """The front without a worker."""
+    """Run the web application without workers."""
     settings = WebSettings(
         database_url=postgres.url("standorte"),
         redis_url="redis://127.0.0.1:1/0",
@@ -120,7 +120,7 @@ def served(
 
 @pytest.fixture
 def portal(served: Served, database: Database, clock: FakeClock, tmp_path: Path) -> Portal:
-    """With no worker a fresh order stays fresh for as long as somebody looks at it."""
+    """Create the accounts of the portal. Without workers the new order stays new."""
     with database.transaction() as session:
         main, manager = make_main(session, subs=1)
         fill_pool(session)
@@ -138,7 +138,7 @@ def visit(
     smtp_sink: MailSink,
     tmp_path: Path,
 ) -> Iterator[Visit]:
-    """The location manager of the client's page, in German at a desktop or as a test is parametrised."""
+    """Open the visit of a location manager, in German on a desktop or as the test is parametrized."""
     way: Way = getattr(request, "param", DESKTOP)
     with database.transaction() as session:
         person = make_user(session, email="maxi@mustermensch.example", name="Maxi Mustermensch", locale=way.language)

@@ -1,4 +1,4 @@
-"""What operators see of the scheduled jobs."""
+"""The metrics and checks for operators: scheduled jobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Start = Callable[[Callable[[Run], None]], None]
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Runs a job that does this."""
+    """Return a function that runs a job with this body."""
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")

@@ -1,4 +1,4 @@
-"""The JSON API as a company's own IT sees it."""
+"""The JSON API: orders, requests, accounts, links, tokens, errors and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.web.conftest import ORDER, Front
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
-    """The example order with one field changed, or taken out if the value is `...`."""
+    """Return the example order with one field changed, or removed if the value is `...`."""
     body = copy.deepcopy(ORDER)
     place: dict[str, Any] = body
     *parents, last = path.split(".")
@@ -189,7 +189,7 @@ def test_an_account_with_two_running_requests_is_listed_once(front: Front) -> No
         order = submit_order(session, front.manager, main, an_order(), NOW)
         account = order.account
         assert account is not None
-        # The order is held while its mails are written, and the account is taken out again.
+        # The order is held at its last step, and the account is being detached.
         attach(session, main.id, account.id, Origin.ORDER, NOW)
         account.state = AccountState.ACTIVE
         order.go_on(StepName.CONFIRM, NOW)
@@ -225,7 +225,7 @@ def test_link_requests_tell_an_outsider_nothing(front: Front, caplog: pytest.Log
 
 
 def make_number(front: Front) -> str:
-    """The customer number of somebody else's account."""
+    """Create an account of another company and return its customer number."""
     with front.database.transaction() as session:
         return make_account(session).customer_number
 

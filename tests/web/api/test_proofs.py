@@ -1,4 +1,4 @@
-"""Proofs through the API: given, wrong, asked for again; and what an outsider cannot find out."""
+"""Proofs through the API: right, wrong, sent again; and that outsiders learn nothing from the answers."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ PDF = b"%PDF-1.7 a register extract"
 
 
 def an_order(front: Front, back: Back) -> str:
-    """The id of an order that waits for its proofs."""
+    """Create an order that waits for its proofs and return its id."""
     id: str = front.post("/orders", ORDER).get_json()["id"]
     back.advance()
     return id
 
 
 def a_link(front: Front, number: str, method: str = "consent", **means: str) -> TestResponse:
-    """A link request."""
+    """Post a link request."""
     return front.post("/link-requests", {"customer_number": number, "proof": {"method": method, **means}})
 
 
 def proofs(front: Front, id: str) -> dict[str, str]:
-    """Kind and state of what is asked for."""
+    """Return the state of each proof of the request, by kind."""
     return {proof["kind"]: proof["state"] for proof in front.get(f"/requests/{id}").get_json()["proofs"]}
 
 
 def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key: str = "upload") -> TestResponse:
-    """Hand in a document."""
+    """Upload a document for the request."""
     boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), name)})
     return front.client.post(
         f"/api/v1/requests/{id}/address-document",
@@ -60,7 +60,7 @@ def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key:
 
 
 def owned(front: Front) -> tuple[Account, User]:
-    """Somebody else's account, and its administrator."""
+    """Create an account of another company. Returns the account and its administrator."""
     with front.database.transaction() as session:
         owner = make_user(session)
         return make_account(session, administrator=owner), owner
@@ -68,7 +68,7 @@ def owned(front: Front) -> tuple[Account, User]:
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
-    """What the front says to the database meanwhile."""
+    """Record the SQL statements that run inside the block."""
     said: list[str] = []
 
     def listen(_: object, __: object, statement: str, *more: object) -> None:
@@ -116,7 +116,7 @@ def test_a_wrong_code_counts_and_keeps_no_key(front: Front, back: Back, kind: st
     with front.database.transaction() as session:
         keys = session.scalars(sa.select(IdempotencyKey.key)).all()
     assert "one" not in keys
-    # Void by now: the right one gets the same answer.
+    # The code is void after five wrong tries, so the right code gets the same answer.
     late = front.post(f"/requests/{id}/proofs", {"kind": kind, "code": right}, key="one")
     assert (late.status_code, late.data) == (422, wrong.data)
     assert proofs(front, id)["email" if kind == "email_code" else "letter"] == "expired"
@@ -182,7 +182,7 @@ def test_a_link_that_waits_for_consent_can_be_proved_in_another_way(front: Front
     assert refused.status_code == 422
     assert refused.get_json()["errors"][0]["field"] == ("password" if kind == "credentials" else "code")
     assert front.post(f"/requests/{id}/proofs", right).status_code == 200
-    # Given twice before a worker has looked: it does not wait for it any more.
+    # Submitted again before a worker runs: the request no longer waits for this proof.
     assert front.post(f"/requests/{id}/proofs", right).status_code == 409
     back.advance()
     assert front.get(f"/requests/{id}").get_json()["status"] == "completed"
@@ -190,7 +190,7 @@ def test_a_link_that_waits_for_consent_can_be_proved_in_another_way(front: Front
 
 
 def new_link_code(front: Front, account: Account, owner: User) -> str:
-    """A link code that its administrator has made through the API."""
+    """Create a link code through the API, as the account's administrator."""
     mine, front.token = front.token, token_of(front, account, owner)
     made = front.post(f"/accounts/{account.customer_number}/link-code")
     front.token = mine
@@ -200,7 +200,7 @@ def new_link_code(front: Front, account: Account, owner: User) -> str:
 
 
 def token_of(front: Front, account: Account, user: User) -> str:
-    """A token of this account and this person."""
+    """Create an API token of this user for this account."""
     before = front.main, front.manager
     front.main, front.manager = account, type(before[1])(user.id, user.email, user.name, user.locale)
     token = front.token_with(Scope.READ, Scope.WRITE)
@@ -320,7 +320,7 @@ def test_a_kind_that_is_not_known_is_named(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def numbers(front: Front) -> dict[str, str]:
-    """Customer numbers of which an outsider must not find out what they are; two have an open link code."""
+    """Create accounts that outsiders must not tell apart, two of them with an open link code."""
     with front.database.transaction() as session:
         owners = [make_user(session) for _ in range(3)]
         with_code, without, void = (make_account(session, administrator=owner) for owner in owners)
@@ -339,7 +339,7 @@ def numbers(front: Front) -> dict[str, str]:
 
 
 def without_its_own(answer: TestResponse) -> bytes:
-    """The answer without ids, numbers and times."""
+    """Return the body of the answer without ids, customer numbers and times."""
     return re.sub(rb"[0-9a-f-]{36}|[0-9]{7}|20[0-9]{2}-[0-9T:.+-]+", b"", answer.data)
 
 
@@ -390,9 +390,9 @@ def test_wrong_tries_are_throttled_and_right_ones_never(front: Front) -> None:
         assert [answer.status_code for answer in answers] == [202] * 10 + [429]
         assert answers[-1].get_json()["type"] == "/problems/throttled"
         assert 800 < int(answers[-1].headers["Retry-After"]) <= 901
-        # What is no try goes on.
+        # Asking for consent is no attempt and is not throttled.
         assert a_link(front, number, "consent").status_code == 202
-    # The client's own limit: whatever number it tries next.
+    # The limit per client applies to every customer number.
     codes = [a_link(front, f"900000{i}", "link_code", code="AAAAA AAAAA").status_code for i in range(10)]
     codes.append(a_link(front, "9000010", "link_code", code="AAAAA AAAAA").status_code)
     assert codes == [202] * 10 + [429]

@@ -252,7 +252,7 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
 @orders.errorhandler(InvalidField)
 def look_again(_error: InvalidField) -> Response:
-    """Redirect to the steps, which show the product or option that was withdrawn meanwhile."""
+    """Redirect to the summary, which shows what was withdrawn from the price list meanwhile."""
     assert request.view_args is not None
     return redirect(url_for("orders.show_step", id=request.view_args["id"], slug=SLUGS[DraftStep.SUMMARY]), 303)
 
