@@ -52,7 +52,7 @@ from web.portal.requests.request_actions import answers
 from web.portal.telephony import inventory, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registration import telephone
-from web.resources import Resources, keep, resources
+from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
 from web.text_input import IdConverter, reject_unstorable_text
@@ -108,7 +108,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     database = Database(settings.database_url, pool_size=settings.web_threads)
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
-    keep(app, Resources(settings, database, vault, clock, throttle, network))
+    store_resources(app, Resources(settings, database, vault, clock, throttle, network))
     # The default Celery app is the one that sends the tasks of `tasks.celery_tasks`.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
@@ -141,27 +141,27 @@ def _handle_errors(app: OpenAPI) -> None:
         if is_api():
             return problems.of_domain_error(error)
         status = 422 if isinstance(error, InvalidField) else 404
-        return _page(status), status
+        return _render_error(status), status
 
     def http(error: HTTPException) -> Any:
         if error.response is not None:
             return error.response
-        return problems.of_http_error(error) if is_api() else (_page(error.code or 500), error.code)
+        return problems.of_http_error(error) if is_api() else (_render_error(error.code or 500), error.code)
 
     def throttled(_: RateLimitExceeded) -> Any:
         wait = resources().throttle.seconds_to_wait()
         if is_api():
             return problems.of_throttle(wait)
-        return _page(429, minutes=math.ceil(wait / 60)), 429, {"Retry-After": str(wait)}
+        return _render_error(429, minutes=math.ceil(wait / 60)), 429, {"Retry-After": str(wait)}
 
     def outage(error: OperationalError | InterfaceError) -> Any:
         answer = problems.of_outage(error)
         g.database_is_away = True
-        return answer if is_api() else (_page(503), 503)
+        return answer if is_api() else (_render_error(503), 503)
 
     def bug(error: Exception) -> Any:
         answer = problems.of_bug(error)
-        return answer if is_api() else (_page(500), 500)
+        return answer if is_api() else (_render_error(500), 500)
 
     app.register_error_handler(DomainError, domain)
     app.register_error_handler(HTTPException, http)
@@ -171,7 +171,7 @@ def _handle_errors(app: OpenAPI) -> None:
     app.register_error_handler(Exception, bug)
 
 
-def _page(status: int, **facts: Any) -> str:
+def _render_error(status: int, **facts: Any) -> str:
     return render_template("page/error.html", status=status, **facts)
 
 

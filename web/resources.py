@@ -28,7 +28,7 @@ class Resources:
     network: TelephoneNetwork | None
 
 
-def keep(app: object, resources: Resources) -> None:
+def store_resources(app: object, resources: Resources) -> None:
     """Store the resources in the application."""
     app.extensions[_KEY] = resources  # type: ignore[attr-defined]
 

@@ -1,7 +1,7 @@
 """Read-only access to Kamailio's database: registrations, refused logins and calls of SIP trunks.
 
-Nothing is cached: every page reads the current state. After a failure no connection is tried for `LEFT_ALONE`, so that
-pages do not wait for the timeout again.
+Nothing is cached: every page reads the current state. After a failure no connection is tried for
+`PAUSE_AFTER_FAILURE`, so that pages do not wait for the timeout again.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tasks.ports import SipAddress
 
 log = structlog.get_logger()
 
-LEFT_ALONE = timedelta(seconds=15)
+PAUSE_AFTER_FAILURE = timedelta(seconds=15)
 """How long no connection is tried after a failure."""
 # connect_timeout in seconds (2 is the minimum of libpq), tcp_user_timeout in milliseconds.
-_PATIENCE: dict[str, Any] = {
+_TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 2,
     "tcp_user_timeout": 2000,
     "options": "-c statement_timeout=1s -c default_transaction_read_only=on",
 }
-_THESE = "(username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
+_OF_TRUNKS = "(username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
 _REGISTRATIONS = f"""
 SELECT username, domain, coalesce(received, contact) AS address, user_agent, registered_at, expires FROM location
-WHERE {_THESE} AND expires > now() AT TIME ZONE 'UTC' ORDER BY registered_at
+WHERE {_OF_TRUNKS} AND expires > now() AT TIME ZONE 'UTC' ORDER BY registered_at
 """  # noqa: S608 - constants
-_REFUSALS = f"SELECT username, domain, reason, address, tries, first_at, last_at FROM refusals WHERE {_THESE}"  # noqa: S608
+_REFUSALS = f"SELECT username, domain, reason, address, tries, first_at, last_at FROM refusals WHERE {_OF_TRUNKS}"  # noqa: S608
 _CALLS = """
 SELECT at, direction, own_number, other_number, status, result, forwarded_to, forwarded_because FROM calls
 WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
@@ -98,32 +98,32 @@ class TelephoneNetwork:
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._clock = clock
-        self._left_alone_until: datetime | None = None
+        self._paused_until: datetime | None = None
 
     def lines(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
         """Return the state of each trunk, by its SIP address. Raises `NetworkAway`."""
-        with self._asking() as connection:
+        with self._connected() as connection:
             return _lines(connection, addresses)
 
     def line_with_calls(self, address: SipAddress) -> tuple[Line, list[Call]]:
         """Return the state of one trunk and its last calls, newest first. Raises `NetworkAway`."""
-        with self._asking() as connection:
+        with self._connected() as connection:
             user, domain = address
             calls = connection.execute(_CALLS, {"user": user, "domain": domain}).fetchall()
             return _lines(connection, [address])[address], [Call(*row) for row in calls]
 
     @contextmanager
-    def _asking(self) -> Iterator[psycopg.Connection[Any]]:
-        if self._left_alone_until is not None and self._clock() < self._left_alone_until:
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        if self._paused_until is not None and self._clock() < self._paused_until:
             raise NetworkAway
         try:
-            with psycopg.connect(self._url, autocommit=True, row_factory=namedtuple_row, **_PATIENCE) as connection:
+            with psycopg.connect(self._url, autocommit=True, row_factory=namedtuple_row, **_TIMEOUTS) as connection:
                 yield connection
         except psycopg.Error as error:
-            self._left_alone_until = self._clock() + LEFT_ALONE
+            self._paused_until = self._clock() + PAUSE_AFTER_FAILURE
             log.warning("telephone_network.away", error=type(error).__name__)
             raise NetworkAway from error
-        self._left_alone_until = None
+        self._paused_until = None
 
 
 def _lines(connection: psycopg.Connection[Any], addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:

@@ -36,7 +36,7 @@ class Throttle:
         self._limiter.init_app(app)
         per_target = self._limiter.shared_limit(PER_TARGET, scope="target", key_func=_target)
         per_client = self._limiter.shared_limit(PER_CLIENT, scope="client")
-        self._count = per_target(per_client(_nothing_more))
+        self._count = per_target(per_client(_do_nothing))
         app.after_request(self._give_back_what_was_right)
 
     def begin_try(self, target: str) -> None:
@@ -68,7 +68,7 @@ class Throttle:
         return response
 
 
-def _nothing_more() -> None:
+def _do_nothing() -> None:
     """Do nothing: Flask-Limiter needs a function to limit."""
 
 

@@ -11,7 +11,7 @@ from werkzeug.datastructures import FileStorage
 from models.errors import InvalidField
 
 LARGEST = 10_000_000
-_AROUND_IT = 100_000
+_FORM_OVERHEAD = 100_000
 """Allowance in bytes for the other fields and the separators of the form."""
 _UPLOADING = {"api.upload_address_document", "answers.upload", "bulks.upload"}
 _SIGNATURES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
@@ -29,7 +29,7 @@ class Upload:
 def allow_uploads() -> None:
     """Raise the limit of the body size for endpoints that accept documents. Runs before the form is parsed."""
     if request.endpoint in _UPLOADING:
-        request.max_content_length = LARGEST + _AROUND_IT
+        request.max_content_length = LARGEST + _FORM_OVERHEAD
 
 
 def read_document(file: FileStorage, field: str) -> Upload:
@@ -44,11 +44,11 @@ def read_document(file: FileStorage, field: str) -> Upload:
         raise InvalidField(field, "too_large")
     for signature, media_type in _SIGNATURES.items():
         if content.startswith(signature):
-            return Upload(_shown(file.filename or ""), media_type, content)
+            return Upload(_display_name(file.filename or ""), media_type, content)
     raise InvalidField(field, "no_document")
 
 
-def _shown(filename: str) -> str:
+def _display_name(filename: str) -> str:
     # The file name without folders and without unprintable characters.
     last = re.split(r"[\\/]", filename)[-1]
     return "".join(character for character in last if character.isprintable()).strip()[:100] or "document"

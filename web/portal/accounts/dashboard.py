@@ -25,7 +25,7 @@ from models.views import locations as listing
 from models.views.lists import linkable_accounts
 from tasks.hints import hint
 from web.portal.accounts.audit_log_text import deed_text
-from web.portal.accounts.overview import kind_word, origin_word, poll_after, progress, state_word
+from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
@@ -57,8 +57,8 @@ def show(customer_number: str) -> str:
     """Show the dashboard of an account: contracts, numbers, trunks, running requests, users and recent views."""
     now, person = resources().clock(), principal()
     with resources().database.transaction() as database:
-        seen = get_visible_account(database, customer_number)
-        account = seen.account
+        visible = get_visible_account(database, customer_number)
+        account = visible.account
         record_look(database, person, account, now)
         choices = selected_account(database).choices
         holdings = holdings_of(database, account, now)
@@ -68,12 +68,12 @@ def show(customer_number: str) -> str:
         log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
-        leads = seen.main is None and listing.count_of(database, account, listing.Wanted()) > 0
+        leads = visible.main is None and listing.count_of(database, account, listing.Wanted()) > 0
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
     return render_template(
         "accounts/account.html",
-        seen=seen,
-        choices=[choice for choice in choices if not seen.is_foreign],
+        visible=visible,
+        choices=[choice for choice in choices if not visible.is_foreign],
         holdings=holdings,
         forwardings=forwardings,
         in_force=forwarding.in_force(forwardings, holdings.trunks, now),
@@ -93,10 +93,10 @@ def show(customer_number: str) -> str:
         deed_text=deed_text,
         locale=locale(),
         progress=progress,
-        kind=kind_word(account, listed=seen.main is not None, leads=leads),
-        state_word=state_word,
-        origin_word=origin_word,
-        poll=poll_after(seen.running),
+        kind=kind_label(account, listed=visible.main is not None, leads=leads),
+        state_label=state_label,
+        origin_label=origin_label,
+        poll=poll_interval(visible.running),
     )
 
 
@@ -125,7 +125,7 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """Show a form for the user's own password; on POST with the right password show the trunk's secret."""
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
-    if not _is_their_password(form):
+    if not _check_password(form):
         return render_template("telephony/trunk/secret.html", form=form, account=account, trunk=trunk), _status(form)
     try:
         with resources().database.transaction() as database:
@@ -133,7 +133,7 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
             shown = reveal(database, resources().vault, principal(), own, id, resources().clock())
     except SecretUnreadable:
         return render_template("telephony/trunk/secret_unreadable.html", account=account, trunk=trunk), 409
-    return _shown(account, trunk, shown, is_new=False)
+    return _render_secret(account, trunk, shown, is_new=False)
 
 
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/erneuern", methods=["GET", "POST"])
@@ -145,7 +145,7 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
-    if not _is_their_password(form):
+    if not _check_password(form):
         form.issue.data = issue_of(trunk)
         return render_template("telephony/trunk/renew.html", form=form, account=account, trunk=trunk), _status(form)
     try:
@@ -156,10 +156,10 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     except RenewedMeanwhile:
         return render_template("telephony/trunk/renewed_meanwhile.html", account=account, trunk=trunk), 409
     hint()
-    return _shown(account, trunk, made, is_new=True)
+    return _render_secret(account, trunk, made, is_new=True)
 
 
-def _is_their_password(form: PasswordForm) -> bool:
+def _check_password(form: PasswordForm) -> bool:
     if not form.validate_on_submit():
         return False
     resources().throttle.begin_try(principal().email)
@@ -176,7 +176,7 @@ def _status(form: PasswordForm) -> int:
     return 422 if form.is_submitted() else 200
 
 
-def _shown(account: Account, trunk: SipTrunk, secret: str, *, is_new: bool) -> str:
+def _render_secret(account: Account, trunk: SipTrunk, secret: str, *, is_new: bool) -> str:
     # This page is only reached by POST, so switching the language leads to the dashboard.
     here = url_for("locations.show", customer_number=account.customer_number)
     return render_template(

@@ -74,7 +74,7 @@ def progress(found: Request | None) -> Progress | None:
     return Progress(found, status_text(found.status, locale()), next_action(found, locale()), _who(found), fresh)
 
 
-def poll_after(requests: list[Request]) -> int:
+def poll_interval(requests: list[Request]) -> int:
     """Return the milliseconds after which the page polls the state of these requests again; 0 for never."""
     states = {found.status for found in requests} - ENDED
     if states - {Status.PENDING}:
@@ -133,10 +133,10 @@ def overview() -> AnyResponse | str:
         first=not request.args.get("nach"),
         may_add=may_add(account),
         progress=progress,
-        state_word=state_word,
-        kind_word=kind_word,
+        state_label=state_label,
+        kind_label=kind_label,
         address=partial(_address, konto=seen.konto),
-        poll=poll_after(running),
+        poll=poll_interval(running),
         orders=_order_words(),
         shows=_show_words(),
         origins=_origin_words(),
@@ -150,7 +150,7 @@ def live() -> str:
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
         found = listing.requests_by_id(database, principal(), ids)
-    return render_template("accounts/overview_live.html", found=found, progress=progress, poll=poll_after(found))
+    return render_template("accounts/overview_live.html", found=found, progress=progress, poll=poll_interval(found))
 
 
 @locations.get("/nebenaccount")
@@ -182,7 +182,7 @@ def export(form: str) -> Response:
             abort(404)
         leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
     name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
-    rows = _rows(account, wanted, kind_word(account, leads=leads))
+    rows = _rows(account, wanted, kind_label(account, leads=leads))
     if form == "csv":
         head = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
@@ -196,7 +196,7 @@ def may_add(account: Account) -> bool:
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
-def kind_word(account: Account, *, listed: bool = False, leads: bool = False) -> str:
+def kind_label(account: Account, *, listed: bool = False, leads: bool = False) -> str:
     """Return the word for the kind of account: main account, sub-account or account.
 
     `listed`: the account is shown under a main account. `leads`: the account has or will have sub-accounts.
@@ -206,7 +206,7 @@ def kind_word(account: Account, *, listed: bool = False, leads: bool = False) ->
     return str(_("Main account") if leads or account.role is AccountRole.MAIN else _("Account"))
 
 
-def state_word(account: Account) -> str:
+def state_label(account: Account) -> str:
     """Return the word for the state of the account."""
     words: dict[AccountState, str] = {
         AccountState.ORDERED: _("Ordered"),
@@ -216,7 +216,7 @@ def state_word(account: Account) -> str:
     return words[account.state]
 
 
-def origin_word(origin: Origin | None) -> str:
+def origin_label(origin: Origin | None) -> str:
     """Return the words for how the sub-account was attached; empty if it was not."""
     return _origin_words()[origin] if origin is not None else ""
 
@@ -297,7 +297,7 @@ def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[
     yield _row(listing.ListedAccount(account, None), kind)
     for items in _pages(account, wanted):
         for item in items:
-            yield _row(item, kind_word(item.account, listed=True))
+            yield _row(item, kind_label(item.account, listed=True))
 
 
 def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.ListedAccount]]:
@@ -326,8 +326,8 @@ def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
         account.street,
         account.postal_code,
         account.city,
-        status_text(found.status, locale()) if found is not None else state_word(account),
-        origin_word(account.origin),
+        status_text(found.status, locale()) if found is not None else state_label(account),
+        origin_label(account.origin),
         _day(account.attached_at),
         _day(found.waiting_until if found is not None else None),
     ]

@@ -70,8 +70,8 @@ def todo() -> str:
         address=_address,
         words=wording,
         advice=wording.advice,
-        reason_word=wording.reason_word,
-        status_word=wording.status_word,
+        reason_label=wording.reason_label,
+        status_label=wording.status_label,
     )
 
 
@@ -82,7 +82,7 @@ def _address(**changes: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class FindingRow:
     """A finding as a sentence, with a link to the page about it."""
 
     text: str
@@ -91,19 +91,19 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class JobSeen:
+class JobRow:
     """A scheduled job as the page shows it.
 
-    `last` is its last run, `whole` its last successful run. `unrepaired` and `repaired` count all findings of the
-    successful run; `said` has only those that are shown.
+    `last` is the last run, `last_success` the last successful run. `unrepaired` and `repaired` count all findings of
+    the successful run; `findings` has only those that are shown.
     """
 
     name: str
     every: str
     row: Job | None
     last: JobRun | None
-    whole: JobRun | None
-    said: Sequence[Said]
+    last_success: JobRun | None
+    findings: Sequence[FindingRow]
 
     @property
     def under_way_until(self) -> datetime | None:
@@ -113,28 +113,28 @@ class JobSeen:
     @property
     def unrepaired(self) -> int:
         """The number of findings that the job could not repair."""
-        return self.whole.unrepaired if self.whole is not None else 0
+        return self.last_success.unrepaired if self.last_success is not None else 0
 
     @property
     def repaired(self) -> int:
         """The number of findings that the job repaired."""
-        return sum(self.whole.found.values()) - self.unrepaired if self.whole is not None else 0
+        return sum(self.last_success.found.values()) - self.unrepaired if self.last_success is not None else 0
 
 
 @office.get("/abgleich")
 def jobs() -> str:
     """Show the scheduled jobs: when each ran last, what it found, and what it could not repair."""
     with resources().database.transaction() as session:
-        rows, runs, wholes = jobs_by_name(session), latest_runs(session), last_successes(session)
-        found = {name: findings_of(session, run, limit=FINDINGS) for name, run in wholes.items()}
+        rows, runs, successes = jobs_by_name(session), latest_runs(session), last_successes(session)
+        found = {name: findings_of(session, run, limit=FINDINGS) for name, run in successes.items()}
     seen = [
-        JobSeen(
+        JobRow(
             name,
-            _in_words(job.every),
+            _interval_text(job.every),
             rows.get(name),
             runs.get(name),
-            wholes.get(name),
-            [_said(finding) for finding in found.get(name, ())],
+            successes.get(name),
+            [_finding_row(finding) for finding in found.get(name, ())],
         )
         for name, job in JOBS.items()
     ]
@@ -159,14 +159,14 @@ def jobs_run(name: str) -> Response:
     return redirect(url_for("office.jobs"), 303)
 
 
-def _in_words(every: timedelta) -> str:
+def _interval_text(every: timedelta) -> str:
     return str(format_timedelta(every, threshold=1))
 
 
-def _said(finding: Finding) -> Said:
+def _finding_row(finding: Finding) -> FindingRow:
     more = None
     if "customer_number" in finding.facts:
         more = url_for("office.todo", suche=finding.facts["customer_number"])
     with suppress(ValueError):
         more = url_for("office.request_page", id=UUID(finding.subject))
-    return Said(finding_text(finding, locale()), finding.repaired, more)
+    return FindingRow(finding_text(finding, locale()), finding.repaired, more)

@@ -95,13 +95,13 @@ JOB_WORDS = {
 }
 
 
-def reason_word(reason: Reason) -> str:
+def reason_label(reason: Reason) -> str:
     """Return the reason in a few words."""
     short = _REASONS.get(reason)
     return str(short) if short is not None else reason_text(reason, locale())
 
 
-def status_word(status: Status) -> str:
+def status_label(status: Status) -> str:
     """Return the word for the status of a request."""
     return status_text(status, locale())
 

@@ -70,8 +70,8 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
 
 def column_of(kind: Kind, heading: str) -> str | None:
     """Return the key of the column with this heading, in German, English or as its key; None if there is none."""
-    wanted = _folded(heading)
-    names = {_folded(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
+    wanted = _normalized(heading)
+    names = {_normalized(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
     return names.get(wanted)
 
 
@@ -106,11 +106,11 @@ class Checker:
 
     def _order(self, line: int, cells: Cells) -> CheckedRow:
         errors: Errors = {}
-        trunk = self._named(cells["product"], ProductKind.TRUNK, "product", errors)
+        trunk = self._find_product(cells["product"], ProductKind.TRUNK, "product", errors)
         options = [
             found.key
             for name in re.split(r"[,;|]", cells["options"])
-            if name.strip() and (found := self._named(name, ProductKind.OPTION, "options", errors)) is not None
+            if name.strip() and (found := self._find_product(name, ProductKind.OPTION, "options", errors)) is not None
         ]
         channels = cells["channels"] or (str(trunk.channels) if trunk is not None else "1")
         body = {
@@ -124,7 +124,7 @@ class Checker:
             },
             "options": list(dict.fromkeys(options)),
         }
-        checked = _checked(OrderBody, body, cells, self.kind, errors)
+        checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
@@ -147,7 +147,7 @@ class Checker:
             # Both cells are marked, because either may be wrong.
             errors["city"] = errors["area_code"] = ["area_code_mismatch", area.name]
 
-    def _named(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
+    def _find_product(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
         wanted = name.strip().casefold()
         offered = [product for product in self._offered.values() if product.kind is kind]
         for product in offered:
@@ -160,7 +160,7 @@ class Checker:
         errors: Errors = {}
         number, code = "".join(cells["customer_number"].split()), cells["code"]
         proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
-        _checked(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
+        _validate(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
         if "customer_number" not in errors:
             if number == self.main.customer_number:
                 errors["customer_number"] = ["own_account", None]
@@ -180,13 +180,13 @@ def _number(cell: str) -> int | str:
     return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
 
 
-def shown_cells(vault: Vault, cells: Cells) -> dict[str, str]:
+def decrypted_cells(vault: Vault, cells: Cells) -> dict[str, str]:
     """Return the cells as they were typed, with the link code decrypted."""
     code = cells.get("code")
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 
 
-def in_words(column: str, error: Sequence[Any]) -> str:
+def cell_error_text(column: str, error: Sequence[Any]) -> str:
     """Describe the error in a cell, and what would be right."""
     code, allowed = error
     said: str
@@ -240,7 +240,7 @@ def _wrong() -> Mapping[str, str]:
     }
 
 
-def _checked(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
+def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
     """Validate the body by the API's schema. Returns None and adds to `errors` if it is invalid."""
     try:
         return form.model_validate(body)
@@ -254,5 +254,5 @@ def _checked(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind,
         return None
 
 
-def _folded(heading: str) -> str:
+def _normalized(heading: str) -> str:
     return re.sub(r"[\W_]", "", heading).casefold()

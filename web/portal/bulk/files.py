@@ -53,13 +53,13 @@ def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
     columns: list[str | None] = []
     found: list[tuple[int, Cells]] = []
     for line, values in lines:
-        if not any(_said(value, "") for value in values):
+        if not any(_cell_text(value, "") for value in values):
             continue
         if not columns:
             columns = _columns(values, kind)
             continue
         cells = {column.key: "" for column in COLUMNS[kind]}
-        cells |= {key: _said(value, key) for key, value in zip(columns, values, strict=False) if key is not None}
+        cells |= {key: _cell_text(value, key) for key, value in zip(columns, values, strict=False) if key is not None}
         found.append((line, cells))
         if len(found) > MOST_ROWS:
             raise BadFile("too_many_rows")
@@ -69,7 +69,7 @@ def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
 
 
 def _columns(values: list[Any], kind: Kind) -> list[str | None]:
-    found = [column_of(kind, _said(value, "")) for value in values]
+    found = [column_of(kind, _cell_text(value, "")) for value in values]
     missing = [column.key for column in COLUMNS[kind] if not column.optional and column.key not in found]
     if missing:
         raise BadFile("no_columns", missing)
@@ -127,7 +127,7 @@ def _of_workbook(content: bytes) -> Iterator[tuple[int, list[Any]]]:
         book.close()
 
 
-def _said(value: Any, column: str) -> str:
+def _cell_text(value: Any, column: str) -> str:
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():

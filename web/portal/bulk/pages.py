@@ -52,10 +52,10 @@ from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
 from tasks.hints import hint
 from tasks.wording.requests import reason_text, status_text
-from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, in_words, shown_cells
+from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
 from web.portal.bulk.files import LARGEST, BadFile, read_rows
 from web.portal.page import spreadsheets
-from web.portal.page.live_updates import Live, live_parts
+from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
@@ -239,7 +239,7 @@ def live(id: uuid.UUID) -> AnyResponse:
     """Return the parts of the page that change; 304 if the browser has their current version."""
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))
-    return _live(facts).answer()
+    return _live(facts).response()
 
 
 @bulks.errorhandler(RuleBroken)
@@ -286,7 +286,7 @@ def _sent_file() -> tuple[str, bytes]:
     if file is None:
         return "", b""
     with closing(file):
-        return _shown_name(file.filename or ""), file.read(LARGEST + 1)
+        return _display_name(file.filename or ""), file.read(LARGEST + 1)
 
 
 def _start(kind: str | None, wrong: str, number: str | None) -> str:
@@ -317,16 +317,16 @@ def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
         wrong_rows,
         wrong_cells,
         *count_left_out(session, bulk),
-        [_shown(row) for row in listed],
+        [_shown_row(row) for row in listed],
         content_of(session, bulk),
         _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
     )
 
 
-def _shown(row: BulkRow) -> ShownRow:
-    wrong = {column: in_words(column, error) for column, error in (row.errors or {}).items()}
-    return ShownRow(row.line, shown_cells(resources().vault, row.cells), wrong)
+def _shown_row(row: BulkRow) -> ShownRow:
+    wrong = {column: cell_error_text(column, error) for column, error in (row.errors or {}).items()}
+    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong)
 
 
 def _costs(session: Session, bulk: Bulk) -> Costs:
@@ -347,7 +347,7 @@ def _mend(session: Session, bulk: Bulk) -> None:
     fresh: list[tuple[int, Cells]] = []
     for row in rows_of(session, bulk, lines=[line for line in typed if line not in left_out]):
         mended = {key: value for key, value in typed[row.line].items() if key in (row.errors or {})}
-        fresh.append((row.line, shown_cells(resources().vault, row.cells) | mended))
+        fresh.append((row.line, decrypted_cells(resources().vault, row.cells) | mended))
     account = session.get_one(Account, bulk.main_id)
     checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale)
     mend(session, bulk, checker.check(fresh), left_out)
@@ -367,8 +367,8 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
     }
 
 
-def _live(facts: Mapping[str, Any]) -> Live:
-    return live_parts("bulk", ("state", "rows"), facts, ended=facts["is_over"])
+def _live(facts: Mapping[str, Any]) -> LiveParts:
+    return render_live_parts("bulk", ("state", "rows"), facts, ended=facts["is_over"])
 
 
 def _in_order(by_status: Mapping[Status, int]) -> list[tuple[Status, int]]:
@@ -421,6 +421,6 @@ def _kind_word(kind: Kind) -> str:
     return str(_("Bulk order") if kind is Kind.ORDER else _("Bulk link"))
 
 
-def _shown_name(filename: str) -> str:
+def _display_name(filename: str) -> str:
     last = re.split(r"[\\/]", filename)[-1]
     return "".join(character for character in last if character.isprintable()).strip()[:100] or "?"

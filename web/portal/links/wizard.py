@@ -104,7 +104,7 @@ class NotPossible(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class LinkTarget:
     """The main account that gets the account, and the other accounts that the user administers."""
 
     main: Account
@@ -125,20 +125,20 @@ def start() -> Response | str | tuple[str, int]:
     form = NumberForm()
     asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
     with resources().database.transaction() as session:
-        side = _side(session)
+        target = _link_target(session)
         running = None
         if form.validate_on_submit():
             number = typed_customer_number(form.customer_number.data) or form.customer_number.data
-            wrong, running = _wrong_number(session, side.main, number)
+            wrong, running = _wrong_number(session, target.main, number)
             if wrong is None:
                 return redirect(url_for("links.choose", number=number), 303)
             add_error(form.customer_number, wrong)
         elif asked:
             form.customer_number.data = asked
-            wrong, running = _wrong_number(session, side.main, asked)
+            wrong, running = _wrong_number(session, target.main, asked)
             if wrong is not None:
                 add_error(form.customer_number, wrong)
-    page = render_template("links/number.html", form=form, side=side, running=running, key=uuid4().hex, way=Way.OWN)
+    page = render_template("links/number.html", form=form, target=target, running=running, key=uuid4().hex, way=Way.OWN)
     return page, 422 if form.errors else 200
 
 
@@ -147,11 +147,11 @@ def start() -> Response | str | tuple[str, int]:
 def choose(number: str) -> Response | str | tuple[str, int]:
     """Show the kinds of proof for the account."""
     with resources().database.transaction() as session:
-        side = _side(session)
-        wrong, running = _wrong_number(session, side.main, number)
+        target = _link_target(session)
+        wrong, running = _wrong_number(session, target.main, number)
     if wrong is not None:
-        return _away(number, running)
-    return render_template("links/ways.html", side=side, number=number, own=side.owns(number), ways=Way)
+        return _redirect_to_start(number, running)
+    return render_template("links/ways.html", target=target, number=number, own=target.owns(number), ways=Way)
 
 
 @links.route(_START + "/<number>/<way>", methods=["GET", "POST"])
@@ -166,18 +166,20 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
     chosen = Way(way)
     form = _FORMS[chosen]()
     with resources().database.transaction() as session:
-        side = _side(session)
-        wrong, running = _wrong_number(session, side.main, number)
+        target = _link_target(session)
+        wrong, running = _wrong_number(session, target.main, number)
     # Before the number is refused: for a second press it is the first press that makes the number wrong.
     if form.validate_on_submit():
         return _submit(number, chosen, form)
     if wrong is not None:
-        return _away(number, running)
-    if chosen is Way.OWN and side.owns(number) is None:
+        return _redirect_to_start(number, running)
+    if chosen is Way.OWN and target.owns(number) is None:
         abort(404)
     if not form.is_submitted() or form.key.errors:
         form.key.data = uuid4().hex
-    page = render_template("links/send.html", form=form, side=side, number=number, way=chosen, own=side.owns(number))
+    page = render_template(
+        "links/send.html", form=form, target=target, number=number, way=chosen, own=target.owns(number)
+    )
     return page, 422 if form.errors else 200
 
 
@@ -197,32 +199,32 @@ def refuse(why: NotPossible) -> tuple[str, int]:
 
 
 def _submit(number: str, way: Way, form: SendForm) -> Response:
-    means = _means(way, form)
+    means = _proof_of_ownership(way, form)
     if means is not None:
         resources().throttle.begin_try(number)
     try:
         with resources().database.transaction() as session:
-            side = _side(session)
+            target = _link_target(session)
             now, fingerprint = resources().clock(), _fingerprint(number, way, form)
             # The key includes the fingerprint, so that another password is another attempt and no conflict.
             key = f"portal {form.key.data} {fingerprint.hex()}"
-            kept = reserve_key(session, side.main.id, principal().user_id, key, fingerprint, now)
-            if kept.request_id is None:
-                wrong, running = _wrong_number(session, side.main, number)
+            reserved = reserve_key(session, target.main.id, principal().user_id, key, fingerprint, now)
+            if reserved.request_id is None:
+                wrong, running = _wrong_number(session, target.main, number)
                 if wrong is not None:
                     # No request was created, so the key is released.
-                    session.delete(kept)
-                    return _away(number, running)
-                if way is Way.OWN and side.owns(number) is None:
+                    session.delete(reserved)
+                    return _redirect_to_start(number, running)
+                if way is Way.OWN and target.owns(number) is None:
                     abort(404)
                 draft = LinkDraft(number, METHODS[way], means, locale())
-                made = submit_link(session, resources().vault, principal(), side.main, draft, now)
+                made = submit_link(session, resources().vault, principal(), target.main, draft, now)
                 if means is not None and session.get(OwnershipProof, made.id) is None:
                     resources().throttle.count_wrong_try()
-                kept.request_id = made.id
+                reserved.request_id = made.id
                 log.info("request.accepted", request=str(made.id), path=request.path)
     except AlreadyRequested as error:
-        return _away(number, UUID(error.request_id))
+        return _redirect_to_start(number, UUID(error.request_id))
     except TooEarly as error:
         at = moment(error.again_at)
         said = _("The administrators have been asked often enough. They can be asked again from %(moment)s.", moment=at)
@@ -232,10 +234,10 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
         # Something changed after the page was opened; the first page shows what.
         return redirect(url_for("links.start", kundennummer=number), 303)
     hint()
-    return redirect(url_for("portal.show_request", id=kept.request_id), 303)
+    return redirect(url_for("portal.show_request", id=reserved.request_id), 303)
 
 
-def _means(way: Way, form: SendForm) -> Credentials | str | None:
+def _proof_of_ownership(way: Way, form: SendForm) -> Credentials | str | None:
     match form:
         case SendCredentialsForm():
             return Credentials(form.email.data.strip(), form.password.data)
@@ -254,20 +256,20 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
     return resources().vault.fingerprint("link", text.encode())
 
 
-def _side(session: Session) -> Side:
+def _link_target(session: Session) -> LinkTarget:
     """Return the selected account if the user may add accounts to it. Raises `NotPossible`."""
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
-        raise NotPossible(_may_not())
+        raise NotPossible(_not_allowed_text())
     try:
         ensure_may_be_main(main)
     except RuleBroken as refused:
-        raise NotPossible(_cannot(refused)) from None
+        raise NotPossible(_cannot_be_main_text(refused)) from None
     own = [account for account in lists.linkable_accounts(session, principal()) if account.id != main.id]
-    return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
+    return LinkTarget(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
 
 
-def _cannot(refused: RuleBroken) -> str:
+def _cannot_be_main_text(refused: RuleBroken) -> str:
     if refused.reason is not Reason.IS_SUB_ACCOUNT:
         return reason_text(refused.reason, locale())
     why: str = _(
@@ -278,7 +280,7 @@ def _cannot(refused: RuleBroken) -> str:
     return why
 
 
-def _may_not() -> str:
+def _not_allowed_text() -> str:
     why: str
     if principal().is_staff:
         why = _("You are signed in as back office. Accounts are added with the login of their main account.")
@@ -309,7 +311,7 @@ def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | N
     return None, None
 
 
-def _away(number: str, running: UUID | None) -> Response:
+def _redirect_to_start(number: str, running: UUID | None) -> Response:
     if running is not None:
         flash(_("A request for this customer number is running already: this one."))
         return redirect(url_for("portal.show_request", id=running), 303)

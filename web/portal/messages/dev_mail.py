@@ -37,7 +37,7 @@ _PAGE_CSP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class CaughtMail:
     """A caught mail with its headers; `at` is when it was caught."""
 
     name: str
@@ -64,7 +64,7 @@ def overview() -> str:
     printed = _files(letters, "*.pdf", _LETTER) if letters is not None else []
     return render_template(
         "messages/dev_mail/overview.html",
-        mails=[_caught(path) for path in found[start : start + PAGE]],
+        mails=[_parse_mail(path) for path in found[start : start + PAGE]],
         letters=[(path.name, _changed(path)) for path in printed[:PAGE]],
         wanted=wanted,
         older=start + PAGE if len(found) > start + PAGE else None,
@@ -79,7 +79,7 @@ def show(name: str) -> Response:
     mail = _parsed(path)
     page = render_template(
         "messages/dev_mail/mail.html",
-        caught=_caught(path),
+        caught=_parse_mail(path),
         sender=mail["From"],
         text=_body(mail, "plain"),
         html=_body(mail, "html"),
@@ -133,10 +133,10 @@ def _file(folder: Path, name: str, allowed: re.Pattern[str]) -> Path:
     return path
 
 
-def _caught(path: Path) -> Caught:
+def _parse_mail(path: Path) -> CaughtMail:
     with path.open("rb") as file:
         head = BytesHeaderParser(policy=policy.default).parse(file)
-    return Caught(path.name, str(head["To"] or ""), str(head["Subject"] or ""), _changed(path))
+    return CaughtMail(path.name, str(head["To"] or ""), str(head["Subject"] or ""), _changed(path))
 
 
 def _changed(path: Path) -> datetime:

@@ -21,7 +21,7 @@ from web.resources import resources
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VisibleAccount:
     """An account that the user may see, with its main account or the one it will get, and its running requests."""
 
     account: Account
@@ -52,7 +52,7 @@ class Seen:
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 
-def get_visible_account(database: Session, customer_number: str) -> Seen:
+def get_visible_account(database: Session, customer_number: str) -> VisibleAccount:
     """Return the account with its running requests. Returns 404 unless the user may view the account."""
     account = account_by_number(database, customer_number)
     if account is None or account.state is AccountState.CLOSED:
@@ -67,7 +67,7 @@ def get_visible_account(database: Session, customer_number: str) -> Seen:
     if coming is None and not may(principal(), Action.VIEW, account):
         abort(404)
     main_id = account.main_id or coming
-    return Seen(account, database.get(Account, main_id) if main_id is not None else None, running)
+    return VisibleAccount(account, database.get(Account, main_id) if main_id is not None else None, running)
 
 
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:

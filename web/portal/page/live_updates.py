@@ -23,7 +23,7 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveParts:
     """The parts of a page that may change. If `ended`, the browser stops polling."""
 
     regions: Sequence[Region]
@@ -34,16 +34,16 @@ class Live:
         """A hash that changes if any part changes."""
         return _digest(" ".join(region.version for region in self.regions))
 
-    def answer(self) -> Response:
+    def response(self) -> Response:
         """Return the parts as a response; 304 if the browser has their current version."""
         response = make_response(render_template("page/live_updates.html", live=self))
         response.set_etag(self.version)
         return response.make_conditional(request)
 
 
-def live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> Live:
+def render_live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> LiveParts:
     """Render the parts of a page; each name is that of a template in the folder."""
-    return Live([_region(name, render_template(f"{folder}/{name}.html", **facts)) for name in names], ended)
+    return LiveParts([_region(name, render_template(f"{folder}/{name}.html", **facts)) for name in names], ended)
 
 
 def _region(name: str, html: str) -> Region:

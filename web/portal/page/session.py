@@ -78,7 +78,7 @@ def _signed_in(database: Session, user: User, login_id: int, secret: str) -> Sig
     )
 
 
-def let_in(database: Session, user: User) -> SignedIn:
+def create_login(database: Session, user: User) -> SignedIn:
     """Create a login for this browser in the database. Call `start_session` with it after the commit."""
     agent = request.user_agent.string
     login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())

@@ -38,10 +38,10 @@ def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
     writer = csv.writer(buffer, delimiter=";")
     buffer.write("\ufeff")
     for place, row in enumerate(rows, 1):
-        writer.writerow([_harmless(cell) for cell in row])
+        writer.writerow([_escape_formula(cell) for cell in row])
         if place % _ROWS == 0:
-            yield _taken(buffer)
-    yield _taken(buffer)
+            yield _drain(buffer)
+    yield _drain(buffer)
 
 
 def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
@@ -53,7 +53,7 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
         sheet.column_dimensions[letter].width = width
     try:
         for row in rows:
-            sheet.append([_typed(sheet, cell) for cell in row])
+            sheet.append([_xlsx_cell(sheet, cell) for cell in row])
     except BaseException:
         # The sheet keeps a temporary file open.
         sheet.close()
@@ -64,20 +64,20 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
     return file
 
 
-def _taken(buffer: io.StringIO) -> bytes:
-    said = buffer.getvalue().encode()
+def _drain(buffer: io.StringIO) -> bytes:
+    content = buffer.getvalue().encode()
     buffer.seek(0)
     buffer.truncate()
-    return said
+    return content
 
 
-def _harmless(cell: Cell) -> str:
+def _escape_formula(cell: Cell) -> str:
     if isinstance(cell, date):
         return f"{cell:%d.%m.%Y}"
     return "'" + cell if cell.startswith(_FORMULA) else cell
 
 
-def _typed(sheet: WriteOnlyWorksheet, cell: Cell) -> PlainCell:
+def _xlsx_cell(sheet: WriteOnlyWorksheet, cell: Cell) -> PlainCell:
     typed: PlainCell
     if isinstance(cell, str):
         typed = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub("", cell))

@@ -25,7 +25,7 @@ from models.people.logins import (
 from models.people.users import User, authenticate
 from tasks.hints import hint
 from web.portal.page.form_errors import add_error
-from web.portal.page.session import end_session, let_in, principal, start_session
+from web.portal.page.session import create_login, end_session, principal, start_session
 from web.resources import resources
 
 logins = Blueprint("logins", __name__)
@@ -120,7 +120,7 @@ def change() -> Response | tuple[str, int]:
             person = None
             if user is not None:
                 set_password(session, user, form.password.data)
-                person = let_in(session, user)
+                person = create_login(session, user)
         if person is not None:
             start_session(person)
             flash(gettext("Your password is changed. Everywhere else you are signed out."))

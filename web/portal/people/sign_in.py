@@ -15,7 +15,7 @@ from wtforms.validators import DataRequired, Length
 from models.people.logins import end_login
 from models.people.users import authenticate
 from models.values import as_locale
-from web.portal.page.session import end_session, let_in, login_manager, principal, start_session
+from web.portal.page.session import create_login, end_session, login_manager, principal, start_session
 from web.resources import resources
 
 people = Blueprint("people", __name__)
@@ -25,7 +25,7 @@ login_manager.login_message = None
 login_manager.session_protection = None
 
 # The endpoints and blueprints that local members may open; all others are closed to them.
-_OPEN = frozenset({
+_OPEN_TO_LOCAL_MEMBERS = frozenset({
     "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "telephone",
     "operations", "letters", "emails", "consents", "dev_mail",
 })  # fmt: skip
@@ -43,17 +43,17 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
 
 
 @people.before_app_request
-def know_who_it_is() -> None:
+def load_user_before_view() -> None:
     """Load the signed-in user before the view runs, so that it is not loaded inside another transaction."""
     if request.endpoint != "static":
         bool(current_user.is_authenticated)
 
 
 @people.before_app_request
-def keep_to_call_forwarding() -> None:
-    """Return 404 if a user with only the role of local member opens a page outside `_OPEN`."""
+def restrict_local_members() -> None:
+    """Return 404 if a user with only the role of local member opens a page outside `_OPEN_TO_LOCAL_MEMBERS`."""
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
-    if endpoint in _OPEN or blueprint in _OPEN or request.path.startswith("/api/"):
+    if endpoint in _OPEN_TO_LOCAL_MEMBERS or blueprint in _OPEN_TO_LOCAL_MEMBERS or request.path.startswith("/api/"):
         return
     if current_user.is_authenticated and current_user.only_forwards:
         abort(404)
@@ -73,12 +73,12 @@ def sign_in() -> Response | str | tuple[str, int]:
     resources().throttle.begin_try(form.email.data)
     with resources().database.transaction() as database:
         user = authenticate(database, form.email.data, form.password.data)
-        found = let_in(database, user) if user is not None else None
+        found = create_login(database, user) if user is not None else None
     if found is None:
         resources().throttle.count_wrong_try()
         return render_template("people/sign_in.html", form=form, wrong=True), 422
     start_session(found)
-    return redirect(_inside(request.args.get("next")) or url_for("portal.overview"))
+    return redirect(_safe_target(request.args.get("next")) or url_for("portal.overview"))
 
 
 @people.post("/abmelden")
@@ -95,10 +95,10 @@ def sign_out() -> Response:
 def set_language(language: str) -> Response:
     """Switch the language and redirect back to the page."""
     session["language"] = as_locale(language)
-    return redirect(_inside(request.form.get("next")) or url_for("portal.overview"))
+    return redirect(_safe_target(request.form.get("next")) or url_for("portal.overview"))
 
 
-def _inside(target: str | None) -> str | None:
+def _safe_target(target: str | None) -> str | None:
     # Only paths of the portal, to prevent open redirects.
     if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
         return None

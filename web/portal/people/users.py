@@ -35,7 +35,7 @@ from tasks.hints import hint
 from tasks.wording.requests import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.page.session import let_in, principal, start_session
+from web.portal.page.session import create_login, principal, start_session
 from web.portal.people.logins import NewPasswordForm
 from web.resources import resources
 
@@ -176,7 +176,7 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
             add_error(form.role, gettext("An account keeps at least one administrator. Name another one first."))
         else:
             flash(gettext("The role of %(name)s is changed.", name=user.name))
-            return _back(customer_number, user_id)
+            return _redirect_after_change(customer_number, user_id)
     page = render_template("people/users/edit.html", form=form, account=account, user=user, meanings=ROLE_MEANINGS)
     return page, 422 if form.errors else 200
 
@@ -195,7 +195,7 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
             refused = True
         else:
             flash(gettext("%(name)s is no user of this account any more.", name=user.name))
-            return _back(customer_number, user_id)
+            return _redirect_after_change(customer_number, user_id)
     page = render_template(
         "people/users/remove.html",
         account=account,
@@ -222,7 +222,7 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
         with resources().database.transaction() as session:
             found = find_invitation(session, resources().vault, id, token, now, lock=True)
             user, is_new = accept(session, found, password, now)
-            person = let_in(session, user) if is_new else None
+            person = create_login(session, user) if is_new else None
     except PasswordMissing:
         return _show_invitation(id, token, form)
     except NotFound:
@@ -280,7 +280,7 @@ def _member(customer_number: str, user_id: int) -> tuple[Account, User, Role]:
     abort(404)
 
 
-def _back(customer_number: str, user_id: int) -> Response:
+def _redirect_after_change(customer_number: str, user_id: int) -> Response:
     # Users who changed their own role may no longer open the list.
     own = user_id == principal().user_id
     return redirect(

@@ -12,7 +12,7 @@ from tasks.wording.requests import status_text
 from web.portal.page.blueprints import portal
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
-from web.portal.requests.request_page import render, see
+from web.portal.requests.request_page import get_request_page, render
 from web.resources import resources
 
 HISTORY = 25
@@ -42,5 +42,5 @@ def history() -> str:
 def show_request(id: UUID) -> str:
     """Show a request: its timeline, the next action, and what the user can do."""
     with resources().database.transaction() as session:
-        seen = see(session, id)
-    return render(seen)
+        page = get_request_page(session, id)
+    return render(page)

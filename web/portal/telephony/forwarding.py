@@ -51,7 +51,7 @@ def listed(customer_number: str) -> str:
         found = forwarding.forwardings_of(database, account)
         several = len(forwardable_accounts(database, principal())) > 1
         trunks = trunks_of(database, account)
-    return _page(
+    return _render(
         "telephony/forwarding/overview.html",
         account,
         listed=found,
@@ -82,22 +82,22 @@ def remove(customer_number: str, id: int) -> Response | str:
     """Ask whether to remove a forwarding; on POST remove it."""
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
-        found = _found(database, account, id)
+        found = _get_forwarding(database, account, id)
         if request.method == "POST":
             try:
                 forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
             except (Forbidden, NotFound):
                 abort(404)
     if request.method != "POST":
-        return _page("telephony/forwarding/remove.html", account, found=found)
-    return _done(account, _("The call forwarding is removed. The next call rings at the location."))
+        return _render("telephony/forwarding/remove.html", account, found=found)
+    return _redirect_to_list(account, _("The call forwarding is removed. The next call rings at the location."))
 
 
 def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
     form = ForwardingForm()
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
-        found = _found(database, account, id) if id is not None else None
+        found = _get_forwarding(database, account, id) if id is not None else None
     if not form.is_submitted():
         form.fill(found)
     elif (draft := form.draft()) is not None:
@@ -105,13 +105,13 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
             with resources().database.transaction() as database:
                 _save(database, account.id, id, draft)
         except InvalidField as error:
-            form.say(error)
+            form.add_rule_error(error)
         except (Forbidden, NotFound):
             abort(404)
         else:
-            return _done(account, _("The call forwarding is saved. It is in force from the next call."))
+            return _redirect_to_list(account, _("The call forwarding is saved. It is in force from the next call."))
     form.offer_lines()
-    page = _page(
+    page = _render(
         "telephony/forwarding/edit.html", account, form=form, found=found, days=day_names(), long_days=day_names("wide")
     )
     return page, 422 if form.errors else 200
@@ -139,20 +139,20 @@ def _account(database: Session, customer_number: str) -> Account:
     return account
 
 
-def _found(database: Session, account: Account, id: int) -> CallForwarding:
+def _get_forwarding(database: Session, account: Account, id: int) -> CallForwarding:
     try:
         return forwarding.find_forwarding(database, account, id)
     except NotFound:
         abort(404)
 
 
-def _done(account: Account, said: str) -> Response:
+def _redirect_to_list(account: Account, said: str) -> Response:
     hint()
     flash(said)
     return redirect(url_for("forwardings.listed", customer_number=account.customer_number), 303)
 
 
-def _page(template: str, account: Account, **facts: object) -> str:
+def _render(template: str, account: Account, **facts: object) -> str:
     return render_template(
         template,
         account=account,

@@ -85,10 +85,10 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
             return None
         return ForwardingDraft(condition, self.target.data.strip(), wait, hours, self.enabled.data)
 
-    def say(self, error: InvalidField) -> None:
+    def add_rule_error(self, error: InvalidField) -> None:
         """Add the error of a rule to the field that it is about."""
         field = {"target": self.target, "after_seconds": self.after_seconds, "hours": self.when}[error.field]
-        add_error(field, _said(error))
+        add_error(field, _error_text(error))
 
     def _hours(self) -> Hours | None:
         if self.when.data == ALL:
@@ -119,7 +119,7 @@ def _minute(typed: str | None) -> int | None:
     return minute % (24 * 60) if minute <= 24 * 60 else None
 
 
-def _said(error: InvalidField) -> str:
+def _error_text(error: InvalidField) -> str:
     match error.code:
         case "emergency_number":
             return str(gettext("Calls cannot be forwarded to an emergency number."))

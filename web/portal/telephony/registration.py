@@ -16,9 +16,9 @@ from models.people.rights import Action, may
 from models.states import AccountState
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
-from web.portal.page.live_updates import Live, live_parts
+from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.session import principal
-from web.portal.telephony.registration_text import advice_text, result_text, shown_number
+from web.portal.telephony.registration_text import advice_text, display_number, result_text
 from web.resources import resources
 from web.telephone_network import Line, NetworkAway
 
@@ -28,7 +28,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/sip/<int:id>/anr
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TrunkPage:
     """A trunk and its account, with the rights of the user."""
 
     account: Account
@@ -40,15 +40,15 @@ class Seen:
 @login_required
 def show(customer_number: str, id: int) -> str:
     """Show the registrations of the trunk, its last refused login, and its last calls."""
-    seen = _see(customer_number, id)
-    return render_template("telephony/registration/show.html", seen=seen, live=_live(seen))
+    page = _get_trunk_page(customer_number, id)
+    return render_template("telephony/registration/show.html", page=page, live=_live_parts(page))
 
 
 @telephone.get(_PAGE + "/stand")
 @login_required
 def live(customer_number: str, id: int) -> Response:
     """Return the parts of the page that change; 304 if the browser has their current version."""
-    return _live(_see(customer_number, id)).answer()
+    return _live_parts(_get_trunk_page(customer_number, id)).response()
 
 
 def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
@@ -66,7 +66,7 @@ def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
     return {trunk.id: found[trunk.sip_user, trunk.domain] for trunk in trunks}
 
 
-def _see(customer_number: str, id: int) -> Seen:
+def _get_trunk_page(customer_number: str, id: int) -> TrunkPage:
     """Return the trunk. Returns 404 unless the user may see it.
 
     A view by the main account is recorded in the audit log.
@@ -83,20 +83,20 @@ def _see(customer_number: str, id: int) -> Seen:
         except DomainError:
             abort(404)
         record_look(database, person, account, resources().clock())
-    return Seen(account, trunk, frozenset(action for action in Action if may(person, action, account)))
+    return TrunkPage(account, trunk, frozenset(action for action in Action if may(person, action, account)))
 
 
-def _live(seen: Seen) -> Live:
-    network, trunk = resources().network, seen.trunk
+def _live_parts(page: TrunkPage) -> LiveParts:
+    network, trunk = resources().network, page.trunk
     assert network is not None
     try:
         line, calls = network.line_with_calls((trunk.sip_user, trunk.domain))
     except NetworkAway:
         line, calls = None, []
     facts = {
-        "seen": seen,
+        "page": page,
         "line": line,
         "calls": [(call, result_text(call), advice_text(call)) for call in calls],
-        "shown_number": shown_number,
+        "display_number": display_number,
     }
-    return live_parts("telephony/registration", ("registration", "calls"), facts)
+    return render_live_parts("telephony/registration", ("registration", "calls"), facts)

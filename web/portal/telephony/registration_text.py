@@ -11,7 +11,7 @@ from web.telephone_network import Call
 _HIDDEN = "xxx"
 
 
-def shown_number(number: str) -> str:
+def display_number(number: str) -> str:
     """Format a number for reading, also if its last three digits are hidden: "030 90000xxx"."""
     if not number.startswith("+"):
         return number
@@ -57,7 +57,7 @@ def result_text(call: Call) -> str:
         case "forwarded":
             said = _forwarded_text(call)
         case "foreign_number" if call.own_number:
-            number = shown_number(call.own_number)
+            number = display_number(call.own_number)
             said = _("Refused: the phone system showed %(number)s, which is not a number of this trunk.", number=number)
         case "foreign_number":
             said = _("Refused: the phone system did not show a number of this trunk.")
@@ -107,7 +107,7 @@ def advice_text(call: Call) -> str:
 
 
 def _forwarded_text(call: Call) -> str:
-    number = shown_number(call.forwarded_to)
+    number = display_number(call.forwarded_to)
     match call.forwarded_because:
         case "user-busy":
             return str(_("Forwarded to %(number)s, because it was busy.", number=number))

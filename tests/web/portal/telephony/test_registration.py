@@ -24,7 +24,7 @@ from tests.fakes import FakeClock
 from tests.web.conftest import Front, FrontOf
 from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site, make_trunk
 from tests.web.portal.page.test_portal import csrf
-from web.telephone_network import LEFT_ALONE, NetworkAway, TelephoneNetwork
+from web.telephone_network import PAUSE_AFTER_FAILURE, NetworkAway, TelephoneNetwork
 from workers.gateways.registrar import plain_url
 from workers.stack.ports import free_port
 
@@ -324,7 +324,7 @@ def test_a_network_that_is_stuck_is_given_up_and_left_alone_for_a_moment(
     # The database answers again.
     with pytest.raises(NetworkAway):
         asking.line_with_calls(address)
-    clock.advance(LEFT_ALONE)
+    clock.advance(PAUSE_AFTER_FAILURE)
     assert [one.address for one in asking.lines([address])[address].registrations] == ["203.0.113.7:5060"]
 
 
@@ -367,5 +367,5 @@ def test_to_read_three_tables_is_all_that_it_needs(network: Network, registrar_u
 
 def test_it_never_writes(network: Network, registrar_url: str, clock: FakeClock) -> None:
     asking = TelephoneNetwork(registrar_url, clock)
-    with pytest.raises(NetworkAway), asking._asking() as connection:
+    with pytest.raises(NetworkAway), asking._connected() as connection:
         connection.execute("DELETE FROM calls")
