@@ -33,6 +33,7 @@ check: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@.make/dead-code $(VENV)
+	@.make/lint-migrations $(VENV)
 	@$(BIN)/mypy
 
 fmt: setup

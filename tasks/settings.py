@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -35,6 +37,9 @@ def _long(secret: SecretStr) -> SecretStr:
 def _keys_in(secret: SecretStr) -> list[str]:
     return [key.strip() for key in secret.get_secret_value().split(",")]
 
+
+PUBLISHED_KEY = "for-development-only"
+"""Part of every secret key that stands in this repository, where everybody can read it."""
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
@@ -66,11 +71,34 @@ class SecretSettings(Settings):
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]
     """Seals SIP passwords, signs sessions, makes codes. One key, or a new one before the old ones, with commas."""
+    base_url: str = "http://127.0.0.1:8000"
+    """How customers reach the portal; the links in mails begin with it."""
 
     @property
     def secret_keys(self) -> list[str]:
         """The key that is used, then those that are still accepted."""
         return _keys_in(self.secret_key)
+
+    @model_validator(mode="after")
+    def _published_keys_stay_on_this_machine(self) -> Self:
+        published = any(PUBLISHED_KEY in key.lower() for key in self.secret_keys)
+        if published and not is_loopback(urlsplit(self.base_url).hostname or ""):
+            raise ValueError(
+                "SECRET_KEY has a key that stands in the public repository, with which everybody can sign sessions and"
+                " make codes. Make one of your own with `openssl rand -hex 32`: only with a BASE_URL on this machine"
+                " (http://127.0.0.1:8000) is a published key accepted"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this very machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _in_words(error: ValidationError) -> str:

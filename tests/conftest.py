@@ -48,6 +48,12 @@ def database(_session_database: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
+def portal_url(postgres: EmbeddedPostgres, database: Database) -> str:
+    """The portal's database, emptied after the test."""
+    return postgres.url("standorte")
+
+
+@pytest.fixture
 def changing_products(database: Database) -> Iterator[None]:
     """The price list may be changed in this test; afterwards it is as it was."""
     yield

@@ -170,6 +170,8 @@ class MailSink:
     def __init__(self) -> None:
         self._lock = Lock()
         self._messages: list[tuple[str, EmailMessage]] = []
+        self.raw: list[bytes] = []
+        """Each mail as it came over the wire."""
         self._controller: Controller | None = None
         self.port = free_port()
         self.connections = 0
@@ -217,6 +219,7 @@ class MailSink:
         content = envelope.content
         assert isinstance(content, bytes)
         with self._lock:
+            self.raw.append(content)
             for recipient in envelope.rcpt_tos:
                 self._messages.append((recipient, email.message_from_bytes(content, policy=default)))
         return "250 OK"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
+import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
 from models.db.session import Database
 from models.values import Clock
 from models.vault import Vault

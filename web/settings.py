@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from tasks.settings import PostgresUrl, RedisUrl, SecretSettings
+from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, is_loopback
 
 
 class WebSettings(SecretSettings):
@@ -19,7 +18,6 @@ class WebSettings(SecretSettings):
     redis_url: RedisUrl
     registrar_url: PostgresUrl | None = None
     """URL of the telephone network's database, only read. None: the portal does not show the state of trunks."""
-    base_url: str = "http://127.0.0.1:8000"
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Number of threads in each process; each has its own database connection."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
@@ -36,13 +34,3 @@ class WebSettings(SecretSettings):
         address = urlsplit(self.base_url)
         local = address.scheme == "http" and is_loopback(address.hostname or "")
         return self.dev_mail_dir is not None and local and not self.trusted_proxies
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether the host name or address is that of the local machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

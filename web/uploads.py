@@ -44,11 +44,11 @@ def read_document(file: FileStorage, field: str) -> Upload:
         raise InvalidField(field, "too_large")
     for signature, media_type in _SIGNATURES.items():
         if content.startswith(signature):
-            return Upload(_display_name(file.filename or ""), media_type, content)
+            return Upload(shown_name(file, "document"), media_type, content)
     raise InvalidField(field, "no_document")
 
 
-def _display_name(filename: str) -> str:
-    # The file name without folders and without unprintable characters.
-    last = re.split(r"[\\/]", filename)[-1]
-    return "".join(character for character in last if character.isprintable()).strip()[:100] or "document"
+def shown_name(file: FileStorage, unnamed: str) -> str:
+    """Return the name of the uploaded file without folders and unprintable characters; `unnamed` if it is empty."""
+    last = re.split(r"[\\/]", file.filename or "")[-1]
+    return "".join(character for character in last if character.isprintable()).strip()[:100] or unnamed

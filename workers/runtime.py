@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import parseaddr
 
+import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
 from models.db.session import Database
 from models.values import utc_now
 from models.vault import Vault

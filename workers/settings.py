@@ -35,8 +35,6 @@ class WorkerSettings(BeatSettings, SecretSettings):
     """The registrar's own database, another system: postgresql+psycopg://…"""
     smtp_url: Annotated[str, AfterValidator(_smtp)]
     """smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
-    base_url: str = "http://127.0.0.1:8000"
-    """How customers reach the portal; the links in mails begin with it."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
     letters_dir: Path = Path(".standorte/letters")
     """Where letters are put as PDF files, for the print shop to take."""

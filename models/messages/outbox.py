@@ -101,6 +101,10 @@ class Message(InBulk, Base):
         """For the mail's Message-ID header (RFC 5322)."""
         return f"<{self.key}@{domain}>"
 
+    def give_back(self) -> None:
+        """End a claim under which nothing was tried: the message is due at once, before all that were queued later."""
+        self.make_due(self.queued_at)
+
     def left(self, now: datetime) -> None:
         """It is with the mail server or the printer."""
         self.state, self.sent_at = MessageState.SENT, now
@@ -163,7 +167,7 @@ def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Mess
 
 
 def still_queued(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
-    """Lock again the messages whose lease is still ours."""
-    return list(
-        session.scalars(sa.select(Message).where(Message.id.in_(ids), Message.lease == lease).with_for_update())
-    )
+    """Lock the messages that are still claimed under this lease, in the order in which they are to be sent."""
+    ours = sa.select(Message).where(Message.id.in_(ids), Message.lease == lease)
+    # As they are claimed: those of a bulk come after the others.
+    return list(session.scalars(ours.order_by(Message.bulk_id.is_not(None), Message.id).with_for_update()))

@@ -6,6 +6,7 @@ whole (`lock_timeout`), so that it never queues in front of customers.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -37,6 +38,14 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
     with engine.begin() as connection:
         _prepare(connection)
         command.downgrade(_config(connection), revision)
+
+
+def statements(revisions: str) -> str:
+    """Return the SQL of these revisions (`0013:head`) as a script, for the linter. Needs no database."""
+    config = _config()
+    config.output_buffer = io.StringIO()
+    command.upgrade(config, revisions, sql=True)
+    return config.output_buffer.getvalue()
 
 
 def head_revision() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -23,10 +24,17 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 
-def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Send a batch of due messages. Safe to run twice, late or for nothing.
+SENDING_TIME = timedelta(seconds=2)
+"""How long one call of `send_due` goes on beginning messages. Orders wait for the process meanwhile."""
 
-    A full batch may have left others behind: then `more_due` is called, before the work begins.
+
+def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
+    """Send due messages, a batch at the most, and begin none after `SENDING_TIME`.
+
+    Safe to run twice, late or for nothing. Messages that were claimed and not begun are given back: due at once, in
+    their place, without an attempt counted. So a slow mail server delays orders by one mail, and no lease ends while
+    other messages of its batch are being sent. `more_due` is called if messages may be left: for a full batch before
+    the work begins, and after giving back.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
@@ -34,16 +42,29 @@ def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
         claimed = still_queued(session, ids, lease) if ids else []
     if len(ids) == runtime.batch:
         more_due()
-    if claimed:
-        _record(runtime, lease, _send_all(runtime, claimed))
+    if not claimed:
+        return
+    outcomes = _send_some(runtime, claimed)
+    not_begun = [message.id for message in claimed if message.id not in outcomes]
+    _record(runtime, lease, outcomes, not_begun)
+    if not_begun:
+        more_due()
 
 
-def _send_all(runtime: Runtime, messages: Sequence[Message]) -> dict[int, GatewayError | None]:
-    """What went wrong with each, or None. Once a channel does not answer, no more are tried on it."""
+def _send_some(runtime: Runtime, messages: Sequence[Message]) -> dict[int, GatewayError | None]:
+    """Send messages until `SENDING_TIME` is over. Returns by id what went wrong, or None; no entry for one not begun.
+
+    Once a channel does not answer, no more are tried on it: they fail as the first one did.
+    """
     outcomes: dict[int, GatewayError | None] = {}
     away: dict[Channel, GatewayError] = {}
+    ends = runtime.clock() + SENDING_TIME
     for message in messages:
-        failure = away.get(message.channel) or _send(runtime, message)
+        failure = away.get(message.channel)
+        if failure is None:
+            if runtime.clock() >= ends:
+                continue
+            failure = _send(runtime, message)
         outcomes[message.id] = failure
         if isinstance(failure, GatewayUnavailable):
             away[message.channel] = failure
@@ -65,10 +86,14 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
     return None
 
 
-def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
+def _record(
+    runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None], not_begun: Sequence[int]
+) -> None:
     news: list[Message] = []
     now = runtime.clock()
     with runtime.database.transaction() as session:
+        for message in still_queued(session, not_begun, lease):
+            message.give_back()
         for message in still_queued(session, list(outcomes), lease):
             failure = outcomes[message.id]
             if failure is None:

@@ -5,7 +5,6 @@ Every run is a process of its own on a fresh PostgreSQL: 1,000 and 100,000 new c
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -61,8 +60,6 @@ def measure(url: str, file: Path) -> tuple[float, float]:
 def main() -> None:
     """Print a table."""
     with tempfile.TemporaryDirectory() as directory:
-        # PostgreSQL runs as another user when we are root.
-        os.chmod(directory, 0o755)
         postgres = EmbeddedPostgres(Path(directory) / "postgres", fsync=False)
         postgres.start(("standorte",))
         try:

@@ -17,7 +17,8 @@ from pathlib import Path
 import psycopg
 
 from tests.benchmarks.system import System, vacuum
-from tests.sip.phones import registering, write_scenario
+from tests.sip.phones import registering
+from tests.sip.sipp import write_scenario
 from workers.gateways.registrar import ensure_schema, plain_url
 from workers.settings import SIP_DOMAIN
 
@@ -90,7 +91,8 @@ def _users(url: str, registrations: int) -> list[str]:
 
 def _per_second(directory: Path, server: str, users: list[str]) -> float:
     scenario, who = directory / "register.xml", directory / "register.csv"
-    write_scenario(scenario, registering(f"[field0]@{SIP_DOMAIN}", f"[field0]@{_PHONE}", "\n[field1]", expires=3600))
+    contact = f"<sip:[field0]@{_PHONE}>"
+    write_scenario(scenario, registering(f"[field0]@{SIP_DOMAIN}", contact, "\n[field1]", expires=3600))
     lines = [f"{user};[authentication username={user} password={_SECRET}]" for user in users]
     who.write_text("\n".join(["SEQUENTIAL", *lines, ""]))
     # As many as there are clients, and the next as soon as one is done.

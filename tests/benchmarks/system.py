@@ -164,8 +164,6 @@ def open_system() -> Iterator[System]:
     """Start everything but workers and front; end it afterwards."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        # PostgreSQL runs as another user when we are root.
-        directory.chmod(0o755)
         postgres = EmbeddedPostgres(directory / "postgres")
         stack.callback(postgres.stop)
         postgres.start(("standorte", "registrar"))
@@ -181,7 +179,7 @@ def open_system() -> Iterator[System]:
             "REDIS_URL": broker.url(0),
             "SMTP_URL": f"smtp://{LOOPBACK}:{smtp_port}",
             "LOG_FORMAT": "json",
-            "SECRET_KEY": "a secret for benchmarks: long enough to be one",
+            "SECRET_KEY": "for-development-only: the key of the benchmarks",
         }
         stack.enter_context(Celery("benchmarks", broker=broker.url(0), config_source="celeryconfig"))
         database = stack.enter_context(closing(Database(postgres.url("standorte"))))

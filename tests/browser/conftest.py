@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,18 @@ from threading import Thread
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from pydantic import SecretStr
+from sqlalchemy.pool import QueuePool
 from werkzeug.serving import make_server
 
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.orders.orders import submit_order
 from models.people.rights import Principal
-from tests.browser.visit import DESKTOP, Pages, Visit, Way, working
+from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium, working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user
-from tests.fakes import FakeClock, MailSink
-from tests.web.conftest import SECRET
-from web.app import create_app
+from tests.fakes import FakeClock, MailSink, wait_until
+from tests.web.conftest import as_new, running
 from web.resources import resources
-from web.settings import WebSettings
 from workers.stack.postgres import EmbeddedPostgres
 
 _LAUNCH = (
@@ -41,10 +38,11 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 @dataclass
 class Served:
-    """The running web application and its URL."""
+    """The running web application, its URL, and the folder that /dev/mail reads."""
 
     url: str
     app: Flask
+    mails: Path
 
 
 @dataclass
@@ -63,10 +61,10 @@ class Portal:
     mails: Path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start Debian's Chromium. Without it the tests are skipped; on CI (CI=true) they fail."""
-    executable = shutil.which("chromium")
+    executable = chromium()
     if executable is None:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_CHROMIUM, pytrace=False)
@@ -79,9 +77,40 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
+@pytest.fixture(scope="session")
+def _usual(
+    postgres: EmbeddedPostgres, session_clock: FakeClock, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """Create and serve the web application once per session, because its creation takes longer than a test."""
+    mails = tmp_path_factory.mktemp("mails")
+    settings = {"registrar_url": postgres.url("registrar"), "dev_mail_dir": mails, "dev_letters_dir": mails}
+    with running(postgres, session_clock, **settings) as app:
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        yield Served(f"http://127.0.0.1:{server.port}", app, mails)
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
 @pytest.fixture
-def pages(browser: Browser) -> Iterator[Pages]:
-    """Provide as many browser contexts as a test needs."""
+def served(_usual: Served, database: Database, registrar_url: str, clock: FakeClock) -> Iterator[Served]:
+    """Serve the web application without workers, with its state reset."""
+    with _usual.app.app_context():
+        pool = resources().database.engine.pool
+    assert isinstance(pool, QueuePool)
+    as_new(_usual.app)
+    yield _usual
+    for file in _usual.mails.iterdir():
+        file.unlink()
+    # The last request of a page may still run after its browser is closed.
+    wait_until(lambda: pool.checkedout() == 0, what="the last answer")
+
+
+@pytest.fixture
+def pages(browser: Browser, served: Served) -> Iterator[Pages]:
+    """Provide as many browser contexts as a test needs; they are closed before the test's data is removed."""
     opened = Pages(browser)
     yield opened
     opened.close()
@@ -94,38 +123,13 @@ def page(pages: Pages) -> Page:
 
 
 @pytest.fixture
-def served(
-    postgres: EmbeddedPostgres, database: Database, registrar_url: str, clock: FakeClock, tmp_path: Path
-) -> Iterator[Served]:
-    """Run the web application without workers."""
-    settings = WebSettings(
-        database_url=postgres.url("standorte"),
-        redis_url="redis://127.0.0.1:1/0",
-        registrar_url=registrar_url,
-        secret_key=SecretStr(SECRET),
-        dev_mail_dir=tmp_path,
-        dev_letters_dir=tmp_path,
-    )
-    app = create_app(settings, clock)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    serving = Thread(target=server.serve_forever)
-    serving.start()
-    yield Served(f"http://127.0.0.1:{server.port}", app)
-    server.shutdown()
-    serving.join()
-    server.server_close()
-    with app.app_context():
-        resources().database.close()
-
-
-@pytest.fixture
-def portal(served: Served, database: Database, clock: FakeClock, tmp_path: Path) -> Portal:
+def portal(served: Served, database: Database, clock: FakeClock) -> Portal:
     """Create the accounts of the portal. Without workers the new order stays new."""
     with database.transaction() as session:
         main, manager = make_main(session, subs=1)
         fill_pool(session)
         ordered = submit_order(session, manager, main, an_order(), clock()).customer_number
-    return Portal(served.url, database, main, manager, ordered, served.app, tmp_path)
+    return Portal(served.url, database, main, manager, ordered, served.app, served.mails)
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.sip.phones import Line, Phone, call_in
+from tests.browser.visit import chromium
+from tests.sip.phones import Phone, call_in
+from tests.sip.sipp import Line
 from workers import programs
 from workers.demo.cast import BACK_OFFICE, HAMBURG, KOELN, MAIN, MAXI, PASSWORD, Site
 from workers.stack.directory import StackDirectory
@@ -44,7 +46,7 @@ Filiale West;Am Markt 3;10585;Berlin;Kim Beispiel;kim@;trunk-10;030;10
 
 def main() -> None:
     """Start an embedded stack, take all pictures, and stop the stack."""
-    executable = shutil.which("chromium")
+    executable = chromium()
     if executable is None:
         sys.exit("Screenshots need Chromium on PATH. As root on Debian: .make/chromium")
     if installed() is None or shutil.which("sipp") is None:
@@ -65,8 +67,6 @@ def fresh_stack() -> Iterator[tuple[str, str]]:
     The stack and its data are removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
-        # PostgreSQL runs as another user, which needs access to the folder.
-        os.chmod(folder, 0o755)
         port = free_port()
         environment = {**os.environ, "STANDORTE_DIR": f"{folder}/stack", "PORT": str(port)}
         stack = subprocess.Popen(programs.console("up"), env=environment, stdout=subprocess.PIPE, text=True)

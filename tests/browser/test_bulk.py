@@ -20,7 +20,8 @@ from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in
 from tests.factories import fill_pool, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, back_of
-from tests.web.portal.bulk.test_bulk import HEAD, START, as_csv, as_xlsx, row
+from tests.web.portal.bulk.test_bulk import HEAD, START, as_csv, row
+from tests.workbooks import as_xlsx
 
 ROWS = 1000
 BAD = {"Postleitzahl": "1017", "E-Mail": "hanna@", "Produkt": "trunk-7", "Kanäle": "99", "Vorwahl": "30"}

@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 
 import pytest
-from openpyxl import load_workbook
 from playwright.sync_api import Page, expect
 
 from models.accounts.accounts import Account
@@ -15,6 +14,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_portal import sign_in
 from tests.factories import NOW
 from tests.web.portal.accounts.test_dashboard import Site, make_site
+from tests.workbooks import read_xlsx
 
 
 @pytest.fixture
@@ -72,8 +72,6 @@ def test_each_table_and_its_files(page: Page, portal: Portal, site: Site, tmp_pa
             if file.suffix == ".csv":
                 rows = list(csv.reader(file.read_text("utf-8-sig").splitlines(), delimiter=";"))
             else:
-                sheet = load_workbook(file).active
-                assert sheet is not None
-                rows = [[str(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+                rows = [[str(cell) for cell in row] for row in read_xlsx(file.read_bytes())]
             assert [row[0] for row in rows] == ["Kundennummer", site.account.customer_number]
             assert said in rows[1]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from openpyxl import load_workbook
 from playwright.sync_api import Page, expect
 
 from models.accounts.accounts import attach
@@ -19,6 +18,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, card, sign_in, tab_to
 from tests.browser.visit import Pages, Way
 from tests.factories import NOW, make_account
+from tests.workbooks import read_xlsx
 
 
 @pytest.fixture
@@ -76,8 +76,7 @@ def test_the_files_open_and_hold_what_is_shown(page: Page, portal: Portal, koeln
     rows = list(csv.reader(table.read_text("utf-8-sig").splitlines(), delimiter=";"))
     assert [row[0] for row in rows] == ["Kundennummer", portal.main.customer_number, koeln]
     [book] = tmp_path.glob("*.xlsx")
-    sheet = load_workbook(book).active
-    assert sheet is not None and sheet.cell(3, 3).value == "Lager Köln-Süd"
+    assert read_xlsx(book.read_bytes())[2][2] == "Lager Köln-Süd"
 
 
 def test_progress_arrives_by_itself_and_keeps_the_focus(page: Page, portal: Portal) -> None:

@@ -6,6 +6,7 @@ The workers are real: mails are sent by SMTP and letters are printed to PDF. Onl
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +33,11 @@ from workers.gateways.letters import LetterFolder
 from workers.gateways.smtp import SmtpMailer
 
 PHONE = (320, 640)
+
+
+def chromium() -> str | None:
+    """Where Debian's Chromium is, if it is on PATH: its headless shell, else the whole browser."""
+    return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
-"""Real workers and beat as processes of their own, on real PostgreSQL, Redis, registrar database and SMTP."""
+"""Workers as processes of their own, with Celery or without, on real PostgreSQL, Redis, registrar database and SMTP."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -36,12 +40,20 @@ from models.values import utc_now
 from models.vault import Vault
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
+from tests.faults import engine
+from tests.faults.stopping import Stop
 from workers import programs
 from workers.gateways.registrar import plain_url
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 from workers.stack.redis import EmbeddedRedis
 
-SECRET = "a secret for tests: long enough to be one"
+SECRET = "for-development-only: the key of the tests"
+LEASE = timedelta(minutes=10)
+"""Of processes without Celery: far longer than a test, so that no lease ends before a clock is put forward."""
+
+# Forked from a process without threads that has imported everything already.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([engine.__name__])
 
 
 @dataclass
@@ -57,6 +69,53 @@ class Plant:
     main: Account
     manager: Principal
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    engines: list[BaseProcess] = field(default_factory=list)
+    ahead: timedelta = timedelta()
+    """How much later it is for the processes without Celery than by the machine's clock."""
+
+    def now(self) -> datetime:
+        """The time by the clock of the processes without Celery."""
+        return utc_now() + self.ahead
+
+    def start_engine(self, stop: Stop | None = None) -> BaseProcess:
+        """Start a process that does a worker's work without Celery, see `tests.faults.engine`."""
+        log = self.directory / f"engine-{len(list(self.directory.glob('engine-*.log')))}.log"
+        environment = self.environment | {"LEASE_SECONDS": str(LEASE.total_seconds())}
+        process = _processes.Process(target=engine.run, args=(environment, log, self.ahead, stop), daemon=True)
+        process.start()
+        self.engines.append(process)
+        return process
+
+    def kill_engine(self, process: BaseProcess) -> None:
+        """kill -9."""
+        process.kill()
+        process.join(10)
+        self.engines.remove(process)
+
+    @contextmanager
+    def engine_stopped_at(self, point: str) -> Iterator[None]:
+        """A process without Celery has stopped dead at this point.
+
+        At the end it is killed, and another one takes over, for which its leases have ended.
+        """
+        stop = Stop(point, self.directory / "reached")
+        doomed = self.start_engine(stop)
+        wait_until(stop.file.exists, what=f"the process to reach {point}")
+        yield
+        self.kill_engine(doomed)
+        self.ahead += LEASE
+        self.start_engine()
+
+    @contextmanager
+    def worker_stopped_at(self, point: str) -> Iterator[None]:
+        """A Celery worker has stopped dead at this point. At the end it is killed, and another one and beat start."""
+        reached = self.directory / "reached"
+        doomed = self.start_worker(STOP_AT=point, STOP_FILE=str(reached))
+        self.publish()
+        wait_until(reached.exists, what=f"the worker to reach {point}")
+        yield
+        self.kill(doomed)
+        self.start_worker(beat=True)
 
     def start_worker(self, concurrency: int = 1, *, beat: bool = False, **extra: str) -> subprocess.Popen[bytes]:
         """A worker; with STOP_AT one that stops dead at that point; with `beat` one that sends the sweep too.
@@ -203,6 +262,8 @@ def plant(
         prove_contact(session, main)
     found = Plant(database, registrar_url, smtp_sink, redis, environment, tmp_path, main, manager)
     yield found
+    for process in list(found.engines):
+        found.kill_engine(process)
     for child in list(found.children):
         found.kill(child)
     redis.stop()

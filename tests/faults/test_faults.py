@@ -35,15 +35,19 @@ POINTS = [
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_worker_killed_inside_a_step_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+def test_a_worker_killed_inside_a_step_is_replaced(plant: Plant, point: str) -> None:
     ids = plant.order(3)
-    reached = tmp_path / "reached"
-    doomed = plant.start_worker(STOP_AT=point, STOP_FILE=str(reached))
-    plant.publish()
-    wait_until(reached.exists, what=f"the worker to reach {point}")
-    assert (Status.COMPLETED in plant.statuses(ids)) == point.startswith("mail")
-    plant.kill(doomed)
-    plant.start_worker(beat=True)
+    with plant.engine_stopped_at(point):
+        assert (Status.COMPLETED in plant.statuses(ids)) == point.startswith("mail")
+    plant.wait_for_completion(ids)
+    plant.assert_everything_once(ids)
+
+
+@pytest.mark.parametrize("point", ["verify.before", "provision.after", "mail.after"])
+def test_a_celery_worker_killed_inside_a_step_is_replaced(plant: Plant, point: str) -> None:
+    ids = plant.order(3)
+    with plant.worker_stopped_at(point):
+        assert (Status.COMPLETED in plant.statuses(ids)) == point.startswith("mail")
     plant.wait_for_completion(ids)
     plant.assert_everything_once(ids)
 
@@ -51,17 +55,17 @@ def test_a_worker_killed_inside_a_step_is_replaced(plant: Plant, tmp_path: Path,
 @pytest.mark.parametrize(
     "point", ["verify.before", "verify.after", "mail.before", "mail.after", "letter.before", "letter.after"]
 )
-def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, point: str) -> None:
     """One mail, one letter, and with their codes the order goes through."""
     contact = Contact("Nele Neu", "nele@example.com", None)
     place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
     [id] = plant.order(1, an_order(contact=contact, location=place))
-    _kill_at(plant, tmp_path, point)
+    _kill_at(plant, point)
     wait_until(lambda: plant.statuses([id]) == {Status.PENDING} and plant.unsent() == 0, what="what was asked for")
     with plant.database.transaction() as session:
         vault, order = Vault(SECRET), session.get_one(Request, id)
-        assert confirm_email(session, vault, order, plant.code_to(contact.email), utc_now())
-        assert enter_letter_code(session, vault, order, plant.letter_code(), utc_now())
+        assert confirm_email(session, vault, order, plant.code_to(contact.email), plant.now())
+        assert enter_letter_code(session, vault, order, plant.letter_code(), plant.now())
     plant.wait_for_completion([id])
     mails = {mail["Message-ID"] for _, mail in plant.sink.received}
     assert len(mails) == 3
@@ -71,7 +75,7 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, tmp_
 
 
 @pytest.mark.parametrize("point", ["verify.before", "verify.after", "attach.before", "attach.after", "mail.after"])
-def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
     """The owner is asked once, the account attached once, and both sides are told once."""
     with plant.database.transaction() as session:
         owner = make_user(session)
@@ -79,17 +83,17 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, tmp_path: Path
     id = plant.link(a_link(account, method=ProofMethod.CONSENT))
     asking = point.startswith(("verify", "mail"))
     if asking:
-        _kill_at(plant, tmp_path, point)
+        _kill_at(plant, point)
     else:
-        helper = plant.start_worker(beat=True)
+        helper = plant.start_engine()
     wait_until(lambda: plant.statuses([id]) == {Status.PENDING} and plant.unsent() == 0, what="the question")
     if not asking:
-        plant.kill(helper)
+        plant.kill_engine(helper)
     with plant.database.transaction() as session:
         link = session.get_one(Request, id)
-        assert decide(session, Vault(SECRET), link, owner, Decision.ACCEPTED, plant.code_to(owner.email), utc_now())
+        assert decide(session, Vault(SECRET), link, owner, Decision.ACCEPTED, plant.code_to(owner.email), plant.now())
     if not asking:
-        _kill_at(plant, tmp_path, point)
+        _kill_at(plant, point)
     plant.wait_for_completion([id])
     with plant.database.transaction() as session:
         assert session.get_one(Account, account.id).main_id == plant.main.id
@@ -98,19 +102,15 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, tmp_path: Path
     assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 3
 
 
-def _kill_at(plant: Plant, tmp_path: Path, point: str) -> None:
-    """A worker reaches the point and is killed; another one and beat are there from then on."""
-    reached = tmp_path / "reached"
-    doomed = plant.start_worker(STOP_AT=point, STOP_FILE=str(reached))
-    plant.publish()
-    wait_until(reached.exists, what=f"the worker to reach {point}")
-    plant.kill(doomed)
-    plant.start_worker(beat=True)
+def _kill_at(plant: Plant, point: str) -> None:
+    """Kill a process at this point; another one is there from then on."""
+    with plant.engine_stopped_at(point):
+        pass
 
 
 @pytest.mark.parametrize("point", ["announce.before", "announce.after"])
-def test_a_worker_killed_while_it_announces_number_blocks_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
-    _kill_at(plant, tmp_path, point)
+def test_a_worker_killed_while_it_announces_number_blocks_is_replaced(plant: Plant, point: str) -> None:
+    _kill_at(plant, point)
     wait_until(lambda: plant.unannounced() == 0, what="the last block")
     with psycopg.connect(plain_url(plant.registrar_url)) as connection:
         assert connection.execute("SELECT count(*), min(size), max(size) FROM own_numbers").fetchone() == (40, 10, 10)
@@ -204,12 +204,12 @@ def test_a_registrar_that_has_written_and_does_not_answer_is_asked_again(plant: 
 
 
 @pytest.mark.parametrize("point", ["detach.before", "detach.after"])
-def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, tmp_path: Path, point: str) -> None:
+def test_a_worker_killed_while_it_detaches_is_replaced(plant: Plant, point: str) -> None:
     with plant.database.transaction() as session:
         account = make_account(session, administrator=make_user(session))
         attach(session, plant.main.id, account.id, Origin.LINK, utc_now())
         ids = [submit_detach(session, plant.manager, account, "de", utc_now()).id]
-    _kill_at(plant, tmp_path, point)
+    _kill_at(plant, point)
     plant.wait_for_completion(ids)
     with plant.database.transaction() as session:
         assert session.get_one(Account, account.id).main_id is None

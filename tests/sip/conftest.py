@@ -32,7 +32,8 @@ from tasks.registrar.trunks import record_of, write_due
 from tasks.runtime import Runtime
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock
-from tests.sip.phones import NETWORK, Line, Phone
+from tests.sip.phones import NETWORK, Phone
+from tests.sip.sipp import Line
 from tests.web.conftest import back_of
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.subscribers import KamailioSubscribers

@@ -1,24 +1,16 @@
-"""Phone systems and the telephone network, played by sipp (Debian's sip-tester)."""
+"""Phone systems and the telephone network, played by sipp."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import socket
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import count
-from pathlib import Path
-from xml.sax.saxutils import quoteattr
+from dataclasses import dataclass, replace
 
-from workers.stack.ports import LOOPBACK, free_port, is_free
+from tests.sip.sipp import PATIENCE, Line, Played
+from workers.stack.ports import LOOPBACK, is_free
 from workers.stack.processes import wait_for
 
 NETWORK = "127.0.0.2"
 """From where calls come in from the telephone network."""
-PATIENCE = 20
-_count = count(1)
 
 _HEADERS = """
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
@@ -98,89 +90,28 @@ def _refusing(status: str) -> list[str]:
     return ['<recv request="INVITE"/>', _answer(status, tag=";tag=[pid]-[call_number]"), '<recv request="ACK"/>']
 
 
-@dataclass
-class Played:
-    """One run of sipp: what it said and heard."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    call_id: str
-    where: tuple[str, int]
-
-    @property
-    def messages(self) -> str:
-        """All that went over the wire so far."""
-        return self.log.read_text() if self.log.exists() else ""
-
-    def heard(self, kind: str) -> str:
-        """The first message that came in and begins like this; empty if none did."""
-        came = re.findall(r"message received \[\d+\] bytes :\n\n(.*?)\n-{20,}", self.messages + "\n" + "-" * 30, re.S)
-        return next((message for message in came if message.startswith(kind)), "")
-
-    def finish(self) -> Played:
-        """Wait for its end, which has to be the one that was expected."""
-        code = self.process.wait(PATIENCE + 10)
-        assert code == 0, f"sipp ended with {code}\n{self.messages}"
-        return self
-
-    def is_up(self) -> bool:
-        """Whether the call is answered."""
-        return "SIP/2.0 200 OK" in self.messages and "\nACK sip:" in self.messages
-
-    def hang_up(self) -> None:
-        """End a call that is held."""
-        told = (
-            f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"
-            f"From: <sip:test@{LOOPBACK}>;tag=test\nTo: <sip:phone@{LOOPBACK}>\nCall-ID: {self.call_id}\n"
-            "CSeq: 99 INFO\nContent-Length: 0\n\n"
-        )
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-            wire.sendto(told.replace("\n", "\r\n").encode(), self.where)
-        self.finish()
-
-    def end(self) -> None:
-        """End it, wherever it is."""
-        self.process.kill()
-        self.process.wait()
+# From and To change places in what the called side sends.
+_HANGING_UP = [
+    '<recv request="INVITE" rrs="true"><action>'
+    '<ereg regexp=":.*" search_in="hdr" header="From" assign_to="caller"/>'
+    '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="called"/></action></recv>',
+    *_ANSWERING[1:4],
+    _send(
+        f"BYE [next_url] SIP/2.0\n[routes]\nFrom[$called];tag=[pid]-[call_number]\nTo[$caller]\nCSeq: 1 BYE{_HEADERS}"
+    ),
+    '<recv response="200"/>',
+]
 
 
-@dataclass
-class Line:
-    """Where sipp runs from, and against which server."""
+@dataclass(frozen=True)
+class Within:
+    """A message within a call: to `target` by `route` instead of those that the call has, if they are given."""
 
-    directory: Path
-    server: int
-    domain: str
-    tcp: bool = False
-    running: list[Played] = field(default_factory=list)
-
-    def play(self, steps: list[str], *, name: str, host: str = LOOPBACK, port: int | None = None) -> Played:
-        """Start a scenario for one call."""
-        number = next(_count)
-        scenario = self.directory / f"{number}-{name}.xml"
-        write_scenario(scenario, steps)
-        log = scenario.with_suffix(".log")
-        port = port or free_port(host=host, udp=True)
-        call_id = f"call-{number}@test"
-        program = shutil.which("sipp")
-        assert program is not None
-        where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port), "-t", "t1" if self.tcp else "u1"]
-        what = ["-sf", str(scenario), "-m", "1", "-cid_str", call_id, "-trace_msg", "-message_file", str(log)]
-        process = subprocess.Popen(
-            [program, *where, *what, "-nostdin", "-timeout", f"{PATIENCE}s", "-timeout_error"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.directory,
-        )
-        played = Played(process, log, call_id, (host, port))
-        self.running.append(played)
-        return played
-
-    def end(self) -> None:
-        """End all that still runs."""
-        for played in self.running:
-            played.end()
+    method: str
+    target: str = ""
+    route: str = ""
+    extra: str = ""
+    gets: int = 481
 
 
 @dataclass
@@ -193,17 +124,48 @@ class Phone:
     port: int
     numbers: tuple[str, ...] = ()
 
-    def register(self, *, gets: int = 200, as_user: str | None = None, expires: int = 600) -> Played:
-        """Register; `gets` is the answer to the attempt with credentials."""
-        who = f"{as_user or self.user}@{self.line.domain}"
-        contact = f"{self.user}@{LOOPBACK}:{self.port}"
-        steps = registering(who, contact, self._credentials(), gets=gets, expires=expires)
-        return self.line.play(steps, name="register").finish()
+    def register(
+        self,
+        *,
+        gets: int = 200,
+        as_user: str | None = None,
+        expires: int = 600,
+        contact: str | None = None,
+        extra: str = "",
+    ) -> Played:
+        """Register from `port`; `gets` is the answer to the attempt with credentials."""
+        steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
+        return self.line.play(steps, name="register", port=self.port).finish()
 
-    def answer(self, *, behind: str = "") -> Played:
-        """Take the next call; `behind` a NAT it believes that this is its address."""
-        steps = [step.replace("phone@[local_ip]", f"phone@{behind}") if behind else step for step in _ANSWERING]
+    def _registering(
+        self,
+        *,
+        gets: int = 200,
+        as_user: str | None = None,
+        expires: int = 600,
+        contact: str | None = None,
+        extra: str = "",
+    ) -> list[str]:
+        who = f"{as_user or self.user}@{self.line.domain}"
+        contact = contact or f"<sip:{self.user}@{LOOPBACK}:{self.port}>"
+        return registering(who, contact, self._credentials() + (extra and f"\n{extra}"), gets=gets, expires=expires)
+
+    def attend(self, call_id: str, *, takes: bool = True) -> Played:
+        """Register over TCP and take the call with this Call-ID on the same connection, or let it ring."""
+        steps = [*self._registering(contact=f"<sip:{self.user}@{LOOPBACK}:{self.port};transport=tcp>")]
+        steps += _ANSWERING if takes else _RINGING
+        attending = replace(self.line, tcp=True).play(steps, name="attend", port=self.port, call_id=call_id)
+        assert wait_for(lambda: "SIP/2.0 200" in attending.messages, patience=PATIENCE), attending.messages
+        return attending
+
+    def answer(self, *, contact: str = "[local_ip]:[local_port]") -> Played:
+        """Take the next call and say that this is the own address."""
+        steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in _ANSWERING]
         return _listen(self.line, steps, self.port)
+
+    def answer_and_hang_up(self) -> Played:
+        """Take the next call and end it."""
+        return _listen(self.line, _HANGING_UP, self.port)
 
     def ring(self) -> Played:
         """Ring, until the other side gives up."""
@@ -213,9 +175,11 @@ class Phone:
         """Answer the next call with this status."""
         return refuse(self.line, self.port, status)
 
-    def call(self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "") -> Played:
+    def call(
+        self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "", call_id: str | None = None
+    ) -> Played:
         """Call and, if somebody answers, hang up at once."""
-        return self._call(number, gets, sender, extra, hold=False).finish()
+        return self._call(number, gets, sender, extra, hold=False, call_id=call_id).finish()
 
     def hold(self, number: str) -> Played:
         """Call, and stay in the call."""
@@ -223,26 +187,41 @@ class Phone:
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
+    def call_and_wait(self, number: str, *, contact: str) -> Played:
+        """Call from this address, as the phone says, and wait until the other side hangs up."""
+        head = _head(self.line, number, self.user, "")
+        own = f"<sip:phone@{contact}>"
+        steps = [step.replace("<sip:phone@[local_ip]:[local_port]>", own) for step in self._invite(head)]
+        up = _after_invite(head, 2, 200)
+        # Without the BYE and its answers.
+        steps += [*up[:-3], '<recv request="BYE"/>', _answer("200 OK")]
+        return self.line.play(steps, name="wait", port=self.port)
+
     def transfer(self, number: str, target: str) -> Played:
         """Call, ask that the other side be put through to the target, which is refused, and hang up."""
-        head = _head(self.line, number, self.user, "")
-        ask = [
-            _send(_within(head, 3, "REFER", f"\nRefer-To: <sip:{target}@{self.line.domain}>")),
-            _LATE,
-            '<recv response="405"/>',
-        ]
-        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=ask)]
-        return self.line.play(steps, name="transfer").finish()
+        ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
+        return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
 
     def turn_to(self, number: str, target: str) -> Played:
         """Call, go on with the call at the target, which is refused, and hang up."""
+        return self.say_within(number, [Within("INVITE", target, gets=481)])
+
+    def say_within(self, number: str, messages: Sequence[Within]) -> Played:
+        """Call, send these messages within the call, and hang up."""
         head = _head(self.line, number, self.user, "")
-        turn = _within(head, 3, "INVITE").replace("[next_url]", target)
-        steps = [
-            *self._invite(head),
-            *_after_invite(head, 2, 200, meanwhile=[_send(turn), _LATE, '<recv response="481"/>']),
-        ]
-        return self.line.play(steps, name="turn").finish()
+        said: list[str] = []
+        for place, one in enumerate(messages):
+            sequence = 2 if one.method == "ACK" else 3 + place
+            text = _within(head, sequence, one.method, one.extra and f"\n{one.extra}")
+            if one.target:
+                text = text.replace("[next_url]", one.target)
+            if one.route:
+                text = text.replace("[routes]", f"Route: {one.route}")
+            said.append(_send(text))
+            if one.method != "ACK":
+                said += [_LATE, f'<recv response="{one.gets}"/>']
+        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=said, last=3 + len(messages))]
+        return self.line.play(steps, name="within").finish()
 
     def attempt(self, number: str, *, refused: int) -> Played:
         """Call, without waiting for what comes of it; it may be refused."""
@@ -263,13 +242,15 @@ class Phone:
         ]
         return self.line.play(steps, name="give-up").finish()
 
-    def _call(self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool) -> Played:
+    def _call(
+        self, number: str, gets: int, sender: str | None, extra: str, *, hold: bool, call_id: str | None = None
+    ) -> Played:
         head = _head(self.line, number, sender or self.user, extra)
         steps = [
             *self._invite(head),
             *_after_invite(head, 2, gets, meanwhile=[_LATE, '<recv request="INFO"/>'] if hold else ()),
         ]
-        return self.line.play(steps, name="call")
+        return self.line.play(steps, name="call", call_id=call_id)
 
     def _invite(self, head: str) -> list[str]:
         return [
@@ -285,10 +266,10 @@ class Phone:
 
 
 def registering(who: str, contact: str, credentials: str, *, gets: int = 200, expires: int = 600) -> list[str]:
-    """The steps of a registration with its challenge."""
+    """Return the steps of a registration with its challenge; `contact` is the value of its Contact header."""
     request = (
         f"REGISTER sip:{who.partition('@')[2]} SIP/2.0\nFrom: <sip:{who}>;tag=[call_number]\nTo: <sip:{who}>\n"
-        f"CSeq: {{}} REGISTER\nContact: <sip:{contact}>\nExpires: {expires}{{}}{_HEADERS}"
+        f"CSeq: {{}} REGISTER\nContact: {contact}\nExpires: {expires}{{}}{_HEADERS}"
     )
     return [
         _send(request.format(1, "")),
@@ -296,14 +277,6 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
         _send(request.format(2, credentials)),
         f'<recv response="{gets}"/>',
     ]
-
-
-def write_scenario(file: Path, steps: list[str]) -> None:
-    """The steps of one call, as sipp reads them."""
-    file.write_text(
-        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
-        f"<scenario name={quoteattr(file.stem)}>\n" + "\n".join(steps) + "\n</scenario>\n"
-    )
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK) -> Played:
@@ -357,7 +330,9 @@ def _within(head: str, sequence: int, method: str, extra: str = "") -> str:
     return f"{method} [next_url] SIP/2.0\n[routes]\n{sender}\nTo[$to]\nCSeq: {sequence} {method}{extra}{_HEADERS}"
 
 
-def _after_invite(head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = ()) -> list[str]:
+def _after_invite(
+    head: str, sequence: int, gets: int, *, meanwhile: Sequence[str] = (), last: int | None = None
+) -> list[str]:
     steps = [f'<recv response="{code}" optional="true"/>' for code in (100, 180, 183)]
     if gets != 200:
         return [*steps, f'<recv response="{gets}"/>', _send(_ack(head, sequence, back=len(steps) + 2))]
@@ -367,7 +342,7 @@ def _after_invite(head: str, sequence: int, gets: int, *, meanwhile: Sequence[st
         '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="to"/></action></recv>',
         _send(_within(head, sequence, "ACK")),
         *meanwhile,
-        _send(_within(head, sequence + 1 + bool(meanwhile), "BYE")),
+        _send(_within(head, last or sequence + 1, "BYE")),
         _LATE,
         '<recv response="200"/>',
     ]

@@ -8,7 +8,8 @@ import pytest
 
 from models.telephony.forwarding import Condition
 from tests.sip.conftest import Sites
-from tests.sip.phones import NETWORK, PATIENCE, Phone, answer, bye_out_of_nowhere, call_in
+from tests.sip.phones import NETWORK, Phone, answer, bye_out_of_nowhere, call_in
+from tests.sip.sipp import PATIENCE
 from workers.stack.ports import free_port
 from workers.stack.processes import wait_for
 
@@ -214,24 +215,9 @@ def test_a_call_between_sites_does_not_turn_to_the_network(
 
 @pytest.mark.parametrize("address", ["192.168.1.2", "phone.invalid"])
 def test_a_phone_behind_a_nat_takes_calls_to_their_end(sites: Sites, berlin: Phone, address: str) -> None:
-    taking = berlin.answer(behind=address)
+    taking = berlin.answer(contact=f"{address}:{berlin.port}")
     call_in(sites.line, berlin.numbers[0])
     assert "\nBYE sip:" in taking.finish().messages
-
-
-@pytest.mark.parametrize("number", ["110", "112"])
-def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
-    berlin, hamburg = sites.order(channels=1), sites.order()
-    for phone in (berlin, hamburg):
-        phone.register()
-    hamburg.answer()
-    only_channel = berlin.hold(hamburg.numbers[0])
-    taking = answer(sites.line, psap_port)
-    berlin.call(number, sender="+493090000000")
-    heard = taking.finish().heard("INVITE")
-    assert heard.startswith(f"INVITE sip:{number}-10179@127.0.0.1:{psap_port} SIP/2.0")
-    assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
-    only_channel.hang_up()
 
 
 def test_all_phones_of_a_trunk_ring_and_one_takes_the_call(sites: Sites, berlin: Phone) -> None:

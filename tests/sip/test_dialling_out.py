@@ -9,7 +9,8 @@ from models.telephony.forwarding import Condition
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import close_trunk
 from tests.sip.conftest import Sites
-from tests.sip.phones import NETWORK, Phone, Played, answer, call_in, refuse
+from tests.sip.phones import NETWORK, Phone, answer, call_in, refuse
+from tests.sip.sipp import Played
 
 MOBILE = "+4915112345678"
 

@@ -25,7 +25,7 @@ def doctor(
     monkeypatch.setenv("REGISTRAR_URL", registrar_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
-    monkeypatch.setenv("SECRET_KEY", "a key that is only good for tests: long enough")
+    monkeypatch.setenv("SECRET_KEY", "for-development-only: the key of the tests")
     monkeypatch.setenv("SIP_DOMAIN", DOMAIN)
     monkeypatch.setenv("COLUMNS", "200")
     return CliRunner()

@@ -18,7 +18,7 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
 from models.telephony.trunks import SipTrunk
 from tests.sip.conftest import Sites
-from tests.sip.phones import Phone, answer, call_in
+from tests.sip.phones import Phone, call_in
 from workers.gateways.registrar import plain_url
 
 
@@ -54,19 +54,6 @@ def test_a_suspended_site_is_out_at_once_and_comes_back_by_itself(
     call_in(sites.line, berlin.numbers[0])
     hamburg.answer()
     berlin.call(hamburg.numbers[0])
-
-
-@pytest.mark.parametrize("number", ["110", "112"])
-def test_a_suspended_site_can_call_for_help(sites: Sites, berlin: Phone, psap_port: int, number: str) -> None:
-    suspended(sites, berlin)
-    taking = answer(sites.line, psap_port)
-    berlin.call(number)
-    heard = taking.finish().heard("INVITE")
-    assert heard.startswith(f"INVITE sip:{number}-10179@127.0.0.1:{psap_port} SIP/2.0")
-    assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
-    # Not for who does not know the secret.
-    berlin.secret = "geraten"
-    berlin.call(number, gets=403)
 
 
 def test_a_suspended_site_forwards_nothing_and_takes_nothing_that_is_forwarded(

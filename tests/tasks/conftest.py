@@ -59,8 +59,12 @@ class Pipeline:
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
         write_due(self.runtime, more_due=lambda: self.hints.append("more"))
         announce_due(self.runtime, more_due=lambda: self.hints.append("more"))
-        send_due(self.runtime, more_due=lambda: self.hints.append("more"))
+        self.send()
         place_due(self.runtime, more_due=lambda: self.hints.append("more"))
+
+    def send(self) -> None:
+        """Send what is due."""
+        send_due(self.runtime, more_due=lambda: self.hints.append("more"))
 
     def run(self, name: str, *, dry: bool = False) -> JobRun:
         """Run a scheduled job now."""

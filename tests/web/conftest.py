@@ -45,7 +45,7 @@ ORDER: dict[str, Any] = {
     "numbers": {"area_code": "030", "block_size": 10},
     "locale": "de",
 }
-SECRET = "a secret for tests: long enough to be one"
+SECRET = "for-development-only: the key of the tests"
 FrontOf = Callable[..., FlaskClient]
 
 

@@ -12,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from models.db.session import Database
+from models.values import utc_now
+from models.vault import Vault
+from tests.snapshots import written_once
+from workers.demo.seed import seed
 from workers.stack.postgres import EmbeddedPostgres
 
 
@@ -24,7 +28,13 @@ def database_settings(
     monkeypatch.setenv("REGISTRAR_URL", registrar_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
-    monkeypatch.setenv("SECRET_KEY", "a key that is only good for tests: long enough")
+    monkeypatch.setenv("SECRET_KEY", "for-development-only: the key of the tests")
+
+
+@pytest.fixture
+def demo_data(database: Database, portal_url: str) -> None:
+    """The demo data, in the portal's database alone."""
+    written_once("company", [portal_url], lambda: seed(database, Vault("a key"), "sip.example.com", utc_now()))
 
 
 class Children:

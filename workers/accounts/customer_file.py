@@ -5,10 +5,7 @@ Everything streams: memory depends neither on the size of the file nor on how br
 
 from __future__ import annotations
 
-import codecs
 import csv
-import io
-import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +14,10 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from models.accounts.customer_import import OPTIONAL, REQUIRED
+from tasks.files.csv_text import LONGEST_LINE, column_names, declared_delimiter, likely_delimiter, open_text
 
 MOST_LINES = 20
 """A record with more lines than this has a quote that nobody closed."""
-LONGEST_LINE = 65_536
-DELIMITERS = (";", ",", "\t")
-
-_CHUNK = 1 << 16
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_UNDECODED = re.compile("[\udc80-\udcff]")
 
 
 class UnusableFile(Exception):
@@ -106,19 +98,16 @@ class CustomerFile:
 
     def _header(self) -> tuple[str, list[str]]:
         line = self._lines.take()
-        if line is not None and re.fullmatch(r"sep=.\s*", line):
+        declared = declared_delimiter(line) if line is not None else None
+        if declared is not None:
             line = self._lines.take()
         while line is not None and not line.strip():
             line = self._lines.take()
         if line is None:
             raise UnusableFile("the file is empty")
         known = {*REQUIRED, *OPTIONAL}
-
-        def columns(delimiter: str) -> list[str]:
-            return [name.strip().strip('"').strip().lower() for name in line.split(delimiter)]
-
-        delimiter = max(DELIMITERS, key=lambda candidate: len(known.intersection(columns(candidate))))
-        found = columns(delimiter)
+        delimiter = declared or likely_delimiter(line, lambda name: name.lower() in known)
+        found = [name.lower() for name in column_names(line, delimiter)]
         missing = [column for column in REQUIRED if column not in found]
         if missing:
             raise UnusableFile(
@@ -134,35 +123,10 @@ class CustomerFile:
 @contextmanager
 def open_customers(path: Path) -> Iterator[CustomerFile]:
     """Open a file of customers. Raises `UnusableFile` if it is not one, `OSError` if it cannot be read."""
-    with path.open("rb") as file:
-        encoding = detect_encoding(file)
-        file.seek(0)
-        # Bytes that the encoding does not have become stand-ins, so that one of them spoils its own row only.
-        with io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="") as text:
-            yield CustomerFile(file, text, encoding)
-
-
-def detect_encoding(file: BinaryIO) -> str:
-    """UTF-8 (with or without mark) or Windows-1252, by one pass over the file in small pieces.
-
-    A UTF-8 file with a few broken bytes is still UTF-8: reading it as Windows-1252 would spoil every umlaut.
-    """
-    file.seek(0)
-    start = file.read(4)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UnusableFile("the file is UTF-16; save it as UTF-8")
-    if start.startswith(codecs.BOM_UTF8):
-        return "utf-8-sig"
-    file.seek(0)
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
-    broken = whole = 0
-    while chunk := file.read(_CHUNK):
-        text = decoder.decode(chunk)
-        if not text.isascii():
-            undecoded = len(_UNDECODED.findall(text))
-            broken += undecoded
-            whole += len(_NOT_ASCII.findall(text)) - undecoded
-    return "utf-8" if whole >= broken else "cp1252"
+    with path.open("rb") as file, open_text(file) as text:
+        if text.encoding.startswith("utf_16"):
+            raise UnusableFile("the file is UTF-16; save it as UTF-8")
+        yield CustomerFile(file, text, text.encoding)
 
 
 class _Lines:

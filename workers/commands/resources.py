@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from sqlalchemy.orm import Session
 
+import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
 from models.accounts.accounts import Account, account_by_number
 from models.db.session import Database
 from models.values import BERLIN, Locale

@@ -13,16 +13,17 @@ _COUNT = """
 SELECT (SELECT count(*) FROM calls WHERE at < %(before)s) + (SELECT count(*) FROM refusals WHERE last_at < %(before)s)
 """
 # What Kamailio has in hand at this moment is not waited for: it is new, or found next time.
+# MATERIALIZED: else the planner may run a query again for each row, and its limit would bound nothing.
 _FORGET = """
-WITH old_calls AS (
-    DELETE FROM calls WHERE id IN (
-        SELECT id FROM calls WHERE at < %(before)s ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ) RETURNING 1
+WITH due_calls AS MATERIALIZED (
+    SELECT id FROM calls WHERE at < %(before)s ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), due_refusals AS MATERIALIZED (
+    SELECT username, domain FROM refusals WHERE last_at < %(before)s
+    ORDER BY last_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), old_calls AS (
+    DELETE FROM calls WHERE id IN (SELECT id FROM due_calls) RETURNING 1
 ), old_refusals AS (
-    DELETE FROM refusals WHERE (username, domain) IN (
-        SELECT username, domain FROM refusals WHERE last_at < %(before)s
-        ORDER BY last_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ) RETURNING 1
+    DELETE FROM refusals WHERE (username, domain) IN (SELECT username, domain FROM due_refusals) RETURNING 1
 )
 SELECT (SELECT count(*) FROM old_calls) + (SELECT count(*) FROM old_refusals)
 """

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from workers.stack.errors import DidNotStart
-from workers.stack.processes import SystemUser, end_session, identify, launch, wait_for
+from workers.stack.processes import end_session, identify, launch, wait_for
+from workers.stack.unprivileged import SystemUser
 
 
 class EmbeddedServer(ABC):
@@ -23,6 +24,8 @@ class EmbeddedServer(ABC):
     log: Path
     user: SystemUser | None = None
     """Whom it runs as; None for ourselves."""
+    directory: Path
+    """Its working directory, which `prepare` makes."""
     _process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -44,8 +47,14 @@ class EmbeddedServer(ABC):
     def start(self) -> None:
         """Start the server and wait until it answers. Raises `StackError`."""
         self.prepare()
-        environment = self.environment()
-        process = launch(self.command(), log=self.log, env=environment, death_signal=self.end_signal, user=self.user)
+        process = launch(
+            self.command(),
+            log=self.log,
+            env=self.environment(),
+            death_signal=self.end_signal,
+            user=self.user,
+            directory=self.directory,
+        )
         self._process = process
         if not wait_for(lambda: process.poll() is not None or self.is_ready(), patience=60):
             self.stop()

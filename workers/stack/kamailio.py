@@ -16,7 +16,7 @@ from workers.gateways.registrar import plain_url
 from workers.stack.embedded import EmbeddedServer
 from workers.stack.errors import NotInstalled
 from workers.stack.ports import LOOPBACK, free_sip_port
-from workers.stack.processes import SystemUser
+from workers.stack.unprivileged import SystemUser, name_for
 
 CONFIGURATION = resources.files("workers.sip").joinpath("kamailio.cfg")
 _INSTALL = "Debian: apt-get install kamailio kamailio-postgres-modules"
@@ -79,7 +79,9 @@ class EmbeddedKamailio(EmbeddedServer):
 
     def check(self) -> None:
         """Raise `NotInstalled` unless there is a Kamailio that can do what the configuration asks for."""
-        checked = subprocess.run([*self.command(), "-c"], env=self.environment(), capture_output=True, text=True)
+        command = [*self.command(), "-c"]
+        self.prepare()
+        checked = subprocess.run(command, cwd=self.directory, env=self.environment(), capture_output=True, text=True)
         if checked.returncode != 0:
             first = next((line for line in checked.stderr.splitlines() if "ERROR" in line or "CRITICAL" in line), "")
             raise NotInstalled(f"This kamailio cannot read our configuration. {_INSTALL}\n{first}")
@@ -89,7 +91,16 @@ class EmbeddedKamailio(EmbeddedServer):
         program = installed()
         if program is None:
             raise NotInstalled(f"No kamailio on PATH. {_INSTALL}")
-        return [program, "-DD", "-E", "-m", "32", "-M", "4", "-Y", str(self.directory), "-f", str(CONFIGURATION)]
+        directory = name_for(self.user, self.directory)
+        in_foreground = ["-DD", "-E", "-m", "32", "-M", "4", "-w", str(directory)]
+        return [
+            os.path.abspath(program),
+            *in_foreground,
+            "-Y",
+            str(directory),
+            "-f",
+            str(directory / CONFIGURATION.name),
+        ]
 
     def environment(self) -> dict[str, str]:
         """What the configuration and libpq are told. The password, if there is one, is in no command line."""
@@ -112,7 +123,10 @@ class EmbeddedKamailio(EmbeddedServer):
                 return False
 
     def prepare(self) -> None:
-        """Make its directory."""
+        """Make its directory, with the configuration, which its user may be unable to read where it is installed."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        configuration = self.directory / CONFIGURATION.name
+        configuration.write_bytes(CONFIGURATION.read_bytes())
+        configuration.chmod(0o644)
         if self.user is not None:
             os.chown(self.directory, self.user.uid, self.user.gid)

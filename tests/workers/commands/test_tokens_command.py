@@ -11,17 +11,14 @@ from models.db.session import Database
 from models.people.api_tokens import ApiToken, principal_by_token
 from models.people.rights import Action, Scope, may
 from models.states import AccountState
-from models.values import utc_now
-from models.vault import Vault
 from workers.commands.tokens import app
-from workers.demo.seed import seed
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
 
 @pytest.fixture(autouse=True)
-def _company(database: Database) -> None:
-    seed(database, Vault("a key"), "sip.example.com", utc_now())
+def _company(demo_data: None) -> None:
+    """The demo's company is there."""
 
 
 def run(*arguments: str) -> Result:

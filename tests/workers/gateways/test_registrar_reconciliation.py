@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -27,6 +28,7 @@ from tasks.registrar.trunks import write_due
 from tasks.runtime import Runtime
 from tasks.wording.findings import finding_text
 from tests.fakes import FakeClock, FakeMailer, FakePrinter
+from tests.snapshots import written_once
 from workers.demo.seed import seed
 from workers.gateways.call_records import KamailioCallRecords
 from workers.gateways.registrar import KamailioRegistrar, plain_url
@@ -98,19 +100,24 @@ class Network:
 
 
 @pytest.fixture
-def network(database: Database, registrar_url: str, clock: FakeClock) -> Iterator[Network]:
+def network(database: Database, portal_url: str, registrar_url: str, clock: FakeClock) -> Iterator[Network]:
     """The demo data's trunks, in our database and in Kamailio's."""
     writer = KamailioRegistrar(registrar_url)
     calls = KamailioCallRecords(registrar_url)
     ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(registrar_url, page=20), calls)
     runtime = Runtime(database, ports, VAULT, clock, DOMAIN, "http://portal.example", "portal.example")
-    seed(database, VAULT, DOMAIN, clock.now, registrar=writer)
     found = Network(runtime, clock, registrar_url)
-    found.write()
-    found.by_hand(
-        "INSERT INTO location (ruid, username, domain, contact)"
-        " SELECT username, username, domain, 'sip:' || username || '@192.0.2.7' FROM subscriber"
-    )
+
+    def write() -> datetime:
+        seed(database, VAULT, DOMAIN, clock.now, registrar=writer)
+        found.write()
+        found.by_hand(
+            "INSERT INTO location (ruid, username, domain, contact)"
+            " SELECT username, username, domain, 'sip:' || username || '@192.0.2.7' FROM subscriber"
+        )
+        return clock.now
+
+    clock.now = written_once("network", [portal_url, registrar_url], write)
     yield found
     writer.close()
 

@@ -62,6 +62,45 @@ def test_a_mail_arrives_as_it_was_written(smtp_sink: MailSink, mailer: SmtpMaile
     assert not mail.defects
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Eve <all@example.com>, " * 5 + "Eve",
+        "Müller & Söhne (Hamburg), Inhaber: " * 3 + "Jürgen Groß",
+        "Grüße " * 20 + "Ende",
+        "日本" * 60,
+        r"\"" * 60,
+        "e" * 120,
+    ],
+    ids=["addresses", "umlauts", "words", "wide", "quotes", "one word"],
+)
+def test_a_long_name_stays_one_name(smtp_sink: MailSink, mailer: SmtpMailer, name: str) -> None:
+    mailer.send(a_mail(name=name))
+    assert received(smtp_sink)["To"].addresses == (Address(name, addr_spec="hanna@example.com"),)
+
+
+def test_a_separator_of_lines_in_a_name_is_a_blank(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    mailer.send(a_mail(name="Hanna\u2028Palmer"))
+    assert received(smtp_sink)["To"].addresses[0].display_name == "Hanna Palmer"
+
+
+@pytest.mark.parametrize("subject", ["wörtlich " * 30 + "Ende", "e" * 300, "日本" * 100, "two  blanks, ü and  € more"])
+def test_a_subject_arrives_as_it_was_written(smtp_sink: MailSink, mailer: SmtpMailer, subject: str) -> None:
+    mailer.send(a_mail(subject=subject))
+    assert received(smtp_sink)["Subject"] == subject
+
+
+def test_no_line_is_longer_than_mail_servers_have_to_take(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    text = "Grüße " * 500 + "x" * 2000 + "\n"
+    mailer.send(Mail("<abc123@portal.example>", "ß" * 120, "jm@example.com", "de", "€" * 90, text, f"<p>{text}</p>\n"))
+    [raw] = smtp_sink.raw
+    lines = raw.split(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line for line in lines)
+    end_of_headers = lines.index(b"")
+    assert max(map(len, lines[:end_of_headers])) <= 998
+    assert max(map(len, lines[end_of_headers:])) <= 76
+
+
 def test_many_mails_are_one_conversation(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
     smtp_sink.answers["gone@example.com"] = "550 no such user"
     for number in range(20):
@@ -115,13 +154,25 @@ def test_a_domain_with_umlauts_is_written_as_mail_servers_know_it(smtp_sink: Mai
     [
         a_mail(name="Eve\r\nBcc: all@example.com"),
         a_mail(subject="Hello\nBcc: all@example.com"),
+        a_mail(name="=?utf-8?q?Eve=0D=0ABcc:_all@example.com?="),
+        a_mail(subject="Hello =?utf-8?b?DQpCY2M6IGFsbEBleGFtcGxlLmNvbQ==?="),
         a_mail("eve@example.com\r\nRCPT TO:<all@example.com>"),
         a_mail("a@b@example.com"),
         a_mail("jürgen@example.com"),
         a_mail("nobody"),
         a_mail(""),
     ],
-    ids=["name", "subject", "address", "two at signs", "umlaut in front", "no at sign", "empty"],
+    ids=[
+        "name",
+        "subject",
+        "encoded name",
+        "encoded subject",
+        "address",
+        "two at signs",
+        "umlaut in front",
+        "no at sign",
+        "empty",
+    ],
 )
 def test_what_cannot_stand_in_a_header_is_refused(smtp_sink: MailSink, mailer: SmtpMailer, mail: Mail) -> None:
     with pytest.raises(GatewayRefused):

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK)
         finally:
             await watched.supervisor.stop()
 
-    asyncio.run(whole())
+    # In the main thread the browser tests keep an event loop of their own running.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, whole()).result()
     return watched
 
 
@@ -143,6 +146,32 @@ def test_a_child_that_does_not_want_to_end_is_ended_by_force() -> None:
 
     watch(story)
     assert identify(remembered[0].pid) is None
+
+
+def test_in_a_hurry_children_are_killed_but_for_those_that_may_not_be(tmp_path: Path) -> None:
+    ending = f"""import signal, sys, time
+def end(*_):
+    open({str(tmp_path / "ends")!r}, "w").write("in order")
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("here", flush=True)
+time.sleep(600)"""
+    hanging = (
+        "import signal, time; signal.signal(15, lambda *_: print('told', flush=True)); print('here', flush=True)\n"
+    )
+    hanging += "while True: time.sleep(600)"
+
+    async def story(watched: Watched) -> None:
+        await watched.supervisor.start(Service("database", python(ending), may_be_killed=False))
+        await watched.supervisor.start(Service("hanging", python(hanging), patience=600))
+        await eventually(lambda: watched.said("database", "here") + watched.said("hanging", "here") == 2)
+        stopping = asyncio.create_task(watched.supervisor.stop())
+        await eventually(lambda: watched.said("hanging", "told") == 1)
+        watched.supervisor.hurry()
+        await stopping
+
+    watch(story)
+    assert (tmp_path / "ends").read_text() == "in order"
 
 
 def test_a_child_that_never_becomes_ready_is_an_error() -> None:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,9 @@ from web.request_bodies import LinkBody, OrderBody
 
 Cells = Mapping[str, str]
 Errors = dict[str, list[Any]]
+
+UNREADABLE = "\ufffd"
+"""Stands in a cell for a character that the file's encoding does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,12 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
 
 def column_of(kind: Kind, heading: str) -> str | None:
     """Return the key of the column with this heading, in German, English or as its key; None if there is none."""
-    wanted = _normalized(heading)
-    names = {_normalized(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
-    return names.get(wanted)
+    return _headings(kind).get(_normalized(heading))
+
+
+@cache
+def _headings(kind: Kind) -> Mapping[str, str]:
+    return {_normalized(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
 
 
 @dataclass
@@ -105,7 +112,7 @@ class Checker:
         return [self._link(line, cells, ours, seen) for line, cells in rows]
 
     def _order(self, line: int, cells: Cells) -> CheckedRow:
-        errors: Errors = {}
+        errors = _unreadable(cells)
         trunk = self._find_product(cells["product"], ProductKind.TRUNK, "product", errors)
         options = [
             found.key
@@ -157,7 +164,7 @@ class Checker:
         return None
 
     def _link(self, line: int, cells: Cells, ours: set[str], seen: set[str]) -> CheckedRow:
-        errors: Errors = {}
+        errors = _unreadable(cells)
         number, code = "".join(cells["customer_number"].split()), cells["code"]
         proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
         _validate(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
@@ -173,6 +180,10 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+def _unreadable(cells: Cells) -> Errors:
+    return {column: ["unreadable_character", None] for column, cell in cells.items() if UNREADABLE in cell}
 
 
 def _number(cell: str) -> int | str:
@@ -207,6 +218,8 @@ def cell_error_text(column: str, error: Sequence[Any]) -> str:
             said = _("This account is a sub-account of yours already.")
         case "twice":
             said = _("This customer number is in the file twice.")
+        case "unreadable_character":
+            said = _("A character of this could not be read. Please type the cell anew, or save the file as UTF-8.")
         case _:
             said = _wrong().get(column, _("At most 120 characters in one line, please."))
     return said

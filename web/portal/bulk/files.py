@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
-import zipfile
-import zlib
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from itertools import chain
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
-from openpyxl import load_workbook
-from openpyxl.utils.exceptions import InvalidFileException
+import structlog
 
 from models.bulk.bulk import MOST_ROWS
 from models.states import Kind
-from web.portal.bulk.columns import COLUMNS, Cells, column_of
+from tasks.files.csv_text import LONGEST_LINE, declared_delimiter, likely_delimiter, open_text
+from web.portal.bulk import workbook_program
+from web.portal.bulk.columns import COLUMNS, UNREADABLE, Cells, column_of
+from web.portal.bulk.workbook_program import TOO_MUCH
+
+log = structlog.get_logger()
 
 LARGEST = 5_000_000
 """Maximum size of a file in bytes."""
-_UNPACKED = 60_000_000
 _LONGEST = 1_000
 _WIDEST = 60
+_PATIENCE = 30
+"""Timeout in seconds of the program that reads workbooks; generous, for busy machines."""
+_UNDECODED = re.compile("[\udc80-\udcff]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff\ud800-\udfff]+")
-# Errors that openpyxl raises for a broken workbook; `RuntimeError` for encryption and unknown compression.
-_BROKEN = (
-    zipfile.BadZipFile, zlib.error, ParseError, InvalidFileException, AttributeError, EOFError, LookupError, OSError,
-    OverflowError, RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 # Spreadsheets store these values as numbers, without their leading zeros.
 _ZEROS = {"postal_code": "{:05d}", "area_code": "0{:d}"}
 
 
 class BadFile(Exception):
-    """The file cannot be read. `code` is the reason, `columns` are the missing columns."""
+    """The file cannot be read. `code` is the reason, `columns` the missing columns, `line` the line with the error."""
 
-    def __init__(self, code: str, columns: Iterable[str] = ()) -> None:
+    def __init__(self, code: str, columns: Iterable[str] = (), line: int = 0) -> None:
         super().__init__(code)
         self.code = code
         self.columns = tuple(columns)
+        self.line = line
 
 
 def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
@@ -53,7 +55,7 @@ def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
     columns: list[str | None] = []
     found: list[tuple[int, Cells]] = []
     for line, values in lines:
-        if not any(_cell_text(value, "") for value in values):
+        if not _cell_text("".join(map(str, values)), ""):
             continue
         if not columns:
             columns = _columns(values, kind)
@@ -78,62 +80,55 @@ def _columns(values: list[Any], kind: Kind) -> list[str | None]:
     return found
 
 
-def _of_text(content: bytes, kind: Kind) -> Iterator[tuple[int, list[Any]]]:
-    text = _decoded(content)
+def _of_text(content: bytes, kind: Kind) -> Iterator[tuple[int, list[str]]]:
+    with open_text(io.BytesIO(content)) as file:
+        text = file.read()
     if "\x00" in text:
         raise BadFile("no_table")
-    first = text.lstrip("\r\n").partition("\n")[0]
-    named = re.match(r"sep=(.)\s*$", first)
-    if named:
-        text = text.lstrip("\r\n").partition("\n")[2]
-        first = text.partition("\n")[0]
-
-    def known(delimiter: str) -> int:
-        return sum(column_of(kind, name.strip('"')) is not None for name in first.strip().split(delimiter))
-
-    delimiter = named[1] if named else max(";,\t", key=known)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    lines = _lines(text)
+    skipped, header = next(((number, line) for number, line in enumerate(lines) if line.strip("\r\n")), (0, ""))
+    delimiter = declared_delimiter(header)
+    if delimiter is not None:
+        skipped, header = skipped + 1, next(lines, "")
+    else:
+        delimiter = likely_delimiter(header, lambda name: column_of(kind, name) is not None)
+    reader = csv.reader(chain([header], lines), delimiter=delimiter)
     try:
         for values in reader:
-            yield reader.line_num + bool(named), values[:_WIDEST]
+            yield skipped + reader.line_num, values[:_WIDEST]
     except csv.Error as error:
         raise BadFile("no_table") from error
 
 
-def _decoded(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        # The encoding of German Excel.
-        return content.decode("cp1252", errors="replace")
+def _lines(text: str) -> Iterator[str]:
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if len(line) > LONGEST_LINE:
+            raise BadFile("line_too_long", line=number)
+        yield line
 
 
-def _of_workbook(content: bytes) -> Iterator[tuple[int, list[Any]]]:
+def _of_workbook(content: bytes) -> list[tuple[int, list[Any]]]:
+    program = [sys.executable, "-I", workbook_program.__file__, str(MOST_ROWS + 2), str(_WIDEST)]
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            if sum(part.file_size for part in packed.infolist()) > _UNPACKED:
-                raise BadFile("too_large")
-        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    except _BROKEN as error:
-        raise BadFile("no_table") from error
-    try:
-        for line, values in enumerate(book.worksheets[0].iter_rows(values_only=True, max_col=_WIDEST), 1):
-            yield line, list(values)
-    except _BROKEN as error:
-        raise BadFile("no_table") from error
-    finally:
-        book.close()
+        ended = subprocess.run(program, input=content, capture_output=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise BadFile("too_much") from error
+    if ended.returncode:
+        said = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2].partition(":")[0]
+        log.info("bulk.workbook_refused", status=ended.returncode, said=said[:100])
+        raise BadFile("too_much" if ended.returncode < 0 or ended.returncode == TOO_MUCH else "no_table")
+    found = json.loads(ended.stdout)
+    if "far" in found:
+        raise BadFile("far_row", line=found["far"])
+    rows: list[tuple[int, list[Any]]] = found["rows"]
+    return rows
 
 
 def _cell_text(value: Any, column: str) -> str:
-    if value is None:
-        return ""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and column in _ZEROS:
         return _ZEROS[column].format(value)
-    text = f"{value:%d.%m.%Y}" if isinstance(value, datetime) else str(value)
+    text = _UNPRINTABLE.sub(" ", _UNDECODED.sub(UNREADABLE, str(value))).strip()
     # The portal's exports put an apostrophe before values that a spreadsheet would read as a formula.
-    return re.sub(r"^'(?=[=+\-@])", "", _UNPRINTABLE.sub(" ", text).strip())[:_LONGEST]
+    return re.sub(r"^'(?=[=+\-@])", "", text)[:_LONGEST]

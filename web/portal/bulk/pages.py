@@ -50,16 +50,19 @@ from models.errors import Forbidden, RuleBroken
 from models.orders.orders import basket_of
 from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
+from tasks.files.csv_text import LONGEST_LINE
 from tasks.hints import hint
 from tasks.wording.requests import reason_text, status_text
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
 from web.portal.bulk.files import LARGEST, BadFile, read_rows
+from web.portal.bulk.workbook_program import LAST_LINE, UNPACKED
 from web.portal.page import spreadsheets
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.resources import resources
+from web.uploads import shown_name
 
 log = structlog.get_logger()
 
@@ -286,7 +289,7 @@ def _sent_file() -> tuple[str, bytes]:
     if file is None:
         return "", b""
     with closing(file):
-        return _display_name(file.filename or ""), file.read(LARGEST + 1)
+        return shown_name(file, "?"), file.read(LARGEST + 1)
 
 
 def _start(kind: str | None, wrong: str, number: str | None) -> str:
@@ -413,14 +416,25 @@ def _why_not(error: BadFile, kind: Kind) -> str:
         "no_columns": _("These columns are missing: %(columns)s. Take the template.", columns=", ".join(titles)),
         "columns_twice": _("A column is there twice."),
         "no_table": _("This is no table that we can read. Please save it as CSV or XLSX."),
+        "line_too_long": _(
+            "Line %(line)s of the file is longer than %(most)s characters. A table has a line for every row.",
+            line=error.line,
+            most=LONGEST_LINE,
+        ),
+        "far_row": _(
+            "Row %(line)s of the sheet has content, far below the table; we read %(most)s rows. Please delete"
+            " everything below the table, or copy the table into a new file.",
+            line=error.line,
+            most=LAST_LINE,
+        ),
+        "too_much": _(
+            "The workbook is too large to be read: unpacked it has more than %(megabytes)s MB, or cells far away from"
+            " the table. Please copy the table into a new file, or save it as CSV.",
+            megabytes=UNPACKED // 1_000_000,
+        ),
     }
     return str(reasons[error.code])
 
 
 def _kind_word(kind: Kind) -> str:
     return str(_("Bulk order") if kind is Kind.ORDER else _("Bulk link"))
-
-
-def _display_name(filename: str) -> str:
-    last = re.split(r"[\\/]", filename)[-1]
-    return "".join(character for character in last if character.isprintable()).strip()[:100] or "?"

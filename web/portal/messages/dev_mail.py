@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, abort, render_template, request
 
+from tasks.settings import is_loopback
 from web.resources import resources
-from web.settings import is_loopback
 
 dev_mail = Blueprint("dev_mail", __name__, url_prefix="/dev/mail")
 

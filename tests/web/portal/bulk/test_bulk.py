@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from openpyxl import Workbook, load_workbook
 from werkzeug.test import TestResponse
 
 from models.bulk.bulk import Bulk, BulkRow, fingerprint_of
@@ -25,9 +24,9 @@ from tests.factories import NOW, join, make_account, make_user, prove_contact
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
+from tests.workbooks import SHEET, as_xlsx, read_xlsx, with_parts, with_sheet
 
 START = "/standortverwaltung/sammelauftrag"
-SHEET = "xl/worksheets/sheet1.xml"
 HEAD = [
     "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
     "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
@@ -53,26 +52,9 @@ def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str
     return out.getvalue().encode(encoding)
 
 
-def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
-    book = Workbook()
-    sheet = book.worksheets[0]
-    for values in rows:
-        sheet.append(list(values))
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
-
-
 def broken(part: str, content: bytes | None) -> bytes:
     """Return a workbook in which a part is missing or replaced."""
-    out, book = io.BytesIO(), zipfile.ZipFile(io.BytesIO(as_xlsx([HEAD, row(1)])))
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name in book.namelist():
-            if name != part:
-                packed.writestr(name, book.read(name))
-            elif content is not None:
-                packed.writestr(name, content)
-    return out.getvalue()
+    return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
 
 
 def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
@@ -179,6 +161,16 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     assert "29 Zeilen, und jedes Feld stimmt." in page
     assert "29 Standorte kostenpflichtig bestellen" in page
     assert orders(signed) == 0
+
+
+def test_a_character_that_could_not_be_read_is_asked_for(signed: Front) -> None:
+    lines = as_csv([HEAD, row(1), row(2, Ort="Br?hl", Ansprechperson="J?rg")], encoding="utf-8").replace(b"?", b"\xfc")
+    address = opened(signed, lines)
+    page = signed.client.get(address).text
+    assert "2 Felder stimmen nicht" in page and page.count("Ein Zeichen darin war nicht lesbar.") == 2
+    assert_valid(page)
+    post(signed, address, **{"cell-3-city": "Berlin", "cell-3-contact_name": "Jörg"})
+    assert "2 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
 
 
 def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: Back) -> None:
@@ -345,12 +337,14 @@ def test_files_as_they_really_come(signed: Front, content: bytes) -> None:
         (broken(SHEET, b""), "keine Tabelle"),
         (broken("xl/workbook.xml", b"<workbook"), "keine Tabelle"),
         (broken("xl/workbook.xml", None), "keine Tabelle"),
-        (broken("[Content_Types].xml", None), "keine Tabelle"),
         (damaged(SHEET, at=0), "keine Tabelle"),
         (damaged(SHEET, at=60), "keine Tabelle"),
         (damaged(SHEET, at=0, flag=True), "keine Tabelle"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "keine Tabelle"),
         (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10000 Zeilen"),
+        (as_csv([HEAD, ["x" * 70_000]]), "Zeile 2 der Datei ist länger als 65536 Zeichen"),
+        (with_sheet('<row r="4000000000"><c><v>1</v></c></row>'), "In Zeile 4000000000 des Tabellenblatts steht etwas"),
+        (broken("xl/media/image1.png", b"\0" * 61_000_000), "ausgepackt mehr als 60 MB"),
     ],
 )
 def test_what_cannot_be_read_says_why(signed: Front, content: bytes, said: str) -> None:
@@ -430,5 +424,5 @@ def test_english_and_no_kind(signed: Front) -> None:
     signed.client.post("/sprache/en", data={"csrf_token": csrf(page)})
     answer = signed.client.post(START, data={"csrf_token": csrf(page)}, content_type="multipart/form-data")
     assert answer.status_code == 422 and "Choose what the file is for." in answer.text
-    head = load_workbook(io.BytesIO(signed.client.get(f"{START}/vorlage-order.xlsx").data)).worksheets[0]
-    assert [cell.value for cell in head[1]][:3] == ["Location name", "Street and house number", "Postal code"]
+    head = read_xlsx(signed.client.get(f"{START}/vorlage-order.xlsx").data)[0]
+    assert head[:3] == ["Location name", "Street and house number", "Postal code"]

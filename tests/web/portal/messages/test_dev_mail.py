@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from email.message import EmailMessage
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from tests.web.conftest import FrontOf
 
@@ -141,7 +143,7 @@ def test_it_is_not_there_in_production(
     open_front: FrontOf, folders: tuple[Path, Path], settings: dict[str, Any]
 ) -> None:
     name = catch(folders[0], "one")
-    client = open_front(**settings)
+    client = open_front(secret_key=SecretStr(secrets.token_hex(32)), **settings)
     for path in ("/dev/mail", f"/dev/mail/{name}", f"/dev/mail/{name}/quelle"):
         assert client.get(path).status_code == 404
     assert not any("dev" in str(rule) for rule in client.application.url_map.iter_rules())

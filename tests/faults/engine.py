@@ -1,0 +1,51 @@
+"""A process that does a worker's work without Celery's programs around it.
+
+A Celery worker and its beat take seconds to start. Of them this process needs the tasks alone: it calls them as
+functions, and the hints that they send each other stay in its memory.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from models.values import utc_now
+from tasks import context
+from tasks.celery_tasks import advance_requests, sweep_requests
+from tasks.logs import configure_logging
+from tests.faults.stopping import Stop, install
+from workers.app import app
+from workers.runtime import build_runtime
+from workers.settings import WorkerSettings
+
+
+def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop | None) -> None:
+    """Sweep, and work whenever the sweep has sent a hint, until somebody kills the process.
+
+    `ahead`: how much later than the machine's clock it is for this process, so that it need not wait for the leases
+    of a dead one to end.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
+    with log.open("wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    settings = WorkerSettings()
+    configure_logging(settings.log_format)
+    app.conf.update(broker_url="memory://")
+    context.set_runtime(replace(build_runtime(settings), clock=lambda: utc_now() + ahead))
+    if stop is not None:
+        install(stop)
+    with app.connection_for_read() as connection:
+        hints: Any = connection.default_channel
+        while True:
+            sweep_requests()
+            if hints.queue_purge(app.conf.task_default_queue):
+                advance_requests()
+            else:
+                time.sleep(0.02)

@@ -1,0 +1,119 @@
+"""sipp (Debian's sip-tester): one run of it plays one scenario."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+from workers.stack.ports import LOOPBACK, free_port
+
+PATIENCE = 20
+"""Seconds until a scenario has to have come to its end."""
+_count = count(1)
+
+
+@dataclass
+class Played:
+    """One run of sipp: what it said and heard."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    call_id: str
+    where: tuple[str, int]
+
+    @property
+    def messages(self) -> str:
+        """All that went over the wire so far."""
+        return self.log.read_text() if self.log.exists() else ""
+
+    def heard(self, kind: str) -> str:
+        """The first message that came in and begins like this; empty if none did."""
+        came = re.findall(r"message received \[\d+\] bytes :\n\n(.*?)\n-{20,}", self.messages + "\n" + "-" * 30, re.S)
+        return next((message for message in came if message.startswith(kind)), "")
+
+    def finish(self) -> Played:
+        """Wait for its end, which has to be the one that was expected."""
+        code = self.process.wait(PATIENCE + 10)
+        assert code == 0, f"sipp ended with {code}\n{self.messages}"
+        return self
+
+    def is_up(self) -> bool:
+        """Whether the call is answered."""
+        return "SIP/2.0 200 OK" in self.messages and "\nACK sip:" in self.messages
+
+    def hang_up(self) -> None:
+        """End a call that is held."""
+        told = (
+            f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"
+            f"From: <sip:test@{LOOPBACK}>;tag=test\nTo: <sip:phone@{LOOPBACK}>\nCall-ID: {self.call_id}\n"
+            "CSeq: 99 INFO\nContent-Length: 0\n\n"
+        )
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+            wire.sendto(told.replace("\n", "\r\n").encode(), self.where)
+        self.finish()
+
+    def end(self) -> None:
+        """End it, wherever it is."""
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Line:
+    """Where sipp runs from, and against which server."""
+
+    directory: Path
+    server: int
+    domain: str
+    tcp: bool = False
+    running: list[Played] = field(default_factory=list)
+
+    def play(
+        self,
+        steps: list[str],
+        *,
+        name: str,
+        host: str = LOOPBACK,
+        port: int | None = None,
+        call_id: str | None = None,
+    ) -> Played:
+        """Start a scenario for one call. sipp takes an incoming message only if it bears the scenario's Call-ID."""
+        number = next(_count)
+        scenario = self.directory / f"{number}-{name}.xml"
+        write_scenario(scenario, steps)
+        log = scenario.with_suffix(".log")
+        port = port or free_port(host=host, udp=True)
+        call_id = call_id or f"call-{number}@test"
+        program = shutil.which("sipp")
+        assert program is not None
+        where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port), "-t", "t1" if self.tcp else "u1"]
+        what = ["-sf", str(scenario), "-m", "1", "-cid_str", call_id, "-trace_msg", "-message_file", str(log)]
+        process = subprocess.Popen(
+            [program, *where, *what, "-nostdin", "-timeout", f"{PATIENCE}s", "-timeout_error"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.directory,
+        )
+        played = Played(process, log, call_id, (host, port))
+        self.running.append(played)
+        return played
+
+    def end(self) -> None:
+        """End all that still runs."""
+        for played in self.running:
+            played.end()
+
+
+def write_scenario(file: Path, steps: list[str]) -> None:
+    """The steps of one call, as sipp reads them."""
+    file.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
+        f"<scenario name={quoteattr(file.stem)}>\n" + "\n".join(steps) + "\n</scenario>\n"
+    )

@@ -1,0 +1,66 @@
+"""Rows that many tests begin with: written once by the programs, then put back as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import sql
+
+from workers.gateways.registrar import plain_url
+
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+_SEQUENCES = "SELECT sequencename, last_value FROM pg_sequences WHERE last_value IS NOT NULL"
+# What every database of the tests has in it all the time.
+_ALWAYS_THERE = {"area_codes", "products", "alembic_version", "version"}
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """A database's rows, by table, and its sequences' last values."""
+
+    tables: dict[str, bytes]
+    sequences: list[tuple[str, int]]
+
+
+Said = TypeVar("Said")
+_kept: dict[str, tuple[Any, list[_Snapshot]]] = {}
+
+
+def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> Said:
+    """Write rows into empty databases, or put back those of the first call with this name; what `write` returned then.
+
+    `write` may depend on nothing that differs between the tests of one process.
+    """
+    if name not in _kept:
+        said = write()
+        _kept[name] = said, [_take(url) for url in urls]
+        return said
+    said, snapshots = _kept[name]
+    for url, snapshot in zip(urls, snapshots, strict=True):
+        _put_back(url, snapshot)
+    return said
+
+
+def _take(url: str) -> _Snapshot:
+    with psycopg.connect(plain_url(url)) as connection:
+        names = [name for (name,) in connection.execute(_TABLES) if name not in _ALWAYS_THERE]
+        tables = {}
+        for name in names:
+            with connection.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(name))) as rows:
+                if content := b"".join(bytes(row) for row in rows):
+                    tables[name] = content
+        return _Snapshot(tables, connection.execute(_SEQUENCES).fetchall())
+
+
+def _put_back(url: str, snapshot: _Snapshot) -> None:
+    with psycopg.connect(plain_url(url)) as connection:
+        # Without foreign keys and triggers, so in any order.
+        connection.execute("SET LOCAL session_replication_role = replica")
+        for name, content in snapshot.tables.items():
+            with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(name))) as rows:
+                rows.write(content)
+        for name, value in snapshot.sequences:
+            connection.execute("SELECT setval(quote_ident(%s)::regclass, %s)", [name, value])

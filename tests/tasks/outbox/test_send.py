@@ -1,0 +1,111 @@
+"""Mails leaving through a slow mail server: one after the other, each once, and orders in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from models.messages.outbox import Message, MessageState, Recipient, queue_message
+from models.states import Status
+from tasks.ports import Mail
+from tests.factories import an_order, make_bulk
+from tests.fakes import FakeClock, FakeMailer
+from tests.tasks.conftest import Pipeline
+
+ONE_MAIL = timedelta(seconds=4)
+
+
+@dataclass
+class SlowMailer(FakeMailer):
+    """A mail server that answers `ONE_MAIL` after it has taken a mail. Meanwhile another worker does `beside`."""
+
+    clock: FakeClock | None = None
+    beside: Callable[[], object] | None = None
+
+    def send(self, mail: Mail) -> None:
+        super().send(mail)
+        assert self.clock is not None
+        self.clock.advance(ONE_MAIL)
+        beside, self.beside = self.beside, None
+        if beside is not None:
+            beside()
+            self.beside = beside
+
+
+@pytest.fixture
+def mailer(pipeline: Pipeline) -> SlowMailer:
+    """The slow mail server, which the pipeline's worker sends to."""
+    mailer = SlowMailer(clock=pipeline.clock)
+    pipeline.runtime = replace(pipeline.runtime, ports=replace(pipeline.runtime.ports, mailer=mailer))
+    return mailer
+
+
+def queue(pipeline: Pipeline, *names: str, bulk_id: UUID | None = None) -> None:
+    """Decide to send a mail to each of these people."""
+    with pipeline.runtime.database.transaction() as session:
+        for name in names:
+            to = Recipient(name, f"{name}@example.com", "de")
+            facts = {"path": "/", "email": to.address}
+            queue_message(session, None, "password_reset", to, facts, pipeline.clock.now, bulk_id=bulk_id)
+
+
+def queued(pipeline: Pipeline) -> list[Message]:
+    """The messages that have not left."""
+    with pipeline.runtime.database.transaction() as session:
+        waiting = sa.select(Message).where(Message.state == MessageState.QUEUED).order_by(Message.id)
+        return list(session.scalars(waiting))
+
+
+def test_with_80_mails_waiting_none_leaves_twice_and_orders_go_on(pipeline: Pipeline, mailer: SlowMailer) -> None:
+    queue(pipeline, *(f"person{number}" for number in range(80)))
+    orders: list[UUID] = []
+
+    def beside() -> None:
+        if len(orders) < 10:
+            orders.append(pipeline.order(an_order()))
+        pipeline.send()
+
+    mailer.beside = beside
+    for _ in range(200):
+        pipeline.advance()
+    assert not queued(pipeline)
+    # Of each order its requester and its contact hear.
+    assert set(Counter(mail.message_id for mail in mailer.sent).values()) == {1} and len(mailer.sent) == 80 + 2 * 10
+    for order in map(pipeline.request, orders):
+        assert order.status is Status.COMPLETED
+        assert order.updated_at - order.created_at <= 2 * ONE_MAIL
+
+
+def test_mails_that_were_not_begun_keep_their_place(pipeline: Pipeline, mailer: SlowMailer) -> None:
+    queue(pipeline, "anna")
+    pipeline.clock.advance(timedelta(seconds=1))
+    queue(pipeline, "bert", "cleo")
+    queued_at = pipeline.clock.now
+    pipeline.send()
+    assert [(row.due_at, row.lease, row.attempts) for row in queued(pipeline)] == [(queued_at, None, 0)] * 2
+    assert pipeline.hints == ["more"]
+    queue(pipeline, "dora")
+    for _ in range(3):
+        pipeline.send()
+    assert [mail.recipient_name for mail in mailer.sent] == ["anna", "bert", "cleo", "dora"]
+    # The last one left nothing behind.
+    assert pipeline.hints == ["more"] * 3
+
+
+def test_mails_of_a_bulk_come_after_the_others(pipeline: Pipeline, mailer: SlowMailer) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        bulk = make_bulk(session, pipeline.manager, pipeline.main, [an_order()])
+        session.flush()
+        bulk_id = bulk.id
+    queue(pipeline, "first of many", "second of many", bulk_id=bulk_id)
+    pipeline.clock.advance(timedelta(seconds=1))
+    queue(pipeline, "alone")
+    for _ in range(3):
+        pipeline.send()
+    assert [mail.recipient_name for mail in mailer.sent] == ["alone", "first of many", "second of many"]

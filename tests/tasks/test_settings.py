@@ -1,0 +1,118 @@
+"""Secret keys that everybody can read in the repository: for trying out on one machine, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tasks.settings import PUBLISHED_KEY, SecretSettings, SettingsError
+from web.settings import WebSettings
+from workers.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+READ = {".py", ".yml", ".md", ".toml", ".json", ".cfg", ""}
+"""What the names of files end with that may have a key in them."""
+
+Program = Callable[..., SecretSettings]
+
+
+def for_web(**settings: Any) -> SecretSettings:
+    """The settings of the front."""
+    database = "postgresql+psycopg://127.0.0.1/standorte"
+    return WebSettings(**{"database_url": database, "redis_url": "redis://127.0.0.1", **settings})
+
+
+def for_workers(**settings: Any) -> SecretSettings:
+    """The settings of a worker."""
+    database = "postgresql+psycopg://127.0.0.1/standorte"
+    return WorkerSettings(
+        **{
+            "database_url": database,
+            "registrar_url": database,
+            "redis_url": "redis://127.0.0.1",
+            "smtp_url": "smtp://127.0.0.1",
+            **settings,
+        }
+    )
+
+
+def default_of(variable: str) -> str:
+    """What docker-compose.yml takes for a variable that is not set."""
+    [default] = re.findall(rf"\${{{variable}:-([^}}]+)}}", COMPOSE)
+    return str(default)
+
+
+def keys_in_the_repository() -> set[str]:
+    """Every string of a key's length that is given to a variable SECRET or SECRET_KEY."""
+    given = re.compile(r"""\bSECRET(?:_KEY)?["']?\s*[:=,]\s*(?:\$\{SECRET_KEY:-)?["']?([^"'}\n]{32,})""")
+    folders = [ROOT / name for name in ("docs", "models", "tasks", "tests", "web", "workers")]
+    files = [file for file in ROOT.iterdir() if file.is_file()]
+    files += [file for folder in folders for file in folder.rglob("*") if "node_modules" not in file.parts]
+    texts = (file.read_text() for file in files if file.suffix in READ and file.is_file())
+    return {key for text in texts for key in given.findall(text)}
+
+
+KEYS = sorted(keys_in_the_repository())
+
+
+@pytest.mark.parametrize("program", [for_web, for_workers])
+@pytest.mark.parametrize("key", KEYS)
+def test_no_key_of_the_repository_serves_a_portal_that_others_reach(program: Program, key: str) -> None:
+    for keys in (
+        key,
+        f"{secrets.token_hex(32)},{key}",
+        f"{key},{secrets.token_hex(32)}",
+        key.upper(),
+        f"{key} of ours",
+    ):
+        with pytest.raises(SettingsError, match=r"^SECRET_KEY .*openssl rand -hex 32") as refused:
+            program(secret_key=SecretStr(keys), base_url="https://portal.example")
+        assert key not in str(refused.value)
+
+
+def test_the_keys_of_the_repository_are_found() -> None:
+    assert default_of("SECRET_KEY") in KEYS and len(KEYS) >= 3
+    assert all(PUBLISHED_KEY in key for key in KEYS)
+
+
+@pytest.mark.parametrize("program", [for_web, for_workers])
+@pytest.mark.parametrize(
+    ("base_url", "accepted"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("https://localhost", True),
+        ("http://[::1]:8000", True),
+        ("http://portal.example", False),
+        ("http://192.168.1.7:8000", False),
+        ("http://0.0.0.0:8000", False),
+        ("https://127.0.0.1.portal.example", False),
+        ("https://127.0.0.1@portal.example", False),
+        ("https://localhost.example", False),
+        ("127.0.0.1:8000", False),
+        ("https://[portal.example", False),
+    ],
+)
+def test_only_this_machine_is_served_with_a_published_key(program: Program, base_url: str, accepted: bool) -> None:
+    key = SecretStr(default_of("SECRET_KEY"))
+    if accepted:
+        assert program(secret_key=key, base_url=base_url).base_url == base_url
+    else:
+        with pytest.raises(SettingsError):
+            program(secret_key=key, base_url=base_url)
+
+
+@pytest.mark.parametrize("program", [for_web, for_workers])
+def test_containers_for_trying_out_begin_and_a_key_of_ones_own_serves_everybody(program: Program) -> None:
+    for key, base_url in (
+        (default_of("SECRET_KEY"), default_of("BASE_URL")),
+        (secrets.token_hex(32), "https://portal.example"),
+    ):
+        assert program(secret_key=SecretStr(key), base_url=base_url).secret_keys == [key]
+    assert "openssl rand -hex 32" in COMPOSE and "openssl rand -hex 32" in (ROOT / "README.md").read_text()

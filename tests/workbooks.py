@@ -1,0 +1,57 @@
+"""Workbooks (XLSX) that tests upload, and reading those that they download."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+
+from python_calamine import CalamineWorkbook
+from xlsxwriter import Workbook
+
+SHEET = "xl/worksheets/sheet1.xml"
+STRINGS = "xl/sharedStrings.xml"
+NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def as_xlsx(rows: Sequence[Sequence[object]]) -> bytes:
+    """A workbook with these rows on its first sheet; None is a cell without a value."""
+    out = io.BytesIO()
+    with Workbook(out, {"in_memory": True}) as book:
+        sheet = book.add_worksheet()
+        day = book.add_format({"num_format": "dd.mm.yyyy"})
+        for line, row in enumerate(rows):
+            for column, value in enumerate(row):
+                if isinstance(value, str):
+                    sheet.write_string(line, column, value)
+                elif isinstance(value, int | float):
+                    sheet.write_number(line, column, value)
+                elif value is not None:
+                    sheet.write_datetime(line, column, value, day)
+    return out.getvalue()
+
+
+def read_xlsx(content: bytes) -> list[list[object]]:
+    """The rows of the first sheet."""
+    sheet = CalamineWorkbook.from_filelike(io.BytesIO(content)).get_sheet_by_index(0)
+    return [list(row) for row in sheet.iter_rows()]
+
+
+def with_parts(book: bytes, changes: Mapping[str, bytes | None]) -> bytes:
+    """The workbook with other parts: None leaves a part out."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, part in ({name: old.read(name) for name in old.namelist()} | dict(changes)).items():
+            if part is not None:
+                new.writestr(name, part)
+    return out.getvalue()
+
+
+def with_sheet(data: str, strings: str = "", dimension: str = "") -> bytes:
+    """A workbook whose first sheet holds these rows as XML, with these shared strings and this declared dimension."""
+    declared = f'<dimension ref="{dimension}"/>' if dimension else ""
+    parts = {
+        SHEET: f'<worksheet xmlns="{NAMESPACE}">{declared}<sheetData>{data}</sheetData></worksheet>'.encode(),
+        STRINGS: f'<sst xmlns="{NAMESPACE}">{strings}</sst>'.encode(),
+    }
+    return with_parts(as_xlsx([["x"]]), parts)

