@@ -36,7 +36,7 @@ PHONE = (320, 640)
 
 
 def chromium() -> str | None:
-    """Where Debian's Chromium is, if it is on PATH: its headless shell, else the whole browser."""
+    """Return the path of Debian's Chromium: its headless shell, else the whole browser; None if it is not on PATH."""
     return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 

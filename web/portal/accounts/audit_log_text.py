@@ -52,8 +52,8 @@ def deed_text(entry: AuditEntry) -> str:
         case Deed.USER_JOINED:
             return str(_("Accepted the invitation as %(role)s.", role=_role(facts["role"])))
         case Deed.ROLE_CHANGED:
-            said = {"name": facts["name"], "role": _role(facts["role"]), "before": _role(facts["before"])}
-            return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **said))
+            text = {"name": facts["name"], "role": _role(facts["role"]), "before": _role(facts["before"])}
+            return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **text))
         case Deed.USER_REMOVED:
             return str(_("Removed %(name)s (%(role)s) from the users.", name=facts["name"], role=_role(facts["role"])))
         case Deed.REQUEST_RETRIED:

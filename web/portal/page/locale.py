@@ -17,8 +17,8 @@ def locale() -> Locale:
 
 def moment(at: datetime) -> str:
     """Format date and time in German time, for use in a sentence."""
-    said: str = format_datetime(at, "MMMM d, y, HH:mm" if locale() == "en" else "d. MMMM y, HH:mm 'Uhr'")
-    return said
+    text: str = format_datetime(at, "MMMM d, y, HH:mm" if locale() == "en" else "d. MMMM y, HH:mm 'Uhr'")
+    return text
 
 
 def phone(e164: str) -> str:

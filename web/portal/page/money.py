@@ -9,5 +9,5 @@ from flask_babel import format_currency
 
 def euros(cents: int) -> str:
     """Format euro cents in the page's language: '29,90 €', in English '€29.90'."""
-    said: str = format_currency(Decimal(cents) / 100, "EUR")
-    return said
+    text: str = format_currency(Decimal(cents) / 100, "EUR")
+    return text

@@ -46,7 +46,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ConsentPage:
     """A consent request as the page shows it: the accounts, its state, and the administrator who answered it."""
 
     state: State
@@ -66,7 +66,7 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
     """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
-        seen = _see(session, id, user_id, token)
+        seen = _get_consent_page(session, id, user_id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
         resources().throttle.begin_try(seen.account.customer_number)
         if _decide(id, user_id, form.decision.data, form.code.data):
@@ -74,7 +74,7 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
         resources().throttle.count_wrong_try()
         add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
         with resources().database.transaction() as session:
-            seen = _see(session, id, user_id, token)
+            seen = _get_consent_page(session, id, user_id, token)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=True), 422 if form.errors else 200
 
 
@@ -84,7 +84,7 @@ def answer(id: UUID) -> Response | tuple[str, int]:
     """Show the consent request to a signed-in administrator; on POST save the answer."""
     form = AnswerForm()
     with resources().database.transaction() as session:
-        seen = _see(session, id, principal().user_id)
+        seen = _get_consent_page(session, id, principal().user_id)
     if seen.state is State.OPEN and form.validate_on_submit():
         _decide(id, principal().user_id, form.decision.data, None)
         return redirect(url_for("consents.answer", id=id), 303)
@@ -105,7 +105,7 @@ def _decide(id: UUID, user_id: int, decision: str, typed: str | None) -> bool:
     return right
 
 
-def _see(session: Session, id: UUID, user_id: int, token: str | None = None) -> Seen:
+def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | None = None) -> ConsentPage:
     link, consent = session.get(Request, id), session.get(Consent, id)
     account = account_by_number(session, link.customer_number) if link is not None else None
     if link is None or consent is None or account is None:
@@ -116,7 +116,7 @@ def _see(session: Session, id: UUID, user_id: int, token: str | None = None) -> 
     state = _state(session, link, consent)
     if token is not None and state is State.OPEN:
         state = State.REPLACED if issue != consent.issue else State.VOID if consent.is_void() else State.OPEN
-    return Seen(
+    return ConsentPage(
         state,
         id,
         account,

@@ -38,7 +38,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ConfirmationPage:
     """An order as the page shows it: both accounts, and the state of the proof of the contact's address."""
 
     state: State
@@ -54,14 +54,14 @@ def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
     Returns 404 for an invalid link, whatever is wrong with the link.
     """
     form = CodeForm()
-    seen = _see(id, token)
+    seen = _get_confirmation_page(id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
         resources().throttle.begin_try(seen.account.customer_number)
         if _confirm(id, form.code.data):
             return redirect(url_for("emails.confirm", id=id, token=token), 303)
         resources().throttle.count_wrong_try()
         add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
-        seen = _see(id, token)
+        seen = _get_confirmation_page(id, token)
     return render_template("proofs/email.html", form=form, seen=seen), 422 if form.errors else 200
 
 
@@ -78,7 +78,7 @@ def _confirm(id: UUID, typed: str) -> bool:
     return right
 
 
-def _see(id: UUID, token: str) -> Seen:
+def _get_confirmation_page(id: UUID, token: str) -> ConfirmationPage:
     with resources().database.transaction() as session:
         order = session.get(Request, id)
         if order is None or order.kind is not Kind.ORDER or order.account is None:
@@ -90,7 +90,7 @@ def _see(id: UUID, token: str) -> Seen:
         if issue is None:
             abort(404)
         state = _state(session, order, proof, newest=issue == proof.issue)
-        return Seen(state, order.account, session.get_one(Account, order.main_id), proof)
+        return ConfirmationPage(state, order.account, session.get_one(Account, order.main_id), proof)
 
 
 def _issue_of(proof: EmailProof, token: str) -> int | None:

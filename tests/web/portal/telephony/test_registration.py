@@ -71,7 +71,7 @@ class Network:
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[Network]:
-    """Empty Kamailio's database."""
+    """Return a writer to Kamailio's database, which is empty at first."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield Network(connection)
 
