@@ -35,8 +35,8 @@ from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE, run_job
 from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_user
 from tests.fakes import wait_until
-from tests.web.api.test_proofs import CONTACT, PDF, upload
-from tests.web.api.test_proofs import an_order as waiting_order
+from tests.web.api.calls import CONTACT, PDF, upload
+from tests.web.api.calls import an_order as waiting_order
 from tests.web.conftest import SECRET, Back, Front, FrontOf
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, make_site

@@ -14,7 +14,7 @@ from models.people.users import User
 from models.proofs.proofs import LinkCode
 from models.requests.requests import Request
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
-from tests.web.api.test_proofs import a_link, new_link_code, owned, statements
+from tests.web.api.calls import a_link, new_link_code, owned, statements
 from tests.web.conftest import Back, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.portal.proofs.test_proof_pages import asked, send, status, title

@@ -24,7 +24,7 @@ from models.requests.requests import Request
 from models.states import Reason
 from models.vault import Vault
 from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
-from tests.web.api.test_proofs import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements
+from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements
 from tests.web.conftest import ORDER, SECRET, Back, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 
