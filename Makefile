@@ -32,6 +32,7 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
+	@$(BIN)/python .make/missing-translations
 	@.make/dead-code $(VENV)
 	@.make/lint-migrations $(VENV)
 	@$(BIN)/mypy

@@ -24,6 +24,7 @@ from models.values import BERLIN, Clock, utc_now
 from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
+from tasks.wording.translate import CATALOGUES
 from web.api import problems
 from web.api.endpoints import api
 from web.api.schemas import Problem
@@ -94,6 +95,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         MAX_CONTENT_LENGTH=1_000_000,
         BABEL_DEFAULT_LOCALE="de",
         BABEL_DEFAULT_TIMEZONE=BERLIN.key,
+        BABEL_TRANSLATION_DIRECTORIES=CATALOGUES,
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:

@@ -1,4 +1,4 @@
-"""What the scheduled jobs found, and the words for it. German and English, one table as in `tasks.wording.requests`."""
+"""What the scheduled jobs found. `tasks.wording.findings` has the sentences."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _ENDED = quoted(*sorted(ENDED))
 
 
 class TimelineEntry(Base):
-    """One thing that happened to a request. `code` and `facts` become a sentence in `tasks.wording.requests`."""
+    """One thing that happened to a request. `code` and `facts` become a sentence in `tasks.wording.timeline`."""
 
     __tablename__ = "timeline_entries"
 

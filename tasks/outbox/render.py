@@ -1,4 +1,4 @@
-"""Mails and letters: one folder a message, one template a language. Text and HTML come from the same template."""
+"""Mails and letters: one template each, for text, HTML and print, in English with `tasks.wording`'s translations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from models.people.rights import Role
 from models.values import BERLIN, Locale
 from models.vault import Vault, display_code
 from tasks.ports import Letter, Mail
-from tasks.wording.requests import role_text
+from tasks.wording.labels import role_text
+from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
 
@@ -51,7 +52,7 @@ def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> M
 def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
     """The letter as it is printed."""
     facts = all_facts(message, vault, base_url)
-    template = _environment("letter").get_template(f"{message.template}/{message.locale}.jinja")
+    template = _environment("letter", message.locale).get_template(f"{message.template}.jinja")
     return Letter(
         key=message.key,
         recipient=tuple(message.recipient_address.splitlines()),
@@ -74,8 +75,8 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
     """The message in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
-    found = _environment("txt").get_template(f"{template}/{locale}.jinja")
-    html = _environment("html").get_template(f"{template}/{locale}.jinja").render(_context("html", locale, facts))
+    found = _environment("txt", locale).get_template(f"{template}.jinja")
+    html = _environment("html", locale).get_template(f"{template}.jinja").render(_context("html", locale, facts))
     return Rendered(_subject(found, locale, facts), _text(found, "txt", locale, facts), html)
 
 
@@ -98,7 +99,7 @@ def _context(form: Form, locale: Locale, facts: Mapping[str, object]) -> dict[st
 
 
 @lru_cache
-def _environment(form: Form) -> Environment:
+def _environment(form: Form, locale: Locale) -> Environment:
     environment = Environment(
         loader=PackageLoader("tasks", "outbox/templates"),
         autoescape=form == "html",  # noqa: S701 - plain text has nothing to escape
@@ -106,7 +107,9 @@ def _environment(form: Form) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
     )
+    environment.install_gettext_translations(translations(locale), newstyle=True)  # type: ignore[attr-defined]
     # A letter's lines are broken by the printer, who knows how wide they are.
     environment.filters |= {
         "reflow": _one_line if form == "letter" else _reflow,

@@ -17,7 +17,7 @@ from models.requests.requests import Request
 from models.states import Kind, Reason
 from models.values import Locale
 from tasks.steps.step import Outcome, Work
-from tasks.wording.requests import reason_text
+from tasks.wording.reasons import reason_text
 
 
 def confirm(work: Work, request: Request) -> Outcome:

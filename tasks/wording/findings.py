@@ -2,144 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from models.jobs.findings import Finding
 from models.states import Reason
 from models.values import BERLIN, Locale
-from tasks.wording.requests import Words, in_language, reason_text
+from tasks.wording.reasons import reason_text
+from tasks.wording.translate import N_, translate
 
-FINDINGS: Words = {
-    "not_picked_up": (
-        "Anfrage zu {customer_number} ist seit {since} fällig, aber kein Worker hat sie genommen.",
-        "The request for {customer_number} has been due since {since}, but no worker has taken it.",
+FINDINGS: Mapping[str, str] = {
+    "not_picked_up": N_(
+        "The request for %(customer_number)s has been due since %(since)s, but no worker has taken it."
     ),
-    "left_by_worker": (
-        "Anfrage zu {customer_number} liegt bei einem Worker, dessen Frist seit {since} abgelaufen ist.",
-        "The request for {customer_number} is in the hands of a worker whose lease ended at {since}.",
+    "left_by_worker": N_(
+        "The request for %(customer_number)s is in the hands of a worker whose lease ended at %(since)s."
     ),
-    "past_deadline": (
-        "Anfrage zu {customer_number} wartet noch, obwohl die Frist seit {since} abgelaufen ist.",
-        "The request for {customer_number} still waits, though its time ran out at {since}.",
+    "past_deadline": N_("The request for %(customer_number)s still waits, though its time ran out at %(since)s."),
+    "held_long": N_("The request for %(customer_number)s has been held since %(since)s. %(reason_text)s"),
+    "failed_long": N_(
+        "The request for %(customer_number)s has failed since %(since)s: try it again or cancel it. %(reason_text)s"
     ),
-    "held_long": (
-        "Anfrage zu {customer_number} hängt seit {since} bei uns. {reason_text}",
-        "The request for {customer_number} has been held since {since}. {reason_text}",
+    "proof_overdue": N_(
+        "The request for %(customer_number)s: a reminder or the end of a proof (%(what_text)s) is overdue "
+        "since %(since)s."
     ),
-    "failed_long": (
-        "Anfrage zu {customer_number} ist seit {since} gescheitert: erneut versuchen oder stornieren. {reason_text}",
-        "The request for {customer_number} has failed since {since}: try it again or cancel it. {reason_text}",
+    "mail_late": N_(
+        "The message “%(template)s” has been waiting to leave since %(since)s; attempts so far: %(attempts)s."
     ),
-    "proof_overdue": (
-        "Anfrage zu {customer_number}: Erinnerung oder Ende des Nachweises ({what_text}) ist seit {since} überfällig.",
-        "The request for {customer_number}: a reminder or the end of a proof ({what_text}) is overdue since {since}.",
+    "mail_refused": N_("The message “%(template)s” was refused for good at %(since)s."),
+    "missing_there": N_("Trunk %(sip_user)s of customer number %(customer_number)s is missing from the registrar."),
+    "differs_there": N_(
+        "Trunk %(sip_user)s of customer number %(customer_number)s differs in the registrar: %(what_text)s."
     ),
-    "mail_late": (
-        "Nachricht „{template}“ wartet seit {since} auf den Versand, Versuche bisher: {attempts}.",
-        "The message “{template}” has been waiting to leave since {since}; attempts so far: {attempts}.",
+    "doubled_there": N_("Trunk %(sip_user)s of customer number %(customer_number)s has doubled rows in the registrar."),
+    "still_there": N_(
+        "Trunk %(sip_user)s of customer number %(customer_number)s is closed, but still in the registrar."
     ),
-    "mail_refused": (
-        "Nachricht „{template}“ wurde um {since} endgültig abgelehnt.",
-        "The message “{template}” was refused for good at {since}.",
+    "unknown_there": N_("The registrar knows %(sip_user)s@%(domain)s (%(what_text)s); we do not."),
+    "too_many_unknown": N_(
+        "The registrar has %(count)s SIP users that are not ours. That is so many that none was removed. "
+        "Probably REGISTRAR_URL leads to the wrong one."
     ),
-    "missing_there": (
-        "Trunk {sip_user} der Kundennummer {customer_number} fehlt im Registrar.",
-        "Trunk {sip_user} of customer number {customer_number} is missing from the registrar.",
+    "block_missing_there": N_(
+        "The number block from %(number)s (size %(size)s) is missing from the registrar, or differs there."
     ),
-    "differs_there": (
-        "Trunk {sip_user} der Kundennummer {customer_number} steht anders im Registrar: {what_text}.",
-        "Trunk {sip_user} of customer number {customer_number} differs in the registrar: {what_text}.",
+    "block_unknown_there": N_(
+        "The registrar takes the numbers from %(number)s (size %(size)s) for ours; they are not."
     ),
-    "doubled_there": (
-        "Trunk {sip_user} der Kundennummer {customer_number} hat im Registrar doppelte Zeilen.",
-        "Trunk {sip_user} of customer number {customer_number} has doubled rows in the registrar.",
+    "too_many_unknown_blocks": N_(
+        "The registrar has %(count)s number blocks that are not ours. That is so many that none was removed. "
+        "Probably REGISTRAR_URL leads to the wrong one."
     ),
-    "still_there": (
-        "Trunk {sip_user} der Kundennummer {customer_number} ist beendet, steht aber im Registrar.",
-        "Trunk {sip_user} of customer number {customer_number} is closed, but still in the registrar.",
+    "not_accepted": N_(
+        "Trunk %(sip_user)s of customer number %(customer_number)s cannot be written to the registrar; attempts: "
+        "%(attempts)s."
     ),
-    "unknown_there": (
-        "Der Registrar kennt {sip_user}@{domain} ({what_text}), wir nicht.",
-        "The registrar knows {sip_user}@{domain} ({what_text}); we do not.",
+    "secret_unreadable": N_(
+        "The SIP password of trunk %(sip_user)s of customer number %(customer_number)s cannot be read with our key."
     ),
-    "too_many_unknown": (
-        "Im Registrar stehen {count} SIP-Benutzer, die nicht von uns sind. Das sind so viele, dass keiner entfernt "
-        "wurde. Vermutlich zeigt REGISTRAR_URL auf den falschen.",
-        "The registrar has {count} SIP users that are not ours. That is so many that none was removed. "
-        "Probably REGISTRAR_URL leads to the wrong one.",
+    "not_listed": N_(
+        "Customer number %(customer_number)s is billed by collective invoice %(invoice)s, but is no sub-account of "
+        "%(main_customer_number)s."
     ),
-    "block_missing_there": (
-        "Der Rufnummernblock ab {number} (Größe {size}) fehlt im Registrar oder steht dort anders.",
-        "The number block from {number} (size {size}) is missing from the registrar, or differs there.",
+    "cannot_be_listed": N_(
+        "Customer number %(customer_number)s is billed by collective invoice %(invoice)s, but cannot become a "
+        "sub-account of %(main_customer_number)s. %(reason_text)s"
     ),
-    "block_unknown_there": (
-        "Der Registrar hält die Rufnummern ab {number} (Größe {size}) für unsere, wir nicht.",
-        "The registrar takes the numbers from {number} (size {size}) for ours; they are not.",
-    ),
-    "too_many_unknown_blocks": (
-        "Im Registrar stehen {count} Rufnummernblöcke, die nicht von uns sind. Das sind so viele, dass keiner entfernt "
-        "wurde. Vermutlich zeigt REGISTRAR_URL auf den falschen.",
-        "The registrar has {count} number blocks that are not ours. That is so many that none was removed. "
-        "Probably REGISTRAR_URL leads to the wrong one.",
-    ),
-    "not_accepted": (
-        "Trunk {sip_user} der Kundennummer {customer_number} lässt sich nicht in den Registrar schreiben, Versuche: "
-        "{attempts}.",
-        "Trunk {sip_user} of customer number {customer_number} cannot be written to the registrar; attempts: "
-        "{attempts}.",
-    ),
-    "secret_unreadable": (
-        "Das SIP-Passwort des Trunks {sip_user} der Kundennummer {customer_number} lässt sich mit unserem Schlüssel "
-        "nicht lesen.",
-        "The SIP password of trunk {sip_user} of customer number {customer_number} cannot be read with our key.",
-    ),
-    "not_listed": (
-        "Kundennummer {customer_number} wird über die Sammelrechnung {invoice} abgerechnet, ist aber kein Nebenaccount "
-        "von {main_customer_number}.",
-        "Customer number {customer_number} is billed by collective invoice {invoice}, but is no sub-account of "
-        "{main_customer_number}.",
-    ),
-    "cannot_be_listed": (
-        "Kundennummer {customer_number} wird über die Sammelrechnung {invoice} abgerechnet, kann aber kein "
-        "Nebenaccount von {main_customer_number} werden. {reason_text}",
-        "Customer number {customer_number} is billed by collective invoice {invoice}, but cannot become a sub-account "
-        "of {main_customer_number}. {reason_text}",
-    ),
-    "still_listed": (
-        "Kundennummer {customer_number} ist auf keiner Sammelrechnung von {main_customer_number} mehr, aber noch "
-        "dessen Nebenaccount.",
-        "Customer number {customer_number} is on no collective invoice of {main_customer_number} any more, but still "
-        "its sub-account.",
+    "still_listed": N_(
+        "Customer number %(customer_number)s is on no collective invoice of %(main_customer_number)s any more, but "
+        "still its sub-account."
     ),
 }
 
 
-WHAT: Words = {
-    "secret": ("Passwort", "password"),
-    "numbers": ("Rufnummern", "numbers"),
-    "channels": ("Kanäle", "channels"),
-    "postal_code": ("Postleitzahl", "postal code"),
-    "provision_key": ("Auftragsschlüssel", "provision key"),
-    "forwardings": ("Rufweiterleitungen", "call forwardings"),
-    "suspended": ("Sperre", "suspension"),
-    "preferences": ("Einstellungen", "preferences"),
-    "doubled": ("doppelte Zeilen", "doubled rows"),
-    "subscriber": ("Zugang", "subscriber"),
-    "registration": ("Anmeldung eines Telefons", "registration of a phone"),
-    "email": ("E-Mail-Adresse", "e-mail address"),
-    "address": ("Anschlussadresse", "connection address"),
-    "consent": ("Zustimmung", "consent"),
+WHAT: Mapping[str, str] = {
+    "secret": N_("password"),
+    "numbers": N_("numbers"),
+    "channels": N_("channels"),
+    "postal_code": N_("postal code"),
+    "provision_key": N_("provision key"),
+    "forwardings": N_("call forwardings"),
+    "suspended": N_("suspension"),
+    "preferences": N_("preferences"),
+    "doubled": N_("doubled rows"),
+    "subscriber": N_("subscriber"),
+    "registration": N_("registration of a phone"),
+    "email": N_("e-mail address"),
+    "address": N_("connection address"),
+    "consent": N_("consent"),
 }
 
 
 def finding_text(finding: Finding, locale: Locale) -> str:
-    """A finding as a sentence."""
+    """Put a finding into a sentence; its times are Berlin's."""
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
         facts["since"] = datetime.fromisoformat(facts["since"]).astimezone(BERLIN).strftime("%d.%m.%Y %H:%M")
     if "what" in facts:
-        facts["what_text"] = ", ".join(in_language(locale, WHAT[what]) for what in facts["what"])
+        facts["what_text"] = ", ".join(translate(locale, WHAT[what]) for what in facts["what"])
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)
-    return in_language(locale, FINDINGS[finding.kind]).format(**facts)
+    return translate(locale, FINDINGS[finding.kind], **facts)

@@ -12,7 +12,8 @@ from models.accounts.accounts import Account
 from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry
 from models.views import lists
-from tasks.wording.requests import next_action, sentence
+from tasks.wording.next_steps import next_action
+from tasks.wording.timeline import sentence
 from web.api.problems import language
 from web.resources import resources
 

@@ -17,197 +17,115 @@ from werkzeug.exceptions import HTTPException
 from models import errors
 from models.states import ProofMethod, Reason
 from models.values import BERLIN, Locale, as_locale
-from tasks.wording.requests import reason_text, status_text
+from tasks.wording.fields import field_error
+from tasks.wording.labels import status_text
+from tasks.wording.reasons import reason_text
+from tasks.wording.translate import N_, translate
 from web.resources import resources
 
 log = structlog.get_logger()
 
 
-# code: HTTP status, title, detail; German and English.
-PROBLEMS: Mapping[str, tuple[int, tuple[str, str], tuple[str, str]]] = {
+# code: HTTP status, title, detail.
+PROBLEMS: Mapping[str, tuple[int, str, str]] = {
     "not_json": (
         400,
-        ("Kein lesbares JSON", "No readable JSON"),
-        ("Der Inhalt muss ein JSON-Objekt sein.", "The body has to be a JSON object."),
+        N_("No readable JSON"),
+        N_("The body has to be a JSON object."),
     ),
     "too_deep": (
         400,
-        ("Zu tief verschachtelt", "Nested too deep"),
-        ("Kein Inhalt der API ist so tief verschachtelt.", "No body of the API is nested as deep as that."),
+        N_("Nested too deep"),
+        N_("No body of the API is nested as deep as that."),
     ),
     "idempotency_key_missing": (
         400,
-        ("Idempotency-Key fehlt", "Idempotency-Key is missing"),
-        (
-            "Senden Sie mit jedem POST einen eigenen Idempotency-Key mit 1 bis 255 Zeichen, etwa eine UUID.",
-            "Send an Idempotency-Key of your own with every POST, 1 to 255 characters, for example a UUID.",
-        ),
+        N_("Idempotency-Key is missing"),
+        N_("Send an Idempotency-Key of your own with every POST, 1 to 255 characters, for example a UUID."),
     ),
     "unauthorized": (
         401,
-        ("Nicht angemeldet", "Not authenticated"),
-        (
-            "Senden Sie ein gültiges API-Token: Authorization: Bearer …",
-            "Send a valid API token: Authorization: Bearer …",
-        ),
+        N_("Not authenticated"),
+        N_("Send a valid API token: Authorization: Bearer …"),
     ),
     "forbidden": (
         403,
-        ("Nicht erlaubt", "Not allowed"),
-        (
-            "Dieses Token oder die Person dahinter darf das für diesen Account nicht.",
-            "This token, or the person behind it, may not do that to this account.",
-        ),
+        N_("Not allowed"),
+        N_("This token, or the person behind it, may not do that to this account."),
     ),
     "not_found": (
         404,
-        ("Nicht gefunden", "Not found"),
-        ("Das gibt es nicht, oder nicht für Sie.", "There is no such thing, or not for you."),
+        N_("Not found"),
+        N_("There is no such thing, or not for you."),
     ),
     "method_not_allowed": (
         405,
-        ("Methode nicht möglich", "Method not allowed"),
-        ("Diese Adresse kennt die Methode nicht.", "This address does not know the method."),
+        N_("Method not allowed"),
+        N_("This address does not know the method."),
     ),
     "already_requested": (
         409,
-        ("Bereits angefragt", "Already requested"),
-        ("Für diesen Account läuft schon eine Anfrage: {request}", "A request for this account is running: {request}"),
+        N_("Already requested"),
+        N_("A request for this account is running: %(request)s"),
     ),
-    "rule_broken": (409, ("Nicht möglich", "Not possible"), ("{reason}", "{reason}")),
+    "rule_broken": (409, N_("Not possible"), "%(reason)s"),
     "too_late": (
         409,
-        ("Zu spät", "Too late"),
-        ("Das geht in diesem Zustand nicht mehr: {status}", "That is not possible any more in this state: {status}"),
+        N_("Too late"),
+        N_("That is not possible any more in this state: %(status)s"),
     ),
     "not_awaited": (
         409,
-        ("Wird nicht erwartet", "Not awaited"),
-        (
-            "Darauf wartet diese Anfrage nicht, oder nicht mehr. Worauf sie wartet, steht unter next und proofs.",
-            "This request does not wait for that, or not any more. What it waits for is under next and proofs.",
-        ),
+        N_("Not awaited"),
+        N_("This request does not wait for that, or not any more. What it waits for is under next and proofs."),
     ),
     "too_large": (
         413,
-        ("Zu groß", "Too large"),
-        ("Der Inhalt ist zu groß; ein Dokument hat höchstens 10 MB.", "The body is too large; a document has 10 MB."),
+        N_("Too large"),
+        N_("The body is too large; a document has 10 MB."),
     ),
     "not_a_form": (
         415,
-        ("Falscher Inhaltstyp", "Wrong content type"),
-        (
-            "Senden Sie das Dokument als Feld file in multipart/form-data.",
-            "Send the document as the field file in multipart/form-data.",
-        ),
+        N_("Wrong content type"),
+        N_("Send the document as the field file in multipart/form-data."),
     ),
     "not_json_type": (
         415,
-        ("Falscher Inhaltstyp", "Wrong content type"),
-        ("Senden Sie Content-Type: application/json.", "Send Content-Type: application/json."),
+        N_("Wrong content type"),
+        N_("Send Content-Type: application/json."),
     ),
     "invalid": (
         422,
-        ("Angaben prüfen", "Check your input"),
-        ("Bitte berichtigen Sie die genannten Felder.", "Please correct the fields named."),
+        N_("Check your input"),
+        N_("Please correct the fields named."),
     ),
     "idempotency_conflict": (
         422,
-        ("Idempotency-Key schon verwendet", "Idempotency-Key already used"),
-        (
-            "Dieser Idempotency-Key kam schon mit einem anderen Inhalt. Nehmen Sie einen neuen.",
-            "This Idempotency-Key came with another body before. Use a new one.",
-        ),
+        N_("Idempotency-Key already used"),
+        N_("This Idempotency-Key came with another body before. Use a new one."),
     ),
     "too_early": (
         429,
-        ("Noch nicht möglich", "Not possible yet"),
-        (
-            "Das ist vor Kurzem geschehen und geht wieder ab {again_at}.",
-            "That was done a short while ago and is possible again from {again_at}.",
-        ),
+        N_("Not possible yet"),
+        N_("That was done a short while ago and is possible again from %(again_at)s."),
     ),
     "throttled": (
         429,
-        ("Zu viele falsche Versuche", "Too many wrong tries"),
-        (
-            "Es waren zu viele falsche Versuche. In {minutes} Minuten geht es weiter.",
-            "There were too many wrong tries. You can go on in {minutes} minutes.",
-        ),
+        N_("Too many wrong tries"),
+        N_("There were too many wrong tries. You can go on in %(minutes)s minutes."),
     ),
     "internal": (
         500,
-        ("Fehler bei uns", "Error on our side"),
-        ("Bitte versuchen Sie es erneut, mit demselben Idempotency-Key.", "Try again, with the same Idempotency-Key."),
+        N_("Error on our side"),
+        N_("Try again, with the same Idempotency-Key."),
     ),
     "unavailable": (
         503,
-        ("Gerade nicht erreichbar", "Not available"),
-        ("Bitte versuchen Sie es in Kürze erneut.", "Please try again shortly."),
+        N_("Not available"),
+        N_("Please try again shortly."),
     ),
 }
 
-FIELD_RULES: Mapping[str, tuple[str, str]] = {
-    "missing": ("Diese Angabe fehlt.", "This is missing."),
-    "extra_forbidden": ("Dieses Feld gibt es nicht.", "There is no such field."),
-    "unknown_product": (
-        "Dieses Produkt gibt es nicht. Die Produkte stehen unter /api/v1/products.",
-        "There is no such product. See /api/v1/products.",
-    ),
-    "unknown_option": ("Diese Option gibt es nicht.", "There is no such option."),
-    "option_twice": ("Eine Option ist doppelt genannt.", "An option is named twice."),
-    "unknown_block_size": ("Möglich sind: {allowed}", "Possible are: {allowed}"),
-    "channels_out_of_range": (
-        "Dieses Produkt hat 1 bis {allowed} Kanäle.",
-        "This product has 1 to {allowed} channels.",
-    ),
-    "unknown_area_code": (
-        "Diese Vorwahl gibt es nicht. Schreiben Sie sie mit der führenden Null, etwa 030.",
-        "There is no such area code. Write it with the leading zero, like 030.",
-    ),
-    "own_account": (
-        "Das ist Ihr eigener Account. Nennen Sie die Kundennummer des Accounts, den Sie hinzufügen möchten.",
-        "This is your own account. Name the customer number of the account that you want to add.",
-    ),
-    "not_accepted": (
-        "Das stimmt nicht, gilt nicht mehr oder wurde zu oft falsch versucht.",
-        "This is not right, is not valid any more, or was tried wrong too often.",
-    ),
-    "no_document": (
-        "Möglich sind PDF, PNG und JPEG.",
-        "Possible are PDF, PNG and JPEG.",
-    ),
-    "too_large": ("Das Dokument hat mehr als 10 MB.", "The document has more than 10 MB."),
-    "string_too_short": ("Diese Angabe fehlt.", "This is missing."),
-    "string_too_long": ("Diese Angabe ist zu lang.", "This is too long."),
-    "unreadable": (
-        "Das enthält Zeichen, die kein Text haben kann: NUL oder ein halbes Surrogatpaar.",
-        "This has characters that no text can have: NUL, or half a surrogate pair.",
-    ),
-    "int_type": ("Das muss eine ganze Zahl sein.", "This has to be a whole number."),
-    "cursor": ("Diesen Cursor haben wir nicht ausgegeben.", "We did not give out this cursor."),
-}
-_PATTERNS: Mapping[str, tuple[str, str]] = {
-    "customer_number": ("Eine Kundennummer hat sieben Ziffern.", "A customer number has seven digits."),
-    "postal_code": ("Eine Postleitzahl hat fünf Ziffern.", "A postal code has five digits."),
-    "area_code": ("Eine Vorwahl beginnt mit 0, etwa 030.", "An area code starts with 0, like 030."),
-    "email": ("Das ist keine E-Mail-Adresse.", "This is not an e-mail address."),
-    "phone": (
-        "Das ist keine Telefonnummer. Schreiben Sie sie etwa so: +49 30 901820.",
-        "This is not a phone number. Write it like +49 30 901820.",
-    ),
-    "block_size": ("Möglich sind 1, 10 und 100.", "Possible are 1, 10 and 100."),
-    "method": (
-        "Möglich sind administers_both, credentials, link_code und consent.",
-        "Possible are administers_both, credentials, link_code and consent.",
-    ),
-    "locale": ("Möglich sind de und en.", "Possible are de and en."),
-    "kind": (
-        "Möglich sind email_code, letter_code, credentials und link_code.",
-        "Possible are email_code, letter_code, credentials and link_code.",
-    ),
-    "what": ("Möglich sind email, letter und consent.", "Possible are email, letter and consent."),
-}
 _OF_FLASK: Mapping[int, str] = {
     400: "not_json",
     401: "unauthorized",
@@ -217,7 +135,6 @@ _OF_FLASK: Mapping[int, str] = {
     415: "not_json_type",
 }
 _TAGS = {*ProofMethod, "email_code", "letter_code"}
-_OTHERWISE = ("Diese Angabe hat nicht die richtige Form.", "This does not have the right form.")
 
 
 def language() -> Locale:
@@ -233,12 +150,11 @@ def problem(
     `retry_after` is in seconds. `facts` fill in the detail; a time among them also becomes a member of the body.
     """
     status, title, detail = PROBLEMS[code]
-    place = 1 if language() == "en" else 0
     body: dict[str, Any] = {
         "type": f"/problems/{code}",
-        "title": title[place],
+        "title": translate(language(), title),
         "status": status,
-        "detail": detail[place].format(**{name: _shown(fact) for name, fact in facts.items()}),
+        "detail": translate(language(), detail, **{name: _shown(fact) for name, fact in facts.items()}),
         "instance": request.path,
         **{name: fact.isoformat() for name, fact in facts.items() if isinstance(fact, datetime)},
     }
@@ -321,7 +237,4 @@ def _shown(fact: object) -> object:
 
 
 def _field(field: str, code: str, allowed: object = None) -> dict[str, str]:
-    rule = FIELD_RULES.get(code) or _PATTERNS.get(field.rpartition(".")[2]) or _OTHERWISE
-    shown = ", ".join(map(str, allowed)) if isinstance(allowed, tuple | list) else allowed
-    detail = rule[1 if language() == "en" else 0].format(allowed=shown)
-    return {"field": field or "body", "code": code, "detail": detail}
+    return {"field": field or "body", "code": code, "detail": field_error(language(), field, code, allowed)}

@@ -25,7 +25,9 @@ from models.states import Reason, Status
 from models.values import Locale, utc_now
 from models.views.back_office import RequestDetails, request_details
 from models.views.lists import recent_requests
-from tasks.wording.requests import next_action, sentence, status_text
+from tasks.wording.labels import status_text
+from tasks.wording.next_steps import next_action
+from tasks.wording.timeline import sentence
 from workers.commands.hints import hint_after_commit
 from workers.commands.resources import known_account, known_locale, open_database, out, refuse, when
 

@@ -31,10 +31,11 @@ from tasks.ports import Mail
 from tests.factories import NOW, a_link, an_order, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
-FOLDERS = sorted(
-    entry.name for entry in resources.files("tasks.outbox").joinpath("templates").iterdir() if entry.is_dir()
+TEMPLATES = sorted(
+    entry.name.removesuffix(".jinja")
+    for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
+    if entry.name.endswith(".jinja")
 )
-TEMPLATES = [name for name in FOLDERS if not name.startswith("__")]
 CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role"}
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
-from string import Formatter
 
 import pytest
 
@@ -12,6 +12,7 @@ from models.jobs.findings import Finding
 from models.values import LOCALES
 from tasks import reconcile
 from tasks.wording.findings import FINDINGS, WHAT, finding_text
+from tasks.wording.translate import translate
 
 FACTS = {
     "customer_number": "2000040",
@@ -52,8 +53,12 @@ def test_a_finding_is_a_sentence_in_both_languages(kind: str) -> None:
     german, english = (finding_text(finding, locale) for locale in LOCALES)
     assert german != english
     assert german.endswith((".", "!")) and english.endswith(".")
-    assert "{" not in german + english
-    fields = [{name for _, name, _, _ in Formatter().parse(words) if name} for words in FINDINGS[kind]]
+    assert "%" not in german + english
+    fields = [set(re.findall(r"%\((\w+)\)s", translate(locale, FINDINGS[kind]))) for locale in LOCALES]
     assert fields[0] == fields[1]
     if "since" in fields[0]:
         assert "02.03.2026 09:00" in german
+
+
+def test_what_differs_is_named_in_both_languages() -> None:
+    assert all(translate("de", words) != translate("en", words) for words in WHAT.values())

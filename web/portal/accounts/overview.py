@@ -32,7 +32,8 @@ from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
 from models.views import lists
 from models.views import locations as listing
-from tasks.wording.requests import NextAction, next_action, status_text
+from tasks.wording.labels import status_text
+from tasks.wording.next_steps import NextAction, next_action
 from web.portal.page import spreadsheets
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.locale import locale

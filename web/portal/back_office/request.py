@@ -21,7 +21,10 @@ from models.staff import actions
 from models.states import ENDED, Status
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.hints import hint
-from tasks.wording.requests import next_action, reason_text, sentence, step_text
+from tasks.wording.labels import step_text
+from tasks.wording.next_steps import next_action
+from tasks.wording.reasons import reason_text
+from tasks.wording.timeline import sentence
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.back_office import wording
 from web.portal.back_office.lists import office

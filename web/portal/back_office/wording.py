@@ -13,7 +13,9 @@ from models.proofs.status import ProofKind, ProofState
 from models.requests.requests import Request
 from models.states import Actor, Kind, Reason, Status
 from models.views.back_office import Matter
-from tasks.wording.requests import next_action, reason_text, status_text
+from tasks.wording.labels import status_text
+from tasks.wording.next_steps import next_action
+from tasks.wording.reasons import reason_text
 from web.portal.page.locale import locale, moment
 
 MATTERS = {

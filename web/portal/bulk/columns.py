@@ -25,6 +25,8 @@ from models.orders.orders import city_fits, ensure_area_exists, ensure_channels
 from models.states import AccountState, Kind
 from models.values import Locale
 from models.vault import Vault
+from tasks.wording.fields import RULES, field_error
+from web.portal.page.locale import locale
 from web.request_bodies import LinkBody, OrderBody
 
 Cells = Mapping[str, str]
@@ -197,60 +199,16 @@ def decrypted_cells(vault: Vault, cells: Cells) -> dict[str, str]:
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 
 
+_PATHS = {column.key: column.path for columns in COLUMNS.values() for column in columns}
+
+
 def cell_error_text(column: str, error: Sequence[Any]) -> str:
     """Describe the error in a cell, and what would be right."""
     code, allowed = error
-    said: str
-    match code:
-        case "missing" | "string_too_short":
-            said = _missing().get(column, _("This is missing."))
-        case "not_offered":
-            said = _("Possible are: %(allowed)s", allowed=", ".join(allowed))
-        case "channels_out_of_range":
-            said = _("With this product 1 to %(most)s simultaneous calls are possible.", most=allowed)
-        case "unknown_area_code":
-            said = _("There is no Ortsnetz with this area code.")
-        case "area_code_mismatch":
-            said = _("City and area code do not fit: this area code belongs to %(town)s.", town=allowed)
-        case "own_account":
-            said = _("This is your own customer number. Enter that of the account that you want to add.")
-        case "already_ours":
-            said = _("This account is a sub-account of yours already.")
-        case "twice":
-            said = _("This customer number is in the file twice.")
-        case "unreadable_character":
-            said = _("A character of this could not be read. Please type the cell anew, or save the file as UTF-8.")
-        case _:
-            said = _wrong().get(column, _("At most 120 characters in one line, please."))
-    return said
-
-
-def _missing() -> Mapping[str, str]:
-    return {
-        "name": _("Enter a name for the location."),
-        "street": _("Enter street and house number."),
-        "postal_code": _("Enter the postal code."),
-        "city": _("Enter the city."),
-        "contact_name": _("Enter the contact's name."),
-        "email": _("Enter the contact's e-mail address."),
-        "product": _("Choose a product."),
-        "area_code": _("Enter the area code."),
-        "block_size": _("Choose how many phone numbers you need."),
-        "customer_number": _("Enter the customer number."),
-    }
-
-
-def _wrong() -> Mapping[str, str]:
-    return {
-        "postal_code": _("A German postal code has five digits."),
-        "email": _("This is no complete e-mail address. An example: name@company.de"),
-        "phone": _("This is no phone number. An example: 030 901820"),
-        "channels": _("A whole number, please, or nothing for all channels."),
-        "area_code": _("An area code has three to six digits and begins with 0."),
-        "block_size": _("Possible are: %(allowed)s", allowed="1, 10, 100"),
-        "customer_number": _("A customer number has seven digits."),
-        "code": _("A link code has ten characters."),
-    }
+    if column == "channels" and code not in RULES:
+        # The API wants a number here; a file may leave it out.
+        return str(_("A whole number, please, or nothing for all channels."))
+    return field_error(locale(), _PATHS[column], code, allowed)
 
 
 def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:

@@ -31,6 +31,7 @@ _PATIENCE = 30
 """Timeout in seconds of the program that reads workbooks; generous, for busy machines."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff\ud800-\udfff]+")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f\ufffe\uffff]*")
 # Spreadsheets store these values as numbers, without their leading zeros.
 _ZEROS = {"postal_code": "{:05d}", "area_code": "0{:d}"}
 
@@ -55,7 +56,7 @@ def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
     columns: list[str | None] = []
     found: list[tuple[int, Cells]] = []
     for line, values in lines:
-        if not _cell_text("".join(map(str, values)), ""):
+        if _BLANK.fullmatch("".join(map(str, values))):
             continue
         if not columns:
             columns = _columns(values, kind)
@@ -95,7 +96,8 @@ def _of_text(content: bytes, kind: Kind) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(chain([header], lines), delimiter=delimiter)
     try:
         for values in reader:
-            yield skipped + reader.line_num, values[:_WIDEST]
+            if values:
+                yield skipped + reader.line_num, values[:_WIDEST]
     except csv.Error as error:
         raise BadFile("no_table") from error
 

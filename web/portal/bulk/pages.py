@@ -52,7 +52,9 @@ from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
 from tasks.files.csv_text import LONGEST_LINE
 from tasks.hints import hint
-from tasks.wording.requests import reason_text, status_text
+from tasks.wording.fields import field_error
+from tasks.wording.labels import status_text
+from tasks.wording.reasons import reason_text
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
 from web.portal.bulk.files import LARGEST, BadFile, read_rows
 from web.portal.bulk.workbook_program import LAST_LINE, UNPACKED
@@ -400,7 +402,7 @@ def _refusals() -> Mapping[str, str]:
         "already_requested": _("A request for this customer number is running already."),
         "asked_too_often": _("The administrators have been asked often enough for now."),
         "too_many_wrong_codes": _("Too many link codes of your account were wrong today. Try this row again tomorrow."),
-        "own_account": _("This is your own customer number. Enter that of the account that you want to add."),
+        "own_account": field_error(locale(), "customer_number", "own_account"),
         "unknown_product": _("This product is not offered any more."),
         "unknown_block_size": _("This product is not offered any more."),
         "unknown_option": _("One of these options cannot be ordered any more. Please choose again."),

@@ -14,7 +14,7 @@ from models.errors import AlreadyRequested, Forbidden, RuleBroken
 from models.links.links import submit_detach
 from models.values import typed_customer_number
 from tasks.hints import hint
-from tasks.wording.requests import reason_text
+from tasks.wording.reasons import reason_text
 from web.portal.page.account_access import VisibleAccount, get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error

@@ -36,8 +36,9 @@ from models.states import AccountState, Kind, ProofMethod, Reason
 from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.views import lists
 from tasks.hints import hint
-from tasks.wording.requests import reason_text
-from web.portal.page.form_errors import add_error
+from tasks.wording.fields import field_error
+from tasks.wording.reasons import reason_text
+from web.portal.page.form_errors import add_error, missing
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
@@ -73,7 +74,7 @@ class NumberForm(FlaskForm):  # type: ignore[misc]
 
     customer_number = StringField(
         lazy_gettext("Customer number"),
-        validators=[DataRequired(lazy_gettext("Enter the customer number.")), Length(max=40)],
+        validators=[DataRequired(missing("customer_number")), Length(max=40)],
     )
 
 
@@ -298,12 +299,12 @@ def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | N
     Checks only what the main account may know.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
-        return _("A customer number has seven digits."), None
+        return field_error(locale(), "customer_number", "malformed"), None
     if number == main.customer_number:
-        return _("This is your own customer number. Enter that of the account that you want to add."), None
+        return field_error(locale(), "customer_number", "own_account"), None
     own_sub = sa.select(Account.id).where(Account.main_id == main.id, Account.customer_number == number)
     if session.scalar(own_sub.where(Account.state != AccountState.CLOSED)) is not None:
-        return _("This account is a sub-account of yours already."), None
+        return field_error(locale(), "customer_number", "already_ours"), None
     try:
         ensure_not_running(session, Kind.LINK, main, number)
     except AlreadyRequested as running:

@@ -17,7 +17,10 @@ from models.orders.drafts import DraftStep
 from models.orders.orders import Contact, Location, OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.values import Locale
+from tasks.wording.fields import field_error
 from web.fields import AreaCodeText, Line, Phone, PostalCode
+from web.portal.page.form_errors import missing
+from web.portal.page.locale import locale
 
 _line: TypeAdapter[str] = TypeAdapter(Line)
 _postal_code: TypeAdapter[str] = TypeAdapter(PostalCode)
@@ -32,11 +35,11 @@ def _strip(value: str | None) -> str | None:
 
 
 class _Rule:
-    """A WTForms validator that applies the type of the API's field, with the portal's error text."""
+    """A WTForms validator that applies the type of the API's field at `path`, with the portal's error text."""
 
-    def __init__(self, rule: TypeAdapter[str], words: object, *, optional: bool = False) -> None:
+    def __init__(self, rule: TypeAdapter[str], path: str, *, optional: bool = False) -> None:
         self._rule = rule
-        self._words = words
+        self._path = path
         self._optional = optional
 
     def __call__(self, _: Form, field: Field) -> None:
@@ -45,14 +48,11 @@ class _Rule:
         try:
             self._rule.validate_python(field.data)
         except ValidationError as error:
-            raise StopValidation(str(self._words)) from error
+            raise StopValidation(field_error(locale(), self._path, "malformed")) from error
 
 
-def _text(label: object, missing: object, rule: TypeAdapter[str], wrong: object) -> StringField:
-    return StringField(label, filters=[_strip], validators=[DataRequired(missing), _Rule(rule, wrong)])
-
-
-_TOO_LONG = lazy_gettext("At most 120 characters in one line, please.")
+def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
+    return StringField(label, filters=[_strip], validators=[DataRequired(missing(path)), _Rule(rule, path)])
 
 
 class StepForm(Form):  # type: ignore[misc]
@@ -81,7 +81,7 @@ class ProductForm(StepForm):
     def validate_product(self, _: Field) -> None:
         """Check that the chosen trunk can be ordered."""
         if self.trunk is None:
-            raise Wrong(gettext("Choose a product."))
+            raise Wrong(field_error(locale(), "product", "missing"))
 
     def validate_channels(self, field: Field) -> None:
         """Check that the trunk has as many channels; an empty field means all of them."""
@@ -89,9 +89,7 @@ class ProductForm(StepForm):
         if not field.data or trunk is None or trunk.channels is None:
             return
         if not field.data.isascii() or not field.data.isdecimal() or not 1 <= int(field.data[:9]) <= trunk.channels:
-            raise Wrong(
-                gettext("With this product 1 to %(most)s simultaneous calls are possible.", most=trunk.channels)
-            )
+            raise Wrong(field_error(locale(), "channels", "channels_out_of_range", trunk.channels))
 
     def validate_options(self, field: Field) -> None:
         """Check that the chosen options can be ordered and that none is chosen twice."""
@@ -103,28 +101,16 @@ class ProductForm(StepForm):
 class LocationForm(StepForm):
     """The form for the connection address."""
 
-    name = _text(lazy_gettext("Name of the location"), lazy_gettext("Enter a name for the location."), _line, _TOO_LONG)
-    street = _text(
-        lazy_gettext("Street and house number"), lazy_gettext("Enter street and house number."), _line, _TOO_LONG
-    )
-    postal_code = _text(
-        lazy_gettext("Postal code"),
-        lazy_gettext("Enter the postal code."),
-        _postal_code,
-        lazy_gettext("A German postal code has five digits."),
-    )
-    city = _text(lazy_gettext("City"), lazy_gettext("Enter the city."), _line, _TOO_LONG)
+    name = _text(lazy_gettext("Name of the location"), "location.name", _line)
+    street = _text(lazy_gettext("Street and house number"), "location.street", _line)
+    postal_code = _text(lazy_gettext("Postal code"), "location.postal_code", _postal_code)
+    city = _text(lazy_gettext("City"), "location.city", _line)
 
 
 class NumbersForm(StepForm):
     """The form for the phone numbers."""
 
-    area_code = _text(
-        lazy_gettext("Area code"),
-        lazy_gettext("Enter the area code."),
-        _area_code,
-        lazy_gettext("An area code has three to six digits and begins with 0."),
-    )
+    area_code = _text(lazy_gettext("Area code"), "numbers.area_code", _area_code)
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
 
     @property
@@ -135,30 +121,23 @@ class NumbersForm(StepForm):
     def validate_area_code(self, _: Field) -> None:
         """Check that the area code exists."""
         if self.area is None:
-            raise Wrong(gettext("There is no Ortsnetz with this area code."))
+            raise Wrong(field_error(locale(), "numbers.area_code", "unknown_area_code"))
 
     def validate_block_size(self, _: Field) -> None:
         """Check that the chosen block can be ordered."""
         if self.block is None:
-            raise Wrong(gettext("Choose how many phone numbers you need."))
+            raise Wrong(field_error(locale(), "numbers.block_size", "missing"))
 
 
 class ContactForm(StepForm):
     """The form for the contact of the new account, who confirms the e-mail address and gets the mails."""
 
-    contact_name = _text(lazy_gettext("Contact's name"), lazy_gettext("Enter the contact's name."), _line, _TOO_LONG)
-    email = _text(
-        lazy_gettext("Contact's e-mail address"),
-        lazy_gettext("Enter the contact's e-mail address."),
-        _email,
-        lazy_gettext("This is no complete e-mail address. An example: name@company.de"),
-    )
+    contact_name = _text(lazy_gettext("Contact's name"), "contact.name", _line)
+    email = _text(lazy_gettext("Contact's e-mail address"), "contact.email", _email)
     phone = StringField(
         lazy_gettext("Contact's phone number (optional)"),
         filters=[_strip],
-        validators=[
-            _Rule(_phone, lazy_gettext("This is no phone number. An example: 030 901820"), optional=True),
-        ],
+        validators=[_Rule(_phone, "contact.phone", optional=True)],
     )
 
 

@@ -14,6 +14,8 @@ from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import count_free
 from models.telephony.numbers import BLOCK_SIZES
 from models.values import AREA_CODE
+from tasks.wording.fields import field_error
+from web.portal.page.locale import locale
 
 MOST = 1000
 
@@ -65,7 +67,7 @@ class Hints:
         """The hint below the area code: its town, and whether it fits the city."""
         if self.area is None:
             unknown = bool(AREA_CODE.fullmatch(self.typed))
-            return gettext("There is no Ortsnetz with this area code.") if unknown else ""
+            return field_error(locale(), "numbers.area_code", "unknown_area_code") if unknown else ""
         if self.fits is None:
             return gettext("%(code)s is %(town)s.", code=self.area.code, town=self.area.name)
         if self.fits:

@@ -188,7 +188,7 @@ def offer(id: uuid.UUID) -> Response:
         draft.touch(now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     content = offer_pdf(wizard, link, now, locale())
-    name = f"Angebot-{str(id)[-6:]}.pdf" if locale() == "de" else f"Offer-{str(id)[-6:]}.pdf"
+    name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,
         mimetype="application/pdf",

@@ -32,7 +32,7 @@ from models.people.invitations import (
 from models.people.rights import Role
 from models.people.users import User
 from tasks.hints import hint
-from tasks.wording.requests import role_text
+from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import create_login, principal, start_session

@@ -10,6 +10,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Length
 
 from models.proofs.proofs import Decision
+from web.portal.page.form_errors import missing
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
@@ -44,7 +45,7 @@ class LetterForm(FlaskForm):  # type: ignore[misc]
     """The form for customer number and code from a letter, usable without a login."""
 
     customer_number = StringField(
-        _("Customer number"), validators=[DataRequired(_("Enter the customer number.")), Length(max=40)]
+        _("Customer number"), validators=[DataRequired(missing("customer_number")), Length(max=40)]
     )
     code = StringField(_("Code"), validators=[DataRequired(_("Enter the code.")), Length(max=40)])
 

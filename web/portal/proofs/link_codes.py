@@ -17,7 +17,7 @@ from models.proofs.submission import create_link_code, open_link_code, void_link
 from models.states import AccountRole
 from models.vault import display_code
 from models.views import lists
-from tasks.wording.requests import reason_text
+from tasks.wording.reasons import reason_text
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
 from web.resources import resources

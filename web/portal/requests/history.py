@@ -8,7 +8,7 @@ from flask import abort, render_template, request
 from flask_login import login_required
 
 from models.views import lists
-from tasks.wording.requests import status_text
+from tasks.wording.labels import status_text
 from web.portal.page.blueprints import portal
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account

@@ -19,8 +19,9 @@ from models.proofs.submission import Credentials, ask_again, enter_letter_code, 
 from models.requests.requests import Request, may_change
 from models.states import Reason
 from tasks.hints import hint
+from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
-from web.portal.page.locale import moment
+from web.portal.page.locale import locale, moment
 from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
 from web.portal.requests.request_page import get_request_page, live_parts_of, render
@@ -90,7 +91,7 @@ def upload(id: UUID) -> Response | tuple[str, int]:
     try:
         document = read_document(request.files.get("file") or FileStorage(), "file")
     except InvalidField as error:
-        add_error(form.file, _UPLOAD_WORDS[error.code]())
+        add_error(form.file, field_error(locale(), "file", error.code))
         return _render_with_errors(id, document=form)
 
     def hand_in(session: Session, found: Request) -> None:
@@ -133,13 +134,6 @@ def cancel(id: UUID) -> Response | str:
 def retry(id: UUID) -> Response:
     """Retry a request that is held or has failed."""
     return _change(id, lambda session, found: found.retry(resources().clock()))
-
-
-_UPLOAD_WORDS: dict[str, Callable[[], str]] = {
-    "missing": lambda: _("Choose a document."),
-    "too_large": lambda: _("The document has more than 10 MB."),
-    "no_document": lambda: _("This is neither PDF nor PNG nor JPEG."),
-}
 
 
 def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Response | tuple[str, int]:

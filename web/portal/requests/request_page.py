@@ -15,7 +15,10 @@ from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statu
 from models.requests.requests import Request, TimelineEntry, concerns, may_change
 from models.states import ENDED, ROUTES, Kind, Status
 from models.views import lists
-from tasks.wording.requests import expectation, next_action, reason_text, sentence, status_text, step_text
+from tasks.wording.labels import status_text, step_text
+from tasks.wording.next_steps import expectation, next_action
+from tasks.wording.reasons import reason_text
+from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale
 from web.portal.page.session import principal

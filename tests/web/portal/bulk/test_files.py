@@ -84,7 +84,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], set[str]]] = {
     "five million semicolons": (lambda: b";" * 5_000_000, {"line_too_long"}),
     "a header of many names": (lambda: b"a;" * 32_000 + b"\n" + b";" * 60_000, {"no_columns"}),
     "rows of semicolons": (lambda: (b";" * 60_000 + b"\n") * 80, {"empty"}),
-    "lines of nothing": (lambda: b"x".join([b"", b"\n" * 4_900_000]), {"no_columns"}),
+    "lines of nothing": (lambda: as_csv([HEAD]) + b"\n" * 4_900_000, {"empty"}),
+    "lines of control characters": (lambda: as_csv([HEAD]) + b"\x01\n" * 2_400_000, {"empty"}),
     "cells of blanks": (lambda: b" ;" * 30 + b"\n" + (b" ;" * 60 + b"\n") * 40_000, {"empty"}),
     "quotes that nobody closes": (lambda: as_csv([HEAD]) + b'"' + b"x\n" * 2_000_000, {"no_table"}),
 }

@@ -1,0 +1,91 @@
+"""The sentences for a field that breaks a rule: what is wrong, and what would be right.
+
+The API, the portal's forms and the bulk's files say the same. Fields are named as in the API's bodies: `location.city`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.values import Locale
+from tasks.wording.translate import N_, translate
+
+# By the code of a rule. `allowed`: what would be right.
+RULES: Mapping[str, str] = {
+    "extra_forbidden": N_("There is no such field."),
+    "unknown_product": N_("There is no such product. See /api/v1/products."),
+    "not_offered": N_("Possible are: %(allowed)s"),
+    "unknown_option": N_("There is no such option."),
+    "option_twice": N_("An option is named twice."),
+    "unknown_block_size": N_("Possible are: %(allowed)s"),
+    "channels_out_of_range": N_("With this product 1 to %(allowed)s simultaneous calls are possible."),
+    "unknown_area_code": N_("There is no Ortsnetz with this area code."),
+    "area_code_mismatch": N_("City and area code do not fit: this area code belongs to %(allowed)s."),
+    "own_account": N_("This is your own customer number. Enter that of the account that you want to add."),
+    "already_ours": N_("This account is a sub-account of yours already."),
+    "twice": N_("This customer number is in the file twice."),
+    "not_accepted": N_("This is not right, is not valid any more, or was tried wrong too often."),
+    "no_document": N_("This is neither PDF nor PNG nor JPEG."),
+    "too_large": N_("The document has more than 10 MB."),
+    "unreadable": N_("This has characters that no text can have: NUL, or half a surrogate pair."),
+    "unreadable_character": N_(
+        "A character of this could not be read. Please type the cell anew, or save the file as UTF-8."
+    ),
+    "cursor": N_("We did not give out this cursor."),
+}
+
+# By the field that is empty.
+MISSING: Mapping[str, str] = {
+    "location.name": N_("Enter a name for the location."),
+    "location.street": N_("Enter street and house number."),
+    "location.postal_code": N_("Enter the postal code."),
+    "location.city": N_("Enter the city."),
+    "contact.name": N_("Enter the contact's name."),
+    "contact.email": N_("Enter the contact's e-mail address."),
+    "product": N_("Choose a product."),
+    "numbers.area_code": N_("Enter the area code."),
+    "numbers.block_size": N_("Choose how many phone numbers you need."),
+    "customer_number": N_("Enter the customer number."),
+    "file": N_("Choose a document."),
+}
+
+_ONE_LINE = N_("At most 120 characters in one line, please.")
+# By the field, or the last part of its name, that has not the right form.
+MALFORMED: Mapping[str, str] = {
+    "location.name": _ONE_LINE,
+    "location.street": _ONE_LINE,
+    "location.city": _ONE_LINE,
+    "contact.name": _ONE_LINE,
+    "postal_code": N_("A German postal code has five digits."),
+    "email": N_("This is no complete e-mail address. An example: name@company.de"),
+    "phone": N_("This is no phone number. An example: 030 901820"),
+    "area_code": N_("An area code has three to six digits and begins with 0."),
+    "block_size": N_("Possible are: 1, 10, 100"),
+    "customer_number": N_("A customer number has seven digits."),
+    "proof.code": N_("A link code has ten characters."),
+    "method": N_("Possible are administers_both, credentials, link_code and consent."),
+    "locale": N_("Possible are de and en."),
+    "kind": N_("Possible are email_code, letter_code, credentials and link_code."),
+    "what": N_("Possible are email, letter and consent."),
+}
+
+# By the code, where nothing is said of the field.
+_OTHERWISE: Mapping[str, str] = {
+    "missing": N_("This is missing."),
+    "string_too_short": N_("This is missing."),
+    "string_too_long": N_("This is too long."),
+    "int_type": N_("This has to be a whole number."),
+}
+
+
+def malformed(field: str) -> str | None:
+    """Return the English sentence for a field of the wrong form; None if there is none."""
+    return MALFORMED.get(field) or MALFORMED.get(field.rpartition(".")[2])
+
+
+def field_error(locale: Locale, field: str, code: str, allowed: object = None) -> str:
+    """Say what is wrong with a field and what would be right. `code` is that of an `InvalidField` or of Pydantic."""
+    by_field = MISSING.get(field) if code in ("missing", "string_too_short") else malformed(field)
+    sentence = RULES.get(code) or by_field or _OTHERWISE.get(code) or N_("This does not have the right form.")
+    shown = ", ".join(map(str, allowed)) if isinstance(allowed, tuple | list) else allowed
+    return translate(locale, sentence, allowed=shown)

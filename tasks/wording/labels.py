@@ -1,0 +1,50 @@
+"""The names that people read for a status, a step or a role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.people.rights import Role
+from models.states import Status, StepName
+from models.values import Locale
+from tasks.wording.translate import N_, translate
+
+STATUSES: Mapping[Status, str] = {
+    Status.ACKNOWLEDGED: N_("Received"),
+    Status.IN_PROGRESS: N_("In progress"),
+    Status.PENDING: N_("Waiting for an answer"),
+    Status.HELD: N_("Being looked into"),
+    Status.COMPLETED: N_("Completed"),
+    Status.REJECTED: N_("Rejected"),
+    Status.CANCELLED: N_("Cancelled"),
+    Status.FAILED: N_("Failed"),
+}
+
+STEPS: Mapping[StepName, str] = {
+    StepName.VERIFY: N_("Check"),
+    StepName.PROVISION: N_("Set up"),
+    StepName.ATTACH: N_("Attach"),
+    StepName.DETACH: N_("Detach"),
+    StepName.CONFIRM: N_("Confirm"),
+}
+
+ROLES: Mapping[Role, str] = {
+    Role.ADMINISTRATOR: N_("Administrator"),
+    Role.LOCATION_MANAGER: N_("Location manager"),
+    Role.LOCAL_MEMBER: N_("Local team"),
+}
+
+
+def status_text(status: Status, locale: Locale) -> str:
+    """Name a status of a request."""
+    return translate(locale, STATUSES[status])
+
+
+def step_text(step: StepName, locale: Locale) -> str:
+    """Name a step of a request's way."""
+    return translate(locale, STEPS[step])
+
+
+def role_text(role: Role, locale: Locale) -> str:
+    """Name a role of a person in an account."""
+    return translate(locale, ROLES[role])

@@ -1,0 +1,61 @@
+"""The sentences for why a request waits or has ended, each with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.states import Reason
+from models.values import Locale
+from tasks.wording.translate import N_, translate
+
+REASONS: Mapping[Reason, str] = {
+    Reason.OWNERSHIP_NOT_PROVEN: N_(
+        "Ownership of this customer number is not proved. Please check the customer number and the credentials "
+        "and make a new request."
+    ),
+    Reason.CONSENT_AWAITED: N_(
+        "An administrator of this customer number has to agree to the link. They find a link and a code in their "
+        "e-mail. A link code or credentials are faster."
+    ),
+    Reason.DECLINED_BY_OWNER: N_("An administrator of the account has declined the link."),
+    Reason.EMAIL_NOT_CONFIRMED: N_(
+        "The contact has to confirm the e-mail address, with the code from the mail that we have sent."
+    ),
+    Reason.ADDRESS_NOT_PROVED: N_(
+        "The connection address has to be proved: with the code from the letter that we have sent there, or with a "
+        "document (commercial register extract, business registration)."
+    ),
+    Reason.DOCUMENT_IN_REVIEW: N_("We are looking at the document that is to prove the connection address."),
+    Reason.NOT_ATTACHED: N_("The account does not belong to this main account."),
+    Reason.BILLED_TOGETHER: N_(
+        "The account is billed by the main account's collective invoice and therefore belongs to it. It is detached "
+        "once it leaves the collective invoice."
+    ),
+    Reason.ALREADY_ATTACHED: N_(
+        "The account already belongs to a main account. It has to be detached there before it can be linked anew."
+    ),
+    Reason.IS_MAIN_ACCOUNT: N_("The account is a main account itself and cannot become a sub-account."),
+    Reason.IS_SUB_ACCOUNT: N_("Your account has become a sub-account. Only a main account can have sub-accounts."),
+    Reason.SAME_ACCOUNT: N_("An account cannot be attached to itself."),
+    Reason.ACCOUNT_CLOSED: N_("The account is closed."),
+    Reason.AREA_CODE_MISMATCH: N_(
+        "The area code does not match the city of the connection address. Please order again with the area code of "
+        "that place; this order can be cancelled."
+    ),
+    Reason.PRODUCT_NOT_ORDERABLE: N_("The product can no longer be ordered."),
+    Reason.NO_NUMBERS_AVAILABLE: N_(
+        "There is no free number block of this size in the area code at the moment. We will restock and carry on "
+        "by ourselves."
+    ),
+    Reason.GATEWAY_UNAVAILABLE: N_("One of our systems has not been answering for some time. We keep trying."),
+    Reason.GATEWAY_REFUSED: N_("The telephone network refused the set-up. Our customer service is looking into it."),
+    Reason.INTERNAL_ERROR: N_("Something went wrong on our side. Our customer service is looking into it."),
+    Reason.CANCELLED_BY_REQUESTER: N_("as you asked."),
+    Reason.CANCELLED_BY_BACK_OFFICE: N_("by our customer service."),
+    Reason.PROOF_EXPIRED: N_("The time for an answer has run out."),
+}
+
+
+def reason_text(reason: Reason, locale: Locale) -> str:
+    """Say why, and what can be done about it."""
+    return translate(locale, REASONS[reason])

@@ -1,0 +1,68 @@
+"""The sentences of a request's timeline, by the code that the source notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.requests.requests import TimelineEntry
+from models.states import Reason
+from models.values import Locale
+from tasks.wording.reasons import reason_text
+from tasks.wording.translate import N_, translate
+
+TIMELINE: Mapping[str, str] = {
+    "order_received": N_(
+        "We have received your order and will start work shortly. Customer number %(customer_number)s is reserved."
+    ),
+    "link_received": N_("We have received the request to link customer number %(customer_number)s."),
+    "email_asked": N_("We have asked %(name)s by e-mail to confirm the e-mail address."),
+    "email_reminded": N_("We have reminded %(name)s to confirm the e-mail address."),
+    "letter_sent": N_("A letter with a code is on its way to the connection address in %(city)s."),
+    "document_received": N_("We have received the document “%(name)s” as address proof and are looking at it."),
+    "document_released": N_("The connection address is proved by the document."),
+    "document_refused": N_(
+        "The document is not enough as address proof. The letter's code or another document will do."
+    ),
+    "order_verified": N_("The details have been checked; the e-mail address and the connection address are proved."),
+    "consent_asked": N_("We ask the administrators of this customer number for their consent by e-mail."),
+    "consent_reminded": N_("We remind the administrators of this customer number that their consent is asked for."),
+    "proved_administers_both": N_("Ownership is proved: you administer both accounts."),
+    "proved_credentials": N_("Ownership is proved: by the credentials of an administrator of the account."),
+    "proved_link_code": N_("Ownership is proved: by a link code of the account."),
+    "proved_consent": N_("Ownership is proved: an administrator of the account has agreed."),
+    "proved_collective_invoice": N_("The account is billed by the main account's collective invoice."),
+    "invoice_joined": N_(
+        "Customer number %(customer_number)s is billed by your collective invoice %(invoice)s and therefore becomes "
+        "your sub-account."
+    ),
+    "invoice_left": N_(
+        "Customer number %(customer_number)s is no longer billed by your collective invoice and therefore leaves your "
+        "main account."
+    ),
+    "provisioned": N_("The line is set up: SIP trunk with %(channels)s channels, number %(numbers)s."),
+    "attached": N_("Account %(customer_number)s is now a sub-account of your main account %(main_customer_number)s."),
+    "detach_received": N_("We have received the request to detach account %(customer_number)s from the main account."),
+    "detached": N_(
+        "Account %(customer_number)s no longer belongs to main account %(main_customer_number)s. It keeps its logins, "
+        "numbers, contract and address."
+    ),
+    "confirmed": N_("The confirmation to %(name)s has been sent by e-mail."),
+    "mail_refused": N_("An e-mail to %(name)s could not be delivered: the mail server refused the address."),
+    "completed": N_("Completed."),
+    "retrying": N_("One of our systems is not answering. We keep trying by ourselves; you need not do anything."),
+    "retried": N_("We are trying again."),
+    "pending": "%(reason_text)s",
+    "held": N_("We are on it: %(reason_text)s"),
+    "rejected": N_("Rejected: %(reason_text)s"),
+    "failed": N_("Could not be done: %(reason_text)s"),
+    "cancelled": N_("Cancelled: %(reason_text)s"),
+}
+
+
+def sentence(entry: TimelineEntry, locale: Locale) -> str:
+    """Put a timeline entry into the customer's words."""
+    facts: dict[str, Any] = dict(entry.facts)
+    if "reason" in facts:
+        facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)
+    return translate(locale, TIMELINE[entry.code], **facts)

@@ -1,0 +1,98 @@
+"""Nobody ever sees a code: whatever can happen to a request has German and English words for it."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from models.requests.requests import TimelineEntry
+from models.states import ProofMethod
+from models.values import LOCALES
+from tasks.wording import timeline
+from tasks.wording.timeline import TIMELINE, sentence
+from tasks.wording.translate import translate
+
+ROOT = Path(timeline.__file__).parents[2]
+# What an f-string in a code can stand for, by the name of the attribute.
+EXPANDED = {"method": list(ProofMethod)}
+
+
+@dataclass(frozen=True)
+class Note:
+    """A line that the source writes into timelines."""
+
+    place: str
+    code: str
+    facts: frozenset[str]
+
+
+def notes() -> Iterator[Note]:
+    """Every `….note(now, code, …)` of the source."""
+    for path in sorted(path for room in ("models", "tasks") for path in (ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "note":
+                facts = frozenset(keyword.arg or "**" for keyword in node.keywords)
+                for code in codes(node.args[1]):
+                    yield Note(f"{path.relative_to(ROOT)}:{node.lineno}", code, facts)
+
+
+def codes(node: ast.expr) -> list[str]:
+    """The codes that an expression can be."""
+    if isinstance(node, ast.Constant):
+        return [str(node.value)]
+    if isinstance(node, ast.IfExp):
+        return codes(node.body) + codes(node.orelse)
+    assert isinstance(node, ast.JoinedStr), f"say in this test what {ast.unparse(node)} can be"
+    return ["".join(parts) for parts in itertools.product(*map(pieces, node.values))]
+
+
+def pieces(node: ast.expr) -> list[str]:
+    """What a part of an f-string can be."""
+    if isinstance(node, ast.FormattedValue):
+        assert isinstance(node.value, ast.Attribute)
+        return [str(value) for value in EXPANDED[node.value.attr]]
+    return codes(node)
+
+
+NOTES = list(notes())
+
+
+def placeholders(text: str) -> set[str]:
+    """The facts that a sentence needs."""
+    return set(re.findall(r"%\((\w+)\)s", text))
+
+
+def test_the_source_was_read() -> None:
+    found = {note.code for note in NOTES}
+    assert {"order_received", "link_received", "completed", "proved_administers_both", "proved_credentials"} <= found
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda note: f"{note.code}-{note.place}")
+def test_what_is_written_into_a_timeline_has_words_and_the_facts_they_need(note: Note) -> None:
+    for locale in LOCALES:
+        given = note.facts | ({"reason_text"} if "reason" in note.facts else set())
+        assert placeholders(translate(locale, TIMELINE[note.code])) <= given
+
+
+@pytest.mark.parametrize("code", TIMELINE)
+def test_both_languages_tell_the_same_facts(code: str) -> None:
+    german, english = (translate(locale, TIMELINE[code]) for locale in LOCALES)
+    assert placeholders(german) == placeholders(english)
+
+
+@pytest.mark.parametrize("code", TIMELINE)
+def test_an_entry_is_a_sentence_in_both_languages(code: str) -> None:
+    facts = {name: f"<{name}>" for name in placeholders(TIMELINE[code]) - {"reason_text"}}
+    if "reason_text" in TIMELINE[code]:
+        facts["reason"] = "account_closed"
+    german, english = (sentence(TimelineEntry(code=code, facts=facts), locale) for locale in LOCALES)
+    assert german != english
+    for words in (german, english):
+        assert words.endswith(".") and "%" not in words
+        assert all(fact in words for name, fact in facts.items() if name != "reason")
