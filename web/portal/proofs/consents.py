@@ -1,7 +1,7 @@
 """The pages on which an administrator accepts or declines that their account is attached to a main account.
 
-With the link and the code from the mail, or signed in. Opening or posting the page decides nothing: an answer has to
-be chosen, and the code typed by whoever is not signed in.
+The page is reached by the link in the mail, and then needs the code from the mail, or by signing in. Opening the page
+decides nothing: the administrator has to choose an answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ consents = Blueprint("consents", __name__)
 
 
 class State(StrEnum):
-    """What the page has to say."""
+    """The state of the consent request that the page shows."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
@@ -44,8 +44,8 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Who asks for which account, how the question stands, and who has answered it."""
+class ConsentPage:
+    """A consent request as the page shows it: the accounts, its state, and the administrator who answered it."""
 
     state: State
     id: UUID
@@ -58,26 +58,29 @@ class Seen:
 
 @consents.route("/zustimmung/<uuid:id>/<int:user_id>/<token>", methods=["GET", "POST"])
 def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, int]:
-    """The page behind the link in the mail. An invalid link is not found, whatever is wrong with it."""
+    """Show the consent request behind the link in the mail; on POST with the code save the answer.
+
+    Returns 404 for an invalid link, whatever is wrong with the link.
+    """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
-        seen = _see(session, id, user_id, token)
+        seen = _get_consent_page(session, id, user_id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
         give = partial(_decide, id, user_id, form.decision.data, form.code.data)
         if try_code(form.code, seen.account.customer_number, give):
             return redirect(request.path, 303)
         with resources().database.transaction() as session:
-            seen = _see(session, id, user_id, token)
+            seen = _get_consent_page(session, id, user_id, token)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=True), 422 if form.errors else 200
 
 
 @consents.route("/zustimmung/<uuid:id>", methods=["GET", "POST"])
 @login_required
 def answer(id: UUID) -> Response | tuple[str, int]:
-    """The same for an administrator who is signed in, without the code."""
+    """Show the consent request to a signed-in administrator; on POST save the answer."""
     form = AnswerForm()
     with resources().database.transaction() as session:
-        seen = _see(session, id, principal().user_id)
+        seen = _get_consent_page(session, id, principal().user_id)
     if seen.state is State.OPEN and form.validate_on_submit():
         give_proof(partial(_decide, id, principal().user_id, form.decision.data, None))
         return redirect(url_for("consents.answer", id=id), 303)
@@ -89,7 +92,7 @@ def _decide(id: UUID, user_id: int, decision: str, typed: str | None, session: S
     return decide(session, resources().vault, link, person, Decision(decision), typed, resources().clock())
 
 
-def _see(session: Session, id: UUID, user_id: int, token: str | None = None) -> Seen:
+def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | None = None) -> ConsentPage:
     link, consent = session.get(Request, id), session.get(Consent, id)
     account = account_by_number(session, link.customer_number) if link is not None else None
     if link is None or consent is None or account is None:
@@ -100,7 +103,7 @@ def _see(session: Session, id: UUID, user_id: int, token: str | None = None) -> 
     state = _state(session, link, consent)
     if token is not None and state is State.OPEN:
         state = State.REPLACED if issue != consent.issue else State.VOID if consent.is_void() else State.OPEN
-    return Seen(
+    return ConsentPage(
         state,
         id,
         account,

@@ -1,4 +1,4 @@
-"""The page behind the link in the mail to an order's contact. Only the code confirms: opening the page does not."""
+"""The page behind the link in the mail to the contact of an order. Only the code confirms the address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ emails = Blueprint("emails", __name__)
 
 
 class State(StrEnum):
-    """What the page has to say."""
+    """The state of the confirmation that the page shows."""
 
     OPEN = "open"
     CONFIRMED = "confirmed"
@@ -36,8 +36,8 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Who ordered what for which site, and how the proof of the contact's address stands."""
+class ConfirmationPage:
+    """An order as the page shows it: both accounts, and the state of the proof of the contact's address."""
 
     state: State
     account: Account
@@ -47,13 +47,16 @@ class Seen:
 
 @emails.route("/email/<uuid:id>/<token>", methods=["GET", "POST"])
 def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
-    """Who ordered what for which site, and a form for the code. An invalid link is not found, whatever is wrong."""
+    """Show the order and a form for the code; on POST with the right code confirm the contact's address.
+
+    Returns 404 for an invalid link, whatever is wrong with the link.
+    """
     form = CodeForm()
-    seen = _see(id, token)
+    seen = _get_confirmation_page(id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
         if try_code(form.code, seen.account.customer_number, partial(_confirm, id, form.code.data)):
             return redirect(url_for("emails.confirm", id=id, token=token), 303)
-        seen = _see(id, token)
+        seen = _get_confirmation_page(id, token)
     return render_template("proofs/email.html", form=form, seen=seen), 422 if form.errors else 200
 
 
@@ -61,7 +64,7 @@ def _confirm(id: UUID, typed: str, session: Session) -> bool:
     return confirm_email(session, resources().vault, session.get_one(Request, id), typed, resources().clock())
 
 
-def _see(id: UUID, token: str) -> Seen:
+def _get_confirmation_page(id: UUID, token: str) -> ConfirmationPage:
     with resources().database.transaction() as session:
         order = session.get(Request, id)
         if order is None or order.kind is not Kind.ORDER or order.account is None:
@@ -73,7 +76,7 @@ def _see(id: UUID, token: str) -> Seen:
         if issue is None:
             abort(404)
         state = _state(session, order, proof, newest=issue == proof.issue)
-        return Seen(state, order.account, session.get_one(Account, order.main_id), proof)
+        return ConfirmationPage(state, order.account, session.get_one(Account, order.main_id), proof)
 
 
 def _state(session: Session, order: Request, proof: EmailProof, *, newest: bool) -> State:
