@@ -1,4 +1,4 @@
-"""The Celery tasks: hints that something is due. They may be lost, doubled or late, and nothing breaks."""
+"""The Celery tasks. Messages are only hints that rows are due: they may be lost, doubled or late without harm."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from tasks.metrics import SWEPT
 from tasks.outbox.send import send_due
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tasks.registrar.number_blocks import announce_due
-from tasks.registrar.trunks import write_due
+from tasks.registrar.number_blocks import announce_due_blocks
+from tasks.registrar.trunks import write_due_trunks
 
 log = structlog.get_logger()
 
 
 @shared_task(name="requests.advance")
 def advance_requests() -> None:
-    """Something is due. Safe to run twice, or for nothing: what is not due is left alone.
+    """Process everything that is due. Safe to run twice or when nothing is due.
 
-    After every part of a bulk's work comes whoever has ordered alone meanwhile: they wait for one part, not for all.
+    Requests outside a bulk are processed between a bulk's batches, so that they wait for one batch at most.
     """
     runtime = context.runtime()
-    for work in (advance, write_due, announce_due, send_due, place_due):
+    for work in (advance, write_due_trunks, announce_due_blocks, send_due, place_due):
         work(runtime, more_due=send_hint)
         advance(runtime, more_due=send_hint, alone=True)
 
 
 @shared_task(name="requests.sweep")
 def sweep_requests() -> None:
-    """Hint if something is due that nobody has in hand. Safe with several beats."""
+    """Send a hint if any row is due and not claimed by a worker. Safe to run in parallel."""
     runtime = context.runtime()
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -53,5 +53,5 @@ def sweep_requests() -> None:
 
 @shared_task(name="jobs.run")
 def run_scheduled_job(name: str) -> None:
-    """Run a scheduled job if it is due. Safe to run twice, at once or for nothing: the job's row decides."""
+    """Run a scheduled job if its row says that it is due. Safe to run twice, in parallel or when not due."""
     run_job(context.runtime(), JOBS[name], send_hint)

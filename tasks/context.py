@@ -1,4 +1,4 @@
-"""The runtime of this process. `workers` sets it when a process starts; tasks find it here."""
+"""The `Runtime` of this process: set by `workers` when a worker process starts, read by the Celery tasks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _runtime: Runtime | None = None
 
 
 def set_runtime(runtime: Runtime | None) -> None:
-    """Called once by the composition root, and by tests."""
+    """Set the `Runtime` that this process's tasks use; None removes it."""
     global _runtime
     _runtime = runtime
 
 
 def runtime() -> Runtime:
-    """What the tasks of this process work with. Raises if no worker has set it: the web front runs no tasks."""
+    """Return the `Runtime` of this process. Raises if none was set: the web front runs no tasks."""
     if _runtime is None:
         raise RuntimeError("no runtime in this process: only workers run tasks")
     return _runtime

@@ -1,4 +1,4 @@
-"""Hints: messages that only say that something is due. The sweep replaces one that is lost."""
+"""Hints: Celery messages that only say that some row is due. The scheduled sweep replaces lost ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PATIENCE = 1.0
 
 
 class BrokerPause:
-    """Spares the callers a broker that does not answer; the sweep finds their rows.
+    """A circuit breaker for the message broker: after a failure no caller contacts the broker for a while.
 
-    After a failure nobody asks for a while, then one caller asks for all. The pause is as long as the broker has
-    been away already, `SHORTEST` seconds at least and `LONGEST` at most.
+    When the pause is over, one caller tries the broker while the others go on skipping it. The pause is as long as
+    the broker has been unreachable, within `SHORTEST` and `LONGEST` seconds.
     """
 
     SHORTEST, LONGEST = 2.0, 30.0
@@ -33,7 +33,7 @@ class BrokerPause:
         self._ends = 0.0
 
     def is_over(self) -> bool:
-        """Whether this caller may ask. If the broker was away, the others wait for what this one finds."""
+        """Return whether the caller may contact the broker. After a pause only one caller gets True until `found`."""
         with self._lock:
             if self._away_since is not None:
                 if self._now() < self._ends:
@@ -42,7 +42,7 @@ class BrokerPause:
             return True
 
     def found(self, *, away: bool) -> None:
-        """What the caller that asked has found."""
+        """Record whether the broker was unreachable (`away`) when a caller contacted it."""
         with self._lock:
             if not away:
                 self._away_since = None
@@ -59,9 +59,9 @@ _pause = BrokerPause()
 
 
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
-    """The Celery app of a program that runs no tasks: it only sends hints, and does not wait long for the broker.
+    """Return a Celery app that only sends hints, with short broker timeouts.
 
-    The settings are for these programs alone: a worker's own connection has to bear longer silences.
+    For programs that run no tasks: a worker's connection needs longer timeouts.
     """
     global _pause
     app = Celery(name)
@@ -77,12 +77,12 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
 
 
 def hint() -> bool:
-    """After a commit: say that something is due. Never raises; False if the broker is away or not to be asked now."""
+    """Send a hint, after a commit. Never raises; returns False if the broker is unreachable or paused."""
     return _with_pause(send_hint)
 
 
 def hint_job(name: str) -> bool:
-    """The same for a scheduled job. If it gets lost, beat asks whether the job is due the next time."""
+    """Send a hint to run a scheduled job. Never raises; returns False if not sent. Beat sends another one later."""
 
     def ask(producer: Any) -> None:
         current_app.send_task("jobs.run", (name,), producer=producer, retry=False)
@@ -91,10 +91,10 @@ def hint_job(name: str) -> bool:
 
 
 def send_hint() -> bool:
-    """As `hint`, but asks the broker in any case: for workers, who would not run if it were away.
+    """Send a hint without a circuit breaker, for workers. Never raises; returns False if the broker is unreachable.
 
-    A hint that nobody has taken yet is as good as another one: whoever takes it will see this row too. So the
-    queue stays short however many orders come in.
+    Sends nothing if the queue already holds a hint: the worker that takes that one finds every due row. So the queue
+    stays short under load.
     """
 
     def ask(producer: Any) -> None:

@@ -8,9 +8,8 @@ from typing import Literal
 
 import structlog
 
-# At INFO they say every two seconds that a sweep was sent, received, done or too old, at every check of the schema that
-# there is one, and of every letter which tables of its typeface were left out. Whoever runs a system has to see what is
-# new.
+# At INFO these libraries log every sweep (each two seconds), every schema check and every font subset, which would hide
+# the events that matter to an operator.
 _CHATTY = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "celery.app.trace", "alembic", "fontTools")
 
 

@@ -1,4 +1,4 @@
-"""What the pipeline counts. Prometheus reads it from a front on the same machine, or from the worker's METRICS_PORT."""
+"""Prometheus metrics of the pipeline, served by a front on the same machine or on the worker's METRICS_PORT."""
 
 from __future__ import annotations
 

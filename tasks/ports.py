@@ -1,7 +1,7 @@
-"""What the steps need from the outside world, as Protocols.
+"""Ports: the Protocols of the external systems that the tasks use.
 
-`workers/gateways/` has the real ones, `tests/fakes.py` the ones for unit tests. A gateway says only two things
-about a failure: it may heal (`GatewayUnavailable`) or it never will (`GatewayRefused`).
+`workers/gateways/` implements them, `tests/fakes.py` has fakes for unit tests. A gateway reports a failure as either
+temporary (`GatewayUnavailable`) or permanent (`GatewayRefused`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from models.telephony.weekly_hours import Hours
 
 
 class GatewayError(Exception):
-    """Something outside did not do what was asked."""
+    """An external system did not do what was asked."""
 
 
 class GatewayUnavailable(GatewayError):
-    """Did not answer, or not in time; nobody knows whether it took effect. Try again under the same key."""
+    """A temporary failure: no answer in time, so that the call may have taken effect. Retry with the same key."""
 
 
 class GatewayRefused(GatewayError):
-    """Understood and refused; trying again cannot help."""
+    """A permanent failure: the external system refused the call, and a retry cannot help."""
 
 
 FORWARD = "forward."
@@ -37,7 +37,7 @@ SUSPENDED = "suspended"
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """A forwarding that is switched on, as the registrar has to know it. `hours` are minutes of the week in Germany."""
+    """An enabled call forwarding as sent to the registrar. `hours` are minutes of the week in German local time."""
 
     condition: str
     target: str
@@ -53,11 +53,11 @@ class Forwarding:
 
 @dataclass(frozen=True, slots=True)
 class TrunkRecord:
-    """One SIP trunk as the registrar has to know it.
+    """One SIP trunk as sent to the registrar.
 
-    `key` is the request that asked for it; writing the same record again changes nothing.
-    `numbers` are E.164 with the plus sign, one for every number of the trunk's blocks. `postal_code` is the connection
-    address's: calls to 110 and 112 are routed by it. While it is `suspended` it can do nothing but that.
+    `key` is the idempotency key: writing the same record again changes nothing. `numbers` are all numbers of the
+    trunk's blocks, in E.164 with the plus sign. `postal_code` is the connection address's; emergency calls are routed
+    by it. A `suspended` trunk can only call 110 and 112.
     """
 
     key: str
@@ -72,17 +72,17 @@ class TrunkRecord:
 
     @property
     def ha1(self) -> str:
-        """What a phone proves that it knows the secret by (RFC 2617)."""
+        """Return the digest HA1 (RFC 2617) of SIP user, domain and secret."""
         return _digest(f"{self.sip_user}:{self.domain}:{self.secret}")
 
     @property
     def ha1b(self) -> str:
-        """The same for phones that send user@domain as their name."""
+        """Return the digest HA1 (RFC 2617) for phones that log in as user@domain."""
         return _digest(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
 
     @property
     def preferences(self) -> dict[str, str]:
-        """What it keeps besides: key, which secret, how many calls at once, postal code, suspension, forwardings."""
+        """Return the trunk's rows for Kamailio's `usr_preferences`, as attribute name to value."""
         known = {
             "provision_key": self.key,
             SECRET_ISSUE: hashlib.sha256(self.ha1.encode()).hexdigest()[:16],
@@ -95,29 +95,29 @@ class TrunkRecord:
 
 
 def _digest(text: str) -> str:
-    # RFC 2617 digest authentication; the algorithm is what SIP phones speak.
+    # RFC 2617 digest authentication: MD5 is the algorithm that SIP phones support.
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A number block of ours, whoever has it. `first_number` is E.164 without the plus sign."""
+    """A number block of the carrier, assigned or free. `first_number` is E.164 without the plus sign."""
 
     first_number: int
     size: int
 
 
 class Registrar(Protocol):
-    """The telephone network's own database of trunks."""
+    """The telephone network's database of trunks and number blocks."""
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
-        """Say that these numbers are ours. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Record blocks as the carrier's own numbers. Safe to run twice. Raises `GatewayUnavailable`."""
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
-        """Write the trunks and their numbers, or bring them up to date; for each what went wrong, or None.
+        """Create or update trunks and their numbers. Return each record's error in order; None if it was written.
 
-        Safe to run twice: an upsert under each record's key. What a suspended one has registered is taken away, and
-        what one has registered with the secret that it had before.
+        Registrations of a suspended trunk, and those made with a trunk's previous secret, are deleted. Safe to run
+        twice: each record is an upsert under its key.
         """
 
     def close(self) -> None:
@@ -130,10 +130,11 @@ SipAddress = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """All that the registrar has under one SIP user, doubled rows included.
+    """All rows that the registrar has for one SIP user, duplicates included.
 
-    `login` is HA1, HA1b and the password in clear (empty as it should be), None where there is no subscriber.
-    `aliases` are number and domain, `preferences` name and value, `keys` whatever those are marked with.
+    `login` is HA1, HA1b and the clear-text password, which must be empty; None if there is no subscriber row.
+    `aliases` are pairs of number and domain, `preferences` pairs of name and value, `keys` the idempotency keys of
+    the trunk's records.
     """
 
     sip_user: str
@@ -146,49 +147,52 @@ class Subscriber:
 
     @property
     def address(self) -> SipAddress:
-        """Whose it is."""
+        """Return the SIP user and domain."""
         return self.sip_user, self.domain
 
 
 class Subscribers(Protocol):
-    """What the registrar knows, for comparing: all of it in one pass, or some of it as it is now."""
+    """The registrar's subscribers and number blocks, read back and repaired by reconciliation."""
 
     def read(self) -> Generator[Subscriber]:
-        """Everything, ordered by SIP user and domain (by their bytes), a page at a time and as of one moment.
+        """Yield every subscriber, in byte order of SIP user and domain, from one snapshot, read in pages.
 
-        Raises `GatewayUnavailable`. Close it if it is not read to its end.
+        Raises `GatewayUnavailable`. The caller closes a generator that it does not exhaust.
         """
 
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
-        """What is there under these at this moment. Raises `GatewayUnavailable`."""
+        """Return the current subscribers of SIP addresses; no entry if none. Raises `GatewayUnavailable`."""
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
-        """Take away all that is there under these. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Delete every row of SIP addresses. Safe to run twice. Raises `GatewayUnavailable`."""
 
     def release(self, addresses: Collection[SipAddress]) -> None:
-        """Forget under which keys these are there, so that they can be written again; their phones keep on ringing.
+        """Delete the keys of SIP addresses, so that their trunks can be rewritten; registrations stay.
 
         Safe to run twice. Raises `GatewayUnavailable`.
         """
 
     def read_blocks(self) -> Generator[Block]:
-        """All number blocks, ordered by number, a page at a time. Raises `GatewayUnavailable`; close as `read`."""
+        """Yield all number blocks by number, read in pages. Raises `GatewayUnavailable`.
+
+        The caller closes a generator that it does not exhaust.
+        """
 
     def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
-        """Which blocks begin at these at this moment. Raises `GatewayUnavailable`."""
+        """Return the current blocks by first number; no entry if none. Raises `GatewayUnavailable`."""
 
     def remove_blocks(self, first_numbers: Collection[int]) -> None:
-        """Take away the blocks that begin at these. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Delete blocks by first number. Safe to run twice. Raises `GatewayUnavailable`."""
 
 
 class CallRecords(Protocol):
-    """What the telephone network has noted of calls and refused logins, for the portal to show."""
+    """The telephone network's records of calls and refused registrations, which the portal shows."""
 
     def count(self, before: datetime) -> int:
-        """How many are older. Raises `GatewayUnavailable`."""
+        """Return how many records are older than `before`. Raises `GatewayUnavailable`."""
 
     def forget(self, before: datetime, limit: int) -> int:
-        """Delete older ones, of calls and of refusals `limit` each at the most; how many it was.
+        """Delete up to `limit` calls and `limit` refusals older than `before`. Return how many were deleted.
 
         Safe to run twice. Raises `GatewayUnavailable`.
         """
@@ -211,10 +215,10 @@ class Mailer(Protocol):
     """Hands mails to the carrier's mail server."""
 
     def send(self, mail: Mail) -> None:
-        """Send one mail.
+        """Send one mail, at least once.
 
-        At least once: an answer lost after the server took it makes the next attempt a second delivery with
-        the same Message-ID, which mail systems drop.
+        If the server's answer is lost, a retry delivers the mail again with the same Message-ID, which mail systems
+        drop as a duplicate.
         """
 
     def close(self) -> None:
@@ -233,15 +237,15 @@ class Letter:
 
 
 class LetterPrinter(Protocol):
-    """Prints letters and brings them to the post."""
+    """Prints letters and posts them."""
 
     def print_letter(self, letter: Letter) -> None:
-        """Print one letter. Safe to run twice: the same key is the same sheet of paper."""
+        """Print one letter. Safe to run twice: a letter's key is printed once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The outside as the steps see it."""
+    """The external systems that the tasks use."""
 
     registrar: Registrar
     mailer: Mailer

@@ -1,4 +1,4 @@
-"""When something that failed is tried again. A policy is a value: no sleeping, no countdown, only a time."""
+"""The retry policy: computes when a failed operation is retried. It neither sleeps nor uses Celery countdowns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential backoff with jitter: `first`, then each pause twice the one before, up to `ceiling`.
+    """Exponential backoff with jitter: the first pause is `first`, each next one is twice as long, up to `ceiling`.
 
-    After `patience` attempts the request is held, so that the back office sees it, and tried again every
-    `while_held`.
+    After `patience` attempts the request is held, so that the back office sees it, and retried every `while_held`.
     """
 
     first: timedelta = timedelta(seconds=1)
@@ -22,11 +21,11 @@ class RetryPolicy:
     while_held: timedelta = timedelta(minutes=30)
 
     def pause(self, attempts: int) -> timedelta:
-        """How long to wait after so many failed attempts (1 or more), give or take the jitter."""
+        """Return how long to wait after a number of failed attempts (1 or more), with jitter."""
         plain = min(self.first * int(2 ** min(attempts - 1, 30)), self.ceiling)
         spread: float = random.uniform(1 - self.jitter, 1 + self.jitter)
         return plain * spread
 
     def exhausted(self, attempts: int) -> bool:
-        """Whether that was the last attempt before somebody has to look."""
+        """Return whether the number of attempts has reached `patience`, so that the request is to be held."""
         return attempts >= self.patience

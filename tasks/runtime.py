@@ -1,4 +1,4 @@
-"""What a worker process works with: database, gateways, secrets, clock and limits."""
+"""The resources of a worker process: database, gateways, secrets, clock and limits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tasks.retry import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Everything a worker process has, built once by `workers`.
+    """The resources of a worker process, built once by `workers`.
 
-    `lease` is how long a claim lasts: longer than a batch's slowest calls, short enough to wait for when a
-    worker dies. `batch` is how many due requests are taken at once.
+    `lease` is how long a claim lasts: longer than the slowest calls of a batch, yet short enough to wait out when a
+    worker dies. `batch` is how many due rows are claimed at once.
     """
 
     database: Database

@@ -1,4 +1,4 @@
-"""What every program is told by the environment, and how it is checked. `web` and `workers` add what each needs."""
+"""Settings from environment variables that every program shares, validated. `web` and `workers` extend them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SettingsError(Exception):
-    """The environment lacks something or has something wrong in it; says what, by variable."""
+    """Environment variables are missing or invalid; the message names each one."""
 
 
 def _postgres(url: str) -> str:
     if not url.startswith("postgresql+psycopg://"):
-        # The value is not repeated: it may hold a password.
+        # The message leaves out the value: it may contain a password.
         raise ValueError("must begin with postgresql+psycopg://")
     return url
 
@@ -46,7 +46,7 @@ RedisUrl = Annotated[str, AfterValidator(_redis)]
 
 
 class Settings(BaseSettings):
-    """Read when it is made: `Settings()`. Raises `SettingsError`, which names every variable at fault."""
+    """Base class of the settings; creating an instance reads the environment. Raises `SettingsError`."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -61,13 +61,13 @@ class Settings(BaseSettings):
             raise SettingsError(_in_words(error)) from None
 
     def make_directories(self) -> None:
-        """What has to be there before the program begins to count."""
+        """Create the directories that must exist before the program records metrics."""
         if self.prometheus_multiproc_dir is not None:
             self.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
 
 
 class SecretSettings(Settings):
-    """Of the programs that seal, sign and derive."""
+    """Settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]
     """Seals SIP passwords, signs sessions, makes codes. One key, or a new one before the old ones, with commas."""
@@ -76,7 +76,7 @@ class SecretSettings(Settings):
 
     @property
     def secret_keys(self) -> list[str]:
-        """The key that is used, then those that are still accepted."""
+        """Return the current key, followed by the old keys that are still accepted."""
         return _keys_in(self.secret_key)
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class SecretSettings(Settings):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this very machine."""
+    """Return whether a host name or address is the local machine's loopback."""
     if host == "localhost":
         return True
     try:

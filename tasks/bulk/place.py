@@ -1,6 +1,6 @@
-"""Placing a bulk: turn a sent file's rows into requests, some at a time, and tell its sender once when all have ended.
+"""Turn the rows of an uploaded bulk file into requests, in batches, and mail its sender once when all have ended.
 
-Each request then goes through the pipeline as any other (`tasks.engine.advance`), after those that belong to no bulk.
+The requests then run through the pipeline (`tasks.engine.advance`) after requests that belong to no bulk.
 """
 
 from __future__ import annotations
@@ -44,34 +44,34 @@ _ANSWERS_LOOKED_FOR = timedelta(minutes=10)
 
 
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Write down some rows of the bulk that has waited longest, or look whether it has ended.
+    """Turn a batch of rows of the longest-waiting bulk into requests, or check whether that bulk has ended.
 
-    Safe to run twice, late or for nothing: what became of a row stands in the row, written with its request.
+    Safe to run twice, late or when nothing is due: a row's outcome is saved in one transaction with its request.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
         claimed = claim_due(session, Bulk, now=now, lease=lease, until=now + runtime.lease, limit=1)
     for id in claimed:
         try:
-            more = _work_on(runtime, id, lease)
+            more = _place_batch(runtime, id, lease)
         except Exception as error:
-            _set_back(runtime, id, lease, error)
+            _record_error(runtime, id, lease, error)
         else:
             if more:
                 more_due()
 
 
-def _work_on(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
-    """Whether there is something to do at once."""
+def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
+    """Process the claimed bulk once. Return whether more of its rows can be processed at once."""
     now = runtime.clock()
     with runtime.database.transaction() as session:
         bulk = _still_ours(session, id, lease)
         if bulk is None:
             return False
         if bulk.placed_at is None:
-            # After a failure one by one, so that a bad row takes no other down with it.
+            # After a failure rows are placed one by one, so that one bad row does not fail the others.
             rows = open_rows(session, bulk, 1 if bulk.attempts else CHUNK)
-            if rows and _asks_enough(session, bulk):
+            if rows and _limit_reached(session, bulk):
                 bulk.make_due(now + _ANSWERS_LOOKED_FOR)
                 return False
             _place(session, runtime, bulk, rows, now)
@@ -82,21 +82,21 @@ def _work_on(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
             bulk.placed(now)
         if is_over(session, bulk):
             bulk.end(now)
-            _tell_the_end(session, bulk, now)
+            _queue_end_mail(session, bulk, now)
         else:
             assert bulk.sent_at is not None
             bulk.make_due(now + min(max((now - bulk.sent_at) / 10, _SOONEST), _LATEST))
     return False
 
 
-def _asks_enough(session: Session, bulk: Bulk) -> bool:
+def _limit_reached(session: Session, bulk: Bulk) -> bool:
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 
 def _place(session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRow], now: datetime) -> None:
     if not rows:
         return
-    # Two files of one main account may have rows in common.
+    # Two bulks of one main account may contain the same rows.
     take_advisory_lock(session, f"bulk {bulk.main_id}")
     known = placed_before(session, rows)
     fresh: list[BulkRow] = []
@@ -145,7 +145,7 @@ def _place_links(
     for row in rows:
         assert row.draft is not None
         code = runtime.vault.open(bytes.fromhex(row.draft["code"])) if row.draft["code"] else None
-        # Who administers both is asked for nothing more: the verify step finds that out.
+        # A sender who administers both accounts needs no further proof: the verify step checks that.
         method = ProofMethod.LINK_CODE if code else ProofMethod.CONSENT
         if code and tries_left <= 0:
             row.fate, row.refusal = RowFate.REFUSED, "too_many_wrong_codes"
@@ -177,14 +177,14 @@ def _refuse(row: BulkRow, error: DomainError) -> None:
 
 
 def _forget_code(row: BulkRow) -> None:
-    # A link code is a secret: it has done what it was for.
+    # A link code is a secret and has been used.
     if row.cells.get("code"):
         row.cells = {**row.cells, "code": ""}
     if row.draft is not None and row.draft.get("code"):
         row.draft = {**row.draft, "code": ""}
 
 
-def _tell_the_end(session: Session, bulk: Bulk, now: datetime) -> None:
+def _queue_end_mail(session: Session, bulk: Bulk, now: datetime) -> None:
     progress = progress_of(session, bulk)
     completed = progress.by_status.get(Status.COMPLETED, 0)
     facts = {
@@ -203,13 +203,13 @@ def _tell_the_end(session: Session, bulk: Bulk, now: datetime) -> None:
 
 
 def _still_ours(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | None:
-    # Not against those who only refer to it: a worker that confirms its requests may have the main account locked.
+    # FOR NO KEY UPDATE: workers that insert rows referring to the bulk may hold the main account's lock.
     query = sa.select(Bulk).where(Bulk.id == id, Bulk.lease == lease).with_for_update(key_share=True)
     return session.scalar(query.options(selectinload(Bulk.main), selectinload(Bulk.user)))
 
 
-def _set_back(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID, error: Exception) -> None:
-    """It broke: once more after a while, row by row. A row that breaks by itself is refused."""
+def _record_error(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID, error: Exception) -> None:
+    """Record that placing failed: retry later with one row at a time; a row that fails alone is refused."""
     heals = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
     log.log(30 if heals else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=None if heals else error)
     now = runtime.clock()

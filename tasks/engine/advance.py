@@ -1,12 +1,12 @@
-"""How any step runs: claim, act, record, hand on.
+"""The engine that runs the steps of requests: claim, run, record, go to the next step.
 
-A hint says that something is due; `advance` claims what has waited longest, a batch at a time, and takes it as far
-as it goes. One transaction records what the last calls outside did, runs every step that needs only the database,
-and prepares the next calls; then the calls are made with no transaction open; and again, until nothing is left to
-call. An order whose proofs are given is the claim and two transactions, shared by its batch.
+`advance` claims the longest-waiting due requests, a batch at a time, and alternates two phases. A transaction records
+the results of external calls, runs the steps that need only the database and prepares further calls; then those calls
+are made with no transaction open. This repeats until no request has a call left. An order whose proofs are complete
+takes the claim and two transactions, shared by its batch.
 
-Nothing here may be lost or doubled by a worker that dies: before a commit nothing happened, and after it the
-row says who has it and until when. What is called outside is safe to call twice.
+A worker that dies loses and doubles nothing: what was not committed did not happen, a claim ends with its lease, and
+every external call is safe to repeat.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tasks import metrics
 from tasks.ports import GatewayError, GatewayRefused
 from tasks.runtime import Runtime
 from tasks.steps.attach import attach
-from tasks.steps.confirm import confirm, tell_the_end
+from tasks.steps.confirm import confirm, queue_end_mails
 from tasks.steps.detach import detach
 from tasks.steps.provision import provision
 from tasks.steps.step import Call, Hold, Step, Wait, Work
@@ -49,12 +49,12 @@ STEPS: Mapping[StepName, Step] = {
 
 
 BULK_BATCHES = 2
-"""As many usual batches are one batch of a bulk's requests: what a statement costs is shared by more of them."""
+"""Size of a batch of bulk requests, in ordinary batches: larger, so that more requests share each statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A request in hand, with the call that was made for it and how that went."""
+    """A claimed request, with its external call, if any, and the error of that call; None if it succeeded."""
 
     id: uuid.UUID
     step: StepName | None = None
@@ -63,10 +63,10 @@ class Item:
 
 
 def advance(runtime: Runtime, more_due: Callable[[], object], *, alone: bool = False) -> None:
-    """Take a batch of due requests as far as they go. Safe to run twice, late or for nothing.
+    """Claim a batch of due requests and run their steps until each waits, is held or has ended.
 
-    A full batch may have left others behind: then `more_due` is called, before the work begins. `alone`: only what
-    belongs to no bulk, as a worker looks for in between.
+    `more_due` is called after claiming a full batch, because more requests may be due. With `alone` only requests
+    that belong to no bulk are claimed. Safe to run twice, late or when nothing is due.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     most = 0 if alone else runtime.batch * BULK_BATCHES
@@ -88,66 +88,66 @@ def advance(runtime: Runtime, more_due: Callable[[], object], *, alone: bool = F
 
 
 def _transact(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
-    """One transaction for all; if it fails, one for each, so that a bad one takes no other down with it."""
+    """Run steps in one transaction for all items; if that fails, in one for each. Return items with calls to make."""
     if not items:
         return []
     try:
-        return _work_on(runtime, lease, items)
+        return _run_steps(runtime, lease, items)
     except Exception as error:
         log.warning("batch.split", size=len(items), error=repr(error))
     left = []
     for item in items:
         try:
-            left += _work_on(runtime, lease, [item])
+            left += _run_steps(runtime, lease, [item])
         except Exception as error:
-            _set_back(runtime, lease, item.id, error)
+            _record_error(runtime, lease, item.id, error)
     return left
 
 
-def _work_on(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
+def _run_steps(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
     by_id = {item.id: item for item in items}
     left = []
     with runtime.database.transaction() as session:
         requests = still_ours(session, list(by_id), lease)
-        work = _begin(runtime, session, requests)
+        work = _open_work(runtime, session, requests)
         if len(requests) < len(items):
             work.after_commit(log.warning, "lease.lost", count=len(items) - len(requests))
         for request in requests:
-            call = _run(work, request, by_id[request.id])
+            call = _run_request(work, request, by_id[request.id])
             if call is not None:
                 left.append(Item(request.id, request.step, call))
-    for tell in work.news:
-        tell()
+    for callback in work.committed_callbacks:
+        callback()
     return left
 
 
-def _begin(runtime: Runtime, session: Session, requests: Sequence[Request]) -> Work:
+def _open_work(runtime: Runtime, session: Session, requests: Sequence[Request]) -> Work:
     now = runtime.clock()
     pool = NumberPool(session, now, blocks_wanted(requests))
     return Work(session, now, runtime, pool, ProofBook(session, requests))
 
 
-def _run(work: Work, request: Request, item: Item) -> Call | None:
-    """Record the call that was made, if there was one, and go on until the next call or the end."""
+def _run_request(work: Work, request: Request, item: Item) -> Call | None:
+    """Record the item's call, if any, and run steps. Return the next external call; None if the request stops."""
     request.begin(work.now)
     try:
         if item.call is not None:
             item.call.record(work, request, done=item.failure is None)
             if not _succeeded(work, request, item.failure):
                 return None
-            _hand_on(work, request)
+            _go_to_next_step(work, request)
         while request.status not in ENDED:
             outcome = STEPS[request.step](work, request)
             if outcome is not None:
-                return _stop(work, request, outcome)
-            _hand_on(work, request)
+                return _apply_outcome(work, request, outcome)
+            _go_to_next_step(work, request)
     except RuleBroken as error:
         request.reject(error.reason, work.now)
-        _ended(work, request)
+        _finish(work, request)
     return None
 
 
-def _stop(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | None:
+def _apply_outcome(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | None:
     match outcome:
         case Wait(actor, reason, until, again_at):
             request.wait_for(actor, reason, until, work.now, again_at)
@@ -155,31 +155,31 @@ def _stop(work: Work, request: Request, outcome: Call | Wait | Hold) -> Call | N
             request.hold(reason, work.now, work.now + again_after)
         case call:
             return call
-    _tell(work, request, f"request.{request.status}", reason=request.reason)
+    _log_after_commit(work, request, f"request.{request.status}", reason=request.reason)
     return None
 
 
-def _hand_on(work: Work, request: Request) -> None:
+def _go_to_next_step(work: Work, request: Request) -> None:
     done = request.step
     took = (work.runtime.clock() - request.updated_at).total_seconds()
     work.after_commit(metrics.STEP_SECONDS.labels(done).observe, took)
-    _tell(work, request, "step.done")
+    _log_after_commit(work, request, "step.done")
     following = step_after(request.kind, done)
     if following is None:
         request.complete(work.now)
-        _ended(work, request)
+        _finish(work, request)
     else:
         request.go_on(following, work.now)
 
 
-def _ended(work: Work, request: Request) -> None:
+def _finish(work: Work, request: Request) -> None:
     if request.status is not Status.FAILED:
         discard_ordered_account(request, work.now)
     if request.status is not Status.COMPLETED:
-        tell_the_end(work, request)
+        queue_end_mails(work, request)
     work.after_commit(metrics.ENDED.labels(request.kind, request.status).inc)
     took = (work.now - request.created_at).total_seconds()
-    _tell(work, request, f"request.{request.status}", reason=request.reason, took=round(took, 3))
+    _log_after_commit(work, request, f"request.{request.status}", reason=request.reason, took=round(took, 3))
 
 
 def _succeeded(work: Work, request: Request, failure: GatewayError | None) -> bool:
@@ -188,13 +188,13 @@ def _succeeded(work: Work, request: Request, failure: GatewayError | None) -> bo
     work.after_commit(log.warning, "call.failed", request=str(request.id), step=request.step, error=repr(failure))
     if isinstance(failure, GatewayRefused):
         request.fail(Reason.GATEWAY_REFUSED, work.now)
-        _ended(work, request)
+        _finish(work, request)
     else:
-        _try_again(work, request, Reason.GATEWAY_UNAVAILABLE)
+        _schedule_retry(work, request, Reason.GATEWAY_UNAVAILABLE)
     return False
 
 
-def _try_again(work: Work, request: Request, reason: Reason) -> None:
+def _schedule_retry(work: Work, request: Request, reason: Reason) -> None:
     policy = work.runtime.retry
     work.after_commit(metrics.RETRIES.labels(request.step).inc)
     if policy.exhausted(request.attempts + 1):
@@ -203,12 +203,12 @@ def _try_again(work: Work, request: Request, reason: Reason) -> None:
         request.try_again(work.now + policy.pause(request.attempts + 1), work.now)
 
 
-def _tell(work: Work, request: Request, event: str, **facts: object) -> None:
+def _log_after_commit(work: Work, request: Request, event: str, **facts: object) -> None:
     work.after_commit(log.info, event, request=str(request.id), step=str(request.step), **facts)
 
 
 def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
-    """Make the calls, those of one step together; if that breaks, each alone."""
+    """Make the external calls, grouped by step; if a group raises, make its calls one by one."""
     by_step: dict[StepName, list[Item]] = {}
     for item in items:
         assert item.step is not None
@@ -216,33 +216,33 @@ def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> li
     made = []
     for together in by_step.values():
         try:
-            made += _make(runtime, together)
+            made += _make_together(runtime, together)
         except Exception as error:
             log.warning("calls.split", size=len(together), error=repr(error))
-            made += _make_alone(runtime, lease, together)
+            made += _make_one_by_one(runtime, lease, together)
     return made
 
 
-def _make_alone(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
+def _make_one_by_one(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
     made = []
     for item in items:
         try:
-            made += _make(runtime, [item])
+            made += _make_together(runtime, [item])
         except Exception as error:
-            _set_back(runtime, lease, item.id, error)
+            _record_error(runtime, lease, item.id, error)
     return made
 
 
-def _make(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
+def _make_together(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
     calls = [item.call for item in items if item.call is not None]
     failures = calls[0].make(calls, runtime.ports)
     return [replace(item, failure=failure) for item, failure in zip(items, failures, strict=True)]
 
 
-def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exception) -> None:
-    """It broke for this request alone. What can heal is tried again; a bug is held for the back office.
+def _record_error(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exception) -> None:
+    """Record that a request's step raised `error`: retry a database error later, hold the request for any other.
 
-    If even this cannot be written, the row is due all the same, at the latest when its lease ends.
+    If the database cannot be reached, an error is logged and the request becomes due again when its lease ends.
     """
     heals = isinstance(error, OperationalError | InterfaceError | IntegrityError | PoolTimeout)
     if heals:
@@ -252,13 +252,13 @@ def _set_back(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exceptio
     try:
         with runtime.database.transaction() as session:
             requests = still_ours(session, [id], lease)
-            work = _begin(runtime, session, requests)
+            work = _open_work(runtime, session, requests)
             for request in requests:
                 if heals:
-                    _try_again(work, request, Reason.INTERNAL_ERROR)
+                    _schedule_retry(work, request, Reason.INTERNAL_ERROR)
                 else:
                     request.hold(Reason.INTERNAL_ERROR, work.now)
-        for tell in work.news:
-            tell()
+        for callback in work.committed_callbacks:
+            callback()
     except (DBAPIError, PoolTimeout) as again:
         log.warning("database.unavailable", request=str(id), error=repr(again))

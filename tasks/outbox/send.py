@@ -1,6 +1,6 @@
-"""The post: mails and letters that were decided on leave, each on its own. A row says when; a lease, in whose hands.
+"""Send queued mails and letters. A message's row says when it is due; a lease says which worker has claimed it.
 
-An outage of the mail server holds nothing up but the mails: requests go on. Sent at least once, always under the same
+An outage of the mail server delays only mails, not requests. Each message is sent at least once, always under the same
 key; see docs/decisions/0002.
 """
 
@@ -29,12 +29,12 @@ SENDING_TIME = timedelta(seconds=2)
 
 
 def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Send due messages, a batch at the most, and begin none after `SENDING_TIME`.
+    """Send up to a batch of due messages, starting none after `SENDING_TIME`.
 
-    Safe to run twice, late or for nothing. Messages that were claimed and not begun are given back: due at once, in
-    their place, without an attempt counted. So a slow mail server delays orders by one mail, and no lease ends while
-    other messages of its batch are being sent. `more_due` is called if messages may be left: for a full batch before
-    the work begins, and after giving back.
+    Messages that were claimed but not started are released: due at once, in their old order, with no attempt counted.
+    So a slow mail server delays orders by one mail, and no lease ends while other messages of the batch are sent.
+    `more_due` is called if messages may be left: after claiming a full batch and after releasing messages. Safe to
+    run twice, late or when nothing is due.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
@@ -52,9 +52,9 @@ def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
 
 def _send_some(runtime: Runtime, messages: Sequence[Message]) -> dict[int, GatewayError | None]:
-    """Send messages until `SENDING_TIME` is over. Returns by id what went wrong, or None; no entry for one not begun.
+    """Send messages until `SENDING_TIME` is over. Return each started message's error by id; None if it was sent.
 
-    Once a channel does not answer, no more are tried on it: they fail as the first one did.
+    Once a channel is unavailable, the remaining messages of that channel get its error without being tried.
     """
     outcomes: dict[int, GatewayError | None] = {}
     away: dict[Channel, GatewayError] = {}
@@ -80,7 +80,7 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
     except GatewayError as error:
         return error
     except Exception as error:
-        # A bug must not take the other messages with it; it is tried again, and seen.
+        # A bug in one message must not stop the others; it is logged, and the message is retried.
         log.error("message.broke", message=message.id, template=message.template, exc_info=error)
         return GatewayError(type(error).__name__)
     return None

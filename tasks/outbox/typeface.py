@@ -1,4 +1,4 @@
-"""The typeface of what is printed, with the letters of all languages that are written in Latin, Greek or Cyrillic."""
+"""The typeface of printed PDFs, which covers all languages written in Latin, Greek or Cyrillic."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _FILES = {"": "SourceSansPro-Regular.ttf", "B": "SourceSansPro-Bold.ttf"}
 
 
 def add_typeface(pdf: FPDF) -> None:
-    """Have `FAMILY` at hand, regular and bold."""
+    """Add the font `FAMILY`, regular and bold, to a PDF document."""
     for style, name in _FILES.items():
         pdf.add_font(FAMILY, style, str(files("font_source_sans_pro") / "files" / name))
 
 
 def printable(text: str) -> str:
-    """The text with each accented letter as one: the typeface sets no accents on letters."""
+    """Normalise text to composed characters (NFC): the typeface cannot place combining accents."""
     return normalize("NFC", text)

@@ -1,4 +1,4 @@
-"""The scheduled jobs: each scans, and has mended what it can through the same steps as everything else."""
+"""The scheduled jobs. Each scans for inconsistencies and repairs what it can by making rows due."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tasks.reconcile.retention import clear_leftovers
 JOBS = {
     job.name: job
     for job in (
-        # As long as a row may stand still before it counts.
+        # As long as a request may be overdue before the job reports it.
         ScheduledJob("requests", timedelta(minutes=5), reconcile_requests),
-        # Reminders and ends are a matter of days, and the rows' own times see to them.
+        # Reminders and expiry are a matter of days, and `due_at` triggers both; this job only repairs.
         ScheduledJob("proofs", timedelta(minutes=15), reconcile_proofs),
-        # A third of what a mail may take.
+        # A third of the time that a mail may be overdue.
         ScheduledJob("mails", timedelta(minutes=5), reconcile_mails),
-        # Reads the registrar's tables whole.
+        # Reads all of the registrar's tables.
         ScheduledJob("registrar", timedelta(hours=1), reconcile_registrar),
-        # Bills change by the day; whoever is put on one wants to see it soon.
+        # Invoices change daily, and customers expect to see a change soon.
         ScheduledJob("invoices", timedelta(minutes=10), reconcile_invoices),
-        # What is kept for weeks may be kept for a day more.
+        # Retention periods are weeks, so that a day more does not matter.
         ScheduledJob("leftovers", timedelta(days=1), clear_leftovers),
     )
 }

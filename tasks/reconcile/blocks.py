@@ -1,4 +1,4 @@
-"""The number blocks that the registrar takes for ours, against our own. Part of the job `registrar`."""
+"""Compare the registrar's number blocks with the portal's. Part of the job `registrar`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.reconcile.merge_compare import Comparison
 
 @dataclass(frozen=True, slots=True)
 class OurBlock:
-    """A block as far as it is compared."""
+    """The fields of one of the portal's number blocks that are compared with the registrar's."""
 
     id: int
     first_number: int
@@ -35,7 +35,7 @@ def our_blocks(run: Run) -> Iterator[OurBlock]:
     """All of them, ordered by number, a page at a time."""
     after = 0
     while True:
-        # The lease is renewed with every page, however long the pass takes.
+        # Each page's transaction renews the lease.
         with run.transaction() as session:
             page = _read(session, NumberBlock.first_number > after)
         yield from page
@@ -58,7 +58,7 @@ def _takes_away(ours: OurBlock | None, found: Block | None) -> bool | None:
 
 
 def _settle(run: Run, suspects: Sequence[int]) -> None:
-    """Have announced again what is still missing, and take away what is not ours."""
+    """Make missing blocks due to be announced again, and delete foreign blocks from the registrar."""
     if not suspects:
         return
     found = run.runtime.ports.subscribers.look_up_blocks(suspects)

@@ -1,4 +1,4 @@
-"""invoices: who is billed together is listed together. The requests that come of it take the way of all others."""
+"""Job `invoices`: create link and detach requests so that sub-accounts match the collective invoices."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ Running = dict[tuple[int, str], Request]
 
 
 def reconcile_invoices(run: Run) -> None:
-    """Write the requests that bring the hierarchy in line with the collective invoices.
+    """Create the requests that make the account hierarchy match the collective invoices.
 
-    Safe to run twice: no request is written while one is on its way, and none that could only be rejected.
+    Safe to run twice: no request is created for an account with a running one, and none that would be rejected.
     """
     for page in (_leaving, _joining):
         after = 0
@@ -39,7 +39,7 @@ def reconcile_invoices(run: Run) -> None:
 
 
 def _leaving(run: Run, after: int) -> Sequence[int]:
-    """Sub-accounts by an invoice that are on no invoice of their main account any more."""
+    """Return sub-accounts that were linked by an invoice and are on no invoice of their main account any more."""
     main = aliased(Account)
     billed = (
         sa.select(CollectiveInvoiceItem.id)
@@ -77,7 +77,7 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
 
 
 def _joining(run: Run, after: int) -> Sequence[int]:
-    """Accounts on an open invoice that are not under its main account."""
+    """Return accounts on an open invoice that are not sub-accounts of its main account."""
     with run.transaction() as session:
         items = _not_listed(session, after)
         running = _running(session, Kind.LINK, [item.account.customer_number for item in items])
@@ -89,7 +89,7 @@ def _joining(run: Run, after: int) -> Sequence[int]:
 
 def _join(run: Run, session: Session, item: CollectiveInvoiceItem, running: Running) -> None:
     account, main = item.account, item.invoice.main
-    # One that comes from another invoice has to leave there first.
+    # An account that another invoice has linked must be detached first.
     moving = account.origin is Origin.COLLECTIVE_INVOICE or account.state is AccountState.ORDERED
     already = running.get((main.id, account.customer_number))
     if moving or already is not None:
@@ -106,7 +106,7 @@ def _join(run: Run, session: Session, item: CollectiveInvoiceItem, running: Runn
         ensure_may_be_main(main)
         ensure_may_be_sub(account)
     except RuleBroken as error:
-        # As the pipeline would reject the request.
+        # The pipeline would reject the request.
         run.find("cannot_be_listed", account.customer_number, repaired=False, **facts, reason=error.reason)
         return
     request: uuid.UUID = request_listing(session, item, run.now).id
@@ -137,7 +137,7 @@ def _not_listed(session: Session, after: int) -> Sequence[CollectiveInvoiceItem]
 
 
 def _running(session: Session, kind: Kind, customer_numbers: Sequence[str]) -> Running:
-    # Locked: somebody may answer at this moment.
+    # Locked: a person may give a proof for one of them at the same time.
     requests = session.scalars(
         sa.select(Request)
         .where(Request.kind == kind, Request.status.not_in(ENDED), Request.customer_number.in_(customer_numbers))

@@ -1,7 +1,7 @@
-"""How any scheduled job runs: claim, work in small transactions, record.
+"""Run a scheduled job: claim its row, work in small transactions, record the outcome.
 
-Two runs of one job never work at once: every transaction of a run begins by locking the job's row and seeing that the
-lease is still its own. A worker that dies is replaced after the lease; what its run did is done, and found done.
+Two runs of one job never work in parallel: every transaction of a run first locks the job's row and checks the lease.
+If a worker dies, another run starts when the lease has ended; what the dead run committed stays.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_RECORDED = 1000
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A job by its name: what it does, and how long after a run it is due again."""
+    """A scheduled job: its name, its function, and how long after a run it is due again."""
 
     name: str
     every: timedelta
@@ -42,7 +42,7 @@ class ScheduledJob:
 
 
 class Run:
-    """One run of a job, as its work sees it: transactions, and what was counted and found."""
+    """One run of a job: opens its transactions and collects its counts and findings."""
 
     def __init__(self, runtime: Runtime, job: ScheduledJob, lease: uuid.UUID, id: int, *, dry: bool) -> None:
         self.runtime = runtime
@@ -57,14 +57,14 @@ class Run:
 
     @property
     def now(self) -> datetime:
-        """The time."""
+        """Return the current time in UTC."""
         return self.runtime.clock()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A transaction of this run, which records what was found in it; a dry run's is undone but for that.
+        """Open a transaction that renews the lease and saves the findings made in it. A dry run rolls back the rest.
 
-        Raises `LeaseLost` if somebody else has the job by now.
+        Raises `LeaseLost` if another run has claimed the job since.
         """
         self._fresh.clear()
         with self.runtime.database.transaction() as session:
@@ -97,10 +97,10 @@ class Run:
 def run_job(
     runtime: Runtime, job: ScheduledJob, hint: Callable[[], object], *, dry: bool = False, by_hand: bool = False
 ) -> JobRun | None:
-    """Run a job if it is due, or by hand; returns the run's record, None if there was nothing to do.
+    """Run a job if it is due or started by hand. Return the run's record; None if the job was not run.
 
-    Safe to call twice, and by many at once: one works. A dry run changes nothing, and leaves the schedule alone. At
-    the end `hint` is called if rows may have become due. A run that fails is tried again before its time.
+    Safe to call twice and in parallel: only one call runs the job. A dry run changes neither data nor schedule. `hint`
+    is called at the end if rows may have become due. A failed run is retried earlier than the schedule says.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
@@ -118,7 +118,7 @@ def _work(run: Run) -> Exception | None:
     try:
         run.job.work(run)
     except (GatewayError, OperationalError, InterfaceError, IntegrityError, PoolTimeout) as error:
-        # Somebody was faster, or does not answer: the next run heals it.
+        # Another transaction was first, or a system does not answer: the next run repairs it.
         log.warning("job.failed", job=run.job.name, error=_in_short(error))
         return error
     except LeaseLost as error:
@@ -137,7 +137,7 @@ def _end(run: Run, error: Exception | None, *, began: datetime, was_due: datetim
         try:
             job = keep_job(session, run.job.name, lease=run.lease, until=now)
         except LeaseLost:
-            # Whoever has the job now has written down, or will, that this run was lost.
+            # The run that has claimed the job since records this one as lost.
             return record
         record.end(run.counts, run.found, run.unrepaired, _in_short(error) if error is not None else None, now)
         if run.dry:
@@ -156,5 +156,5 @@ def _end(run: Run, error: Exception | None, *, began: datetime, was_due: datetim
 
 
 def _in_short(error: Exception) -> str:
-    # A database's error repeats the values it was given, addresses and all.
+    # A database error's full text contains parameter values, such as e-mail addresses.
     return repr(error) if isinstance(error, GatewayError) else type(error).__name__

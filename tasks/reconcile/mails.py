@@ -1,5 +1,5 @@
-"""mails: what did not leave. Neither an address nor a name is in a finding; the request's id, or the
-message's where there is no request, leads to them."""
+"""Job `mails`: find messages that were not sent. A finding names a request id, or a message id if there is no
+request, never an address or a name."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PAGE = 200
 
 
 def reconcile_mails(run: Run) -> None:
-    """Have overdue messages tried again at once; those that were refused, or tried often, are for the back office.
+    """Make overdue messages due again; report those that were refused or failed repeatedly to the back office.
 
-    Safe to run twice: a message leaves once, however often it is due.
+    Safe to run twice: a message that was sent is never made due again.
     """
     after = 0
     while page := _page(run, after):

@@ -1,7 +1,7 @@
-"""Two sides in the same order, ours and the registrar's, compared in one pass and in bounded memory.
+"""Compare two sorted streams, the portal's rows and the registrar's, in one pass and bounded memory.
 
-What differs in the pass is only suspected: it is settled by a second look, a page at a time. What the registrar alone
-has is kept for the end.
+A difference found in the pass is only a suspect, because the row may have changed since: suspects are read again, a
+page at a time, before they are repaired. Rows that would be deleted from the registrar are returned to the caller.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 from tasks.reconcile.job_run import Run
 
 PAGE = 500
-"""Rows of ours, and suspects, that are in memory at once."""
+"""Number of the portal's rows, and of suspects, that are held in memory at once."""
 MOST_REMOVED = 1000
-"""What one run takes away of a kind. If there is more, it takes nothing: we look at the wrong registrar."""
+"""Most deletions of one kind of row in a run. If there would be more, none is made: it is the wrong registrar."""
 
 Key = TypeVar("Key", int, tuple[str, str])
 One = TypeVar("One")
@@ -25,10 +25,11 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Generic[Key, One, Other]):
-    """How a kind of rows is compared. `key` is what both sides are ordered by.
+    """How one kind of row is compared. `key` returns the sort key of a row of either side.
 
-    `takes_away` says of what is there on one side at least whether something of the registrar's has to go, None if
-    nothing is wrong. `settle` mends these. `counted` and `too_many` are names for the run.
+    `takes_away` gets the rows of both sides for a key (None if a side has none) and returns None if they agree, True if
+    the registrar's row must be deleted, else False. `settle` reads keys again and repairs what still differs.
+    `counted` names the run's count of rows, `too_many` the finding for more than `MOST_REMOVED` deletions.
     """
 
     key: Callable[[One | Other], Key]
@@ -38,7 +39,7 @@ class Comparison(Generic[Key, One, Other]):
     too_many: str
 
     def compare(self, run: Run, ours: Iterator[One], theirs: Generator[Other]) -> list[Key] | None:
-        """Settle whatever takes nothing away; returns the rest, or None if that is too much to be true."""
+        """Repair the differences that delete nothing. Return the keys to delete; None if above `MOST_REMOVED`."""
         strange: list[Key] = []
         suspects: list[Key] = []
         count = 0
@@ -64,7 +65,7 @@ class Comparison(Generic[Key, One, Other]):
         return None
 
     def take_away(self, run: Run, strange: Sequence[Key]) -> None:
-        """Settle the rest."""
+        """Settle keys whose rows are to be deleted from the registrar, a page at a time."""
         for start in range(0, len(strange), PAGE):
             self.settle(run, strange[start : start + PAGE])
 
@@ -72,7 +73,10 @@ class Comparison(Generic[Key, One, Other]):
 def side_by_side(
     ours: Iterator[One], theirs: Iterator[Other], key: Callable[[One | Other], Key]
 ) -> Iterator[tuple[Key, One | None, Other | None]]:
-    """Both sides, each key once. Neither is read further than it has to be."""
+    """Merge two sorted streams: yield each key once with the row of each side, None where a side has none.
+
+    Each stream is read at most one row ahead.
+    """
     one, other = next(ours, None), next(theirs, None)
     while one is not None or other is not None:
         here: Any = key(one) if one is not None else None

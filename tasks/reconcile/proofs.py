@@ -1,4 +1,4 @@
-"""proofs: expiry and reminders. The verify step does both when a row is due; this sees that the row is due in time."""
+"""Job `proofs`: make requests due whose reminder or deadline was missed. The step `verify` then sends or rejects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_PROOF = (Reason.AREA_CODE_MISMATCH,)
 
 
 def reconcile_proofs(run: Run) -> None:
-    """Have requests looked at whose reminder or end is in the past; end link codes; count who waits for whom.
+    """Make requests due whose reminder or deadline has passed; expire link codes; count pending requests by actor.
 
     Safe to run twice: the verify step sends no reminder twice.
     """
@@ -44,7 +44,7 @@ def reconcile_proofs(run: Run) -> None:
 
 def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
     now = run.now
-    # Not locked: whoever gives a proof locks it before the requests that wait for it.
+    # Not locked: giving a proof locks the proof before the requests that wait for it.
     book = ProofBook(session, requests, lock=False)
     asked = sa.select(Consent).where(Consent.request_id.in_([request.id for request in requests]))
     consents = {consent.request_id: consent for consent in session.scalars(asked)}

@@ -1,8 +1,8 @@
-"""registrar: its subscribers against our trunks, both ways, in one pass; and its number blocks against ours.
+"""Job `registrar`: compare the registrar's subscribers and number blocks with the portal's trunks and blocks.
 
-Two streams ordered by SIP user are merged: the registrar's as of the moment when the pass began, and ours a page at a
-time. What differs there is only suspected, for it may have changed since: it is looked up again on both sides before
-anything is said or done. Trunks that are on their way to the registrar are left alone.
+Two streams sorted by SIP user are merged: the registrar's snapshot from the start of the pass, and the portal's trunks
+read in pages. A difference may be outdated, so that it is read again on both sides before it is reported or repaired.
+Trunks that are due to be written to the registrar are skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REFUSED_OFTEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A trunk as far as it is compared. Without a record it must not be there, or nobody can say what it is."""
+    """One of the portal's trunks as compared. `record` is None if it must not be at the registrar or is unreadable."""
 
     trunk_id: int
     address: SipAddress
@@ -49,9 +49,9 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is wrong with one SIP user. `what` is in the words of `tasks.wording.findings.WHAT`.
+    """A difference found for one SIP user. `what` holds keys of `tasks.wording.findings.WHAT`.
 
-    `foreign`: it is there under somebody else's key, and the registrar would give it to nobody else.
+    `foreign`: the registrar has the SIP user under another key, so that it would refuse the trunk's record.
     """
 
     kind: str
@@ -60,19 +60,19 @@ class Difference:
 
     @property
     def takes_away(self) -> bool:
-        """Whether something there has to go."""
+        """Return whether rows at the registrar must be deleted."""
         return self.foreign or self.kind == "unknown_there"
 
 
 def reconcile_registrar(run: Run) -> None:
-    """Have every trunk and block that is missing or differs written again, and take away what we do not have.
+    """Make missing or differing trunks and blocks due to be written again, and delete foreign ones at the registrar.
 
-    Safe to run twice: a trunk is written from its row. Memory does not grow with the number of rows.
+    Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
     there = run.runtime.ports.subscribers
     blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
     trunks = TRUNKS.compare(run, _trunks(run), there.read())
-    # What is the wrong registrar for one kind is none to take the other away from.
+    # Too many deletions of one kind mean the wrong registrar: then nothing of the other kind is deleted either.
     if blocks is not None and trunks is not None:
         BLOCKS.take_away(run, blocks)
         TRUNKS.take_away(run, trunks)
@@ -81,7 +81,7 @@ def reconcile_registrar(run: Run) -> None:
 def _trunks(run: Run) -> Iterator[Ours]:
     after = ""
     while True:
-        # The lease is renewed with every page, however long the pass takes.
+        # Each page's transaction renews the lease.
         with run.transaction() as session:
             page = _read(session, run.runtime.vault, SipTrunk.sip_user > after)
         yield from page
@@ -123,7 +123,7 @@ def _read(session: Session, vault: Vault, which: sa.ColumnElement[bool]) -> list
 
 
 def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[str, ...]]:
-    # One value with all the ids: a statement with a place for each is long, and read anew every time.
+    # One array parameter: a statement with one parameter for each id would be long and parsed every time.
     theirs = NumberBlock.trunk_id == sa.any_(sa.literal(trunk_ids, postgresql.ARRAY(sa.BigInteger)))
     blocks = sa.select(NumberBlock.trunk_id, NumberBlock.first_number, NumberBlock.size).where(theirs)
     found: dict[int | None, tuple[str, ...]] = {}
@@ -188,7 +188,7 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
     if SUSPENDED in strange:
         yield SUSPENDED
     doubled = _has_doubles([*found.aliases, *found.preferences])
-    # Nothing else is said of rows that are marked with another key; those that were added by hand often are.
+    # For rows under another key, often added by hand, no further difference is reported.
     badly_marked = not (wrong or strange or doubled) and found.keys != {record.key}
     if badly_marked or not all(name.startswith(FORWARD) or name == SUSPENDED for name in strange):
         yield "preferences"
@@ -212,7 +212,7 @@ def _parts(found: Subscriber) -> Iterator[str]:
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
-    """Look at the suspects as they are now, and mend what is still wrong."""
+    """Read suspects again on both sides, and repair those that still differ."""
     if not suspects:
         return
     found = run.runtime.ports.subscribers.look_up(suspects)
@@ -239,7 +239,7 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Take away what no trunk of ours has, and the keys that would keep a trunk of ours from being written."""
+    """Delete subscribers without a trunk, and foreign keys that block writing a trunk. Return their addresses."""
     cleared = {address for address, difference in wrong.items() if difference.takes_away}
     if cleared and not run.dry:
         run.runtime.ports.subscribers.remove(cleared.difference(ours))

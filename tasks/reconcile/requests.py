@@ -1,4 +1,4 @@
-"""requests: what stands still. Times and leases should leave nothing behind; this sees whether that holds."""
+"""Job `requests`: find requests that are overdue or held for long, which due times and leases should prevent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SOME_TIME = timedelta(minutes=1)
 
 
 def reconcile_requests(run: Run) -> None:
-    """Have what was left lying worked on; whatever is held for long is for the back office.
+    """Make overdue requests due again, and report requests that are held for long to the back office.
 
-    Safe to run twice: a row that is due is made due again, and nothing else about it changes.
+    Safe to run twice: only the due time of a request changes.
     """
     now = run.now
     standing_still = sa.or_(
@@ -43,7 +43,7 @@ def reconcile_requests(run: Run) -> None:
 def _judge(run: Run, request: Request, now: datetime) -> None:
     due_at, deadline = request.due_at, request.waiting_until
     if due_at is not None and due_at <= now:
-        # It keeps its place among those that wait.
+        # The request keeps its place in the queue.
         kind = "left_by_worker" if request.lease is not None else "not_picked_up"
         request.make_due(due_at)
         _find(run, kind, request, due_at)

@@ -1,6 +1,6 @@
-"""leftovers: rows that nobody can use any more are deleted. Each table says itself which those are.
+"""Job `leftovers`: delete rows past their retention; each table's model says which rows those are.
 
-What the telephone network has noted of calls goes after a week: it is there to find out why it does not ring today.
+The telephone network's call records are deleted after a week: they only serve to explain current faults.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TABLES: tuple[Table, ...] = (Bulk, Draft, IdempotencyKey, Invitation, Login)
 
 
 def clear_leftovers(run: Run) -> None:
-    """Delete what is left over, counted by table. Safe to run twice: what is gone is not found again."""
+    """Delete expired rows of every table, and count them by table. Safe to run twice."""
     for table in TABLES:
         after: tuple[Any, ...] | None = None
         while gone := _batch(run, table, after):
@@ -38,20 +38,20 @@ def _forget_calls(run: Run) -> None:
     calls, before = run.runtime.ports.calls, run.now - CALLS_KEPT_FOR
     run.counts["calls"] = calls.count(before) if run.dry else 0
     while not run.dry and (gone := calls.forget(before, BATCH)):
-        # The lease is renewed with every batch.
+        # Each batch's transaction renews the lease.
         with run.transaction():
             run.counts["calls"] += gone
 
 
 def _batch(run: Run, table: Table, after: tuple[Any, ...] | None) -> list[tuple[Any, ...]]:
-    # From batch to batch by the primary key: one walk through the table, which also ends if, in a dry run, all stays.
+    # Batches follow the primary key: one pass, which also ends in a dry run, where no row is deleted.
     columns = tuple(table.__table__.primary_key)
     key = sa.tuple_(*columns)
     query = sa.select(*columns).where(table.left_over(run.now)).order_by(*columns).limit(BATCH)
     if after is not None:
         query = query.where(key > after)
     with run.transaction() as session:
-        # What is in use at this moment is not left over.
+        # A locked row is in use.
         gone = [tuple(row) for row in session.execute(query.with_for_update(skip_locked=True))]
         session.execute(sa.delete(table).where(key.in_(gone)).execution_options(synchronize_session=False))
         run.counts[table.__tablename__] += len(gone)

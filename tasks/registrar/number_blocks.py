@@ -1,4 +1,4 @@
-"""Number blocks that are new reach the registrar: it has to know which numbers are ours, also those that nobody has."""
+"""Announce new number blocks to the registrar, which must know all of the carrier's numbers, free ones included."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ AT_ONCE = 1000
 """Blocks; two integers each."""
 
 
-def announce_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Tell the registrar of a batch of due blocks. Safe to run twice, late or for nothing: a block never changes.
+def announce_due_blocks(runtime: Runtime, more_due: Callable[[], object]) -> None:
+    """Announce a batch of due blocks to the registrar. Safe to run twice, late or when nothing is due.
 
-    What fails is tried again at growing distances.
+    A failed block is retried with exponential backoff.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
@@ -33,7 +33,7 @@ def announce_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
         found = session.execute(rows.join(BlockAnnouncement).where(claimed)).all() if ids else []
     if not found:
         return
-    # Whoever has them since, should the lease be over, announces the same.
+    # If the lease has ended, the worker that claimed the blocks since announces the same data.
     ours = (claimed, BlockAnnouncement.lease == lease)
     told: sa.UpdateBase = sa.delete(BlockAnnouncement).where(*ours)
     try:

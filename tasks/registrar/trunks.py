@@ -1,6 +1,6 @@
-"""What has changed about a trunk reaches the registrar: new ones by provisioning, every later change from here.
+"""Send changes of trunks to the registrar. A new trunk is sent by the provision step, every later change from here.
 
-The trunk's row is its own queue (`models.db.work_queue`): whoever changes what the registrar has to know makes it due.
+The table of trunks is a work queue (`models.db.work_queue`): code that changes a trunk makes its row due.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ log = structlog.get_logger()
 
 
 Forwardings = dict[int, tuple[Forwarding, ...]]
-"""By the id of the account."""
+"""Enabled call forwardings by account id."""
 
 
 def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwardings:
-    """What these accounts forward."""
+    """Return the enabled call forwardings of accounts; no entry for an account without any."""
     found: Forwardings = {}
     for one in enabled_of(session, account_ids):
         forwarding = Forwarding(one.condition, one.target, one.after_seconds, one.hours)
@@ -37,7 +37,7 @@ def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwarding
 
 
 def record_of(trunk: SipTrunk, vault: Vault, forwardings: Forwardings | None = None) -> TrunkRecord:
-    """The trunk as the registrar has to know it; a new account forwards nothing. Raises `SecretUnreadable`."""
+    """Build the registrar's record of a trunk. Without `forwardings` it has none. Raises `SecretUnreadable`."""
     numbers = tuple(number for block in trunk.blocks for number in block.numbers)
     return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault)
 
@@ -49,7 +49,10 @@ def record_from(
     forwardings: Forwardings,
     vault: Vault,
 ) -> TrunkRecord:
-    """As `record_of`, also where only the columns were read: a pass over all trunks makes no objects of them."""
+    """Build the registrar's record from a trunk, or from a row of its columns, which avoids loading objects.
+
+    Raises `SecretUnreadable`.
+    """
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),
         sip_user=trunk.sip_user,
@@ -63,11 +66,11 @@ def record_from(
     )
 
 
-def write_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Bring the registrar up to date with a batch of due trunks. Safe to run twice, late or for nothing.
+def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
+    """Write a batch of due trunks to the registrar, and remove closed ones there.
 
-    One that is closed is taken away there. What fails is tried again at growing distances, also what
-    the registrar refuses: a number may still be in the way that another trunk is about to give up.
+    A failed trunk is retried with exponential backoff, a refused one too: its number may still be assigned to a trunk
+    that is about to release it. Safe to run twice, late or when nothing is due.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
@@ -108,7 +111,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
     now = runtime.clock()
     with runtime.database.transaction() as session:
         ours = _still_ours(session, list(outcomes), lease)
-        # Whoever had the others meanwhile may have written before us what is newer: nobody knows who was last.
+        # Another worker may have written newer data before us; the order is unknown, so these are written again.
         lost = outcomes.keys() - {trunk.id for trunk in ours}
         session.execute(sa.update(SipTrunk).where(SipTrunk.id.in_(lost)).values(due_at=now, lease=None))
         for trunk in ours:
@@ -126,7 +129,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
 
 
 def _still_ours(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
-    """Lock again the trunks whose lease is still ours; one that was changed since is due anew, and not ours."""
+    """Lock and return the trunks that still have this lease. A trunk that was changed since has lost it."""
     ours = sa.select(SipTrunk).where(SipTrunk.id.in_(ids), SipTrunk.lease == lease).order_by(SipTrunk.id)
     return list(
         session.scalars(ours.options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account)).with_for_update())

@@ -1,4 +1,4 @@
-"""attach: put the account under the main account, under the rules that the database keeps."""
+"""The step `attach`: make the account a sub-account of the main account; the database enforces the hierarchy."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tasks.steps.step import Outcome, Work
 
 
 def attach(work: Work, request: Request) -> Outcome:
-    """Safe to run twice: with the account's link the request moves on to the next step, or neither is written.
+    """Link the account to the main account. Safe to run twice: the link and the next step are saved together.
 
-    So an account that has a main account already, be it this one, got there by another request: rejected. Of many
-    that try at one instant exactly one wins.
+    An account that already has a main account, even the same one, was linked by another request, so that this request
+    is rejected. Of several requests at the same time exactly one succeeds.
     """
     assert request.account is not None
     accounts.lock_accounts(work.session, [request.account.id])
@@ -32,6 +32,6 @@ def attach(work: Work, request: Request) -> Outcome:
 def _origin(request: Request) -> Origin:
     if request.kind is Kind.ORDER:
         return Origin.ORDER
-    # Nobody's wish: only what nobody has asked for is the invoice's doing.
+    # Only a request without a requester was created by the job `invoices`.
     billed = request.requested_by is None and request.asked_proof is ProofMethod.COLLECTIVE_INVOICE
     return Origin.COLLECTIVE_INVOICE if billed else Origin.LINK

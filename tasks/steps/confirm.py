@@ -21,7 +21,7 @@ from tasks.wording.reasons import reason_text
 
 
 def confirm(work: Work, request: Request) -> Outcome:
-    """In the transaction that completes the request: it is decided once."""
+    """Queue the confirmation mails, in the transaction that completes the request: they are queued once."""
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
@@ -30,8 +30,8 @@ def confirm(work: Work, request: Request) -> Outcome:
     return None
 
 
-def tell_the_end(work: Work, request: Request) -> None:
-    """A request has ended without success: its requester is told why, and so are the owners who had a say in it."""
+def queue_end_mails(work: Work, request: Request) -> None:
+    """Queue mails about a request that ended without success, to its requester and to owners who gave consent."""
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
     if request.reason is Reason.DECLINED_BY_OWNER or _was_agreed_to(work, request):
@@ -61,7 +61,7 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
 
 
 def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterator[tuple[str, Recipient]]:
-    """Somebody who administers both has asked for it and is told as the requester."""
+    """Yield the recipients of both accounts. A person who administers both gets only the requester's mail."""
     for person in _requesters(work, request):
         yield ours, _as_recipient(person)
     for person in _owners(work, request):
@@ -69,9 +69,9 @@ def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterato
 
 
 def _requesters(work: Work, request: Request) -> list[User]:
-    """Who asked; for what nobody asked (reconciliation), the main account's administrators.
+    """Return the request's author, or the main account's administrators if reconciliation created the request.
 
-    Nobody for one of a bulk: whoever sent that gets one mail when all of them have ended (`tasks.bulk.place`).
+    Empty for a request of a running bulk: the bulk's sender gets one mail at its end (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
@@ -81,7 +81,7 @@ def _requesters(work: Work, request: Request) -> list[User]:
 
 
 def _is_in_running_bulk(work: Work, request: Request) -> bool:
-    """One that was retried after its bulk had ended stands alone."""
+    """Return whether the request belongs to a bulk that has not ended. A retry after that end is reported alone."""
     return request.bulk_id is not None and work.session.get_one(Bulk, request.bulk_id).ended_at is None
 
 
@@ -119,7 +119,7 @@ def _queue(work: Work, request: Request, template: str, to: Recipient, *, announ
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
-    """Tells the ends of a request apart that was retried, so that each of them is told once."""
+    """Return a suffix for the mail's deduplication key that differs for each end of a request that was retried."""
     told = sa.select(sa.func.count()).where(
         Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
     )

@@ -1,4 +1,4 @@
-"""detach: take the account out from under the main account; it keeps its logins, numbers, contract and address."""
+"""The step `detach`: unlink the account from the main account; logins, numbers, contract and address stay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasks.steps.step import Outcome, Work
 
 
 def detach(work: Work, request: Request) -> Outcome:
-    """Done once: an account that is no longer under this main account is refused."""
+    """Unlink the account from the main account. Rejects the request if the account is no longer linked to it."""
     assert request.account_id is not None
     account = accounts.detach(work.session, request.main_id, request.account_id)
     request.note(

@@ -1,4 +1,4 @@
-"""What is sent to ask for a proof. Rows only: mails and letters leave after the commit, see `tasks.outbox.send`."""
+"""Queue the mails and letters that ask for a proof. `tasks.outbox.send` sends them after the commit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.steps.step import Work
 
 
 def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
-    """Mail the contact a link and a code."""
+    """Queue a mail with a link and a code to the order's contact."""
     account = request.account
     assert account is not None
     queue_message(
@@ -31,7 +31,7 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
 
 
 def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
-    """Send a letter with a code to the connection address."""
+    """Queue a letter with a code to the connection address."""
     account = request.account
     assert account is not None
     queue_message(
@@ -50,7 +50,10 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
 
 
 def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
-    """Mail every administrator of the account a link and a code. The timeline says the same if there is nobody."""
+    """Queue a mail with a link and a code to every administrator of the account.
+
+    The timeline entry is the same if the account has no administrators.
+    """
     account = account_by_number(work.session, request.customer_number)
     for person in administrators_of(work.session, account.id) if account is not None else ():
         queue_message(

@@ -1,4 +1,4 @@
-"""provision: contract, numbers, trunk and credentials, then the telephone network's own database."""
+"""The step `provision`: create contract, numbers, trunk and SIP credentials, then write the trunk to the registrar."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tasks.steps.step import NO_NUMBERS, Outcome, Work
 
 @dataclass(frozen=True, slots=True)
 class RegisterTrunk:
-    """Tell the registrar about the trunk. The request is the key: telling it twice changes nothing."""
+    """The external call that writes the trunk to the registrar. Safe to make twice: the request's id is the key."""
 
     trunk: TrunkRecord
     display: str
 
     @staticmethod
     def make(calls: Sequence[RegisterTrunk], ports: Ports) -> list[GatewayError | None]:
-        """Write them to the registrar's database."""
+        """Write the trunks of several calls to the registrar. Return each call's error; None if it succeeded."""
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """The account is in service."""
+        """Activate the account if the trunk was written (`done`)."""
         if not done:
             return
         assert request.account is not None
@@ -38,7 +38,10 @@ class RegisterTrunk:
 
 
 def provision(work: Work, request: Request) -> Outcome:
-    """Safe to run twice: what the request got the first time (unique by its id) is used again."""
+    """Create the account's contract, numbers and trunk, and return the call that registers the trunk.
+
+    Safe to run twice: rows created by an earlier run, unique by the request's id, are reused.
+    """
     if request.trunk is None:
         assert request.account_id and request.area_code and request.block_size
         basket = ordered_basket(work.session, request)

@@ -1,4 +1,4 @@
-"""What a step is. The engine in `pipeline` runs them; `verify`, `provision`, `attach`, `confirm` are them."""
+"""The interface of a step: its context and its possible outcomes. `tasks.engine.advance` runs the steps."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from tasks.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A step's view while a transaction is open."""
+    """The context of steps while a transaction is open."""
 
     session: Session
     now: datetime
     runtime: Runtime
     pool: NumberPool
     book: ProofBook
-    news: list[Callable[[], object]] = field(default_factory=list)
+    committed_callbacks: list[Callable[[], object]] = field(default_factory=list)
 
-    def after_commit(self, tell: Callable[..., object], *facts: Any, **named: Any) -> None:
-        """Log or count something when the transaction has been committed, and only then."""
-        self.news.append(partial(tell, *facts, **named))
+    def after_commit(self, callback: Callable[..., object], *facts: Any, **named: Any) -> None:
+        """Register a call, such as a log event or a metric, to be made only after the transaction has committed."""
+        self.committed_callbacks.append(partial(callback, *facts, **named))
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A person has to act until then: the step runs again when they did, or at `again_at` (a reminder, the end)."""
+    """The request waits for a person until a deadline. The step runs again when that person acts, or at `again_at`."""
 
     actor: Actor
     reason: Reason
@@ -46,7 +46,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """We have to act; tried again by itself after that time."""
+    """The carrier has to act. The step is retried automatically after `again_after`."""
 
     reason: Reason
     again_after: timedelta
@@ -57,17 +57,17 @@ NO_NUMBERS = Hold(Reason.NO_NUMBERS_AVAILABLE, timedelta(minutes=15))
 
 
 class Call(Protocol):
-    """What a step has to do outside: made with no transaction open, recorded in the next one."""
+    """A call to an external system: made with no transaction open, recorded in the next transaction."""
 
     @staticmethod
     def make(calls: Sequence[Any], ports: Ports) -> list[GatewayError | None]:
-        """Do what these calls of one step have to do, each under a key that makes doing it twice harmless.
+        """Make several calls of one step together. Return each call's error in order; None if it succeeded.
 
-        For each what went wrong, or None. If anything else is raised, each is made again alone.
+        Safe to repeat: each call has an idempotency key. If this raises, the engine makes each call again alone.
         """
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Write down what came of it; not `done` if it went wrong, to keep what was achieved until then."""
+        """Save the call's result. `done` is False if the call failed; what it achieved until then is kept."""
 
 
 Outcome = Call | Wait | Hold | None

@@ -1,4 +1,4 @@
-"""verify: may this be done at all? Ownership for a link; for an order the rules of the house and its two proofs."""
+"""The step `verify`: check ownership for a link; for an order the business rules and its two proofs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _verify_order(work: Work, request: Request) -> Outcome:
     ordered_basket(work.session, request)
     if not area_code_fits(request):
         return _wait_for_correction(work, request)
-    # Both are asked for at once: a letter takes days.
+    # Both proofs are requested at the same time: a letter takes days.
     proofs = opened_proofs(work.book, request, request.requester, work.now)
     waits = []
     if proofs.email is not None and proofs.awaits_email:
@@ -58,7 +58,7 @@ def _verify_order(work: Work, request: Request) -> Outcome:
         waits.append(_wait_for_address(work, request, proofs.address))
     if waits:
         return replace(waits[0], again_at=min(wait.again_at for wait in waits))
-    # From here on it is a main account, so that nothing can pull it away while its order is provisioned.
+    # Made a main account here, so that no link request can attach it while its order is provisioned.
     promote(work.session, request.main_id)
     if not work.pool.has(request.area_code, request.block_size):
         return NO_NUMBERS
@@ -84,7 +84,7 @@ def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
 
 def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait:
     if work.book.document(request) is not None:
-        # Our turn: the customer's time does not run.
+        # The back office has to act: the customer's deadline does not run.
         until = work.now + TIME_TO_REVIEW
         if request.reason is Reason.DOCUMENT_IN_REVIEW and request.waiting_until is not None:
             until = max(request.waiting_until, work.now + timedelta(hours=1))
@@ -142,9 +142,9 @@ def _verify_detach(request: Request) -> Outcome:
 def _end_or_renew(
     work: Work, request: Request, proof: CodedProof, another_waits: Callable[[Session, Request], bool]
 ) -> None:
-    """Who has waited until the end is rejected. Who comes anew joins the others that wait, or asks from the start.
+    """Reject a request whose deadline has passed; let a new request join a pending proof or renew an expired one.
 
-    Not at once after somebody else has asked: a question is no means to pester people.
+    An expired proof is renewed at the earliest `new_after` its last request, so that nobody is pestered.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:

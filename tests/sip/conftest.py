@@ -27,8 +27,8 @@ from tasks.engine.advance import advance
 from tasks.ports import Ports
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tasks.registrar.number_blocks import announce_due
-from tasks.registrar.trunks import record_of, write_due
+from tasks.registrar.number_blocks import announce_due_blocks
+from tasks.registrar.trunks import record_of, write_due_trunks
 from tasks.runtime import Runtime
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock
@@ -154,8 +154,8 @@ class Sites:
 
     def tell(self) -> None:
         """What the workers do when something has changed."""
-        write_due(self.runtime, more_due=lambda: None)
-        announce_due(self.runtime, more_due=lambda: None)
+        write_due_trunks(self.runtime, more_due=lambda: None)
+        announce_due_blocks(self.runtime, more_due=lambda: None)
 
     def reconcile(self) -> list[Finding]:
         """Compare the registrar with our trunks, and mend it; what was found."""

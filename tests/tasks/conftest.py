@@ -23,8 +23,8 @@ from tasks.outbox.send import send_due
 from tasks.ports import Ports
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tasks.registrar.number_blocks import announce_due
-from tasks.registrar.trunks import write_due
+from tasks.registrar.number_blocks import announce_due_blocks
+from tasks.registrar.trunks import write_due_trunks
 from tasks.runtime import Runtime
 from tests.factories import fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
@@ -57,8 +57,8 @@ class Pipeline:
     def advance(self) -> None:
         """What a worker does with a hint."""
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
-        write_due(self.runtime, more_due=lambda: self.hints.append("more"))
-        announce_due(self.runtime, more_due=lambda: self.hints.append("more"))
+        write_due_trunks(self.runtime, more_due=lambda: self.hints.append("more"))
+        announce_due_blocks(self.runtime, more_due=lambda: self.hints.append("more"))
         self.send()
         place_due(self.runtime, more_due=lambda: self.hints.append("more"))
 

@@ -14,7 +14,7 @@ from models.telephony.number_pool import stock_pool
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from tasks.ports import Block, GatewayUnavailable
 from tasks.registrar import number_blocks
-from tasks.registrar.number_blocks import announce_due
+from tasks.registrar.number_blocks import announce_due_blocks
 from tests.factories import an_order
 from tests.tasks.conftest import Pipeline
 
@@ -40,9 +40,9 @@ def test_what_was_stocked_is_announced_a_batch_at_a_time(
 ) -> None:
     monkeypatch.setattr(number_blocks, "AT_ONCE", 20)
     hints: list[str] = []
-    announce_due(pipeline.runtime, more_due=lambda: hints.append("more"))
+    announce_due_blocks(pipeline.runtime, more_due=lambda: hints.append("more"))
     assert (len(pipeline.registrar.blocks), due(pipeline), hints) == (20, len(stocked) - 20, ["more"])
-    announce_due(pipeline.runtime, more_due=lambda: hints.append("more"))
+    announce_due_blocks(pipeline.runtime, more_due=lambda: hints.append("more"))
     assert (pipeline.registrar.blocks, due(pipeline), hints) == (stocked, 0, ["more"])
 
 
@@ -61,7 +61,7 @@ def test_a_registrar_that_is_away_is_asked_again_at_growing_distances(
     pipeline.registrar.away = GatewayUnavailable("down")
     pauses = []
     for attempts in (1, 2, 3):
-        announce_due(pipeline.runtime, more_due=lambda: None)
+        announce_due_blocks(pipeline.runtime, more_due=lambda: None)
         with pipeline.runtime.database.transaction() as session:
             [(due_at, lease, tried)] = session.execute(
                 sa.select(BlockAnnouncement.due_at, BlockAnnouncement.lease, BlockAnnouncement.attempts).distinct()
@@ -71,7 +71,7 @@ def test_a_registrar_that_is_away_is_asked_again_at_growing_distances(
         pipeline.clock.now = due_at
     assert pauses == sorted(pauses) and timedelta(0) < pauses[0] < pauses[-1]
     pipeline.registrar.away = None
-    announce_due(pipeline.runtime, more_due=lambda: None)
+    announce_due_blocks(pipeline.runtime, more_due=lambda: None)
     assert (pipeline.registrar.blocks, due(pipeline)) == (stocked, 0)
 
 
@@ -84,9 +84,9 @@ def test_what_a_worker_has_in_hand_is_left_to_it_until_its_lease_ends(
     with monkeypatch.context() as dying:
         dying.setattr(pipeline.registrar, "put_blocks", die)
         with pytest.raises(KeyboardInterrupt):
-            announce_due(pipeline.runtime, more_due=lambda: None)
-    announce_due(pipeline.runtime, more_due=lambda: None)
+            announce_due_blocks(pipeline.runtime, more_due=lambda: None)
+    announce_due_blocks(pipeline.runtime, more_due=lambda: None)
     assert pipeline.registrar.blocks == {}
     pipeline.clock.advance(pipeline.runtime.lease)
-    announce_due(pipeline.runtime, more_due=lambda: None)
+    announce_due_blocks(pipeline.runtime, more_due=lambda: None)
     assert (pipeline.registrar.blocks, due(pipeline)) == (stocked, 0)

@@ -23,8 +23,8 @@ from tasks.ports import Ports, Subscriber
 from tasks.reconcile import JOBS, registrar
 from tasks.reconcile import merge_compare as sides
 from tasks.reconcile.job_run import run_job
-from tasks.registrar.number_blocks import announce_due
-from tasks.registrar.trunks import write_due
+from tasks.registrar.number_blocks import announce_due_blocks
+from tasks.registrar.trunks import write_due_trunks
 from tasks.runtime import Runtime
 from tasks.wording.findings import finding_text
 from tests.fakes import FakeClock, FakeMailer, FakePrinter
@@ -80,8 +80,8 @@ class Network:
     def write(self) -> None:
         """What a worker does with a hint, until nothing is due any more."""
         for _ in range(3):
-            write_due(self.runtime, more_due=lambda: None)
-            announce_due(self.runtime, more_due=lambda: None)
+            write_due_trunks(self.runtime, more_due=lambda: None)
+            announce_due_blocks(self.runtime, more_due=lambda: None)
             self.clock.advance(self.runtime.retry.first * 2)
 
     def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:

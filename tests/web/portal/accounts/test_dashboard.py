@@ -22,7 +22,7 @@ from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault
-from tasks.registrar.trunks import write_due
+from tasks.registrar.trunks import write_due_trunks
 from tests.factories import NOW, PASSWORD, an_order, fill_pool, join, make_account, make_user
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import SECRET, Back, Front
@@ -253,7 +253,7 @@ def test_a_renewed_secret_reaches_the_registrar_and_the_old_one_is_gone(front: F
     assert status == 200
     found = re.search(r'<p class="code" translate="no">(\w{24})</p>', shown)
     assert found is not None
-    write_due(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, more_due=lambda: None)
     registrar = back.runtime.ports.registrar
     assert isinstance(registrar, FakeRegistrar)
     assert [record.secret for record in registrar.writes] == [found[1]]

@@ -15,7 +15,7 @@ from models.people.audit_log import AuditEntry, Deed
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
-from tasks.registrar.trunks import write_due
+from tasks.registrar.trunks import write_due_trunks
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
@@ -188,10 +188,10 @@ def test_a_change_of_the_hours_alone_can_be_read_in_the_log(front: Front, site: 
 def test_the_registrar_is_told_and_nothing_else_changes_there(front: Front, site: Site, back: Back) -> None:
     with front.database.transaction() as session:
         session.get_one(SipTrunk, site.trunk).make_due(back.clock())
-    write_due(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, more_due=lambda: None)
     come_in(front, site.member.email)
     send(front, site.path + "/rufweiterleitung/neu", condition="always")
-    write_due(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, more_due=lambda: None)
     registrar = back.runtime.ports.registrar
     assert isinstance(registrar, FakeRegistrar)
     [before, after] = registrar.writes
