@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from models.phone_numbers import typed_phone_number
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
 
 
 def as_e164(value: str) -> str:
     """Convert a phone number to E.164, reading national numbers as German. Raises `ValueError`."""
-    try:
-        number = phonenumbers.parse(value, "DE")
-    except phonenumbers.NumberParseException as error:
-        raise ValueError("not_a_phone_number") from error
-    if not phonenumbers.is_possible_number(number):
+    number = typed_phone_number(value)
+    if number is None:
         raise ValueError("not_a_phone_number")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return number
 
 
 def one_line(most: int) -> StringConstraints:

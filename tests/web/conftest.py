@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import fakeredis
 import pytest
+import redis
 import sqlalchemy as sa
 from flask import Flask, before_render_template, template_rendered
 from flask.testing import FlaskClient
 from jinja2 import Template
 from pydantic import SecretStr
-from redis.exceptions import RedisError
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
@@ -137,6 +138,7 @@ def back_of(database: Database, clock: FakeClock) -> Back:
 
 
 NO_REDIS = "redis://127.0.0.1:1/0"
+"""No broker is there. The counters of wrong tries are in a fake Redis of this address."""
 
 
 @contextmanager
@@ -147,7 +149,11 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
         "redis_url": NO_REDIS,
         "secret_key": SecretStr(SECRET),
     }
-    app = create_app(WebSettings(**usual | settings), clock)
+    usual |= settings
+    with pytest.MonkeyPatch.context() as patch:
+        if usual["redis_url"] == NO_REDIS:
+            patch.setattr(redis, "from_url", fakeredis.FakeRedis.from_url)
+        app = create_app(WebSettings(**usual), clock)
     yield app
     with app.app_context():
         resources().database.close()
@@ -156,9 +162,7 @@ def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]
 def as_new(app: Flask) -> Flask:
     """Reset the shared application: counters of failed attempts, state of the broker, default Celery app."""
     for limiter in app.extensions["limiter"]:
-        # Counters in memory, which are used after Redis was found unreachable.
-        with suppress(RedisError):
-            limiter.limiter.storage.reset()
+        limiter.limiter.storage.reset()
     sending_app("standorte-front", NO_REDIS).set_default()
     return app
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import Response
 
 from models.accounts.accounts import account_by_number
-from models.db.paging import BadCursor
-from models.errors import InvalidField, NotFound
+from models.errors import NotFound
 from models.people.rights import Action, may
 from models.views import lists
 from models.views.locations import Order, Wanted, page_of
@@ -14,6 +13,7 @@ from web.api import schemas
 from web.api.access import caller, token_account, viewable_token_account
 from web.api.blueprint import api, json_response
 from web.api.bodies import account_body
+from web.api.paging import reject_bad_cursor
 from web.resources import resources
 
 # A customer number never changes, so paging neither skips nor repeats an account.
@@ -25,10 +25,8 @@ def list_accounts(query: schemas.PageQuery) -> Response:
     """List the main account first, then its sub-accounts, including those that are still on order."""
     with resources().database.transaction() as session:
         account = viewable_token_account(session)
-        try:
+        with reject_bad_cursor():
             page = page_of(session, account, _BY_NUMBER, after=query.cursor, limit=query.limit)
-        except BadCursor as error:
-            raise InvalidField("cursor", "cursor") from error
     items = [account_body(listed.account, listed.request) for listed in page.items]
     if query.cursor is None:
         items.insert(0, account_body(account, None))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
+
 from flask import Response
 
-from models.errors import InvalidField
+from models.db.paging import read_cursor, write_cursor
 from models.orders.orders import call_off
 from models.states import Reason, Status
 from models.views import lists
 from web.api import schemas
-from web.api.access import get_changeable_request, get_visible_request, now, parse_uuid, viewable_token_account
+from web.api.access import get_changeable_request, get_visible_request, now, viewable_token_account
 from web.api.blueprint import api, json_response
 from web.api.bodies import request_bodies, request_body
 from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.paging import reject_bad_cursor
 from web.resources import resources
 
 
@@ -20,13 +23,16 @@ from web.resources import resources
 def list_requests(query: schemas.RequestQuery) -> Response:
     """List the requests of the account, newest first."""
     statuses = [Status(query.status)] if query.status else []
-    before = parse_uuid(query.cursor, InvalidField("cursor", "cursor")) if query.cursor else None
+    before: uuid.UUID | None = None
+    if query.cursor:
+        with reject_bad_cursor():
+            [before] = read_cursor(query.cursor, uuid.UUID)
     with resources().database.transaction() as session:
         account = viewable_token_account(session)
         requests = lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
         page = requests[: query.limit]
         items = request_bodies(session, page)
-    next_cursor = str(page[-1].id) if len(requests) > query.limit else None
+    next_cursor = write_cursor(page[-1].id) if len(requests) > query.limit else None
     return json_response({"items": items, "next_cursor": next_cursor})
 
 

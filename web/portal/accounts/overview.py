@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account, may_be_main
-from models.db.paging import BadCursor
+from models.db.paging import BadCursor, Page
 from models.people.rights import Action, may
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
@@ -313,7 +313,9 @@ def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.Li
             return
 
 
-def _page(database: Session, account: Account, wanted: listing.Wanted, after: str | None) -> listing.Page:
+def _page(
+    database: Session, account: Account, wanted: listing.Wanted, after: str | None
+) -> Page[listing.ListedAccount]:
     return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
 
 

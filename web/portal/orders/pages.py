@@ -27,7 +27,7 @@ from models.orders.drafts import (
 from models.orders.orders import submit_order
 from models.people.rights import Action, may
 from models.people.users import User
-from models.proofs.proofs import is_address_proved, is_email_proved, is_known_address
+from models.proofs.required import draft_proofs
 from models.states import Reason
 from models.views.lists import closed_accounts
 from tasks.hints import hint
@@ -317,13 +317,13 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
 
 def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
     order = wizard.order(locale())
-    person, email, place = session.get_one(User, principal().user_id), order.contact.email, order.location
+    proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
     return {
         "wizard": wizard,
         "step": DraftStep.SUMMARY,
         "order": order,
-        "email_known": is_known_address(person, email) or is_email_proved(session, wizard.account.id, email),
-        "address_known": is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
+        "email_known": not proofs.awaits_email,
+        "address_known": not proofs.awaits_address,
         "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     }
 

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
-from flask_babel import gettext as _
 from flask_login import login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
-from models.errors import NotAwaited
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision, OwnershipProof
 from models.proofs.submission import decide
 from models.requests.requests import Request
 from models.states import Reason, Status
-from tasks.hints import hint
-from web.portal.page.form_errors import add_error
 from web.portal.page.session import principal
 from web.portal.proofs.forms import AnswerForm, CodedAnswerForm
+from web.portal.proofs.mailed_codes import give_proof, issue_of, try_code
 from web.resources import resources
 
 consents = Blueprint("consents", __name__)
@@ -68,11 +66,9 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
     with resources().database.transaction() as session:
         seen = _get_consent_page(session, id, user_id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
-        resources().throttle.begin_try(seen.account.customer_number)
-        if _decide(id, user_id, form.decision.data, form.code.data):
+        give = partial(_decide, id, user_id, form.decision.data, form.code.data)
+        if try_code(form.code, seen.account.customer_number, give):
             return redirect(request.path, 303)
-        resources().throttle.count_wrong_try()
-        add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
         with resources().database.transaction() as session:
             seen = _get_consent_page(session, id, user_id, token)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=True), 422 if form.errors else 200
@@ -86,23 +82,14 @@ def answer(id: UUID) -> Response | tuple[str, int]:
     with resources().database.transaction() as session:
         seen = _get_consent_page(session, id, principal().user_id)
     if seen.state is State.OPEN and form.validate_on_submit():
-        _decide(id, principal().user_id, form.decision.data, None)
+        give_proof(partial(_decide, id, principal().user_id, form.decision.data, None))
         return redirect(url_for("consents.answer", id=id), 303)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=False), 422 if form.errors else 200
 
 
-def _decide(id: UUID, user_id: int, decision: str, typed: str | None) -> bool:
-    """Save the answer and return whether the code was right. Returns True if the request was already answered."""
-    try:
-        with resources().database.transaction() as session:
-            link, person = session.get_one(Request, id), session.get_one(User, user_id)
-            vault, now = resources().vault, resources().clock()
-            right = decide(session, vault, link, person, Decision(decision), typed, now)
-    except NotAwaited:
-        return True
-    if right:
-        hint()
-    return right
+def _decide(id: UUID, user_id: int, decision: str, typed: str | None, session: Session) -> bool:
+    link, person = session.get_one(Request, id), session.get_one(User, user_id)
+    return decide(session, resources().vault, link, person, Decision(decision), typed, resources().clock())
 
 
 def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | None = None) -> ConsentPage:
@@ -110,7 +97,7 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
     account = account_by_number(session, link.customer_number) if link is not None else None
     if link is None or consent is None or account is None:
         abort(404)
-    issue = consent.issue if token is None else _issue_of(consent, user_id, token)
+    issue = consent.issue if token is None else issue_of(consent, token, partial(consent.words, user_id))
     if issue is None or user_id not in {person.id for person in administrators_of(session, account.id)}:
         abort(404)
     state = _state(session, link, consent)
@@ -125,13 +112,6 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
         consent,
         session.get(User, consent.decided_by) if consent.decided_by is not None else None,
     )
-
-
-def _issue_of(consent: Consent, user_id: int, token: str) -> int | None:
-    """Return the number of the mail to this user that the link is from; None if the link is invalid."""
-    vault = resources().vault
-    given = (issue for issue in range(1, consent.issue + 1) if vault.is_token(token, *consent.words(user_id, issue)))
-    return next(given, None)
 
 
 def _state(session: Session, link: Request, consent: Consent) -> State:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, abort, redirect, render_template, url_for
-from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
-from models.errors import NotAwaited
 from models.proofs.proofs import EmailProof
 from models.proofs.submission import confirm_email, is_email_awaited
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
-from tasks.hints import hint
-from web.portal.page.form_errors import add_error
 from web.portal.proofs.forms import CodeForm
+from web.portal.proofs.mailed_codes import issue_of, try_code
 from web.resources import resources
 
 emails = Blueprint("emails", __name__)
@@ -56,26 +54,14 @@ def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
     form = CodeForm()
     seen = _get_confirmation_page(id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
-        resources().throttle.begin_try(seen.account.customer_number)
-        if _confirm(id, form.code.data):
+        if try_code(form.code, seen.account.customer_number, partial(_confirm, id, form.code.data)):
             return redirect(url_for("emails.confirm", id=id, token=token), 303)
-        resources().throttle.count_wrong_try()
-        add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
         seen = _get_confirmation_page(id, token)
     return render_template("proofs/email.html", form=form, seen=seen), 422 if form.errors else 200
 
 
-def _confirm(id: UUID, typed: str) -> bool:
-    """Submit the code and return whether it was right. Returns True if the order no longer waits for it."""
-    try:
-        with resources().database.transaction() as session:
-            order = session.get_one(Request, id)
-            right = confirm_email(session, resources().vault, order, typed, resources().clock())
-    except NotAwaited:
-        return True
-    if right:
-        hint()
-    return right
+def _confirm(id: UUID, typed: str, session: Session) -> bool:
+    return confirm_email(session, resources().vault, session.get_one(Request, id), typed, resources().clock())
 
 
 def _get_confirmation_page(id: UUID, token: str) -> ConfirmationPage:
@@ -86,17 +72,11 @@ def _get_confirmation_page(id: UUID, token: str) -> ConfirmationPage:
         proof = session.get(EmailProof, (order.main_id, order.account.contact_email))
         if proof is None:
             abort(404)
-        issue = _issue_of(proof, token)
+        issue = issue_of(proof, token, proof.words)
         if issue is None:
             abort(404)
         state = _state(session, order, proof, newest=issue == proof.issue)
         return ConfirmationPage(state, order.account, session.get_one(Account, order.main_id), proof)
-
-
-def _issue_of(proof: EmailProof, token: str) -> int | None:
-    """Return the number of the mail that the link is from; None if the link is invalid."""
-    given = (issue for issue in range(1, proof.issue + 1) if resources().vault.is_token(token, *proof.words(issue)))
-    return next(given, None)
 
 
 def _state(session: Session, order: Request, proof: EmailProof, *, newest: bool) -> State:

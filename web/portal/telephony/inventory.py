@@ -13,7 +13,7 @@ from flask_login import login_required
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.db.paging import BadCursor
+from models.db.paging import BadCursor, Page
 from models.telephony import inventory
 from models.telephony.trunks import TrunkState
 from web.portal.page import spreadsheets
@@ -36,19 +36,19 @@ class Table:
     search: Any
     hint: Any
     columns: Callable[[], list[str]]
-    read: Callable[[Session, Account, str, str | None, int], inventory.Page[Any]]
+    read: Callable[[Session, Account, str, str | None, int], Page[Any]]
     cells: Callable[[Any], list[str]]
 
 
-def _numbers(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+def _numbers(session: Session, main: Account, search: str, after: str | None, limit: int) -> Page[Any]:
     return inventory.numbers_of(session, main, search, after=after, limit=limit)
 
 
-def _trunks(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+def _trunks(session: Session, main: Account, search: str, after: str | None, limit: int) -> Page[Any]:
     return inventory.trunks_of(session, main, search, after=after, limit=limit)
 
 
-def _contracts(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+def _contracts(session: Session, main: Account, search: str, after: str | None, limit: int) -> Page[Any]:
     return inventory.contracts_of(session, main, resources().clock(), search, after=after, limit=limit)
 
 
