@@ -13,7 +13,7 @@ from web.api import schemas
 from web.api.access import caller, token_account, viewable_token_account
 from web.api.blueprint import api, json_response
 from web.api.bodies import account_body
-from web.api.paging import reject_bad_cursor
+from web.api.paging import known_cursor
 from web.resources import resources
 
 # A customer number never changes, so paging neither skips nor repeats an account.
@@ -25,7 +25,7 @@ def list_accounts(query: schemas.PageQuery) -> Response:
     """List the main account first, then its sub-accounts, including those that are still on order."""
     with resources().database.transaction() as session:
         account = viewable_token_account(session)
-        with reject_bad_cursor():
+        with known_cursor():
             page = page_of(session, account, _BY_NUMBER, after=query.cursor, limit=query.limit)
     items = [account_body(listed.account, listed.request) for listed in page.items]
     if query.cursor is None:

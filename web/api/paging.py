@@ -1,4 +1,4 @@
-"""Cursors of the API's lists."""
+"""The cursors of the API's lists."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from models.errors import InvalidField
 
 
 @contextmanager
-def reject_bad_cursor() -> Iterator[None]:
-    """Turn a `BadCursor` inside the block into an `InvalidField` for the query parameter `cursor` (422)."""
+def known_cursor() -> Iterator[None]:
+    """Raise `InvalidField` (422) for a cursor that no list of ours has returned."""
     try:
         yield
     except BadCursor as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from uuid import UUID
 
 from flask import Response
 
@@ -15,7 +15,7 @@ from web.api.access import get_changeable_request, get_visible_request, now, vie
 from web.api.blueprint import api, json_response
 from web.api.bodies import request_bodies, request_body
 from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
-from web.api.paging import reject_bad_cursor
+from web.api.paging import known_cursor
 from web.resources import resources
 
 
@@ -23,10 +23,10 @@ from web.resources import resources
 def list_requests(query: schemas.RequestQuery) -> Response:
     """List the requests of the account, newest first."""
     statuses = [Status(query.status)] if query.status else []
-    before: uuid.UUID | None = None
+    before: UUID | None = None
     if query.cursor:
-        with reject_bad_cursor():
-            [before] = read_cursor(query.cursor, uuid.UUID)
+        with known_cursor():
+            [before] = read_cursor(query.cursor, UUID)
     with resources().database.transaction() as session:
         account = viewable_token_account(session)
         requests = lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
