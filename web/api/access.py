@@ -49,7 +49,7 @@ def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Req
     view the account of the token.
     """
     viewable_token_account(session)
-    found = session.get(Request, _parse_id(id), with_for_update=lock or None)
+    found = session.get(Request, parse_uuid(id, NotFound()), with_for_update=lock or None)
     if found is None or not concerns(session, caller(), found):
         raise NotFound
     return found
@@ -74,11 +74,12 @@ def get_visible_account(session: Session, customer_number: str, action: Action =
     return account
 
 
-def _parse_id(id: str) -> uuid.UUID:
+def parse_uuid(text: str, error: Exception) -> uuid.UUID:
+    """Return the UUID that the text spells; raises `error` if the text is no UUID."""
     try:
-        return uuid.UUID(id)
+        return uuid.UUID(text)
     except ValueError:
-        raise NotFound from None
+        raise error from None
 
 
 def now() -> datetime:
