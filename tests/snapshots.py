@@ -41,7 +41,7 @@ def written_once(name: str, urls: Sequence[str], write: Callable[[], Said]) -> S
     said, snapshots = _kept[name]
     for url, snapshot in zip(urls, snapshots, strict=True):
         _put_back(url, snapshot)
-    return said  # type: ignore[no-any-return]
+    return said
 
 
 def _take(url: str) -> _Snapshot:

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
@@ -98,6 +99,7 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
     """The front without a worker."""
     with _usual.app.app_context():
         pool = resources().database.engine.pool
+    assert isinstance(pool, sa.QueuePool)
     as_new(_usual.app)
     yield _usual
     for file in _usual.mails.iterdir():

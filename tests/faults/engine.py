@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from models.values import utc_now
 from tasks import current
@@ -36,12 +37,12 @@ def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop 
         os.dup2(output.fileno(), 2)
     settings = WorkerSettings()
     configure_logging(settings.log_format)
-    app.conf.broker_url = "memory://"
+    app.conf.update(broker_url="memory://")
     current.set_runtime(replace(build_runtime(settings), clock=lambda: utc_now() + ahead))
     if stop is not None:
         install(stop)
     with app.connection_for_read() as connection:
-        hints = connection.default_channel
+        hints: Any = connection.default_channel
         while True:
             sweep_requests()
             if hints.queue_purge(app.conf.task_default_queue):
