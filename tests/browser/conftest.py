@@ -9,9 +9,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from sqlalchemy.pool import QueuePool
 from werkzeug.serving import make_server
 
 from models.accounts.accounts import Account
@@ -99,7 +99,7 @@ def served(_usual: Served, database: Database, registrar_url: str, clock: FakeCl
     """Serve the web application without workers, with its state reset."""
     with _usual.app.app_context():
         pool = resources().database.engine.pool
-    assert isinstance(pool, QueuePool)
+    assert isinstance(pool, sa.QueuePool)
     as_new(_usual.app)
     yield _usual
     for file in _usual.mails.iterdir():
