@@ -45,7 +45,7 @@ worker_enable_remote_control = True
 
 
 def _ask(job: str, seconds: float) -> dict[str, object]:
-    """Ask whether a job is due. The job's row knows when it is (tasks.reconcile), so asking too often does no harm."""
+    """Return a beat entry that runs a job's task every few seconds. The job's row decides whether the job is due."""
     # A question that was not picked up before the next one is of no use.
     return {"task": "jobs.run", "args": (job,), "schedule": seconds, "options": {"expires": seconds}}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,20 @@ from workers.stack.redis import EmbeddedRedis
 
 # Filled once with the template; tests only read them.
 _REFERENCE = {"area_codes", "products"}
+# The folders of the tests that take long.
+_LONG = {"browser", "faults", "sip", "workers"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first, those that wait evenly among those that compute, so that no core stands idle."""
+    folders = [item.path.parent.name for item in items]
+    total, seen = Counter(folders), Counter[str]()
+    turns: dict[pytest.Item, tuple[bool, float]] = {}
+    for item, folder in zip(items, folders, strict=True):
+        long = folder in _LONG
+        turns[item] = not long, seen[folder] / total[folder] if long else 0
+        seen[folder] += 1
+    items.sort(key=turns.__getitem__)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The front: one factory that puts together the API, the portal and what operators need."""
+"""The web application: one factory that assembles the API, the portal and the endpoints for operators."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from models.vault import Vault
 from tasks.hints import sending_app
 from tasks.logs import configure_logging
 from tasks.wording.translate import CATALOGUES
-from web.api import problems, proofs, views
-from web.api.calls import api
+from web.api import problems
+from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.operations import operations
 from web.portal.accounts import dashboard, overview
@@ -53,17 +53,17 @@ from web.portal.requests.request_actions import answers
 from web.portal.telephony import inventory, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registration import telephone
-from web.resources import Resources, keep, resources
+from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
+from web.text_input import IdConverter, reject_unstorable_text
 from web.throttle import Throttle
-from web.unreadable import IdConverter, refuse_unreadable
 from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
-# They hang their addresses on the blueprints of the API, of the locations and of the back office.
-_PAGES = (views, proofs, overview, dashboard, detach, suspension, inventory, history, back_office_request)
+# Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
+_PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -72,7 +72,7 @@ _CSP = (
 
 
 def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> OpenAPI:
-    """The WSGI application. Connects to nothing yet."""
+    """Create the WSGI application. Opens no connection yet."""
     settings = settings or WebSettings()
     configure_logging(settings.log_format)
     app = OpenAPI(
@@ -81,7 +81,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         security_schemes={"bearer": {"type": "http", "scheme": "bearer"}},
         validation_error_callback=problems.invalid,
         validation_error_model=Problem,
-        # The document alone: the page that comes with it wants packages from elsewhere.
+        # Only the JSON document: its HTML viewers would need further packages.
         doc_ui=False,
     )
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
@@ -99,19 +99,19 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
         WTF_CSRF_TIME_LIMIT=None,
     )
     if settings.trusted_proxies:
-        # The client's address is what wrong tries are counted for. Nothing else of what proxies say is needed.
+        # Only for the client's address, by which failed attempts are counted.
         proxies = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_proto=0)
         app.wsgi_app = proxies  # type: ignore[method-assign]
     _around_every_request(app)
-    # Before CSRFProtect, which reads the form.
+    # Before CSRFProtect, because that reads the form.
     app.before_request(allow_uploads)
-    app.before_request(refuse_unreadable)
+    app.before_request(reject_unstorable_text)
     app.url_map.converters["int"] = IdConverter
     database = Database(settings.database_url, pool_size=settings.web_threads)
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
-    keep(app, Resources(settings, database, vault, clock, throttle, network))
-    # The tasks' module binds to it.
+    store_resources(app, Resources(settings, database, vault, clock, throttle, network))
+    # The default Celery app is the one that sends the tasks of `tasks.celery_tasks`.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
@@ -143,27 +143,27 @@ def _handle_errors(app: OpenAPI) -> None:
         if is_api():
             return problems.of_domain_error(error)
         status = 422 if isinstance(error, InvalidField) else 404
-        return _page(status), status
+        return _render_error(status), status
 
     def http(error: HTTPException) -> Any:
         if error.response is not None:
             return error.response
-        return problems.of_http_error(error) if is_api() else (_page(error.code or 500), error.code)
+        return problems.of_http_error(error) if is_api() else (_render_error(error.code or 500), error.code)
 
     def throttled(_: RateLimitExceeded) -> Any:
         wait = resources().throttle.seconds_to_wait()
         if is_api():
             return problems.of_throttle(wait)
-        return _page(429, minutes=math.ceil(wait / 60)), 429, {"Retry-After": str(wait)}
+        return _render_error(429, minutes=math.ceil(wait / 60)), 429, {"Retry-After": str(wait)}
 
     def outage(error: OperationalError | InterfaceError) -> Any:
         answer = problems.of_outage(error)
         g.database_is_away = True
-        return answer if is_api() else (_page(503), 503)
+        return answer if is_api() else (_render_error(503), 503)
 
     def bug(error: Exception) -> Any:
         answer = problems.of_bug(error)
-        return answer if is_api() else (_page(500), 500)
+        return answer if is_api() else (_render_error(500), 500)
 
     app.register_error_handler(DomainError, domain)
     app.register_error_handler(HTTPException, http)
@@ -173,7 +173,7 @@ def _handle_errors(app: OpenAPI) -> None:
     app.register_error_handler(Exception, bug)
 
 
-def _page(status: int, **facts: Any) -> str:
+def _render_error(status: int, **facts: Any) -> str:
     return render_template("page/error.html", status=status, **facts)
 
 
@@ -194,7 +194,7 @@ def _around_every_request(app: OpenAPI) -> None:
             response.headers.setdefault("Cache-Control", "no-store")
             rule = request.url_rule.rule if request.url_rule else "-"
             took = round(perf_counter() - g.get("began", perf_counter()), 4)
-            # A monitor asks every few seconds; only a bad answer is worth a line.
+            # Monitoring calls these endpoints every few seconds; only errors are logged.
             if request.blueprint != operations.name or response.status_code >= 400:
                 log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
         return response

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import phonenumbers
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from models.phone_numbers import typed_phone_number
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
 
 
 def as_e164(value: str) -> str:
-    try:
-        number = phonenumbers.parse(value, "DE")
-    except phonenumbers.NumberParseException as error:
-        raise ValueError("not_a_phone_number") from error
-    if not phonenumbers.is_possible_number(number):
+    """Convert a phone number to E.164, reading national numbers as German. Raises `ValueError`."""
+    number = typed_phone_number(value)
+    if number is None:
         raise ValueError("not_a_phone_number")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return number
 
 
 def one_line(most: int) -> StringConstraints:
+    """Return constraints for a text of one line: stripped, not empty, at most `most` characters."""
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
@@ -38,7 +37,8 @@ AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"
 
 
 def whole_number(value: object) -> object:
-    # To `Literal`, 10.0 is 10.
+    # `Literal` alone would accept 10.0 as 10.
+    """Return the value if it is an int. Raises `PydanticCustomError` for floats and strings."""
     if type(value) is not int:
         raise PydanticCustomError("int_type", "not_a_whole_number")
     return value
@@ -60,5 +60,7 @@ Password = Annotated[SecretStr, Field(max_length=1024)]
 
 
 class Body(BaseModel):
-    # What a body holds is never repeated in an error: it may be a password.
+    # Validation errors never repeat the input, which may be a password.
+    """Base of all request bodies. Unknown fields are errors."""
+
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)

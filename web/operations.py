@@ -1,4 +1,4 @@
-"""For those who run it: /healthz, /readyz, /metrics."""
+"""Endpoints for operators: /healthz, /readyz and /metrics."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ BEAT_IS_LATE = timedelta(seconds=60)
 
 @operations.get("/healthz")
 def healthz() -> Response:
-    """The process answers."""
+    """Answer 200 as long as the process runs."""
     return Response("ok\n", mimetype="text/plain")
 
 
 @operations.get("/readyz")
 def readyz() -> Response:
-    """Whether this front can take requests, and how the rest is.
+    """Report whether this process can accept requests, with checks of database, migrations, broker and beat.
 
-    503 if the database is away or not migrated. Without broker or beat it still takes requests (the rows wait),
-    so those make it `degraded`, not unready.
+    Answers 503 if the database is unreachable or not migrated. Without the broker or beat requests are still
+    accepted and stored, so these failures make the status `degraded`, not `unready`.
     """
     checks = {**_database_checks(resources()), "broker": _broker_check(resources().settings.redis_url)}
     necessary = checks["database"] == "ok" and checks["migrations"] == "ok"
@@ -65,7 +65,7 @@ def _database_checks(found: Resources) -> dict[str, str]:
 
 
 def _broker_check(url: str) -> str:
-    # Asked once: redis-py would wait out several of these timeouts.
+    # Without retries: redis-py would wait for the timeout several times.
     once = Retry(NoBackoff(), 0)
     client = redis.Redis.from_url(url, socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE, retry=once)
     try:
@@ -78,13 +78,13 @@ def _broker_check(url: str) -> str:
 
 
 class DatabaseCollector(Collector):
-    """What the rows say, read when somebody asks."""
+    """A Prometheus collector that reads its metrics from the database at each scrape."""
 
     def __init__(self, found: Resources) -> None:
         self._found = found
 
     def collect(self) -> Iterator[Metric]:
-        """Requests by status and step, age of the oldest due row, mails by state, what the jobs found."""
+        """Yield the counts of requests and messages, the age of the oldest due request, and the jobs' findings."""
         now = self._found.clock()
         with self._found.database.transaction() as session:
             requests = lists.request_counts(session)
@@ -105,7 +105,7 @@ class DatabaseCollector(Collector):
 
 
 def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
-    """What each scheduled job found when it last ran to its end, and how long ago that is."""
+    """Yield the findings of the last successful run of each scheduled job, and the age of that run."""
     found = GaugeMetricFamily("standorte_findings", "Findings of a job's last whole run", labels=["job", "kind"])
     ages = GaugeMetricFamily("standorte_job_age_seconds", "Since a job last ran to its end", labels=["job"])
     for name, run in runs.items():
@@ -119,7 +119,7 @@ def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
 
 @operations.get("/metrics")
 def metrics() -> Response:
-    """For Prometheus: what the rows say, and what the processes of this machine counted."""
+    """Return the metrics for Prometheus: those read from the database and those of all processes on this machine."""
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(resources()))
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

@@ -1,4 +1,4 @@
-"""The bodies of an order and of a link request, by which the API and the files of bulks check what was sent."""
+"""The bodies of orders and link requests, used by the API and by the files of bulk orders."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from web.fields import (
 
 
 class LocationBody(Body):
-    """The connection address."""
+    """The location's name and connection address."""
 
     name: Line
     street: Line
@@ -33,7 +33,7 @@ class LocationBody(Body):
 
 
 class ContactBody(Body):
-    """Who is asked and told about the new account."""
+    """The contact of the new account, who confirms the e-mail address and gets the mails."""
 
     name: Line
     email: EmailStr
@@ -41,7 +41,7 @@ class ContactBody(Body):
 
 
 class NumbersBody(Body):
-    """Which phone numbers."""
+    """The phone numbers to order: area code and size of the block."""
 
     area_code: AreaCodeText
     block_size: Annotated[Literal[1, 10, 100], BeforeValidator(whole_number)]
@@ -59,7 +59,7 @@ class OrderBody(Body):
     locale: Language | None = None
 
     def as_draft(self, locale: Locale) -> OrderDraft:
-        """The order as the rules take it, in this language unless it names its own."""
+        """Return the order as a draft for `submit_order`. `locale` is used if the body names no language."""
         return OrderDraft(
             product_key=self.product,
             channels=self.channels,
@@ -73,13 +73,13 @@ class OrderBody(Body):
 
 
 class AdministersBoth(Body):
-    """The person behind the token administers both accounts."""
+    """Proof by the caller's own role: the owner of the token administers both accounts."""
 
     method: Literal["administers_both"]
 
 
 class CredentialsProof(Body):
-    """Credentials of an administrator of the existing account; used on the spot, never stored."""
+    """The login of an administrator of the existing account. It is checked at once and never stored."""
 
     method: Literal["credentials"]
     email: Email
@@ -94,7 +94,7 @@ class LinkCodeProof(Body):
 
 
 class ConsentProof(Body):
-    """The administrators of the existing account are asked by e-mail."""
+    """Proof by consent: the administrators of the existing account are asked by e-mail."""
 
     method: Literal["consent"]
 

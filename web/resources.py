@@ -1,4 +1,4 @@
-"""What the front works with, built once in the factory and found here from a request."""
+"""The connections and settings of the web application, created once by `create_app`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEY = "standorte"
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The front's own connections and settings."""
+    """The connections and settings of one web application."""
 
     settings: WebSettings
     database: Database
@@ -29,13 +29,13 @@ class Resources:
     network: TelephoneNetwork | None
 
 
-def keep(app: object, resources: Resources) -> None:
-    """Hand them to the application."""
+def store_resources(app: object, resources: Resources) -> None:
+    """Store the resources in the application."""
     app.extensions[_KEY] = resources  # type: ignore[attr-defined]
 
 
 def resources() -> Resources:
-    """Those of the application that serves this request."""
+    """Return the resources of the application that handles the current request."""
     found = current_app.extensions[_KEY]
     assert isinstance(found, Resources)
     return found

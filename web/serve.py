@@ -1,6 +1,7 @@
-"""The front under gunicorn: `python -m web.serve`, with gunicorn's options.
+"""The program that runs the web application under gunicorn: `python -m web.serve`, with gunicorn's options.
 
-The settings are checked first, so that a missing one is named in one line, and not in a traceback of each process.
+The settings are checked first, so that a missing setting is reported in one line instead of in a traceback of every
+process.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from web.settings import WebSettings
 
 
 def main() -> None:
-    """Check the settings, then become gunicorn."""
+    """Check the settings, then run gunicorn. Exits with status 2 if the settings are invalid."""
     try:
         WebSettings().make_directories()
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""What the front is told by the environment, typed and checked."""
+"""The settings of the web application, read from the environment."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, is_loopback
 
 
 class WebSettings(SecretSettings):
-    """Read once, when the application is made."""
+    """The settings of the web application. Raises `SettingsError` if one is missing or invalid."""
 
     database_url: PostgresUrl
     redis_url: RedisUrl
     registrar_url: PostgresUrl | None = None
-    """The telephone network's database, to be read; None: the portal does not show how trunks stand."""
+    """URL of the telephone network's database, only read. None: the portal does not show the state of trunks."""
     web_threads: Annotated[int, Field(ge=1)] = 8
-    """Threads of one process, each with a database connection of its own."""
+    """Number of threads in each process; each has its own database connection."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
-    """How many proxies stand in front, each of which adds the address of its client to X-Forwarded-For."""
+    """Number of proxies in front of the application that add their client's address to X-Forwarded-For."""
     dev_mail_dir: Path | None = None
-    """Where the embedded stack's mail catcher keeps its files; with it they can be read at /dev/mail. Never set it
-    where real mails are sent: whoever sees the page sees every code."""
+    """The folder in which the mail catcher of the embedded stack stores mails, shown at /dev/mail. Never set it
+    where real mails are sent: the page shows every code."""
     dev_letters_dir: Path | None = None
-    """Where the embedded stack's printer keeps its letters, to be read at the same place."""
+    """The folder in which the printer of the embedded stack stores letters, also shown at /dev/mail."""
 
     @property
     def shows_dev_mail(self) -> bool:
-        """Whether /dev/mail is served: told where the mails are, and reached by nobody but this very machine."""
+        """Whether /dev/mail is served: only with `dev_mail_dir`, a local base URL and no proxy."""
         address = urlsplit(self.base_url)
         local = address.scheme == "http" and is_loopback(address.hostname or "")
         return self.dev_mail_dir is not None and local and not self.trusted_proxies

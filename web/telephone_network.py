@@ -1,7 +1,7 @@
-"""The telephone network as it is at this moment: read when a page is asked for, and never written.
+"""Read-only access to Kamailio's database: registrations, refused logins and calls of SIP trunks.
 
-It is Kamailio's database, another system. If it does not answer, that is said at once, and it is left alone for a
-moment: nobody waits for it once more.
+Nothing is cached: every page reads the current state. After a failure no connection is tried for
+`PAUSE_AFTER_FAILURE`, so that pages do not wait for the timeout again.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tasks.ports import SipAddress
 
 log = structlog.get_logger()
 
-LEFT_ALONE = timedelta(seconds=15)
-"""How long it is not asked again after it did not answer."""
-# Seconds to connect, the fewest that libpq knows, then to answer; what is sent and not received counts in milliseconds.
-_PATIENCE: dict[str, Any] = {
+PAUSE_AFTER_FAILURE = timedelta(seconds=15)
+"""How long no connection is tried after a failure."""
+# connect_timeout in seconds (2 is the minimum of libpq), tcp_user_timeout in milliseconds.
+_TIMEOUTS: dict[str, Any] = {
     "connect_timeout": 2,
     "tcp_user_timeout": 2000,
     "options": "-c statement_timeout=1s -c default_transaction_read_only=on",
 }
-_THESE = "(username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
+_OF_TRUNKS = "(username, domain) IN (SELECT * FROM unnest(%(users)s::text[], %(domains)s::text[]))"
 _REGISTRATIONS = f"""
 SELECT username, domain, coalesce(received, contact) AS address, user_agent, registered_at, expires FROM location
-WHERE {_THESE} AND expires > now() AT TIME ZONE 'UTC' ORDER BY registered_at
+WHERE {_OF_TRUNKS} AND expires > now() AT TIME ZONE 'UTC' ORDER BY registered_at
 """  # noqa: S608 - constants
-_REFUSALS = f"SELECT username, domain, reason, address, tries, first_at, last_at FROM refusals WHERE {_THESE}"  # noqa: S608
+_REFUSALS = f"SELECT username, domain, reason, address, tries, first_at, last_at FROM refusals WHERE {_OF_TRUNKS}"  # noqa: S608
 _CALLS = """
 SELECT at, direction, own_number, other_number, status, result, forwarded_to, forwarded_because FROM calls
 WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
@@ -42,12 +42,12 @@ WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
 
 
 class NetworkAway(Exception):
-    """The telephone network's database does not answer."""
+    """Kamailio's database does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A phone system that is registered: `address` and `device` are as it says itself, or as the network saw it."""
+    """A registration of a phone system. `address` is the address seen by the network, else the one it gave itself."""
 
     address: str
     device: str
@@ -57,7 +57,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The last login that was refused, and how many `tries` there were in a row. Reasons: see kamailio.cfg."""
+    """The last refused login of a trunk; `tries` counts the refusals in a row. The reasons are set in kamailio.cfg."""
 
     reason: str
     address: str
@@ -68,7 +68,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How a trunk stands: where it is registered, the oldest first, and when it was refused last."""
+    """The state of a trunk: its registrations, oldest first, and its last refused login."""
 
     registrations: list[Registration] = field(default_factory=list)
     refusal: Refusal | None = None
@@ -76,9 +76,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What became of a call of a trunk. `direction` is in or out; results: see kamailio.cfg.
+    """A call of a trunk and its result. `direction` is "in" or "out"; the results are set in kamailio.cfg.
 
-    Numbers are E.164; those of others end with "xxx". Empty is what is unknown or hidden.
+    Numbers are E.164; the numbers of other parties end with "xxx". A field is empty if its value is unknown or
+    hidden.
     """
 
     at: datetime
@@ -92,37 +93,37 @@ class Call:
 
 
 class TelephoneNetwork:
-    """Asks Kamailio's database, with a connection for each question. Raises `NetworkAway` within about two seconds."""
+    """A client of Kamailio's database with one connection per query. Raises `NetworkAway` after about two seconds."""
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self._clock = clock
-        self._left_alone_until: datetime | None = None
+        self._paused_until: datetime | None = None
 
     def lines(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
-        """How these trunks stand, each of them."""
-        with self._asking() as connection:
+        """Return the state of each trunk, by its SIP address. Raises `NetworkAway`."""
+        with self._connected() as connection:
             return _lines(connection, addresses)
 
     def line_with_calls(self, address: SipAddress) -> tuple[Line, list[Call]]:
-        """How a trunk stands, and its last calls, the newest first."""
-        with self._asking() as connection:
+        """Return the state of one trunk and its last calls, newest first. Raises `NetworkAway`."""
+        with self._connected() as connection:
             user, domain = address
             calls = connection.execute(_CALLS, {"user": user, "domain": domain}).fetchall()
             return _lines(connection, [address])[address], [Call(*row) for row in calls]
 
     @contextmanager
-    def _asking(self) -> Iterator[psycopg.Connection[Any]]:
-        if self._left_alone_until is not None and self._clock() < self._left_alone_until:
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        if self._paused_until is not None and self._clock() < self._paused_until:
             raise NetworkAway
         try:
-            with psycopg.connect(self._url, autocommit=True, row_factory=namedtuple_row, **_PATIENCE) as connection:
+            with psycopg.connect(self._url, autocommit=True, row_factory=namedtuple_row, **_TIMEOUTS) as connection:
                 yield connection
         except psycopg.Error as error:
-            self._left_alone_until = self._clock() + LEFT_ALONE
+            self._paused_until = self._clock() + PAUSE_AFTER_FAILURE
             log.warning("telephone_network.away", error=type(error).__name__)
             raise NetworkAway from error
-        self._left_alone_until = None
+        self._paused_until = None
 
 
 def _lines(connection: psycopg.Connection[Any], addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
@@ -136,5 +137,5 @@ def _lines(connection: psycopg.Connection[Any], addresses: Collection[SipAddress
 
 
 def _host(uri: str) -> str:
-    """Host and port of a SIP URI: what is between the user and the parameters."""
+    """Return host and port of a SIP URI."""
     return uri.partition(";")[0].rpartition("@")[2].removeprefix("sip:").removeprefix("sips:").rstrip(">")

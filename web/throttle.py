@@ -1,7 +1,7 @@
-"""Wrong tries are throttled, for each target and for each client address; right ones are not counted.
+"""Limits on failed attempts to enter a code or password, per target and per client address.
 
-A try counts from its beginning and is given back when it was right: so of many at once no more go on than may be wrong.
-The counters are in Redis. While it is away each process counts for itself, so nobody waits for it and nobody gets in.
+An attempt is counted when it begins and the count is taken back if it succeeds, so that concurrent attempts cannot
+exceed the limit. The counters are in Redis; while Redis is unreachable, each process counts in memory.
 """
 
 from __future__ import annotations
@@ -26,38 +26,38 @@ _TIMEOUT = PATIENCE / 2
 
 
 class Throttle:
-    """The counters of one front."""
+    """The counters of failed attempts of one web application."""
 
     def __init__(self, app: Flask, redis_url: str) -> None:
-        # redis-py would wait out several of these timeouts, and Flask-Limiter waits out two before it gives up.
+        # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
         options = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
         app.config.update(RATELIMIT_STORAGE_URI=redis_url, RATELIMIT_STORAGE_OPTIONS=options)
         self._limiter = Limiter(key_func=_client, in_memory_fallback_enabled=True, swallow_errors=True)
         self._limiter.init_app(app)
         per_target = self._limiter.shared_limit(PER_TARGET, scope="target", key_func=_target)
         per_client = self._limiter.shared_limit(PER_CLIENT, scope="client")
-        self._count = per_target(per_client(_nothing_more))
+        self._count = per_target(per_client(_do_nothing))
         app.after_request(self._give_back_what_was_right)
 
     def begin_try(self, target: str) -> None:
-        """Somebody tries a code or a password for this target: a customer number, or who signs in.
+        """Count an attempt to enter a code or password for the target: a customer number or an e-mail address.
 
-        Raises Flask-Limiter's `RateLimitExceeded` (429) after too many wrong ones. Not inside a transaction: it may
-        ask Redis.
+        Raises Flask-Limiter's `RateLimitExceeded` (429) after too many failed attempts. Call outside a
+        transaction, because it may wait for Redis.
         """
         g.tried = target.strip().lower()
         try:
             self._count()
         finally:
-            # Also a try that is refused, and so was never made.
+            # Also for an attempt that is refused with 429: it does not count.
             g.counted = self._limiter.current_limits
 
     def count_wrong_try(self) -> None:
-        """The try that began was wrong."""
+        """Keep the count of the current attempt, because it failed."""
         g.counted = []
 
     def seconds_to_wait(self) -> int:
-        """How long whoever was throttled at this request has to wait."""
+        """Return the seconds until the client that was throttled in the current request may try again."""
         breached = self._limiter.current_limit
         return max(1, math.ceil(breached.reset_at - time.time())) if breached is not None else 1
 
@@ -68,17 +68,17 @@ class Throttle:
         return response
 
 
-def _nothing_more() -> None:
-    """What is limited: that it may go on."""
+def _do_nothing() -> None:
+    """Do nothing: Flask-Limiter needs a function to limit."""
 
 
 def _target() -> str:
-    # A digest: a target may be an e-mail address, and the key may be logged.
+    # A hash, because the target may be an e-mail address and Flask-Limiter may log the key.
     return hashlib.sha256(g.tried.encode()).hexdigest()[:32]
 
 
 def _client() -> str:
-    """The client's address; of an IPv6 one the network, as everybody has 2^64 of them."""
+    """Return the client's address; for IPv6 the /64 network, because one client has the whole network."""
     try:
         address = ip_address(request.remote_addr or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Documents that people upload: how large, and of which kind, by what is in them."""
+"""Uploaded documents: the maximum size, and the media type recognized from the content."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from werkzeug.datastructures import FileStorage
 from models.errors import InvalidField
 
 LARGEST = 10_000_000
-_AROUND_IT = 100_000
-"""For the form's other fields and its separators."""
+_FORM_OVERHEAD = 100_000
+"""Allowance in bytes for the other fields and the separators of the form."""
 _UPLOADING = {"api.upload_address_document", "answers.upload", "bulks.upload"}
 _SIGNATURES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A document as it came, under a name that can be shown."""
+    """An uploaded document; `name` is a file name that is safe to show."""
 
     name: str
     media_type: str
@@ -27,13 +27,16 @@ class Upload:
 
 
 def allow_uploads() -> None:
-    """Before a request's form is read: the addresses that take documents take larger bodies than the others."""
+    """Raise the limit of the body size for endpoints that accept documents. Runs before the form is parsed."""
     if request.endpoint in _UPLOADING:
-        request.max_content_length = LARGEST + _AROUND_IT
+        request.max_content_length = LARGEST + _FORM_OVERHEAD
 
 
 def read_document(file: FileStorage, field: str) -> Upload:
-    """The uploaded document. What it is, its first bytes say, not its name. Raises `InvalidField`."""
+    """Read the uploaded document. Its media type is recognized from the first bytes, not from the file name.
+
+    Raises `InvalidField` for `field` if the file is empty, too large or of another type.
+    """
     content = file.read(LARGEST + 1)
     if not content:
         raise InvalidField(field, "missing")
@@ -46,6 +49,6 @@ def read_document(file: FileStorage, field: str) -> Upload:
 
 
 def shown_name(file: FileStorage, unnamed: str) -> str:
-    """The name a file was sent under, without folders and unprintable characters; `unnamed` if nothing is left."""
+    """Return the name of the uploaded file without folders and unprintable characters; `unnamed` if it is empty."""
     last = re.split(r"[\\/]", file.filename or "")[-1]
     return "".join(character for character in last if character.isprintable()).strip()[:100] or unnamed

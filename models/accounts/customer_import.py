@@ -15,12 +15,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-import phonenumbers
 import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.errors import InvalidField
+from models.phone_numbers import typed_phone_number
 from models.states import AccountState
 from models.values import CUSTOMER_NUMBER, POSTAL_CODE
 
@@ -40,7 +41,6 @@ COLUMNS = (*REQUIRED, *OPTIONAL)
 LONGEST = 200
 """Characters of any one value."""
 
-_ONE_AT_A_TIME = 7_331_002
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _PLAIN_EMAIL = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}")
 # Control characters, and the stand-ins for bytes that the file's encoding does not have.
@@ -125,7 +125,7 @@ def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> li
     Safe to run twice: the second time every row is unchanged. A fixed number of statements whatever the size.
     """
     # One batch at a time, so that two imports of the same customers wait for each other and never deadlock.
-    session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+    take_advisory_lock(session, AdvisoryLock.CUSTOMER_IMPORT)
     arrays = _arrays(rows)
     issued = set(session.scalars(_ISSUE, arrays))
     if issued:
@@ -188,14 +188,10 @@ def _email(column: str, value: str, problems: list[InvalidField]) -> str:
 def _phone(column: str, value: str, problems: list[InvalidField]) -> str | None:
     if not value or _E164.fullmatch(value):
         return value or None
-    try:
-        number = phonenumbers.parse(value, "DE")
-    except phonenumbers.NumberParseException:
-        number = None
-    if number is None or not phonenumbers.is_possible_number(number):
+    number = typed_phone_number(value)
+    if number is None:
         problems.append(InvalidField(column, "not_a_phone_number"))
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return number
 
 
 def _arrays(rows: Sequence[AccountRow]) -> dict[str, list[str | None]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from models.contracts.catalogue import Product
 from models.db.base import Base
 
 
@@ -46,6 +48,17 @@ class ContractItem(Base):
     ended_at: Mapped[datetime | None]
 
     __table_args__ = (sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),)
+
+
+def new_contract(
+    account_id: int, products: Iterable[Product], started_at: datetime, request_id: uuid.UUID | None = None
+) -> Contract:
+    """Make a contract for these products at the prices of now; `request_id` is the order that it comes from."""
+    items = [
+        ContractItem(product_key=product.key, monthly_cents=product.monthly_cents, one_off_cents=product.one_off_cents)
+        for product in products
+    ]
+    return Contract(account_id=account_id, request_id=request_id, started_at=started_at, items=items)
 
 
 def runs(what: type[Contract] | type[ContractItem], now: datetime) -> sa.ColumnElement[bool]:

@@ -1,7 +1,68 @@
-"""Places in lists that are read page by page."""
+"""Lists that are read page by page: a page, and the cursor at which the next one begins."""
 
 from __future__ import annotations
 
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+Listed = TypeVar("Listed")
+Place = str | int | datetime | UUID
+"""A value of a column that a list is in the order of."""
+
 
 class BadCursor(ValueError):
-    """A place in the list that we have not given out."""
+    """A text that is no cursor of this list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Listed]):
+    """One page of a list. `after` is the cursor at which the next page begins; None on the last page."""
+
+    items: Sequence[Listed]
+    after: str | None
+
+
+def write_cursor(*places: Place) -> str:
+    """Encode the values that the last row of a page is sorted by, as a text that can stand in an address."""
+    values = [place if isinstance(place, (str, int)) else _text(place) for place in places]
+    return urlsafe_b64encode(json.dumps(values, ensure_ascii=False).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, *kinds: type[Any]) -> tuple[Any, ...]:
+    """Decode a cursor of `write_cursor` into values of these types, all of them fit for a statement.
+
+    Raises `BadCursor` for every other text: somebody may have typed it.
+    """
+    try:
+        values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if not isinstance(values, list) or len(values) != len(kinds):
+            raise BadCursor(cursor)
+        return tuple(_place(value, kind) for value, kind in zip(values, kinds, strict=True))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadCursor(cursor) from error
+
+
+def _text(place: datetime | UUID) -> str:
+    return place.isoformat() if isinstance(place, datetime) else str(place)
+
+
+def _place(value: object, kind: type[Any]) -> Place:
+    if kind is int:
+        if type(value) is int and 0 <= value < 2**63:
+            return value
+        raise ValueError
+    # PostgreSQL takes neither NUL nor what UTF-8 cannot encode.
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError
+    value.encode()
+    if kind is datetime:
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is None:
+            raise ValueError
+        return at
+    return UUID(value) if kind is UUID else value

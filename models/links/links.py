@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number, ensure_may_be_main
+from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people.audit_log import Deed, record
 from models.people.rights import Action, Principal, may
@@ -185,8 +186,7 @@ def ensure_not_running(session: Session, kind: Kind, main: Account, customer_num
     Of two transactions that ask at the same instant, one waits here until the other has ended.
     """
     # There is no row yet that could be locked, nor need there be such an account.
-    asked = f"{kind} {main.id} {customer_number}"
-    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(asked, 0))))
+    take_advisory_lock(session, f"{kind} {main.id} {customer_number}")
     running = session.scalar(
         sa.select(Request.id).where(
             Request.kind == kind,

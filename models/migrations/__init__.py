@@ -15,8 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-# One migration at a time, whoever starts it.
-_ADVISORY_LOCK = 7_331_001
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 
 
 def _config(connection: sa.Connection | None = None) -> Config:
@@ -61,5 +60,6 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 
 def _prepare(connection: sa.Connection) -> None:
-    connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    # One migration at a time, also when two machines start.
+    take_advisory_lock(connection, AdvisoryLock.MIGRATION)
     connection.execute(sa.text("SET LOCAL lock_timeout = '4s'"))

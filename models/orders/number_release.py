@@ -55,8 +55,7 @@ def release_numbers(session: Session, person: Principal, account: Account, block
     if block.trunk_id is not None:
         trunk = session.get_one(SipTrunk, block.trunk_id, with_for_update=True)
         if trunk.state is not TrunkState.CLOSED:
-            trunk.attempts = 0
-            trunk.make_due(now)
+            trunk.changed(now)
     if found.item is not None:
         found.item.ended_at = now
     record(session, person, account, Deed.NUMBERS_RELEASED, Action.MANAGE_TRUNK, now, {"numbers": block.display})

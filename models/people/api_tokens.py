@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.accounts.accounts import Account
 from models.db.base import Base
 from models.people.rights import Principal, Scope
-from models.people.users import User, roles_of
+from models.people.users import User, principal_of
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
 
@@ -66,12 +67,10 @@ def principal_by_token(session: Session, token: str) -> Principal | None:
     if row is None:
         return None
     api_token, user = row
-    return Principal(
-        user_id=user.id,
-        email=user.email,
-        name=user.name,
-        locale=user.locale,
-        roles=roles_of(session, user.id),
+    return replace(
+        principal_of(session, user),
+        # A token never acts for the back office.
+        is_staff=False,
         token_id=api_token.id,
         token_account_id=api_token.account_id,
         scopes=frozenset(Scope(scope) for scope in api_token.scopes),

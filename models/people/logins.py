@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base
 from models.messages.outbox import Message, Recipient, queue_message
 from models.people.users import User, hash_password
@@ -105,7 +106,7 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     such a login or not. What is written for nobody is taken back.
     """
     address = email.strip().lower()
-    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"password {address}", 0))))
+    take_advisory_lock(session, f"password {address}")
     user = session.scalar(sa.select(User).where(User.email == address))
     about = user or User(id=0, email="nobody@invalid", name="Nobody", locale="de")
     issued = int(now.timestamp())

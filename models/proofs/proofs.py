@@ -20,9 +20,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
-from models.people.users import User
 from models.requests.requests import Request
-from models.states import AddressMethod, Kind, ProofMethod, Status
+from models.states import AddressMethod, Kind, ProofMethod
 from models.values import address_key
 from models.vault import Vault
 
@@ -332,57 +331,9 @@ class ProofBook:
         return {document.request_id: document for document in self._session.scalars(query)}
 
 
-def is_known_address(requester: User | None, address: str) -> bool:
-    """Whether a contact's e-mail address is the requester's own confirmed one, and needs no other proof."""
-    if requester is None or requester.email_confirmed_at is None:
-        return False
-    return requester.email == address.lower()
-
-
-def another_has_contact(session: Session, request: Request) -> bool:
-    """Whether another order of the main account waits for an answer of the same contact."""
-    assert request.account is not None
-    others = _waiting_besides(request).where(Account.contact_email == request.account.contact_email)
-    return session.scalar(sa.select(others.exists())) or False
-
-
-def another_has_address(session: Session, request: Request) -> bool:
-    """Whether another order of the main account waits for a proof of the same address."""
-    assert request.account is not None
-    key = account_address_key(request.account)
-    in_town = _waiting_besides(request).where(Account.postal_code == request.account.postal_code)
-    return any(account_address_key(account) == key for account in session.scalars(in_town))
-
-
-def _waiting_besides(request: Request) -> sa.Select[Account]:
-    return (
-        sa.select(Account)
-        .join(Request, Request.account_id == Account.id)
-        .where(
-            Request.main_id == request.main_id,
-            Request.kind == Kind.ORDER,
-            Request.status == Status.PENDING,
-            Request.id != request.id,
-        )
-    )
-
-
 def account_address_key(account: Account) -> str:
     """How the proof of an account's address is looked up."""
     return address_key(account.street, account.postal_code, account.city)
-
-
-def is_email_proved(session: Session, main_id: int, address: str) -> bool:
-    """Whether a contact's address was confirmed for an earlier order of this main account."""
-    proof = session.get(EmailProof, {"main_id": main_id, "address": address.lower()})
-    return proof is not None and proof.proved_at is not None
-
-
-def is_address_proved(session: Session, main_id: int, street: str, postal_code: str, city: str) -> bool:
-    """Whether this connection address was proved for an earlier order of this main account."""
-    key = address_key(street, postal_code, city)
-    proof = session.get(AddressProof, {"main_id": main_id, "address_key": key})
-    return proof is not None and proof.proved_at is not None
 
 
 def latest_document(session: Session, request: Request) -> AddressDocument | None:

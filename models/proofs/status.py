@@ -20,15 +20,13 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.proofs import (
     AddressDocument,
-    AddressProof,
     CodedProof,
     Consent,
     Decision,
-    EmailProof,
     OwnershipProof,
-    account_address_key,
-    is_known_address,
+    ProofBook,
 )
+from models.proofs.required import OrderProofs, order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
 
@@ -72,8 +70,7 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
     links = [request for request in selected_account if request.kind is Kind.LINK]
     found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
     if orders:
-        book = _Read(session, orders, now)
-        found |= {order.id: [*book.email(order), *book.address(order)] for order in orders}
+        found |= _of_orders(session, orders, now)
     if links:
         query = sa.select(Consent).where(Consent.request_id.in_([link.id for link in links]))
         found |= {consent.request_id: [_consent(consent, now)] for consent in session.scalars(query)}
@@ -126,60 +123,49 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
     ]
 
 
-class _Read:
-    """What the proofs of these orders need, read together and without locks."""
+def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
+    """Read what the proofs of these orders need, together and without locks."""
+    # Held until the end, so that no order reads its account alone.
+    accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
+    requesters = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
+    people = {person.id: person for person in session.scalars(requesters)}
+    documents = sa.select(AddressDocument).where(AddressDocument.request_id.in_([order.id for order in orders]))
+    # The last one of each.
+    latest = {document.request_id: document for document in session.scalars(documents.order_by(AddressDocument.id))}
+    book = ProofBook(session, orders, lock=False)
+    assert {account.id for account in accounts} >= {order.account_id for order in orders}
+    found = {}
+    for order in orders:
+        proofs = order_proofs(book, order, people.get(order.requested_by or 0))
+        found[order.id] = [*_email(proofs, now), *_address(proofs, order, latest.get(order.id), now)]
+    return found
 
-    def __init__(self, session: Session, orders: Sequence[Request], now: datetime) -> None:
-        self._now = now
-        ids = [order.account_id for order in orders]
-        accounts = list(session.scalars(sa.select(Account).where(Account.id.in_(ids))))
-        self._accounts = {account.id: account for account in accounts}
-        people = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
-        self._people = {person.id: person for person in session.scalars(people)}
-        mains = {order.main_id for order in orders}
-        emails = sa.select(EmailProof).where(
-            EmailProof.main_id.in_(mains), EmailProof.address.in_({account.contact_email for account in accounts})
-        )
-        self._emails = {(proof.main_id, proof.address): proof for proof in session.scalars(emails)}
-        addresses = sa.select(AddressProof).where(
-            AddressProof.main_id.in_(mains),
-            AddressProof.address_key.in_({account_address_key(account) for account in accounts}),
-        )
-        self._addresses = {(proof.main_id, proof.address_key): proof for proof in session.scalars(addresses)}
-        documents = sa.select(AddressDocument).where(AddressDocument.request_id.in_([order.id for order in orders]))
-        # The last one of each.
-        self._documents = {row.request_id: row for row in session.scalars(documents.order_by(AddressDocument.id))}
 
-    def email(self, order: Request) -> Iterator[ProofStatus]:
-        """The contact's e-mail address, if it has to be proved."""
-        account = self._account(order)
-        proof = self._emails.get((order.main_id, account.contact_email))
-        if proof is None or is_known_address(self._people.get(order.requested_by or 0), proof.address):
-            return
-        if proof.proved_at is not None:
-            yield ProofStatus(ProofKind.EMAIL, ProofState.PROVED)
-        else:
-            yield _coded(ProofKind.EMAIL, proof, self._now)
+def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
+    """Yield how the proof of the contact's e-mail address stands, if somebody was asked for it."""
+    if proofs.email is None or not proofs.needs_email:
+        return
+    if proofs.awaits_email:
+        yield _coded(ProofKind.EMAIL, proofs.email, now)
+    else:
+        yield ProofStatus(ProofKind.EMAIL, ProofState.PROVED)
 
-    def address(self, order: Request) -> Iterator[ProofStatus]:
-        """The connection address: the letter's code, and a document if there is one."""
-        proof = self._addresses.get((order.main_id, account_address_key(self._account(order))))
-        if proof is None:
-            return
-        if proof.proved_at is not None:
-            by_document = proof.method is AddressMethod.DOCUMENT
-            yield ProofStatus(ProofKind.DOCUMENT if by_document else ProofKind.LETTER, ProofState.PROVED)
-            return
-        yield _coded(ProofKind.LETTER, proof, self._now)
-        document = self._documents.get(order.id)
-        if document is not None and document.released is None:
-            yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until)
-        elif document is not None and not document.released:
-            yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED)
 
-    def _account(self, order: Request) -> Account:
-        assert order.account_id is not None
-        return self._accounts[order.account_id]
+def _address(
+    proofs: OrderProofs, order: Request, document: AddressDocument | None, now: datetime
+) -> Iterator[ProofStatus]:
+    """Yield how the proof of the connection address stands: the letter's code, and a document if there is one."""
+    if proofs.address is None:
+        return
+    if not proofs.awaits_address:
+        by_document = proofs.address.method is AddressMethod.DOCUMENT
+        yield ProofStatus(ProofKind.DOCUMENT if by_document else ProofKind.LETTER, ProofState.PROVED)
+        return
+    yield _coded(ProofKind.LETTER, proofs.address, now)
+    if document is not None and document.released is None:
+        yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until)
+    elif document is not None and not document.released:
+        yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED)
 
 
 def _coded(kind: ProofKind, proof: CodedProof, now: datetime) -> ProofStatus:

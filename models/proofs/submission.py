@@ -24,11 +24,14 @@ from models.proofs.proofs import (
     CodedProof,
     Consent,
     Decision,
+    EmailProof,
     LinkCode,
     OwnershipProof,
     ProofBook,
     account_address_key,
 )
+from models.proofs.required import order_proofs
+from models.proofs.same_proof import orders_in_town, orders_of_contact
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
 from models.vault import Vault
@@ -56,17 +59,11 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
-    waiting = _with_contact(request)
+    waiting = _waiting(orders_of_contact(request))
     awaited = bool(_lock(session, waiting))
     proof = ProofBook(session, [request]).email(request)
-    if proof is None:
-        raise NotAwaited
-    if proof.proved_at is not None:
-        return vault.is_code(typed, *proof.words())
-    if not awaited:
-        raise NotAwaited
-    right = proof.try_code(vault, typed, proof.words(), now)
-    if right:
+    right = _is_right(vault, proof, typed, now, awaited=awaited)
+    if right and proof is not None and proof.proved_at is None:
         proof.proved_at = now
         _wake(session, waiting, now)
     return right
@@ -74,9 +71,8 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
     """Whether this order, or another one with the same contact, is on its way: one mail is sent for all of them."""
-    assert request.account is not None
-    same_contact = _orders(request.main_id).where(Account.contact_email == request.account.contact_email)
-    return session.scalar(same_contact.where(Request.status.not_in(ENDED)).limit(1)) is not None
+    running = orders_of_contact(request).where(Request.status.not_in(ENDED))
+    return session.scalar(running.limit(1)) is not None
 
 
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
@@ -89,17 +85,12 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
     assert request.account is not None
     key = account_address_key(request.account)
     awaited = any(
-        order.account and account_address_key(order.account) == key for order in _lock(session, _in_town(request))
+        order.account and account_address_key(order.account) == key
+        for order in _lock(session, _waiting(orders_in_town(request)))
     )
     proof = ProofBook(session, [request]).address(request)
-    if proof is None:
-        raise NotAwaited
-    if proof.proved_at is not None:
-        return vault.is_code(typed, *proof.words())
-    if not awaited:
-        raise NotAwaited
-    right = proof.try_code(vault, typed, proof.words(), now)
-    if right:
+    right = _is_right(vault, proof, typed, now, awaited=awaited)
+    if right and proof is not None and proof.proved_at is None:
         _address_proved(session, request, AddressMethod.LETTER, now, None)
     return right
 
@@ -163,7 +154,7 @@ def lock_for_address(session: Session, request: Request) -> bool:
 
     To be called before one of them is locked alone.
     """
-    return request.kind is Kind.ORDER and request in _lock(session, _in_town(request))
+    return request.kind is Kind.ORDER and request in _lock(session, _waiting(orders_in_town(request)))
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
@@ -291,32 +282,37 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
     )  # fmt: skip
 
 
+def _is_right(
+    vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
+) -> bool:
+    """Whether this is the code of the proof; of a given proof it stays right for ever.
+
+    A wrong try is counted while an order waits for the proof. Raises `NotAwaited` if there is no proof, or if it is
+    not given and no order waits for it.
+    """
+    if proof is not None and proof.proved_at is not None:
+        return vault.is_code(typed, *proof.words())
+    if proof is None or not awaited:
+        raise NotAwaited
+    return proof.try_code(vault, typed, proof.words(), now)
+
+
 def _asked(session: Session, request: Request, what: str) -> CodedProof | None:
     if what == "consent":
         consent = session.get(Consent, request.id)
         return consent if consent is not None and consent.decision is None else None
     if request.kind is not Kind.ORDER:
         return None
-    book = ProofBook(session, [request])
-    proof = book.email(request) if what == "email" else book.address(request)
-    return proof if proof is not None and proof.proved_at is None else None
+    requester = session.get(User, request.requested_by) if request.requested_by is not None else None
+    asked = dict(order_proofs(ProofBook(session, [request]), request, requester).asked())
+    return asked.get("email" if what == "email" else "address")
 
 
 def _address_proved(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None
     proof.prove(method, now, by)
-    _wake(session, _in_town(request), now, account_address_key(request.account))
-
-
-def _with_contact(request: Request) -> sa.Select[Request]:
-    assert request.account is not None
-    return _pending(request.main_id).where(Account.contact_email == request.account.contact_email)
-
-
-def _in_town(request: Request) -> sa.Select[Request]:
-    assert request.account is not None
-    return _pending(request.main_id).where(Account.postal_code == request.account.postal_code)
+    _wake(session, _waiting(orders_in_town(request)), now, account_address_key(request.account))
 
 
 def _nobodys_order() -> Request:
@@ -324,14 +320,9 @@ def _nobodys_order() -> Request:
     return Request(kind=Kind.ORDER, main_id=_NOBODY, account=account)
 
 
-def _orders(main_id: int) -> sa.Select[Request]:
+def _waiting(orders: sa.Select[Request]) -> sa.Select[Request]:
     # With their accounts: no statement more for some than for others.
-    orders = sa.select(Request).join(Request.account).options(contains_eager(Request.account))
-    return orders.where(Request.main_id == main_id, Request.kind == Kind.ORDER)
-
-
-def _pending(main_id: int) -> sa.Select[Request]:
-    return _orders(main_id).where(Request.status == Status.PENDING)
+    return orders.where(Request.status == Status.PENDING).options(contains_eager(Request.account))
 
 
 def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:

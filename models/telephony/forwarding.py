@@ -22,6 +22,7 @@ from models.db.base import Base, enumeration
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import Deed, record
 from models.people.rights import Action, Principal, may
+from models.phone_numbers import e164, parse_phone_number
 from models.states import AccountState
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
@@ -178,17 +179,16 @@ def target_of(typed: str) -> str:
         raise InvalidField("target", "emergency_number")
     if not typed.strip(" (").startswith(_NO_ZERO):
         raise InvalidField("target", "needs_area_code")
-    try:
-        number = phonenumbers.parse(typed, "DE")
-    except phonenumbers.NumberParseException as error:
-        raise InvalidField("target", "not_a_phone_number") from error
+    number = parse_phone_number(typed)
+    if number is None:
+        raise InvalidField("target", "not_a_phone_number")
     if phonenumbers.national_significant_number(number) in _EMERGENCY:
         raise InvalidField("target", "emergency_number")
     if phonenumbers.number_type(number) in _COSTLY:
         raise InvalidField("target", "costly_number")
     if not phonenumbers.is_valid_number(number):
         raise InvalidField("target", "not_a_phone_number")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return e164(number)
 
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
@@ -239,9 +239,9 @@ def _finish(
 ) -> None:
     record(session, person, account, deed, Action.FORWARD_CALLS, now, facts)
     session.flush()
-    # The registrar hears of it as of everything else about a trunk.
-    trunks = sa.update(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
-    session.execute(trunks.values(due_at=now, lease=None))
+    trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
+        trunk.changed(now)
 
 
 def _facts(forwarding: CallForwarding) -> dict[str, object]:

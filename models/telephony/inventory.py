@@ -5,14 +5,12 @@ All lists are in the order of customer numbers, so that a page costs the same wh
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -20,16 +18,16 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem, runs
-from models.db.paging import BadCursor
+from models.db.paging import BadCursor, Page, read_cursor, write_cursor
 from models.db.text import matching
 from models.telephony.number_search import found_by, is_everywhere
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
+from models.values import CUSTOMER_NUMBER
 
 FEW = 2000
 """So many hits are looked at one by one; of more, there are some on every page of the list."""
 
-Listed = TypeVar("Listed")
 _Query = sa.Select[*tuple[Any, ...]]
 
 
@@ -62,14 +60,6 @@ class ListedContract:
     def monthly_cents(self) -> int:
         """What it costs a month, net."""
         return sum(item.monthly_cents for item, _ in self.items)
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Listed]):
-    """One page of a list. `after` is the place where the next one begins; None on the last."""
-
-    items: Sequence[Listed]
-    after: str | None
 
 
 def numbers_of(
@@ -164,28 +154,14 @@ def _page(
     """One page in the order of customer number and `second`, and how to say where the next one begins."""
     key = sa.tuple_(Account.customer_number, second)
     if after is not None:
-        number, place = _read(after)
+        number, place = read_cursor(after, str, int)
+        if not CUSTOMER_NUMBER.fullmatch(number):
+            raise BadCursor(after)
         query = query.where(key > sa.tuple_(sa.literal(number), sa.literal(place, sa.BigInteger)))
     rows = session.execute(query.order_by(Account.customer_number, second).limit(limit + 1)).all()
     last = rows[limit - 1] if len(rows) > limit else None
 
     def following(place_of: Callable[[Any], int]) -> str | None:
-        return _write(last.Account.customer_number, place_of(last)) if last is not None else None
+        return write_cursor(last.Account.customer_number, place_of(last)) if last is not None else None
 
     return rows[:limit], following
-
-
-def _write(customer_number: str, place: int) -> str:
-    return urlsafe_b64encode(json.dumps([customer_number, place]).encode()).decode().rstrip("=")
-
-
-def _read(cursor: str) -> tuple[str, int]:
-    try:
-        number, place = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise BadCursor(cursor) from error
-    if not isinstance(number, str) or not re.fullmatch("[0-9]{7}", number):
-        raise BadCursor(cursor)
-    if type(place) is not int or not 0 <= place < 2**63:
-        raise BadCursor(cursor)
-    return number, place

@@ -44,7 +44,6 @@ def renew(
         raise RenewedMeanwhile
     secret = new_sip_secret()
     trunk.secret = vault.seal(secret)
-    trunk.attempts = 0
-    trunk.make_due(now)
+    trunk.changed(now)
     record(session, person, account, Deed.SECRET_RENEWED, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
     return secret

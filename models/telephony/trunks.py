@@ -37,7 +37,7 @@ class SipTrunk(Due, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
     Suspended from the first of the two moments on until both are null; `carrier_reason` is what the customer reads.
-    Due: the registrar has to be told about it as it is now. Whoever changes what the registrar knows makes it due.
+    Due: the registrar has to be told about it as it is now. Every change of what the registrar knows calls `changed`.
     """
 
     __tablename__ = "sip_trunks"
@@ -76,6 +76,11 @@ class SipTrunk(Due, Base):
         due_index("sip_trunks"),
     )
 
+    def changed(self, now: datetime) -> None:
+        """Have the registrar told of the trunk as it is now, at once: earlier failures were about what is over."""
+        self.attempts = 0
+        self.make_due(now)
+
     def suspend(self, by: Suspender, now: datetime, reason: str | None = None) -> bool:
         """Nobody registers any more, and no call comes or goes but to 110 and 112, until it is resumed.
 
@@ -92,8 +97,7 @@ class SipTrunk(Due, Base):
             self.carrier_suspended_at, self.carrier_reason = self.carrier_suspended_at or now, reason
         if changed:
             self.state = TrunkState.SUSPENDED
-            self.attempts = 0
-            self.make_due(now)
+            self.changed(now)
         return changed
 
     def resume(self, by: Suspender, now: datetime) -> bool:
@@ -112,8 +116,7 @@ class SipTrunk(Due, Base):
             self.state = (
                 TrunkState.SUSPENDED if self.customer_suspended_at or self.carrier_suspended_at else TrunkState.ACTIVE
             )
-            self.attempts = 0
-            self.make_due(now)
+            self.changed(now)
         return changed
 
     def _ensure_open(self) -> None:
@@ -131,7 +134,7 @@ def close_trunk(trunk: SipTrunk, now: datetime) -> None:
     session = object_session(trunk)
     assert session is not None
     trunk.state = TrunkState.CLOSED
-    trunk.make_due(now)
+    trunk.changed(now)
     for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id).with_for_update()):
         release_block(block, now)
     session.get_one(Contract, trunk.contract_id).end(now)

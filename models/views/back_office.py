@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from models.accounts.accounts import account_by_number
-from models.db.paging import BadCursor
+from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
 from models.proofs.proofs import AddressDocument, latest_document
@@ -52,14 +52,6 @@ class Listed:
     request: Request
     matter: Matter | None
     since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of the list. `after` is the place where the next one begins; None on the last."""
-
-    items: Sequence[Listed]
-    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +120,9 @@ _MATTER = sa.case(
 _SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Request.updated_at)
 
 
-def page_of(session: Session, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page:
+def page_of(session: Session, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
     """What waits for us, the longest first, or what was searched for, the newest first. Raises `BadCursor`."""
-    place = _read(after) if after is not None else None
+    place = _place(after) if after is not None else None
     query = sa.select(Request, _MATTER.label("matter"), _SINCE.label("since"))
     query = query.outerjoin(AddressDocument, _OPEN_DOCUMENT).options(joinedload(Request.main))
     if wanted.search:
@@ -143,7 +135,7 @@ def page_of(session: Session, wanted: Wanted, *, after: str | None = None, limit
     rows = session.execute(query.limit(limit + 1)).all()
     items = [Listed(row.Request, Matter(row.matter) if row.matter else None, row.since) for row in rows[:limit]]
     more = len(rows) > limit
-    return Page(items, f"{items[-1].since.isoformat()}_{items[-1].request.id}" if more else None)
+    return Page(items, write_cursor(items[-1].since, items[-1].request.id) if more else None)
 
 
 def counts_of(session: Session) -> Counts:
@@ -237,12 +229,6 @@ def _summed(pairs: Iterable[tuple[Any, int]]) -> Mapping[Any, int]:
     return counts
 
 
-def _read(cursor: str) -> _Place:
-    since, _, id = cursor.partition("_")
-    try:
-        at = datetime.fromisoformat(since)
-        if at.tzinfo is None:
-            raise BadCursor(cursor)
-        return sa.literal(at, sa.TIMESTAMP(timezone=True)), sa.literal(uuid.UUID(id), sa.Uuid)
-    except ValueError as error:
-        raise BadCursor(cursor) from error
+def _place(cursor: str) -> _Place:
+    at, id = read_cursor(cursor, datetime, uuid.UUID)
+    return sa.literal(at, sa.TIMESTAMP(timezone=True)), sa.literal(id, sa.Uuid)

@@ -7,9 +7,7 @@ whatever the number of accounts, and the number of statements is fixed.
 
 from __future__ import annotations
 
-import json
 import uuid
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, joinedload
 
 from models.accounts.accounts import Account
-from models.db.paging import BadCursor
+from models.db.paging import Page, read_cursor, write_cursor
 from models.db.text import matching, plain_sql, spelled_sql
 from models.people.rights import Principal
 from models.requests.requests import Request, concerns
@@ -79,17 +77,11 @@ class ListedAccount:
         return self.request is not None and self.request.kind is Kind.ORDER
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of the list. `after` is the place where the next one begins; None on the last."""
-
-    items: Sequence[ListedAccount]
-    after: str | None
-
-
-def page_of(session: Session, main: Account, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page:
+def page_of(
+    session: Session, main: Account, wanted: Wanted, *, after: str | None = None, limit: int = 50
+) -> Page[ListedAccount]:
     """The accounts under this main account, from this place on. One statement. Raises `BadCursor`."""
-    place = _read(after, wanted.order) if after is not None else None
+    place = _place(after, wanted.order) if after is not None else None
     halves = [
         _from(half, key, wanted, place).limit(limit + 1).subquery().select() for half, key in _halves(main, wanted)
     ]
@@ -104,7 +96,7 @@ def page_of(session: Session, main: Account, wanted: Wanted, *, after: str | Non
     rows = session.execute(query).all()
     items = [ListedAccount(account, request) for account, request, _ in rows[:limit]]
     more = len(rows) > limit
-    return Page(items, _write(rows[limit - 1].key, rows[limit - 1].Account.id) if more else None)
+    return Page(items, write_cursor(rows[limit - 1].key, rows[limit - 1].Account.id) if more else None)
 
 
 def count_of(session: Session, main: Account, wanted: Wanted) -> int:
@@ -239,22 +231,7 @@ def _sorted(key: Any, id: Any, order: Order) -> tuple[Any, Any]:
     return (key.desc(), id.desc()) if order is Order.NEWEST else (key, id)
 
 
-def _write(key: Any, id: int) -> str:
-    said = key.isoformat() if isinstance(key, datetime) else key
-    return urlsafe_b64encode(json.dumps([said, id], ensure_ascii=False).encode()).decode().rstrip("=")
-
-
-def _read(cursor: str, order: Order) -> tuple[Any, Any]:
-    try:
-        key, id = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if not isinstance(key, str) or type(id) is not int or not 0 <= id < 2**63 or "\0" in key:
-            raise BadCursor(cursor)
-        key.encode()
-        if order is Order.NEWEST:
-            at = datetime.fromisoformat(key)
-            if at.tzinfo is None:
-                raise BadCursor(cursor)
-            return sa.literal(at, sa.TIMESTAMP(timezone=True)), sa.literal(id, sa.BigInteger)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise BadCursor(cursor) from error
-    return sa.literal(key, sa.Text), sa.literal(id, sa.BigInteger)
+def _place(cursor: str, order: Order) -> tuple[Any, Any]:
+    kind, column = (datetime, sa.TIMESTAMP(timezone=True)) if order is Order.NEWEST else (str, sa.Text())
+    key, id = read_cursor(cursor, kind, int)
+    return sa.literal(key, column), sa.literal(id, sa.BigInteger)

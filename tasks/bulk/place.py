@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, selectinload
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before, progress_of
+from models.db.advisory_locks import take_advisory_lock
 from models.db.work_queue import claim_due
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.links.links import (
@@ -96,7 +97,7 @@ def _place(session: Session, runtime: Runtime, bulk: Bulk, rows: Sequence[BulkRo
     if not rows:
         return
     # Two bulks of one main account may contain the same rows.
-    session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"bulk {bulk.main_id}", 0))))
+    take_advisory_lock(session, f"bulk {bulk.main_id}")
     known = placed_before(session, rows)
     fresh: list[BulkRow] = []
     for row in rows:

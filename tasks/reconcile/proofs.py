@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
-from models.proofs.proofs import CodedProof, Consent, LinkCode, ProofBook, is_known_address
+from models.proofs.proofs import CodedProof, Consent, LinkCode, ProofBook
+from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
 from tasks.reconcile.job_run import Run
+from tasks.reconcile.request_pages import look_at_requests
 
-PAGE = 200
 # What a pending request can wait for besides.
 _NO_PROOF = (Reason.AREA_CODE_MISMATCH,)
 
@@ -31,51 +32,35 @@ def reconcile_proofs(run: Run) -> None:
         waiting = sa.select(Request.waiting_for, sa.func.count()).where(Request.waiting_for.is_not(None))
         for actor, count in session.execute(waiting.group_by(Request.waiting_for)):
             run.counts[f"waiting_for_{actor}"] = count
-    after = uuid.UUID(int=0)
-    while page := _page(run, after):
-        after = page[-1]
+    asleep = sa.select(Request).where(
+        Request.status == Status.PENDING,
+        Request.reason.not_in(_NO_PROOF),
+        Request.lease.is_(None),
+        Request.due_at > run.now,
+    )
+    with_people = asleep.options(selectinload(Request.account), selectinload(Request.requester))
+    look_at_requests(run, with_people, partial(_wake_late, run))
 
 
-def _page(run: Run, after: uuid.UUID) -> Sequence[uuid.UUID]:
+def _wake_late(run: Run, session: Session, requests: Sequence[Request]) -> None:
     now = run.now
-    with run.transaction() as session:
-        requests = _asleep(session, now, after)
-        # Not locked: giving a proof locks the proof before the requests that wait for it.
-        book = ProofBook(session, requests, lock=False)
-        asked = sa.select(Consent).where(Consent.request_id.in_([request.id for request in requests]))
-        consents = {consent.request_id: consent for consent in session.scalars(asked)}
-        for request in requests:
-            run.counts["looked_at"] += 1
-            late = {what: proof.wakes_at() for what, proof in _awaited(book, consents, request)}
-            late = {what: at for what, at in late.items() if at <= now}
-            if late:
-                request.make_due(now)
-                run.find(
-                    "proof_overdue",
-                    str(request.id),
-                    repaired=True,
-                    customer_number=request.customer_number,
-                    what=sorted(late),
-                    since=min(late.values()).isoformat(),
-                )
-        return [request.id for request in requests]
-
-
-def _asleep(session: Session, now: datetime, after: uuid.UUID) -> Sequence[Request]:
-    return session.scalars(
-        sa.select(Request)
-        .where(
-            Request.id > after,
-            Request.status == Status.PENDING,
-            Request.reason.not_in(_NO_PROOF),
-            Request.lease.is_(None),
-            Request.due_at > now,
-        )
-        .order_by(Request.id)
-        .limit(PAGE)
-        .options(selectinload(Request.account), selectinload(Request.requester))
-        .with_for_update(skip_locked=True)
-    ).all()
+    # Not locked: giving a proof locks the proof before the requests that wait for it.
+    book = ProofBook(session, requests, lock=False)
+    asked = sa.select(Consent).where(Consent.request_id.in_([request.id for request in requests]))
+    consents = {consent.request_id: consent for consent in session.scalars(asked)}
+    for request in requests:
+        late = {what: proof.wakes_at() for what, proof in _awaited(book, consents, request)}
+        late = {what: at for what, at in late.items() if at <= now}
+        if late:
+            request.make_due(now)
+            run.find(
+                "proof_overdue",
+                str(request.id),
+                repaired=True,
+                customer_number=request.customer_number,
+                what=sorted(late),
+                since=min(late.values()).isoformat(),
+            )
 
 
 def _awaited(
@@ -83,12 +68,5 @@ def _awaited(
 ) -> Iterator[tuple[str, CodedProof]]:
     if request.id in consents:
         yield "consent", consents[request.id]
-    if request.kind is not Kind.ORDER:
-        return
-    assert request.account is not None
-    email, address = book.email(request), book.address(request)
-    known = is_known_address(request.requester, request.account.contact_email)
-    if email is not None and email.proved_at is None and not known:
-        yield "email", email
-    if address is not None and address.proved_at is None:
-        yield "address", address
+    if request.kind is Kind.ORDER:
+        yield from order_proofs(book, request, request.requester).asked()

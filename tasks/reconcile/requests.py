@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -12,13 +11,13 @@ from sqlalchemy.orm import Session
 from models.requests.requests import Request
 from models.states import Status
 from tasks.reconcile.job_run import Run
+from tasks.reconcile.request_pages import look_at_requests
 
 NOT_PICKED_UP = timedelta(minutes=5)
 """So long after it was due a request must be in somebody's hands."""
 LONG_HELD = timedelta(days=1)
 SOME_TIME = timedelta(minutes=1)
 """What a sweep and a busy worker may need after a lease or a deadline has ended."""
-PAGE = 200
 
 
 def reconcile_requests(run: Run) -> None:
@@ -26,38 +25,19 @@ def reconcile_requests(run: Run) -> None:
 
     Safe to run twice: only the due time of a request changes.
     """
-    after = uuid.UUID(int=0)
-    while page := _page(run, after):
-        after = page[-1]
-
-
-def _page(run: Run, after: uuid.UUID) -> Sequence[uuid.UUID]:
     now = run.now
-    with run.transaction() as session:
-        requests = _standing_still(session, now, after)
+    standing_still = sa.or_(
+        sa.and_(Request.lease.is_(None), Request.due_at < now - NOT_PICKED_UP),
+        sa.and_(Request.lease.is_not(None), Request.due_at < now - SOME_TIME),
+        sa.and_(Request.lease.is_(None), Request.waiting_until < now - SOME_TIME, Request.due_at > now),
+        sa.and_(Request.status.in_((Status.HELD, Status.FAILED)), Request.updated_at < now - LONG_HELD),
+    )
+
+    def judge(_session: Session, requests: Sequence[Request]) -> None:
         for request in requests:
-            run.counts["looked_at"] += 1
             _judge(run, request, now)
-        return [request.id for request in requests]
 
-
-def _standing_still(session: Session, now: datetime, after: uuid.UUID) -> Sequence[Request]:
-    # A request that a worker has locked is being processed.
-    return session.scalars(
-        sa.select(Request)
-        .where(
-            Request.id > after,
-            sa.or_(
-                sa.and_(Request.lease.is_(None), Request.due_at < now - NOT_PICKED_UP),
-                sa.and_(Request.lease.is_not(None), Request.due_at < now - SOME_TIME),
-                sa.and_(Request.lease.is_(None), Request.waiting_until < now - SOME_TIME, Request.due_at > now),
-                sa.and_(Request.status.in_((Status.HELD, Status.FAILED)), Request.updated_at < now - LONG_HELD),
-            ),
-        )
-        .order_by(Request.id)
-        .limit(PAGE)
-        .with_for_update(skip_locked=True)
-    ).all()
+    look_at_requests(run, sa.select(Request).where(standing_still), judge)
 
 
 def _judge(run: Run, request: Request, now: datetime) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.contracts.contracts import Contract, ContractItem
+from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
 from models.orders.orders import Basket, ordered_basket
 from models.requests.requests import Request
-from models.states import Reason
 from models.telephony.trunks import SipTrunk, new_sip_user
 from models.vault import new_sip_secret
 from tasks.ports import GatewayError, Ports, TrunkRecord
 from tasks.registrar.trunks import record_of
-from tasks.steps.step import Hold, Outcome, Work
-from tasks.steps.verify import POOL_LOOKED_AT_AGAIN
+from tasks.steps.step import NO_NUMBERS, Outcome, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def provision(work: Work, request: Request) -> Outcome:
         try:
             block = work.pool.take(request.area_code, request.block_size, request.account_id)
         except NoNumbersAvailable:
-            return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
+            return NO_NUMBERS
         request.trunk = _new_trunk(work, request, basket)
         request.trunk.blocks = [block]
     trunk = request.trunk
@@ -59,22 +57,9 @@ def provision(work: Work, request: Request) -> Outcome:
 
 def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
     assert request.account is not None and request.channels is not None
-    contract = Contract(
-        account_id=request.account_id,
-        request_id=request.id,
-        started_at=work.now,
-        items=[
-            ContractItem(
-                product_key=product.key,
-                monthly_cents=product.monthly_cents,
-                one_off_cents=product.one_off_cents,
-            )
-            for product in basket.products
-        ],
-    )
     return SipTrunk(
         account=request.account,
-        contract=contract,
+        contract=new_contract(request.account.id, basket.products, work.now, request.id),
         request_id=request.id,
         sip_user=new_sip_user(),
         domain=work.runtime.sip_domain,

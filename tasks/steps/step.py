@@ -52,6 +52,10 @@ class Hold:
     again_after: timedelta
 
 
+NO_NUMBERS = Hold(Reason.NO_NUMBERS_AVAILABLE, timedelta(minutes=15))
+"""The pool of the ordered area code and block size is empty."""
+
+
 class Call(Protocol):
     """A call to an external system: made with no transaction open, recorded in the next transaction."""
 

@@ -13,21 +13,21 @@ from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.orders import area_code_fits, ordered_basket
 from models.proofs.proofs import (
+    AddressProof,
     CodedProof,
     Consent,
     Decision,
-    another_has_address,
-    another_has_contact,
-    is_known_address,
+    EmailProof,
 )
+from models.proofs.required import opened_proofs
+from models.proofs.same_proof import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
-from tasks.steps.step import Hold, Outcome, Wait, Work
+from tasks.steps.step import NO_NUMBERS, Outcome, Wait, Work
 
 TIME_TO_CORRECT = timedelta(days=14)
 TIME_TO_REVIEW = timedelta(days=3)
-POOL_LOOKED_AT_AGAIN = timedelta(minutes=15)
 
 
 def verify(work: Work, request: Request) -> Outcome:
@@ -50,13 +50,18 @@ def _verify_order(work: Work, request: Request) -> Outcome:
     if not area_code_fits(request):
         return _wait_for_correction(work, request)
     # Both proofs are requested at the same time: a letter takes days.
-    waits = [wait for wait in (_wait_for_email(work, request), _wait_for_address(work, request)) if wait is not None]
+    proofs = opened_proofs(work.book, request, request.requester, work.now)
+    waits = []
+    if proofs.email is not None and proofs.awaits_email:
+        waits.append(_wait_for_email(work, request, proofs.email))
+    if proofs.address is not None and proofs.awaits_address:
+        waits.append(_wait_for_address(work, request, proofs.address))
     if waits:
         return replace(waits[0], again_at=min(wait.again_at for wait in waits))
     # Made a main account here, so that no link request can attach it while its order is provisioned.
     promote(work.session, request.main_id)
     if not work.pool.has(request.area_code, request.block_size):
-        return Hold(Reason.NO_NUMBERS_AVAILABLE, POOL_LOOKED_AT_AGAIN)
+        return NO_NUMBERS
     request.note(work.now, "order_verified")
     return None
 
@@ -70,23 +75,14 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
     return Wait(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until, until)
 
 
-def _wait_for_email(work: Work, request: Request) -> Wait | None:
-    assert request.account is not None
-    if is_known_address(request.requester, request.account.contact_email):
-        return None
-    proof = work.book.email(request) or work.book.open_email(request, work.now)
-    if proof.proved_at is not None:
-        return None
+def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
     _end_or_renew(work, request, proof, another_has_contact)
     if proof.must_send(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
 
 
-def _wait_for_address(work: Work, request: Request) -> Wait | None:
-    proof = work.book.address(request) or work.book.open_address(request, work.now)
-    if proof.proved_at is not None:
-        return None
+def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait:
     if work.book.document(request) is not None:
         # The back office has to act: the customer's deadline does not run.
         until = work.now + TIME_TO_REVIEW

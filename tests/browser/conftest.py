@@ -1,4 +1,4 @@
-"""The real front on a free port, on a real PostgreSQL, and a real browser that looks at it."""
+"""Fixtures: the web application on a free port, with a real PostgreSQL, and a real browser."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from sqlalchemy.pool import QueuePool
 from werkzeug.serving import make_server
 
 from models.accounts.accounts import Account
@@ -38,7 +38,7 @@ _NO_CHROMIUM = "NO CHROMIUM ON PATH: NO BROWSER TEST HAS RUN. As root on Debian:
 
 @dataclass
 class Served:
-    """The front, where it listens, and the folder in which /dev/mail finds mails and letters."""
+    """The running web application, its URL, and the folder that /dev/mail reads."""
 
     url: str
     app: Flask
@@ -47,9 +47,9 @@ class Served:
 
 @dataclass
 class Portal:
-    """The portal, the main account with one sub-account and a fresh order, and the manager's login.
+    """The running portal with a main account, a sub-account, a new order, and the manager's login.
 
-    `ordered`: the customer number of the fresh order. `mails`: where /dev/mail finds mails and letters.
+    `ordered` is the customer number of the new order, `mails` the folder that /dev/mail reads.
     """
 
     url: str
@@ -63,13 +63,13 @@ class Portal:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Without one the tests are skipped, but on a CI machine (CI=true) they fail."""
+    """Start Debian's Chromium. Without it the tests are skipped; on CI (CI=true) they fail."""
     executable = chromium()
     if executable is None:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_CHROMIUM, pytrace=False)
         pytest.skip(_NO_CHROMIUM)
-    # For machines with little to spare: who waits for what is there does not wait.
+    # Generous, for slow machines: a wait ends as soon as its condition is true.
     expect.set_options(timeout=15_000)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=executable, args=_LAUNCH, headless=True)
@@ -81,7 +81,7 @@ def browser() -> Iterator[Browser]:
 def _usual(
     postgres: EmbeddedPostgres, session_clock: FakeClock, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """The front, made and served once: to make it takes longer than to show a page."""
+    """Create and serve the web application once per session, because its creation takes longer than a test."""
     mails = tmp_path_factory.mktemp("mails")
     settings = {"registrar_url": postgres.url("registrar"), "dev_mail_dir": mails, "dev_letters_dir": mails}
     with running(postgres, session_clock, **settings) as app:
@@ -96,21 +96,21 @@ def _usual(
 
 @pytest.fixture
 def served(_usual: Served, database: Database, registrar_url: str, clock: FakeClock) -> Iterator[Served]:
-    """The front without a worker."""
+    """Serve the web application without workers, with its state reset."""
     with _usual.app.app_context():
         pool = resources().database.engine.pool
-    assert isinstance(pool, QueuePool)
+    assert isinstance(pool, sa.QueuePool)
     as_new(_usual.app)
     yield _usual
     for file in _usual.mails.iterdir():
         file.unlink()
-    # What a page has asked for last may still be on its way when its browser is closed.
+    # The last request of a page may still run after its browser is closed.
     wait_until(lambda: pool.checkedout() == 0, what="the last answer")
 
 
 @pytest.fixture
 def pages(browser: Browser, served: Served) -> Iterator[Pages]:
-    """As many browsers as a test needs, closed before the data is removed that their pages ask for."""
+    """Provide as many browser contexts as a test needs; they are closed before the test's data is removed."""
     opened = Pages(browser)
     yield opened
     opened.close()
@@ -118,13 +118,13 @@ def pages(browser: Browser, served: Served) -> Iterator[Pages]:
 
 @pytest.fixture
 def page(pages: Pages) -> Page:
-    """A page of a German browser on a desktop."""
+    """Open a page of a German browser on a desktop."""
     return pages.open()
 
 
 @pytest.fixture
 def portal(served: Served, database: Database, clock: FakeClock) -> Portal:
-    """With no worker a fresh order stays fresh for as long as somebody looks at it."""
+    """Create the accounts of the portal. Without workers the new order stays new."""
     with database.transaction() as session:
         main, manager = make_main(session, subs=1)
         fill_pool(session)
@@ -142,7 +142,7 @@ def visit(
     smtp_sink: MailSink,
     tmp_path: Path,
 ) -> Iterator[Visit]:
-    """The location manager of the client's page, in German at a desktop or as a test is parametrised."""
+    """Open the visit of a location manager, in German on a desktop or as the test is parametrized."""
     way: Way = getattr(request, "param", DESKTOP)
     with database.transaction() as session:
         person = make_user(session, email="maxi@mustermensch.example", name="Maxi Mustermensch", locale=way.language)

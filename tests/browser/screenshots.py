@@ -1,4 +1,4 @@
-"""`make screenshots`: the main pages of the embedded stack with its demo data, as pictures in docs/screenshots."""
+"""`make screenshots`: pictures of the main pages, with the demo data, for docs/screenshots."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from workers.stack.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 COLOURS = 96
-"""So many are enough for pages without photographs, and make a picture a quarter as large."""
+"""Number of colours; enough for pages without photographs, at a quarter of the file size."""
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
 HAMBURG_NUMBER, BERLIN_NUMBER = "+494066969500", "+493023125000"
 _READY = "Standortverwaltung is ready"
-# The contact of the order: an address that nobody has confirmed yet.
+# The contact of the order, with an address that is not confirmed yet.
 _CONTACT = ("Hanna Palmer", "hanna.palmer@example.com", "030 23125901")
 
 _FILE = """\
@@ -45,7 +45,7 @@ Filiale West;Am Markt 3;10585;Berlin;Kim Beispiel;kim@;trunk-10;030;10
 
 
 def main() -> None:
-    """Start a stack of its own, take every picture, and end it."""
+    """Start an embedded stack, take all pictures, and stop the stack."""
     executable = chromium()
     if executable is None:
         sys.exit("Screenshots need Chromium on PATH. As root on Debian: .make/chromium")
@@ -62,9 +62,9 @@ def main() -> None:
 
 @contextmanager
 def fresh_stack() -> Iterator[tuple[str, str]]:
-    """The address of an embedded stack with nothing but the demo data, and where phones register at it.
+    """Run an embedded stack with only the demo data. Yields its URL and the address at which phones register.
 
-    It is gone afterwards.
+    The stack and its data are removed at the end.
     """
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
         port = free_port()
@@ -74,7 +74,7 @@ def fresh_stack() -> Iterator[tuple[str, str]]:
         try:
             if not any(_READY in line for line in stack.stdout):
                 sys.exit("The stack did not start.")
-            # Read on, so that it never waits for a full pipe.
+            # Keep reading, so that the stack never blocks on a full pipe.
             reader = subprocess.Popen(["cat"], stdin=stack.stdout, stdout=subprocess.DEVNULL)
             running = StackDirectory(Path(folder, "stack")).running_environment()
             assert running is not None
@@ -86,7 +86,7 @@ def fresh_stack() -> Iterator[tuple[str, str]]:
 
 
 def take_all(browser: Browser, url: str, folder: Path) -> None:
-    """Everything, in the order in which a person would meet it."""
+    """Take all pictures, in the order in which a user meets the pages."""
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung/hinzufuegen")
     page.get_by_label("Kundennummer").fill(f"{KOELN.customer_number}")
@@ -108,7 +108,7 @@ def take_all(browser: Browser, url: str, folder: Path) -> None:
 
 
 def order(page: Page, url: str, folder: Path) -> None:
-    """Order a branch in Dresden up to the end."""
+    """Order a location in Dresden, with pictures of the steps."""
     page.goto(url + "/standortverwaltung/neu")
     page.get_by_label("SIP-Trunk mit 10 Kanälen").check()
     onward = page.locator(".order-main .primary")
@@ -138,7 +138,7 @@ def order(page: Page, url: str, folder: Path) -> None:
 
 
 def overview(browser: Browser, page: Page, url: str, folder: Path) -> None:
-    """Cards in both colour schemes and on a phone, and the table."""
+    """Take the cards in both colour schemes and on a phone, and the table."""
     page.goto(url + "/standortverwaltung?ansicht=tabelle")
     keep(page, folder / "overview-table.png")
     page.goto(url + "/standortverwaltung?ansicht=karten")
@@ -152,7 +152,7 @@ def overview(browser: Browser, page: Page, url: str, folder: Path) -> None:
 
 
 def request_page(page: Page, url: str, folder: Path) -> None:
-    """The order, waiting for its proofs."""
+    """Take the page of an order that waits for its proofs."""
     page.goto(url + "/standortverwaltung")
     page.locator(".card:has([data-new]) .actions a").first.click()
     page.locator(".timeline").wait_for()
@@ -160,7 +160,7 @@ def request_page(page: Page, url: str, folder: Path) -> None:
 
 
 def other_pages(page: Page, url: str, folder: Path) -> None:
-    """A sub-account's dashboard, all numbers, and a file in which cells are wrong."""
+    """Take a sub-account's dashboard, the table of numbers, and a bulk file with invalid cells."""
     page.goto(f"{url}/standortverwaltung/{HAMBURG.customer_number}")
     keep(page, folder / "dashboard.png")
     page.goto(url + "/standortverwaltung/rufnummern")
@@ -175,7 +175,7 @@ def other_pages(page: Page, url: str, folder: Path) -> None:
 
 
 def calls(browser: Browser, url: str, server: str, folder: Path) -> None:
-    """How a trunk stands whose phone system has registered, taken a call, been busy and rung somebody up."""
+    """Take the page of a trunk whose phone system has registered, received calls, been busy and made a call."""
     page = open_page(browser, url, MAXI.email)
     with tempfile.TemporaryDirectory() as scenarios:
         line = Line(Path(scenarios), int(server.rpartition(":")[2]), "sip.portal.example")
@@ -200,7 +200,7 @@ def calls(browser: Browser, url: str, server: str, folder: Path) -> None:
 
 
 def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
-    """A site's phone system, registered with what the dashboard says."""
+    """Register a phone system at the site's trunk, with the data that the dashboard shows."""
     page.goto(f"{url}/standortverwaltung/{site.customer_number}")
     page.get_by_role("link", name="SIP-Passwort anzeigen").click()
     page.get_by_label("Passwort").fill(PASSWORD)
@@ -212,7 +212,7 @@ def phone(page: Page, url: str, line: Line, site: Site) -> Phone:
 
 
 def back_office(browser: Browser, url: str, folder: Path) -> None:
-    """What waits for the carrier: an order whose address is proved by a document."""
+    """Take the back office with an order whose address is proved by a document."""
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung")
     page.locator(".card:has([data-new]) .actions a").first.click()
@@ -228,7 +228,7 @@ def back_office(browser: Browser, url: str, folder: Path) -> None:
 
 
 def mail(page: Page, url: str, folder: Path) -> None:
-    """The mail that asks the owner for consent."""
+    """Take the mail that asks the owner for consent."""
     page.goto(f"{url}/dev/mail?an={KOELN.administrator.email}")
     page.locator(".rows a").first.click()
     page.goto(f"{page.locator('.mail-html').evaluate('frame => frame.src')}")
@@ -237,7 +237,7 @@ def mail(page: Page, url: str, folder: Path) -> None:
 
 
 def open_page(browser: Browser, url: str, email: str, size: tuple[int, int] = DESKTOP) -> Page:
-    """A browser of its own in which this person is signed in."""
+    """Open a browser context in which the user with this e-mail address is signed in."""
     context = browser.new_context(
         locale="de-DE", color_scheme="light", reduced_motion="reduce", viewport={"width": size[0], "height": size[1]}
     )
@@ -251,7 +251,7 @@ def open_page(browser: Browser, url: str, email: str, size: tuple[int, int] = DE
 
 
 def keep(page: Page, file: Path, *, whole: bool = True) -> None:
-    """Put what the page looks like, or what of it is on the screen, into a file."""
+    """Save a picture of the whole page, or of its visible part, to the file."""
     page.wait_for_load_state("networkidle")
     picture = Image.open(BytesIO(page.screenshot(full_page=whole)))
     picture.convert("RGB").quantize(COLOURS).save(file, optimize=True)

@@ -1,4 +1,4 @@
-"""Every page and every wrong form: axe-core finds nothing, it is valid HTML, and it fits into a narrow screen."""
+"""Every page and every form with errors: no axe-core violations, valid HTML, no horizontal scrolling."""
 
 from __future__ import annotations
 
@@ -83,16 +83,16 @@ NO_PAGES = {
     "orders.begin": "leads to orders.show_step",
     "orders.resume": "leads to orders.show_step",
 }
-"""What can be fetched and is no page, and why."""
+"""GET endpoints that are no pages, with the reason."""
 
 PROMISED: dict[str, set[str]] = {}
-"""The endpoints whose pages a test looks at, by the test's name."""
+"""The endpoints whose pages a test visits, by the test's name."""
 
 _looked: list[str] = []
 
 
 def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The test looks at these endpoints' pages; it fails if it does not."""
+    """Declare the endpoints whose pages a test visits; the test fails if it does not visit one of them."""
 
     def promise(test: Callable[..., None]) -> Callable[..., None]:
         PROMISED[test.__name__] = set(endpoints)
@@ -103,7 +103,7 @@ def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None
 
 @pytest.fixture(autouse=True)
 def kept_promises(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After each test: did it look at what it says it does?"""
+    """Check after each test that it visited the endpoints that it declared."""
     _looked.clear()
     yield
     app: Flask | None = request.node.funcargs["portal"].app if "portal" in request.node.funcargs else None
@@ -126,7 +126,7 @@ def test_no_page_is_forgotten(portal: Portal) -> None:
 
 
 def look(page: Page, address: str) -> None:
-    """Look at a page from all sides."""
+    """Open the address and check the page."""
     answer = page.goto(address)
     assert answer is not None
     assert_valid(answer.text())
@@ -134,7 +134,7 @@ def look(page: Page, address: str) -> None:
 
 
 def look_after(page: Page, pressed: Locator) -> None:
-    """The same, at the page that pressing this brings."""
+    """Press the button or link and check the page that follows."""
     with page.expect_navigation() as navigation:
         pressed.click()
     assert_valid(navigation.value.text())
@@ -142,13 +142,13 @@ def look_after(page: Page, pressed: Locator) -> None:
 
 
 def look_wrong(page: Page, button: Locator | None = None) -> None:
-    """The same, at what the form says if it is sent as it is."""
+    """Submit the form unchanged and check the page with its errors."""
     look_after(page, button or page.get_by_role("main").locator("form .primary, form .danger").first)
     expect(page.get_by_role("alert")).to_be_visible()
 
 
 def look_as_it_is(page: Page) -> None:
-    """The same, at the page that is open."""
+    """Check the page that is open."""
     _looked.append(page.url)
     page.set_viewport_size({"width": 320, "height": 640})
     assert_no_sideways_scrolling(page)
@@ -157,7 +157,7 @@ def look_as_it_is(page: Page) -> None:
 
 
 def sign_in_as(page: Page, portal: Portal, person: User) -> None:
-    """Sign in with another login than the manager's."""
+    """Sign in as another user than the manager."""
     page.goto(portal.url)
     page.get_by_label("E-Mail-Adresse").fill(person.email)
     page.get_by_label("Passwort").fill(PASSWORD)
@@ -289,7 +289,7 @@ def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> 
 
 @pytest.fixture
 def site(portal: Portal) -> Site:
-    """A sub-account with a trunk, a hundred numbers, people of its own, and a forwarding when busy."""
+    """Create a sub-account with a trunk, a hundred numbers, users of its own, and a forwarding when busy."""
     with portal.database.transaction() as session:
         site = make_site(session, session.get_one(Account, portal.main.id))
         block = {"area_code": "0221", "first_number": 4922170034200, "size": 100, "trunk_id": site.trunk}
@@ -392,7 +392,7 @@ def test_a_trunks_registration_and_calls(page: Page, portal: Portal, site: Site,
         page.goto(portal.url + page_of(site))
         expect(page.get_by_role("cell", name="wie immer")).to_have_count(0)
         network.call("forwarded", status=181, forwarded_to="+4915112345xxx", forwarded_because="unconditional")
-        # By itself, where somebody looks.
+        # The page updates itself without a reload.
         expect(page.get_by_role("cell", name="wie immer")).to_be_visible()
         connection.execute("ALTER TABLE location RENAME TO gone")
         try:
@@ -522,7 +522,7 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
         staff = make_user(session, is_staff=True)
     back.advance()
     with portal.database.transaction() as session:
-        # Nobody will have picked it up: that is repaired.
+        # The job repairs this: no worker has picked the request up.
         submit_order(session, portal.manager, session.merge(portal.main), an_order(), NOW)
     sign_in_as(page, portal, staff)
     office = f"{portal.url}/backoffice"
@@ -556,7 +556,7 @@ def test_the_page_of_an_error(page: Page, portal: Portal, status: int) -> None:
 
 
 def becomes(request: Request, status: Status) -> None:
-    """Let the request stand so."""
+    """Set the request to this status."""
     if status in (Status.IN_PROGRESS, Status.HELD, Status.COMPLETED, Status.REJECTED, Status.FAILED):
         request.begin(NOW)
     match status:

@@ -1,4 +1,4 @@
-"""A thousand orders by file, as a person meets them: 37 bad cells mended in place, sent, watched, and sent again."""
+"""A bulk order of a thousand rows in the browser: correct 37 invalid cells, send, watch, upload again."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ ROWS = 1000
 BAD = {"Postleitzahl": "1017", "E-Mail": "hanna@", "Produkt": "trunk-7", "Kanäle": "99", "Vorwahl": "30"}
 RIGHT = {"Postleitzahl": "10179", "E-Mail": "hanna.palmer@example.com", "Produkt": "trunk-10", "Kanäle": "4",
          "Vorwahl": "030"}  # fmt: skip
-# Of 37 cells, in 36 rows.
+# 37 invalid cells in 36 rows.
 SPOILT = {number * 27: [list(BAD)[number % 5]] for number in range(1, 36)} | {999: ["Postleitzahl", "Kanäle"]}
 
 
 def lines() -> list[list[str]]:
-    """The file's rows."""
+    """Return the rows of the file."""
     return [HEAD, *(row(n, **{name: BAD[name] for name in SPOILT.get(n, [])}) for n in range(1, ROWS + 1))]
 
 
 @pytest.fixture
 def works(portal: Portal, database: Database, clock: FakeClock) -> Iterator[Event]:
-    """A worker beside the front, once it is told to begin."""
+    """Run a worker beside the web application, as soon as the event is set."""
     with database.transaction() as session:
         fill_pool(session, count=ROWS, first="50000000")
         prove_contact(session, portal.main)
@@ -53,14 +53,15 @@ def works(portal: Portal, database: Database, clock: FakeClock) -> Iterator[Even
 
 def _work(back: Back, begin: Event, end: Event) -> None:
     begin.wait()
-    while not end.is_set():
+    # The front and the browser want to compute too.
+    while not end.wait(0.02):
         place_due(back.runtime, more_due=lambda: None)
         advance(back.runtime, more_due=lambda: None)
         back.clock.advance(timedelta(seconds=1))
 
 
 def orders(portal: Portal) -> int:
-    """How many there are, without the one that was there before."""
+    """Return the number of orders that the file has created."""
     with portal.database.transaction() as session:
         return session.scalar(sa.select(sa.func.count()).where(Request.bulk_id.is_not(None))) or 0
 
@@ -86,7 +87,7 @@ def test_a_thousand_orders_with_37_bad_cells(page: Page, portal: Portal, works: 
     expect(cells).to_have_count(37)
     assert_accessible(page)
     assert_no_sideways_scrolling(page)
-    # First half of them, and one of these still wrong: nothing that was typed is lost.
+    # Correct half of the cells first, one of them still wrong: no input is lost.
     for number in list(SPOILT)[:18]:
         [name] = SPOILT[number]
         page.get_by_label(f"{name}, Zeile {number + 1}", exact=True).fill(RIGHT[name])
@@ -101,7 +102,7 @@ def test_a_thousand_orders_with_37_bad_cells(page: Page, portal: Portal, works: 
     expect(page.get_by_text("1000 Zeilen, und jedes Feld stimmt.")).to_be_visible()
     assert orders(portal) == 0
     page.get_by_role("button", name="1000 Standorte kostenpflichtig bestellen").click()
-    # Watched to the end, without a hand on the page.
+    # The page updates itself until the end.
     expect(page.get_by_text("1000 Zeilen werden noch aufgenommen.")).to_be_visible()
     assert_accessible(page)
     bar = page.get_by_role("progressbar")
@@ -111,7 +112,7 @@ def test_a_thousand_orders_with_37_bad_cells(page: Page, portal: Portal, works: 
     expect(bar).to_have_attribute("value", "1000")
     expect(page.get_by_text("1000 von 1000 Zeilen sind abgeschlossen.")).to_be_visible()
     assert orders(portal) == ROWS
-    # The same once more, under another name and in another format.
+    # The same rows again, under another file name and in another format.
     upload(page, portal, "noch einmal.csv", as_csv(lines()))
     expect(page.get_by_role("status").filter(has_text="Diese Datei wurde schon am")).to_be_visible()
     expect(page).to_have_url(address)

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: the main account's people, the local administrator, and a member of the team."""
+"""The dashboard in the browser: for users of the main account, a local administrator and a local member."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.web.portal.accounts.test_dashboard import OLD, Site, make_site
 
 @pytest.fixture
 def site(portal: Portal) -> Site:
-    """A sub-account with a trunk, an administrator and a member of its team, and a forwarding when busy."""
+    """Create a sub-account with a trunk, an administrator, a local member, and a forwarding when busy."""
     with portal.database.transaction() as session:
         return make_site(session, session.get_one(Account, portal.main.id))
 
 
 def come_in(page: Page, portal: Portal, email: str) -> None:
-    """Sign in, and out before if somebody is in."""
+    """Sign out if somebody is signed in, then sign in."""
     page.goto(portal.url)
     if page.get_by_role("button", name="Abmelden").count():
         page.get_by_role("button", name="Abmelden").click()
@@ -79,7 +79,7 @@ def test_a_local_administrator_sees_a_secret_and_renews_it(page: Page, portal: P
     with portal.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk)).one()
         assert Vault(SECRET).open(trunk.secret) == shown and trunk.due_at is not None
-    # Nothing of it stays in the browser.
+    # The secret does not stay in the browser.
     page.get_by_role("link", name="Zurück zum Dashboard").click()
     assert shown not in page.content()
     entries = page.get_by_role("listitem").filter(has_text="SIP-Passwort von t000000000001")
@@ -117,7 +117,7 @@ def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) ->
     row = page.get_by_role("listitem").filter(has_text="Immer")
     expect(row).to_contain_text("0171 7654321")
     expect(row).to_contain_text("Mo–Do 08:00–10:00")
-    # It is nine o'clock on a Monday in March.
+    # The clock of the test shows nine o'clock on a Monday in March.
     expect(row).to_contain_text("Gilt jetzt")
     expect(page.get_by_role("listitem").filter(has_text="Wenn besetzt ist")).to_contain_text("Gerade nicht")
     row.get_by_role("link", name="Ändern").click()

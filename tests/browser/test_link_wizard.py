@@ -1,4 +1,4 @@
-"""Adding an existing account and watching it happen, in a real browser."""
+"""Adding an existing account in the browser, up to the live updates of its request."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ START = "/standortverwaltung/hinzufuegen"
 
 
 def owned(portal: Portal) -> tuple[Account, User]:
-    """Somebody else's account, and its administrator."""
+    """Create an account of another company. Returns the account and its administrator."""
     with portal.database.transaction() as session:
         owner = make_user(session)
         return make_account(session, administrator=owner), owner
 
 
 def begin(page: Page, portal: Portal, number: str) -> None:
-    """Sign in, and give the customer number."""
+    """Sign in and submit the customer number."""
     sign_in(page, portal)
     page.goto(portal.url + START)
     page.get_by_label("Kundennummer").fill(number)
@@ -39,7 +39,7 @@ def begin(page: Page, portal: Portal, number: str) -> None:
 
 
 def watch(page: Page, back: Back) -> None:
-    """See that the request's page says by itself what the workers do."""
+    """Run the workers and expect the request's page to update itself."""
     expect(page.get_by_role("heading", name="Verlauf")).to_be_visible()
     page.evaluate("window.same = true")
     back.advance()

@@ -1,4 +1,4 @@
-"""Somebody of the back office sees what waits, looks at a document and releases it; the order goes on."""
+"""The back office in the browser: a document is reviewed and accepted, and its order continues."""
 
 from __future__ import annotations
 

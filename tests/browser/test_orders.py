@@ -1,4 +1,4 @@
-"""Ordering a new sub-account as a person meets it: with the mouse, by keyboard, on a phone, and impatiently."""
+"""Ordering a new sub-account in the browser: with mouse, keyboard and phone, and with repeated presses."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NEW = "/standortverwaltung/neu"
 
 
 def orders_in(portal: Portal) -> Sequence[str]:
-    """The customer numbers of the orders, without the one that was there before."""
+    """Return the customer numbers of the orders that the test has placed."""
     with portal.database.transaction() as session:
         numbers = session.scalars(sa.select(Request.customer_number).order_by(Request.id))
         return [number for number in numbers if number != portal.ordered]
 
 
 def chosen_product(portal: Portal) -> str:
-    """What the one draft says."""
+    """Return the product in the only draft."""
     with portal.database.transaction() as session:
         chosen: str = session.scalars(sa.select(Draft)).one().data["product"]
         return chosen
@@ -39,13 +39,13 @@ def go_on(page: Page, name: str = "Weiter") -> None:
 
 
 def step(page: Page, title: str) -> None:
-    """This step is shown, and the list of steps says so."""
+    """Expect this step, in the heading and in the list of steps."""
     expect(page.get_by_role("heading", name=title, exact=True).first).to_be_visible()
     expect(page.locator("[aria-current=step]")).to_contain_text(title)
 
 
 def fill_location(page: Page) -> None:
-    """The connection address."""
+    """Fill in the connection address."""
     page.get_by_label("Name des Standorts").fill("Filiale Hafen")
     page.get_by_label("Straße und Hausnummer").fill("Brückenstr. 5")
     page.get_by_label("Postleitzahl").fill("10179")
@@ -53,7 +53,7 @@ def fill_location(page: Page) -> None:
 
 
 def fill_up_to_the_summary(page: Page, portal: Portal) -> None:
-    """Everything, with the mouse."""
+    """Fill in all steps with the mouse, up to the summary."""
     page.goto(portal.url + NEW)
     page.get_by_label("SIP-Trunk mit 2 Kanälen").check()
     go_on(page)
@@ -77,7 +77,7 @@ def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
     page.get_by_role("alert").get_by_role("link", name="Wählen Sie ein Produkt.").click()
     expect(page.get_by_label("SIP-Trunk mit 2 Kanälen")).to_be_focused()
     page.get_by_text("SIP-Trunk mit 10 Kanälen").click()
-    # Counted along and saved before anything is sent.
+    # The basket and the draft are updated before the step is submitted.
     expect(basket.get_by_role("row", name="Brutto")).to_contain_text("35,58")
     expect(page.get_by_role("status").filter(has_text="Gespeichert.")).to_be_visible()
     page.get_by_label("Fax per E-Mail").check()
@@ -123,7 +123,7 @@ def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> N
         page.go_back()
     expect(page.get_by_label("SIP-Trunk mit 2 Kanälen")).to_be_checked()
     page.get_by_label("SIP-Trunk mit 50 Kanälen").check()
-    # Not sent, not waited for: leaving the page saves it.
+    # Leaving the page saves the input, without a submit or a wait.
     page.go_forward()
     wait_until(lambda: chosen_product(portal) == "trunk-50", what="the save on leaving the page")
     step(page, "Standort")
@@ -167,7 +167,7 @@ def test_nothing_runs_out_of_a_phone(page: Page, portal: Portal) -> None:
     for slug in ("produkt", "standort", "rufnummern", "kontakt", "zusammenfassung"):
         page.goto(f"{draft}/{slug}")
         assert_no_sideways_scrolling(page)
-        # What it costs is in sight without scrolling.
+        # The price is visible without scrolling.
         expect(page.locator(".basket-bar")).to_be_in_viewport()
         expect(page.locator(".basket-bar")).to_contain_text("12,80")
     page.goto(portal.url + NEW + "/entwuerfe")

@@ -1,4 +1,4 @@
-"""The Standortverwaltung in a real browser: cards, table, search, files, detaching; on a phone and by keyboard."""
+"""The overview in the browser: cards, table, search, downloads, detaching; on a phone and by keyboard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.workbooks import read_xlsx
 
 @pytest.fixture
 def koeln(portal: Portal) -> str:
-    """The customer number of a location in Köln."""
+    """Create a location in Köln and return its customer number."""
     with portal.database.transaction() as session:
         account = make_account(session, name="Lager Köln-Süd", city="Köln", contact_name="Hanna Palmer")
         attach(session, portal.main.id, account.id, Origin.LINK, NOW)

@@ -1,4 +1,4 @@
-"""The portal as a person at the screen or at the keyboard meets it."""
+"""The portal in the browser: signing in, focus, narrow screens, and the keyboard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.factories import PASSWORD
 
 SEED = "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung"
 
-# What the person sees of where the keyboard is: the outline's style and width, and whether it is on the screen.
+# The visible focus: the outline's style and width, and whether the element is on the screen.
 _OUTLINE = """element => {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
     const on_screen = box.width > 0 && box.left >= 0 && box.top >= 0
@@ -21,7 +21,7 @@ _OUTLINE = """element => {
 
 
 def send_form(page: Page, portal: Portal, password: str) -> None:
-    """Fill in the sign-in form and send it."""
+    """Fill in the sign-in form and submit it."""
     page.goto(portal.url)
     page.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
     page.get_by_label("Passwort").fill(password)
@@ -29,18 +29,18 @@ def send_form(page: Page, portal: Portal, password: str) -> None:
 
 
 def sign_in(page: Page, portal: Portal) -> None:
-    """Sign in with the mouse, up to the overview."""
+    """Sign in with the mouse and expect the overview."""
     send_form(page, portal, PASSWORD)
     expect(page).to_have_url(portal.url + "/standortverwaltung")
 
 
 def card(page: Page, customer_number: str) -> Locator:
-    """The card of an account."""
+    """Return the card of an account."""
     return page.get_by_role("listitem").filter(has_text=customer_number)
 
 
 def tab_to(page: Page, target: Locator) -> None:
-    """Press Tab until the target has the focus; every stop on the way has to be seen."""
+    """Press Tab until the target has the focus. Fails if the focus is not visible at any stop."""
     page.wait_for_load_state("load")
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -52,7 +52,7 @@ def tab_to(page: Page, target: Locator) -> None:
 
 
 def assert_no_sideways_scrolling(page: Page) -> None:
-    """Everything on the page is as wide as the screen at the most, once its styles have come."""
+    """Fail if the page is wider than the screen, once its styles are loaded."""
     page.wait_for_load_state("load")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.url
 
@@ -86,7 +86,7 @@ def test_a_visit_in_english(page: Page, portal: Portal) -> None:
     expect(page).to_have_url(re.compile(r"/anfragen/[0-9a-f-]{36}$"))
     expect(page.get_by_role("heading", name="Timeline")).to_be_visible()
     [entry] = page.locator(".timeline").get_by_role("listitem").all()
-    # As in Berlin, whatever the machine's own time zone is.
+    # In German time, whatever the machine's time zone is.
     expect(entry).to_contain_text("Mar 2, 2026, 9:00:00")
     expect(entry).to_contain_text(f"Customer number {portal.ordered} is reserved.")
     page.get_by_role("button", name="Sign out").click()

@@ -1,4 +1,4 @@
-"""The ways of a person from a mail, a letter or the portal to an answered question, in a real browser."""
+"""The proofs in the browser: from a mail, a letter or the portal to an accepted proof."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONTACT = an_order().contact.email
 
 
 def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
-    """An order whose mail and letter have left."""
+    """Create an order whose mail and letter have been sent. Returns the workers and the order."""
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:
         order = submit_order(session, portal.manager, session.merge(portal.main), an_order(), NOW)
@@ -31,7 +31,7 @@ def waiting_order(portal: Portal, clock: FakeClock) -> tuple[Back, Request]:
 
 
 def asked_owner(portal: Portal, clock: FakeClock) -> tuple[Back, User, UUID]:
-    """An administrator who was asked by mail whether the account may be attached."""
+    """Create a link request that waits for consent. Returns the workers, the administrator and the request's id."""
     back = back_of(portal.database, clock)
     with portal.database.transaction() as session:
         owner = make_user(session)
@@ -44,7 +44,7 @@ def asked_owner(portal: Portal, clock: FakeClock) -> tuple[Back, User, UUID]:
 
 
 def status(portal: Portal, back: Back, id: UUID) -> str:
-    """What became of the request when the workers have looked at it."""
+    """Run the workers and return the status of the request."""
     back.advance()
     with portal.database.transaction() as session:
         return session.get_one(Request, id).status

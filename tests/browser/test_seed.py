@@ -1,4 +1,4 @@
-"""The client's page, step by step in its own words: from Mein Produkt to a new sub-account, and out again."""
+"""The pages of the specification in its own words: from Mein Produkt to a new sub-account, and detaching it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTACT = "hanna@mustermensch.example"
 
 
 def ordered(visit: Visit, *, proved: bool = False) -> Request:
-    """The order of a new sub-account, and the page of it."""
+    """Create an order of a new sub-account and open its page."""
     with visit.database.transaction() as session:
         main = session.merge(visit.main)
         if proved:
@@ -33,12 +33,12 @@ def ordered(visit: Visit, *, proved: bool = False) -> Request:
 
 
 def reads(card: Locator, *lines: str) -> None:
-    """The card says all this, in this order."""
+    """Expect these lines on the card, in this order."""
     expect(card).to_contain_text(re.compile(".*".join(map(re.escape, lines)), re.DOTALL))
 
 
 def fill_in_the_order(visit: Visit) -> None:
-    """The five steps, up to the summary."""
+    """Fill in the five steps, up to the summary."""
     visit.sees("Produkt und Optionen")
     visit.page.get_by_label(visit.say("SIP-Trunk mit 10 Kanälen")).check()
     visit.button("Weiter").click()

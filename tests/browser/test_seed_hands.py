@@ -1,4 +1,4 @@
-"""The client's page for other hands: by the keyboard alone, and by somebody who presses everything twice."""
+"""The pages of the specification by keyboard alone, and with every button pressed twice."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TWICE = "button => { button.click(); button.click(); }"
 
 
 def press(visit: Visit, target: Locator, key: str = "Enter") -> None:
-    """Reach it with Tab, with the focus in sight at each stop, and press the key."""
+    """Move to the target with Tab, expecting a visible focus at each stop, and press the key."""
     tab_to(visit.page, target)
     visit.page.keyboard.press(key)
 
 
 def write(visit: Visit, words: str, typed: str) -> None:
-    """Reach the field with Tab and type."""
+    """Move to the field with Tab and type."""
     tab_to(visit.page, visit.field(words))
     visit.page.keyboard.type(typed)
 
@@ -40,7 +40,7 @@ def test_an_order_by_the_keyboard_alone(visit: Visit) -> None:
     visit.sees("Nebenaccount hinzufügen")
     press(visit, visit.choice("Neuen Nebenaccount erstellen"))
     visit.sees("Produkt und Optionen")
-    # The first of the choices, and from there to the second.
+    # Tab reaches the first choice; the arrow key selects the second.
     tab_to(page, page.get_by_role("radio").first)
     page.keyboard.press("ArrowDown")
     expect(page.get_by_label(visit.say("SIP-Trunk mit 10 Kanälen"))).to_be_checked()
@@ -52,14 +52,14 @@ def test_an_order_by_the_keyboard_alone(visit: Visit) -> None:
     write(visit, "Straße und Hausnummer", "Brückenstr. 5")
     write(visit, "Postleitzahl", "10179")
     write(visit, "Ort", "Berlin")
-    # Enter in a field goes on, not back by the list of steps.
+    # Enter in a field submits the step, not a link of the list of steps.
     page.keyboard.press("Enter")
     visit.sees("Rufnummern")
     tab_to(page, page.get_by_role("radio").first)
     page.keyboard.press("ArrowDown")
     press(visit, visit.button("Weiter"))
     visit.sees("Ansprechperson")
-    # Back by the list of steps, and forth again: nothing is lost.
+    # Going back by the list of steps and forward again loses no input.
     press(visit, visit.button("Standort (erledigt)"))
     visit.sees("Standort")
     expect(visit.field("Name des Standorts")).to_have_value("Filiale Mitte")
@@ -84,7 +84,7 @@ def test_however_often_one_presses_it_is_one_order(visit: Visit) -> None:
     summary, tabs = visit.page.url, [visit.page.context.new_page() for _ in range(2)]
     for tab in tabs:
         tab.goto(summary)
-    # Twice in each, and in all of them at once.
+    # Pressed twice in each tab, in all tabs at once.
     for tab in (visit.page, *tabs):
         tab.get_by_role("button", name="zahlungspflichtig bestellen").evaluate(TWICE)
     for tab in (visit.page, *tabs):

@@ -1,4 +1,4 @@
-"""The client's page, second way: „Bestehendes Konto hinzufügen“, with each proof and each end that it can have."""
+"""The second way of the specification, „Bestehendes Konto hinzufügen“, with each kind of proof and each outcome."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DECLINED = "Ein Administrator des Accounts hat die Verknüpfung abgelehnt."
 
 
 def location_of_another(visit: Visit) -> tuple[str, Visit]:
-    """The customer number of an existing account, and its administrator's visit."""
+    """Create an existing account. Returns its customer number and the visit of its administrator."""
     with visit.database.transaction() as session:
         owner = make_user(session, name="Hanna Palmer", locale=visit.way.language)
         number = make_account(session, administrator=owner, contact_name="Hanna Palmer").customer_number
@@ -25,7 +25,7 @@ def location_of_another(visit: Visit) -> tuple[str, Visit]:
 
 
 def choose(visit: Visit, number: str, way: str) -> None:
-    """Up to the page with what it means, which comes before anything is sent."""
+    """Open the page of a kind of proof, which explains the consequences before the request is sent."""
     visit.add_account("Bestehendes Konto hinzufügen")
     visit.sees("Bestehendes Konto hinzufügen")
     visit.field("Kundennummer").fill(number)
@@ -36,7 +36,7 @@ def choose(visit: Visit, number: str, way: str) -> None:
 
 
 def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
-    """Ask, and what the administrator finds in their mail."""
+    """Request consent and return the mail that the administrator gets."""
     choose(visit, number, "Mit Zustimmung per E-Mail")
     visit.button("Um Zustimmung bitten").click()
     visit.sees("Verlauf")
@@ -49,7 +49,7 @@ def ask_for_consent(visit: Visit, owner: Visit, number: str) -> str:
 
 
 def expect_the_account(visit: Visit, number: str) -> None:
-    """The workers work, the open page says so, the overview lists the account, and both sides have mail."""
+    """Run the workers and expect the updated page, the account in the overview, and mails to both sides."""
     visit.sees("Verlauf")
     visit.workers.work()
     visit.waits_for(DONE)
@@ -109,7 +109,7 @@ def test_with_consent_by_mail(visit: Visit) -> None:
     owner.button("Antwort absenden").click()
     owner.sees("Die Zustimmung ist erteilt")
     expect_the_account(visit, number)
-    # The local team signs in as before, and sees its own account.
+    # Users of the account sign in as before and see their own account.
     owner.open_portal()
     owner.sees("Zuordnung")
     expect(owner.page.locator("main .kind")).to_contain_text(number)
@@ -119,7 +119,7 @@ def test_with_consent_by_mail(visit: Visit) -> None:
 def test_consent_is_declined_and_asked_for_again(visit: Visit) -> None:
     number, owner = location_of_another(visit)
     ask_for_consent(visit, owner, number)
-    # Not from the mail but signed in: then no code is needed.
+    # A signed-in administrator needs no code.
     owner.open_portal()
     owner.open_menu("Zustimmungen {} offen", "1")
     owner.link("Ansehen und entscheiden {}", number).click()

@@ -1,6 +1,6 @@
-"""A visit to the portal in the words of the client's page, or the English ones, on a desktop or a phone.
+"""A visit to the portal in the words of the specification or in English, on a desktop or a phone.
 
-The workers are real up to the wire: mails come by SMTP, letters are sheets of paper. Only the registrar is a fake.
+The workers are real: mails are sent by SMTP and letters are printed to PDF. Only the registrar is a fake.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ PHONE = (320, 640)
 
 
 def chromium() -> str | None:
-    """Where Debian's Chromium is, if it is on PATH: its headless shell, else the whole browser."""
+    """Return the path of Debian's Chromium: its headless shell, else the whole browser; None if it is not on PATH."""
     return shutil.which("chromium-headless-shell") or shutil.which("chromium")
 
 
 @dataclass(frozen=True)
 class Way:
-    """In which language, on what screen (width and height in pixels), and whether scripts run."""
+    """The language, the screen size in pixels, and whether JavaScript is enabled."""
 
     language: Locale = "de"
     size: tuple[int, int] = (1280, 800)
@@ -54,13 +54,13 @@ class Way:
 
 DESKTOP = Way()
 
-# Every walk once in each language and size; the main ones in every combination of them.
+# Every test runs once in each language and size, the main tests in every combination.
 ONCE_EACH = [DESKTOP, Way("en", PHONE)]
 EVERYWHERE = [*ONCE_EACH, Way("de", PHONE), Way("en")]
 
-# What the client's page says, and what the pages after it go on to say; `{}` is a customer number or an address.
+# The texts of the specification and of the pages that follow it; `{}` is a customer number or an address.
 ENGLISH = {
-    # The client's page.
+    # The specification.
     "Mein Produkt": "My product",
     "Standortverwaltung": "Locations",
     "Unternehmensstandorte": "Company locations",
@@ -107,7 +107,7 @@ ENGLISH = {
     "Diese Bestellung ist schon aufgegeben. Der neue Nebenaccount hat die Kundennummer {}.": (
         "This order was placed already. The new sub-account has customer number {}."
     ),
-    # Its proofs.
+    # The proofs of an order.
     "Ansehen, was noch fehlt {}": "See what is awaited {}",
     "Code": "Code",
     "Kundennummer": "Customer number",
@@ -148,7 +148,7 @@ ENGLISH = {
         "An administrator of the account has declined the link."
     ),
     "Die Frist ist abgelaufen.": "The time for an answer has run out.",
-    # What can be done to a request, and how it ends.
+    # Actions on a request, and its outcomes.
     "Verlauf": "Timeline",
     "Verlauf von {} anzeigen": "Show progress of {}",
     "Zurück zur Standortverwaltung": "Back to the locations",
@@ -176,7 +176,7 @@ ENGLISH = {
     "Entscheidung speichern": "Save the decision",
     "Das Dokument ist freigegeben, die Adresse ist nachgewiesen.": "The document is released, the address is proved.",
     "Nichts zu erledigen": "Nothing to do",
-    # Out again.
+    # Detaching.
     "Lösen": "Detach",
     "Account lösen": "Detach the account",
     "Wir haben den Auftrag erhalten, den Account {} zu lösen. Seine Karte zeigt, wie es weitergeht.": (
@@ -186,7 +186,7 @@ ENGLISH = {
 
 
 class Pages:
-    """Browsers without a past, each with a page. At the end nothing in them may have been blocked or broken."""
+    """Fresh browser contexts, each with a page. `close` fails on errors in the console and on blocked resources."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
@@ -194,7 +194,7 @@ class Pages:
         self._broken: list[str] = []
 
     def open(self, way: Way = DESKTOP) -> Page:
-        """A page of somebody else, or of oneself at another device."""
+        """Open a page in a new browser context."""
         width, height = way.size
         context = self._browser.new_context(
             locale={"de": "de-DE", "en": "en-GB"}[way.language],
@@ -209,7 +209,7 @@ class Pages:
         return context.new_page()
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all browser contexts."""
         for context in self._contexts:
             context.close()
         assert self._broken == []
@@ -221,7 +221,7 @@ class Pages:
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers, when a test wants them to work, and what has left the house."""
+    """The workers, run on demand, with the mails and letters that were sent."""
 
     runtime: Runtime
     registrar: FakeRegistrar
@@ -230,13 +230,13 @@ class Workers:
     letters: Path
 
     def work(self, *, after: timedelta = timedelta()) -> None:
-        """Do what is due, once so much time has passed."""
+        """Advance the clock by `after` and process everything that is due."""
         self.clock.advance(after)
         advance(self.runtime, more_due=lambda: None)
         send_due(self.runtime, more_due=lambda: None)
 
     def mail_to(self, address: str) -> str:
-        """Subject and text of the newest mail to this address."""
+        """Return subject and text of the newest mail to this address."""
         newest = [message for to, message in self.post.received if to == address][-1]
         [text] = [part for part in newest.walk() if part.get_content_type() == "text/plain"]
         content = text.get_payload(decode=True)
@@ -244,7 +244,7 @@ class Workers:
         return f"{newest['Subject']}\n{content.decode()}"
 
     def letter_to(self, number: str) -> str:
-        """What the letter about this customer number says."""
+        """Return the text of the letter about this customer number."""
         sheets = [PdfReader(sheet) for sheet in self.letters.iterdir()]
         texts = ["\n".join(page.extract_text() for page in sheet.pages) for sheet in sheets]
         [text] = [text for text in texts if number in text]
@@ -253,7 +253,7 @@ class Workers:
 
 @contextmanager
 def working(url: str, database: Database, clock: FakeClock, post: MailSink, letters: Path) -> Iterator[Workers]:
-    """Workers for the portal at this address."""
+    """Run workers for the portal at this URL."""
     runtime, registrar = back_of(database, clock).runtime, FakeRegistrar()
     mailer = SmtpMailer(post.url, "Standortverwaltung <noreply@portal.example>")
     ports = Ports(registrar, mailer, LetterFolder(letters, "Standortverwaltung"), registrar, registrar)
@@ -262,12 +262,12 @@ def working(url: str, database: Database, clock: FakeClock, post: MailSink, lett
 
 
 def code_in(text: str) -> str:
-    """The code of a mail or a letter."""
+    """Return the code in a mail or a letter."""
     return _found(CODE, text)
 
 
 def link_in(text: str) -> str:
-    """The address of the page in a mail or a letter."""
+    """Return the URL in a mail or a letter."""
     return _found(r"(https?://\S+)", text)
 
 
@@ -279,7 +279,7 @@ def _found(pattern: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class Visit:
-    """Somebody in front of a page. All words are German ones, said as the page does; `{}` takes a fact."""
+    """A user at a page of the portal. Texts are given in German; `{}` in a text stands for a fact."""
 
     page: Page
     pages: Pages
@@ -291,42 +291,42 @@ class Visit:
 
     @property
     def database(self) -> Database:
-        """The portal's."""
+        """The database of the portal."""
         return self.workers.runtime.database
 
     def say(self, words: str, *facts: str) -> str:
-        """These words in the visit's language."""
+        """Return the text in the visit's language, with its facts."""
         return (words if self.way.language == "de" else ENGLISH.get(words, words)).format(*facts)
 
     def link(self, words: str, *facts: str) -> Locator:
-        """The link of this name."""
+        """Return the link with this name."""
         return self.page.get_by_role("link", name=self.say(words, *facts), exact=True)
 
     def button(self, words: str, *facts: str) -> Locator:
-        """The button of this name."""
+        """Return the button with this name."""
         return self.page.get_by_role("button", name=self.say(words, *facts), exact=True)
 
     def field(self, words: str) -> Locator:
-        """What is labelled so."""
+        """Return the field with this label."""
         return self.page.get_by_label(self.say(words), exact=True)
 
     def choice(self, words: str) -> Locator:
-        """One of several ways, each with what it means."""
+        """Return the choice with this name, out of several that are explained."""
         return self.page.get_by_role("main").get_by_role("link").filter(has_text=self.say(words))
 
     def text(self, words: str, *facts: str) -> Locator:
-        """Exactly this text."""
+        """Return the element with exactly this text."""
         return self.page.get_by_text(self.say(words, *facts), exact=True)
 
     def sees(self, words: str, *facts: str) -> None:
-        """There is this heading, and the page is no wider than the screen."""
+        """Expect a page with this heading that is no wider than the screen."""
         expect(self.page.get_by_role("heading", name=self.say(words, *facts), exact=True)).to_be_visible()
-        # Without its styles a page has no width to speak of.
+        # Before its styles are loaded, a page has no meaningful width.
         self.page.wait_for_load_state("load")
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), self.page.url
 
     def waits_for(self, words: str) -> None:
-        """The page comes to say so: by itself when one looks at it again, without scripts when it is reloaded."""
+        """Expect the text to appear: by itself with JavaScript, otherwise after a reload."""
         if self.way.scripts:
             self.page.evaluate("dispatchEvent(new Event('focus'))")
         else:
@@ -334,45 +334,45 @@ class Visit:
         expect(self.text(words)).to_be_visible()
 
     def card(self, number: str) -> Locator:
-        """The account's card in the overview."""
+        """Return the card of the account in the overview."""
         title = self.page.get_by_role("heading", name=self.say("Kundennummer: {}", number))
         return self.page.get_by_role("main").get_by_role("listitem").filter(has=title)
 
     def sign_in(self) -> None:
-        """Sign in on the page that asks for it."""
+        """Sign in on the sign-in page."""
         self.field("E-Mail-Adresse").fill(self.person.email)
         self.field("Passwort").fill(PASSWORD)
         self.button("Anmelden").click()
         expect(self.button("Abmelden")).to_be_visible()
 
     def open_portal(self) -> None:
-        """Come to the customer portal."""
+        """Open the customer portal."""
         self.page.goto(self.url)
         self.sign_in()
 
     def open_locations(self) -> None:
-        """Mein Produkt → Standortverwaltung."""
+        """Open Mein Produkt → Standortverwaltung."""
         self.open_portal()
         self.open_menu("Standortverwaltung")
         self.sees("Unternehmensstandorte")
 
     def open_menu(self, entry: str, *facts: str) -> None:
-        """Mein Produkt → this."""
+        """Open an entry of the menu Mein Produkt."""
         self.page.locator("summary").filter(has_text=self.say("Mein Produkt")).click()
         self.link(entry, *facts).click()
 
     def add_account(self, way: str) -> None:
-        """Nebenaccount hinzufügen, and one of the two ways."""
+        """Press Nebenaccount hinzufügen and choose one of the two ways."""
         self.open_locations()
         self.link("Nebenaccount hinzufügen").click()
         self.sees("Nebenaccount hinzufügen")
         self.choice(way).click()
 
     def requests(self) -> Sequence[Request]:
-        """What was asked for, as the database has it."""
+        """Return the requests in the database."""
         with self.database.transaction() as session:
             return session.scalars(sa.select(Request).order_by(Request.id)).all()
 
     def of(self, person: User) -> Visit:
-        """Another person's visit, at a device of their own."""
+        """Open the visit of another user, in a browser context of its own."""
         return replace(self, page=self.pages.open(self.way), person=person)

@@ -1,22 +1,23 @@
-"""The front in one process, on a real PostgreSQL, with no broker in reach: it accepts requests all the same."""
+"""Fixtures: the web application in one process, on a real PostgreSQL, without a reachable broker."""
 
 from __future__ import annotations
 
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import fakeredis
 import pytest
+import redis
 import sqlalchemy as sa
 from flask import Flask, before_render_template, template_rendered
 from flask.testing import FlaskClient
 from jinja2 import Template
 from pydantic import SecretStr
-from redis.exceptions import RedisError
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
@@ -51,7 +52,7 @@ FrontOf = Callable[..., FlaskClient]
 
 @dataclass
 class Front:
-    """A client of the front, and the main account it acts for."""
+    """A client of the web application, with a main account and its API token."""
 
     client: FlaskClient
     database: Database
@@ -60,20 +61,20 @@ class Front:
     token: str
 
     def post(self, path: str, body: object = None, *, key: str | None = None, **headers: str) -> TestResponse:
-        """A POST of the API."""
+        """Send a POST to the API, with a new idempotency key unless one is given."""
         head = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": key or uuid4().hex, **headers}
         return self.client.post("/api/v1" + path, json=body, headers=head)
 
     def get(self, path: str, **headers: str) -> TestResponse:
-        """A GET of the API."""
+        """Send a GET to the API."""
         return self.client.get("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}", **headers})
 
     def delete(self, path: str) -> TestResponse:
-        """A DELETE of the API."""
+        """Send a DELETE to the API."""
         return self.client.delete("/api/v1" + path, headers={"Authorization": f"Bearer {self.token}"})
 
     def token_with(self, *scopes: Scope) -> str:
-        """A token of the same person with these scopes."""
+        """Create an API token of the manager with these scopes."""
         with self.database.transaction() as session:
             account = session.get_one(Account, self.main.id)
             user = session.get_one(User, self.manager.user_id)
@@ -82,7 +83,7 @@ class Front:
 
 @dataclass
 class Back:
-    """The workers, with fakes for the outside, and what people find in their mail."""
+    """The workers, with fakes for outside systems, and the mails that they send."""
 
     runtime: Runtime
     mailer: FakeMailer
@@ -90,18 +91,18 @@ class Back:
     clock: FakeClock
 
     def advance(self) -> None:
-        """What a worker does with a hint."""
+        """Process everything that is due, as a worker does."""
         advance(self.runtime, more_due=lambda: None)
         send_due(self.runtime, more_due=lambda: None)
         place_due(self.runtime, more_due=lambda: None)
 
     def mail_to(self, address: str) -> tuple[str, str]:
-        """Path and code of the newest mail to this address."""
+        """Return path and code of the newest mail to this address."""
         text = [mail.text for mail in self.mailer.sent if mail.recipient_address == address][-1]
         return _found(rf"{BASE_URL}(/\S+)", text), _found(CODE, text)
 
     def letter_code(self) -> str:
-        """The code of the newest letter."""
+        """Return the code of the newest letter."""
         return _found(CODE, self.printer.printed[-1].text)
 
 
@@ -117,12 +118,12 @@ def _found(pattern: str, text: str) -> str:
 
 @pytest.fixture
 def back(database: Database, clock: FakeClock) -> Back:
-    """Workers that know the front's secret."""
+    """Create workers that share the web application's secret."""
     return back_of(database, clock)
 
 
 def back_of(database: Database, clock: FakeClock) -> Back:
-    """The same, for other fronts."""
+    """Create workers for a web application on this database."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,
@@ -137,42 +138,45 @@ def back_of(database: Database, clock: FakeClock) -> Back:
 
 
 NO_REDIS = "redis://127.0.0.1:1/0"
+"""No broker is there. The counters of wrong tries are in a fake Redis of this address."""
 
 
 @contextmanager
 def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]:
-    """The front on the test's database, with these settings besides the usual ones."""
+    """Create the web application on the test's database, with the given settings."""
     usual = {
         "database_url": postgres.url("standorte"),
         "redis_url": NO_REDIS,
         "secret_key": SecretStr(SECRET),
     }
-    app = create_app(WebSettings(**usual | settings), clock)
+    usual |= settings
+    with pytest.MonkeyPatch.context() as patch:
+        if usual["redis_url"] == NO_REDIS:
+            patch.setattr(redis, "from_url", fakeredis.FakeRedis.from_url)
+        app = create_app(WebSettings(**usual), clock)
     yield app
     with app.app_context():
         resources().database.close()
 
 
 def as_new(app: Flask) -> Flask:
-    """The usual front has counted no wrong tries, found no broker away, and is the one that sends hints."""
+    """Reset the shared application: counters of failed attempts, state of the broker, default Celery app."""
     for limiter in app.extensions["limiter"]:
-        # In memory, if Redis was ever asked: it is not there.
-        with suppress(RedisError):
-            limiter.limiter.storage.reset()
+        limiter.limiter.storage.reset()
     sending_app("standorte-front", NO_REDIS).set_default()
     return app
 
 
 @pytest.fixture(scope="session")
 def usual_app(postgres: Any, session_clock: FakeClock) -> Iterator[Flask]:
-    """Made once: its many addresses and templates take longer to make than most tests to run."""
+    """Create the application once per session, because its creation takes longer than most tests."""
     with running(postgres, session_clock) as app:
         yield app
 
 
 @pytest.fixture
 def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[FrontOf]:
-    """Fronts with settings of their own, on the same database."""
+    """Create further applications with other settings, on the same database."""
     with ExitStack() as stack:
 
         def make(**settings: Any) -> FlaskClient:
@@ -185,7 +189,7 @@ def front_of(postgres: Any, database: Database, clock: FakeClock) -> Iterator[Fr
 
 @pytest.fixture
 def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Front]:
-    """The front, a main account, and a token of its administrator."""
+    """Create a client with a main account and a token of its administrator."""
     with database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session)
@@ -198,7 +202,7 @@ def front(usual_app: Flask, database: Database, clock: FakeClock) -> Iterator[Fr
 
 @contextmanager
 def templates_leave_alone(app: Flask) -> Iterator[None]:
-    """While a template is rendered, no transaction is open, and none begins."""
+    """Fail if a transaction is open, or begins, while a template is rendered."""
     with app.app_context():
         engine = resources().database.engine
     here = threading.local()

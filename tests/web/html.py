@@ -1,4 +1,4 @@
-"""Whether a page is valid HTML, as the standard's own parser sees it, with ids that are there once."""
+"""Checks that a page is valid HTML, by a parser that follows the standard, and that ids are unique."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REFERENCES = ("for", "aria-describedby", "aria-labelledby", "aria-controls")
 
 
 def html_errors(page: str) -> list[str]:
-    """What is wrong with the page, each in a line; nothing if it is valid."""
+    """Return the errors of the page, one per line; empty if the page is valid."""
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), namespaceHTMLElements=False)
     tree = parser.parse(page)
     lines = page.splitlines()
@@ -29,6 +29,6 @@ def html_errors(page: str) -> list[str]:
 
 
 def assert_valid(page: str) -> None:
-    """Fails with everything that is wrong."""
+    """Fail with all errors of the page."""
     errors = html_errors(page)
     assert not errors, "\n".join(errors)

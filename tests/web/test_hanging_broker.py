@@ -1,4 +1,4 @@
-"""A broker that hangs: it takes connections, as the kernel does for it, and never answers."""
+"""A broker that hangs: the kernel accepts connections, but the broker never answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """A Redis of the test's own."""
+    """Start a Redis for this test."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -26,7 +26,7 @@ def broker(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def front(front: Front, front_of: FrontOf, broker: EmbeddedRedis) -> Front:
-    """The front with a broker that answers, for now."""
+    """Create an application whose broker answers at first."""
     front.client = front_of(redis_url=broker.url(0))
     return front
 
@@ -42,7 +42,7 @@ def test_a_customer_gets_the_answer_though_the_broker_hangs(
     os.kill(pid, signal.SIGSTOP)
     assert front.post("/orders", ORDER).status_code == 202
     assert front.post("/orders", ORDER).status_code == 202
-    # The first has waited for it; the next one does not even ask.
+    # The first request waited for the timeout; the next one does not try.
     assert caplog.text.count("hint.lost") == 1
     assert front.client.get("/readyz").get_json()["checks"]["broker"] == "TimeoutError"
 

@@ -1,4 +1,4 @@
-"""What operators see of the scheduled jobs."""
+"""The endpoints for operators: health checks, metrics, and what they say about the scheduled jobs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tasks.ports import GatewayUnavailable, Ports
 from tasks.reconcile.job_run import Run, ScheduledJob, run_job
 from tasks.runtime import Runtime
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
-from tests.web.conftest import Front
+from tests.web.conftest import ORDER, Front
 
 Start = Callable[[Callable[[Run], None]], None]
 
 
 @pytest.fixture
 def start(front: Front, clock: FakeClock) -> Start:
-    """Runs a job that does this."""
+    """Return a function that runs a job with this body."""
     registrar = FakeRegistrar()
     ports = Ports(registrar, FakeMailer(), FakePrinter(), registrar, registrar)
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
@@ -65,3 +65,25 @@ def test_jobs_show_what_they_found_last_and_when_they_last_came_to_an_end(
     mended = front.client.get("/metrics").text
     assert 'standorte_job_age_seconds{job="registrar"} 0.0' in mended
     assert "standorte_findings{" not in mended
+
+
+def test_operators_see_how_it_is(front: Front) -> None:
+    front.post("/orders", ORDER)
+    assert front.client.get("/healthz").status_code == 200
+    ready = front.client.get("/readyz")
+    assert ready.status_code == 200
+    checks = ready.get_json()["checks"]
+    assert (checks["database"], checks["migrations"]) == ("ok", "ok")
+    assert checks["broker"] != "ok"
+    assert checks["beat"] == "last ran never"
+    metrics = front.client.get("/metrics").text
+    assert 'standorte_requests{status="acknowledged",step="verify"} 1.0' in metrics
+    assert "standorte_oldest_due_seconds 0.0" in metrics
+
+
+def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert front.client.get(path).status_code == 200
+    assert caplog.text == ""
+    front.get("/requests")
+    assert "/api/v1/requests" in caplog.text

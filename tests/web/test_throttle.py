@@ -1,4 +1,4 @@
-"""Wrong tries are counted for everybody in Redis, and go on being counted when it is away."""
+"""Failed attempts are counted in Redis for all processes, and in memory while Redis is unreachable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workers.stack.redis import EmbeddedRedis
 
 @pytest.fixture
 def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    """A Redis of the test's own."""
+    """Start a Redis for this test."""
     server = EmbeddedRedis(tmp_path)
     server.start()
     yield server
@@ -31,12 +31,12 @@ def counters(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def make(front: Front, front_of: FrontOf, counters: EmbeddedRedis) -> FrontOf:
-    """More fronts beside each other, on one Redis."""
+    """Return a function that creates applications which share one Redis."""
     return partial(front_of, redis_url=counters.url(0))
 
 
 def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1", **headers: str) -> int:
-    """A wrong code on the letter's page; the status of the answer."""
+    """Submit a wrong code on the letter's page. Returns the status."""
     token = csrf(client.get("/brief").text)
     form = {"csrf_token": token, "customer_number": number, "code": "AAAAA AAAAA"}
     answer = client.post("/brief", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
@@ -59,7 +59,7 @@ def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: FrontOf,
         pid = asking.info()["process_id"]
     os.kill(pid, signal.SIGSTOP)
     assert attempt(client) == 422
-    # Now and then one call looks whether it is back.
+    # From time to time one call checks whether Redis is back.
     assert [attempt(client) for _ in range(10)] == [422] * 9 + [429]
     os.kill(pid, signal.SIGCONT)
 
@@ -70,7 +70,7 @@ def test_a_client_is_told_apart_by_its_address(make: FrontOf) -> None:
         assert attempt(client, str(1_000_000 + turn)) == 422
     assert attempt(client, "2000000") == 429
     assert attempt(client, "2000001", peer="192.0.2.2") == 422
-    # Whatever it says of itself, if no proxy is trusted.
+    # Without a trusted proxy the header is ignored.
     assert attempt(client, "2000002", **{"X-Forwarded-For": "198.51.100.1"}) == 429
 
 
@@ -97,7 +97,7 @@ def test_of_many_wrong_tries_at_once_no_more_go_on_than_may(make: FrontOf, monke
     began = Barrier(12)
 
     def answered_late(*_: object) -> None:
-        # Those that are refused do not come here: they wait below.
+        # Refused attempts do not reach this point.
         began.wait()
 
     monkeypatch.setattr("web.portal.proofs.letters.answer_letter", answered_late)

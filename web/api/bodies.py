@@ -1,4 +1,4 @@
-"""How requests and accounts look in the API."""
+"""How requests and accounts are represented in the API's JSON."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ from web.resources import resources
 
 
 def request_body(session: Session, of: Request) -> dict[str, Any]:
-    """One request."""
+    """Return the JSON body of one request, with its proofs and its timeline."""
     [body] = request_bodies(session, [of])
     return body
 
 
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
-    """Each of these requests, with a fixed number of statements."""
+    """Return the JSON bodies of the requests, in their order, with a fixed number of SQL statements."""
     timelines = lists.timelines(session, [of.id for of in requests])
-    asked = proof_statuses(session, requests, resources().clock())
-    return [_as_body(of, timelines[of.id], asked[of.id]) for of in requests]
+    proofs = proof_statuses(session, requests, resources().clock())
+    return [_as_body(of, timelines[of.id], proofs[of.id]) for of in requests]
 
 
-def _as_body(of: Request, timeline: list[TimelineEntry], asked: list[ProofStatus]) -> dict[str, Any]:
+def request_url(of: Request) -> str:
+    """Return the path of the endpoint that shows the request."""
+    return f"/api/v1/requests/{of.id}"
+
+
+def _as_body(of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatus]) -> dict[str, Any]:
     locale = language() if request.headers.get("Accept-Language") else of.locale
     upcoming = next_action(of, locale)
     return {
@@ -49,7 +54,7 @@ def _as_body(of: Request, timeline: list[TimelineEntry], asked: list[ProofStatus
         },
         "proofs": [
             {"kind": proof.kind, "state": proof.state, "until": proof.until and proof.until.isoformat()}
-            for proof in asked
+            for proof in proofs
         ],
         "timeline": [
             {"at": entry.at.isoformat(), "code": entry.code, "text": sentence(entry, locale)} for entry in timeline
@@ -60,7 +65,7 @@ def _as_body(of: Request, timeline: list[TimelineEntry], asked: list[ProofStatus
 
 
 def account_body(account: Account, running: Request | None) -> dict[str, Any]:
-    """An account, with the request that is on its way for it."""
+    """Return the JSON body of the account; `running` is the running request of the account, if any."""
     return {
         "customer_number": account.customer_number,
         "role": account.role,

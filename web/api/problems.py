@@ -1,4 +1,4 @@
-"""Every error of the API as a problem (RFC 9457), in the caller's language, naming the field and the way out."""
+"""The errors of the API as problem details (RFC 9457), in the caller's language, with the field and the remedy."""
 
 from __future__ import annotations
 
@@ -138,14 +138,17 @@ _TAGS = {*ProofMethod, "email_code", "letter_code"}
 
 
 def language() -> Locale:
-    """The caller's language; German unless English is preferred."""
+    """Return the caller's language: German unless the caller prefers English."""
     return as_locale(request.accept_languages.best_match(["de", "en"], "de"))
 
 
 def problem(
     code: str, field_errors: Sequence[Mapping[str, str]] = (), *, retry_after: int | None = None, **facts: object
 ) -> Response:
-    """A problem as an answer. `retry_after`: in seconds. A time among the facts is shown, and a member too."""
+    """Return a problem as a response.
+
+    `retry_after` is in seconds. `facts` fill in the detail; a time among them also becomes a member of the body.
+    """
     status, title, detail = PROBLEMS[code]
     body: dict[str, Any] = {
         "type": f"/problems/{code}",
@@ -166,7 +169,7 @@ def problem(
 
 
 def invalid(error: ValidationError) -> Response:
-    """A body or query of the wrong form."""
+    """Return the problem for a body or query that does not match its schema."""
     found = []
     for part in error.errors(include_input=False, include_url=False):
         # The tag of a discriminated union is no field of the body; that it is missing or unknown, is about a field.
@@ -178,7 +181,7 @@ def invalid(error: ValidationError) -> Response:
 
 
 def of_domain_error(error: errors.DomainError) -> Response:
-    """A rule of the house said no: the one place where rules become HTTP."""
+    """Return the problem for an error of the models. This is the only place that maps them to HTTP."""
     match error:
         case errors.InvalidField(field=field, code=code, allowed=allowed):
             return problem("invalid", [_field(field, code, allowed)])
@@ -203,23 +206,23 @@ def of_domain_error(error: errors.DomainError) -> Response:
 
 
 def of_http_error(error: HTTPException) -> Response:
-    """What Flask itself refuses."""
+    """Return the problem for an error of Flask, such as 404 or 413."""
     return problem(_OF_FLASK.get(error.code or 500, "not_found"))
 
 
 def of_throttle(wait: int) -> Response:
-    """Too many wrong tries; `wait` in seconds."""
+    """Return the problem for too many failed attempts; `wait` is in seconds."""
     return problem("throttled", retry_after=wait, minutes=math.ceil(wait / 60))
 
 
 def of_outage(error: OperationalError | InterfaceError) -> Response:
-    """The database does not answer."""
+    """Log that the database does not answer and return the problem for it."""
     log.error("database.unavailable", error=repr(error.orig))
     return problem("unavailable", retry_after=5)
 
 
 def of_bug(error: Exception) -> Response:
-    """Something we did not think of."""
+    """Log an unexpected exception and return the problem for it."""
     log.error("api.broke", exc_info=error)
     return problem("internal")
 

@@ -1,4 +1,4 @@
-"""The API's bodies. The OpenAPI document is derived from them."""
+"""The bodies, paths and queries of the API. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from web.fields import Body, Code, Email, Password
 
 
 class EmailCode(Body):
-    """The code from the mail to the contact."""
+    """The code from the mail that was sent to the contact."""
 
     kind: Literal["email_code"]
     code: Code
 
 
 class LetterCode(Body):
-    """The code from the letter to the connection address."""
+    """The code from the letter that was sent to the connection address."""
 
     kind: Literal["letter_code"]
     code: Code
 
 
 class Credentials(Body):
-    """Credentials of an administrator of the existing account; used on the spot, never stored."""
+    """The login of an administrator of the existing account. It is checked at once and never stored."""
 
     kind: Literal["credentials"]
     email: Email
@@ -46,17 +46,17 @@ class LinkCode(Body):
 
 
 class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkCode, Field(discriminator="kind")]]):
-    """A proof for a request that waits for it."""
+    """A proof that the request waits for."""
 
 
 class ResendBody(Body):
-    """Which code or question is to be sent anew; a new code voids the old."""
+    """The proof whose code or request for consent is sent again. A new code voids the previous one."""
 
     what: Literal["email", "letter", "consent"]
 
 
 class DocumentForm(BaseModel):
-    """A document that proves the connection address: PDF, PNG or JPEG, 10 MB at the most."""
+    """A document that proves the connection address: PDF, PNG or JPEG, at most 10 MB."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -64,14 +64,14 @@ class DocumentForm(BaseModel):
 
 
 class LinkCodeBody(BaseModel):
-    """A new link code. It can be read here and never again."""
+    """A new link code. It is shown only in this answer."""
 
     code: str = Field(examples=["ABCDE FGHJK"])
     expires_at: datetime
 
 
 class ProofStateBody(BaseModel):
-    """A proof that was asked for. `expired`: the code is not good any more, also because of too many wrong tries."""
+    """A proof that the request needs. `expired` also means that the code was entered wrong too often."""
 
     kind: Literal["email", "letter", "document", "consent"]
     state: Literal["open", "proved", "declined", "expired"]
@@ -79,7 +79,7 @@ class ProofStateBody(BaseModel):
 
 
 class NextBody(BaseModel):
-    """Who has to act, what they have to do, and until when."""
+    """The next action: who has to act, what they have to do, and until when."""
 
     actor: str
     what: str
@@ -87,7 +87,7 @@ class NextBody(BaseModel):
 
 
 class TimelineBody(BaseModel):
-    """One thing that happened, in the customer's words."""
+    """One event of a request, described for the customer."""
 
     at: datetime
     code: str
@@ -95,7 +95,7 @@ class TimelineBody(BaseModel):
 
 
 class RequestBody(BaseModel):
-    """A request and where it stands."""
+    """A request with its status, the next action, its proofs and its timeline."""
 
     id: str
     kind: str
@@ -111,7 +111,7 @@ class RequestBody(BaseModel):
 
 
 class RequestPage(BaseModel):
-    """A page of requests, the newest first. `next_cursor` leads to the next page."""
+    """A page of requests, newest first. `next_cursor` is the cursor of the next page."""
 
     items: list[RequestBody]
     next_cursor: str | None
@@ -136,14 +136,14 @@ class AccountBody(BaseModel):
 
 
 class AccountPage(BaseModel):
-    """A page of accounts: the main account first, then its sub-accounts, ordered ones included."""
+    """A page of accounts: the main account first, then its sub-accounts, including those still on order."""
 
     items: list[AccountBody]
     next_cursor: str | None
 
 
 class ProductBody(BaseModel):
-    """A line of the price list; net euro cents."""
+    """An entry of the price list; prices in euro cents, without VAT."""
 
     key: str
     kind: str
@@ -161,7 +161,7 @@ class ProductList(BaseModel):
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field."""
+    """An error in one field of the body or query."""
 
     field: str
     code: str
@@ -169,7 +169,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457). `again_at`: from when on it is possible."""
+    """An error (RFC 9457). `again_at` is the time from which the call can be repeated."""
 
     type: str
     title: str
@@ -181,19 +181,19 @@ class Problem(BaseModel):
 
 
 class RequestPath(BaseModel):
-    """A request's id."""
+    """The id of a request in the URL."""
 
     id: str
 
 
 class AccountPath(BaseModel):
-    """An account's customer number."""
+    """The customer number of an account in the URL."""
 
     customer_number: str
 
 
 class RequestQuery(BaseModel):
-    """Which page of which requests."""
+    """Paging and filtering of the list of requests."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -205,7 +205,7 @@ class RequestQuery(BaseModel):
 
 
 class PageQuery(BaseModel):
-    """Which page."""
+    """Paging of a list."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import Account, IssuedCustomerNumber, issue_customer_numbers
-from models.contracts.contracts import Contract, ContractItem
+from models.contracts.contracts import new_contract
 from models.orders.orders import basket_of
 from models.people.rights import Role
 from models.people.users import Membership, User
@@ -110,21 +110,9 @@ def _trunk(
     session: Session, carrier: Carrier, site: Site, account: Account, block: NumberBlock, since: datetime
 ) -> SipTrunk:
     basket = basket_of(session, site.product, site.block_size, ())
-    contract = Contract(
-        account_id=account.id,
-        started_at=since,
-        items=[
-            ContractItem(
-                product_key=product.key,
-                monthly_cents=product.monthly_cents,
-                one_off_cents=product.one_off_cents,
-            )
-            for product in basket.products
-        ],
-    )
     return SipTrunk(
         account_id=account.id,
-        contract=contract,
+        contract=new_contract(account.id, basket.products, since),
         sip_user=new_sip_user(),
         domain=carrier.sip_domain,
         secret=carrier.vault.seal(new_sip_secret()),

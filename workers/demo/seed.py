@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number, attach
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.db.session import Database
 from models.links.collective_invoices import put_on_invoice
 from models.people.users import hash_password
@@ -40,8 +40,6 @@ __all__ = ["DEMO_LOGINS", "DemoLogin", "Seeded", "seed"]
 SHELVES = ((100, "000", 5), (10, "500", 40), (1, "900", 100))
 """How a pool's 1,000 numbers are cut: block size, first number, how many."""
 
-_ONE_AT_A_TIME = 7_331_003
-
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
@@ -62,7 +60,7 @@ def seed(
     """
     sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
     with database.transaction() as session:
-        session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
+        take_advisory_lock(session, AdvisoryLock.DEMO)
         blocks = sum(_stock(session, pool, now) for pool in POOLS)
         missing = [site for site in sites if _account(session, site) is None]
         if missing:

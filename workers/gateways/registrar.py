@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
+from models.db.advisory_locks import AdvisoryLock
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
 
-_SCHEMA_LOCK = 7_331_002
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
@@ -108,7 +108,7 @@ def ensure_schema(url: str) -> None:
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (int(AdvisoryLock.REGISTRAR_SCHEMA),))
         # Suppress NOTICEs that a table exists.
         connection.execute("SET LOCAL client_min_messages = warning")
         connection.execute(schema.encode())

@@ -1,7 +1,7 @@
-"""A test call, as a customer's phone system would make it: register, call the own number, answer, hang up.
+"""Make a test call, as a customer's phone system would: register, call its own number, answer, hang up.
 
-It goes through a trunk that is there for nobody else and only as long as it takes, under a country code that no country
-has. A reconciliation at the same moment would find it as one that no trunk of ours has, and take it away.
+The call uses a temporary trunk under a country code that no country has. A reconciliation at the same time would report
+that trunk as foreign and delete it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _PATIENCE = 3.0
 
 
 class NoDialTone(Exception):
-    """The test call did not come about; the text says where it ended."""
+    """The test call failed; the message says at which point."""
 
 
 def make_test_call(server: str, domain: str, registrar: Registrar, subscribers: Subscribers) -> str:
-    """Make a test call through the server at `host:port`, and say what was seen.
+    """Make a test call through the server at `host:port`. Return a sentence about its result.
 
     Raises `NoDialTone`, or `GatewayError` if the registrar's database does not do its part.
     """
-    # It makes the call and takes it: two channels.
+    # The trunk both makes and takes the call: two channels.
     trunk = TrunkRecord(
         key=str(uuid.uuid4()),
         sip_user=f"doctor{secrets.token_hex(6)}",
@@ -80,11 +80,11 @@ class _Message:
 
     @property
     def status(self) -> int:
-        """Of a reply; 0 is a request."""
+        """Return the status code of a reply; 0 for a request."""
         return int(self.start.split(" ")[1]) if self.start.startswith("SIP/2.0 ") else 0
 
     def all(self, name: str) -> list[str]:
-        """The values of a header, the first one first."""
+        """Return all values of a header, in order."""
         return [value for known, value in self.headers if known.lower() == name.lower()]
 
 
@@ -116,7 +116,7 @@ class Phone:
         self.final(method, uri)
 
     def challenge(self, method: str, uri: str) -> None:
-        """Have the server say how to prove the secret. Raises `NoDialTone` if it does not ask for it."""
+        """Get the server's digest challenge for a request. Raises `NoDialTone` if it sends none."""
         self.send(method, uri)
         reply = self._reply()
         asked = reply.all("WWW-Authenticate") + reply.all("Proxy-Authenticate")
@@ -128,7 +128,7 @@ class Phone:
         self._nonce = nonce[1]
 
     def send(self, method: str, uri: str, *, within: _Message | None = None, expires: int = 0) -> None:
-        """Send a request; within a call (or to end a refused one) as what the reply to its INVITE says."""
+        """Send a request; `within` is the reply to the INVITE of the call that it belongs to."""
         me = f"<sip:{self._trunk.sip_user}@{self._trunk.domain}>"
         refused = within is not None and within.status >= 300
         if method != "ACK":
@@ -157,7 +157,7 @@ class Phone:
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
     def final(self, method: str, uri: str) -> _Message:
-        """The last reply. Raises `NoDialTone` unless it is 200."""
+        """Return the final reply to a request. Raises `NoDialTone` unless it is 200."""
         reply = self._reply()
         if reply.status != 200:
             if method == "INVITE":
@@ -166,14 +166,14 @@ class Phone:
         return reply
 
     def receive(self, method: str) -> _Message:
-        """The request that comes next. Raises `NoDialTone` if it is another one."""
+        """Return the next request. Raises `NoDialTone` if it has another method."""
         message = self._message()
         if not message.start.startswith(f"{method} "):
             raise NoDialTone(f"{message.start} instead of {method}")
         return message
 
     def answer(self, method: str, status: str = "200 OK") -> None:
-        """Answer the request that comes next. Raises `NoDialTone` if it is another one."""
+        """Answer the next request. Raises `NoDialTone` if it has another method."""
         asked = self.receive(method)
         copied = ("Via", "Record-Route", "From", "Call-ID", "CSeq")
         lines = [f"{name}: {value}" for name, value in asked.headers if name in copied]
@@ -202,5 +202,5 @@ class Phone:
 
 
 def _md5(text: str) -> str:
-    # What SIP's digest authentication is made of.
+    # SIP's digest authentication uses MD5.
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Keeps children running: starts them in order, begins again those that die, ends them in reverse order."""
+"""Supervise child processes: start them in order, restart those that die, stop them in reverse order."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _at_once() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A child that has to run all the time.
+    """A child process that is kept running.
 
-    `prepare` runs before every start, `is_ready` in a thread of its own. `directory` is its working directory, else
-    ours. `patience` is how many seconds it has to end when told so with `stop_signal`; unless `may_be_killed`, it has
-    them also when somebody is in a hurry. `log` is where it writes what it does not print.
+    `prepare` runs before every start, `is_ready` in a thread of its own. `directory` is the child's working directory,
+    by default this process's. After `stop_signal` the child has `patience` seconds to end; `hurry` shortens that only
+    if `may_be_killed`. `log` is the child's own log file.
     """
 
     name: str
@@ -60,9 +60,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before a dead child is started again, in seconds: twice as long each time.
+    """Exponential backoff between restarts of a child, in seconds.
 
-    A child that ran for `forgiven_after` seconds begins at `first` again.
+    After a run of `forgiven_after` seconds the pause is `first` again.
     """
 
     first: float = 0.5
@@ -70,7 +70,7 @@ class Backoff:
     forgiven_after: float = 20.0
 
     def after(self, deaths: int) -> float:
-        """The wait after so many deaths in a row, 1 and more."""
+        """Return the pause after a number of deaths in a row (1 or more), in seconds."""
         return float(min(self.longest, self.first * 2 ** (deaths - 1)))
 
 
@@ -84,7 +84,7 @@ class _Child:
 
 
 class Supervisor:
-    """One asyncio loop in the main thread. `remember` is told of every start, to find leftovers later."""
+    """Supervises children on an asyncio loop in the main thread. `remember` gets their identities at every start."""
 
     def __init__(
         self, say: Say, remember: Callable[[Mapping[str, Identity]], None], backoff: Backoff | None = None
@@ -96,9 +96,9 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
-        """Start a child and wait until it is ready. From then on it is started again whenever it dies.
+        """Start a child and wait until it is ready. From then on it is restarted whenever it dies.
 
-        Raises `DidNotStart` if it is not ready in time, or died more often than allowed before.
+        Raises `DidNotStart` if it is not ready `within` seconds, or dies more than `deaths_allowed` times before.
         """
         child = _Child(service)
         self._children.append(child)
@@ -119,14 +119,14 @@ class Supervisor:
             raise StackError(f"{name} failed, see its lines above.")
 
     async def stop(self) -> None:
-        """End every child, the youngest first, each before the next."""
+        """Stop every child in reverse order of start, one after the other."""
         self._stopping.set()
         for child in reversed(self._children):
             await self._end(child)
         self._remember({})
 
     def hurry(self) -> None:
-        """Kill the children that may be killed. `stop` goes on to end the others in order."""
+        """Kill the children that may be killed. `stop` then ends the others in order."""
         for child in self._children:
             if child.identity is not None and child.service.may_be_killed:
                 for process in session_members(child.identity):
@@ -151,7 +151,7 @@ class Supervisor:
             await asyncio.sleep(wait)
 
     async def _live(self, child: _Child) -> str:
-        """One life of a child, from its start to its end; how it ended."""
+        """Run a child once, from start to end. Return a description of how it ended."""
         service = child.service
         process, lines = await self._spawn(service.command, service.environment, service)
         child.identity = identify(process.pid) or Identity(process.pid, time.time())
@@ -159,7 +159,7 @@ class Supervisor:
         reading = asyncio.create_task(self._pass_on(service.name, lines))
         code = await process.wait()
         if not self._stopping.is_set():
-            # What it leaves behind would be in the way of the next one.
+            # Its remaining children would obstruct the next start.
             await asyncio.to_thread(end_session, child.identity, how=signal.SIGTERM, patience=2)
             child.identity = None
         await reading
@@ -168,13 +168,13 @@ class Supervisor:
     async def _spawn(
         self, command: Sequence[str], environment: Mapping[str, str] | None, service: Service | None = None
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-        """A process, and what it says."""
+        """Start a process. Return it with a reader of its output."""
         launched = through_launcher(
             command,
             death_signal=service.stop_signal if service else signal.SIGTERM,
             user=service.user if service else None,
         )
-        # With a pipe of asyncio's own, a process would not be known to have ended as long as a child of it has not.
+        # With asyncio's own pipe, a process would count as running until all of its children have ended.
         ours, theirs = os.pipe()
         lines = asyncio.StreamReader(limit=_LONGEST_LINE)
         with open(theirs, "wb") as output:
@@ -224,7 +224,7 @@ def _how_it_ended(code: int) -> str:
 
 
 class Lines:
-    """Prints the children's lines on one terminal, each with its child's name, in its colour."""
+    """Prints the children's output on one terminal, each line with its child's name and colour."""
 
     _COLOURS = ("36", "32", "33", "35", "34", "96", "92")
 
@@ -234,7 +234,7 @@ class Lines:
         self._colour = colour
 
     def say(self, name: str, line: str) -> None:
-        """Print one line."""
+        """Print one line of a child's output."""
         prefix = f"{name:<{self._width}} │ "
         if self._colour:
             prefix = f"\x1b[{self._colours.get(name, '37')}m{prefix}\x1b[0m"

@@ -1,4 +1,4 @@
-"""What a server needs that root starts as another user, because PostgreSQL refuses to run as root.
+"""Run a server as another user when started by root, because PostgreSQL refuses to run as root.
 
 That user may be unable to enter the folder of the checkout: root's home has mode 700 on Debian and Ubuntu. The server
 gets no right to do so, and the folder stays as it is. Instead:

@@ -1,4 +1,4 @@
-"""The embedded stack as a whole: what belongs to it, in which order, and what is said when it is ready."""
+"""The embedded stack as a whole: its services, their order, and the message when it is ready."""
 
 from __future__ import annotations
 
@@ -63,20 +63,20 @@ class Stack:
         self._supervisor = Supervisor(self._say, self._remember)
 
     def run(self) -> None:
-        """Start everything, say where it is, and keep it running until told to stop. Raises `StackError`.
+        """Start all services, print their addresses, and keep them running until a signal. Raises `StackError`.
 
-        The directory has to be locked.
+        The caller holds the directory's lock.
         """
         end_leftovers(self._directory)
         if not is_free(self._port):
             raise PortInUse(self._port)
-        # Counters of processes that are gone would be added to those of the new ones.
+        # Counters of ended processes would be added to those of the new ones.
         shutil.rmtree(self._directory.metrics, ignore_errors=True)
         self._directory.metrics.mkdir()
         asyncio.run(self._run())
 
     def settings(self) -> dict[str, str]:
-        """What the children and the console are told."""
+        """Return the environment variables of the children and the console."""
         kamailio = self._kamailio
         sip_server = {} if self._no_dial_tone else {"SIP_SERVER": f"{LOOPBACK}:{kamailio.port}"}
         return sip_server | {
@@ -110,7 +110,7 @@ class Stack:
             self._say("stack", f"Stopped. The data stays in {self._directory.path}")
 
     def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
-        """Begin to stop at the first signal; kill what may be killed at a later Ctrl-C of a person who waits."""
+        """Start to stop at the first signal; at a later Ctrl-C kill the children that may be killed."""
         now = time.monotonic()
         if not stopped.is_set():
             self._stop_began = now
@@ -167,7 +167,7 @@ class Stack:
         return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal, log=redis.log)
 
     async def _start_kamailio(self) -> None:
-        """Phones are the one thing that the rest can do without."""
+        """Start Kamailio if it is installed. Without it the stack runs, but phones cannot register."""
         kamailio = self._kamailio
         try:
             await asyncio.to_thread(kamailio.check)
@@ -230,13 +230,13 @@ class Stack:
 
 
 def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
-    """Run the stack of a directory until told to stop. Raises `StackError`."""
+    """Run the stack of a directory until a signal stops it. Raises `StackError`."""
     with directory.locked():
         Stack(directory, port=port, concurrency=concurrency, demo=demo).run()
 
 
 def end_leftovers(directory: StackDirectory) -> int:
-    """End what a killed stack left running here, by number and start time; how many processes it was."""
+    """End processes that a killed stack left running, found by id and start time. Return how many there were."""
     ended = 0
     children = directory.read().children
     # PostgreSQL last, as ever: the others still talk to it.

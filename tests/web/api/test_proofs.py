@@ -1,84 +1,31 @@
-"""Proofs through the API: given, wrong, asked for again; and what an outsider cannot find out."""
+"""Proofs through the API: right, wrong, sent again; and that outsiders learn nothing from the answers."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from werkzeug.datastructures import FileStorage
-from werkzeug.test import TestResponse, encode_multipart
+from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.people.rights import Scope
-from models.people.users import User
 from models.proofs.proofs import AddressDocument, EmailProof, LinkCode
 from models.proofs.submission import create_link_code, decide_document
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.vault import Vault
-from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
-from tests.web.conftest import ORDER, SECRET, Back, Front
-
-CONTACT = ORDER["contact"]["email"]
-PDF = b"%PDF-1.7 a register extract"
-
-
-def an_order(front: Front, back: Back) -> str:
-    """The id of an order that waits for its proofs."""
-    id: str = front.post("/orders", ORDER).get_json()["id"]
-    back.advance()
-    return id
-
-
-def a_link(front: Front, number: str, method: str = "consent", **means: str) -> TestResponse:
-    """A link request."""
-    return front.post("/link-requests", {"customer_number": number, "proof": {"method": method, **means}})
+from tests.factories import NOW, PASSWORD, make_account, make_main, make_user
+from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements, upload
+from tests.web.conftest import SECRET, Back, Front
 
 
 def proofs(front: Front, id: str) -> dict[str, str]:
-    """Kind and state of what is asked for."""
+    """Return the state of each proof of the request, by kind."""
     return {proof["kind"]: proof["state"] for proof in front.get(f"/requests/{id}").get_json()["proofs"]}
-
-
-def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key: str = "upload") -> TestResponse:
-    """Hand in a document."""
-    boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), name)})
-    return front.client.post(
-        f"/api/v1/requests/{id}/address-document",
-        data=body,
-        content_type=f"multipart/form-data; boundary={boundary}",
-        headers={"Authorization": f"Bearer {front.token}", "Idempotency-Key": key},
-    )
-
-
-def owned(front: Front) -> tuple[Account, User]:
-    """Somebody else's account, and its administrator."""
-    with front.database.transaction() as session:
-        owner = make_user(session)
-        return make_account(session, administrator=owner), owner
-
-
-@contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    """What the front says to the database meanwhile."""
-    said: list[str] = []
-
-    def listen(_: object, __: object, statement: str, *more: object) -> None:
-        said.append(statement.split("FROM")[0].split("SET")[0].split("VALUES")[0])
-
-    sa.event.listen(sa.Engine, "before_cursor_execute", listen)
-    try:
-        yield said
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", listen)
 
 
 def test_an_order_goes_on_when_both_codes_were_given(front: Front, back: Back) -> None:
@@ -116,7 +63,7 @@ def test_a_wrong_code_counts_and_keeps_no_key(front: Front, back: Back, kind: st
     with front.database.transaction() as session:
         keys = session.scalars(sa.select(IdempotencyKey.key)).all()
     assert "one" not in keys
-    # Void by now: the right one gets the same answer.
+    # The code is void after five wrong tries, so the right code gets the same answer.
     late = front.post(f"/requests/{id}/proofs", {"kind": kind, "code": right}, key="one")
     assert (late.status_code, late.data) == (422, wrong.data)
     assert proofs(front, id)["email" if kind == "email_code" else "letter"] == "expired"
@@ -182,122 +129,11 @@ def test_a_link_that_waits_for_consent_can_be_proved_in_another_way(front: Front
     assert refused.status_code == 422
     assert refused.get_json()["errors"][0]["field"] == ("password" if kind == "credentials" else "code")
     assert front.post(f"/requests/{id}/proofs", right).status_code == 200
-    # Given twice before a worker has looked: it does not wait for it any more.
+    # Submitted again before a worker runs: the request no longer waits for this proof.
     assert front.post(f"/requests/{id}/proofs", right).status_code == 409
     back.advance()
     assert front.get(f"/requests/{id}").get_json()["status"] == "completed"
     assert front.post(f"/requests/{id}/proofs", {"kind": "letter_code", "code": "x"}).status_code == 409
-
-
-def new_link_code(front: Front, account: Account, owner: User) -> str:
-    """A link code that its administrator has made through the API."""
-    mine, front.token = front.token, token_of(front, account, owner)
-    made = front.post(f"/accounts/{account.customer_number}/link-code")
-    front.token = mine
-    assert made.status_code == 201
-    code: str = made.get_json()["code"]
-    return code
-
-
-def token_of(front: Front, account: Account, user: User) -> str:
-    """A token of this account and this person."""
-    before = front.main, front.manager
-    front.main, front.manager = account, type(before[1])(user.id, user.email, user.name, user.locale)
-    token = front.token_with(Scope.READ, Scope.WRITE)
-    front.main, front.manager = before
-    return token
-
-
-def test_a_link_code_is_made_shown_to_the_same_key_and_not_kept(front: Front) -> None:
-    path = f"/accounts/{front.main.customer_number}/link-code"
-    made = front.post(path, key="one")
-    assert made.status_code == 201
-    body = made.get_json()
-    assert re.fullmatch(r"[A-Z0-9]{5} [A-Z0-9]{5}", body["code"])
-    assert body["expires_at"] == (NOW + timedelta(days=7)).isoformat()
-    again = front.post(path, key="one")
-    assert (again.data, again.headers["Idempotency-Replayed"]) == (made.data, "true")
-    assert front.post(path, key="two").get_json()["code"] != body["code"]
-    with front.database.transaction() as session:
-        kept = str(session.scalars(sa.select(IdempotencyKey.answer)).all())
-        ended = session.scalars(sa.select(LinkCode.ended_at).order_by(LinkCode.created_at)).all()
-    assert body["code"] not in kept and body["code"].replace(" ", "") not in kept
-    assert sorted(at is None for at in ended) == [False, True]
-
-
-def test_a_main_account_gets_no_link_code(front: Front) -> None:
-    with front.database.transaction() as session:
-        front.main, front.manager = make_main(session, subs=1)
-    front.token = front.token_with(Scope.READ, Scope.WRITE)
-    answer = front.post(f"/accounts/{front.main.customer_number}/link-code")
-    assert answer.status_code == 409
-    assert "Hauptaccount" in answer.get_json()["detail"]
-
-
-def test_only_an_administrator_makes_a_link_code(front: Front) -> None:
-    account, _ = owned(front)
-    with front.database.transaction() as session:
-        both = make_account(session)
-        join(session, session.get_one(User, front.manager.user_id), both)
-        main, front.manager = make_main(session, subs=1)
-        sub = session.scalars(sa.select(Account).where(Account.main_id == main.id)).one()
-    unknown = front.post("/accounts/9999999/link-code")
-    foreign = front.post(f"/accounts/{account.customer_number}/link-code")
-    assert unknown.status_code == foreign.status_code == 404
-    assert unknown.data.replace(b"9999999", b"") == foreign.data.replace(account.customer_number.encode(), b"")
-    assert front.post(f"/accounts/{both.customer_number}/link-code").status_code == 201
-    front.main = main
-    front.token = front.token_with(Scope.READ, Scope.WRITE)
-    assert front.post(f"/accounts/{sub.customer_number}/link-code").status_code == 403
-    front.token = front.token_with(Scope.READ)
-    assert front.post(f"/accounts/{main.customer_number}/link-code").status_code == 403
-
-
-def test_detach_is_a_request_of_its_own_and_the_same_while_it_runs(front: Front, back: Back) -> None:
-    account, owner = owned(front)
-    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
-    back.advance()
-    path = f"/accounts/{account.customer_number}/link"
-    first = front.delete(path)
-    assert first.status_code == 202
-    body = first.get_json()
-    assert (body["kind"], body["proofs"]) == ("detach", [])
-    assert first.headers["Location"] == f"/api/v1/requests/{body['id']}"
-    second = front.delete(path)
-    assert (second.status_code, second.data) == (202, first.data)
-    mine, front.token = front.token, token_of(front, account, owner)
-    assert front.get(f"/requests/{body['id']}").get_json()["id"] == body["id"]
-    front.token = mine
-    back.advance()
-    assert front.get(f"/requests/{body['id']}").get_json()["status"] == "completed"
-    assert front.delete(path).status_code == 404
-    own = front.delete(f"/accounts/{front.main.customer_number}/link")
-    assert (own.status_code, own.get_json()["type"]) == (409, "/problems/rule_broken")
-    assert front.delete("/accounts/9999999/link").status_code == 404
-
-
-def test_many_at_once_make_one_detach_and_leave_one_code_open(front: Front, back: Back) -> None:
-    account, owner = owned(front)
-    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
-    back.advance()
-    with front.database.transaction() as session:
-        another = make_account(session)
-        join(session, session.get_one(User, front.manager.user_id), another)
-    token = front.token
-
-    def call(turn: int) -> tuple[int, int]:
-        client = front.client.application.test_client()
-        head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(turn)}
-        made = client.post(f"/api/v1/accounts/{another.customer_number}/link-code", headers=head)
-        detached = client.delete(f"/api/v1/accounts/{account.customer_number}/link", headers=head)
-        return made.status_code, detached.status_code
-
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(call, range(6))) == [(201, 202)] * 6
-    with front.database.transaction() as session:
-        detaches = session.scalars(sa.select(Request.id).where(Request.kind == "detach")).all()
-        codes = session.scalars(sa.select(LinkCode.id).where(LinkCode.ended_at.is_(None))).all()
-    assert (len(detaches), len(codes)) == (1, 1)
 
 
 def test_what_belongs_to_others_cannot_be_answered(front: Front, back: Back) -> None:
@@ -320,7 +156,7 @@ def test_a_kind_that_is_not_known_is_named(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def numbers(front: Front) -> dict[str, str]:
-    """Customer numbers of which an outsider must not find out what they are; two have an open link code."""
+    """Create accounts that outsiders must not tell apart, two of them with an open link code."""
     with front.database.transaction() as session:
         owners = [make_user(session) for _ in range(3)]
         with_code, without, void = (make_account(session, administrator=owner) for owner in owners)
@@ -339,7 +175,7 @@ def numbers(front: Front) -> dict[str, str]:
 
 
 def without_its_own(answer: TestResponse) -> bytes:
-    """The answer without ids, numbers and times."""
+    """Return the body of the answer without ids, customer numbers and times."""
     return re.sub(rb"[0-9a-f-]{36}|[0-9]{7}|20[0-9]{2}-[0-9T:.+-]+", b"", answer.data)
 
 
@@ -390,9 +226,9 @@ def test_wrong_tries_are_throttled_and_right_ones_never(front: Front) -> None:
         assert [answer.status_code for answer in answers] == [202] * 10 + [429]
         assert answers[-1].get_json()["type"] == "/problems/throttled"
         assert 800 < int(answers[-1].headers["Retry-After"]) <= 901
-        # What is no try goes on.
+        # Asking for consent is no attempt and is not throttled.
         assert a_link(front, number, "consent").status_code == 202
-    # The client's own limit: whatever number it tries next.
+    # The limit per client applies to every customer number.
     codes = [a_link(front, f"900000{i}", "link_code", code="AAAAA AAAAA").status_code for i in range(10)]
     codes.append(a_link(front, "9000010", "link_code", code="AAAAA AAAAA").status_code)
     assert codes == [202] * 10 + [429]

@@ -1,4 +1,4 @@
-"""What the log tells, in a sentence."""
+"""Sentences for the entries of an account's audit log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from web.portal.telephony.forwarding_text import condition_text, hours_text, num
 
 
 def deed_text(entry: AuditEntry) -> str:
-    """What was done, in the customer's words. Who did it and when stands beside it."""
+    """Describe in one sentence what was done. The page shows separately who did it and when."""
     facts = entry.facts
     number = facts.get("customer_number")
     match entry.deed:
@@ -52,8 +52,8 @@ def deed_text(entry: AuditEntry) -> str:
         case Deed.USER_JOINED:
             return str(_("Accepted the invitation as %(role)s.", role=_role(facts["role"])))
         case Deed.ROLE_CHANGED:
-            said = {"name": facts["name"], "role": _role(facts["role"]), "before": _role(facts["before"])}
-            return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **said))
+            text = {"name": facts["name"], "role": _role(facts["role"]), "before": _role(facts["before"])}
+            return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **text))
         case Deed.USER_REMOVED:
             return str(_("Removed %(name)s (%(role)s) from the users.", name=facts["name"], role=_role(facts["role"])))
         case Deed.REQUEST_RETRIED:

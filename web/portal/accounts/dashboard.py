@@ -1,4 +1,4 @@
-"""A sub-account's dashboard, its log, and the secrets of its trunks."""
+"""The pages of one account: dashboard, audit log, and the secrets of its SIP trunks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from models.views import locations as listing
 from models.views.lists import linkable_accounts
 from tasks.hints import hint
 from web.portal.accounts.audit_log_text import deed_text
-from web.portal.accounts.overview import kind_word, origin_word, poll_after, progress, state_word
+from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
@@ -42,7 +42,7 @@ LOG_PAGE = 50
 
 
 class PasswordForm(FlaskForm):  # type: ignore[misc]
-    """The password again: whoever sits at an open screen does not have it. `issue` is the secret that is meant."""
+    """The user's own password, asked again before a secret is shown. `issue` identifies the secret to renew."""
 
     password = PasswordField(
         lazy_gettext("Your password"),
@@ -54,11 +54,11 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 @locations.get("/<string(length=7):customer_number>")
 @login_required
 def show(customer_number: str) -> str:
-    """Everything about an account: what it has, what runs, who may do what, and who has looked in."""
+    """Show the dashboard of an account: contracts, numbers, trunks, running requests, users and recent views."""
     now, person = resources().clock(), principal()
     with resources().database.transaction() as database:
-        seen = get_visible_account(database, customer_number)
-        account = seen.account
+        visible = get_visible_account(database, customer_number)
+        account = visible.account
         record_look(database, person, account, now)
         choices = selected_account(database).choices
         holdings = holdings_of(database, account, now)
@@ -68,12 +68,12 @@ def show(customer_number: str) -> str:
         log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
-        leads = seen.main is None and listing.count_of(database, account, listing.Wanted()) > 0
+        leads = visible.main is None and listing.count_of(database, account, listing.Wanted()) > 0
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
     return render_template(
         "accounts/account.html",
-        seen=seen,
-        choices=[choice for choice in choices if not seen.is_foreign],
+        visible=visible,
+        choices=[choice for choice in choices if not visible.is_foreign],
         holdings=holdings,
         forwardings=forwardings,
         in_force=forwarding.in_force(forwardings, holdings.trunks, now),
@@ -93,17 +93,17 @@ def show(customer_number: str) -> str:
         deed_text=deed_text,
         locale=locale(),
         progress=progress,
-        kind=kind_word(account, listed=seen.main is not None, leads=leads),
-        state_word=state_word,
-        origin_word=origin_word,
-        poll=poll_after(seen.running),
+        kind=kind_label(account, listed=visible.main is not None, leads=leads),
+        state_label=state_label,
+        origin_label=origin_label,
+        poll=poll_interval(visible.running),
     )
 
 
 @locations.get("/<string(length=7):customer_number>/protokoll")
 @login_required
 def log(customer_number: str) -> str:
-    """Who did what to the account, as whom and when, the newest first."""
+    """Show the audit log of an account, newest entries first."""
     before = request.args.get("vor", type=int)
     if "vor" in request.args and (before is None or not 0 <= before < 2**63):
         abort(404)
@@ -122,10 +122,10 @@ def log(customer_number: str) -> str:
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/passwort", methods=["GET", "POST"])
 @login_required
 def secret(customer_number: str, id: int) -> str | tuple[str, int]:
-    """Show a trunk's secret to whoever enters their own password again."""
+    """Show a form for the user's own password; on POST with the right password show the trunk's secret."""
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
-    if not _is_their_password(form):
+    if not _check_password(form):
         return render_template("telephony/trunk/secret.html", form=form, account=account, trunk=trunk), _status(form)
     try:
         with resources().database.transaction() as database:
@@ -133,16 +133,19 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
             shown = reveal(database, resources().vault, principal(), own, id, resources().clock())
     except SecretUnreadable:
         return render_template("telephony/trunk/secret_unreadable.html", account=account, trunk=trunk), 409
-    return _shown(account, trunk, shown, is_new=False)
+    return _render_secret(account, trunk, shown, is_new=False)
 
 
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/erneuern", methods=["GET", "POST"])
 @login_required
 def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
-    """Say what a new secret means, and make one for whoever enters their own password again."""
+    """Explain what renewing a trunk's secret does; on POST with the right password renew and show the secret.
+
+    Answers 409 if the secret was renewed after the form was opened.
+    """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
-    if not _is_their_password(form):
+    if not _check_password(form):
         form.issue.data = issue_of(trunk)
         return render_template("telephony/trunk/renew.html", form=form, account=account, trunk=trunk), _status(form)
     try:
@@ -153,10 +156,10 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     except RenewedMeanwhile:
         return render_template("telephony/trunk/renewed_meanwhile.html", account=account, trunk=trunk), 409
     hint()
-    return _shown(account, trunk, made, is_new=True)
+    return _render_secret(account, trunk, made, is_new=True)
 
 
-def _is_their_password(form: PasswordForm) -> bool:
+def _check_password(form: PasswordForm) -> bool:
     if not form.validate_on_submit():
         return False
     resources().throttle.begin_try(principal().email)
@@ -173,8 +176,8 @@ def _status(form: PasswordForm) -> int:
     return 422 if form.is_submitted() else 200
 
 
-def _shown(account: Account, trunk: SipTrunk, secret: str, *, is_new: bool) -> str:
-    # Reached by its own form alone: a change of the language leads back to the dashboard.
+def _render_secret(account: Account, trunk: SipTrunk, secret: str, *, is_new: bool) -> str:
+    # This page is only reached by POST, so switching the language leads to the dashboard.
     here = url_for("locations.show", customer_number=account.customer_number)
     return render_template(
         "telephony/trunk/secret_shown.html", account=account, trunk=trunk, secret=secret, is_new=is_new, here=here

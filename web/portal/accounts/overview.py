@@ -1,4 +1,4 @@
-"""The Standortverwaltung's overview: the main account and its sub-accounts as cards or as a table, and as files."""
+"""The overview of the Standortverwaltung: the main account and its sub-accounts as cards, as a table and as files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account, may_be_main
-from models.db.paging import BadCursor
+from models.db.paging import BadCursor, Page
 from models.people.rights import Action, may
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
@@ -46,37 +46,37 @@ PAGE = 48
 _MOST_ASKED = 100
 _VIEWS = ("karten", "tabelle")
 
-# How soon the page asks again, in milliseconds: while we work on something, while somebody has to act, never.
+# Polling intervals in milliseconds: while the carrier works on a request, while a person has to act, never.
 SOON, LATER, NEVER = 3000, 15000, 0
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a request stands, in the customer's words."""
+    """The state of a request in words, as cards and rows show it."""
 
     request: Request
     status: str
     upcoming: NextAction | None
     who: str | None
     is_fresh: bool
-    """An order that we have and work on: the seed's sentence says all."""
+    """Whether this is an order that is being processed and needs nothing from anybody."""
 
     @property
     def running(self) -> bool:
-        """Whether something can still happen."""
+        """Whether the request has not ended yet."""
         return self.request.status not in ENDED
 
 
 def progress(found: Request | None) -> Progress | None:
-    """The request as cards, rows and pages show it."""
+    """Return the state of the request in words; None without a request."""
     if found is None:
         return None
     fresh = found.kind is Kind.ORDER and found.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
     return Progress(found, status_text(found.status, locale()), next_action(found, locale()), _who(found), fresh)
 
 
-def poll_after(requests: list[Request]) -> int:
-    """How soon to ask how these requests stand."""
+def poll_interval(requests: list[Request]) -> int:
+    """Return the milliseconds after which the page polls the state of these requests again; 0 for never."""
     states = {found.status for found in requests} - ENDED
     if states - {Status.PENDING}:
         return SOON
@@ -85,16 +85,17 @@ def poll_after(requests: list[Request]) -> int:
 
 @portal.get("/")
 def home() -> AnyResponse:
-    """Lead to the overview."""
+    """Redirect to the overview."""
     return redirect(url_for("portal.overview"))
 
 
 @portal.get("/standortverwaltung")
 @login_required
 def overview() -> AnyResponse | str:
-    """Show the main account and its sub-accounts, ordered ones included.
+    """Show the main account and its sub-accounts, including those still on order.
 
-    People without a main account are redirected: to call forwarding, the back office or the dashboard of their account.
+    Users without a main account are redirected: to call forwarding, the back office or the dashboard of their
+    account.
     """
     if current_user.only_forwards:
         return redirect(url_for("forwardings.overview"))
@@ -133,10 +134,10 @@ def overview() -> AnyResponse | str:
         first=not request.args.get("nach"),
         may_add=may_add(account),
         progress=progress,
-        state_word=state_word,
-        kind_word=kind_word,
+        state_label=state_label,
+        kind_label=kind_label,
         address=partial(_address, konto=seen.konto),
-        poll=poll_after(running),
+        poll=poll_interval(running),
         orders=_order_words(),
         shows=_show_words(),
         origins=_origin_words(),
@@ -146,17 +147,17 @@ def overview() -> AnyResponse | str:
 @locations.get("/stand")
 @login_required
 def live() -> str:
-    """How these requests of the overview stand now: what the page puts in the place of what it shows."""
+    """Return the current state of the requests given by `id`, as HTML fragments for the overview's script."""
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
         found = listing.requests_by_id(database, principal(), ids)
-    return render_template("accounts/overview_live.html", found=found, progress=progress, poll=poll_after(found))
+    return render_template("accounts/overview_live.html", found=found, progress=progress, poll=poll_interval(found))
 
 
 @locations.get("/nebenaccount")
 @login_required
 def add() -> str:
-    """The two ways to a sub-account."""
+    """Show the two ways to add a sub-account: order a new one or link an existing one."""
     with resources().database.transaction() as database:
         seen = selected_account(database)
     account = seen.account
@@ -174,7 +175,7 @@ def add() -> str:
 @locations.get("/export.<any(csv, xlsx):form>")
 @login_required
 def export(form: str) -> Response:
-    """What the overview shows, all pages of it, as a file."""
+    """Download the accounts that the overview's filters select, all pages, as CSV or XLSX."""
     wanted = _wanted()
     with resources().database.transaction() as database:
         account = selected_account(database).account
@@ -182,7 +183,7 @@ def export(form: str) -> Response:
             abort(404)
         leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
     name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
-    rows = _rows(account, wanted, kind_word(account, leads=leads))
+    rows = _rows(account, wanted, kind_label(account, leads=leads))
     if form == "csv":
         head = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
@@ -192,19 +193,22 @@ def export(form: str) -> Response:
 
 
 def may_add(account: Account) -> bool:
-    """Whether this person can bring sub-accounts under this account."""
+    """Return whether the user may order or link sub-accounts for the account."""
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
-def kind_word(account: Account, *, listed: bool = False, leads: bool = False) -> str:
-    """What the account is, or is becoming: a sub-account if it is listed under another, and that one a main account."""
+def kind_label(account: Account, *, listed: bool = False, leads: bool = False) -> str:
+    """Return the word for the kind of account: main account, sub-account or account.
+
+    `listed`: the account is shown under a main account. `leads`: the account has or will have sub-accounts.
+    """
     if listed or account.role is AccountRole.SUB:
         return str(_("Sub-account"))
     return str(_("Main account") if leads or account.role is AccountRole.MAIN else _("Account"))
 
 
-def state_word(account: Account) -> str:
-    """Whether the account can be used."""
+def state_label(account: Account) -> str:
+    """Return the word for the state of the account."""
     words: dict[AccountState, str] = {
         AccountState.ORDERED: _("Ordered"),
         AccountState.ACTIVE: _("Active"),
@@ -213,8 +217,8 @@ def state_word(account: Account) -> str:
     return words[account.state]
 
 
-def origin_word(origin: Origin | None) -> str:
-    """How a sub-account came under its main account."""
+def origin_label(origin: Origin | None) -> str:
+    """Return the words for how the sub-account was attached; empty if it was not."""
     return _origin_words()[origin] if origin is not None else ""
 
 
@@ -232,7 +236,7 @@ def _who(found: Request) -> str | None:
 
 
 def _wanted() -> listing.Wanted:
-    # What nobody can have chosen counts as not chosen: an old address shows more rather than nothing.
+    # Invalid filters are ignored, so that an outdated URL shows more instead of nothing.
     return listing.Wanted(
         search=_typed("suche"),
         show=request.args.get("status", type=listing.Show),
@@ -254,7 +258,7 @@ def _view() -> str:
 
 
 def _address(endpoint: str = "portal.overview", **changes: Any) -> str:
-    """The same list at another place; a change to None leaves that out."""
+    """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
     names = ("suche", "status", "herkunft", "ort", "sortierung", "konto")
     kept: dict[str, Any] = {name: request.args[name] for name in names if request.args.get(name)}
     return url_for(endpoint, **{**kept, **changes})
@@ -294,11 +298,11 @@ def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[
     yield _row(listing.ListedAccount(account, None), kind)
     for items in _pages(account, wanted):
         for item in items:
-            yield _row(item, kind_word(item.account, listed=True))
+            yield _row(item, kind_label(item.account, listed=True))
 
 
 def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.ListedAccount]]:
-    # A transaction for each page: a slow reader of a long file keeps none open.
+    # One transaction per page, so that a slow download does not keep a transaction open.
     after: str | None = None
     while True:
         with resources().database.transaction() as database:
@@ -309,7 +313,9 @@ def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.Li
             return
 
 
-def _page(database: Session, account: Account, wanted: listing.Wanted, after: str | None) -> listing.Page:
+def _page(
+    database: Session, account: Account, wanted: listing.Wanted, after: str | None
+) -> Page[listing.ListedAccount]:
     return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
 
 
@@ -323,8 +329,8 @@ def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
         account.street,
         account.postal_code,
         account.city,
-        status_text(found.status, locale()) if found is not None else state_word(account),
-        origin_word(account.origin),
+        status_text(found.status, locale()) if found is not None else state_label(account),
+        origin_label(account.origin),
         _day(account.attached_at),
         _day(found.waiting_until if found is not None else None),
     ]

@@ -1,4 +1,4 @@
-"""The carrier's back office: what waits for us, and the scheduled jobs. For everybody but staff it is not there."""
+"""The lists of the back office: requests that need staff, and the scheduled jobs. Other users get 404."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ office = Blueprint("office", __name__, url_prefix="/backoffice")
 
 PAGE = 50
 FINDINGS = 50
-"""As many of a run's findings are shown; the database has more."""
+"""How many findings of a run are shown at most."""
 
 
 @office.before_request
 def only_for_staff() -> None:
-    """Everybody else gets what they get for a page that is not there."""
+    """Return 404 unless the user is a member of staff."""
     if not (current_user.is_authenticated and principal().is_staff):
         abort(404)
 
 
 @office.get("")
 def todo() -> str:
-    """What waits for us, the longest first; with a search every request that it finds."""
+    """Show the requests that wait for staff, longest first; with a search all requests that match."""
     wanted = Wanted(
         search=request.args.get("suche", "").strip()[:100],
         matter=request.args.get("status", type=Matter),
@@ -70,20 +70,20 @@ def todo() -> str:
         address=_address,
         words=wording,
         advice=wording.advice,
-        reason_word=wording.reason_word,
-        status_word=wording.status_word,
+        reason_label=wording.reason_label,
+        status_label=wording.status_label,
     )
 
 
 def _address(**changes: Any) -> str:
-    """The same list at another place; a change to None leaves that out."""
+    """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
     kept = {name: request.args[name] for name in ("suche", "status", "art", "grund") if request.args.get(name)}
     return url_for("office.todo", **{**kept, **changes})
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A finding as a sentence, and the page that has more about it."""
+class FindingRow:
+    """A finding as a sentence, with a link to the page about it."""
 
     text: str
     repaired: bool
@@ -91,49 +91,50 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class JobSeen:
-    """A scheduled job: how often it runs, its last run, what the last one that came to its end found, and what is next.
+class JobRow:
+    """A scheduled job as the page shows it.
 
-    `unrepaired` and `repaired` are how many there are in all; `said` has as many of them as are shown.
+    `last` is the last run, `last_success` the last successful run. `unrepaired` and `repaired` count all findings of
+    the successful run; `findings` has only those that are shown.
     """
 
     name: str
     every: str
     row: Job | None
     last: JobRun | None
-    whole: JobRun | None
-    said: Sequence[Said]
+    last_success: JobRun | None
+    findings: Sequence[FindingRow]
 
     @property
     def under_way_until(self) -> datetime | None:
-        """Until when the run that is under way may take."""
+        """The time by which the current run ends at the latest; None if the job is not running."""
         return self.row.due_at if self.row is not None and self.row.lease is not None else None
 
     @property
     def unrepaired(self) -> int:
-        """What could not be repaired."""
-        return self.whole.unrepaired if self.whole is not None else 0
+        """The number of findings that the job could not repair."""
+        return self.last_success.unrepaired if self.last_success is not None else 0
 
     @property
     def repaired(self) -> int:
-        """What was repaired."""
-        return sum(self.whole.found.values()) - self.unrepaired if self.whole is not None else 0
+        """The number of findings that the job repaired."""
+        return sum(self.last_success.found.values()) - self.unrepaired if self.last_success is not None else 0
 
 
 @office.get("/abgleich")
 def jobs() -> str:
-    """The scheduled jobs: when each ran last, what it found, and what it could not repair."""
+    """Show the scheduled jobs: when each ran last, what it found, and what it could not repair."""
     with resources().database.transaction() as session:
-        rows, runs, wholes = jobs_by_name(session), latest_runs(session), last_successes(session)
-        found = {name: findings_of(session, run, limit=FINDINGS) for name, run in wholes.items()}
+        rows, runs, successes = jobs_by_name(session), latest_runs(session), last_successes(session)
+        found = {name: findings_of(session, run, limit=FINDINGS) for name, run in successes.items()}
     seen = [
-        JobSeen(
+        JobRow(
             name,
-            _in_words(job.every),
+            _interval_text(job.every),
             rows.get(name),
             runs.get(name),
-            wholes.get(name),
-            [_said(finding) for finding in found.get(name, ())],
+            successes.get(name),
+            [_finding_row(finding) for finding in found.get(name, ())],
         )
         for name, job in JOBS.items()
     ]
@@ -142,7 +143,7 @@ def jobs() -> str:
 
 @office.post("/abgleich/<name>")
 def jobs_run(name: str) -> Response:
-    """Have a worker run the job at once."""
+    """Make the job due now and hint to a worker."""
     if name not in JOBS:
         abort(404)
     with resources().database.transaction() as session:
@@ -158,14 +159,14 @@ def jobs_run(name: str) -> Response:
     return redirect(url_for("office.jobs"), 303)
 
 
-def _in_words(every: timedelta) -> str:
+def _interval_text(every: timedelta) -> str:
     return str(format_timedelta(every, threshold=1))
 
 
-def _said(finding: Finding) -> Said:
+def _finding_row(finding: Finding) -> FindingRow:
     more = None
     if "customer_number" in finding.facts:
         more = url_for("office.todo", suche=finding.facts["customer_number"])
     with suppress(ValueError):
         more = url_for("office.request_page", id=UUID(finding.subject))
-    return Said(finding_text(finding, locale()), finding.repaired, more)
+    return FindingRow(finding_text(finding, locale()), finding.repaired, more)

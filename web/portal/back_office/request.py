@@ -1,4 +1,4 @@
-"""One request in the back office: all there is to know, and what staff can do about it."""
+"""The pages of one request in the back office: all its data, and the actions of staff."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RELEASE, REFUSE = "release", "refuse"
 
 
 class DecisionForm(FlaskForm):  # type: ignore[misc]
-    """What staff think of a document. Nothing is chosen before they choose."""
+    """The decision of staff about a document. Nothing is preselected."""
 
     decision = RadioField(
         lazy_gettext("Does the document prove this address?"),
@@ -48,21 +48,21 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/anfragen/<uuid:id>")
 def request_page(id: UUID) -> str:
-    """Everything about a request, with what can be done."""
-    whole = _see(id)
-    found = whole.request
+    """Show all data of a request, with the actions that are possible."""
+    details = _get_details(id)
+    found = details.request
     return render_template(
         "back_office/request.html",
-        whole=whole,
+        details=details,
         found=found,
         words=wording,
-        reason_word=wording.reason_word,
-        status=wording.status_word(found.status),
+        reason_label=wording.reason_label,
+        status=wording.status_label(found.status),
         step=step_text(found.step, locale()),
         reason=reason_text(found.reason, locale()) if found.reason is not None else None,
-        advice=wording.advice(found, whole.matter),
+        advice=wording.advice(found, details.matter),
         upcoming=next_action(found, locale()),
-        timeline=[(entry, sentence(entry, locale())) for entry in whole.timeline],
+        timeline=[(entry, sentence(entry, locale())) for entry in details.timeline],
         deed_text=deed_text,
         warns=found.status in (Status.HELD, Status.REJECTED, Status.FAILED),
         ended=found.status in ENDED,
@@ -71,32 +71,32 @@ def request_page(id: UUID) -> str:
 
 @office.post("/anfragen/<uuid:id>/wiederholen")
 def request_retry(id: UUID) -> AnyResponse:
-    """Try a held or failed request again."""
+    """Retry a request that is held or has failed."""
 
     def retry(session: Session, seen: int) -> None:
         actions.retry(session, principal(), id, seen, resources().clock())
 
-    return _handle(id, retry, _("It is tried again now."))
+    return _run_action(id, retry, _("It is tried again now."))
 
 
 @office.route("/anfragen/<uuid:id>/stornieren", methods=["GET", "POST"])
 def request_cancel(id: UUID) -> AnyResponse | str:
-    """Say what cancelling means, then call the request off."""
+    """Show what cancelling the request does; on POST cancel it."""
 
     def cancel(session: Session, seen: int) -> None:
         actions.cancel(session, principal(), id, seen, resources().clock())
 
     if request.method == "POST":
-        return _handle(id, cancel, _("The request is cancelled."))
-    whole = _see(id)
-    if not whole.request.can_cancel:
-        return _back(id)
-    return render_template("back_office/cancel.html", whole=whole, found=whole.request)
+        return _run_action(id, cancel, _("The request is cancelled."))
+    details = _get_details(id)
+    if not details.request.can_cancel:
+        return _redirect_to_request(id)
+    return render_template("back_office/cancel.html", details=details, found=details.request)
 
 
 @office.route("/anfragen/<uuid:id>/dokument", methods=["GET", "POST"])
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
-    """The document that was handed in as address proof, and the question whether it is one."""
+    """Show the form to accept or refuse the uploaded address document; on POST save the decision."""
     form = DecisionForm()
     if form.validate_on_submit():
         release = form.decision.data == RELEASE
@@ -105,26 +105,26 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
             actions.decide_on_document(session, principal(), id, seen, resources().clock(), release=release)
 
         done = _("The document is released, the address is proved.") if release else _("The document is refused.")
-        return _handle(id, decide, done)
-    whole = _see(id)
-    if whole.matter is not Matter.DOCUMENT:
-        return _back(id)
-    # Whoever has chosen nothing decides about what they saw.
-    seen = _seen() or whole.version
-    page = render_template("back_office/document.html", whole=whole, found=whole.request, form=form, seen=seen)
+        return _run_action(id, decide, done)
+    details = _get_details(id)
+    if details.matter is not Matter.DOCUMENT:
+        return _redirect_to_request(id)
+    # A form that is shown again because of an error keeps the version that was shown first.
+    seen = _submitted_version() or details.version
+    page = render_template("back_office/document.html", details=details, found=details.request, form=form, seen=seen)
     return page, 422 if form.errors else 200
 
 
 @office.get("/anfragen/<uuid:id>/dokument/datei")
 def request_file(id: UUID) -> Response:
-    """The document, to be kept as a file: it comes from outside, so no browser shows it in our name."""
+    """Download the uploaded document. It is an attachment in a sandbox, because it comes from outside."""
     with resources().database.transaction() as session:
         document = actions.open_document(session, principal(), id, resources().clock())
         if document is None:
             abort(404)
         content, kind = document.content, document.media_type
         number = actions.find_for_staff(session, principal(), id).customer_number
-    # What it is called at home may end in anything.
+    # Not the uploaded file name, which may have any extension.
     name = f"adressnachweis-{number}.{_ENDINGS[kind]}"
     return Response(
         content,
@@ -136,49 +136,49 @@ def request_file(id: UUID) -> Response:
     )
 
 
-def _see(id: UUID) -> RequestDetails:
+def _get_details(id: UUID) -> RequestDetails:
     with resources().database.transaction() as session:
-        whole = request_details(session, id, resources().clock())
-    if whole is None:
+        details = request_details(session, id, resources().clock())
+    if details is None:
         abort(404)
-    return whole
+    return details
 
 
-def _seen() -> int | None:
-    """Which state of the request the page showed."""
+def _submitted_version() -> int | None:
+    """Return the version of the request that the submitted page showed; None if it is missing."""
     return request.form.get("seen", type=int)
 
 
-def _handle(id: UUID, verb: Callable[[Session, int], None], done: str) -> AnyResponse:
-    """Do it, or say why nothing was done, and show the request as it is now."""
-    seen = _seen() or 0
+def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> AnyResponse:
+    """Run the staff action on the request and redirect to its page, with a message if nothing was done."""
+    seen = _submitted_version() or 0
     try:
         with resources().database.transaction() as session:
             verb(session, seen)
     except TooLate:
         flash(_("The request has gone too far to be cancelled, or is being worked on at this moment."), "warning")
     except (actions.SeenOtherwise, IllegalTransition, NotAwaited):
-        flash(_what_is_so(_see(id), seen), "warning")
+        flash(_conflict_text(_get_details(id), seen), "warning")
     else:
         hint()
         flash(done)
-    return _back(id)
+    return _redirect_to_request(id)
 
 
-def _what_is_so(whole: RequestDetails, seen: int) -> str:
-    fresh = [entry for entry in whole.timeline if entry.id > seen]
+def _conflict_text(details: RequestDetails, seen: int) -> str:
+    fresh = [entry for entry in details.timeline if entry.id > seen]
     times = {entry.at for entry in fresh}
-    by_staff = (told for told in whole.staff_actions if told.entry.deed is not Deed.DOCUMENT_OPENED)
+    by_staff = (told for told in details.staff_actions if told.entry.deed is not Deed.DOCUMENT_OPENED)
     told = next((told for told in by_staff if told.entry.at in times), None)
     if told is not None and told.user is not None:
         facts = {"name": told.user.name, "moment": moment(told.entry.at), "what": deed_text(told.entry)}
         return str(_("Nothing was done, because this was done already. %(name)s, %(moment)s: %(what)s", **facts))
     facts = {
-        "status": wording.status_word(whole.request.status),
-        "last": sentence(whole.timeline[-1], locale()) if whole.timeline else "",
+        "status": wording.status_label(details.request.status),
+        "last": sentence(details.timeline[-1], locale()) if details.timeline else "",
     }
     return str(_("Nothing was done, because the request has changed. It is now: %(status)s. %(last)s", **facts))
 
 
-def _back(id: UUID) -> AnyResponse:
+def _redirect_to_request(id: UUID) -> AnyResponse:
     return redirect(url_for("office.request_page", id=id), 303)

@@ -1,4 +1,4 @@
-"""The back office's words: why something waits for us, what to do about it, and what the scheduled jobs are for."""
+"""The texts of the back office: reasons, statuses, advice, and descriptions of the scheduled jobs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ASKED_STATES = {
     ProofState.DECLINED: lazy_gettext("declined"),
     ProofState.EXPIRED: lazy_gettext("expired"),
 }
-# What a request that waits for us can have as its reason; of others the customer's sentence says enough.
+# Reasons of requests that wait for staff; for other reasons the customer's text is used.
 _REASONS = {
     Reason.NO_NUMBERS_AVAILABLE: lazy_gettext("No numbers left in the pool"),
     Reason.GATEWAY_UNAVAILABLE: lazy_gettext("A system does not answer"),
@@ -65,7 +65,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class JobWords:
-    """A scheduled job's name, and what it looks at."""
+    """A scheduled job's title, and a description of what it checks."""
 
     name: Any
     looks_at: Any
@@ -97,19 +97,19 @@ JOB_WORDS = {
 }
 
 
-def reason_word(reason: Reason) -> str:
-    """Why, in few words."""
+def reason_label(reason: Reason) -> str:
+    """Return the reason in a few words."""
     short = _REASONS.get(reason)
     return str(short) if short is not None else reason_text(reason, locale())
 
 
-def status_word(status: Status) -> str:
-    """Where a request stands."""
+def status_label(status: Status) -> str:
+    """Return the word for the status of a request."""
     return status_text(status, locale())
 
 
 def advice(found: Request, matter: Matter | None) -> str:
-    """What to do about it; empty if nothing can be done any more."""
+    """Return what staff can do about the request; empty if nothing can be done any more."""
     match matter:
         case Matter.DOCUMENT:
             return str(_("Look at the document, then release or refuse it."))

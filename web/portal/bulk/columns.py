@@ -1,6 +1,6 @@
-"""The columns of a bulk's file, how they may be headed, and how a row of them is checked.
+"""The columns of a bulk file, their headings, and the checks of a row.
 
-A row is checked by the rules of a single order or link request: the API's for the form, the models' for the rest.
+A row is checked by the rules of a single order or link request: its form by the API's schemas, the rest by the models.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ UNREADABLE = "\ufffd"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: what it is called in a file, German and English, and in the API."""
+    """A column of the file: its headings in German and English, and its path in the API's body."""
 
     key: str
     de: str
@@ -48,7 +48,7 @@ class Column:
     optional: bool = False
 
     def title(self, locale: Locale) -> str:
-        """Its heading in this language."""
+        """Return the heading of the column in the language."""
         return self.en if locale == "en" else self.de
 
 
@@ -75,13 +75,13 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
 
 
 def column_of(kind: Kind, heading: str) -> str | None:
-    """The column that a heading means, in either language or as the API calls it."""
-    return _headings(kind).get(_folded(heading))
+    """Return the key of the column with this heading, in German, English or as its key; None if there is none."""
+    return _headings(kind).get(_normalized(heading))
 
 
 @cache
 def _headings(kind: Kind) -> Mapping[str, str]:
-    return {_folded(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
+    return {_normalized(name): column.key for column in COLUMNS[kind] for name in (column.key, column.de, column.en)}
 
 
 @dataclass
@@ -96,7 +96,7 @@ class Checker:
     _offered: dict[str, Product] = field(default_factory=dict)
 
     def check(self, rows: Sequence[tuple[int, Cells]]) -> list[CheckedRow]:
-        """Every row with all that is wrong with it, or with what it asks for."""
+        """Check the rows; each result has either all errors of the row or the draft of its request."""
         if self.kind is Kind.ORDER:
             self._offered = {product.key: product for product in orderable_products(self.session)}
             return [self._order(line, cells) for line, cells in rows]
@@ -115,11 +115,11 @@ class Checker:
 
     def _order(self, line: int, cells: Cells) -> CheckedRow:
         errors = _unreadable(cells)
-        trunk = self._named(cells["product"], ProductKind.TRUNK, "product", errors)
+        trunk = self._find_product(cells["product"], ProductKind.TRUNK, "product", errors)
         options = [
             found.key
             for name in re.split(r"[,;|]", cells["options"])
-            if name.strip() and (found := self._named(name, ProductKind.OPTION, "options", errors)) is not None
+            if name.strip() and (found := self._find_product(name, ProductKind.OPTION, "options", errors)) is not None
         ]
         channels = cells["channels"] or (str(trunk.channels) if trunk is not None else "1")
         body = {
@@ -133,7 +133,7 @@ class Checker:
             },
             "options": list(dict.fromkeys(options)),
         }
-        checked = _checked(OrderBody, body, cells, self.kind, errors)
+        checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
@@ -153,10 +153,10 @@ class Checker:
             errors["area_code"] = [error.code, None]
             return
         if "city" not in errors and not city_fits(cells["city"], area):
-            # Either may be what was meant; a single order would wait for the correction.
+            # Both cells are marked, because either may be wrong.
             errors["city"] = errors["area_code"] = ["area_code_mismatch", area.name]
 
-    def _named(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
+    def _find_product(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
         wanted = name.strip().casefold()
         offered = [product for product in self._offered.values() if product.kind is kind]
         for product in offered:
@@ -169,7 +169,7 @@ class Checker:
         errors = _unreadable(cells)
         number, code = "".join(cells["customer_number"].split()), cells["code"]
         proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
-        _checked(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
+        _validate(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
         if "customer_number" not in errors:
             if number == self.main.customer_number:
                 errors["customer_number"] = ["own_account", None]
@@ -178,7 +178,7 @@ class Checker:
             elif number in seen:
                 errors["customer_number"] = ["twice", None]
             seen.add(number)
-        # A code is a secret: it is not kept in clear.
+        # A link code is a secret, so it is stored encrypted.
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
@@ -189,12 +189,12 @@ def _unreadable(cells: Cells) -> Errors:
 
 
 def _number(cell: str) -> int | str:
-    """As the API takes it; what is no number is left for it to refuse."""
+    """Convert the cell to an int; a cell that is no number is returned unchanged, for the schema to refuse."""
     return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
 
 
-def shown_cells(vault: Vault, cells: Cells) -> dict[str, str]:
-    """The cells as they were typed."""
+def decrypted_cells(vault: Vault, cells: Cells) -> dict[str, str]:
+    """Return the cells as they were typed, with the link code decrypted."""
     code = cells.get("code")
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 
@@ -202,8 +202,8 @@ def shown_cells(vault: Vault, cells: Cells) -> dict[str, str]:
 _PATHS = {column.key: column.path for columns in COLUMNS.values() for column in columns}
 
 
-def in_words(column: str, error: Sequence[Any]) -> str:
-    """Say what is wrong with a cell, and what would be right."""
+def cell_error_text(column: str, error: Sequence[Any]) -> str:
+    """Describe the error in a cell, and what would be right."""
     code, allowed = error
     if column == "channels" and code not in RULES:
         # The API wants a number here; a file may leave it out.
@@ -211,8 +211,8 @@ def in_words(column: str, error: Sequence[Any]) -> str:
     return field_error(locale(), _PATHS[column], code, allowed)
 
 
-def _checked(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
-    """The body as the API would take it; None, and more errors, if it would not."""
+def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
+    """Validate the body by the API's schema. Returns None and adds to `errors` if it is invalid."""
     try:
         return form.model_validate(body)
     except ValidationError as error:
@@ -225,5 +225,5 @@ def _checked(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind,
         return None
 
 
-def _folded(heading: str) -> str:
+def _normalized(heading: str) -> str:
     return re.sub(r"[\W_]", "", heading).casefold()

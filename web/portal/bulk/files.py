@@ -1,4 +1,4 @@
-"""Reading a bulk's file as it really comes: CSV of any usual kind, or XLSX."""
+"""Reading of bulk files: CSV in all usual encodings and delimiters, and XLSX."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from web.portal.bulk.workbook_program import TOO_MUCH
 log = structlog.get_logger()
 
 LARGEST = 5_000_000
-"""Bytes of a file."""
+"""Maximum size of a file in bytes."""
 _LONGEST = 1_000
 _WIDEST = 60
 _PATIENCE = 30
-"""Seconds for the program that reads workbooks, on a busy machine."""
+"""Timeout in seconds of the program that reads workbooks; generous, for busy machines."""
 _UNDECODED = re.compile("[\udc80-\udcff]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff\ud800-\udfff]+")
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f\ufffe\uffff]*")
-# What a spreadsheet stores as a number has lost the zeros in front.
+# Spreadsheets store these values as numbers, without their leading zeros.
 _ZEROS = {"postal_code": "{:05d}", "area_code": "0{:d}"}
 
 
 class BadFile(Exception):
-    """Nothing can be read from the file. `code` says why, `columns` which are missing, `line` where the fault is."""
+    """The file cannot be read. `code` is the reason, `columns` the missing columns, `line` the line with the error."""
 
     def __init__(self, code: str, columns: Iterable[str] = (), line: int = 0) -> None:
         super().__init__(code)
@@ -47,7 +47,7 @@ class BadFile(Exception):
 
 
 def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
-    """Every row with its line in the file, empty ones left out. Raises `BadFile`."""
+    """Return the rows of the file with their line numbers, without empty rows. Raises `BadFile`."""
     if not content.strip():
         raise BadFile("empty")
     if len(content) > LARGEST:
@@ -62,7 +62,7 @@ def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
             columns = _columns(values, kind)
             continue
         cells = {column.key: "" for column in COLUMNS[kind]}
-        cells |= {key: _said(value, key) for key, value in zip(columns, values, strict=False) if key is not None}
+        cells |= {key: _cell_text(value, key) for key, value in zip(columns, values, strict=False) if key is not None}
         found.append((line, cells))
         if len(found) > MOST_ROWS:
             raise BadFile("too_many_rows")
@@ -72,7 +72,7 @@ def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
 
 
 def _columns(values: list[Any], kind: Kind) -> list[str | None]:
-    found = [column_of(kind, _said(value, "")) for value in values]
+    found = [column_of(kind, _cell_text(value, "")) for value in values]
     missing = [column.key for column in COLUMNS[kind] if not column.optional and column.key not in found]
     if missing:
         raise BadFile("no_columns", missing)
@@ -126,11 +126,11 @@ def _of_workbook(content: bytes) -> list[tuple[int, list[Any]]]:
     return rows
 
 
-def _said(value: Any, column: str) -> str:
+def _cell_text(value: Any, column: str) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and column in _ZEROS:
         return _ZEROS[column].format(value)
     text = _UNPRINTABLE.sub(" ", _UNDECODED.sub(UNREADABLE, str(value))).strip()
-    # Our own files put an apostrophe before what a spreadsheet would calculate.
+    # The portal's exports put an apostrophe before values that a spreadsheet would read as a formula.
     return re.sub(r"^'(?=[=+\-@])", "", text)[:_LONGEST]

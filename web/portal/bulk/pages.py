@@ -1,4 +1,4 @@
-"""Orders and link requests by file: upload, mend what is wrong with it in place, send it with one press, watch it."""
+"""Bulk orders and bulk links by file: upload, correct invalid cells on the page, send, follow the progress."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ from tasks.hints import hint
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
-from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, in_words, shown_cells
+from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
 from web.portal.bulk.files import LARGEST, BadFile, read_rows
 from web.portal.bulk.workbook_program import LAST_LINE, UNPACKED
 from web.portal.page import spreadsheets
-from web.portal.page.live import Live, live_parts
+from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
@@ -71,9 +71,9 @@ log = structlog.get_logger()
 bulks = Blueprint("bulks", __name__, url_prefix="/standortverwaltung/sammelauftrag")
 
 AT_ONCE = 100
-"""Rows of one page."""
+"""Number of rows on one page."""
 STUCK = 20
-"""Rows that need a look, at once: often all of them wait for the same."""
+"""Number of stopped rows that are shown at most; often all of them have one reason."""
 _LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
@@ -81,7 +81,7 @@ _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A line as the page shows it: its cells, and beside each what is wrong with it."""
+    """A row as the page shows it: its cells, each with its error."""
 
     line: int
     cells: Mapping[str, str]
@@ -90,7 +90,7 @@ class ShownRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A file that was not sent yet. `shown`: rows of this page, only the wrong ones as long as there are any."""
+    """A file that is not sent yet. `shown` are the rows of this page: only invalid rows if there are any."""
 
     bulk: Bulk
     account: Account
@@ -107,12 +107,12 @@ class Preview:
 
     @property
     def ordered(self) -> int:
-        """How many rows will be sent."""
+        """The number of rows that will be sent."""
         return self.rows - self.wrong_rows - self.before - self.twice
 
     @property
     def fingerprint(self) -> str:
-        """The same as long as what is ordered, and its price, have not changed."""
+        """A hash of the rows to be sent and their prices; it changes if any of them changes."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
@@ -121,14 +121,17 @@ class Preview:
 @bulks.get("")
 @login_required
 def start() -> str:
-    """The templates, the form, and what was sent before."""
+    """Show the form for a file, the templates to download, and the files that were sent before."""
     return _start(None, "", None)
 
 
 @bulks.post("")
 @login_required
 def upload() -> AnyResponse | tuple[str, int]:
-    """Keep the file and look at it; one that came before leads to what was made of it then."""
+    """Store and check the uploaded file, then redirect to its page.
+
+    A file that was uploaded before redirects to the page of the first upload.
+    """
     kind, number = request.form.get("kind", ""), _chosen_number()
     if kind not in _KINDS:
         return _start("", _("Choose what the file is for."), number), 422
@@ -160,7 +163,7 @@ def upload() -> AnyResponse | tuple[str, int]:
 @bulks.get("/vorlage-<any(order, link):kind>.<any(csv, xlsx):form>")
 @login_required
 def template(kind: str, form: str) -> Response:
-    """An empty file with the headings and one example."""
+    """Download an empty file with the headings and one example row."""
     columns = COLUMNS[Kind(kind)]
     rows: list[list[spreadsheets.Cell]] = [
         [column.title(locale()) for column in columns],
@@ -178,7 +181,7 @@ def template(kind: str, form: str) -> Response:
 @bulks.get("/<uuid:id>")
 @login_required
 def show(id: uuid.UUID) -> str:
-    """What is wrong with the file and what it asks for; once it is sent, how far it is."""
+    """Show the errors of a file and what it orders; after it is sent, show the progress."""
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
         preview = _preview(session, found, _after()) if found.sent_at is None else None
@@ -191,7 +194,7 @@ def show(id: uuid.UUID) -> str:
 @bulks.post("/<uuid:id>")
 @login_required
 def save(id: uuid.UUID) -> AnyResponse:
-    """Keep what was typed into the bad cells, right or wrong, and check those rows again."""
+    """Save the corrected cells, whether valid or not, and check their rows again."""
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
@@ -204,7 +207,7 @@ def save(id: uuid.UUID) -> AnyResponse:
 @bulks.post("/<uuid:id>/senden")
 @login_required
 def send(id: uuid.UUID) -> AnyResponse:
-    """Send every row. Safe to press twice: the first time counts."""
+    """Send all rows of the file as requests. Safe to run twice: the second call changes nothing."""
     now = resources().clock()
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
@@ -226,7 +229,7 @@ def send(id: uuid.UUID) -> AnyResponse:
 @bulks.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> AnyResponse:
-    """Throw a file away that was not sent."""
+    """Delete a file that is not sent."""
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
@@ -238,35 +241,35 @@ def delete(id: uuid.UUID) -> AnyResponse:
 @bulks.get("/<uuid:id>/stand")
 @login_required
 def live(id: uuid.UUID) -> AnyResponse:
-    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
+    """Return the parts of the page that change; 304 if the browser has their current version."""
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))
-    return _live(facts).answer()
+    return _live(facts).response()
 
 
 @bulks.errorhandler(RuleBroken)
 def refuse(error: RuleBroken) -> tuple[str, int]:
-    """The account cannot have sub-accounts, and why."""
+    """Show why the account cannot have sub-accounts."""
     return render_template("orders/refused.html", reason=error.reason, Reason=Reason), 403
 
 
 @bulks.errorhandler(Forbidden)
 def forbid(_error: Forbidden) -> tuple[str, int]:
-    """The person may not order or link."""
+    """Show that the user may not order or link for the account."""
     return render_template("orders/refused.html", reason=None, Reason=Reason), 403
 
 
 def _chosen_number() -> str | None:
-    """For which account the page was; None if this person may not choose it."""
+    """Return the customer number of the account that the page was for; None if the user may not choose it."""
     number = request.form.get("account", "")
     with resources().database.transaction() as session:
         return number if any(choice.customer_number == number for choice in selected_account(session).choices) else None
 
 
 def _account(session: Session, number: str | None, kind: Kind | None = None) -> Account:
-    """The account with this number, else the one that is looked at.
+    """Return the account with this customer number, or the selected account if `number` is None.
 
-    Raises `Forbidden` or `RuleBroken` if nothing can be brought under it.
+    Raises `Forbidden` or `RuleBroken` if the user cannot add sub-accounts to it.
     """
     found = selected_account(session)
     account = found.account
@@ -319,16 +322,16 @@ def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
         wrong_rows,
         wrong_cells,
         *count_left_out(session, bulk),
-        [_shown(row) for row in listed],
+        [_shown_row(row) for row in listed],
         content_of(session, bulk),
         _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
         listed[-1].line if len(listed) == AT_ONCE else 0,
     )
 
 
-def _shown(row: BulkRow) -> ShownRow:
-    wrong = {column: in_words(column, error) for column, error in (row.errors or {}).items()}
-    return ShownRow(row.line, shown_cells(resources().vault, row.cells), wrong)
+def _shown_row(row: BulkRow) -> ShownRow:
+    wrong = {column: cell_error_text(column, error) for column, error in (row.errors or {}).items()}
+    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong)
 
 
 def _costs(session: Session, bulk: Bulk) -> Costs:
@@ -349,19 +352,19 @@ def _mend(session: Session, bulk: Bulk) -> None:
     fresh: list[tuple[int, Cells]] = []
     for row in rows_of(session, bulk, lines=[line for line in typed if line not in left_out]):
         mended = {key: value for key, value in typed[row.line].items() if key in (row.errors or {})}
-        fresh.append((row.line, shown_cells(resources().vault, row.cells) | mended))
+        fresh.append((row.line, decrypted_cells(resources().vault, row.cells) | mended))
     account = session.get_one(Account, bulk.main_id)
     checker = Checker(session, resources().vault, account, bulk.kind, bulk.locale)
     mend(session, bulk, checker.check(fresh), left_out)
 
 
 def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
-    """What the progress page says."""
+    """Return the variables of the progress templates."""
     progress = progress_of(session, bulk)
     return {
         "bulk": bulk,
         "progress": progress,
-        # Looked at now: the back office may have retried one since the bulk's own end.
+        # Read from the requests, because staff may have retried one after the bulk ended.
         "is_over": progress.ended == progress.rows,
         "statuses": [(status_text(status, locale()), count) for status, count in _in_order(progress.by_status)],
         "stuck": [(row, _what_now(row, found)) for row, found in stuck_rows(session, bulk, STUCK)],
@@ -369,8 +372,8 @@ def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
     }
 
 
-def _live(facts: Mapping[str, Any]) -> Live:
-    return live_parts("bulk", ("state", "rows"), facts, ended=facts["is_over"])
+def _live(facts: Mapping[str, Any]) -> LiveParts:
+    return render_live_parts("bulk", ("state", "rows"), facts, ended=facts["is_over"])
 
 
 def _in_order(by_status: Mapping[Status, int]) -> list[tuple[Status, int]]:

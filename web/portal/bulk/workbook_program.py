@@ -1,11 +1,11 @@
 """A program that reads the first sheet of the workbook on its standard input and prints its rows as JSON.
 
-It is a process of its own because anybody may upload anything: a few kilobytes can unpack to any size, or name a cell
-so far away that the reader asks for more memory than there is, which ends the process. The kernel limits its memory and
+It runs as a separate process because uploads are untrusted: a few kilobytes can unpack to any size, or name a cell so
+far away that the reader asks for more memory than there is, which ends the process. The kernel limits its memory and
 time.
 
 Prints `{"rows": [[line, [value, ...]], ...]}` without blank rows, or `{"far": line}` if there is content below row
-`LAST_LINE`. Ends with status 1 if the file is no workbook, and with status `TOO_MUCH` or by a signal at a limit.
+`LAST_LINE`. Exits with status 1 if the file is no workbook, and with status `TOO_MUCH` or by a signal at a limit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
 TOO_MUCH = 3
 LAST_LINE = 50_000
 UNPACKED = 60_000_000
-"""Bytes of all parts of the workbook together."""
+"""Maximum size in bytes of all unpacked parts of the workbook together."""
 
 _MEMORY = 512 * 2**20
 _SECONDS = 5
@@ -40,7 +40,7 @@ _ERROR_VALUE = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"t") + rb""")e(?=["'])"""
 
 
 def main() -> None:
-    """Print at most as many rows and columns as the two arguments say."""
+    """Print the rows of the workbook, at most as many rows and columns as the two arguments say."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -71,11 +71,11 @@ def _read(content: bytes, most_rows: int, most_columns: int) -> dict[str, Any]:
 
 
 def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
-    """The workbook as the reader needs it, and the numbers of the rows that were moved, by their new ones.
+    """Return the workbook with its far cells moved closer, and the original numbers of moved rows by their new ones.
 
-    The reader keeps every cell between the first and the last, used or not. So rows far below come to be just below
-    `LAST_LINE`, and columns far right, which are not read, into one. An error value as #N/A becomes a text, because the
-    reader drops it. A workbook that is not written as usual stays as it is, and may run into a limit.
+    The reader keeps every cell between the first and the last, used or not. So rows far below are moved to just
+    below `LAST_LINE`, and columns far right, which are not read, into one. An error value such as #N/A becomes
+    text, because the reader drops it. A workbook with unusual XML stays unchanged and may run into a limit.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         if sum(part.file_size for part in book.infolist()) > UNPACKED:

@@ -15,7 +15,7 @@ from models.links.links import submit_detach
 from models.values import typed_customer_number
 from tasks.hints import hint
 from tasks.wording.reasons import reason_text
-from web.portal.page.account_access import Seen, get_visible_account
+from web.portal.page.account_access import VisibleAccount, get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
@@ -24,7 +24,7 @@ from web.resources import resources
 
 
 class DetachForm(FlaskForm):  # type: ignore[misc]
-    """The customer number, typed by whoever means it."""
+    """The form that confirms a detachment by typing the customer number."""
 
     customer_number = StringField()
 
@@ -32,23 +32,23 @@ class DetachForm(FlaskForm):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/loesen", methods=["GET", "POST"])
 @login_required
 def detach(customer_number: str) -> Response | str | tuple[str, int]:
-    """Say what detaching means, and do it for whoever types the customer number."""
+    """Show what detaching the account does; on POST with the right customer number request the detachment."""
     form = DetachForm()
     with resources().database.transaction() as database:
-        seen = get_visible_account(database, customer_number)
-    if not seen.may_detach:
+        visible = get_visible_account(database, customer_number)
+    if not visible.may_detach:
         abort(404)
     form.customer_number.label.text = _("Customer number")
     if not form.validate_on_submit():
-        return _ask(seen, form, 422 if form.is_submitted() else 200)
+        return _ask(visible, form, 422 if form.is_submitted() else 200)
     if typed_customer_number(form.customer_number.data or "") != customer_number:
         add_error(
             form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
         )
-        return _ask(seen, form, 422)
+        return _ask(visible, form, 422)
     try:
         with resources().database.transaction() as database:
-            account = database.get_one(Account, seen.account.id)
+            account = database.get_one(Account, visible.account.id)
             submit_detach(database, principal(), account, locale(), resources().clock())
     except AlreadyRequested:
         flash(_("Account %(number)s is being detached already.", number=customer_number), "warning")
@@ -63,5 +63,5 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     return redirect(url_for("portal.overview"), 303)
 
 
-def _ask(seen: Seen, form: DetachForm, status: int) -> tuple[str, int]:
-    return render_template("links/detach.html", seen=seen, form=form), status
+def _ask(visible: VisibleAccount, form: DetachForm, status: int) -> tuple[str, int]:
+    return render_template("links/detach.html", visible=visible, form=form), status

@@ -1,7 +1,7 @@
-"""The wizard by which an existing account is added: customer number, way of proof, what it means, and the button.
+"""The wizard that adds an existing account: customer number, kind of proof, consequences, and the button to send.
 
-An outsider learns nothing. The pages speak of what the person's own main account knows; whether there is such a
-customer number, whose it is and what was wrong, shows nowhere.
+The pages use only data of the user's own main account. They do not reveal whether a customer number exists, who owns
+it, or which part of a proof was wrong.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _START = "/standortverwaltung/hinzufuegen"
 
 
 class Way(StrEnum):
-    """How the right to add an account is proved; the last part of the page's address."""
+    """The kind of proof that the user chose; the last part of the page's URL."""
 
     OWN = "eigener-account"
     CREDENTIALS = "zugangsdaten"
@@ -70,7 +70,7 @@ METHODS = {
 
 
 class NumberForm(FlaskForm):  # type: ignore[misc]
-    """Which account is to be added."""
+    """The customer number of the account to add."""
 
     customer_number = StringField(
         lazy_gettext("Customer number"),
@@ -79,17 +79,17 @@ class NumberForm(FlaskForm):  # type: ignore[misc]
 
 
 class SendForm(FlaskForm):  # type: ignore[misc]
-    """Nothing but the button. `key`: one for each time the page is opened, so that two presses are one."""
+    """The form that sends the request. `key` is new each time the page opens, so that two presses send one request."""
 
     key = HiddenField(validators=[DataRequired(), Regexp("^[0-9a-f]{32}$")])
 
 
 class SendCredentialsForm(SendForm, CredentialsForm):
-    """With an administrator's login of the other account."""
+    """The form that sends the request with the login of an administrator of the other account."""
 
 
 class SendCodeForm(SendForm, CodeForm):
-    """With a link code of the other account."""
+    """The form that sends the request with a link code of the other account."""
 
 
 _FORMS: dict[Way, type[SendForm]] = {
@@ -101,85 +101,93 @@ _FORMS: dict[Way, type[SendForm]] = {
 
 
 class NotPossible(Exception):
-    """This person adds no accounts; the message says why."""
+    """The user may not add accounts; the message is shown as the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """For which main account something is added. `own`: what this person administers besides, to add at once."""
+class LinkTarget:
+    """The main account that gets the account, and the other accounts that the user administers."""
 
     main: Account
     own: Sequence[Account]
 
     def owns(self, customer_number: str) -> Account | None:
-        """The account of that number, if this person administers it too."""
+        """Return the account with this customer number if the user administers it, else None."""
         return next((account for account in self.own if account.customer_number == customer_number), None)
 
 
 @links.route(_START, methods=["GET", "POST"])
 @login_required
 def start() -> Response | str | tuple[str, int]:
-    """The customer number; accounts that this person administers besides are one press away."""
+    """Show the form for the customer number, with buttons for the accounts that the user administers.
+
+    A valid POST redirects to the kinds of proof.
+    """
     form = NumberForm()
     asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
     with resources().database.transaction() as session:
-        side = _side(session)
+        target = _link_target(session)
         running = None
         if form.validate_on_submit():
             number = typed_customer_number(form.customer_number.data) or form.customer_number.data
-            wrong, running = _wrong_number(session, side.main, number)
+            wrong, running = _wrong_number(session, target.main, number)
             if wrong is None:
                 return redirect(url_for("links.choose", number=number), 303)
             add_error(form.customer_number, wrong)
         elif asked:
             form.customer_number.data = asked
-            wrong, running = _wrong_number(session, side.main, asked)
+            wrong, running = _wrong_number(session, target.main, asked)
             if wrong is not None:
                 add_error(form.customer_number, wrong)
-    page = render_template("links/number.html", form=form, side=side, running=running, key=uuid4().hex, way=Way.OWN)
+    page = render_template("links/number.html", form=form, target=target, running=running, key=uuid4().hex, way=Way.OWN)
     return page, 422 if form.errors else 200
 
 
 @links.get(_START + "/<number>")
 @login_required
 def choose(number: str) -> Response | str | tuple[str, int]:
-    """The ways to prove that this account may be added."""
+    """Show the kinds of proof for the account."""
     with resources().database.transaction() as session:
-        side = _side(session)
-        wrong, running = _wrong_number(session, side.main, number)
+        target = _link_target(session)
+        wrong, running = _wrong_number(session, target.main, number)
     if wrong is not None:
-        return _away(number, running)
-    return render_template("links/ways.html", side=side, number=number, own=side.owns(number), ways=Way)
+        return _redirect_to_start(number, running)
+    return render_template("links/ways.html", target=target, number=number, own=target.owns(number), ways=Way)
 
 
 @links.route(_START + "/<number>/<way>", methods=["GET", "POST"])
 @login_required
 def send(number: str, way: str) -> Response | str | tuple[str, int]:
-    """What will change and what will not, the proof, and the button. Pressing it twice sends one request."""
+    """Show what adding the account changes, with the form for the proof; on POST send the request.
+
+    Safe to post twice with one key: both answers lead to the same request.
+    """
     if way not in set(Way):
         abort(404)
     chosen = Way(way)
     form = _FORMS[chosen]()
     with resources().database.transaction() as session:
-        side = _side(session)
-        wrong, running = _wrong_number(session, side.main, number)
-    # Before anything is found wrong: what a second press would find is the work of the first.
+        target = _link_target(session)
+        wrong, running = _wrong_number(session, target.main, number)
+    # Before the number is refused: for a second press it is the first press that makes the number wrong.
     if form.validate_on_submit():
         return _submit(number, chosen, form)
     if wrong is not None:
-        return _away(number, running)
-    if chosen is Way.OWN and side.owns(number) is None:
+        return _redirect_to_start(number, running)
+    if chosen is Way.OWN and target.owns(number) is None:
         abort(404)
     if not form.is_submitted() or form.key.errors:
         form.key.data = uuid4().hex
-    page = render_template("links/send.html", form=form, side=side, number=number, way=chosen, own=side.owns(number))
+    page = render_template(
+        "links/send.html", form=form, target=target, number=number, way=chosen, own=target.owns(number)
+    )
     return page, 422 if form.errors else 200
 
 
 @links.get("/zustimmungen")
 @login_required
 def consents() -> str:
-    """The requests that wait for this person's answer."""
+    """Show the link requests that wait for the user's consent."""
     with resources().database.transaction() as session:
         waiting = consents_to_answer(session, principal(), resources().clock())
     return render_template("links/consents.html", waiting=waiting)
@@ -187,50 +195,50 @@ def consents() -> str:
 
 @links.errorhandler(NotPossible)
 def refuse(why: NotPossible) -> tuple[str, int]:
-    """Why this person adds no accounts."""
+    """Show why the user may not add accounts."""
     return render_template("links/not_possible.html", why=str(why)), 403
 
 
 def _submit(number: str, way: Way, form: SendForm) -> Response:
-    means = _means(way, form)
+    means = _proof_of_ownership(way, form)
     if means is not None:
         resources().throttle.begin_try(number)
     try:
         with resources().database.transaction() as session:
-            side = _side(session)
+            target = _link_target(session)
             now, fingerprint = resources().clock(), _fingerprint(number, way, form)
-            # Another password under the same key is another try, not the same one again.
+            # The key includes the fingerprint, so that another password is another attempt and no conflict.
             key = f"portal {form.key.data} {fingerprint.hex()}"
-            kept = reserve_key(session, side.main.id, principal().user_id, key, fingerprint, now)
-            if kept.request_id is None:
-                wrong, running = _wrong_number(session, side.main, number)
+            reserved = reserve_key(session, target.main.id, principal().user_id, key, fingerprint, now)
+            if reserved.request_id is None:
+                wrong, running = _wrong_number(session, target.main, number)
                 if wrong is not None:
-                    # The key is not kept: there is nothing that it stands for.
-                    session.delete(kept)
-                    return _away(number, running)
-                if way is Way.OWN and side.owns(number) is None:
+                    # No request was created, so the key is released.
+                    session.delete(reserved)
+                    return _redirect_to_start(number, running)
+                if way is Way.OWN and target.owns(number) is None:
                     abort(404)
                 draft = LinkDraft(number, METHODS[way], means, locale())
-                made = submit_link(session, resources().vault, principal(), side.main, draft, now)
+                made = submit_link(session, resources().vault, principal(), target.main, draft, now)
                 if means is not None and session.get(OwnershipProof, made.id) is None:
                     resources().throttle.count_wrong_try()
-                kept.request_id = made.id
+                reserved.request_id = made.id
                 log.info("request.accepted", request=str(made.id), path=request.path)
     except AlreadyRequested as error:
-        return _away(number, UUID(error.request_id))
+        return _redirect_to_start(number, UUID(error.request_id))
     except TooEarly as error:
         at = moment(error.again_at)
         said = _("The administrators have been asked often enough. They can be asked again from %(moment)s.", moment=at)
         flash(said, "warning")
         return redirect(url_for("links.choose", number=number), 303)
     except (InvalidField, RuleBroken):
-        # Something has changed since the page was looked at; the first page says what.
+        # Something changed after the page was opened; the first page shows what.
         return redirect(url_for("links.start", kundennummer=number), 303)
     hint()
-    return redirect(url_for("portal.show_request", id=kept.request_id), 303)
+    return redirect(url_for("portal.show_request", id=reserved.request_id), 303)
 
 
-def _means(way: Way, form: SendForm) -> Credentials | str | None:
+def _proof_of_ownership(way: Way, form: SendForm) -> Credentials | str | None:
     match form:
         case SendCredentialsForm():
             return Credentials(form.email.data.strip(), form.password.data)
@@ -243,26 +251,26 @@ def _means(way: Way, form: SendForm) -> Credentials | str | None:
 
 
 def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
-    # Keyed: it may be about a password, which nobody shall be able to guess from the database.
+    # A keyed hash, so that a password cannot be guessed from the database.
     typed = {name: field.data for name, field in form._fields.items() if name != "csrf_token"}
     text = json.dumps([number, way, typed], sort_keys=True)
     return resources().vault.fingerprint("link", text.encode())
 
 
-def _side(session: Session) -> Side:
-    """The account that is looked at, if this person may add others to it. Raises `NotPossible`."""
+def _link_target(session: Session) -> LinkTarget:
+    """Return the selected account if the user may add accounts to it. Raises `NotPossible`."""
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
-        raise NotPossible(_may_not())
+        raise NotPossible(_not_allowed_text())
     try:
         ensure_may_be_main(main)
     except RuleBroken as refused:
-        raise NotPossible(_cannot(refused)) from None
+        raise NotPossible(_cannot_be_main_text(refused)) from None
     own = [account for account in lists.linkable_accounts(session, principal()) if account.id != main.id]
-    return Side(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
+    return LinkTarget(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
 
 
-def _cannot(refused: RuleBroken) -> str:
+def _cannot_be_main_text(refused: RuleBroken) -> str:
     if refused.reason is not Reason.IS_SUB_ACCOUNT:
         return reason_text(refused.reason, locale())
     why: str = _(
@@ -273,7 +281,7 @@ def _cannot(refused: RuleBroken) -> str:
     return why
 
 
-def _may_not() -> str:
+def _not_allowed_text() -> str:
     why: str
     if principal().is_staff:
         why = _("You are signed in as back office. Accounts are added with the login of their main account.")
@@ -286,7 +294,10 @@ def _may_not() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """What speaks against this customer number, as far as it is this main account's business; a running request."""
+    """Return the error of the customer number and the id of the request that already runs for it, if any.
+
+    Checks only what the main account may know.
+    """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None
     if number == main.customer_number:
@@ -301,7 +312,7 @@ def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | N
     return None, None
 
 
-def _away(number: str, running: UUID | None) -> Response:
+def _redirect_to_start(number: str, running: UUID | None) -> Response:
     if running is not None:
         flash(_("A request for this customer number is running already: this one."))
         return redirect(url_for("portal.show_request", id=running), 303)

@@ -1,8 +1,7 @@
-"""/dev/mail: what the embedded stack's mail catcher and printer have kept, to be read in the browser.
+"""/dev/mail: the mails and letters that the embedded stack caught, readable in the browser.
 
-Whoever sees it sees every code. So it is there only if DEV_MAIL_DIR says where the mails are, only with a base URL
-that means this machine, and answers only what this machine asks, under a name that means it (another site could have
-its own name point here).
+The page shows every code. So it is served only if DEV_MAIL_DIR is set and the base URL is local, and only to requests
+from this machine under a local host name (otherwise another site could point its own name here).
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ dev_mail = Blueprint("dev_mail", __name__, url_prefix="/dev/mail")
 PAGE = 50
 _MAIL, _LETTER = re.compile(r"[A-Za-z0-9@_-][A-Za-z0-9.@_-]*\.eml"), re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.pdf")
 
-# The mail's own HTML: it may look as it likes, and do nothing. Its links open beside it.
+# The mail's HTML may have styles but runs nothing; its links open in a new tab.
 _HTML_CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
@@ -38,8 +37,8 @@ _PAGE_CSP = (
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
-    """A file, and what its head says. `at`: when it was caught."""
+class CaughtMail:
+    """A caught mail with its headers; `at` is when it was caught."""
 
     name: str
     to: str
@@ -49,7 +48,7 @@ class Caught:
 
 @dev_mail.before_request
 def only_from_here() -> None:
-    """Not found for whoever is not at this machine."""
+    """Return 404 unless the request comes from this machine, under a local host name."""
     caller, host = request.remote_addr or "", urlsplit(f"//{request.host}").hostname or ""
     if not (is_loopback(caller) and is_loopback(host) and is_loopback(request.environ.get("SERVER_NAME", ""))):
         abort(404)
@@ -57,7 +56,7 @@ def only_from_here() -> None:
 
 @dev_mail.get("")
 def overview() -> str:
-    """The mails, the newest first, and the letters; `an` finds those to an address."""
+    """Show the mails, newest first, and the letters; the query parameter `an` filters by recipient address."""
     wanted = request.args.get("an", "").strip().lower()
     start = max(0, request.args.get("ab", 0, type=int))
     found = [path for path in _files(_mails(), "*.eml", _MAIL) if wanted in path.name.lower()]
@@ -65,7 +64,7 @@ def overview() -> str:
     printed = _files(letters, "*.pdf", _LETTER) if letters is not None else []
     return render_template(
         "messages/dev_mail/overview.html",
-        mails=[_caught(path) for path in found[start : start + PAGE]],
+        mails=[_parse_mail(path) for path in found[start : start + PAGE]],
         letters=[(path.name, _changed(path)) for path in printed[:PAGE]],
         wanted=wanted,
         older=start + PAGE if len(found) > start + PAGE else None,
@@ -75,12 +74,12 @@ def overview() -> str:
 
 @dev_mail.get("/<name>")
 def show(name: str) -> Response:
-    """One mail: its head, its text, and its HTML in a frame that can do nothing."""
+    """Show a mail: its headers, its text, and its HTML in a sandboxed frame."""
     path = _file(_mails(), name, _MAIL)
     mail = _parsed(path)
     page = render_template(
         "messages/dev_mail/mail.html",
-        caught=_caught(path),
+        caught=_parse_mail(path),
         sender=mail["From"],
         text=_body(mail, "plain"),
         html=_body(mail, "html"),
@@ -90,24 +89,24 @@ def show(name: str) -> Response:
 
 @dev_mail.get("/<name>/html")
 def html(name: str) -> Response:
-    """The mail's HTML, for the frame. Nothing in it runs, and nothing is loaded from elsewhere."""
+    """Return the HTML of a mail for the frame, with a policy that forbids scripts and loading from elsewhere."""
     found = _body(_parsed(_file(_mails(), name, _MAIL)), "html")
     if found is None:
         abort(404)
-    # Inside the frame the portal would refuse to be shown.
+    # In a new tab, because the portal forbids being shown in a frame.
     found = re.sub(r"(<head\b[^>]*>)", r'\1<base target="_blank">', found, count=1, flags=re.IGNORECASE)
     return Response(found, headers={"Content-Security-Policy": _HTML_CSP}, mimetype="text/html")
 
 
 @dev_mail.get("/<name>/quelle")
 def source(name: str) -> Response:
-    """The mail as it was sent."""
+    """Return the source of the mail as it was sent."""
     return Response(_file(_mails(), name, _MAIL).read_bytes(), content_type="text/plain; charset=utf-8")
 
 
 @dev_mail.get("/briefe/<name>")
 def letter(name: str) -> Response:
-    """A printed letter."""
+    """Return a printed letter as PDF."""
     letters = resources().settings.dev_letters_dir
     if letters is None:
         abort(404)
@@ -121,23 +120,23 @@ def _mails() -> Path:
 
 
 def _files(folder: Path, pattern: str, allowed: re.Pattern[str]) -> list[Path]:
-    """The files of these names in the folder, the newest first."""
+    """Return the files in the folder that match the pattern and the allowed name, newest first."""
     found = [path for path in folder.glob(pattern) if allowed.fullmatch(path.name) and not path.is_symlink()]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
 
 def _file(folder: Path, name: str, allowed: re.Pattern[str]) -> Path:
-    """A file in this very folder; not found for every other name, and for links that lead out of it."""
+    """Return the path of a file in the folder. Returns 404 for other names and for links out of the folder."""
     path = folder / name
     if not allowed.fullmatch(name) or path.is_symlink() or not path.is_file():
         abort(404)
     return path
 
 
-def _caught(path: Path) -> Caught:
+def _parse_mail(path: Path) -> CaughtMail:
     with path.open("rb") as file:
         head = BytesHeaderParser(policy=policy.default).parse(file)
-    return Caught(path.name, str(head["To"] or ""), str(head["Subject"] or ""), _changed(path))
+    return CaughtMail(path.name, str(head["To"] or ""), str(head["Subject"] or ""), _changed(path))
 
 
 def _changed(path: Path) -> datetime:

@@ -1,4 +1,4 @@
-"""The forms of an order's steps. They check what was typed by the API's rules and the models', so that both agree."""
+"""The forms of the order's steps. They apply the rules of the API's schemas and of the models."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ _phone: TypeAdapter[str] = TypeAdapter(Phone)
 
 
 def _strip(value: str | None) -> str | None:
+    """Return the value without surrounding white space."""
     return value.strip() if value is not None else None
 
 
 class _Rule:
-    """What the API demands of a field; `path` is the field's name there."""
+    """A WTForms validator that applies the type of the API's field at `path`, with the portal's error text."""
 
     def __init__(self, rule: TypeAdapter[str], path: str, *, optional: bool = False) -> None:
         self._rule = rule
@@ -55,18 +56,18 @@ def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
 
 
 class StepForm(Form):  # type: ignore[misc]
-    """One step. `offered` is the price list as customers see it, `area` the Ortsnetz that was typed, if it exists."""
+    """The form of one step. `offered` is the price list, `area` the typed area code if it exists."""
 
     offered: Mapping[str, Product] = {}
     area: AreaCode | None = None
 
     def typed(self) -> dict[str, Any]:
-        """What stands in the fields, right or wrong."""
+        """Return the values of the fields, whether valid or not."""
         return {field.name: field.data if field.data is not None else "" for field in self}
 
 
 class ProductForm(StepForm):
-    """The trunk, how many of its channels, and the options."""
+    """The form for the trunk, the number of its channels, and the options."""
 
     product = RadioField(lazy_gettext("Product"), choices=[], validate_choice=False)
     channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
@@ -74,16 +75,16 @@ class ProductForm(StepForm):
 
     @property
     def trunk(self) -> Product | None:
-        """The trunk that is chosen."""
+        """The chosen trunk; None if no trunk that can be ordered is chosen."""
         return _of_kind(self.offered, self.product.data, ProductKind.TRUNK)
 
     def validate_product(self, _: Field) -> None:
-        """One that can be ordered."""
+        """Check that the chosen trunk can be ordered."""
         if self.trunk is None:
             raise Wrong(field_error(locale(), "product", "missing"))
 
     def validate_channels(self, field: Field) -> None:
-        """Empty means as many as the trunk has."""
+        """Check that the trunk has as many channels; an empty field means all of them."""
         trunk = self.trunk
         if not field.data or trunk is None or trunk.channels is None:
             return
@@ -91,14 +92,14 @@ class ProductForm(StepForm):
             raise Wrong(field_error(locale(), "channels", "channels_out_of_range", trunk.channels))
 
     def validate_options(self, field: Field) -> None:
-        """All of them can be ordered, each once."""
+        """Check that the chosen options can be ordered and that none is chosen twice."""
         known = [_of_kind(self.offered, key, ProductKind.OPTION) for key in field.data or []]
         if None in known or len(set(field.data or [])) != len(known):
             raise Wrong(gettext("One of these options cannot be ordered any more. Please choose again."))
 
 
 class LocationForm(StepForm):
-    """The connection address."""
+    """The form for the connection address."""
 
     name = _text(lazy_gettext("Name of the location"), "location.name", _line)
     street = _text(lazy_gettext("Street and house number"), "location.street", _line)
@@ -107,29 +108,29 @@ class LocationForm(StepForm):
 
 
 class NumbersForm(StepForm):
-    """Which phone numbers."""
+    """The form for the phone numbers."""
 
     area_code = _text(lazy_gettext("Area code"), "numbers.area_code", _area_code)
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
 
     @property
     def block(self) -> Product | None:
-        """The number block that is chosen."""
+        """The chosen number block; None if no block that can be ordered is chosen."""
         return _of_kind(self.offered, f"block-{self.block_size.data}", ProductKind.NUMBER_BLOCK)
 
     def validate_area_code(self, _: Field) -> None:
-        """Of the right form, and of an Ortsnetz that exists."""
+        """Check that the area code exists."""
         if self.area is None:
             raise Wrong(field_error(locale(), "numbers.area_code", "unknown_area_code"))
 
     def validate_block_size(self, _: Field) -> None:
-        """One that can be ordered."""
+        """Check that the chosen block can be ordered."""
         if self.block is None:
             raise Wrong(field_error(locale(), "numbers.block_size", "missing"))
 
 
 class ContactForm(StepForm):
-    """Who is to be asked and told about the new account."""
+    """The form for the contact of the new account, who confirms the e-mail address and gets the mails."""
 
     contact_name = _text(lazy_gettext("Contact's name"), "contact.name", _line)
     email = _text(lazy_gettext("Contact's e-mail address"), "contact.email", _email)
@@ -149,24 +150,24 @@ FORMS: Mapping[DraftStep, type[StepForm]] = {
 
 
 def form_of(step: DraftStep, data: Mapping[str, Any], offered: Mapping[str, Product], area: AreaCode | None) -> Any:
-    """The step's form with what was typed, not yet checked."""
+    """Return the form of the step filled with the draft's data, not yet validated."""
     form = FORMS[step](_multi(data))
     form.offered, form.area = offered, area
     return form
 
 
 def typed_in(step: DraftStep, sent: MultiDict[str, str]) -> dict[str, Any]:
-    """What a browser has sent of this step's fields."""
+    """Return the values that the browser sent for the fields of this step."""
     return FORMS[step](sent).typed()
 
 
 def area_code_in(data: Mapping[str, Any]) -> str:
-    """The area code as it was typed."""
+    """Return the area code as it was typed."""
     return str(data.get("area_code") or "").strip()
 
 
 def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Locale) -> OrderDraft:
-    """The order that these fields describe. They have to be checked before."""
+    """Return the order draft that valid data describes; the data has to be validated before."""
     trunk = offered[data["product"]]
     assert trunk.channels is not None
     phone = _strip(data.get("phone"))
@@ -187,7 +188,7 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
 
 
 def chosen_products(data: Mapping[str, Any], offered: Mapping[str, Product]) -> Sequence[Product]:
-    """What is in the basket so far, the trunk first; what cannot be ordered is passed over."""
+    """Return the chosen products, the trunk first, without those that cannot be ordered."""
     options = data.get("options") or []
     found = [
         _of_kind(offered, data.get("product"), ProductKind.TRUNK),

@@ -1,4 +1,4 @@
-"""What the portal says while somebody types: whether the area code fits the city, and what is free there."""
+"""Hints that are shown while the user types: whether the area code fits the city, and how many numbers are free."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ MOST = 1000
 
 
 def gettext(words: str, **facts: object) -> str:
-    """Flask-Babel's, which has no types."""
+    """Translate a text; a typed wrapper of Flask-Babel's function."""
     said: str = flask_babel.gettext(words, **facts)
     return said
 
 
 def ngettext(one: str, many: str, number: int, **facts: object) -> str:
-    """The same for a number of things."""
+    """Translate a text with singular and plural; a typed wrapper of Flask-Babel's function."""
     said: str = flask_babel.ngettext(one, many, number, **facts)
     return said
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What is known about these fields. `fits` is None as long as there is nothing to compare."""
+    """The facts about a city, an area code and a block size. `fits` is None if one of city and area code is missing."""
 
     city: str
     area: AreaCode | None
@@ -51,7 +51,7 @@ class Hints:
 
     @property
     def for_city(self) -> str:
-        """The area code that goes with the city, in words."""
+        """The hint below the city: its area codes."""
         if not self.city:
             return ""
         if not self.suggestions:
@@ -64,7 +64,7 @@ class Hints:
 
     @property
     def for_area(self) -> str:
-        """Whether the area code fits, in words."""
+        """The hint below the area code: its town, and whether it fits the city."""
         if self.area is None:
             unknown = bool(AREA_CODE.fullmatch(self.typed))
             return field_error(locale(), "numbers.area_code", "unknown_area_code") if unknown else ""
@@ -85,7 +85,7 @@ class Hints:
 
     @property
     def for_free(self) -> str:
-        """What is free, in words."""
+        """The hint below the block size: how many blocks are free."""
         if self.free is None or self.area is None:
             return ""
         if self.free == 0:
@@ -113,7 +113,7 @@ class Hints:
 
 
 def hints_for(session: Session, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
-    """What is known about a city, an area code and a block size as they were typed."""
+    """Look up the facts about a city, an area code and a block size as they were typed."""
     place, code = city.strip()[:120], area_code.strip()
     area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
     size = int(block_size) if block_size in map(str, BLOCK_SIZES) else 0

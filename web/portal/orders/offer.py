@@ -1,4 +1,4 @@
-"""The offer as PDF: what it costs, for whom, until when, and a link that leads back to the order."""
+"""The offer as PDF: prices, addressee, end of validity, and a link that leads back to the order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from web.portal.page.locale import phone
 from web.portal.page.money import euros
 
 VALID_FOR = timedelta(days=14)
-"""How long an offer is good."""
+"""How long an offer is valid."""
 
 _LEFT, _RIGHT, _WIDTH = 25, 20, 165
 _INK, _QUIET, _ACCENT, _LINE, _TINT = (23, 32, 43), (79, 91, 105), (10, 88, 166), (213, 219, 226), (240, 244, 249)
@@ -25,7 +25,7 @@ _PRICE = 32
 
 
 def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes:
-    """The offer of an order in which nothing is missing any more."""
+    """Create the offer of a complete order as PDF."""
     order = wizard.order(locale)
     pdf = _Page(format="A4")
     add_typeface(pdf)
@@ -119,12 +119,12 @@ def _way_on(pdf: _Page, link: str, now: datetime) -> None:
 
 
 class _Page(FPDF):
-    """A page with the portal's head and the terms at its foot."""
+    """A PDF page with the portal's header, and the terms in its footer."""
 
     foot = ""
 
     def header(self) -> None:
-        """Who offers."""
+        """Print the name of the portal at the top of the page."""
         self.set_fill_color(*_ACCENT)
         self.rect(0, 0, 210, 3, style="F")
         self.set_xy(_LEFT, 16)
@@ -132,7 +132,7 @@ class _Page(FPDF):
         self.line_of(_("Customer portal"), 7)
 
     def footer(self) -> None:
-        """On which terms, and which page."""
+        """Print the terms and the page number at the bottom of the page."""
         self.set_y(-20)
         self.rule()
         self.ink(_QUIET, "", 8)
@@ -140,33 +140,33 @@ class _Page(FPDF):
         self.cell(20, 5, f"{self.page_no()}/{{nb}}", align=Align.R)
 
     def ink(self, colour: tuple[int, int, int], style: str, size: float) -> None:
-        """How the next words look."""
+        """Set the colour, style and size of the text that follows."""
         self.set_text_color(*colour)
         self.set_font(FAMILY, style, size)
 
     def line_of(self, text: str, height: float) -> None:
-        """One line."""
+        """Print one line of text."""
         self.cell(0, height, printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def paragraph(self, text: str) -> None:
-        """Words that go over several lines."""
+        """Print a text that wraps over several lines."""
         self.multi_cell(0, 5.5, printable(text), align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def heading(self, left: float, text: str) -> None:
-        """Above a block."""
+        """Print the heading of a block."""
         self.set_x(left)
         self.ink(_QUIET, "B", 9)
         self.cell(80, 6, printable(text), new_x=XPos.LEFT, new_y=YPos.NEXT)
 
     def block(self, top: float, left: float, lines: list[str]) -> None:
-        """Short lines, one below the other."""
+        """Print short lines, one below the other."""
         self.set_xy(left, top)
         self.ink(_INK, "", 10.5)
         for line in lines:
             self.multi_cell(80, 5.2, printable(line), align=Align.L, new_x=XPos.LEFT, new_y=YPos.NEXT)
 
     def facts(self, top: float, left: float, facts: list[tuple[str, str]]) -> None:
-        """Names and values beside each other."""
+        """Print names and values side by side."""
         self.set_y(top)
         for name, value in facts:
             self.set_x(left)
@@ -176,14 +176,14 @@ class _Page(FPDF):
             self.cell(35, 5.6, printable(value), align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def row(self, cells: tuple[str, ...], wide: float, *, fill: bool = False) -> None:
-        """A line of the table: words, then prices."""
+        """Print a row of the table: a description, then prices."""
         for place, text in enumerate(cells):
             width, align = (wide, Align.L) if place == 0 else (_PRICE, Align.R)
             self.cell(width, 7.5, printable(text), align=align, fill=fill)
         self.ln(7.5)
 
     def rule(self) -> None:
-        """A thin line from margin to margin."""
+        """Draw a thin line from margin to margin."""
         self.set_draw_color(*_LINE)
         self.line(_LEFT, self.get_y(), _LEFT + _WIDTH, self.get_y())
 

@@ -1,4 +1,4 @@
-"""Ordering a new sub-account in five steps. What is typed is kept in a draft; the draft becomes one request."""
+"""Ordering a new sub-account in five steps. The input is saved in a draft; the draft becomes one request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from models.orders.drafts import (
 from models.orders.orders import submit_order
 from models.people.rights import Action, may
 from models.people.users import User
-from models.proofs.proofs import is_address_proved, is_email_proved, is_known_address
+from models.proofs.required import draft_proofs
 from models.states import Reason
 from models.views.lists import closed_accounts
 from tasks.hints import hint
@@ -50,7 +50,7 @@ _STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung
 @orders.get("")
 @login_required
 def begin() -> Response:
-    """A fresh order. It is written down when something was typed, so its address is all there is of it."""
+    """Redirect to the first step of a new order. Its draft is saved only when something is typed."""
     with resources().database.transaction() as session:
         _ordering_account(session)
         id = new_draft_id(session)
@@ -60,7 +60,7 @@ def begin() -> Response:
 @orders.get("/entwuerfe")
 @login_required
 def list_drafts() -> str:
-    """The drafts of this account that can be resumed."""
+    """Show the drafts of the account that can be resumed."""
     now = resources().clock()
     with resources().database.transaction() as session:
         drafts = open_drafts(session, _ordering_account(session), now)
@@ -70,7 +70,7 @@ def list_drafts() -> str:
 @orders.get("/hinweise")
 @login_required
 def show_hints() -> Response:
-    """What there is to say about a city, an area code and a block size while somebody types."""
+    """Return the hints for a city, an area code and a block size while the user types."""
     asked = request.args
     with resources().database.transaction() as session:
         _ordering_account(session)
@@ -97,7 +97,7 @@ def show_hints() -> Response:
 @orders.get("/<uuid:id>")
 @login_required
 def resume(id: uuid.UUID) -> Response:
-    """Go on where one was; the offer's link leads here."""
+    """Redirect to the step where the draft is incomplete; the link in the offer leads here."""
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock())
         if draft.request_id is not None:
@@ -109,7 +109,7 @@ def resume(id: uuid.UUID) -> Response:
 @orders.get(_STEP)
 @login_required
 def show_step(id: uuid.UUID, slug: str) -> Response | str:
-    """A step with what was typed before. The first one also for an order that nothing was typed in yet."""
+    """Show a step with its saved input. The first step is also shown for an order without a draft."""
     step, now = STEPS[slug], resources().clock()
     with resources().database.transaction() as session:
         drafts = 0
@@ -134,7 +134,7 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
 @orders.post(_STEP)
 @login_required
 def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
-    """Keep what was typed, right or wrong, and go where the person wants to go, if that is possible yet."""
+    """Save the input, whether valid or not, and redirect to the step that the user chose if it can be reached."""
     step = STEPS[slug]
     go = request.form.get("go", "next")
     with resources().database.transaction() as session:
@@ -150,7 +150,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
         ahead = ORDER.index(target) > ORDER.index(step)
         stays = ahead and (bool(wizard.checked[step].errors) or unheard)
         if not stays:
-            # Further than what is right so far it does not go.
+            # Not past the first step that is incomplete or invalid.
             target = target if wizard.can_reach(target) else wizard.first_wrong
             draft.go_to(target)
     if go == "later":
@@ -164,7 +164,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
 @orders.post(_STEP + "/merken")
 @login_required
 def autosave(id: uuid.UUID, slug: str) -> Response:
-    """Keep what is being typed; answers with the basket as it is now."""
+    """Save the input while the user types; returns the updated basket."""
     step = STEPS[slug]
     if step is DraftStep.SUMMARY:
         abort(404)
@@ -176,7 +176,7 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 @orders.get("/<uuid:id>/angebot.pdf")
 @login_required
 def offer(id: uuid.UUID) -> Response:
-    """The offer as PDF, with a link that resumes the draft. The draft is kept for its whole time from now on."""
+    """Download the offer as PDF, with a link that resumes the draft. Restarts the time that the draft is kept."""
     now = resources().clock()
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), now, lock=True)
@@ -199,7 +199,7 @@ def offer(id: uuid.UUID) -> Response:
 @orders.post("/<uuid:id>/bestellen")
 @login_required
 def place(id: uuid.UUID) -> Response:
-    """Order what the summary shows. Safe to run twice, at once too: the second finds the first one's request."""
+    """Place the order of the draft. Safe to run twice, also concurrently: the second call finds the first request."""
     now = resources().clock()
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), now, lock=True)
@@ -226,7 +226,7 @@ def place(id: uuid.UUID) -> Response:
 @orders.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> Response:
-    """Throw a draft away. One that was ordered stays, as it knows its request."""
+    """Delete a draft. A draft that was ordered stays, because it refers to its request."""
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock(), lock=True)
         if draft.request_id is None:
@@ -237,13 +237,13 @@ def delete(id: uuid.UUID) -> Response:
 
 @orders.errorhandler(RuleBroken)
 def refuse(error: RuleBroken) -> tuple[str, int]:
-    """The account cannot have sub-accounts, and why."""
+    """Show why the account cannot have sub-accounts."""
     return render_template("orders/refused.html", reason=error.reason, Reason=Reason), 403
 
 
 @orders.errorhandler(Forbidden)
 def forbid(_error: Forbidden) -> tuple[str, int]:
-    """The person may not order; perhaps because in a closed account nobody may do anything."""
+    """Show that the user may not order for the account, perhaps because the account is closed."""
     with resources().database.transaction() as session:
         closed = not principal().roles and closed_accounts(session, principal())
     reason = Reason.ACCOUNT_CLOSED if closed else None
@@ -252,13 +252,13 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
 @orders.errorhandler(InvalidField)
 def look_again(_error: InvalidField) -> Response:
-    """Something was withdrawn at this very moment: the steps say what."""
+    """Redirect to the summary, which shows what was withdrawn from the price list meanwhile."""
     assert request.view_args is not None
     return redirect(url_for("orders.show_step", id=request.view_args["id"], slug=SLUGS[DraftStep.SUMMARY]), 303)
 
 
 def _ordering_account(session: Session) -> Account:
-    """The account that is looked at. Raises `Forbidden` or `RuleBroken` if this person cannot order for it."""
+    """Return the selected account. Raises `Forbidden` or `RuleBroken` if the user cannot order for it."""
     account = selected_account(session).account
     if account is None or not may(principal(), Action.ORDER, account):
         raise Forbidden
@@ -267,7 +267,7 @@ def _ordering_account(session: Session) -> Account:
 
 
 def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
-    """The draft, locked, with what the browser has sent. One that was ordered stays as it is."""
+    """Lock the draft and save the browser's input in it. A draft that was ordered stays unchanged."""
     now = resources().clock()
     if step is DraftStep.SUMMARY:
         raise NotFound
@@ -294,12 +294,12 @@ def _target(step: DraftStep, go: str) -> DraftStep:
 
 
 def _was_warned(wizard: Wizard) -> bool:
-    # The page carries what it has warned of: another area code or city is another warning.
+    # The page sends the warning that it showed: another area code or city needs a new warning.
     return request.form.get("warned") == warning_key(wizard)
 
 
 def warning_key(wizard: Wizard) -> str:
-    """What a warning was about."""
+    """Return the area code and city that a warning is about."""
     return f"{wizard.hints.typed} {wizard.hints.city}"
 
 
@@ -317,13 +317,13 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
 
 def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
     order = wizard.order(locale())
-    person, email, place = session.get_one(User, principal().user_id), order.contact.email, order.location
+    proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
     return {
         "wizard": wizard,
         "step": DraftStep.SUMMARY,
         "order": order,
-        "email_known": is_known_address(person, email) or is_email_proved(session, wizard.account.id, email),
-        "address_known": is_address_proved(session, wizard.account.id, place.street, place.postal_code, place.city),
+        "email_known": not proofs.awaits_email,
+        "address_known": not proofs.awaits_address,
         "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     }
 
@@ -340,7 +340,7 @@ def _never() -> Any:
 
 
 def _say_once(message: str) -> None:
-    # Two submits of the same order say the same on the page that both lead to.
+    # Two submits of the same order lead to one page with one message.
     waiting: list[Any] = list(get_flashed_messages(with_categories=True))
     for category, said in waiting:
         flash(said, category)

@@ -1,4 +1,4 @@
-"""An order that is being put together, as its pages see it: where one is, what is missing, what it costs."""
+"""The state of an order that is being entered: current step, errors and prices."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ORDER: Sequence[DraftStep] = tuple(SLUGS)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A line of the list that says where one is."""
+    """An entry in the list of steps."""
 
     number: int
     step: DraftStep
@@ -48,7 +48,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Wizard:
-    """What every page of the order needs. `checked` are the forms of all steps with what is wrong in them."""
+    """The data that every page of the order needs. `checked` are the validated forms of all steps."""
 
     id: uuid.UUID
     account: Account
@@ -60,16 +60,16 @@ class Wizard:
     kept_until: datetime | None
 
     def form(self, step: DraftStep) -> Any:
-        """The step's form, without complaints about what nobody has typed yet."""
+        """Return the form of the step, without errors for fields that are still empty."""
         return form_of(step, self.data, self.offered, self.area)
 
     @property
     def first_wrong(self) -> DraftStep:
-        """The first step where something is missing or wrong; the summary if nothing is."""
+        """The first step that is incomplete or invalid; the summary if there is none."""
         return next((step for step, form in self.checked.items() if form.errors), DraftStep.SUMMARY)
 
     def can_reach(self, step: DraftStep) -> bool:
-        """Whether everything before this step is right."""
+        """Return whether all steps before this step are valid."""
         return ORDER.index(step) <= ORDER.index(self.first_wrong)
 
     @property
@@ -90,28 +90,28 @@ class Wizard:
 
     @property
     def products(self) -> Sequence[Product]:
-        """What is in the basket so far."""
+        """The products in the basket."""
         return chosen_products(self.data, self.offered)
 
     @property
     def costs(self) -> Costs:
-        """What that costs."""
+        """The price of the products in the basket."""
         return costs_of(self.products)
 
     @property
     def fingerprint(self) -> str:
-        """The same as long as nothing that is ordered has changed, prices included."""
+        """A hash of the order and its prices; it changes if any of them changes."""
         prices = [(product.key, product.monthly_cents, product.one_off_cents) for product in self.products]
         whole = json.dumps([dict(self.data), prices], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     def order(self, locale: Locale) -> OrderDraft:
-        """What is to be ordered. Only when nothing is wrong any more."""
+        """Return the draft for `submit_order`. Call only if no step is invalid."""
         return as_order(self.data, self.offered, locale)
 
 
 def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft | None, now: datetime) -> Wizard:
-    """The order as its draft has it, checked; an empty one without a draft."""
+    """Return the state of the order from its draft, validated; an empty order without a draft."""
     data: Mapping[str, Any] = draft.data if draft is not None else {}
     offered = {product.key: product for product in orderable_products(session)}
     code = area_code_in(data)
@@ -124,7 +124,7 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
 
 
 def step_titles() -> Mapping[DraftStep, str]:
-    """What each step is called."""
+    """Return the title of each step."""
     return {
         DraftStep.PRODUCT: _("Product and options"),
         DraftStep.LOCATION: _("Location"),

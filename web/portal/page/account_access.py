@@ -1,4 +1,4 @@
-"""The account or the trunk that a page is about, if the signed-in person may see it."""
+"""Access to the account or SIP trunk that a page is about, for the signed-in user."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from web.resources import resources
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """An account that this person may see, its main account if it has or gets one, and what is on its way for it."""
+class VisibleAccount:
+    """An account that the user may see, with its main account or the one it will get, and its running requests."""
 
     account: Account
     main: Account | None
@@ -30,50 +30,50 @@ class Seen:
 
     @property
     def detaching(self) -> Request | None:
-        """The request by which it leaves its main account."""
+        """The running request that detaches the account."""
         return next((found for found in self.running if found.kind is Kind.DETACH), None)
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the person sees it only through its main account."""
+        """Whether the user sees the account only by rights in its main account."""
         person = principal()
-        # One that is only ordered has no main account yet, and nobody of its own.
+        # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)
         return seen_by_order or through_main(person, Action.VIEW, self.account) is not None
 
     @property
     def may_detach(self) -> bool:
-        """Whether this person may take it out from under its main account."""
+        """Whether the user may detach the account from its main account."""
         return self.account.main_id is not None and may(principal(), Action.DETACH, self.account)
 
     @property
     def is_billed_together(self) -> bool:
-        """Whether the collective invoice keeps it where it is."""
+        """Whether the account was attached by a collective invoice, which also keeps it attached."""
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 
-def get_visible_account(database: Session, customer_number: str) -> Seen:
-    """The account as this person sees it. Not found for whom it is none of their business."""
+def get_visible_account(database: Session, customer_number: str) -> VisibleAccount:
+    """Return the account with its running requests. Returns 404 unless the user may view the account."""
     account = account_by_number(database, customer_number)
     if account is None or account.state is AccountState.CLOSED:
         abort(404)
-    # What another main account has asked for is that one's business.
+    # Requests of other main accounts are not shown.
     about = listing.running_about(database, account)
     running = [found for found in about if concerns(database, principal(), found)]
-    # An ordered account has no main account yet: it is seen by whoever sees its order, unless it has left since.
+    # An ordered account has no main account yet. A user who sees its order sees it, unless it was detached since.
     is_ordered = account.state is AccountState.ORDERED
     orders = (found.main_id for found in running if found.kind is Kind.ORDER)
     coming = next((main_id for main_id in orders if is_ordered or main_id == account.main_id), None)
     if coming is None and not may(principal(), Action.VIEW, account):
         abort(404)
     main_id = account.main_id or coming
-    return Seen(account, database.get(Account, main_id) if main_id is not None else None, running)
+    return VisibleAccount(account, database.get(Account, main_id) if main_id is not None else None, running)
 
 
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
-    """The account's trunk. Not found for whoever has not this right, as if it were not there.
+    """Return a trunk and its account. Returns 404 unless the user has the right.
 
-    A look from the main account is written down.
+    A view by the main account is recorded in the audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account

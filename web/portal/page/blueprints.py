@@ -1,4 +1,4 @@
-"""The two blueprints on which pages of several subjects hang, so that their addresses begin alike."""
+"""The two blueprints that several subjects add their routes to, because their URLs have one prefix."""
 
 from __future__ import annotations
 

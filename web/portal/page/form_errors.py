@@ -1,4 +1,4 @@
-"""Errors on form fields that only the view can find."""
+"""Errors of form fields that only the view can detect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.wording.fields import MISSING
 
 
 def add_error(field: Field, what: str) -> None:
-    """Say that a field is wrong, beside what the form itself has found."""
+    """Add an error message to the field."""
     field.errors = [*field.errors, what]
 
 

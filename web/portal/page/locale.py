@@ -1,4 +1,4 @@
-"""In which language the page speaks, and how it says when."""
+"""The language of the page, and times and phone numbers in that language."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from models.values import Locale, as_locale
 
 
 def locale() -> Locale:
-    """The page's language."""
+    """Return the language of the page."""
     return as_locale(str(get_locale()))
 
 
 def moment(at: datetime) -> str:
-    """Day and time in Berlin, as one says it in a sentence."""
-    said: str = format_datetime(at, "MMMM d, y, HH:mm" if locale() == "en" else "d. MMMM y, HH:mm 'Uhr'")
-    return said
+    """Format date and time in German time, for use in a sentence."""
+    text: str = format_datetime(at, "MMMM d, y, HH:mm" if locale() == "en" else "d. MMMM y, HH:mm 'Uhr'")
+    return text
 
 
 def phone(e164: str) -> str:
-    """A phone number as people read it: +49 30 23125901."""
+    """Format a phone number with its country code: +49 30 23125901."""
     number = phonenumbers.parse(e164)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)

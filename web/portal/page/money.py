@@ -1,4 +1,4 @@
-"""How a page says what something costs."""
+"""Formatting of prices."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from flask_babel import format_currency
 
 
 def euros(cents: int) -> str:
-    """Euro cents as people write them: '29,90 €', in English '€29.90'."""
-    said: str = format_currency(Decimal(cents) / 100, "EUR")
-    return said
+    """Format euro cents in the page's language: '29,90 €', in English '€29.90'."""
+    text: str = format_currency(Decimal(cents) / 100, "EUR")
+    return text

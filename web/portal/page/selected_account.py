@@ -1,4 +1,4 @@
-"""Which of a person's own accounts the portal shows, where there are several; the choice stays with the session."""
+"""The account that the portal shows for a user with several accounts; the choice is kept in the session."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from web.portal.page.session import principal
 
 @dataclass(frozen=True, slots=True)
 class SelectedAccount:
-    """The account that is looked at, None if there is none to look at, and all that can be chosen from."""
+    """The selected account, None if the user has no account, and all accounts that can be selected."""
 
     account: Account | None
     choices: list[Account]
 
     @property
     def konto(self) -> str | None:
-        """For the address of a page that has to be about this account; None where there is no other."""
+        """The customer number for the query parameter `konto`; None if the user has only one account."""
         return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
 
 
 def selected_account(database: Session) -> SelectedAccount:
-    """As asked for in the address (`konto=`), else as chosen before, else the first, main accounts before others.
+    """Return the account from the URL (`konto=`), else the one selected before, else the first.
 
-    Sub-accounts can be chosen only where their main account cannot: there they are in its overview.
+    Main accounts come first. A sub-account can be selected only if the user cannot select its main account.
     """
     own = lists.accounts_of(database, principal())
     ids = {account.id for account in own}

@@ -1,4 +1,4 @@
-"""Who is signed in at this request, and in which language: sessions, roles, and the switch of languages."""
+"""The signed-in user and the language of the current request; start and end of sessions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ login_manager = LoginManager()
 
 
 class SignedIn:
-    """A signed-in person as Flask-Login knows it: the roles and what the menu says, as they are at this request."""
+    """A signed-in user for Flask-Login, with roles and menu entries as they are at the current request."""
 
     is_authenticated = True
     is_active = True
@@ -36,29 +36,29 @@ class SignedIn:
     ) -> None:
         self.principal = principal
         self.login_id = login_id
-        """Which of the person's logins this browser is."""
+        """The id of this browser's login."""
         self._secret = secret
         self.gives_link_codes = gives_link_codes
-        """Whether there is an account of theirs that a main account could attach."""
+        """Whether the user administers an account that a main account could attach."""
         self.consents_waiting = consents_waiting
-        """How many requests wait for this person's consent."""
+        """The number of link requests that wait for the user's consent."""
         self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
         self.sees_locations = sees_locations
-        """Whether they have an overview: with sub-accounts alone there is nothing to look over."""
+        """Whether the user has an overview; users of sub-accounts alone have none."""
         self.only_forwards = only_forwards(principal)
         self.is_customer = bool(principal.roles) or not principal.is_staff
-        """Whether the portal's pages are for them: of the staff only for those with an account of their own."""
+        """Whether the user has customer pages; members of staff have them only with an account of their own."""
 
     def get_id(self) -> str:
-        """For the session cookie: the secret of the login, which can be ended."""
+        """Return the secret of the login, which Flask-Login stores in the session cookie."""
         return self._secret
 
 
 @login_manager.user_loader
 def load_user(secret: str) -> SignedIn | None:
-    """The person of this session, as long as it has not been ended."""
+    """Return the signed-in user by the secret in the cookie; None if the login has ended."""
     if g.get("database_is_away"):
-        # The page that says so is the same for everybody.
+        # The error page is rendered for a signed-out user.
         return None
     with resources().database.transaction() as database:
         found = find_login(database, secret, resources().clock())
@@ -78,29 +78,29 @@ def _signed_in(database: Session, user: User, login_id: int, secret: str) -> Sig
     )
 
 
-def let_in(database: Session, user: User) -> SignedIn:
-    """A new login for this browser. `start_session` with it, after the commit."""
+def create_login(database: Session, user: User) -> SignedIn:
+    """Create a login for this browser in the database. Call `start_session` with it after the commit."""
     agent = request.user_agent.string
     login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())
     return _signed_in(database, user, login.id, secret)
 
 
 def start_session(person: SignedIn) -> None:
-    """A new session: what an attacker may have planted before signing in is gone."""
+    """Start a session. The previous session is emptied, to prevent session fixation."""
     _empty_session()
     login_user(person)
     g.pop("_flask_babel", None)
 
 
 def principal() -> Principal:
-    """Who is signed in at this request."""
+    """Return the signed-in user of the current request."""
     found = current_user.principal
     assert isinstance(found, Principal)
     return found
 
 
 def choose_language() -> str:
-    """As chosen on the page, else the person's own, else what the browser prefers."""
+    """Return the language chosen on the page, else the user's own, else the one that the browser prefers."""
     if "language" in session:
         return as_locale(session["language"])
     if request.endpoint != "static" and current_user.is_authenticated:
@@ -109,13 +109,13 @@ def choose_language() -> str:
 
 
 def end_session() -> None:
-    """This browser forgets who was signed in."""
+    """Sign this browser out."""
     logout_user()
     _empty_session()
 
 
 def _empty_session() -> None:
-    # The language was chosen on the page, by whoever sits in front of it.
+    # The language belongs to the browser, not to the login.
     language = session.get("language")
     session.clear()
     if language:

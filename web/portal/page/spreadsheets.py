@@ -1,4 +1,4 @@
-"""Rows as files that spreadsheets open: CSV as German Excel expects it, and XLSX. Neither keeps all rows in memory."""
+"""Export of rows as CSV (in the format of German Excel) and XLSX, without keeping all rows in memory."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ EXPORT_PAGE = 1000
 _ROWS = 500
 _KEPT_IN_MEMORY = 1_000_000
 _WIDTHS = (16, 14, 32, 24, 28, 12, 22, 22, 26, 16, 14)
-# What a spreadsheet takes for the beginning of a formula.
+# The characters that start a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def berlin_day(at: datetime) -> date:
-    """The day in Germany at that moment."""
+    """Return the date in Germany at that moment."""
     return at.astimezone(BERLIN).date()
 
 
 def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
-    """UTF-8 with a byte order mark, semicolons, and no cell that a spreadsheet would calculate."""
+    """Yield the rows as CSV: UTF-8 with byte order mark, separated by semicolons, no cell starting a formula."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=";")
     buffer.write("\ufeff")
     for place, row in enumerate(rows, 1):
-        writer.writerow([_harmless(cell) for cell in row])
+        writer.writerow([_escape_formula(cell) for cell in row])
         if place % _ROWS == 0:
-            yield _taken(buffer)
-    yield _taken(buffer)
+            yield _drain(buffer)
+    yield _drain(buffer)
 
 
 def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
-    """A workbook with one sheet, its first row fixed. Every text is a text, also one that looks like a formula.
+    """Write the rows to a workbook with one sheet and a frozen first row. Text is never read as a formula.
 
     The caller closes the file.
     """
@@ -69,14 +69,14 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
     return file
 
 
-def _taken(buffer: io.StringIO) -> bytes:
-    said = buffer.getvalue().encode()
+def _drain(buffer: io.StringIO) -> bytes:
+    content = buffer.getvalue().encode()
     buffer.seek(0)
     buffer.truncate()
-    return said
+    return content
 
 
-def _harmless(cell: Cell) -> str:
+def _escape_formula(cell: Cell) -> str:
     if isinstance(cell, date):
         return f"{cell:%d.%m.%Y}"
     return "'" + cell if cell.startswith(_FORMULA) else cell

@@ -1,4 +1,4 @@
-"""A person's own login: where they are signed in, a new password, and what to do when it is forgotten."""
+"""The user's own logins: list of signed-in browsers, change of password, reset of a forgotten password."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from models.people.logins import (
 from models.people.users import User, authenticate
 from tasks.hints import hint
 from web.portal.page.form_errors import add_error
-from web.portal.page.session import end_session, let_in, principal, start_session
+from web.portal.page.session import create_login, end_session, principal, start_session
 from web.resources import resources
 
 logins = Blueprint("logins", __name__)
 
-# What is looked for first is named last by browsers that claim to be others.
+# In this order, because browsers also name the browsers that they imitate.
 _BROWSERS = (("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (
     ("Android", "Android"),
@@ -43,7 +43,7 @@ _SYSTEMS = (
 
 
 def new_password_field() -> PasswordField:
-    """The field of every form that sets a password."""
+    """Create the field of a form that sets a password."""
     return PasswordField(
         lazy_gettext("New password"),
         validators=[
@@ -54,7 +54,7 @@ def new_password_field() -> PasswordField:
 
 
 class ForgottenForm(FlaskForm):  # type: ignore[misc]
-    """Whose password was forgotten."""
+    """The form that asks for a link to reset the password."""
 
     email = EmailField(
         lazy_gettext("E-mail address"),
@@ -63,13 +63,13 @@ class ForgottenForm(FlaskForm):  # type: ignore[misc]
 
 
 class NewPasswordForm(FlaskForm):  # type: ignore[misc]
-    """A new password. Once: it can be looked at before it is sent, and it can be set again."""
+    """The form for a new password. It has no second field: the password can be shown while it is typed."""
 
     password = new_password_field()
 
 
 class ChangePasswordForm(FlaskForm):  # type: ignore[misc]
-    """A new password of somebody who knows the old one."""
+    """The form for a new password of a user who knows the current one."""
 
     current = PasswordField(
         lazy_gettext("Current password"),
@@ -81,7 +81,7 @@ class ChangePasswordForm(FlaskForm):  # type: ignore[misc]
 @logins.get("/anmeldung")
 @login_required
 def overview() -> str:
-    """Where the person is signed in, and since when."""
+    """Show the browsers in which the user is signed in, and since when."""
     with resources().database.transaction() as session:
         listed = logins_of(session, principal().user_id, resources().clock())
     rows = [(login, browser_name(login.user_agent), login.id == current_user.login_id) for login in listed]
@@ -91,7 +91,7 @@ def overview() -> str:
 @logins.post("/anmeldung/<int:id>/beenden")
 @login_required
 def end(id: int) -> Response:
-    """Sign out there."""
+    """Sign out another browser of the user."""
     with resources().database.transaction() as session:
         end_login(session, principal().user_id, id)
     flash(gettext("Signed out there."))
@@ -101,7 +101,7 @@ def end(id: int) -> Response:
 @logins.post("/anmeldung/andere/beenden")
 @login_required
 def end_others() -> Response:
-    """Sign out everywhere else."""
+    """Sign out all other browsers of the user."""
     with resources().database.transaction() as session:
         end_logins(session, principal().user_id, but=current_user.login_id)
     flash(gettext("You are signed in nowhere else any more."))
@@ -111,7 +111,7 @@ def end_others() -> Response:
 @logins.route("/anmeldung/passwort", methods=["GET", "POST"])
 @login_required
 def change() -> Response | tuple[str, int]:
-    """A new password; every other browser is signed out."""
+    """Show the form for a new password; on POST set it and sign out all other browsers."""
     form = ChangePasswordForm()
     if form.validate_on_submit():
         resources().throttle.begin_try(principal().email)
@@ -120,7 +120,7 @@ def change() -> Response | tuple[str, int]:
             person = None
             if user is not None:
                 set_password(session, user, form.password.data)
-                person = let_in(session, user)
+                person = create_login(session, user)
         if person is not None:
             start_session(person)
             flash(gettext("Your password is changed. Everywhere else you are signed out."))
@@ -132,11 +132,14 @@ def change() -> Response | tuple[str, int]:
 
 @logins.route("/passwort", methods=["GET", "POST"])
 def forgotten() -> Response | tuple[str, int]:
-    """Ask for a link by mail. The answer is the same whether there is such a login or not."""
+    """Show the form for a forgotten password; on POST send a link by mail.
+
+    The answer is the same whether or not there is a login with this address.
+    """
     form = ForgottenForm()
     if form.validate_on_submit():
         throttle = resources().throttle
-        # Every one counts: nobody shall flood a person with mails, or try out addresses.
+        # Every attempt counts, to prevent floods of mails and guessing of addresses.
         throttle.begin_try(f"password {form.email.data.strip()}")
         throttle.count_wrong_try()
         with resources().database.transaction() as session:
@@ -148,13 +151,13 @@ def forgotten() -> Response | tuple[str, int]:
 
 @logins.get("/passwort/unterwegs")
 def asked() -> str:
-    """What happens now."""
+    """Show what happens after a link was requested."""
     return render_template("people/logins/asked.html")
 
 
 @logins.route("/passwort/<int:user_id>/<int:issued>/<token>", methods=["GET", "POST"])
 def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
-    """Set a new password, by the link in the mail."""
+    """Show the form for a new password behind the link in the mail; on POST set the password."""
     form = NewPasswordForm()
     if (user := _user(user_id, issued, token)) is None:
         return render_template("people/logins/lapsed.html"), 404
@@ -177,7 +180,7 @@ def _user(user_id: int, issued: int, token: str) -> User | None:
 
 
 def browser_name(user_agent: str) -> str:
-    """As the person knows it: "Firefox, Windows"."""
+    """Return browser and system of a user agent: "Firefox, Windows"."""
     browser = next((name for sign, name in _BROWSERS if sign in user_agent), None)
     system = next((name for sign, name in _SYSTEMS if re.search(rf"\b{sign}\b", user_agent)), None)
     return ", ".join(filter(None, (browser, system))) or gettext("Unknown browser")

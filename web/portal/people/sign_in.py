@@ -1,4 +1,4 @@
-"""Who is at the other end of the browser: sign in, sign out, language. A session is a row, so that it can be ended."""
+"""Sign-in, sign-out and choice of language. A login is a row in the database, so that it can be ended."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from wtforms.validators import DataRequired, Length
 from models.people.logins import end_login
 from models.people.users import authenticate
 from models.values import as_locale
-from web.portal.page.session import end_session, let_in, login_manager, principal, start_session
+from web.portal.page.session import create_login, end_session, login_manager, principal, start_session
 from web.resources import resources
 
 people = Blueprint("people", __name__)
 login_manager.login_view = "people.sign_in"
 login_manager.login_message = None
-# The row is the protection: a phone that changes its network stays signed in.
+# The login's row is the protection. Sessions are not bound to an address, so phones can change networks.
 login_manager.session_protection = None
 
-# Endpoints and blueprints that a member of a local team may open: what is not named here stays closed to them.
-_OPEN = frozenset({
+# The endpoints and blueprints that local members may open; all others are closed to them.
+_OPEN_TO_LOCAL_MEMBERS = frozenset({
     "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "telephone",
     "operations", "letters", "emails", "consents", "dev_mail",
 })  # fmt: skip
 
 
 class SignInForm(FlaskForm):  # type: ignore[misc]
-    """E-mail address and password."""
+    """The form for e-mail address and password."""
 
     email = StringField(
         _("E-mail address"), validators=[DataRequired(_("Please enter your e-mail address.")), Length(max=254)]
@@ -43,17 +43,17 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
 
 
 @people.before_app_request
-def know_who_it_is() -> None:
-    """Before the view: neither its transaction nor a page that is being rendered shall have to wait for another."""
+def load_user_before_view() -> None:
+    """Load the signed-in user before the view runs, so that it is not loaded inside another transaction."""
     if request.endpoint != "static":
         bool(current_user.is_authenticated)
 
 
 @people.before_app_request
-def keep_to_call_forwarding() -> None:
-    """A member of a local team finds call forwarding, calls, their login, and what is open to all; nothing else."""
+def restrict_local_members() -> None:
+    """Return 404 if a user with only the role of local member opens a page outside `_OPEN_TO_LOCAL_MEMBERS`."""
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
-    if endpoint in _OPEN or blueprint in _OPEN or request.path.startswith("/api/"):
+    if endpoint in _OPEN_TO_LOCAL_MEMBERS or blueprint in _OPEN_TO_LOCAL_MEMBERS or request.path.startswith("/api/"):
         return
     if current_user.is_authenticated and current_user.only_forwards:
         abort(404)
@@ -61,7 +61,10 @@ def keep_to_call_forwarding() -> None:
 
 @people.route("/anmelden", methods=["GET", "POST"])
 def sign_in() -> Response | str | tuple[str, int]:
-    """Wrong address and wrong password are one answer, after the same time."""
+    """Show the sign-in form; on POST sign the user in.
+
+    A wrong address and a wrong password get the same answer after the same time.
+    """
     if current_user.is_authenticated:
         return redirect(url_for("portal.overview"))
     form = SignInForm()
@@ -70,18 +73,18 @@ def sign_in() -> Response | str | tuple[str, int]:
     resources().throttle.begin_try(form.email.data)
     with resources().database.transaction() as database:
         user = authenticate(database, form.email.data, form.password.data)
-        found = let_in(database, user) if user is not None else None
+        found = create_login(database, user) if user is not None else None
     if found is None:
         resources().throttle.count_wrong_try()
         return render_template("people/sign_in.html", form=form, wrong=True), 422
     start_session(found)
-    return redirect(_inside(request.args.get("next")) or url_for("portal.overview"))
+    return redirect(_safe_target(request.args.get("next")) or url_for("portal.overview"))
 
 
 @people.post("/abmelden")
 @login_required
 def sign_out() -> Response:
-    """End the session, here and in the database."""
+    """End the login in the database and the session in the browser."""
     with resources().database.transaction() as database:
         end_login(database, principal().user_id, current_user.login_id)
     end_session()
@@ -90,13 +93,13 @@ def sign_out() -> Response:
 
 @people.post("/sprache/<language>")
 def set_language(language: str) -> Response:
-    """Switch the language and stay on the page."""
+    """Switch the language and redirect back to the page."""
     session["language"] = as_locale(language)
-    return redirect(_inside(request.form.get("next")) or url_for("portal.overview"))
+    return redirect(_safe_target(request.form.get("next")) or url_for("portal.overview"))
 
 
-def _inside(target: str | None) -> str | None:
-    # Only a path of our own: never another host, which a crafted link could name.
+def _safe_target(target: str | None) -> str | None:
+    # Only paths of the portal, to prevent open redirects.
     if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
         return None
     parts = urlsplit(target)

@@ -1,4 +1,4 @@
-"""The users of an account, for whoever administers it, and the page behind an invitation's link."""
+"""The pages on which administrators manage the users of an account, and the page behind an invitation's link."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tasks.hints import hint
 from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.page.session import let_in, principal, start_session
+from web.portal.page.session import create_login, principal, start_session
 from web.portal.people.logins import NewPasswordForm
 from web.resources import resources
 
@@ -50,7 +50,7 @@ ROLE_MEANINGS = {
 
 
 class RoleForm(FlaskForm):  # type: ignore[misc]
-    """What somebody may do."""
+    """The form for a user's role."""
 
     role = RadioField(
         lazy_gettext("Role"),
@@ -60,7 +60,7 @@ class RoleForm(FlaskForm):  # type: ignore[misc]
 
 
 class InviteForm(RoleForm):
-    """Who is invited."""
+    """The form that invites a user."""
 
     name = StringField(
         lazy_gettext("Name"), validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200)]
@@ -78,7 +78,7 @@ class InviteForm(RoleForm):
 @users.get("/benutzer")
 @login_required
 def overview() -> Response:
-    """The users of the first account that this person administers."""
+    """Redirect to the users of the first account that the user administers."""
     with resources().database.transaction() as session:
         accounts = managed_accounts(session, principal())
     if not accounts:
@@ -89,7 +89,7 @@ def overview() -> Response:
 @users.get("/benutzer/<customer_number>")
 @login_required
 def listed(customer_number: str) -> str:
-    """Who has which role, and who was invited."""
+    """Show the users of the account with their roles, and the open invitations."""
     with resources().database.transaction() as session:
         account, others = _account(session, customer_number)
         found = users_of(session, account)
@@ -109,7 +109,7 @@ def listed(customer_number: str) -> str:
 @users.route("/benutzer/<customer_number>/einladen", methods=["GET", "POST"])
 @login_required
 def ask(customer_number: str) -> Response | tuple[str, int]:
-    """Invite somebody by mail. They have no rights before they accept."""
+    """Show the form that invites a user; on POST send the invitation. It gives no rights before it is accepted."""
     form = InviteForm()
     with resources().database.transaction() as session:
         account, _ = _account(session, customer_number)
@@ -134,7 +134,7 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
 @users.post("/benutzer/<customer_number>/einladungen/<int:id>/zurueckziehen")
 @login_required
 def withdraw_invitation(customer_number: str, id: int) -> Response:
-    """The link of the invitation is void."""
+    """Withdraw an invitation; its link becomes invalid."""
     with resources().database.transaction() as session:
         account, _ = _account(session, customer_number)
         withdraw(session, principal(), account, id, resources().clock())
@@ -145,7 +145,7 @@ def withdraw_invitation(customer_number: str, id: int) -> Response:
 @users.post("/benutzer/<customer_number>/einladungen/<int:id>/neu")
 @login_required
 def invite_again(customer_number: str, id: int) -> Response:
-    """A new mail with a new link."""
+    """Send an invitation again, with a new link."""
     try:
         with resources().database.transaction() as session:
             account, _ = _account(session, customer_number)
@@ -165,7 +165,7 @@ def invite_again(customer_number: str, id: int) -> Response:
 @users.route("/benutzer/<customer_number>/<int:user_id>", methods=["GET", "POST"])
 @login_required
 def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
-    """Change somebody's role."""
+    """Show the form for a user's role; on POST change the role."""
     account, user, role = _member(customer_number, user_id)
     form = RoleForm(role=role)
     if form.validate_on_submit():
@@ -176,7 +176,7 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
             add_error(form.role, gettext("An account keeps at least one administrator. Name another one first."))
         else:
             flash(gettext("The role of %(name)s is changed.", name=user.name))
-            return _back(customer_number, user_id)
+            return _redirect_after_change(customer_number, user_id)
     page = render_template("people/users/edit.html", form=form, account=account, user=user, meanings=ROLE_MEANINGS)
     return page, 422 if form.errors else 200
 
@@ -184,7 +184,7 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 @users.route("/benutzer/<customer_number>/<int:user_id>/entfernen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
-    """Take somebody's role away, after a page that says what that means."""
+    """Show what removing the user does; on POST remove the user from the account."""
     account, user, role = _member(customer_number, user_id)
     refused = False
     if request.method == "POST":
@@ -195,7 +195,7 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
             refused = True
         else:
             flash(gettext("%(name)s is no user of this account any more.", name=user.name))
-            return _back(customer_number, user_id)
+            return _redirect_after_change(customer_number, user_id)
     page = render_template(
         "people/users/remove.html",
         account=account,
@@ -209,7 +209,7 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 
 @users.route("/einladung/<int:id>/<token>", methods=["GET", "POST"])
 def invitation(id: int, token: str) -> Response | tuple[str, int]:
-    """Accept an invitation. A new login gets its password here; who has one keeps theirs."""
+    """Show an invitation; on POST accept it. A new user sets a password here."""
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
     return _show_invitation(id, token, NewPasswordForm())
@@ -222,7 +222,7 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
         with resources().database.transaction() as session:
             found = find_invitation(session, resources().vault, id, token, now, lock=True)
             user, is_new = accept(session, found, password, now)
-            person = let_in(session, user) if is_new else None
+            person = create_login(session, user) if is_new else None
     except PasswordMissing:
         return _show_invitation(id, token, form)
     except NotFound:
@@ -263,7 +263,7 @@ def _too_many(error: TooManyInvitations) -> str:
 
 
 def _account(session: Session, customer_number: str) -> tuple[Account, list[Account]]:
-    """The account, and the others that the person administers. Everything else is not found."""
+    """Return the account and the other accounts that the user administers. Returns 404 for other accounts."""
     accounts = managed_accounts(session, principal())
     for account in accounts:
         if account.customer_number == customer_number:
@@ -280,8 +280,8 @@ def _member(customer_number: str, user_id: int) -> tuple[Account, User, Role]:
     abort(404)
 
 
-def _back(customer_number: str, user_id: int) -> Response:
-    # Whoever has changed their own role may have no list to go back to.
+def _redirect_after_change(customer_number: str, user_id: int) -> Response:
+    # Users who changed their own role may no longer open the list.
     own = user_id == principal().user_id
     return redirect(
         url_for("portal.overview") if own else url_for("users.listed", customer_number=customer_number), 303

@@ -1,39 +1,37 @@
 """The pages on which an administrator accepts or declines that their account is attached to a main account.
 
-With the link and the code from the mail, or signed in. Opening or posting the page decides nothing: an answer has to
-be chosen, and the code typed by whoever is not signed in.
+The page is reached by the link in the mail, and then needs the code from the mail, or by signing in. Opening the page
+decides nothing: the administrator has to choose an answer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
-from flask_babel import gettext as _
 from flask_login import login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
-from models.errors import NotAwaited
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision, OwnershipProof
 from models.proofs.submission import decide
 from models.requests.requests import Request
 from models.states import Reason, Status
-from tasks.hints import hint
-from web.portal.page.form_errors import add_error
 from web.portal.page.session import principal
 from web.portal.proofs.forms import AnswerForm, CodedAnswerForm
+from web.portal.proofs.mailed_codes import give_proof, issue_of, try_code
 from web.resources import resources
 
 consents = Blueprint("consents", __name__)
 
 
 class State(StrEnum):
-    """What the page has to say."""
+    """The state of the consent request that the page shows."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
@@ -46,8 +44,8 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Who asks for which account, how the question stands, and who has answered it."""
+class ConsentPage:
+    """A consent request as the page shows it: the accounts, its state, and the administrator who answered it."""
 
     state: State
     id: UUID
@@ -60,60 +58,52 @@ class Seen:
 
 @consents.route("/zustimmung/<uuid:id>/<int:user_id>/<token>", methods=["GET", "POST"])
 def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, int]:
-    """The page behind the link in the mail. An invalid link is not found, whatever is wrong with it."""
+    """Show the consent request behind the link in the mail; on POST with the code save the answer.
+
+    Returns 404 for an invalid link, whatever is wrong with the link.
+    """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
-        seen = _see(session, id, user_id, token)
+        seen = _get_consent_page(session, id, user_id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
-        resources().throttle.begin_try(seen.account.customer_number)
-        if _decide(id, user_id, form.decision.data, form.code.data):
+        give = partial(_decide, id, user_id, form.decision.data, form.code.data)
+        if try_code(form.code, seen.account.customer_number, give):
             return redirect(request.path, 303)
-        resources().throttle.count_wrong_try()
-        add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
         with resources().database.transaction() as session:
-            seen = _see(session, id, user_id, token)
+            seen = _get_consent_page(session, id, user_id, token)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=True), 422 if form.errors else 200
 
 
 @consents.route("/zustimmung/<uuid:id>", methods=["GET", "POST"])
 @login_required
 def answer(id: UUID) -> Response | tuple[str, int]:
-    """The same for an administrator who is signed in, without the code."""
+    """Show the consent request to a signed-in administrator; on POST save the answer."""
     form = AnswerForm()
     with resources().database.transaction() as session:
-        seen = _see(session, id, principal().user_id)
+        seen = _get_consent_page(session, id, principal().user_id)
     if seen.state is State.OPEN and form.validate_on_submit():
-        _decide(id, principal().user_id, form.decision.data, None)
+        give_proof(partial(_decide, id, principal().user_id, form.decision.data, None))
         return redirect(url_for("consents.answer", id=id), 303)
     return render_template("proofs/consent.html", form=form, seen=seen, coded=False), 422 if form.errors else 200
 
 
-def _decide(id: UUID, user_id: int, decision: str, typed: str | None) -> bool:
-    """False: the code is wrong. If somebody else was faster, the page will tell."""
-    try:
-        with resources().database.transaction() as session:
-            link, person = session.get_one(Request, id), session.get_one(User, user_id)
-            vault, now = resources().vault, resources().clock()
-            right = decide(session, vault, link, person, Decision(decision), typed, now)
-    except NotAwaited:
-        return True
-    if right:
-        hint()
-    return right
+def _decide(id: UUID, user_id: int, decision: str, typed: str | None, session: Session) -> bool:
+    link, person = session.get_one(Request, id), session.get_one(User, user_id)
+    return decide(session, resources().vault, link, person, Decision(decision), typed, resources().clock())
 
 
-def _see(session: Session, id: UUID, user_id: int, token: str | None = None) -> Seen:
+def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | None = None) -> ConsentPage:
     link, consent = session.get(Request, id), session.get(Consent, id)
     account = account_by_number(session, link.customer_number) if link is not None else None
     if link is None or consent is None or account is None:
         abort(404)
-    issue = consent.issue if token is None else _issue_of(consent, user_id, token)
+    issue = consent.issue if token is None else issue_of(consent, token, partial(consent.words, user_id))
     if issue is None or user_id not in {person.id for person in administrators_of(session, account.id)}:
         abort(404)
     state = _state(session, link, consent)
     if token is not None and state is State.OPEN:
         state = State.REPLACED if issue != consent.issue else State.VOID if consent.is_void() else State.OPEN
-    return Seen(
+    return ConsentPage(
         state,
         id,
         account,
@@ -122,13 +112,6 @@ def _see(session: Session, id: UUID, user_id: int, token: str | None = None) -> 
         consent,
         session.get(User, consent.decided_by) if consent.decided_by is not None else None,
     )
-
-
-def _issue_of(consent: Consent, user_id: int, token: str) -> int | None:
-    """Which of the mails to this person the link is from."""
-    vault = resources().vault
-    given = (issue for issue in range(1, consent.issue + 1) if vault.is_token(token, *consent.words(user_id, issue)))
-    return next(given, None)
 
 
 def _state(session: Session, link: Request, consent: Consent) -> State:

@@ -1,32 +1,30 @@
-"""The page behind the link in the mail to an order's contact. Only the code confirms: opening the page does not."""
+"""The page behind the link in the mail to the contact of an order. Only the code confirms the address."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 from flask import Blueprint, abort, redirect, render_template, url_for
-from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
-from models.errors import NotAwaited
 from models.proofs.proofs import EmailProof
 from models.proofs.submission import confirm_email, is_email_awaited
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
-from tasks.hints import hint
-from web.portal.page.form_errors import add_error
 from web.portal.proofs.forms import CodeForm
+from web.portal.proofs.mailed_codes import issue_of, try_code
 from web.resources import resources
 
 emails = Blueprint("emails", __name__)
 
 
 class State(StrEnum):
-    """What the page has to say."""
+    """The state of the confirmation that the page shows."""
 
     OPEN = "open"
     CONFIRMED = "confirmed"
@@ -38,8 +36,8 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Who ordered what for which site, and how the proof of the contact's address stands."""
+class ConfirmationPage:
+    """An order as the page shows it: both accounts, and the state of the proof of the contact's address."""
 
     state: State
     account: Account
@@ -49,33 +47,24 @@ class Seen:
 
 @emails.route("/email/<uuid:id>/<token>", methods=["GET", "POST"])
 def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
-    """Who ordered what for which site, and a form for the code. An invalid link is not found, whatever is wrong."""
+    """Show the order and a form for the code; on POST with the right code confirm the contact's address.
+
+    Returns 404 for an invalid link, whatever is wrong with the link.
+    """
     form = CodeForm()
-    seen = _see(id, token)
+    seen = _get_confirmation_page(id, token)
     if seen.state is State.OPEN and form.validate_on_submit():
-        resources().throttle.begin_try(seen.account.customer_number)
-        if _confirm(id, form.code.data):
+        if try_code(form.code, seen.account.customer_number, partial(_confirm, id, form.code.data)):
             return redirect(url_for("emails.confirm", id=id, token=token), 303)
-        resources().throttle.count_wrong_try()
-        add_error(form.code, _("This code is not right. Compare it with the newest e-mail."))
-        seen = _see(id, token)
+        seen = _get_confirmation_page(id, token)
     return render_template("proofs/email.html", form=form, seen=seen), 422 if form.errors else 200
 
 
-def _confirm(id: UUID, typed: str) -> bool:
-    """False: the code is wrong. If nobody waits for it any more, the page will tell."""
-    try:
-        with resources().database.transaction() as session:
-            order = session.get_one(Request, id)
-            right = confirm_email(session, resources().vault, order, typed, resources().clock())
-    except NotAwaited:
-        return True
-    if right:
-        hint()
-    return right
+def _confirm(id: UUID, typed: str, session: Session) -> bool:
+    return confirm_email(session, resources().vault, session.get_one(Request, id), typed, resources().clock())
 
 
-def _see(id: UUID, token: str) -> Seen:
+def _get_confirmation_page(id: UUID, token: str) -> ConfirmationPage:
     with resources().database.transaction() as session:
         order = session.get(Request, id)
         if order is None or order.kind is not Kind.ORDER or order.account is None:
@@ -83,17 +72,11 @@ def _see(id: UUID, token: str) -> Seen:
         proof = session.get(EmailProof, (order.main_id, order.account.contact_email))
         if proof is None:
             abort(404)
-        issue = _issue_of(proof, token)
+        issue = issue_of(proof, token, proof.words)
         if issue is None:
             abort(404)
         state = _state(session, order, proof, newest=issue == proof.issue)
-        return Seen(state, order.account, session.get_one(Account, order.main_id), proof)
-
-
-def _issue_of(proof: EmailProof, token: str) -> int | None:
-    """Which of the mails the link is from."""
-    given = (issue for issue in range(1, proof.issue + 1) if resources().vault.is_token(token, *proof.words(issue)))
-    return next(given, None)
+        return ConfirmationPage(state, order.account, session.get_one(Account, order.main_id), proof)
 
 
 def _state(session: Session, order: Request, proof: EmailProof, *, newest: bool) -> State:

@@ -1,4 +1,4 @@
-"""The forms of the pages on which people give their proofs."""
+"""The forms for proofs: codes, logins, documents, consent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from web.portal.page.form_errors import missing
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
-    """The answer of an administrator who is signed in. Nothing is chosen before they choose."""
+    """The answer of a signed-in administrator to a consent request. Nothing is preselected."""
 
     decision = RadioField(
         _("Your answer"),
@@ -24,13 +24,13 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 
 class CodeForm(FlaskForm):  # type: ignore[misc]
-    """A code from a mail, a letter or another person."""
+    """The form for a code from a mail, a letter or another person."""
 
     code = StringField(_("Code"), validators=[DataRequired(_("Enter the code.")), Length(max=40)])
 
 
 class CredentialsForm(FlaskForm):  # type: ignore[misc]
-    """An administrator's login of an existing account, used once on the spot."""
+    """The form for the login of an administrator of an existing account. It is checked at once and never stored."""
 
     email = StringField(
         _("E-mail address of the other login"),
@@ -42,7 +42,7 @@ class CredentialsForm(FlaskForm):  # type: ignore[misc]
 
 
 class LetterForm(FlaskForm):  # type: ignore[misc]
-    """What somebody has who has nothing but the letter."""
+    """The form for customer number and code from a letter, usable without a login."""
 
     customer_number = StringField(
         _("Customer number"), validators=[DataRequired(missing("customer_number")), Length(max=40)]
@@ -51,10 +51,10 @@ class LetterForm(FlaskForm):  # type: ignore[misc]
 
 
 class CodedAnswerForm(AnswerForm, CodeForm):
-    """The same, with the code from the mail."""
+    """The answer to a consent request of an administrator who is not signed in, with the code from the mail."""
 
 
 class DocumentForm(FlaskForm):  # type: ignore[misc]
-    """A document that proves an address."""
+    """The form for a document that proves the connection address."""
 
     file = FileField(_("Document (PDF, PNG or JPEG, 10 MB at the most)"))

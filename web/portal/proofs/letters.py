@@ -1,4 +1,4 @@
-"""The page that the letter to a connection address leads to: customer number and code, no login."""
+"""The page for the code from the letter to a connection address, usable without a login."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ letters = Blueprint("letters", __name__)
 
 @letters.route("/brief", methods=["GET", "POST"])
 def confirm() -> str | tuple[str, int]:
-    """The same answer, whether there is no such customer number, no such order, or the code is wrong."""
+    """Show the form for customer number and code; on POST with a right code confirm the address.
+
+    The answer is the same whether the customer number, the order or the code is wrong.
+    """
     form = LetterForm()
     if not form.validate_on_submit():
         return render_template("proofs/letter.html", form=form), 422 if form.errors else 200

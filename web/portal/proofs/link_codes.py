@@ -1,4 +1,4 @@
-"""Link codes: by one, whoever got it attaches the account to their main account. Shown once, when it is made."""
+"""The pages for link codes. With a link code another company can attach the account to its main account."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ link_codes = Blueprint("link_codes", __name__)
 @link_codes.get("/verknuepfungscode")
 @login_required
 def overview() -> str:
-    """Each account that can be attached, and whether a code is open for it; never the code itself."""
+    """Show each account that can be attached, and whether it has an open code. The code itself is not shown."""
     with resources().database.transaction() as session:
         now = resources().clock()
         listed = [(account, open_link_code(session, account.id)) for account in _accounts(session)]
@@ -38,7 +38,7 @@ def overview() -> str:
 @link_codes.post("/verknuepfungscode/<customer_number>")
 @login_required
 def create(customer_number: str) -> str | Response:
-    """Make a code and show it. If one is open that nobody has said may become void, ask first."""
+    """Create a link code and show it, once. If another code is open, ask first whether to replace it."""
     now = resources().clock()
     with resources().database.transaction() as session:
         account = _account(session, customer_number)
@@ -58,7 +58,7 @@ def create(customer_number: str) -> str | Response:
 @link_codes.post("/verknuepfungscode/<customer_number>/ungueltig")
 @login_required
 def void(customer_number: str) -> Response:
-    """Nobody gets in with the open code any more."""
+    """Void the open link code of the account."""
     with resources().database.transaction() as session:
         account = _account(session, customer_number)
         void_link_code(session, principal(), account, resources().clock())
@@ -73,7 +73,7 @@ def _accounts(session: Session) -> Sequence[Account]:
 def _account(session: Session, customer_number: str) -> Account:
     account = account_by_number(session, customer_number)
     own = account is not None and may(principal(), Action.PROVE_OWNERSHIP, account)
-    # A main account is offered no code; who asks for one nevertheless is told why not.
+    # A main account gets past this check, so that `create` can show why it has no link code.
     if account is None or not own or not (account.role is AccountRole.MAIN or account in _accounts(session)):
         abort(404)
     return account

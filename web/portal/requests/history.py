@@ -1,4 +1,4 @@
-"""The history: every request of a main account, and the page of one of them."""
+"""The history of all requests of a main account, and the page of one request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.wording.labels import status_text
 from web.portal.page.blueprints import portal
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
-from web.portal.requests.request_page import render, see
+from web.portal.requests.request_page import get_request_page, render
 from web.resources import resources
 
 HISTORY = 25
@@ -21,7 +21,7 @@ HISTORY = 25
 @portal.get("/anfragen")
 @login_required
 def history() -> str:
-    """Every order and link request, the newest first, also those that have come to an end."""
+    """Show all orders and link requests, newest first, including those that have ended."""
     before = request.args.get("before", type=UUID)
     if before is None and "before" in request.args:
         abort(404)
@@ -40,7 +40,7 @@ def history() -> str:
 @portal.get("/anfragen/<uuid:id>")
 @login_required
 def show_request(id: UUID) -> str:
-    """A request's timeline in the customer's words, what comes next, and what this person can do about it."""
+    """Show a request: its timeline, the next action, and what the user can do."""
     with resources().database.transaction() as session:
-        seen = see(session, id)
-    return render(seen)
+        page = get_request_page(session, id)
+    return render(page)

@@ -1,4 +1,4 @@
-"""What a signed-in person does to a request on its page: enter a code, hand in a document, resend, cancel, retry."""
+"""The actions on a request's page: enter a code, upload a document, resend, cancel, retry."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale, moment
 from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
-from web.portal.requests.request_page import live_of, render, see
+from web.portal.requests.request_page import get_request_page, live_parts_of, render
 from web.resources import resources
 from web.uploads import read_document
 
@@ -36,63 +36,63 @@ answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 @answers.post("/brief")
 @login_required
 def enter_letter(id: UUID) -> Response | tuple[str, int]:
-    """The code from the letter."""
+    """Submit the code from the letter."""
 
     def give(session: Session, found: Request, typed: str) -> bool:
         return enter_letter_code(session, resources().vault, found, typed, resources().clock())
 
-    return _try_code(id, give)
+    return _submit_code(id, give)
 
 
 @answers.post("/verknuepfungscode")
 @login_required
 def enter_link_code(id: UUID) -> Response | tuple[str, int]:
-    """A link code of the account that is to be attached, instead of the consent by mail."""
+    """Submit a link code of the account to attach, instead of waiting for the consent by mail."""
 
     def give(session: Session, found: Request, typed: str) -> bool:
         return prove_ownership(session, resources().vault, found, typed, resources().clock())
 
-    return _try_code(id, give)
+    return _submit_code(id, give)
 
 
 @answers.post("/zugangsdaten")
 @login_required
 def enter_credentials(id: UUID) -> Response | tuple[str, int]:
-    """An administrator's login of the account that is to be attached, instead of the consent by mail."""
+    """Submit a login of an administrator of the account to attach, instead of waiting for the consent by mail."""
     form = CredentialsForm()
     if not form.validate_on_submit():
-        return _again(id, credentials=form)
+        return _render_with_errors(id, credentials=form)
 
     def give(session: Session, found: Request) -> bool:
         login = Credentials(form.email.data.strip(), form.password.data)
         return prove_ownership(session, resources().vault, found, login, resources().clock())
 
-    refusal, right = _tried(id, give)
+    refusal, right = _submit_proof(id, give)
     if refusal is None and not right:
         add_error(form.email, _("This login is not right, or it is not an administrator's of this account."))
-        return _again(id, credentials=form)
-    return _back(id, refusal or _("The login is accepted; it goes on from here."))
+        return _render_with_errors(id, credentials=form)
+    return _redirect_to_request(id, refusal or _("The login is accepted; it goes on from here."))
 
 
 @answers.get("/stand")
 @login_required
 def live(id: UUID) -> Response:
-    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
+    """Return the parts of the page that change; 304 if the browser has their current version."""
     with resources().database.transaction() as session:
-        seen = see(session, id)
-    return live_of(seen).answer()
+        page = get_request_page(session, id)
+    return live_parts_of(page).response()
 
 
 @answers.post("/dokument")
 @login_required
 def upload(id: UUID) -> Response | tuple[str, int]:
-    """A document that proves the connection address."""
+    """Upload a document that proves the connection address."""
     form = DocumentForm()
     try:
         document = read_document(request.files.get("file") or FileStorage(), "file")
     except InvalidField as error:
         add_error(form.file, field_error(locale(), "file", error.code))
-        return _again(id, document=form)
+        return _render_with_errors(id, document=form)
 
     def hand_in(session: Session, found: Request) -> None:
         now = resources().clock()
@@ -104,7 +104,7 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """A new code by mail or post; the old one is void."""
+    """Send a code or a request for consent again; the previous code is void."""
 
     what = request.form.get("what")
     if what not in _SENT:
@@ -119,38 +119,38 @@ def resend(id: UUID) -> Response:
 @answers.route("/stornieren", methods=["GET", "POST"])
 @login_required
 def cancel(id: UUID) -> Response | str:
-    """Ask whether it is meant, then call the request off."""
+    """Show what cancelling the request does; on POST cancel it."""
     if request.method == "POST":
         return _change(id, lambda session, found: call_off(found, Reason.CANCELLED_BY_REQUESTER, resources().clock()))
     with resources().database.transaction() as session:
-        seen = see(session, id)
-    if not seen.may_cancel:
-        return _back(id)
-    return render_template("requests/cancel.html", seen=seen)
+        page = get_request_page(session, id)
+    if not page.may_cancel:
+        return _redirect_to_request(id)
+    return render_template("requests/cancel.html", page=page)
 
 
 @answers.post("/wiederholen")
 @login_required
 def retry(id: UUID) -> Response:
-    """Try a held or failed request again."""
+    """Retry a request that is held or has failed."""
     return _change(id, lambda session, found: found.retry(resources().clock()))
 
 
-def _try_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Response | tuple[str, int]:
+def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Response | tuple[str, int]:
     form = CodeForm()
     if not form.validate_on_submit():
-        return _again(id, code=form)
-    refusal, right = _tried(id, lambda session, found: give(session, found, form.code.data))
+        return _render_with_errors(id, code=form)
+    refusal, right = _submit_proof(id, lambda session, found: give(session, found, form.code.data))
     if refusal is None and not right:
         add_error(form.code, _("This code is not right, or it is not valid any more."))
-        return _again(id, code=form)
-    return _back(id, refusal or _("The code is accepted; it goes on from here."))
+        return _render_with_errors(id, code=form)
+    return _redirect_to_request(id, refusal or _("The code is accepted; it goes on from here."))
 
 
-def _tried(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
-    """Give a proof under the throttle: why that is not possible, and whether it was right."""
+def _submit_proof(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
+    """Submit a proof, counted by the throttle. Returns why that is not possible, and whether the proof is right."""
     with resources().database.transaction() as session:
-        target = see(session, id).request.customer_number
+        target = get_request_page(session, id).request.customer_number
     resources().throttle.begin_try(target)
     right = False
 
@@ -158,19 +158,22 @@ def _tried(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | No
         nonlocal right
         right = give(session, found)
 
-    refusal = _refusal(id, act, lock=False)
+    refusal = _try_change(id, act, lock=False)
     if refusal is None and not right:
         resources().throttle.count_wrong_try()
     return refusal, right
 
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
-    """Do it, and show the request again, with a word about it."""
-    return _back(id, _refusal(id, change, lock=True) or done)
+    """Change the request and redirect to its page, with a message."""
+    return _redirect_to_request(id, _try_change(id, change, lock=True) or done)
 
 
-def _refusal(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
-    """Do it; if it is not possible, why. Not found for whom it does not concern."""
+def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
+    """Change the request and return None, or return why that is not possible.
+
+    Returns 404 unless the user may change the request.
+    """
     refusal: str | None = None
     try:
         with resources().database.transaction() as session:
@@ -191,13 +194,13 @@ def _refusal(id: UUID, change: Callable[[Session, Request], None], *, lock: bool
     return refusal
 
 
-def _back(id: UUID, said: str | None = None) -> Response:
+def _redirect_to_request(id: UUID, said: str | None = None) -> Response:
     if said is not None:
         flash(said)
     return redirect(url_for("portal.show_request", id=id), 303)
 
 
-def _again(
+def _render_with_errors(
     id: UUID,
     *,
     code: CodeForm | None = None,
@@ -205,5 +208,5 @@ def _again(
     credentials: CredentialsForm | None = None,
 ) -> tuple[str, int]:
     with resources().database.transaction() as session:
-        seen = see(session, id)
-    return render(seen, code=code, document=document, credentials=credentials), 422
+        page = get_request_page(session, id)
+    return render(page, code=code, document=document, credentials=credentials), 422

@@ -1,4 +1,4 @@
-"""The page of one request: its timeline, what it waits for, from whom, until when, and what can be done about it."""
+"""The page of one request: its timeline, the next action, and what the user can do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.wording.labels import status_text, step_text
 from tasks.wording.next_steps import expectation, next_action
 from tasks.wording.reasons import reason_text
 from tasks.wording.timeline import sentence
-from web.portal.page.live import Live, live_parts
+from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
@@ -27,8 +27,8 @@ from web.resources import resources
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A request as this person sees it. `account` is the ordered one, None for others: it may be anybody's."""
+class RequestPage:
+    """A request as the user sees it. `account` is the ordered account; None for other kinds of request."""
 
     request: Request
     main: Account
@@ -39,13 +39,13 @@ class Seen:
     may_cancel: bool
 
 
-def see(session: Session, id: UUID) -> Seen:
-    """The request with everything that its page shows. Not found for whom it does not concern."""
+def get_request_page(session: Session, id: UUID) -> RequestPage:
+    """Return the request with everything that its page shows. Returns 404 unless the request concerns the user."""
     found = session.get(Request, id)
     if found is None or not concerns(session, principal(), found):
         abort(404)
     acts = may_change(session, principal(), found)
-    return Seen(
+    return RequestPage(
         found,
         session.get_one(Account, found.main_id),
         found.account if found.kind is Kind.ORDER else None,
@@ -58,45 +58,45 @@ def see(session: Session, id: UUID) -> Seen:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step on the way, in the customer's words. `state`: done, current, stopped or ahead."""
+    """A step of the request. `state` is done, current, stopped or ahead."""
 
     name: str
     state: str
 
 
 def render(
-    seen: Seen,
+    page: RequestPage,
     *,
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
 ) -> str:
-    """The page, with a form that was filled in wrong in the place of a fresh one."""
+    """Render the page; a form given as argument is shown with its errors instead of an empty one."""
     wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
-    live = live_of(seen, code=code, document=document, credentials=credentials)
-    return render_template("requests/request.html", seen=seen, live=live, wrong=wrong)
+    live = live_parts_of(page, code=code, document=document, credentials=credentials)
+    return render_template("requests/request.html", page=page, live=live, wrong=wrong)
 
 
-def live_of(
-    seen: Seen,
+def live_parts_of(
+    page: RequestPage,
     *,
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
-) -> Live:
-    """What of the page may change."""
-    waits = seen.may_act and seen.request.waiting_for is not None
-    letter = [asked for asked in seen.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
-    consent = [asked for asked in seen.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]
-    reason, ended_by_us = seen.request.reason, seen.request.status in (Status.REJECTED, Status.FAILED)
+) -> LiveParts:
+    """Render the parts of the page that may change."""
+    waits = page.may_act and page.request.waiting_for is not None
+    letter = [asked for asked in page.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
+    consent = [asked for asked in page.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]
+    reason, ended_by_us = page.request.reason, page.request.status in (Status.REJECTED, Status.FAILED)
     facts: dict[str, Any] = {
-        "seen": seen,
-        "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in seen.timeline],
-        "upcoming": next_action(seen.request, locale()),
-        "expected": expectation(seen.request, locale()),
+        "page": page,
+        "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in page.timeline],
+        "upcoming": next_action(page.request, locale()),
+        "expected": expectation(page.request, locale()),
         "why": reason_text(reason, locale()) if reason is not None and ended_by_us else None,
-        "status": status_text(seen.request.status, locale()),
-        "steps": _steps(seen.request),
+        "status": status_text(page.request.status, locale()),
+        "steps": _steps(page.request),
         "now": resources().clock(),
         "letter_form": (code or CodeForm()) if waits and letter else None,
         "document_form": (document or DocumentForm()) if waits and letter else None,
@@ -104,7 +104,7 @@ def live_of(
         "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
         "waits": waits,
     }
-    return live_parts("requests", ("state", "ways", "timeline"), facts, ended=seen.request.status in ENDED)
+    return render_live_parts("requests", ("state", "ways", "timeline"), facts, ended=page.request.status in ENDED)
 
 
 def _steps(request: Request) -> list[Step]:

@@ -1,4 +1,4 @@
-"""Call forwarding: for the main account's people as for the local team, for whose members it is all there is."""
+"""The pages of call forwarding, for users of the main account and of the sub-account, including local members."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/rufweiterleitung
 @forwardings.get("/rufweiterleitung")
 @login_required
 def overview() -> Response | str:
-    """The accounts whose calls this person may forward by a role of their own."""
+    """Show the accounts whose calls the user may forward by a role in the account itself."""
     with resources().database.transaction() as database:
         accounts = forwardable_accounts(database, principal())
     if not accounts:
@@ -44,14 +44,14 @@ def overview() -> Response | str:
 @forwardings.get(_PAGE)
 @login_required
 def listed(customer_number: str) -> str:
-    """All forwardings of an account, and which of them are in force at this moment."""
+    """Show all forwardings of an account, and which of them are in force now."""
     now = resources().clock()
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
         found = forwarding.forwardings_of(database, account)
         several = len(forwardable_accounts(database, principal())) > 1
         trunks = trunks_of(database, account)
-    return _page(
+    return _render(
         "telephony/forwarding/overview.html",
         account,
         listed=found,
@@ -65,39 +65,39 @@ def listed(customer_number: str) -> str:
 @forwardings.route(_PAGE + "/neu", methods=["GET", "POST"])
 @login_required
 def add(customer_number: str) -> Response | tuple[str, int]:
-    """Set up another one."""
+    """Show the form for a new forwarding; on POST add it."""
     return _edit(customer_number, None)
 
 
 @forwardings.route(_PAGE + "/<int:id>", methods=["GET", "POST"])
 @login_required
 def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
-    """Change one."""
+    """Show the form of a forwarding; on POST change it."""
     return _edit(customer_number, id)
 
 
 @forwardings.route(_PAGE + "/<int:id>/loeschen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, id: int) -> Response | str:
-    """Remove one, after a page that asks."""
+    """Ask whether to remove a forwarding; on POST remove it."""
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
-        found = _found(database, account, id)
+        found = _get_forwarding(database, account, id)
         if request.method == "POST":
             try:
                 forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
             except (Forbidden, NotFound):
                 abort(404)
     if request.method != "POST":
-        return _page("telephony/forwarding/remove.html", account, found=found)
-    return _done(account, _("The call forwarding is removed. The next call rings at the location."))
+        return _render("telephony/forwarding/remove.html", account, found=found)
+    return _redirect_to_list(account, _("The call forwarding is removed. The next call rings at the location."))
 
 
 def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
     form = ForwardingForm()
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
-        found = _found(database, account, id) if id is not None else None
+        found = _get_forwarding(database, account, id) if id is not None else None
     if not form.is_submitted():
         form.fill(found)
     elif (draft := form.draft()) is not None:
@@ -105,13 +105,13 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
             with resources().database.transaction() as database:
                 _save(database, account.id, id, draft)
         except InvalidField as error:
-            form.say(error)
+            form.add_rule_error(error)
         except (Forbidden, NotFound):
             abort(404)
         else:
-            return _done(account, _("The call forwarding is saved. It is in force from the next call."))
+            return _redirect_to_list(account, _("The call forwarding is saved. It is in force from the next call."))
     form.offer_lines()
-    page = _page(
+    page = _render(
         "telephony/forwarding/edit.html", account, form=form, found=found, days=day_names(), long_days=day_names("wide")
     )
     return page, 422 if form.errors else 200
@@ -126,7 +126,10 @@ def _save(database: Session, account_id: int, id: int | None, draft: ForwardingD
 
 
 def _account(database: Session, customer_number: str) -> Account:
-    """Not found for whoever may not forward its calls. A look from the main account is written down."""
+    """Return the account. Returns 404 unless the user may forward its calls.
+
+    A view by the main account is recorded in the audit log.
+    """
     account = account_by_number(database, customer_number)
     if account is None or account.state is not AccountState.ACTIVE:
         abort(404)
@@ -136,20 +139,20 @@ def _account(database: Session, customer_number: str) -> Account:
     return account
 
 
-def _found(database: Session, account: Account, id: int) -> CallForwarding:
+def _get_forwarding(database: Session, account: Account, id: int) -> CallForwarding:
     try:
         return forwarding.find_forwarding(database, account, id)
     except NotFound:
         abort(404)
 
 
-def _done(account: Account, said: str) -> Response:
+def _redirect_to_list(account: Account, said: str) -> Response:
     hint()
     flash(said)
     return redirect(url_for("forwardings.listed", customer_number=account.customer_number), 303)
 
 
-def _page(template: str, account: Account, **facts: object) -> str:
+def _render(template: str, account: Account, **facts: object) -> str:
     return render_template(
         template,
         account=account,

@@ -23,7 +23,7 @@ _USUAL_WAIT = 20
 
 
 class WindowForm(Form):  # type: ignore[misc]
-    """One line of the schedule: days, from and to."""
+    """One line of the weekly schedule: days, start and end."""
 
     days = SelectMultipleField(coerce=int, choices=[SelectChoice(day, day) for day in range(7)])
     start = StringField(validators=[Length(max=10)])
@@ -31,7 +31,7 @@ class WindowForm(Form):  # type: ignore[misc]
 
 
 class ForwardingForm(FlaskForm):  # type: ignore[misc]
-    """When, where to, and at which hours."""
+    """The form of a forwarding: condition, target and hours."""
 
     condition = RadioField(
         lazy_gettext("When are calls forwarded?"),
@@ -60,7 +60,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     enabled = BooleanField(lazy_gettext("Switched on"), default=True)
 
     def fill(self, found: CallForwarding | None) -> None:
-        """Show what is in force, or what is usual."""
+        """Fill the form from the forwarding, or with the defaults."""
         self.after_seconds.data = str((found and found.after_seconds) or _USUAL_WAIT)
         if found is not None:
             self.condition.data, self.target.data = found.condition, number_text(found.target)
@@ -70,12 +70,12 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
                 self.windows.append_entry(line)
 
     def offer_lines(self) -> None:
-        """Always some empty lines to go on with."""
+        """Add empty lines to the schedule, so that there are always some to fill in."""
         while len(self.windows) < 3 or _is_typed(self.windows[-_MORE_LINES].form):
             self.windows.append_entry()
 
     def draft(self) -> ForwardingDraft | None:
-        """What was typed; None if the form says what is wrong with it."""
+        """Return the draft of the forwarding; None if the form is invalid."""
         if not self.validate():
             return None
         condition, hours = Condition(self.condition.data), self._hours()
@@ -85,10 +85,10 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
             return None
         return ForwardingDraft(condition, self.target.data.strip(), wait, hours, self.enabled.data)
 
-    def say(self, error: InvalidField) -> None:
-        """What a rule of the house has against it."""
+    def add_rule_error(self, error: InvalidField) -> None:
+        """Add the error of a rule to the field that it is about."""
         field = {"target": self.target, "after_seconds": self.after_seconds, "hours": self.when}[error.field]
-        add_error(field, _said(error))
+        add_error(field, _error_text(error))
 
     def _hours(self) -> Hours | None:
         if self.when.data == ALL:
@@ -119,7 +119,7 @@ def _minute(typed: str | None) -> int | None:
     return minute % (24 * 60) if minute <= 24 * 60 else None
 
 
-def _said(error: InvalidField) -> str:
+def _error_text(error: InvalidField) -> str:
     match error.code:
         case "emergency_number":
             return str(gettext("Calls cannot be forwarded to an emergency number."))

@@ -1,4 +1,4 @@
-"""Call forwardings as people say them."""
+"""Texts for call forwardings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, windows_of
 
 
 def condition_text(condition: Condition, after_seconds: int | None = None) -> str:
-    """When a call is forwarded."""
+    """Describe when a call is forwarded."""
     match condition:
         case Condition.ALWAYS:
             return str(_("Always"))
@@ -28,26 +28,26 @@ def condition_text(condition: Condition, after_seconds: int | None = None) -> st
 
 
 def number_text(number: str) -> str:
-    """A number in E.164 as people write it, German ones without the country."""
+    """Format an E.164 number for reading, German numbers without the country code."""
     parsed = phonenumbers.parse(number)
     form = phonenumbers.PhoneNumberFormat
     return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)
 
 
 def hours_text(hours: Hours) -> str:
-    """At which hours of the week: "Mo–Fr 18:00–08:00, Sa 00:00–24:00"."""
+    """Describe the hours of the week: "Mo–Fr 18:00–08:00, Sa 00:00–24:00"."""
     if hours == ALL_WEEK:
         return str(_("All week"))
     return ", ".join(map(_window_text, windows_of(hours)))
 
 
 def time_text(minute: int) -> str:
-    """A time of day."""
+    """Format a minute of the day as a time."""
     return f"{minute // 60:02d}:{minute % 60:02d}"
 
 
 def day_names(width: str = "abbreviated") -> dict[int, str]:
-    """The days of the week by number, 0 is Monday."""
+    """Return the names of the days of the week by number; 0 is Monday."""
     names = get_locale().days["stand-alone"][width]
     return {day: names[day].rstrip(".") for day in range(7)}
 

@@ -1,4 +1,4 @@
-"""Numbers, trunks and contracts of all locations as searchable tables, and as files."""
+"""The numbers, trunks and contracts of all locations, as searchable tables and as files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flask_login import login_required
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.db.paging import BadCursor
+from models.db.paging import BadCursor, Page
 from models.telephony import inventory
 from models.telephony.trunks import TrunkState
 from web.portal.page import spreadsheets
@@ -30,25 +30,25 @@ _LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One of the tables: its words, how it is read, and its cells after those that say whose they are."""
+    """One of the tables: its texts, the query that reads it, and its cells after those of the account."""
 
     title: Any
     search: Any
     hint: Any
     columns: Callable[[], list[str]]
-    read: Callable[[Session, Account, str, str | None, int], inventory.Page[Any]]
+    read: Callable[[Session, Account, str, str | None, int], Page[Any]]
     cells: Callable[[Any], list[str]]
 
 
-def _numbers(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+def _numbers(session: Session, main: Account, search: str, after: str | None, limit: int) -> Page[Any]:
     return inventory.numbers_of(session, main, search, after=after, limit=limit)
 
 
-def _trunks(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+def _trunks(session: Session, main: Account, search: str, after: str | None, limit: int) -> Page[Any]:
     return inventory.trunks_of(session, main, search, after=after, limit=limit)
 
 
-def _contracts(session: Session, main: Account, search: str, after: str | None, limit: int) -> inventory.Page[Any]:
+def _contracts(session: Session, main: Account, search: str, after: str | None, limit: int) -> Page[Any]:
     return inventory.contracts_of(session, main, resources().clock(), search, after=after, limit=limit)
 
 
@@ -101,7 +101,7 @@ _KINDS = "any(" + ", ".join(TABLES) + ")"
 @locations.get(f"/<{_KINDS}:kind>")
 @login_required
 def table(kind: str) -> str:
-    """One page of the table, as far as the search goes."""
+    """Show one page of the table, filtered by the search."""
     search, after = _search(), request.args.get("nach") or None
     account, konto = _looked_at()
     try:
@@ -127,7 +127,7 @@ def table(kind: str) -> str:
 @locations.get(f"/<{_KINDS}:kind>/export.<any(csv, xlsx):form>")
 @login_required
 def table_export(kind: str, form: str) -> Response:
-    """What the table shows, all pages of it, as a file."""
+    """Download all rows that the search finds as CSV or XLSX."""
     account, _konto = _looked_at()
     name = f"{kind}-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
     rows = _rows(kind, account, _search())
@@ -154,7 +154,7 @@ def _rows(kind: str, account: Account, search: str) -> Iterator[list[spreadsheet
     chosen, after = TABLES[kind], None
     yield [_("Customer number"), _("Name"), _("City"), *chosen.columns()]
     while True:
-        # A transaction for each page: a slow reader of a long file keeps none open.
+        # One transaction per page, so that a slow download does not keep a transaction open.
         with resources().database.transaction() as database:
             page = chosen.read(database, account, search, after, EXPORT_PAGE)
         for item in page.items:

@@ -1,4 +1,4 @@
-"""Whether a trunk is registered, and what became of its calls: so that a local team can see why it does not ring."""
+"""The page of a SIP trunk: whether it is registered, and its last calls, so that local members can find faults."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from models.people.rights import Action, may
 from models.states import AccountState
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
-from web.portal.page.live import Live, live_parts
+from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.session import principal
-from web.portal.telephony.registration_text import advice_text, result_text, shown_number
+from web.portal.telephony.registration_text import advice_text, display_number, result_text
 from web.resources import resources
 from web.telephone_network import Line, NetworkAway
 
@@ -28,8 +28,8 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/sip/<int:id>/anr
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A trunk, its account, and what this person may do about it."""
+class TrunkPage:
+    """A trunk and its account, with the rights of the user."""
 
     account: Account
     trunk: SipTrunk
@@ -39,20 +39,23 @@ class Seen:
 @telephone.get(_PAGE)
 @login_required
 def show(customer_number: str, id: int) -> str:
-    """Where the trunk is registered, when it was refused last, and its last calls."""
-    seen = _see(customer_number, id)
-    return render_template("telephony/registration/show.html", seen=seen, live=_live(seen))
+    """Show the registrations of the trunk, its last refused login, and its last calls."""
+    page = _get_trunk_page(customer_number, id)
+    return render_template("telephony/registration/show.html", page=page, live=_live_parts(page))
 
 
 @telephone.get(_PAGE + "/stand")
 @login_required
 def live(customer_number: str, id: int) -> Response:
-    """What of the page may have changed; 304 if nothing has since the version that the browser names."""
-    return _live(_see(customer_number, id)).answer()
+    """Return the parts of the page that change; 304 if the browser has their current version."""
+    return _live_parts(_get_trunk_page(customer_number, id)).response()
 
 
 def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
-    """How the trunks stand, by id; None if the telephone network does not answer. Not within a transaction."""
+    """Return the state of the trunks by id; None if the telephone network does not answer.
+
+    Call outside a transaction.
+    """
     network = resources().network
     if network is None or not trunks:
         return {}
@@ -63,8 +66,11 @@ def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
     return {trunk.id: found[trunk.sip_user, trunk.domain] for trunk in trunks}
 
 
-def _see(customer_number: str, id: int) -> Seen:
-    """Not found for whom it is none of their business. A look from the main account is written down."""
+def _get_trunk_page(customer_number: str, id: int) -> TrunkPage:
+    """Return the trunk. Returns 404 unless the user may see it.
+
+    A view by the main account is recorded in the audit log.
+    """
     if resources().network is None:
         abort(404)
     person = principal()
@@ -77,20 +83,20 @@ def _see(customer_number: str, id: int) -> Seen:
         except DomainError:
             abort(404)
         record_look(database, person, account, resources().clock())
-    return Seen(account, trunk, frozenset(action for action in Action if may(person, action, account)))
+    return TrunkPage(account, trunk, frozenset(action for action in Action if may(person, action, account)))
 
 
-def _live(seen: Seen) -> Live:
-    network, trunk = resources().network, seen.trunk
+def _live_parts(page: TrunkPage) -> LiveParts:
+    network, trunk = resources().network, page.trunk
     assert network is not None
     try:
         line, calls = network.line_with_calls((trunk.sip_user, trunk.domain))
     except NetworkAway:
         line, calls = None, []
     facts = {
-        "seen": seen,
+        "page": page,
         "line": line,
         "calls": [(call, result_text(call), advice_text(call)) for call in calls],
-        "shown_number": shown_number,
+        "display_number": display_number,
     }
-    return live_parts("telephony/registration", ("registration", "calls"), facts)
+    return render_live_parts("telephony/registration", ("registration", "calls"), facts)

@@ -1,4 +1,4 @@
-"""What became of calls, and what to do about it, as people say it."""
+"""Texts for the results of calls, and advice for them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from web.telephone_network import Call
 _HIDDEN = "xxx"
 
 
-def shown_number(number: str) -> str:
-    """A number as people write it, also without its last three digits: "030 90000xxx"."""
+def display_number(number: str) -> str:
+    """Format a number for reading, also if its last three digits are hidden: "030 90000xxx"."""
     if not number.startswith("+"):
         return number
     try:
@@ -23,59 +23,59 @@ def shown_number(number: str) -> str:
 
 
 def result_text(call: Call) -> str:
-    """What became of it, from this trunk's side."""
+    """Describe the result of a call from the side of this trunk."""
     comes_in = call.direction == "in"
     match call.result:
         case "answered":
-            said = _("Answered")
+            text = _("Answered")
         case "busy":
-            said = _("Busy: the phone system said so.") if comes_in else _("Busy")
+            text = _("Busy: the phone system said so.") if comes_in else _("Busy")
         case "channels" if comes_in:
-            said = _("Busy: all channels of the trunk were in use.")
+            text = _("Busy: all channels of the trunk were in use.")
         case "channels":
-            said = _("Busy: all lines of the other side were in use.")
+            text = _("Busy: all lines of the other side were in use.")
         case "own_channels":
-            said = _("Not possible: all channels of the trunk were in use.")
+            text = _("Not possible: all channels of the trunk were in use.")
         case "not_answered":
-            said = _("Nobody answered.")
+            text = _("Nobody answered.")
         case "not_registered" if comes_in:
-            said = _("The phone system was not registered.")
+            text = _("The phone system was not registered.")
         case "suspended" if comes_in:
-            said = _("The trunk is suspended.")
+            text = _("The trunk is suspended.")
         case "own_suspended":
-            said = _("Not possible: the trunk is suspended.")
+            text = _("Not possible: the trunk is suspended.")
         case "not_registered" | "suspended":
-            said = _("The other side cannot be reached at present.")
+            text = _("The other side cannot be reached at present.")
         case "silent" if comes_in:
-            said = _("The phone system is registered, but did not react.")
+            text = _("The phone system is registered, but did not react.")
         case "silent":
-            said = _("The other side did not react.")
+            text = _("The other side did not react.")
         case "given_up":
-            said = (
+            text = (
                 _("The caller hung up before anybody answered.") if comes_in else _("Hung up before anybody answered.")
             )
         case "forwarded":
-            said = _forwarded_text(call)
+            text = _forwarded_text(call)
         case "foreign_number" if call.own_number:
-            number = shown_number(call.own_number)
-            said = _("Refused: the phone system showed %(number)s, which is not a number of this trunk.", number=number)
+            number = display_number(call.own_number)
+            text = _("Refused: the phone system showed %(number)s, which is not a number of this trunk.", number=number)
         case "foreign_number":
-            said = _("Refused: the phone system did not show a number of this trunk.")
+            text = _("Refused: the phone system did not show a number of this trunk.")
         case "no_such_number":
-            said = _("Nobody has the dialled number.")
+            text = _("Nobody has the dialled number.")
         case "circle":
-            said = _("The call forwardings lead in a circle.")
+            text = _("The call forwardings lead in a circle.")
         case "too_often":
-            said = _("The call was forwarded too often.")
+            text = _("The call was forwarded too often.")
         case "refused":
-            said = _refused_text(call.status) if comes_in else _refused_there_text(call.status)
+            text = _refused_text(call.status) if comes_in else _refused_there_text(call.status)
         case _other:
-            said = _("The call could not be put through.")
-    return str(said)
+            text = _("The call could not be put through.")
+    return str(text)
 
 
 def advice_text(call: Call) -> str:
-    """What the local team can do about it; empty where there is nothing to do."""
+    """Return what the local team can do about the call; empty if nothing."""
     comes_in = call.direction == "in"
     match call.result:
         case "channels" if comes_in:
@@ -107,7 +107,7 @@ def advice_text(call: Call) -> str:
 
 
 def _forwarded_text(call: Call) -> str:
-    number = shown_number(call.forwarded_to)
+    number = display_number(call.forwarded_to)
     match call.forwarded_because:
         case "user-busy":
             return str(_("Forwarded to %(number)s, because it was busy.", number=number))

@@ -1,4 +1,4 @@
-"""Suspending an account's trunks, resuming them, and giving its numbers back."""
+"""The pages that suspend and resume a SIP trunk and that release numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TRUNK = "/<string(length=7):customer_number>/sip/<int:id>"
 
 
 class ReleaseForm(FlaskForm):  # type: ignore[misc]
-    """Ticked by whoever means it."""
+    """The form that confirms the release of numbers by a checkbox."""
 
     meant = BooleanField(
         lazy_gettext("Yes, give these phone numbers back. I know that this cannot be undone."),
@@ -42,68 +42,76 @@ class ReleaseForm(FlaskForm):  # type: ignore[misc]
 @locations.route(_TRUNK + "/sperren", methods=["GET", "POST"])
 @login_required
 def suspend(customer_number: str, id: int) -> Response | str:
-    """Say what suspending a trunk means, and do it."""
-    account, trunk = _managed_trunk(customer_number, id)
+    """Show what suspending the trunk does; on POST suspend it."""
+    account, trunk = _get_managed_trunk(customer_number, id)
     if request.method != "POST":
-        return _page("suspend", account, trunk=trunk)
+        return _render("suspend", account, trunk=trunk)
     with resources().database.transaction() as database:
-        changed = suspension.suspend(database, principal(), _again(database, account), id, resources().clock())
+        changed = suspension.suspend(database, principal(), _reload(database, account), id, resources().clock())
     if not changed:
-        return _done(account, _("The SIP trunk is suspended already."))
-    return _done(account, _("The SIP trunk is suspended. Nothing but emergency calls is possible with it any more."))
+        return _redirect(account, _("The SIP trunk is suspended already."))
+    return _redirect(
+        account, _("The SIP trunk is suspended. Nothing but emergency calls is possible with it any more.")
+    )
 
 
 @locations.route(_TRUNK + "/entsperren", methods=["GET", "POST"])
 @login_required
 def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Lift the customer's own suspension, or say who can lift the other one."""
-    account, trunk = _managed_trunk(customer_number, id)
+    """Show who can lift which suspension; on POST lift the customer's own.
+
+    Answers 409 if only the carrier can lift it.
+    """
+    account, trunk = _get_managed_trunk(customer_number, id)
     if request.method != "POST":
-        return _page("resume", account, trunk=trunk)
+        return _render("resume", account, trunk=trunk)
     try:
         with resources().database.transaction() as database:
-            own = _again(database, account)
+            own = _reload(database, account)
             found = suspension.resume(database, principal(), own, id, resources().clock())
     except SuspendedByCarrier:
-        return _page("resume", account, trunk=trunk), 409
+        return _render("resume", account, trunk=trunk), 409
     if found.state is TrunkState.SUSPENDED:
-        return _done(account, _("Your suspension is lifted. The one by our customer service stays."))
-    return _done(account, _("The SIP trunk is not suspended any more. The phone system can register again."))
+        return _redirect(account, _("Your suspension is lifted. The one by our customer service stays."))
+    return _redirect(account, _("The SIP trunk is not suspended any more. The phone system can register again."))
 
 
 @locations.route("/<string(length=7):customer_number>/rufnummern/<int:id>/zurueckgeben", methods=["GET", "POST"])
 @login_required
 def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Say what giving a number block back means, and do it for whoever ticks that they mean it."""
+    """Show what releasing a number block does; on POST with the box ticked release it."""
     form = ReleaseForm()
-    account = _managed(customer_number)
+    account = _get_managed_account(customer_number)
     try:
         with resources().database.transaction() as database:
-            found = look_at_release(database, principal(), _again(database, account), id, resources().clock())
+            found = look_at_release(database, principal(), _reload(database, account), id, resources().clock())
         if not form.validate_on_submit():
-            page = _page("release", account, form=form, found=found)
+            page = _render("release", account, form=form, found=found)
             return page, 422 if form.is_submitted() else 200
         with resources().database.transaction() as database:
-            release_numbers(database, principal(), _again(database, account), id, resources().clock())
+            release_numbers(database, principal(), _reload(database, account), id, resources().clock())
     except StillOnOrder:
-        return _page("release", account, form=form, found=None), 409
+        return _render("release", account, form=form, found=None), 409
     except NotFound:
         if request.method != "POST":
             abort(404)
-        # Pressed twice, or given back by somebody else.
-        return _done(account, _("These phone numbers do not belong to the account any more."), "warning")
-    return _done(account, _("The phone numbers %(numbers)s are given back.", numbers=found.block.display))
+        # Submitted twice, or released by somebody else.
+        return _redirect(account, _("These phone numbers do not belong to the account any more."), "warning")
+    return _redirect(account, _("The phone numbers %(numbers)s are given back.", numbers=found.block.display))
 
 
-def _managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:
+def _get_managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:
     account, trunk = get_visible_trunk(customer_number, id, Action.MANAGE_TRUNK)
     if account.state is not AccountState.ACTIVE:
         abort(404)
     return account, trunk
 
 
-def _managed(customer_number: str) -> Account:
-    """Not found for whoever may not manage its trunks and numbers. A look from the main account is written down."""
+def _get_managed_account(customer_number: str) -> Account:
+    """Return the account. Returns 404 unless the user may manage its trunks and numbers.
+
+    A view by the main account is recorded in the audit log.
+    """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
         if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
@@ -112,18 +120,18 @@ def _managed(customer_number: str) -> Account:
     return account
 
 
-def _again(database: Session, account: Account) -> Account:
+def _reload(database: Session, account: Account) -> Account:
     return database.get_one(Account, account.id)
 
 
-def _page(name: str, account: Account, **facts: object) -> str:
+def _render(name: str, account: Account, **facts: object) -> str:
     is_foreign = through_main(principal(), Action.MANAGE_TRUNK, account) is not None
     return render_template(
         f"telephony/trunk/{name}.html", account=account, is_foreign=is_foreign, days=QUARANTINE.days, **facts
     )
 
 
-def _done(account: Account, said: str, category: str = "message") -> Response:
+def _redirect(account: Account, said: str, category: str = "message") -> Response:
     hint()
     flash(said, category)
     return redirect(url_for("locations.show", customer_number=account.customer_number), 303)

@@ -1,4 +1,4 @@
-// A second press while the first is on its way sends nothing. The server sees to it too; this spares the wait.
+// Ignores a second press of a button while the form is being sent. The server handles double submits, too.
 
 for (const form of document.querySelectorAll("form[data-send-once]")) {
   form.addEventListener("submit", (event) => {
@@ -6,7 +6,7 @@ for (const form of document.querySelectorAll("form[data-send-once]")) {
     form.dataset.sent = "yes";
   });
 }
-// Back by the browser's button: the page may be the one that was left.
+// After the browser's back button the page may come from the cache, with its form still marked as sent.
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-send-once]")) delete form.dataset.sent;
 });

@@ -1,5 +1,5 @@
-// The order's pages while somebody types: what is typed is saved, the basket counts along, area code and city are
-// compared. Without this everything works too, when a step is sent.
+// The pages of an order while the user types: saves the input, updates the basket, and compares area code and city.
+// Without this script the server does the same when a step is submitted.
 
 const PAUSE = 500;
 
@@ -12,7 +12,7 @@ function later(act) {
 
 function say(id, text) {
   const place = document.getElementById(id);
-  // The same words again would be read out again.
+  // Screen readers would read an unchanged text again.
   if (place && place.textContent !== text) place.textContent = text;
 }
 
@@ -61,7 +61,7 @@ function keepHinting(form) {
       const answer = await fetch(`${form.dataset.hints}?${query}`);
       if (!answer.ok || answer.redirected) return;
       const hints = await answer.json();
-      // Only the answer to the last question counts.
+      // Only the answer to the last request counts.
       if (mine !== asked) return;
       say("city-text", hints.city_text);
       say("area-text", hints.area_text);
@@ -70,7 +70,7 @@ function keepHinting(form) {
       document.getElementById("area-text")?.classList.toggle("is-warning", mismatch);
       const warned = document.getElementById("warned");
       if (warned) warned.value = mismatch ? `${typed} ${where}` : "";
-    } catch { /* Without an answer nothing is said; the server checks again. */ }
+    } catch { /* Without an answer no hint is shown; the server checks again on submit. */ }
   }
 
   const soon = later(ask);
@@ -97,6 +97,6 @@ const step = document.getElementById("step");
 if (step) { keepSaving(step); keepHinting(step); }
 const order = document.getElementById("order-now");
 if (order) sendOnce(order);
-// What is wrong is where reading and the keyboard begin.
+// Move the focus to the error summary.
 const wrong = document.querySelector(".order .alert");
 if (wrong) { wrong.tabIndex = -1; wrong.focus(); }

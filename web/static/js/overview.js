@@ -1,5 +1,5 @@
-// Keeps what is on its way up to date: asks how the requests of this page stand and puts the new words in their place.
-// Only what has changed is touched, the focus stays, and a change is announced. Without this the page is as it was loaded.
+// Polls the state of the requests on this page and replaces those that changed, with an announcement for screen readers.
+// The focus stays. Without this script the page stays as it was loaded.
 const list = document.getElementById("locations");
 const said = document.getElementById("said");
 const LONGEST = 60000;
@@ -43,7 +43,7 @@ async function ask() {
   if (document.hidden) return wait(Number(list.dataset.poll));
   try {
     const answer = await fetch(address(), { headers: { Accept: "text/html" }, redirect: "error" });
-    // Signed out, or the account is not one's own any more: nothing to keep up to date.
+    // The user was signed out or lost access to the account.
     if (answer.status >= 400 && answer.status < 500) return undefined;
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");

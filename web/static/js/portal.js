@@ -1,4 +1,4 @@
-// The menus close as people expect: on Escape, and on a click elsewhere. Without this they open and close by themselves.
+// Closes the menus on Escape and on a click elsewhere. Without this script they are opened and closed by clicks on them.
 const open = () => document.querySelectorAll("details.submenu[open]");
 
 document.addEventListener("keydown", (event) => {

@@ -1,5 +1,5 @@
-// The page of a request stays up to date by itself: a small fragment is asked for again and again, quickly while
-// something happens and slowly while nothing does, and not at all once the request has ended or nobody looks.
+// Updates the page of a request: polls its changing parts, quickly while something changes, slowly otherwise,
+// and not at all once the request has ended or while the page is hidden.
 
 const FIRST = 2000, MOST = 30000, GROWS = 1.4, PATIENCE = 15000;
 
@@ -14,7 +14,7 @@ class LivePage {
     this.postponed = new Map();
     this.ended = root.hasAttribute("data-ended");
     if (this.ended) return;
-    // A laptop that wakes up, a tab that is looked at again, a connection that is back: at once.
+    // Poll at once when the page is visible again or the connection is back.
     for (const event of ["online", "focus", "pageshow"]) addEventListener(event, () => this.hurry());
     document.addEventListener("visibilitychange", () => this.hurry());
     root.addEventListener("focusout", () => setTimeout(() => this.catchUp(), 0));
@@ -60,7 +60,7 @@ class LivePage {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     const regions = fresh.querySelectorAll("[data-region]");
     if (!answer.ok || answer.redirected || !regions.length) {
-      // Signed out meanwhile, or not there any more.
+      // The user was signed out, or the page no longer exists.
       this.ended = true;
       this.tell(this.root.dataset.saysGone);
       return;
@@ -80,7 +80,7 @@ class LivePage {
     this.catchUp();
   }
 
-  // Only what is new is added, so that a selection or a screen reader's place in the list stays.
+  // Only new entries are added, so that a selection and a screen reader's position stay.
   grow(shown, fresh) {
     const list = shown.querySelector("ol");
     const known = new Set(Array.from(list.children, (line) => line.dataset.entry));
@@ -94,7 +94,7 @@ class LivePage {
     if (texts.length) this.said.textContent = texts.join(" ");
   }
 
-  // Nothing is taken from under somebody's hands: what has the focus or was typed into waits.
+  // A part that has the focus or that the user typed into is replaced later.
   catchUp() {
     for (const [name, fresh] of this.postponed) {
       const shown = this.root.querySelector(`[data-region="${name}"]`);

@@ -1,4 +1,4 @@
-"""The dashboard, the secrets of trunks, the log, and who may open which page."""
+"""The dashboard, the secrets of trunks, the audit log, and the rights to open each page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OLD = "the secret of the trunk"
 
 
 def make_trunk(session: Session, account: Account, sip_user: str = "t000000000001") -> int:
-    """A contract and a trunk with the secret `OLD`, already at the registrar; the trunk's id."""
+    """Create a contract and a trunk that is provisioned with the secret `OLD`. Returns the trunk's id."""
     contract = Contract(account_id=account.id, started_at=NOW)
     session.add(contract)
     session.flush()
@@ -53,7 +53,7 @@ def make_trunk(session: Session, account: Account, sip_user: str = "t00000000000
 
 @dataclass
 class Site:
-    """A sub-account with a trunk, its administrator and a member of its team, and the paths of its pages."""
+    """A sub-account with a trunk, an administrator and a local member, and the paths of its pages."""
 
     account: Account
     administrator: User
@@ -63,22 +63,22 @@ class Site:
 
     @property
     def path(self) -> str:
-        """Its dashboard."""
+        """The path of the dashboard."""
         return f"/standortverwaltung/{self.account.customer_number}"
 
     @property
     def secret(self) -> str:
-        """Where its trunk's secret is shown."""
+        """The path of the page that shows the trunk's secret."""
         return f"{self.path}/sip/{self.trunk}/passwort"
 
     @property
     def renewal(self) -> str:
-        """Where its trunk's secret is renewed."""
+        """The path of the page that renews the trunk's secret."""
         return f"{self.path}/sip/{self.trunk}/erneuern"
 
 
 def make_site(session: Session, main: Account, **facts: Any) -> Site:
-    """Such a site under this main account."""
+    """Create a sub-account with trunk and users under the main account."""
     account = make_account(session, **{"name": "Filiale Köln", **facts})
     administrator, member = make_user(session, name="Lore Lokal"), make_user(session, name="Mia Mitglied")
     join(session, administrator, account)
@@ -92,7 +92,7 @@ def make_site(session: Session, main: Account, **facts: Any) -> Site:
 
 
 def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
-    """Ten numbers at the site's trunk; the block's id."""
+    """Assign a block of ten numbers to the site's trunk. Returns the block's id."""
     facts = {"area_code": "0221", "first_number": first, "size": 10, "trunk_id": site.trunk}
     block = NumberBlock(account_id=site.account.id, available_from=NOW, **facts)
     session.add(block)
@@ -102,13 +102,13 @@ def give_numbers(session: Session, site: Site, first: int = 49221700340) -> int:
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """A site of the front's main account."""
+    """Create a site under the front's main account."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def come_in(front: Front, email: str) -> str:
-    """Sign in as somebody else; where that leads."""
+    """Sign in as the user with this address and return the path that follows."""
     front.client.get("/")
     page = front.client.get("/anmeldung")
     if page.status_code == 200:
@@ -118,7 +118,7 @@ def come_in(front: Front, email: str) -> str:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """A page that is as it has to be."""
+    """Return the page, expecting the status and a valid page."""
     answer = front.client.get(path)
     assert answer.status_code == status, (path, answer.status_code)
     if status == 200:
@@ -127,13 +127,13 @@ def get(front: Front, path: str, status: int = 200) -> str:
 
 
 def enter(front: Front, path: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Enter the password on a page about a secret."""
+    """Submit the password on a page about a secret."""
     page = front.client.get(path).text
     return send(front, path, page, password)
 
 
 def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[int, str]:
-    """Send the form of that page."""
+    """Submit the form on the given page."""
     found = re.search(r'name="issue" value="([^"]*)"', page)
     assert found is not None
     data = {"csrf_token": csrf(page), "password": password, "issue": found[1]}
@@ -143,7 +143,7 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
 
 
 def deeds(front: Front) -> list[tuple[Deed, int | None, int | None]]:
-    """What is in the log, with who did it (None: the carrier) and through which main account."""
+    """Return the audit log: deed, acting user (None: the carrier) and main account."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.through_id) for entry in entries]
@@ -259,7 +259,7 @@ def test_a_renewed_secret_reaches_the_registrar_and_the_old_one_is_gone(front: F
     assert [record.secret for record in registrar.writes] == [found[1]]
     with front.database.transaction() as session:
         assert session.get_one(SipTrunk, site.trunk).due_at is None
-    # The same form again renews nothing.
+    # Submitting the form again renews nothing.
     assert send(front, site.renewal, page)[0] == 409
     assert found[1] in enter(front, site.secret)[1]
     through = (front.manager.user_id, front.main.id)
@@ -281,7 +281,7 @@ def test_a_local_administrator_has_a_dashboard_and_nothing_of_others(front: Fron
 
 
 def make_site_of_another(session: Session, front: Front) -> Account:
-    """A second sub-account of the same main account."""
+    """Create a second sub-account of the main account."""
     other = make_account(session)
     attach(session, front.main.id, other.id, Origin.LINK, NOW)
     return other
@@ -388,13 +388,13 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
         expected = 200 if who in roles or (who == "stranger" and page in general) else 404
         assert opened == expected, (who, path, opened)
         if expected == 404:
-            # What cannot be seen cannot be sent either.
+            # The POST is refused like the page.
             data = {"csrf_token": token, "password": PASSWORD}
             assert front.client.post(path, data=data).status_code in (404, 405), (who, path)
 
 
 def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front, site: Site) -> None:
-    """Every route there is, also one that will be added: a member finds nothing but what is named here."""
+    """Check every route, including future ones: a local member gets 404 except for the routes named here."""
     come_in(front, site.member.email)
     open_to_all = {"people", "logins", "forwardings", "telephone", "operations", "letters", "emails", "consents"}
     open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation"}
@@ -411,7 +411,7 @@ def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front,
 
 
 @pytest.mark.parametrize("who", ["manager", "administrator"])
-def test_whoever_asks_to_detach_is_in_the_log(front: Front, site: Site, who: str) -> None:
+def test_the_user_who_requests_a_detachment_is_in_the_log(front: Front, site: Site, who: str) -> None:
     number, main = site.account.customer_number, front.main.customer_number
     foreign = who == "manager"
     come_in(front, front.manager.email if foreign else site.administrator.email)

@@ -1,4 +1,4 @@
-"""The Standortverwaltung's overview, its files, the page of an account, and detaching: as a person sees them."""
+"""The overview with its downloads, the page of an account, and detaching."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ OVERVIEW = "/standortverwaltung"
 
 
 def signed_in(front: Front) -> Front:
-    """The front, with its manager signed in."""
+    """Sign the manager in."""
     assert sign_in(front, front.manager.email)[0] == 302
     return front
 
 
 def get(front: Front, path: str = OVERVIEW, status: int = 200) -> str:
-    """A page."""
+    """Return the page, expecting the status."""
     answer = front.client.get(path)
     assert answer.status_code == status, answer.text
     return answer.text
 
 
 def listed(page: str) -> list[str]:
-    """The customer numbers of the cards, from the top."""
+    """Return the customer numbers of the cards, from top to bottom."""
     return re.findall(r'id="konto-(\d{7})"', page)
 
 
 def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int = 0, **facts: Any) -> str:
-    """The customer number of a new sub-account, attached so many days later."""
+    """Create a sub-account that was attached so many days later. Returns its customer number."""
     account = make_account(session, **facts)
     attach(session, main.id, account.id, origin, NOW + timedelta(days=days))
     session.flush()
@@ -62,7 +62,7 @@ def sub(session: Session, main: Account, origin: Origin = Origin.LINK, days: int
 
 @contextmanager
 def counted(front: Front) -> Iterator[list[str]]:
-    """The SQL statements that run inside."""
+    """Record the SQL statements that run inside the block."""
     statements: list[str] = []
 
     def note(_c: object, _u: object, statement: str, *_: object) -> None:
@@ -375,7 +375,7 @@ def test_the_page_of_an_ordered_account_and_of_others_requests(front: Front) -> 
 
 
 def detach(front: Front, number: str, typed: str) -> tuple[int, str]:
-    """Status and page of typing this customer number on the page that detaches the account."""
+    """Submit the typed customer number on the page that detaches the account. Returns status and page."""
     path = f"{OVERVIEW}/{number}/loesen"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), "customer_number": typed})
     return answer.status_code, answer.text
@@ -432,7 +432,7 @@ def test_a_person_with_several_accounts_chooses_which_to_look_at(front: Front) -
     page = get(front, f"{OVERVIEW}?konto={front.main.customer_number}")
     assert listed(page) == [front.main.customer_number]
     assert listed(get(front)) == [front.main.customer_number]
-    # What a page asks for by itself does not switch.
+    # Polling does not switch the selected account.
     get(front, f"{OVERVIEW}/stand?konto={second_number}")
     assert listed(get(front)) == [front.main.customer_number]
     page = get(front, f"{OVERVIEW}?konto={second_number}&suche=Standort")
@@ -444,14 +444,14 @@ def test_a_person_with_several_accounts_chooses_which_to_look_at(front: Front) -
 def test_what_is_ordered_and_added_comes_under_the_account_that_is_looked_at(front: Front) -> None:
     with front.database.transaction() as session:
         chosen = make_account(session, administrator=session.get_one(User, front.manager.user_id))
-        # The other one is a main account, and comes first.
+        # The other account is a main account, so it comes first.
         sub(session, session.get_one(Account, front.main.id))
     other, chosen_id = front.main.customer_number, chosen.id
     signed_in(front)
 
     def followed(way: str) -> str:
         page = get(front, f"{OVERVIEW}/nebenaccount?konto={chosen.customer_number}")
-        # Another page of the same person looks at something else in the meantime.
+        # Meanwhile another page of this user selects another account.
         get(front, f"{OVERVIEW}?konto={other}")
         found = re.search(rf'href="({way}[^"]*)"', page)
         assert found is not None

@@ -1,4 +1,4 @@
-"""The back office: what waits for us, one request and what can be done to it, and the scheduled jobs."""
+"""The back office: the list of waiting requests, the page and actions of a request, and the scheduled jobs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE, run_job
 from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_user
 from tests.fakes import wait_until
-from tests.web.api.test_proofs import CONTACT, PDF, upload
-from tests.web.api.test_proofs import an_order as waiting_order
+from tests.web.api.calls import CONTACT, PDF, upload
+from tests.web.api.calls import an_order as waiting_order
 from tests.web.conftest import SECRET, Back, Front, FrontOf
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, make_site
@@ -49,7 +49,7 @@ NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
 
 class Desk:
-    """Somebody at a browser of their own."""
+    """A signed-in user with a browser of their own."""
 
     def __init__(self, client: FlaskClient, email: str | None = None) -> None:
         self.client = client
@@ -58,7 +58,7 @@ class Desk:
             self.arrives_at = self.client.post("/anmelden", data=form, follow_redirects=True).request.path
 
     def page(self, path: str, status: int = 200) -> str:
-        """A page that is as it has to be."""
+        """Return the page, expecting the status and a valid page."""
         answer = self.client.get(path)
         assert answer.status_code == status, (path, answer.status_code)
         if status == 200:
@@ -66,7 +66,7 @@ class Desk:
         return answer.text
 
     def press(self, path: str, shown: str, **fields: str) -> TestResponse:
-        """Send the form that a page had on it, however long ago; what that leads to."""
+        """Submit the form of a page that was shown before, and return the page that follows."""
         found = re.search(r'name="seen" value="(\d+)"', shown)
         seen = {"seen": found[1]} if found is not None else {}
         data = {"csrf_token": csrf(shown), **seen, **fields}
@@ -78,7 +78,7 @@ class Desk:
 
 @pytest.fixture
 def sit_down(front: Front) -> Callable[[str | None], Desk]:
-    """Open a browser for whoever has this address; for a stranger without one."""
+    """Return a function that opens a browser for the user with this address, or for a signed-out visitor."""
     return lambda email: Desk(front.client.application.test_client(), email)
 
 
@@ -86,7 +86,7 @@ SitDown = Callable[[str | None], Desk]
 
 
 def staff(front: Front, name: str) -> User:
-    """Somebody of the back office."""
+    """Create a member of staff."""
     with front.database.transaction() as session:
         return make_user(session, name=name, is_staff=True)
 
@@ -98,18 +98,18 @@ def bo(front: Front) -> User:
 
 @pytest.fixture
 def desk(bo: User, sit_down: SitDown) -> Desk:
-    """The back office at work."""
+    """Sign a member of staff in."""
     return sit_down(bo.email)
 
 
 @pytest.fixture
 def colleague(front: Front, sit_down: SitDown) -> Desk:
-    """Somebody else of the back office."""
+    """Sign another member of staff in."""
     return sit_down(staff(front, "Kay Kollegin").email)
 
 
 def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UUID:
-    """An order, and what has become of it."""
+    """Create an order and change it as given. Returns its id."""
     with front.database.transaction() as session:
         order = submit_order(session, front.manager, session.get_one(Account, front.main.id), an_order(), NOW)
         session.flush()
@@ -119,12 +119,12 @@ def ordered(front: Front, change: Callable[[Request], None] | None = None) -> UU
 
 
 def held(front: Front, reason: Reason = Reason.INTERNAL_ERROR, at: datetime = NOW) -> UUID:
-    """An order that is held."""
+    """Create an order that is held."""
     return ordered(front, lambda order: order.hold(reason, at))
 
 
 def failed(front: Front, at: datetime = NOW) -> UUID:
-    """An order that the telephone network has refused."""
+    """Create an order that failed at the telephone network."""
 
     def fail(order: Request) -> None:
         order.begin(at)
@@ -134,7 +134,7 @@ def failed(front: Front, at: datetime = NOW) -> UUID:
 
 
 def with_document(front: Front, back: Back) -> str:
-    """The id of an order with a document that waits to be looked at."""
+    """Create an order with a document that waits for review. Returns its id."""
     id = waiting_order(front, back)
     assert upload(front, id, PDF).status_code == 200
     back.advance()
@@ -142,7 +142,7 @@ def with_document(front: Front, back: Back) -> str:
 
 
 def of(id: UUID | str, more: str = "") -> str:
-    """The address of a request's page in the back office, or of what can be done there."""
+    """Return the path of a request's page in the back office, or of one of its actions."""
     return f"{OFFICE}/anfragen/{id}{more}"
 
 
@@ -152,21 +152,21 @@ def request_of(front: Front, id: UUID | str) -> Request:
 
 
 def codes(front: Front, id: UUID | str) -> list[str]:
-    """What is in the timeline."""
+    """Return the codes of the request's timeline."""
     with front.database.transaction() as session:
         lines = sa.select(TimelineEntry.code).where(TimelineEntry.request_id == UUID(str(id)))
         return list(session.scalars(lines.order_by(TimelineEntry.id)))
 
 
 def deeds(front: Front) -> list[tuple[Deed, int | None, int, bool]]:
-    """What was done, by whom, to which account, and whether as staff."""
+    """Return the audit log: deed, acting user, account, and whether the user acted as staff."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id, entry.account_id, entry.by_staff) for entry in entries]
 
 
 def listed(page: str) -> list[str]:
-    """The requests of the list, as they come."""
+    """Return the requests in the order of the list."""
     return re.findall(rf'<a href="{OFFICE}/anfragen/([0-9a-f-]+)"', page)
 
 
@@ -362,7 +362,7 @@ def test_what_the_customer_has_changed_meanwhile_is_said(front: Front, desk: Des
     late = desk.press(of(id, "/wiederholen"), page).text
     assert "die Anfrage hat sich inzwischen geändert. Sie steht auf: Storniert." in late
     assert deeds(front) == []
-    # A form without what was seen is meant for nothing.
+    # A form without the version that was shown is refused.
     unseen = desk.client.post(of(id, "/wiederholen"), data={"csrf_token": csrf(page)}, follow_redirects=True)
     assert "inzwischen geändert" in unseen.text
 
@@ -378,7 +378,7 @@ def test_what_a_worker_has_in_hand_is_not_cancelled(front: Front, desk: Desk) ->
 
 
 def confirm_contact(front: Front, back: Back, id: str) -> None:
-    """The contact types the code."""
+    """Confirm the contact's address with the code."""
     code = back.mail_to(CONTACT)[1]
     assert front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code}).status_code == 200
     back.advance()
@@ -484,7 +484,7 @@ def test_who_decides_waits_for_a_worker_before_they_lock_anything(front: Front, 
             worker.get_one(Request, UUID(first), with_for_update=True)
             deciding = other.submit(decide)
             wait_until(waits, what="the decision to wait")
-            # Held by whoever decides, this would be a circle.
+            # If the decision held this lock, the two transactions would deadlock.
             worker.get_one(Request, UUID(second), with_for_update={"nowait": True})
         deciding.result(20)
     with front.database.transaction() as session:
@@ -551,7 +551,7 @@ def test_a_job_is_made_due_by_a_press_and_taken_by_a_worker(front: Front, back: 
     assert run_job(back.runtime, JOBS["mails"], lambda: None) is None
     page = desk.page(JOBS_PAGE)
     for _ in range(2):
-        # No broker is in reach here.
+        # The tests have no broker.
         assert "Die Worker sind gerade nicht erreichbar" in desk.press(f"{JOBS_PAGE}/mails", page).text
         assert due_at(front, "mails") == NOW
     assert "sobald ein Worker dazu kommt" in desk.page(JOBS_PAGE)

@@ -1,4 +1,4 @@
-"""Orders and link requests by file, without a browser's help."""
+"""Bulk orders and bulk links by file, without a browser."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HEAD = [
 
 
 def row(number: int, **changes: str) -> list[str]:
-    """A line that is right, with changes by heading."""
+    """Return a valid row, with cells changed by heading."""
     facts = dict(
         zip(
             HEAD,
@@ -53,12 +53,12 @@ def as_csv(rows: Sequence[Sequence[str]], *, delimiter: str = ";", encoding: str
 
 
 def broken(part: str, content: bytes | None) -> bytes:
-    """A workbook of which a part is missing or something else."""
+    """Return a workbook in which a part is missing or replaced."""
     return with_parts(as_xlsx([HEAD, row(1)]), {part: content})
 
 
 def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
-    """A workbook with a few wrong bytes in a part's packed content, or marked as encrypted."""
+    """Return a workbook with damaged bytes in a compressed part, or marked as encrypted."""
     content = bytearray(as_xlsx([HEAD, row(1)]))
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         found = book.getinfo(part)
@@ -72,7 +72,7 @@ def damaged(part: str, *, at: int, flag: bool = False) -> bytes:
 
 
 def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Filialen.csv") -> TestResponse:
-    """Send the form of the first page."""
+    """Submit the form for a file."""
     page = front.client.get(START).text
     account = page.partition('name="account" value="')[2].partition('"')[0]
     data = {"csrf_token": csrf(page), "account": account, "kind": kind, "file": (io.BytesIO(content), name)}
@@ -80,14 +80,14 @@ def upload(front: Front, content: bytes, *, kind: str = "order", name: str = "Fi
 
 
 def opened(front: Front, content: bytes, **more: str) -> str:
-    """The address of what became of the file."""
+    """Upload the file and return the path of its page."""
     answer = upload(front, content, **more)
     assert answer.status_code == 303, answer.text
     return answer.headers["Location"]
 
 
 def post(front: Front, address: str, **data: object) -> TestResponse:
-    """Press a button of the page."""
+    """Submit a form of the page."""
     page = front.client.get(address.removesuffix("/senden")).text
     return front.client.post(address, data={"csrf_token": csrf(page), **data})
 
@@ -105,7 +105,7 @@ def orders(front: Front) -> int:
 
 
 def work(front: Front, back: Back) -> None:
-    """Until the workers have nothing to do at once."""
+    """Run the workers until nothing is due."""
     for _ in range(4):
         back.advance()
         back.clock.advance(timedelta(seconds=5))
@@ -113,7 +113,7 @@ def work(front: Front, back: Back) -> None:
 
 @pytest.fixture
 def signed(front: Front) -> Front:
-    """Signed in, with the usual proofs given."""
+    """Sign in, with the usual proofs given."""
     with front.database.transaction() as session:
         prove_contact(session, front.main)
     sign_in(front, front.manager.email)
@@ -148,7 +148,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
         assert said in page, said
     assert 'value="hanna@"' in page and "Filiale 8" not in page
     assert "kostenpflichtig" not in page
-    # Half of it: what is right disappears, what is wrong stays as it was typed.
+    # Correct half of the cells: valid rows disappear, invalid cells keep their input.
     post(signed, address, **{"cell-6-postal_code": "10179", "cell-6-product": "trunk-8", "cell-10-email": "h@x.de"})
     page = signed.client.get(address).text
     assert 'value="trunk-8"' in page and 'value="1017"' not in page and "8 Felder stimmen nicht" in page
@@ -194,11 +194,11 @@ def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: 
         assert "Diese Datei wurde schon am 2. März 2026" in signed.client.get(address).text
     work(signed, back)
     assert orders(signed) == 12
-    # A file that has grown: only what is new.
+    # Of a file with additional rows only the new rows are ordered.
     longer = opened(signed, as_csv([HEAD, *(row(number) for number in range(1, 15))]))
     page = signed.client.get(longer).text
     assert "12 Zeilen wurden mit demselben Inhalt schon" in page and "2 Standorte kostenpflichtig bestellen" in page
-    # Only these two are paid for: 59.80 + 5.80 a month.
+    # The price covers only the two new rows: 59.80 + 5.80 a month.
     assert "65,60\xa0€" in page and "77,80\xa0€" in page
     press(signed, longer)
     work(signed, back)
@@ -241,14 +241,14 @@ def test_a_file_is_for_the_account_that_its_page_was_about(signed: Front) -> Non
         stranger = make_account(session).customer_number
     page = signed.client.get(f"{START}?konto={second.customer_number}").text
     assert f'name="account" value="{second.customer_number}"' in page
-    # Another tab looks at the first one meanwhile.
+    # Meanwhile another tab selects the first account.
     signed.client.get(f"{START}?konto={signed.main.customer_number}")
 
     def send(account: str, content: bytes) -> TestResponse:
         data = {"csrf_token": csrf(page), "account": account, "kind": "order", "file": (io.BytesIO(content), "x.csv")}
         return signed.client.post(START, data=data, content_type="multipart/form-data")
 
-    # What goes wrong is shown for the same account.
+    # Errors are shown for the account of the page.
     assert f'name="account" value="{second.customer_number}"' in send(second.customer_number, b"").text
     for account in (stranger, ""):
         answer = send(account, as_csv([HEAD, row(1)]))
@@ -266,7 +266,7 @@ def test_a_page_orders_only_what_it_showed(signed: Front, back: Back) -> None:
     post(signed, address, **{"cell-3-postal_code": "10179"})
     page = signed.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
-    # As many rows, for the same price, to another place.
+    # Same number of rows and same price, but another location.
     with signed.database.transaction() as session:
         changed = session.scalars(sa.select(BulkRow).where(BulkRow.line == 3)).one()
         assert changed.draft is not None
@@ -314,7 +314,7 @@ def test_a_price_that_changed_is_shown_before_anything_is_ordered(signed: Front,
         as_csv([HEAD, row(1)], delimiter="\t"),
         b"sep=,\r\n" + as_csv([HEAD, row(1)], delimiter=",", encoding="utf-8"),
         as_xlsx([HEAD, row(1)]),
-        # As a spreadsheet stores numbers: the zero of the area code is gone.
+        # Spreadsheets store the area code as a number, without its leading zero.
         as_xlsx([HEAD, [*row(1)[:8], 4, 30, 10.0, None]]),
     ],
 )
@@ -363,7 +363,7 @@ def test_links_by_file(signed: Front, back: Back) -> None:
     lines = [["Kundennummer", "Verknüpfungscode"], [numbers[0], code], [numbers[1], ""], [numbers[1], ""], ["12", ""],
              [signed.main.customer_number, ""]]  # fmt: skip
     address = opened(signed, as_csv(lines), kind="link")
-    # A code cannot be tried out on what is kept of the file either.
+    # The stored digest of the file cannot be used to guess a code.
     cells = [dict(zip(("customer_number", "code"), line, strict=True)) for line in lines[1:]]
     with signed.database.transaction() as session:
         kept = session.scalars(sa.select(Bulk.fingerprint)).one()

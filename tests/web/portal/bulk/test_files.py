@@ -1,4 +1,4 @@
-"""Reading a bulk's file: what ends as a row, and that no file takes a front's memory or time."""
+"""Reading of bulk files: the rows that are read, and the limits on memory and time for hostile files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_SECONDS = 8
 
 
 def sheet_row(line: int, values: list[str]) -> str:
-    """A row of a sheet as XML, without line breaks and with every text in its cell."""
+    """Return a row of a sheet as XML, without line breaks and with every text in its cell."""
     cells = "".join(CELL % (f"{chr(ord('A') + column)}{line}", value) for column, value in enumerate(values))
     return f'<row r="{line}">{cells}</row>'
 
@@ -29,7 +29,7 @@ TABLE = sheet_row(1, HEAD) + "".join(sheet_row(line, row(line)) for line in rang
 
 
 def lying(content: bytes, size: int) -> bytes:
-    """The workbook whose sheet declares another unpacked size, in the file's directory and before the sheet itself."""
+    """Return the workbook with another unpacked size of the sheet in the ZIP directory and in the local header."""
     changed = bytearray(content)
     name = SHEET.encode()
     local, listed = changed.index(name) - 30, changed.rindex(name) - 46
@@ -39,7 +39,7 @@ def lying(content: bytes, size: int) -> bytes:
 
 
 def repeated(length: int, rows: int) -> bytes:
-    """A workbook with the same text, stored once, in 60 cells of every row."""
+    """Return a workbook with one text, stored once, in 60 cells of every row."""
     return with_sheet(("<row>" + '<c t="s"><v>0</v></c>' * 60 + "</row>") * rows, f"<si><t>{'x' * length}</t></si>")
 
 
@@ -49,7 +49,7 @@ def names(rows: list[tuple[int, Mapping[str, str]]]) -> list[tuple[int, str]]:
 
 @pytest.fixture(autouse=True)
 def _quickly() -> Iterator[None]:
-    """Every file is done with after a few seconds of a processor, by this process and the program that it starts."""
+    """Fail if a file takes more than a few seconds of CPU time, including the program that reads workbooks."""
 
     def used() -> float:
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -67,7 +67,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], set[str]]] = {
         lambda: with_sheet(TABLE + "".join(sheet_row(line, ["x"]) for line in range(60_000, 62_000))),
         {"far_row"},
     ),
-    # Written in a way that only the limit on memory stops.
+    # XML that only the memory limit stops.
     "the two corners of a sheet": (
         lambda: with_sheet(f"{TABLE}<row r='1048576'><c r = 'XFD1048576'><v>1</v></c></row>"),
         {"too_much"},
@@ -116,7 +116,7 @@ def test_a_declared_dimension_is_not_trusted(dimension: str) -> None:
     [
         sheet_row(1_048_576, [" "]),
         '<row r="1048576"><c r="A1048576" t="s"><v>0</v></c></row>',
-        # Formatted, but empty.
+        # Formatted but empty cells.
         "".join(f'<row r="{line}"><c r="A{line}" s="1"/></row>' for line in range(40_000, 90_000)),
         '<row r="9"><c r="XFD9"><v>1</v></c></row>',
     ],

@@ -1,4 +1,4 @@
-"""Adding an existing account in the portal, and the page of its request, without a browser's help."""
+"""Adding an existing account in the portal, and the page of its request, without a browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.people.users import User
 from models.proofs.proofs import LinkCode
 from models.requests.requests import Request
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
-from tests.web.api.test_proofs import a_link, new_link_code, owned, statements
+from tests.web.api.calls import a_link, new_link_code, owned, statements
 from tests.web.conftest import Back, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.portal.proofs.test_proof_pages import asked, send, status, title
@@ -24,26 +24,26 @@ NOBODYS = "9876543"
 
 
 def account_address_key(page: str) -> str:
-    """The hidden key of the form."""
+    """Return the hidden key of the form."""
     found = re.search(r'name="key" value="([0-9a-f]{32})"', page)
     assert found is not None
     return found[1]
 
 
 def add(front: Front, number: str, way: str, **typed: str) -> TestResponse:
-    """Fill in the last page of the wizard, and press the button."""
+    """Fill in the last page of the wizard and press the button."""
     path = f"{START}/{number}/{way}"
     return send(front, path, key=account_address_key(front.client.get(path).text), **typed)
 
 
 def requests(front: Front) -> list[Request]:
-    """All there are, the oldest first."""
+    """Return all requests, oldest first."""
     with front.database.transaction() as session:
         return list(session.scalars(sa.select(Request).order_by(Request.id)))
 
 
 def page_of(answer: TestResponse) -> str:
-    """Where the wizard has led: the page of a request."""
+    """Return the path of the request's page that the wizard redirects to."""
     assert answer.status_code == 303
     place = answer.headers["Location"]
     assert re.fullmatch(r"/anfragen/[0-9a-f-]{36}", place), place
@@ -97,7 +97,7 @@ def test_an_account_of_ones_own_is_one_press_away(front: Front, back: Back) -> N
     answer = front.client.post(path, data={"csrf_token": csrf(page), "key": account_address_key(page)})
     back.advance()
     assert status(front, page_of(answer).rpartition("/")[2]) == "completed"
-    # The press that came late finds what the first has done.
+    # The second press finds the request of the first.
     late = front.client.post(path, data={"csrf_token": csrf(page), "key": account_address_key(page)})
     assert page_of(late) == page_of(answer)
     assert front.client.get(f"{START}/{NOBODYS}/eigener-account").status_code == 404
@@ -134,7 +134,7 @@ def test_a_double_click_a_reload_and_a_second_tab_make_one_request(front: Front,
     late = front.client.post(path, data={**typed, "key": "0" * 32})
     assert "läuft schon eine Anfrage: diese hier" in front.client.get(page_of(late)).text
     back.advance()
-    # A reload of the answer, after all is done: that of the press that was first.
+    # Reloading the answer after the request has ended leads to that request.
     assert pages < {press(account_address_key(one)), press(account_address_key(other))} and len(requests(front)) == 1
 
 
@@ -147,7 +147,7 @@ def test_another_password_under_the_same_key_is_another_try(front: Front, back: 
     wrong = front.client.post(path, data={**typed, "password": "wrong"})
     back.advance()
     assert "Neue Anfrage stellen" in front.client.get(page_of(wrong)).text
-    # Back by the browser's button, with the page as it was.
+    # After the browser's back button the form is submitted unchanged.
     right = front.client.post(path, data={**typed, "password": PASSWORD})
     back.advance()
     assert page_of(right) != page_of(wrong)

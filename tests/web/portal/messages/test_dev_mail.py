@@ -1,4 +1,4 @@
-"""/dev/mail: what the embedded stack has caught, for whoever sits at this machine and for nobody else."""
+"""/dev/mail: the mails and letters that the embedded stack caught, readable only from the local machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.web.conftest import FrontOf
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Where mails and letters are, and beside them what is nobody's business."""
+    """Create the folders for mails and letters, with a private file beside them."""
     mails, letters = tmp_path / "mail", tmp_path / "letters"
     mails.mkdir()
     letters.mkdir()
@@ -29,7 +29,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def open_front(front_of: FrontOf, folders: tuple[Path, Path]) -> FrontOf:
-    """A client of a front with such settings."""
+    """Return a function that creates clients with these folders in their settings."""
     return partial(front_of, dev_mail_dir=folders[0], dev_letters_dir=folders[1])
 
 
@@ -42,7 +42,7 @@ def catch(
     html: str | None = None,
     age: int = 0,
 ) -> str:
-    """A mail as the catcher keeps it."""
+    """Write a mail as the mail catcher stores it. Returns the file's name."""
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = "portal@example.com", to, subject
     mail.set_content("Guten Tag,\n\nöffnen Sie http://127.0.0.1:8000/email/1/abc?a=1&b=2 <bald>\n")

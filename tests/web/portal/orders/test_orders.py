@@ -1,4 +1,4 @@
-"""Ordering a new sub-account in the portal, step by step, without a browser's help."""
+"""Ordering a new sub-account in the portal, step by step, without a browser."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ STEPS: dict[str, dict[str, Any]] = {
 
 
 def begin(front: Front) -> str:
-    """Sign in and begin an order; the address of its pages."""
+    """Sign in and begin an order. Returns the path of its pages."""
     sign_in(front, front.manager.email)
     return fresh(front)
 
 
 def fresh(front: Front) -> str:
-    """Begin an order as whoever is signed in."""
+    """Begin an order as the signed-in user. Returns the path of its pages."""
     return front.client.get(NEW).headers["Location"].removesuffix("/produkt")
 
 
 def fill(front: Front, draft: str, slug: str, **changes: Any) -> TestResponse:
-    """Send a step, as the form with its token would."""
+    """Submit a step with its form's token."""
     page = front.client.get(f"{draft}/{slug}").text
     return front.client.post(f"{draft}/{slug}", data={"csrf_token": csrf(page), **STEPS[slug], **changes})
 
 
 def fill_all(front: Front, draft: str, *slugs: str) -> str:
-    """Send these steps, else all; the page of the summary."""
+    """Submit these steps, or all steps, and return the page of the summary."""
     for slug in slugs or STEPS:
         answer = fill(front, draft, slug)
         assert answer.status_code == 303, answer.text
@@ -63,25 +63,25 @@ def fill_all(front: Front, draft: str, *slugs: str) -> str:
 
 
 def order(client: FlaskClient, draft: str, summary: str) -> TestResponse:
-    """Press the button of this summary."""
+    """Press the button on this summary."""
     shown = re.search(r'name="shown" value="(\w+)"', summary)
     assert shown is not None, summary
     return client.post(f"{draft}/bestellen", data={"csrf_token": csrf(summary), "shown": shown[1]})
 
 
 def plain(text: str) -> str:
-    """Without the spaces that do not break."""
+    """Return the text with normal spaces in place of non-breaking ones."""
     return re.sub(r"\s+", " ", text.replace("\xa0", " ").replace("\u202f", " "))
 
 
 def requests_in(database: Database) -> list[Request]:
-    """Every request."""
+    """Return all requests."""
     with database.transaction() as session:
         return list(session.scalars(sa.select(Request)))
 
 
 def drafts_in(database: Database) -> list[Draft]:
-    """Every draft."""
+    """Return all drafts."""
     with database.transaction() as session:
         return list(session.scalars(sa.select(Draft)))
 
@@ -182,7 +182,7 @@ def test_back_and_forth_and_later_keep_what_was_typed_even_if_it_is_wrong(front:
     listed = front.client.get(f"{NEW}/entwuerfe").text
     assert "Halb" in listed and "Die Bestellung ist gespeichert." in listed and f'href="{draft}"' in listed
     assert front.client.get(draft).headers["Location"] == f"{draft}/standort"
-    # By the list of steps one gets as far as everything is right, not further.
+    # The list of steps leads no further than the first invalid step.
     assert fill(front, draft, "standort", go="kontakt").headers["Location"] == f"{draft}/rufnummern"
     assert 'aria-current="step"' in front.client.get(f"{draft}/rufnummern").text
 
@@ -397,7 +397,7 @@ def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> Non
     old = fresh(front)
     fill_all(front, old, "produkt")
     clock.advance(KEPT_FOR)
-    # The login has lapsed by then, too.
+    # By then the login has expired, too.
     sign_in(front, front.manager.email)
     assert front.client.get(old).status_code == front.client.get(f"{old}/produkt").status_code == 404
     assert "Es gibt keine gespeicherten Bestellungen." in front.client.get(f"{NEW}/entwuerfe").text

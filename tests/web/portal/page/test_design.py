@@ -1,4 +1,4 @@
-"""One design: a class that is styled is used, and a rule stands once."""
+"""The style sheets: every styled class is used, and no rule is repeated."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 WEB = Path(__file__).parents[4] / "web"
 SHEETS = sorted(WEB.glob("static/**/*.css"))
 SOURCES = [*WEB.glob("templates/**/*.html"), *WEB.glob("static/js/*.js"), *WEB.glob("portal/*.py")]
-# Put together in a template: "is-{{ step.state }}", "region-{{ region.name }}".
+# Class names that templates compose: "is-{{ step.state }}", "region-{{ region.name }}".
 PUT_TOGETHER = {"is-stopped", "region-state", "region-ways", "region-timeline"}
 
 
 def rules(sheet: Path) -> list[str]:
-    """The sheet without comments, a rule or the head of a block a line."""
+    """Return the rules of the style sheet, one per line, without comments."""
     css = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.S)
     return [line.strip() for line in re.split(r"(?<=[{}])", css) if line.strip()]
 
 
 def styled(sheet: Path) -> set[str]:
-    """The classes that its selectors name."""
+    """Return the classes in the selectors of the style sheet."""
     selectors = " ".join(rule for rule in rules(sheet) if rule.endswith("{") and not rule.startswith("@"))
     return set(re.findall(r"\.([a-z][\w-]*)", selectors))
 

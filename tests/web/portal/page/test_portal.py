@@ -1,4 +1,4 @@
-"""Signing in, and the overview, as a person sees them."""
+"""Signing in, the history, and properties of all pages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.web.conftest import ORDER, SECRET, Front, FrontOf
 
 
 def csrf(page: str) -> str:
-    """The hidden field of a form on this page."""
+    """Return the CSRF token of a form on this page."""
     found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
     assert found is not None
     return found[1]
 
 
 def sign_in(front: Front, email: str, password: str = PASSWORD, target: str = "") -> tuple[int, str, str]:
-    """Status, address to go on to, and page of an attempt to sign in."""
+    """Submit the sign-in form. Returns status, redirect target and page."""
     form = front.client.get("/anmelden").text
     answer = front.client.post(
         "/anmelden" + target, data={"csrf_token": csrf(form), "email": email, "password": password}

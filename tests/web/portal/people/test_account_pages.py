@@ -1,4 +1,4 @@
-"""A person's own login, a forgotten password, and the users of an account."""
+"""The user's own logins, a forgotten password, and the users of an account."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ NEW = "vier Wörter die bleiben"
 
 
 def post(client: FlaskClient, path: str, form: str | None = None, **data: str) -> TestResponse:
-    """Send a form of the page `form`, which is that at `path` if none is named."""
+    """Submit the form on the page `form`, or on the page at `path`."""
     return client.post(path, data={"csrf_token": csrf(client.get(form or path).text), **data})
 
 
 def link_to(back: Back, address: str) -> str:
-    """The path in the newest mail to this address."""
+    """Return the path in the newest mail to this address."""
     back.advance()
     text = [mail.text for mail in back.mailer.sent if mail.recipient_address == address][-1]
     found = re.search(rf"{BASE_URL}(/\S+)", text)
@@ -48,13 +48,13 @@ def link_to(back: Back, address: str) -> str:
 
 
 def lost(front: Front, back: Back) -> str:
-    """The manager asks for a new password; the path in the mail."""
+    """Request a new password for the manager and return the path in the mail."""
     assert post(front.client, "/passwort", email=front.manager.email.upper()).location == "/passwort/unterwegs"
     return link_to(back, front.manager.email)
 
 
 def invite(front: Front, email: str, role: Role = Role.LOCATION_MANAGER) -> TestResponse:
-    """The manager invites somebody."""
+    """Invite a user as the manager."""
     path = f"/benutzer/{front.main.customer_number}/einladen"
     return post(front.client, path, name="Hanna Palmer", email=email, role=role)
 
@@ -71,7 +71,7 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_is_good_once(front: Fro
     assert_valid(short.text)
     assert post(elsewhere, path, password=NEW).location == "/anmelden"
     assert "Ihr neues Passwort ist festgelegt" in elsewhere.get("/anmelden").text
-    # Signed out everywhere, and the link is used up.
+    # All browsers are signed out, and the link is used.
     assert front.client.get("/standortverwaltung").status_code == 302
     assert elsewhere.get(path).status_code == 404
     assert sign_in(front, front.manager.email)[0] == 422
@@ -107,7 +107,7 @@ def test_nobody_is_flooded_with_links(front: Front, back: Back) -> None:
     assert answers == [303] * 10 + [429]
     back.advance()
     assert len(back.mailer.sent) == 1
-    # Who asks for others does not keep them from signing in.
+    # Requests for links by others do not stop a user from signing in.
     assert sign_in(front, front.manager.email)[0] == 302
 
 
@@ -142,7 +142,7 @@ def test_the_time_of_the_answer_tells_nothing(front: Front) -> None:
 
 @contextmanager
 def statements(front: Front) -> Iterator[list[str]]:
-    """What the front says to the database meanwhile."""
+    """Record the SQL statements that run inside the block."""
     ran: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -157,7 +157,7 @@ def statements(front: Front) -> Iterator[list[str]]:
 
 @contextmanager
 def no_login_is_kept(front: Front) -> Iterator[None]:
-    """Whoever writes a login fails at the commit."""
+    """Make every commit that writes a login fail."""
     with front.database.transaction() as session:
         session.execute(
             sa.text(
@@ -174,7 +174,7 @@ def no_login_is_kept(front: Front) -> Iterator[None]:
 
 
 def who(client: FlaskClient) -> str | None:
-    """The secret of the login in the browser's cookie."""
+    """Return the secret of the login in the browser's cookie."""
     with client.session_transaction() as cookie:
         return cookie.get("_user_id")
 
@@ -190,7 +190,7 @@ def test_a_browser_is_signed_in_only_when_its_login_is_kept(front: Front, back: 
         assert post(front.client, "/anmeldung/passwort", current=PASSWORD, password=NEW).status_code == 500
     assert who(client) is None
     assert before is not None and who(front.client) == before
-    # Nothing was done by halves.
+    # The transaction was rolled back completely.
     assert post(client, path, password=NEW).location == "/standortverwaltung"
     assert who(client) is not None
 
@@ -245,7 +245,7 @@ def test_a_login_that_nobody_has_used_for_a_month_is_over(front: Front, back: Ba
     assert front.client.get("/standortverwaltung").status_code == 302
 
 
-def test_whoever_knows_the_password_changes_it(front: Front) -> None:
+def test_the_password_can_be_changed_with_the_current_one(front: Front) -> None:
     phone = Front(front.client.application.test_client(), front.database, front.main, front.manager, "")
     sign_in(phone, front.manager.email)
     sign_in(front, front.manager.email)
@@ -286,13 +286,13 @@ def test_an_invitation_makes_a_login_with_its_role(front: Front, back: Back, rol
     assert client.get("/benutzer").status_code == (302 if role is Role.ADMINISTRATOR else 404)
 
 
-def test_whoever_has_a_login_keeps_its_password(front: Front, back: Back) -> None:
+def test_an_existing_login_keeps_its_password(front: Front, back: Back) -> None:
     with front.database.transaction() as session:
         known = make_user(session)
         account = make_account(session, administrator=known)
     sign_in(front, front.manager.email)
     invite(front, known.email)
-    # Nothing tells that there is such a login, and no right begins.
+    # The page does not reveal that the login exists, and gives no rights.
     page = front.client.get(f"/benutzer/{front.main.customer_number}").text
     assert known.name not in page and "Hanna Palmer" in page
     client = front.client.application.test_client()
@@ -408,7 +408,7 @@ def test_two_administrators_cannot_remove_each_other_at_once(front: Front) -> No
             first.flush()
             waiting = pool.submit(strike_back)
             wait_until_somebody_waits(first)
-        # Whoever was slower is no administrator any more, and a third one would have let it pass.
+        # The slower one is no administrator any more; a third administrator would have made the change possible.
         with pytest.raises(Forbidden):
             waiting.result(10)
     with front.database.transaction() as session:
@@ -417,7 +417,7 @@ def test_two_administrators_cannot_remove_each_other_at_once(front: Front) -> No
 
 
 def wait_until_somebody_waits(session: Session) -> None:
-    """Until another transaction waits for what this one has locked."""
+    """Wait until another transaction waits for a lock of this one."""
     for _ in range(200):
         if session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
             return
@@ -446,7 +446,7 @@ def test_nobody_comes_back_by_an_invitation_of_their_own(front: Front, back: Bac
     else:
         post(front.client, member, role=Role.LOCATION_MANAGER)
     assert leaver.client.get(path).status_code == 404
-    # What others have sent, and what concerns other accounts, stays.
+    # Invitations by others and to other accounts stay.
     with front.database.transaction() as session:
         assert set(session.scalars(sa.select(Invitation.email))) == {"kim@example.com", "hanna@example.com"}
 
@@ -460,7 +460,7 @@ def test_only_so_many_invitations_are_open(front: Front, back: Back, monkeypatch
     refused = invite(front, "three@example.com")
     assert refused.status_code == 422 and "2 Einladungen sind offen" in refused.text
     assert_valid(refused.text)
-    # A new mail for one of them opens no other.
+    # A new mail for one invitation does not open another one.
     assert invite(front, "one@example.com").status_code == 303
     back.clock.advance(timedelta(days=7))
     for name in ("three", "four"):
@@ -532,7 +532,7 @@ def test_two_invitations_accepted_at_once_make_one_login(front: Front) -> None:
             assert accept(first, first.get_one(Invitation, sent[0]), NEW, NOW)[1]
             waiting = pool.submit(accept_too)
             wait_until_somebody_waits(first)
-        # The slower one is not let in: it has not given the password of the login that there is.
+        # The slower one is not signed in, because it did not send the password of the existing login.
         assert not waiting.result(10)
     with front.database.transaction() as session:
         user = session.scalars(sa.select(User).where(User.email == "hanna@example.com")).one()
@@ -540,7 +540,7 @@ def test_two_invitations_accepted_at_once_make_one_login(front: Front) -> None:
     assert sign_in(front, "hanna@example.com", NEW)[0] == 302
 
 
-def test_whoever_has_set_a_password_meanwhile_is_not_let_in_by_an_old_page(front: Front, back: Back) -> None:
+def test_an_old_page_does_not_sign_in_a_user_who_has_set_a_password_meanwhile(front: Front, back: Back) -> None:
     with front.database.transaction() as session:
         account = make_account(session, administrator=session.get_one(User, front.manager.user_id))
     sign_in(front, front.manager.email)

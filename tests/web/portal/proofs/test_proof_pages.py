@@ -1,4 +1,4 @@
-"""The pages that people come to from a mail, a letter or the portal, without a browser's help."""
+"""The pages for proofs, reached from a mail, a letter or the portal, without a browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models.requests.requests import Request
 from models.states import Reason
 from models.vault import Vault
 from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
-from tests.web.api.test_proofs import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements
+from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements
 from tests.web.conftest import ORDER, SECRET, Back, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 
@@ -32,26 +32,26 @@ WRONG = "AAAAA AAAAA"
 
 
 def send(front: Front, path: str, page: str = "", **fields: str) -> TestResponse:
-    """Fill in a form of the page (the one at the same path unless named) and send it."""
+    """Submit a form of the page at `page`, or at `path` itself."""
     token = csrf(front.client.get(page or path).text)
     return front.client.post(path, data={"csrf_token": token, **fields})
 
 
 def title(answer: TestResponse) -> str:
-    """The page's heading."""
+    """Return the heading of the page."""
     found = re.search(r"<h1>(.+?)</h1>", answer.text)
     assert found is not None
     return found[1]
 
 
 def status(front: Front, id: str) -> str:
-    """Where the request stands."""
+    """Return the status of the request."""
     found: str = front.get(f"/requests/{id}").get_json()["status"]
     return found
 
 
 def asked(front: Front, back: Back) -> tuple[str, Account, User]:
-    """A link request that waits for consent, the account, and its administrator."""
+    """Create a link request that waits for consent. Returns its id, the account and its administrator."""
     account, owner = owned(front)
     id = a_link(front, account.customer_number).get_json()["id"]
     back.advance()
@@ -59,7 +59,7 @@ def asked(front: Front, back: Back) -> tuple[str, Account, User]:
 
 
 def rows(front: Front) -> list[object]:
-    """What there is to change by answering."""
+    """Return the rows that an answer could change."""
     with front.database.transaction() as session:
         return [
             session.execute(sa.select(EmailProof.proved_at, EmailProof.wrong_tries)).all(),
@@ -95,7 +95,7 @@ def test_a_scanner_that_opens_and_posts_every_link_decides_nothing(front: Front,
         assert scanner.post(path).status_code == 400
         token = csrf(scanner.get(path).text)
         assert scanner.head(path).status_code == 200
-        # One that reads the form and presses its button, and one that chooses an answer too.
+        # A mail scanner that presses the button, and one that also chooses an answer.
         assert scanner.post(path, data={"csrf_token": token, "code": ""}).status_code == 422
         assert scanner.post(path, data={"csrf_token": token, "decision": "accepted"}).status_code == 422
         assert scanner.post(path, data={"csrf_token": token, "decision": "maybe"}).status_code == 422
@@ -163,7 +163,7 @@ def test_the_letter_is_answered_with_what_it_says(front: Front, back: Back) -> N
     assert empty.status_code == 422
     assert '<a href="#customer_number">' in empty.text and '<a href="#code">' in empty.text
     for _ in range(2):
-        # Twice does no harm.
+        # A second submit changes nothing.
         done = send(front, "/brief", customer_number=f" {number[:3]} {number[3:]} ", code=back.letter_code())
         assert (done.status_code, title(done)) == (200, "Die Anschlussadresse ist bestätigt")
         assert ORDER["location"]["street"] in done.text
@@ -209,7 +209,7 @@ def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, da
 
 
 def make_waiting(front: Front, back: Back, street: str) -> str:
-    """The customer number of an order that waits for the letter's code."""
+    """Create an order that waits for the code of its letter. Returns the customer number."""
     order = {**ORDER, "location": {**ORDER["location"], "street": f"{street}weg 1"}}
     number: str = front.post("/orders", order).get_json()["customer_number"]
     back.advance()
@@ -273,7 +273,7 @@ def test_nobody_else_decides(front: Front, back: Back) -> None:
     front.client = front.client.application.test_client()
     sign_in(front, member.email)
     assert front.client.get(f"/zustimmung/{id}").status_code == 404
-    # Whoever administers the account no longer, has an answer no longer.
+    # A former administrator can no longer answer.
     with front.database.transaction() as session:
         session.execute(sa.text("DELETE FROM memberships WHERE user_id = :id"), {"id": owner.id})
     assert front.client.get(path).status_code == 404
@@ -342,7 +342,7 @@ def test_a_link_code_is_shown_once_replaced_on_purpose_and_made_void(front: Fron
     replace = re.search(r'name="replace" value="([^"]+)"', sure.text)
     assert replace is not None
     assert code[1] not in send(front, path, list_, replace=replace[1]).text
-    # Sent again by a reload: the newer one is not lost by that.
+    # Reloading the answer submits the form again, which does not void the newer code.
     assert title(send(front, path, list_, replace=replace[1])) == "Neuen Code erstellen?"
     assert send(front, f"{path}/ungueltig", list_).status_code == 303
     listed = front.client.get(list_).text

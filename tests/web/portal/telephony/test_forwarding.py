@@ -1,4 +1,4 @@
-"""The pages of call forwarding, as the main account's people and the local team see them."""
+"""The pages of call forwarding, for users of the main account and for local members."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ NIGHTS = {
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """A site of the front's main account, with one forwarding when busy."""
+    """Create a site under the front's main account, with one forwarding when busy."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 def send(front: Front, path: str, **fields: object) -> TestResponse:
-    """Fill in and send the form at that address."""
+    """Fill in and submit the form at this path."""
     data = {"csrf_token": csrf(get(front, path)), **BUSY, **fields}
     answer = front.client.post(path, data={name: value for name, value in data.items() if value is not None})
     if answer.status_code == 422:
@@ -54,7 +54,7 @@ def send(front: Front, path: str, **fields: object) -> TestResponse:
 
 
 def shown(front: Front, site: Site) -> list[str]:
-    """The forwardings on the page, each in a line."""
+    """Return the forwardings on the page, one per line."""
     page = get(front, site.path + "/rufweiterleitung")
     rows = re.findall(r'<li class="row">.*?</p>\s*<p>.*?</p>', page, re.DOTALL)
     return [" ".join(re.sub("<[^>]+>", " ", row).split()) for row in rows]
@@ -91,7 +91,7 @@ def test_a_weekly_schedule_is_kept_as_it_was_typed(front: Front, site: Site) -> 
     path = site.path + "/rufweiterleitung"
     assert send(front, path + "/neu", condition="always", **NIGHTS).status_code == 303
     [always, _] = shown(front, site)
-    # From Friday evening on it is one long weekend, shown day by day.
+    # One window from Friday evening to Monday, shown day by day.
     assert always == ("Immer → 0171 7654321 Mo–Do 18:00–08:00, Fr 18:00–24:00, Sa–So 00:00–24:00 Gerade nicht")
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(CallForwarding).where(CallForwarding.condition == "always"))

@@ -1,4 +1,4 @@
-"""The tables across all locations and their files, as a person sees them."""
+"""The tables across all locations and their downloads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TABLES = "/standortverwaltung"
 
 @pytest.fixture
 def company(front: Front) -> list[str]:
-    """Six locations of the front's main account and one of somebody else, with numbers, a trunk and a contract each."""
+    """Create six locations of the main account and one of another, each with numbers, trunk and contract."""
     with front.database.transaction() as session:
         mains = [session.get_one(Account, front.main.id)] * 6 + [make_main(session)[0]]
         numbers = []
@@ -47,7 +47,7 @@ def company(front: Front) -> list[str]:
 
 
 def get(front: Front, path: str, status: int = 200) -> str:
-    """A page that is as it has to be."""
+    """Return the page, expecting the status and a valid page."""
     answer = front.client.get(TABLES + path)
     assert answer.status_code == status
     assert_valid(answer.text)
@@ -55,7 +55,7 @@ def get(front: Front, path: str, status: int = 200) -> str:
 
 
 def listed(page: str) -> list[str]:
-    """The customer numbers of the rows."""
+    """Return the customer numbers of the rows."""
     return re.findall(r'<th scope="row"><a href="/standortverwaltung/(\d{7})">', page)
 
 
@@ -150,7 +150,7 @@ def test_of_two_main_accounts_each_page_and_file_stays_with_its_own(
         join(session, session.get_one(User, front.manager.user_id), other)
     signed_in(front)
     page = get(front, f"/{kind}?konto={front.main.customer_number}&suche=filiale")
-    # Another tab looks at the other one meanwhile.
+    # Meanwhile another tab selects the other account.
     assert listed(get(front, f"/{kind}?konto={other.customer_number}")) == []
     following = re.search(r'href="/standortverwaltung([^"]+)" rel="next"', page)
     assert following is not None

@@ -1,4 +1,4 @@
-"""How a trunk stands and what became of its calls, as Kamailio's database says at this moment."""
+"""The registrations and calls of a trunk, as Kamailio's database has them at the moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.fakes import FakeClock
 from tests.web.conftest import Front, FrontOf
 from tests.web.portal.accounts.test_dashboard import Site, come_in, deeds, get, make_site, make_trunk
 from tests.web.portal.page.test_portal import csrf
-from web.telephone_network import LEFT_ALONE, NetworkAway, TelephoneNetwork
+from web.telephone_network import PAUSE_AFTER_FAILURE, NetworkAway, TelephoneNetwork
 from workers.gateways.registrar import plain_url
 from workers.stack.ports import free_port
 
@@ -35,12 +35,12 @@ AWAY = "Das Telefonnetz antwortet gerade nicht"
 
 @dataclass
 class Network:
-    """Kamailio's side."""
+    """A writer to Kamailio's database."""
 
     connection: psycopg.Connection
 
     def register(self, address: str = PHONE, *, user: str = USER, minutes: int = 10) -> datetime:
-        """A registration that ends so many minutes from now; since when it is there."""
+        """Add a registration that ends so many minutes from now. Returns when it began."""
         row = self.connection.execute(
             "INSERT INTO location (ruid, username, domain, contact, user_agent, expires)"
             " VALUES (%s, %s, 'sip.example', %s, 'Snom 715 <10>', now() AT TIME ZONE 'UTC' + make_interval(mins => %s))"
@@ -51,7 +51,7 @@ class Network:
         return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
 
     def refuse(self, reason: str = "wrong_secret", tries: int = 3) -> None:
-        """A refused login."""
+        """Add a refused login."""
         at = datetime(2026, 3, 2, 8, 15, tzinfo=UTC)
         self.connection.execute(
             "INSERT INTO refusals VALUES (%s, 'sip.example', %s, '198.51.100.9', %s, %s, %s)",
@@ -59,7 +59,7 @@ class Network:
         )
 
     def call(self, result: str, direction: str = "in", status: int = 486, *, user: str = USER, **facts: str) -> None:
-        """What became of a call."""
+        """Add a call with its result."""
         told = {"own_number": "+4922134200", "other_number": "+4940123456xxx", **facts}
         self.connection.execute(
             "INSERT INTO calls (username, domain, direction, own_number, other_number, status, result, forwarded_to,"
@@ -71,36 +71,36 @@ class Network:
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[Network]:
-    """An empty one."""
+    """Return a writer to Kamailio's database, which is empty at first."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield Network(connection)
 
 
 @pytest.fixture
 def wired(front: Front, front_of: FrontOf, registrar_url: str) -> Front:
-    """A front that is connected with the telephone network."""
+    """Create an application that is connected to Kamailio's database."""
     return Front(front_of(registrar_url=registrar_url), front.database, front.main, front.manager, "")
 
 
 @pytest.fixture
 def site(wired: Front) -> Site:
-    """A site of the front's main account."""
+    """Create a site under the front's main account."""
     with wired.database.transaction() as session:
         return make_site(session, session.get_one(Account, wired.main.id))
 
 
 def page_of(site: Site) -> str:
-    """Where its trunk's registration and calls are."""
+    """Return the path of the trunk's page with registration and calls."""
     return f"{site.path}/sip/{site.trunk}/anrufe"
 
 
 def words(page: str) -> str:
-    """What can be read of it."""
+    """Return the visible text of the page."""
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def rows(page: str) -> list[list[str]]:
-    """The calls but for their times: direction, own number, other side, result."""
+    """Return the calls without their times: direction, own number, other number, result."""
     found = []
     for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)[1:]:
         _, result, *call = [words(cell) for cell in re.findall(r"<td.*?</td>", row, re.S)]
@@ -109,7 +109,7 @@ def rows(page: str) -> list[list[str]]:
 
 
 def at(moment: datetime) -> str:
-    """As the German pages say it, without the date."""
+    """Format the time as the German pages show it, without the date."""
     return f"{moment:%H:%M} Uhr"
 
 
@@ -321,10 +321,10 @@ def test_a_network_that_is_stuck_is_given_up_and_left_alone_for_a_moment(
         network.connection.execute("LOCK TABLE location")
         with pytest.raises(NetworkAway):
             asking.lines([address])
-    # It would answer now.
+    # The database answers again.
     with pytest.raises(NetworkAway):
         asking.line_with_calls(address)
-    clock.advance(LEFT_ALONE)
+    clock.advance(PAUSE_AFTER_FAILURE)
     assert [one.address for one in asking.lines([address])[address].registrations] == ["203.0.113.7:5060"]
 
 
@@ -367,5 +367,5 @@ def test_to_read_three_tables_is_all_that_it_needs(network: Network, registrar_u
 
 def test_it_never_writes(network: Network, registrar_url: str, clock: FakeClock) -> None:
     asking = TelephoneNetwork(registrar_url, clock)
-    with pytest.raises(NetworkAway), asking._asking() as connection:
+    with pytest.raises(NetworkAway), asking._connected() as connection:
         connection.execute("DELETE FROM calls")

@@ -1,4 +1,4 @@
-"""Suspending and resuming a trunk, giving numbers back, and what is left of a closed account, as people see it."""
+"""Suspending and resuming a trunk, releasing numbers, and the page of a closed account."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ REASON = "Rechnung <b>offen</b>"
 
 @pytest.fixture
 def site(front: Front) -> Site:
-    """A site of the front's main account."""
+    """Create a site under the front's main account."""
     with front.database.transaction() as session:
         return make_site(session, session.get_one(Account, front.main.id))
 
 
 @pytest.fixture
 def block(front: Front, site: Site) -> int:
-    """Its ten numbers, with a line in the contract."""
+    """Assign ten numbers to the site, with an item in the contract."""
     with front.database.transaction() as session:
         contract = session.get_one(SipTrunk, site.trunk).contract_id
         facts = {"product_key": "block-10", "monthly_cents": 290, "one_off_cents": 0}
@@ -44,25 +44,25 @@ def block(front: Front, site: Site) -> int:
 
 
 def press(front: Front, path: str, page: str | None = None, **fields: str) -> TestResponse:
-    """Send the form of that page, which may have been opened before."""
+    """Submit the form of this page, which may have been opened earlier."""
     data = {"csrf_token": csrf(page or get(front, path)), **fields}
     return front.client.post(path, data=data)
 
 
 def said(front: Front, answer: TestResponse, site: Site) -> str:
-    """The dashboard, to which pressing has led."""
+    """Return the dashboard that the submit redirects to."""
     assert (answer.status_code, answer.location) == (303, site.path)
     return get(front, site.path)
 
 
 def state(front: Front, site: Site) -> TrunkState:
-    """How the trunk is."""
+    """Return the state of the trunk."""
     with front.database.transaction() as session:
         return session.get_one(SipTrunk, site.trunk).state
 
 
 def by_carrier(front: Front, reason: str | None = REASON) -> None:
-    """The carrier suspends the trunk, or resumes it without a reason."""
+    """Suspend the trunk as the carrier, or resume it if there is no reason."""
     with front.database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", NOW)
@@ -94,7 +94,7 @@ def test_a_trunk_is_suspended_and_resumed_from_the_dashboard(front: Front, site:
     assert "wird keiner seiner Anrufe weitergeleitet" in get(front, f"{site.path}/rufweiterleitung")
     write_due_trunks(back.runtime, more_due=lambda: None)
     assert [record.suspended for record in registrar.writes] == [True]
-    # Pressed twice.
+    # Submitted twice.
     assert "ist bereits gesperrt" in said(front, press(front, path + "/sperren", page), site)
     assert "ist bereits gesperrt" in get(front, path + "/sperren")
     page = get(front, path + "/entsperren")
@@ -129,7 +129,7 @@ def test_what_the_carrier_has_suspended_the_customer_cannot_lift(front: Front, s
     answer = press(front, path + "/entsperren", page)
     assert answer.status_code == 409 and "Aufheben kann das nur der Kundenservice." in answer.text
     assert_valid(answer.text)
-    # Nor by suspending it first.
+    # Suspending the trunk first makes no difference.
     assert "ist bereits gesperrt" in said(front, press(front, path + "/sperren", suspending), site)
     assert press(front, path + "/entsperren", page).status_code == 409
     assert state(front, site) is TrunkState.SUSPENDED
@@ -161,7 +161,7 @@ def test_numbers_are_given_back(front: Front, site: Site, block: int, back: Back
     assert f'href="{path}"' in get(front, site.path)
     page = get(front, path)
     assert "90 Tage" in page and "nicht rückgängig" in page and "Das sind die letzten" not in page
-    # Two blocks of this size share the line.
+    # Two blocks of this size share one contract item.
     assert "keinen eigenen Posten" in page
     answer = press(front, path, page)
     assert answer.status_code == 422 and "Setzen Sie den Haken" in answer.text
@@ -173,7 +173,7 @@ def test_numbers_are_given_back(front: Front, site: Site, block: int, back: Back
     assert isinstance(registrar, FakeRegistrar)
     [record] = registrar.writes
     assert record.numbers == tuple(f"+4922170035{place}" for place in range(10))
-    # Pressed twice.
+    # Submitted twice.
     assert "gehören nicht mehr zum Account" in said(front, press(front, path, page, meant="y"), site)
     get(front, path, 404)
     assert [deed for deed in deeds(front) if deed[0] is Deed.NUMBERS_RELEASED] == [
@@ -266,6 +266,6 @@ def test_of_a_closed_account_nobody_sees_more_than_that_it_is_closed(front: Fron
         for path in ("/standortverwaltung/neu", "/standortverwaltung/hinzufuegen"):
             assert front.client.get(path).status_code in (403, 404), path
         assert front.client.get("/standortverwaltung/trunks").status_code == 404
-    # A person who has another account sees that one.
+    # A user with another account sees that account.
     come_in(front, front.manager.email)
     assert closed not in get(front, "/standortverwaltung")

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer says what is wrong with it; nothing of it is our fault."""
+"""Invalid input of every kind gets an answer that names the error, never a 500."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 
 
 def send(front: Front, path: str, body: str) -> tuple[int, list[str]]:
-    """Status, and the fields that are named."""
+    """Post the body. Returns the status and the fields with errors."""
     head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
     answer = front.client.post("/api/v1" + path, data=body, headers=head, content_type="application/json")
     said = answer.get_json()

@@ -1,0 +1,78 @@
+"""Which proofs an order needs (the contact's e-mail address, the connection address), and whether each is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.orders.orders import OrderDraft
+from models.people.users import User
+from models.proofs.proofs import AddressProof, CodedProof, EmailProof, ProofBook
+from models.requests.requests import Request
+from models.values import address_key
+
+
+@dataclass(frozen=True, slots=True)
+class OrderProofs:
+    """How the two proofs of an order stand; a proof is None as long as nobody was asked for it.
+
+    `needs_email` is False if the contact's e-mail address is the requester's own, who has confirmed it already.
+    """
+
+    needs_email: bool
+    email: EmailProof | None
+    address: AddressProof | None
+
+    @property
+    def awaits_email(self) -> bool:
+        """Whether the contact has yet to confirm the e-mail address."""
+        return self.needs_email and (self.email is None or self.email.proved_at is None)
+
+    @property
+    def awaits_address(self) -> bool:
+        """Whether the connection address has yet to be proved."""
+        return self.address is None or self.address.proved_at is None
+
+    def asked(self) -> Iterator[tuple[str, CodedProof]]:
+        """Yield the proofs that somebody was asked for and has not given: `email`, `address`."""
+        if self.email is not None and self.awaits_email:
+            yield "email", self.email
+        if self.address is not None and self.awaits_address:
+            yield "address", self.address
+
+
+def order_proofs(book: ProofBook, order: Request, requester: User | None) -> OrderProofs:
+    """Return how the proofs of an order stand."""
+    assert order.account is not None
+    needs_email = not _is_own(requester, order.account.contact_email)
+    return OrderProofs(needs_email, book.email(order) if needs_email else None, book.address(order))
+
+
+def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: datetime) -> OrderProofs:
+    """Return how the proofs of an order stand, after those that nobody was asked for yet have been opened."""
+    found = order_proofs(book, order, requester)
+    if found.needs_email and found.email is None:
+        book.open_email(order, now)
+    if found.address is None:
+        book.open_address(order, now)
+    return order_proofs(book, order, requester)
+
+
+def draft_proofs(session: Session, main_id: int, draft: OrderDraft, requester: User) -> OrderProofs:
+    """Return how the proofs would stand if this main account placed this order now."""
+    email, place = draft.contact.email.lower(), draft.location
+    key = address_key(place.street, place.postal_code, place.city)
+    return OrderProofs(
+        not _is_own(requester, email),
+        session.get(EmailProof, {"main_id": main_id, "address": email}),
+        session.get(AddressProof, {"main_id": main_id, "address_key": key}),
+    )
+
+
+def _is_own(requester: User | None, address: str) -> bool:
+    if requester is None or requester.email_confirmed_at is None:
+        return False
+    return requester.email == address

@@ -1,0 +1,48 @@
+"""Orders that one proof is for: of the same main account, with the same contact or the same connection address."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.proofs.proofs import account_address_key
+from models.requests.requests import Request
+from models.states import Kind, Status
+
+
+def orders_of_contact(order: Request) -> sa.Select[Request]:
+    """Select the orders with the contact of this one, joined with their accounts; this order is among them."""
+    assert order.account is not None
+    return _orders(order).where(Account.contact_email == order.account.contact_email)
+
+
+def orders_in_town(order: Request) -> sa.Select[Request]:
+    """Select the orders with the postal code of this one, joined with their accounts; this order is among them.
+
+    Those with the same address are among them too: `account_address_key` tells which.
+    """
+    assert order.account is not None
+    return _orders(order).where(Account.postal_code == order.account.postal_code)
+
+
+def another_has_contact(session: Session, order: Request) -> bool:
+    """Whether another order waits for an answer of the same contact."""
+    return session.scalar(sa.select(orders_of_contact(order).where(*_waits_besides(order)).exists())) or False
+
+
+def another_has_address(session: Session, order: Request) -> bool:
+    """Whether another order waits for a proof of the same address."""
+    assert order.account is not None
+    key = account_address_key(order.account)
+    others = session.scalars(orders_in_town(order).where(*_waits_besides(order)).with_only_columns(Account))
+    return any(account_address_key(account) == key for account in others)
+
+
+def _orders(order: Request) -> sa.Select[Request]:
+    orders = sa.select(Request).join(Request.account)
+    return orders.where(Request.main_id == order.main_id, Request.kind == Kind.ORDER)
+
+
+def _waits_besides(order: Request) -> tuple[sa.ColumnElement[bool], ...]:
+    return Request.status == Status.PENDING, Request.id != order.id

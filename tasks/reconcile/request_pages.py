@@ -1,0 +1,29 @@
+"""Looking at requests page by page, each page locked in a transaction of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.requests.requests import Request
+from tasks.reconcile.job_run import Run
+
+PAGE = 200
+
+
+def look_at_requests(run: Run, query: sa.Select[Request], look: Callable[[Session, Sequence[Request]], None]) -> None:
+    """Call `look` with every request that the query finds, a page at a time, and count them as `looked_at`.
+
+    Passes over requests that a worker has locked at this moment.
+    """
+    after: uuid.UUID | None = uuid.UUID(int=0)
+    locking = query.order_by(Request.id).limit(PAGE).with_for_update(skip_locked=True)
+    while after is not None:
+        with run.transaction() as session:
+            page = session.scalars(locking.where(Request.id > after)).all()
+            after = page[-1].id if page else None
+            run.counts["looked_at"] += len(page)
+            look(session, page)

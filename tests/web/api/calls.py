@@ -1,0 +1,85 @@
+"""Calls of the API that several tests share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import TestResponse, encode_multipart
+
+from models.accounts.accounts import Account
+from models.db.session import Database
+from models.people.rights import Scope
+from models.people.users import User
+from tests.factories import make_account, make_user
+from tests.web.conftest import ORDER, Back, Front
+
+CONTACT = ORDER["contact"]["email"]
+PDF = b"%PDF-1.7 a register extract"
+
+
+def an_order(front: Front, back: Back) -> str:
+    """Create an order that waits for its proofs and return its id."""
+    id: str = front.post("/orders", ORDER).get_json()["id"]
+    back.advance()
+    return id
+
+
+def a_link(front: Front, number: str, method: str = "consent", **means: str) -> TestResponse:
+    """Post a link request."""
+    return front.post("/link-requests", {"customer_number": number, "proof": {"method": method, **means}})
+
+
+def upload(front: Front, id: str, content: bytes, name: str = "Auszug.pdf", key: str = "upload") -> TestResponse:
+    """Upload a document for the request."""
+    boundary, body = encode_multipart({"file": FileStorage(io.BytesIO(content), name)})
+    return front.client.post(
+        f"/api/v1/requests/{id}/address-document",
+        data=body,
+        content_type=f"multipart/form-data; boundary={boundary}",
+        headers={"Authorization": f"Bearer {front.token}", "Idempotency-Key": key},
+    )
+
+
+def owned(front: Front) -> tuple[Account, User]:
+    """Create an account of another company. Returns the account and its administrator."""
+    with front.database.transaction() as session:
+        owner = make_user(session)
+        return make_account(session, administrator=owner), owner
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Record the SQL statements that run inside the block."""
+    said: list[str] = []
+
+    def listen(_: object, __: object, statement: str, *more: object) -> None:
+        said.append(statement.split("FROM")[0].split("SET")[0].split("VALUES")[0])
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", listen)
+    try:
+        yield said
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", listen)
+
+
+def new_link_code(front: Front, account: Account, owner: User) -> str:
+    """Create a link code through the API, as the account's administrator."""
+    mine, front.token = front.token, token_of(front, account, owner)
+    made = front.post(f"/accounts/{account.customer_number}/link-code")
+    front.token = mine
+    assert made.status_code == 201
+    code: str = made.get_json()["code"]
+    return code
+
+
+def token_of(front: Front, account: Account, user: User) -> str:
+    """Create an API token of this user for this account."""
+    before = front.main, front.manager
+    front.main, front.manager = account, type(before[1])(user.id, user.email, user.name, user.locale)
+    token = front.token_with(Scope.READ, Scope.WRITE)
+    front.main, front.manager = before
+    return token

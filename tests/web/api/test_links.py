@@ -1,0 +1,158 @@
+"""Link requests, link codes and detaching through the API."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.people.rights import Scope
+from models.people.users import User
+from models.proofs.proofs import LinkCode
+from models.requests.idempotency import IdempotencyKey
+from models.requests.requests import Request
+from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
+from tests.web.api.calls import a_link, owned, token_of
+from tests.web.conftest import Back, Front
+
+
+def make_number(front: Front) -> str:
+    """Create an account of another company and return its customer number."""
+    with front.database.transaction() as session:
+        return make_account(session).customer_number
+
+
+def test_link_requests_tell_an_outsider_nothing(front: Front, caplog: pytest.LogCaptureFixture) -> None:
+    with front.database.transaction() as session:
+        owner, other = make_user(session), make_user(session)
+        account = make_account(session, administrator=owner)
+        foreign = make_account(session, administrator=other)
+
+    def ask(number: str, email: str, password: str) -> dict[str, Any]:
+        proof = {"method": "credentials", "email": email, "password": password}
+        answer = front.post("/link-requests", {"customer_number": number, "proof": proof})
+        assert answer.status_code == 202
+        body: dict[str, Any] = answer.get_json()
+        for own in ("id", "customer_number", "created_at", "timeline"):
+            body.pop(own)
+        return body
+
+    right = ask(account.customer_number, owner.email, PASSWORD)
+    unknown = ask("9999999", owner.email, PASSWORD)
+    wrong = ask(foreign.customer_number, other.email, "wrong")
+    not_theirs = ask(make_number(front), owner.email, PASSWORD)
+    assert right == unknown == wrong == not_theirs
+    assert PASSWORD not in caplog.text
+
+
+def test_a_link_request_that_cannot_be_is_refused_at_once(front: Front) -> None:
+    proof = {"method": "administers_both"}
+    own = front.post("/link-requests", {"customer_number": front.main.customer_number, "proof": proof})
+    assert own.get_json()["errors"][0]["code"] == "own_account"
+    number = make_number(front)
+    first = front.post("/link-requests", {"customer_number": number, "proof": proof})
+    second = front.post("/link-requests", {"customer_number": number, "proof": proof})
+    assert (first.status_code, second.status_code) == (202, 409)
+    assert first.get_json()["id"] in second.get_json()["detail"]
+    password = "very-secret"
+    broken = {"method": "credentials", "email": "a@example.com", "password": [password]}
+    answer = front.post("/link-requests", {"customer_number": "12", "proof": broken})
+    assert {error["field"] for error in answer.get_json()["errors"]} == {"customer_number", "proof.password"}
+    assert password not in answer.text
+
+
+def test_a_link_code_is_made_shown_to_the_same_key_and_not_kept(front: Front) -> None:
+    path = f"/accounts/{front.main.customer_number}/link-code"
+    made = front.post(path, key="one")
+    assert made.status_code == 201
+    body = made.get_json()
+    assert re.fullmatch(r"[A-Z0-9]{5} [A-Z0-9]{5}", body["code"])
+    assert body["expires_at"] == (NOW + timedelta(days=7)).isoformat()
+    again = front.post(path, key="one")
+    assert (again.data, again.headers["Idempotency-Replayed"]) == (made.data, "true")
+    assert front.post(path, key="two").get_json()["code"] != body["code"]
+    with front.database.transaction() as session:
+        kept = str(session.scalars(sa.select(IdempotencyKey.answer)).all())
+        ended = session.scalars(sa.select(LinkCode.ended_at).order_by(LinkCode.created_at)).all()
+    assert body["code"] not in kept and body["code"].replace(" ", "") not in kept
+    assert sorted(at is None for at in ended) == [False, True]
+
+
+def test_a_main_account_gets_no_link_code(front: Front) -> None:
+    with front.database.transaction() as session:
+        front.main, front.manager = make_main(session, subs=1)
+    front.token = front.token_with(Scope.READ, Scope.WRITE)
+    answer = front.post(f"/accounts/{front.main.customer_number}/link-code")
+    assert answer.status_code == 409
+    assert "Hauptaccount" in answer.get_json()["detail"]
+
+
+def test_only_an_administrator_makes_a_link_code(front: Front) -> None:
+    account, _ = owned(front)
+    with front.database.transaction() as session:
+        both = make_account(session)
+        join(session, session.get_one(User, front.manager.user_id), both)
+        main, front.manager = make_main(session, subs=1)
+        sub = session.scalars(sa.select(Account).where(Account.main_id == main.id)).one()
+    unknown = front.post("/accounts/9999999/link-code")
+    foreign = front.post(f"/accounts/{account.customer_number}/link-code")
+    assert unknown.status_code == foreign.status_code == 404
+    assert unknown.data.replace(b"9999999", b"") == foreign.data.replace(account.customer_number.encode(), b"")
+    assert front.post(f"/accounts/{both.customer_number}/link-code").status_code == 201
+    front.main = main
+    front.token = front.token_with(Scope.READ, Scope.WRITE)
+    assert front.post(f"/accounts/{sub.customer_number}/link-code").status_code == 403
+    front.token = front.token_with(Scope.READ)
+    assert front.post(f"/accounts/{main.customer_number}/link-code").status_code == 403
+
+
+def test_detach_is_a_request_of_its_own_and_the_same_while_it_runs(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
+    back.advance()
+    path = f"/accounts/{account.customer_number}/link"
+    first = front.delete(path)
+    assert first.status_code == 202
+    body = first.get_json()
+    assert (body["kind"], body["proofs"]) == ("detach", [])
+    assert first.headers["Location"] == f"/api/v1/requests/{body['id']}"
+    second = front.delete(path)
+    assert (second.status_code, second.data) == (202, first.data)
+    mine, front.token = front.token, token_of(front, account, owner)
+    assert front.get(f"/requests/{body['id']}").get_json()["id"] == body["id"]
+    front.token = mine
+    back.advance()
+    assert front.get(f"/requests/{body['id']}").get_json()["status"] == "completed"
+    assert front.delete(path).status_code == 404
+    own = front.delete(f"/accounts/{front.main.customer_number}/link")
+    assert (own.status_code, own.get_json()["type"]) == (409, "/problems/rule_broken")
+    assert front.delete("/accounts/9999999/link").status_code == 404
+
+
+def test_many_at_once_make_one_detach_and_leave_one_code_open(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
+    back.advance()
+    with front.database.transaction() as session:
+        another = make_account(session)
+        join(session, session.get_one(User, front.manager.user_id), another)
+    token = front.token
+
+    def call(turn: int) -> tuple[int, int]:
+        client = front.client.application.test_client()
+        head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(turn)}
+        made = client.post(f"/api/v1/accounts/{another.customer_number}/link-code", headers=head)
+        detached = client.delete(f"/api/v1/accounts/{account.customer_number}/link", headers=head)
+        return made.status_code, detached.status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(call, range(6))) == [(201, 202)] * 6
+    with front.database.transaction() as session:
+        detaches = session.scalars(sa.select(Request.id).where(Request.kind == "detach")).all()
+        codes = session.scalars(sa.select(LinkCode.id).where(LinkCode.ended_at.is_(None))).all()
+    assert (len(detaches), len(codes)) == (1, 1)

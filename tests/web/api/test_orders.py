@@ -1,0 +1,108 @@
+"""Orders through the API: idempotency keys and errors in fields."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from models.accounts.accounts import Account
+from models.requests.requests import Request
+from tests.web.conftest import ORDER, Front
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """Return the example order with one field changed, or removed if the value is `...`."""
+    body = copy.deepcopy(ORDER)
+    place: dict[str, Any] = body
+    *parents, last = path.split(".")
+    for parent in parents:
+        place = place[parent]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return body
+
+
+def count(front: Front, table: type[Request | Account]) -> int:
+    with front.database.transaction() as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+def test_an_order_is_accepted_and_listed_at_once(front: Front) -> None:
+    answer = front.post("/orders", ORDER)
+    assert answer.status_code == 202
+    body = answer.get_json()
+    assert answer.headers["Location"] == f"/api/v1/requests/{body['id']}"
+    assert (body["kind"], body["status"], body["step"], body["reason"]) == ("order", "acknowledged", "verify", None)
+    assert body["next"]["actor"] == "carrier"
+    assert [entry["code"] for entry in body["timeline"]] == ["order_received"]
+    assert "Wir haben den Auftrag erhalten" in body["timeline"][0]["text"]
+    assert front.get(f"/requests/{body['id']}").get_json() == body
+    listed = front.get("/accounts").get_json()["items"]
+    assert [account["customer_number"] for account in listed] == [
+        front.main.customer_number,
+        body["customer_number"],
+    ]
+    assert listed[1]["request"] == body["id"]
+    assert [front.get(f"/accounts/{account['customer_number']}").get_json() for account in listed] == listed
+
+
+def test_the_same_key_and_body_give_the_same_answer(front: Front) -> None:
+    first = front.post("/orders", ORDER, key="one")
+    again = front.post("/orders", dict(reversed(ORDER.items())), key="one")
+    assert (again.status_code, again.data) == (first.status_code, first.data)
+    assert again.headers["Location"] == first.headers["Location"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    other = front.post("/orders", changed("channels", 5), key="one")
+    assert other.status_code == 422
+    assert other.get_json()["type"] == "/problems/idempotency_conflict"
+    assert count(front, Request) == 1
+
+
+def test_the_same_key_from_many_at_once_makes_one_order(front: Front) -> None:
+    def order(_: int) -> bytes:
+        client = front.client.application.test_client()
+        head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": "one"}
+        answer: bytes = client.post("/api/v1/orders", json=ORDER, headers=head).data
+        return answer
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = set(pool.map(order, range(6)))
+    assert len(answers) == 1
+    assert count(front, Request) == 1
+
+
+def test_an_answer_that_was_an_error_keeps_no_key(front: Front) -> None:
+    assert front.post("/orders", changed("product", "trunk-3"), key="one").status_code == 422
+    assert front.post("/orders", ORDER, key="one").status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("product", "trunk-3", "unknown_product"),
+        ("product", ..., "missing"),
+        ("channels", 11, "channels_out_of_range"),
+        ("location.postal_code", "1017", "string_pattern_mismatch"),
+        ("location.city", " ", "string_too_short"),
+        ("contact.email", "hanna", "value_error"),
+        ("contact.phone", "abc", "value_error"),
+        ("numbers.area_code", "0999", "unknown_area_code"),
+        ("numbers.block_size", 7, "literal_error"),
+        ("colour", "blue", "extra_forbidden"),
+    ],
+)
+def test_a_bad_field_is_named_with_the_way_out(front: Front, field: str, value: object, code: str) -> None:
+    german = front.post("/orders", changed(field, value))
+    english = front.post("/orders", changed(field, value), **{"Accept-Language": "en"})
+    assert german.status_code == 422
+    assert german.content_type == "application/problem+json"
+    [error] = german.get_json()["errors"]
+    assert (error["field"], error["code"]) == (field, code)
+    assert error["detail"] != english.get_json()["errors"][0]["detail"]
+    assert count(front, Request) == 0

@@ -1,0 +1,87 @@
+"""The caller of the API, and the accounts and requests that the caller may see or change."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from flask import g
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, account_by_number
+from models.errors import Forbidden, NotFound
+from models.people.rights import Action, Principal, may
+from models.requests.requests import Request, concerns, may_change
+from web.resources import resources
+
+
+def caller() -> Principal:
+    """Return the user that the API token belongs to."""
+    principal = g.principal
+    assert isinstance(principal, Principal)
+    return principal
+
+
+def detached_token_account() -> Account:
+    """Return the account of the API token as it was read at the start of the call, attached to no session."""
+    account = g.account
+    assert isinstance(account, Account)
+    return account
+
+
+def token_account(session: Session) -> Account:
+    """Return the account of the API token, attached to the session."""
+    return session.merge(detached_token_account(), load=False)
+
+
+def viewable_token_account(session: Session) -> Account:
+    """Return the account of the API token. Raises `Forbidden` if the caller may not view the account."""
+    account = token_account(session)
+    if not may(caller(), Action.VIEW, account):
+        raise Forbidden
+    return account
+
+
+def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Request:
+    """Return the request with this id; `lock` locks its row.
+
+    Raises `NotFound` if there is no such request or it does not concern the caller, `Forbidden` if the caller may not
+    view the account of the token.
+    """
+    viewable_token_account(session)
+    found = session.get(Request, parse_uuid(id, NotFound()), with_for_update=lock or None)
+    if found is None or not concerns(session, caller(), found):
+        raise NotFound
+    return found
+
+
+def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> Request:
+    """Return the request with this id; `lock` locks its row.
+
+    Raises `NotFound` if the caller may not see the request, `Forbidden` if the caller may see but not change it.
+    """
+    found = get_visible_request(session, id, lock=lock)
+    if not may_change(session, caller(), found):
+        raise Forbidden
+    return found
+
+
+def get_visible_account(session: Session, customer_number: str, action: Action = Action.VIEW) -> Account:
+    """Return the account. Raises `NotFound` unless the caller may view the account or may do `action` to it."""
+    account = account_by_number(session, customer_number)
+    if account is None or not (may(caller(), Action.VIEW, account) or may(caller(), action, account)):
+        raise NotFound
+    return account
+
+
+def parse_uuid(text: str, error: Exception) -> uuid.UUID:
+    """Return the UUID that the text spells; raises `error` if the text is no UUID."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise error from None
+
+
+def now() -> datetime:
+    """Return the current time of the application's clock."""
+    return resources().clock()

@@ -1,0 +1,44 @@
+"""The API endpoints that list and show accounts."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from models.accounts.accounts import account_by_number
+from models.errors import NotFound
+from models.people.rights import Action, may
+from models.views import lists
+from models.views.locations import Order, Wanted, page_of
+from web.api import schemas
+from web.api.access import caller, token_account, viewable_token_account
+from web.api.blueprint import api, json_response
+from web.api.bodies import account_body
+from web.api.paging import known_cursor
+from web.resources import resources
+
+# A customer number never changes, so paging neither skips nor repeats an account.
+_BY_NUMBER = Wanted(order=Order.NUMBER)
+
+
+@api.get("/accounts", responses={200: schemas.AccountPage})
+def list_accounts(query: schemas.PageQuery) -> Response:
+    """List the main account first, then its sub-accounts, including those that are still on order."""
+    with resources().database.transaction() as session:
+        account = viewable_token_account(session)
+        with known_cursor():
+            page = page_of(session, account, _BY_NUMBER, after=query.cursor, limit=query.limit)
+    items = [account_body(listed.account, listed.request) for listed in page.items]
+    if query.cursor is None:
+        items.insert(0, account_body(account, None))
+    return json_response({"items": items, "next_cursor": page.after})
+
+
+@api.get("/accounts/<customer_number>", responses={200: schemas.AccountBody, 404: schemas.Problem})
+def show_account(path: schemas.AccountPath) -> Response:
+    """Show one account with its running request. An account that is still on order is shown, too."""
+    with resources().database.transaction() as session:
+        main, account = token_account(session), account_by_number(session, path.customer_number)
+        running = lists.running_request(session, main, account) if account is not None else None
+        if account is None or not may(caller(), Action.VIEW, main if running is not None else account):
+            raise NotFound
+        return json_response(account_body(account, running))

@@ -1,0 +1,55 @@
+"""The API's blueprint, and the checks that run before every endpoint."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Response, g, request
+from flask_openapi3 import APIBlueprint
+
+from models.people.api_tokens import principal_by_token
+from models.views import lists
+from web.api.problems import problem
+from web.resources import resources
+from web.text_input import TooDeep, check_json_text, is_storable_text
+
+api = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_security=[{"bearer": []}])
+
+
+@api.before_request
+def check_call() -> Response | None:
+    """Authenticate the caller, then check the idempotency key, the content type and the form of the JSON body.
+
+    Returns a problem (400, 401 or 415) if one of these checks fails. Sets `g.principal` and `g.account`.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    with resources().database.transaction() as session:
+        principal = principal_by_token(session, token.strip()) if scheme.lower() == "bearer" else None
+        account = lists.token_account(session, principal) if principal else None
+    if principal is None or account is None:
+        return problem("unauthorized")
+    g.principal, g.account = principal, account
+    key = request.headers.get("Idempotency-Key", "")
+    if request.method == "POST" and not (1 <= len(key) <= 255 and is_storable_text(key)):
+        return problem("idempotency_key_missing")
+    if request.endpoint == "api.upload_address_document":
+        return None if request.mimetype == "multipart/form-data" else problem("not_a_form")
+    if request.method == "POST" and request.get_data():
+        if not request.is_json:
+            return problem("not_json_type")
+        return _check_json_body()
+    return None
+
+
+def _check_json_body() -> Response | None:
+    try:
+        body = request.get_json(silent=True)
+        check_json_text(body)
+    except (RecursionError, TooDeep):
+        return problem("too_deep")
+    return None if isinstance(body, dict) else problem("not_json")
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """Return the body as a JSON response."""
+    return Response(json.dumps(body, ensure_ascii=False), status, mimetype="application/json")

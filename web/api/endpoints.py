@@ -1,0 +1,8 @@
+"""The API's blueprint with every endpoint: importing this module registers them all."""
+
+from __future__ import annotations
+
+from web.api import accounts, links, orders, products, proofs, requests
+from web.api.blueprint import api
+
+__all__ = ["accounts", "api", "links", "orders", "products", "proofs", "requests"]

@@ -1,0 +1,109 @@
+"""Idempotent calls: a repeated call with the same `Idempotency-Key` and body gets the saved answer of the first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import structlog
+from flask import Response, request
+from sqlalchemy.orm import Session
+
+from models.requests.idempotency import KEPT_FOR, IdempotencyKey, reserve_key
+from models.requests.requests import Request
+from tasks.hints import hint
+from web.api.access import caller, detached_token_account, now
+from web.api.blueprint import json_response
+from web.resources import resources
+
+log = structlog.get_logger()
+
+IDEMPOTENCY_KEY_HEADER = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
+        }
+    ]
+}
+"""The OpenAPI description of the header that every POST needs."""
+
+
+class IdempotentCall:
+    """One call under its idempotency key.
+
+    Begin inside a transaction with `begin_call`; act and `save_answer` only if `is_new`; after the commit call
+    `send_hint` and return `response()`.
+    """
+
+    def __init__(self, row: IdempotencyKey) -> None:
+        self._row = row
+        self._due_request: str | None = None
+        self.is_new = row.answer is None
+        """Whether the key has no saved answer yet, so that the endpoint has to act."""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the saved answer."""
+        body: dict[str, Any] = self._saved()["body"]
+        return body
+
+    def save_answer(
+        self, status: int, body: dict[str, Any], *, about: Request | None = None, location: str | None = None
+    ) -> None:
+        """Save the answer with the key, in the open transaction.
+
+        `about` is the request that was created or changed, `location` the URL for the header of that name.
+        """
+        self._row.answer = {"status": status, "location": location, "body": body}
+        if about is not None:
+            self._row.request_id = about.id
+            self._due_request = str(about.id) if about.due_at is not None else None
+
+    def release_key(self, session: Session) -> None:
+        """Delete the reserved key, so that it can be used again although the open transaction is committed."""
+        session.delete(self._row)
+
+    def send_hint(self) -> None:
+        """Hint to the workers that the created or changed request is due. Call after the commit.
+
+        Does nothing if the answer is replayed or the request has no due time.
+        """
+        if self._due_request is not None:
+            log.info("request.accepted", request=self._due_request, path=request.path)
+            hint()
+
+    def response(self, body: dict[str, Any] | None = None) -> Response:
+        """Return the saved answer as a response; `body` replaces the saved body."""
+        saved = self._saved()
+        response = json_response(body or saved["body"], saved["status"])
+        if saved["location"]:
+            response.headers["Location"] = saved["location"]
+        if not self.is_new:
+            response.headers["Idempotency-Replayed"] = "true"
+        return response
+
+    def _saved(self) -> dict[str, Any]:
+        assert self._row.answer is not None
+        return self._row.answer
+
+
+def begin_call(session: Session, content: bytes = b"") -> IdempotentCall:
+    """Reserve the idempotency key of the current call; a concurrent call with the same key waits for the commit.
+
+    `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
+    key came with another body before. If the transaction is rolled back, the key is free again.
+    """
+    key = request.headers["Idempotency-Key"]
+    row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprint(content), now())
+    return IdempotentCall(row)
+
+
+def _fingerprint(content: bytes) -> bytes:
+    # Keyed: a body may hold a password, which nobody shall be able to guess from the database.
+    canonical = json.dumps(request.get_json(silent=True), sort_keys=True, separators=(",", ":"))
+    text = f"{request.method} {request.path}\n{canonical}"
+    return resources().vault.fingerprint("call", text.encode() + content)

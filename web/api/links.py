@@ -1,0 +1,106 @@
+"""The API endpoints that attach an existing account, detach an account and create link codes."""
+
+from __future__ import annotations
+
+import uuid
+
+import structlog
+from flask import Response, request
+
+from models.errors import AlreadyRequested
+from models.links.links import LinkDraft, submit_detach, submit_link
+from models.people.rights import Action
+from models.proofs.proofs import OwnershipProof
+from models.proofs.submission import Credentials, create_link_code
+from models.requests.requests import Request
+from models.states import ProofMethod
+from models.vault import display_code
+from tasks.hints import hint
+from web.api import schemas
+from web.api.access import caller, get_visible_account, now, token_account
+from web.api.blueprint import api, json_response
+from web.api.bodies import request_body, request_url
+from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.request_bodies import CredentialsProof, LinkBody, LinkCodeProof, LinkProof
+from web.resources import resources
+
+log = structlog.get_logger()
+
+
+@api.post(
+    "/link-requests",
+    responses={202: schemas.RequestBody, 422: schemas.Problem, 429: schemas.Problem},
+    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+)
+def create_link_request(body: LinkBody) -> Response:
+    """Ask to attach an existing account.
+
+    Answers 202 to every well-formed request, so that the answer does not reveal whether the account exists.
+    """
+    draft = LinkDraft(
+        body.customer_number,
+        ProofMethod(body.proof.method),
+        _proof_of_ownership(body.proof),
+        body.locale or caller().locale,
+    )
+    if draft.means is not None:
+        resources().throttle.begin_try(draft.customer_number)
+    with resources().database.transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            link = submit_link(session, resources().vault, caller(), token_account(session), draft, now())
+            if draft.means is not None and session.get(OwnershipProof, link.id) is None:
+                resources().throttle.count_wrong_try()
+            call.save_answer(202, request_body(session, link), about=link, location=request_url(link))
+    call.send_hint()
+    return call.response()
+
+
+@api.delete(
+    "/accounts/<customer_number>/link",
+    responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
+)
+def detach_account(path: schemas.AccountPath) -> Response:
+    """Detach a sub-account from its main account. A repeated call returns the detach request that is running."""
+    with resources().database.transaction() as session:
+        account = get_visible_account(session, path.customer_number, Action.DETACH)
+        try:
+            detach = submit_detach(session, caller(), account, caller().locale, now())
+        except AlreadyRequested as running:
+            detach = session.get_one(Request, uuid.UUID(running.request_id))
+        body = request_body(session, detach)
+    log.info("request.accepted", request=str(detach.id), path=request.path)
+    hint()
+    response = json_response(body, 202)
+    response.headers["Location"] = request_url(detach)
+    return response
+
+
+@api.post(
+    "/accounts/<customer_number>/link-code",
+    responses={201: schemas.LinkCodeBody, 403: schemas.Problem, 404: schemas.Problem, 409: schemas.Problem},
+    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+)
+def make_link_code(path: schemas.AccountPath) -> Response:
+    """Create a code with which a main account can attach this account. Voids the previous code.
+
+    The code is valid for 7 days and can be used once.
+    """
+    with resources().database.transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            account = get_visible_account(session, path.customer_number, Action.PROVE_OWNERSHIP)
+            code = create_link_code(session, caller(), account, now())
+            # Saved are the words that the code is derived from, not the code.
+            call.save_answer(201, {"code": code.words(), "expires_at": code.expires_at.isoformat()})
+    return call.response({**call.body, "code": display_code(resources().vault.code(*call.body["code"]))})
+
+
+def _proof_of_ownership(proof: LinkProof) -> Credentials | str | None:
+    match proof:
+        case CredentialsProof(email=email, password=password):
+            return Credentials(email, password.get_secret_value())
+        case LinkCodeProof(code=code):
+            return code
+        case _:
+            return None

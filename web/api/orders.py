@@ -1,0 +1,31 @@
+"""The API endpoint for orders."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from models.orders.orders import submit_order
+from web.api import schemas
+from web.api.access import caller, now, token_account
+from web.api.blueprint import api
+from web.api.bodies import request_body, request_url
+from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.request_bodies import OrderBody
+from web.resources import resources
+
+
+@api.post(
+    "/orders",
+    responses={202: schemas.RequestBody, 422: schemas.Problem},
+    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+)
+def create_order(body: OrderBody) -> Response:
+    """Order a new sub-account. Answers 202 at once; the timeline of the request shows the progress."""
+    draft = body.as_draft(caller().locale)
+    with resources().database.transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            order = submit_order(session, caller(), token_account(session), draft, now())
+            call.save_answer(202, request_body(session, order), about=order, location=request_url(order))
+    call.send_hint()
+    return call.response()

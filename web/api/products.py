@@ -1,0 +1,30 @@
+"""The API endpoint for the price list."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from models.contracts.catalogue import orderable_products
+from web.api import schemas
+from web.api.blueprint import api, json_response
+from web.api.problems import language
+from web.resources import resources
+
+
+@api.get("/products", responses={200: schemas.ProductList})
+def list_products() -> Response:
+    """Show the price list."""
+    with resources().database.transaction() as session:
+        items = [
+            {
+                "key": product.key,
+                "kind": product.kind,
+                "name": product.name(language()),
+                "channels": product.channels,
+                "block_size": product.block_size,
+                "monthly_cents": product.monthly_cents,
+                "one_off_cents": product.one_off_cents,
+            }
+            for product in orderable_products(session)
+        ]
+    return json_response({"items": items})

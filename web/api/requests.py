@@ -1,0 +1,79 @@
+"""The API endpoints that list, show, cancel and retry requests."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import Response
+
+from models.db.paging import read_cursor, write_cursor
+from models.orders.orders import call_off
+from models.states import Reason, Status
+from models.views import lists
+from web.api import schemas
+from web.api.access import get_changeable_request, get_visible_request, now, viewable_token_account
+from web.api.blueprint import api, json_response
+from web.api.bodies import request_bodies, request_body
+from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.paging import known_cursor
+from web.resources import resources
+
+
+@api.get("/requests", responses={200: schemas.RequestPage})
+def list_requests(query: schemas.RequestQuery) -> Response:
+    """List the requests of the account, newest first."""
+    statuses = [Status(query.status)] if query.status else []
+    before: UUID | None = None
+    if query.cursor:
+        with known_cursor():
+            [before] = read_cursor(query.cursor, UUID)
+    with resources().database.transaction() as session:
+        account = viewable_token_account(session)
+        requests = lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
+        page = requests[: query.limit]
+        items = request_bodies(session, page)
+    next_cursor = write_cursor(page[-1].id) if len(requests) > query.limit else None
+    return json_response({"items": items, "next_cursor": next_cursor})
+
+
+@api.get("/requests/<id>", responses={200: schemas.RequestBody, 404: schemas.Problem})
+def show_request(path: schemas.RequestPath) -> Response:
+    """Show one request with its timeline."""
+    with resources().database.transaction() as session:
+        return json_response(request_body(session, get_visible_request(session, path.id)))
+
+
+@api.post(
+    "/requests/<id>/cancel",
+    responses={200: schemas.RequestBody, 409: schemas.Problem},
+    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+)
+def cancel_request(path: schemas.RequestPath) -> Response:
+    """Cancel a request that is not provisioned yet."""
+    with resources().database.transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            target = get_changeable_request(session, path.id, lock=True)
+            call_off(target, Reason.CANCELLED_BY_REQUESTER, now())
+            session.flush()
+            call.save_answer(200, request_body(session, target), about=target)
+    call.send_hint()
+    return call.response()
+
+
+@api.post(
+    "/requests/<id>/retry",
+    responses={200: schemas.RequestBody, 409: schemas.Problem},
+    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+)
+def retry_request(path: schemas.RequestPath) -> Response:
+    """Retry a request that is held or has failed."""
+    with resources().database.transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            target = get_changeable_request(session, path.id, lock=True)
+            target.retry(now())
+            session.flush()
+            call.save_answer(200, request_body(session, target), about=target)
+    call.send_hint()
+    return call.response()

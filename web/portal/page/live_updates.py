@@ -1,0 +1,55 @@
+"""Pages that update themselves: js/request.js polls the parts of the page and replaces those that changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import make_response, render_template, request
+from flask_wtf.csrf import generate_csrf
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of a page. `version` changes with its content."""
+
+    name: str
+    html: Markup
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class LiveParts:
+    """The parts of a page that may change. If `ended`, the browser stops polling."""
+
+    regions: Sequence[Region]
+    ended: bool
+
+    @property
+    def version(self) -> str:
+        """A hash that changes if any part changes."""
+        return _digest(" ".join(region.version for region in self.regions))
+
+    def response(self) -> Response:
+        """Return the parts as a response; 304 if the browser has their current version."""
+        response = make_response(render_template("page/live_updates.html", live=self))
+        response.set_etag(self.version)
+        return response.make_conditional(request)
+
+
+def render_live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> LiveParts:
+    """Render the parts of a page; each name is that of a template in the folder."""
+    return LiveParts([_region(name, render_template(f"{folder}/{name}.html", **facts)) for name in names], ended)
+
+
+def _region(name: str, html: str) -> Region:
+    # The CSRF token differs at each rendering and is not part of the content.
+    return Region(name, Markup(html), _digest(html.replace(generate_csrf(), "")))  # noqa: S704 - of our templates
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,72 @@
+"""Rejection of text that PostgreSQL cannot store: NUL characters and unpaired surrogates (which JSON can express)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from flask import request
+from werkzeug.routing import IntegerConverter
+
+from models.errors import InvalidField, NotFound
+
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+_MAX_DEPTH = 8
+"""Deeper than any body that the API accepts."""
+
+
+class TooDeep(Exception):
+    """A JSON body is nested deeper than any body that the API accepts."""
+
+
+class IdConverter(IntegerConverter):
+    """A URL converter for integer ids, up to the largest 64-bit key."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"max": 2**63 - 1, **options})
+
+
+def reject_unstorable_text() -> None:
+    """Check the URL and the form fields of the current request, before anything else reads them.
+
+    Raises `NotFound` for the path, `InvalidField` for a query parameter or form field. Bodies of API calls are
+    checked by `check_json_text`, after the caller is authenticated.
+    """
+    if not is_storable_text(request.path):
+        raise NotFound
+    fields = [request.args] if request.path.startswith("/api/") else [request.args, request.form]
+    for name, text in (pair for each in fields for pair in each.items(multi=True)):
+        if not is_storable_text(name + text):
+            raise InvalidField(name if is_storable_text(name) else "", "unreadable")
+
+
+def check_json_text(body: object) -> None:
+    """Check every string of a JSON body.
+
+    Raises `InvalidField` for the first string that cannot be stored, `TooDeep` if the body is nested too deep.
+    """
+    for path, text in _strings(body, ()):
+        if not is_storable_text(text):
+            raise InvalidField(".".join(path), "unreadable")
+
+
+def is_storable_text(text: str) -> bool:
+    """Return whether PostgreSQL can store the text."""
+    return _NOT_STORABLE.search(text) is None
+
+
+def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield every string and every key of a JSON value, each with the path of the field that it belongs to."""
+    if len(path) > _MAX_DEPTH:
+        raise TooDeep
+    match value:
+        case str():
+            yield path, value
+        case dict():
+            for name, inner in value.items():
+                yield path, name
+                yield from _strings(inner, (*path, name))
+        case list():
+            for number, inner in enumerate(value):
+                yield from _strings(inner, (*path, str(number)))
