@@ -90,6 +90,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
+    """Return whether the main account has the most open consent requests allowed, for a bulk of links."""
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 

@@ -58,7 +58,7 @@ _processes.set_forkserver_preload([engine.__name__])
 
 @dataclass
 class Plant:
-    """The pipeline's real parts, and what a test does to them."""
+    """The real parts of the pipeline, with methods to start and kill workers and to inspect results."""
 
     database: Database
     registrar_url: str
@@ -74,7 +74,7 @@ class Plant:
     """How much later it is for the processes without Celery than by the machine's clock."""
 
     def now(self) -> datetime:
-        """The time by the clock of the processes without Celery."""
+        """Return the current time of the processes without Celery."""
         return utc_now() + self.ahead
 
     def start_engine(self, stop: Stop | None = None) -> BaseProcess:
@@ -87,14 +87,14 @@ class Plant:
         return process
 
     def kill_engine(self, process: BaseProcess) -> None:
-        """kill -9."""
+        """Kill a process with SIGKILL."""
         process.kill()
         process.join(10)
         self.engines.remove(process)
 
     @contextmanager
     def engine_stopped_at(self, point: str) -> Iterator[None]:
-        """A process without Celery has stopped dead at this point.
+        """Start a process without Celery and wait until it stops at a point.
 
         At the end it is killed, and another one takes over, for which its leases have ended.
         """
@@ -130,30 +130,30 @@ class Plant:
         return self._start(command, f"worker-{len(self.children)}", extra)
 
     def start_beat(self) -> None:
-        """What sends the sweep."""
+        """Start Celery beat, which sends the sweep."""
         self._start(programs.beat(self.directory / "schedule"), "beat", {})
 
     def kill(self, child: subprocess.Popen[bytes]) -> None:
-        """kill -9, with all its processes."""
+        """Kill a child and all its processes with SIGKILL."""
         os.killpg(child.pid, signal.SIGKILL)
         child.wait(10)
         self.children.remove(child)
 
     def start_front(self) -> int:
-        """The front; returns its port."""
+        """Start the web front and return its port."""
         port = free_port()
         self._start(programs.web(LOOPBACK, port, processes=1), "front", {})
         wait_until(lambda: accepts_connections(port), what="the front")
         return port
 
     def token(self) -> str:
-        """An API token of the main account."""
+        """Create and return an API token of the main account."""
         with self.database.transaction() as session:
             manager = session.get_one(User, self.manager.user_id)
             return create_token(session, self.main, manager, "test", frozenset(Scope), utc_now())
 
     def order(self, count: int, draft: OrderDraft | None = None) -> list[UUID]:
-        """Accept so many orders, as the front does, without a hint."""
+        """Submit a number of orders, as the front does, but without a hint. Return the request ids."""
         order, main = draft or an_order(), self.main
         with self.database.transaction() as session:
             return [submit_order(session, self.manager, main, order, utc_now()).id for _ in range(count)]
@@ -164,13 +164,13 @@ class Plant:
             return submit_link(session, Vault(SECRET), self.manager, self.main, draft, utc_now()).id
 
     def code_to(self, recipient: str) -> str:
-        """The code that stands in the one mail to somebody, however often it has arrived."""
+        """Return the code in the only mail to a recipient; duplicate deliveries count as one."""
         mails = [mail for to, mail in self.sink.received if to == recipient]
         [code] = {_code_in(body.get_content()) for mail in mails if (body := mail.get_body(("plain",)))}
         return code
 
     def letter_code(self) -> str:
-        """The code of the one letter."""
+        """Return the code in the only letter."""
         [file] = (self.directory / "letters").glob("*.pdf")
         text = "".join(page.extract_text() for page in PdfReader(file).pages)
         return _code_in(text)
@@ -182,27 +182,27 @@ class Plant:
                 sender.send_task("requests.advance", queue=celeryconfig.task_default_queue)
 
     def statuses(self, ids: list[UUID]) -> set[Status]:
-        """Where these requests stand."""
+        """Return the statuses of requests."""
         with self.database.transaction() as session:
             return set(session.scalars(sa.select(Request.status).where(Request.id.in_(ids))))
 
     def unsent(self) -> int:
-        """How many mails have not left yet."""
+        """Return the number of unsent mails."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).where(Message.state == MessageState.QUEUED)) or 0
 
     def unannounced(self) -> int:
-        """How many number blocks the registrar has not heard of yet."""
+        """Return the number of number blocks not yet announced to the registrar."""
         with self.database.transaction() as session:
             return session.scalar(sa.select(sa.func.count()).select_from(BlockAnnouncement)) or 0
 
     def wait_for_completion(self, ids: list[UUID]) -> None:
-        """Until every one is completed."""
+        """Wait until all requests are completed."""
         wait_until(lambda: self.statuses(ids) == {Status.COMPLETED}, seconds=60, what=f"{len(ids)} completed requests")
         wait_until(lambda: self.unsent() == 0, seconds=60, what="the last mail")
 
     def assert_everything_once(self, ids: list[UUID]) -> None:
-        """All of `assert_provisioned_once`, and one mail for each recipient.
+        """Assert that each order was provisioned once and each recipient was sent one mail.
 
         Mails count by Message-ID: a worker killed between the server's answer and the record of it makes a
         second delivery of the same mail, which mail systems drop (see docs/decisions/0002).
@@ -214,7 +214,7 @@ class Plant:
         assert recipients == sorted([self.manager.email, "hanna.palmer@example.com"] * len(ids))
 
     def assert_provisioned_once(self, ids: list[UUID]) -> None:
-        """One account, contract, trunk, number block and registrar row for each."""
+        """Assert that each order has one account, contract, trunk, number block and registrar row."""
         with self.database.transaction() as session:
             accounts = session.scalars(sa.select(Account.id).where(Account.main_id == self.main.id)).all()
             contracts = session.scalars(sa.select(Contract.request_id)).all()

@@ -32,7 +32,7 @@ from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
 @dataclass
 class Pipeline:
-    """What a test of the pipeline needs in hand."""
+    """The resources of a pipeline test, with methods to submit requests and run workers."""
 
     runtime: Runtime
     registrar: FakeRegistrar
@@ -55,7 +55,7 @@ class Pipeline:
             return submit_link(session, vault, manager or self.manager, main or self.main, draft, self.clock.now).id
 
     def advance(self) -> None:
-        """What a worker does with a hint."""
+        """Process due requests, as a worker does on a hint."""
         advance(self.runtime, more_due=lambda: self.hints.append("more"))
         write_due_trunks(self.runtime, more_due=lambda: self.hints.append("more"))
         announce_due_blocks(self.runtime, more_due=lambda: self.hints.append("more"))
@@ -63,7 +63,7 @@ class Pipeline:
         place_due(self.runtime, more_due=lambda: self.hints.append("more"))
 
     def send(self) -> None:
-        """Send what is due."""
+        """Send due messages."""
         send_due(self.runtime, more_due=lambda: self.hints.append("more"))
 
     def run(self, name: str, *, dry: bool = False) -> JobRun:
@@ -73,24 +73,24 @@ class Pipeline:
         return run
 
     def findings(self, run: JobRun) -> list[Finding]:
-        """What a run found."""
+        """Return the findings of a job run."""
         with self.runtime.database.transaction() as session:
             return list(findings_of(session, run, limit=1000))
 
     def request(self, id: UUID) -> Request:
-        """The request as it is now."""
+        """Return the current state of a request."""
         with self.runtime.database.transaction() as session:
             return session.get_one(Request, id)
 
     def codes(self, id: UUID) -> list[str]:
-        """The codes of its timeline."""
+        """Return the codes of a request's timeline entries."""
         with self.runtime.database.transaction() as session:
             return [entry.code for entry in timelines(session, [id])[id]]
 
 
 @pytest.fixture
 def pipeline(database: Database, clock: FakeClock) -> Pipeline:
-    """A main account with an administrator, numbers in Berlin, the usual order's proofs, and nothing in the way."""
+    """Provide a main account with an administrator, numbers in Berlin and the proofs that the default order needs."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
         database=database,

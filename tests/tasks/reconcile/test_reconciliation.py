@@ -41,13 +41,13 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 @contextmanager
 def changing(pipeline: Pipeline) -> Iterator[Session]:
-    """Somebody changes rows."""
+    """Open a transaction to change rows."""
     with pipeline.runtime.database.transaction() as session:
         yield session
 
 
 def finds(pipeline: Pipeline, job: str, *kinds: str) -> list[Finding]:
-    """The job finds these, in a dry run first, which changes nothing; then for real."""
+    """Assert that a job finds these kinds in a dry run, which changes nothing, and in a real run; return them."""
     dry = pipeline.run(job, dry=True)
     again = pipeline.run(job, dry=True)
     assert described(pipeline, again) == described(pipeline, dry)
@@ -159,13 +159,13 @@ def test_what_a_worker_has_locked_at_this_moment_does_not_stand_still(pipeline: 
 
 
 def asleep(pipeline: Pipeline, id: uuid.UUID) -> None:
-    """As it must never be: the row sleeps longer than its proof."""
+    """Set a request's due time after its proof's expiry, which must never happen."""
     with changing(pipeline) as session:
         session.get_one(Request, id).due_at = pipeline.clock.now + 365 * DAY
 
 
 def new_place(pipeline: Pipeline) -> uuid.UUID:
-    """An order whose contact and address nobody has proved."""
+    """Submit an order whose e-mail address and connection address are not proved."""
     with changing(pipeline) as session:
         for table in (EmailProof, AddressProof):
             session.execute(sa.delete(table))
@@ -308,7 +308,7 @@ def test_a_refused_mail_is_found_for_a_day(pipeline: Pipeline) -> None:
 
 
 def trunk(pipeline: Pipeline) -> SipTrunk:
-    """An order that went through, as a trunk."""
+    """Complete an order and return its trunk."""
     pipeline.order(an_order())
     pipeline.advance()
     with changing(pipeline) as session:
@@ -459,7 +459,7 @@ def test_so_many_strangers_are_more_likely_our_mistake(pipeline: Pipeline, monke
 
 
 def billed(pipeline: Pipeline, number: str = "SR-1", main: Account | None = None, **facts: object) -> Account:
-    """An account on a collective invoice."""
+    """Create an account on a collective invoice."""
     with changing(pipeline) as session:
         payer = session.get_one(Account, (main or pipeline.main).id)
         account = make_account(session, administrator=make_user(session), **facts)

@@ -54,31 +54,31 @@ def fresh(**changes: object) -> OrderDraft:
 
 
 def waits(pipeline: Pipeline, id: UUID) -> tuple[Actor | None, Reason | None, datetime | None]:
-    """For whom, why and until when a request waits."""
+    """Return for whom, why and until when a request waits."""
     request = pipeline.request(id)
     return request.waiting_for, request.reason, request.waiting_until
 
 
 def code_in(text: str) -> str:
-    """The code that a person reads in a mail or letter."""
+    """Return the code in the text of a mail or letter."""
     found = re.search(r"[A-Z0-9]{5} [A-Z0-9]{5}", text)
     assert found is not None
     return found[0]
 
 
 def mails_to(pipeline: Pipeline, address: str) -> list[str]:
-    """The texts of all mails to somebody."""
+    """Return the texts of all mails to an address."""
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == address]
 
 
 def confirm(pipeline: Pipeline, id: UUID, code: str) -> bool:
-    """The contact types the code."""
+    """Confirm the e-mail address with a code. Return whether the code was accepted."""
     with pipeline.runtime.database.transaction() as session:
         return confirm_email(session, pipeline.runtime.vault, session.get_one(Request, id), code, pipeline.clock.now)
 
 
 def enter(pipeline: Pipeline, id: UUID, code: str) -> bool:
-    """Somebody at the site types the letter's code."""
+    """Confirm the connection address with the letter's code. Return whether the code was accepted."""
     with pipeline.runtime.database.transaction() as session:
         return enter_letter_code(
             session, pipeline.runtime.vault, session.get_one(Request, id), code, pipeline.clock.now
@@ -86,7 +86,7 @@ def enter(pipeline: Pipeline, id: UUID, code: str) -> bool:
 
 
 def again(pipeline: Pipeline, id: UUID, what: str) -> None:
-    """A new code is asked for."""
+    """Request a new code."""
     with pipeline.runtime.database.transaction() as session:
         ask_again(session, session.get_one(Request, id), what, pipeline.clock.now)
 
