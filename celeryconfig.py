@@ -11,7 +11,7 @@ task_ignore_result = True
 task_acks_late = False
 # One hint is good for a whole batch: a process takes the next when it is free.
 worker_prefetch_multiplier = 1
-# A hint that cannot be sent at once is not worth waiting for.
+# A hint that cannot be sent at once is dropped: the sweep replaces it.
 task_publish_retry = False
 
 task_serializer = "json"
@@ -46,7 +46,7 @@ worker_enable_remote_control = True
 
 def _ask(job: str, seconds: float) -> dict[str, object]:
     """Return a beat entry that runs a job's task every few seconds. The job's row decides whether the job is due."""
-    # A question that was not picked up before the next one is of no use.
+    # An unprocessed message expires when the next one is sent.
     return {"task": "jobs.run", "args": (job,), "schedule": seconds, "options": {"expires": seconds}}
 
 
@@ -68,6 +68,6 @@ beat_schedule = {
     "registrar": _ask("registrar", 300.0),
     # Who is on which collective invoice: due every ten minutes.
     "invoices": _ask("invoices", 60.0),
-    # Rows that nobody can use any more: due every day.
+    # Rows past their retention: due every day.
     "leftovers": _ask("leftovers", 3600.0),
 }
