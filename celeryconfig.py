@@ -5,7 +5,7 @@ import os
 broker_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 imports = ("tasks.celery_tasks",)
 
-# Nobody asks for results: the request's row has them.
+# Results are not used: they are in the request's row.
 task_ignore_result = True
 # A hint may be lost with its worker (the sweep sends another), so it is acknowledged when it is taken.
 task_acks_late = False

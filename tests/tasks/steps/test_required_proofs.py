@@ -62,7 +62,7 @@ def overdue(pipeline: Pipeline, id: UUID) -> set[str]:
 
 
 def give(pipeline: Pipeline, id: UUID, *given: str) -> None:
-    """Have these proofs given already, whoever was asked for them."""
+    """Record proofs as given."""
     with pipeline.runtime.database.transaction() as session:
         order = session.get_one(Request, id)
         assert order.account is not None
