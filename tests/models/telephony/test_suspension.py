@@ -393,7 +393,7 @@ def test_what_keeps_an_account_from_being_closed(
     assert state(database, company)[0] is TrunkState.ACTIVE
 
 
-def test_whoever_asks_for_something_while_it_is_closed_is_rejected(database: Database, company: Company) -> None:
+def test_a_request_about_an_account_that_is_closed_meanwhile_is_rejected(database: Database, company: Company) -> None:
     """An order that was written down while the account was being closed waits, and finds it closed."""
 
     def ask() -> None:

@@ -225,7 +225,7 @@ def origin_label(origin: Origin | None) -> str:
 def _who(found: Request) -> str | None:
     match found.waiting_for:
         case Actor.REQUESTER:
-            return str(_("You, or whoever manages the main account"))
+            return str(_("You, or the person who manages the main account"))
         case Actor.CONTACT:
             return str(_("The contact of the location"))
         case Actor.OTHER_ACCOUNT:

@@ -30,7 +30,7 @@ KINDS = {
 }
 ACTORS = {
     Actor.CARRIER: lazy_gettext("We"),
-    Actor.REQUESTER: lazy_gettext("Whoever asked for it"),
+    Actor.REQUESTER: lazy_gettext("The person who asked for it"),
     Actor.CONTACT: lazy_gettext("The contact of the location"),
     Actor.OTHER_ACCOUNT: lazy_gettext("The administrators of the other account"),
 }

@@ -398,7 +398,7 @@ def _what_now(row: BulkRow, found: Any) -> str:
 
 def _refusals() -> Mapping[str, str]:
     return {
-        "forbidden": _("Whoever sent the file may not do that any more."),
+        "forbidden": _("The person who sent the file may not do that any more."),
         "already_requested": _("A request for this customer number is running already."),
         "asked_too_often": _("The administrators have been asked often enough for now."),
         "too_many_wrong_codes": _("Too many link codes of your account were wrong today. Try this row again tomorrow."),
