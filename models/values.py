@@ -53,7 +53,7 @@ def typed_customer_number(text: str) -> str | None:
 
 
 def fold(text: str) -> str:
-    """Return the text in lower case without accents: 'München' is 'munchen'. `models.db.text.plain_sql` is the SQL."""
+    """Return the text in lower case without accents: 'München' is 'munchen'. Agrees with SQL by `plain_sql`."""
     return _small(text).translate(str.maketrans(MARKED, PLAIN))
 
 
@@ -107,7 +107,7 @@ def address_key(street: str, postal_code: str, city: str) -> str:
 
 
 def national_to_e164(area_code: str) -> str:
-    """Return the E.164 digits, without the plus sign, that every number of an area code starts with: '030' is '4930'."""
+    """Return the E.164 digits, without the plus sign, that all numbers of an area code start with: '030' is '4930'."""
     return "49" + area_code.removeprefix("0")
 
 

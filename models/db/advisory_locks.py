@@ -21,7 +21,7 @@ class AdvisoryLock(IntEnum):
 def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) -> None:
     """Wait until no other transaction holds the lock, then hold the lock until the transaction ends.
 
-    A text names a lock for one subject, for example `bulk 17`; two texts share a lock only if their 64-bit hashes agree.
+    A text names a lock for one subject, as `bulk 17`; two texts share a lock only if their 64-bit hashes agree.
     """
     key = sa.func.hashtextextended(lock, 0) if isinstance(lock, str) else int(lock)
     on.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))

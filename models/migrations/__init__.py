@@ -40,7 +40,7 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
 
 
 def statements(revisions: str) -> str:
-    """Return the SQL of a range of revisions, for example `0013:head`, as a script for the linter. Needs no database."""
+    """Return the SQL of a range of revisions, as `0013:head`, as a script for the linter. Needs no database."""
     config = _config()
     config.output_buffer = io.StringIO()
     command.upgrade(config, revisions, sql=True)
