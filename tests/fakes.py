@@ -138,7 +138,7 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
 
 @dataclass
 class FakeMailer:
-    """A mailer that keeps mails. `failures` maps an address to the errors that sending to the address raises in turn."""
+    """A mailer that keeps mails. `failures` maps an address to the errors that mails to the address raise in turn."""
 
     sent: list[Mail] = field(default_factory=list)
     failures: dict[str, list[GatewayError]] = field(default_factory=dict)
