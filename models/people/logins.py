@@ -91,7 +91,7 @@ def end_login(session: Session, user_id: int, login_id: int) -> None:
 
 
 def end_logins(session: Session, user_id: int, *, but: int | None = None) -> None:
-    """End every login of the person, except the login with the id `but` if given. Safe to run twice."""
+    """End every login of the person, except the login with the id `but` (None: no exception). Safe to run twice."""
     query = sa.delete(Login).where(Login.user_id == user_id)
     session.execute(query if but is None else query.where(Login.id != but))
 

@@ -36,7 +36,7 @@ class Action(StrEnum):
 
 
 class Scope(StrEnum):
-    """The scopes of an API token: the actions that the token allows, see `SCOPED`."""
+    """The scopes of an API token; each scope allows a set of actions."""
 
     READ = "read"
     WRITE = "write"
