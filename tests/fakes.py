@@ -42,8 +42,8 @@ class FakeRegistrar:
     """A registrar in memory that keeps trunks by SIP user.
 
     Each of the `failures` prevents one record from being written. `strangers` are subscribers that were added outside
-    the portal, `calls` the times of the recorded calls. `away` is the error that methods which read or remove raise;
-    None raises no error.
+    the portal, `calls` the times of the recorded calls. `away` is the error that methods raise which read or remove
+    subscribers, count calls, or read or write blocks; None raises no error.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
