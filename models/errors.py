@@ -1,4 +1,4 @@
-"""Everything that can be wrong with what somebody asks for. Errors carry facts; `web` maps them to answers once."""
+"""Errors of the business rules. Each error carries facts; `web` maps errors to HTTP responses in one place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from models.states import Reason, Status
 
 
 class DomainError(Exception):
-    """A rule of the house says no."""
+    """Raised when a business rule forbids an operation; base class of every error in this module."""
 
 
 class IllegalTransition(DomainError):
-    """A request cannot go from this status to that one."""
+    """Raised when a request may not change from its current status (`now`) to the wanted one (`then`)."""
 
     def __init__(self, now: Status, then: Status) -> None:
         super().__init__(f"{now} -> {then}")
@@ -21,7 +21,7 @@ class IllegalTransition(DomainError):
 
 
 class RuleBroken(DomainError):
-    """A rule that ends the request: the pipeline rejects it with this reason."""
+    """Raised when a broken rule ends a request: the pipeline rejects the request with `reason`."""
 
     reason: Reason
 
@@ -32,21 +32,21 @@ class RuleBroken(DomainError):
 
 
 class AlreadyAttached(RuleBroken):
-    """The account has a main account, and an account has at most one."""
+    """Raised when the account to attach already has a main account; an account has at most one main account."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(Reason.ALREADY_ATTACHED, customer_number)
 
 
 class IsMainAccount(RuleBroken):
-    """A main account never becomes a sub-account: the hierarchy has depth 1."""
+    """Raised when a main account would become a sub-account: the hierarchy has depth 1."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(Reason.IS_MAIN_ACCOUNT, customer_number)
 
 
 class NoNumbersAvailable(DomainError):
-    """The pool of this area code has no free block of this size."""
+    """Raised when the number pool of an area code has no free block of the wanted size."""
 
     def __init__(self, area_code: str, size: int) -> None:
         super().__init__(f"{area_code}/{size}")
@@ -55,7 +55,7 @@ class NoNumbersAvailable(DomainError):
 
 
 class TrunkClosed(DomainError):
-    """The trunk is closed for good."""
+    """Raised when an operation needs an open trunk and the trunk is permanently closed."""
 
     def __init__(self, sip_user: str) -> None:
         super().__init__(sip_user)
@@ -63,15 +63,15 @@ class TrunkClosed(DomainError):
 
 
 class SuspendedByCarrier(DomainError):
-    """The carrier has suspended the trunk, and only the carrier lifts that."""
+    """Raised when the carrier has suspended the trunk; only the carrier can lift that suspension."""
 
 
 class StillOnOrder(DomainError):
-    """An order for the account is not done yet."""
+    """Raised when an order for the account is not completed yet."""
 
 
 class CannotClose(DomainError):
-    """The account cannot be closed. `code` says what is in the way, `facts` which."""
+    """Raised when an account cannot be closed. `code` names the kind of obstacle, `facts` the individual obstacles."""
 
     def __init__(self, code: str, *facts: str) -> None:
         super().__init__(f"{code}: {', '.join(facts)}")
@@ -80,19 +80,19 @@ class CannotClose(DomainError):
 
 
 class Forbidden(DomainError):
-    """This person may not do that to this account."""
+    """Raised when a person has no right to perform an action on an account."""
 
 
 class AlreadyUser(DomainError):
-    """The person has a role in the account."""
+    """Raised when a person who already has a role in the account is invited to the account."""
 
 
 class PasswordMissing(DomainError):
-    """A new login needs a password."""
+    """Raised when a new login is to be created without a password."""
 
 
 class TooManyInvitations(DomainError):
-    """As many invitations as may be open at once, `limit`, are open: of the account, or of who invites."""
+    """Raised when the account, or the inviting person, already has `limit` open invitations, the most allowed."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(str(limit))
@@ -100,15 +100,18 @@ class TooManyInvitations(DomainError):
 
 
 class LastAdministrator(DomainError):
-    """An account keeps one administrator at the least."""
+    """Raised when an account would lose its last administrator; an account keeps at least one."""
 
 
 class NotFound(DomainError):
-    """There is no such thing, or it is none of this person's business."""
+    """Raised when an object does not exist, or when the person has no right to know that the object exists."""
 
 
 class InvalidField(DomainError):
-    """One field of a form or body breaks a rule. `code` names the rule; `allowed` what would be right."""
+    """Raised when one field of a form or request body breaks a rule.
+
+    `field` names the field, `code` the rule, and `allowed` gives the values that would be valid.
+    """
 
     def __init__(self, field: str, code: str, allowed: object = None) -> None:
         super().__init__(f"{field}: {code}")
@@ -118,7 +121,7 @@ class InvalidField(DomainError):
 
 
 class AlreadyRequested(DomainError):
-    """The same main account has asked for the same account before, and that request is still running."""
+    """Raised when a main account requests an account again while its first request, `request_id`, is still running."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(request_id)
@@ -126,7 +129,10 @@ class AlreadyRequested(DomainError):
 
 
 class TooLate(DomainError):
-    """The request has gone too far to be cancelled, or is being worked on at this moment."""
+    """Raised when a request cannot be cancelled any more: processing is too far advanced, or a worker is active on it.
+
+    `status` is the request's current status.
+    """
 
     def __init__(self, status: Status) -> None:
         super().__init__(status)
@@ -134,7 +140,7 @@ class TooLate(DomainError):
 
 
 class TooEarly(DomainError):
-    """That was done a short while ago; it can be done again from `again_at` on."""
+    """Raised when an action is repeated too soon; the action is allowed again from `again_at` on."""
 
     def __init__(self, again_at: datetime) -> None:
         super().__init__(again_at.isoformat())
@@ -142,9 +148,10 @@ class TooEarly(DomainError):
 
 
 class NotAccepted(DomainError):
-    """A code, a login or a link is not right, not valid any more, or was tried too often. `field` was typed wrong.
+    """Raised when a code, a login or a link is wrong, has expired or was tried too often.
 
-    Whatever is wrong, an outsider hears the same.
+    `field` names the input field with the wrong value. The error is identical for every cause, so that an outsider
+    cannot tell the causes apart.
     """
 
     def __init__(self, field: str, code: str = "not_accepted") -> None:
@@ -154,8 +161,8 @@ class NotAccepted(DomainError):
 
 
 class NotAwaited(DomainError):
-    """The request does not wait for that, or not any more."""
+    """Raised when a proof or decision is handed in or asked for that the request does not, or no longer, wait for."""
 
 
 class IdempotencyConflict(DomainError):
-    """The same idempotency key came with another body."""
+    """Raised when an idempotency key is sent again with a different request body."""

@@ -1,4 +1,4 @@
-"""Phone numbers as people type them, and in E.164. Pure Python."""
+"""Parsing of typed phone numbers and formatting in E.164. Pure Python."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from phonenumbers import PhoneNumber
 
 
 def parse_phone_number(typed: str) -> PhoneNumber | None:
-    """Read a number in any usual spelling, as dialled in Germany; None if the text is no number.
+    """Parse a phone number in any usual spelling, as dialled in Germany; return None if the text is no phone number.
 
-    The number need not exist: whether it may be used is for the caller to decide.
+    Does not check that the phone number exists; the caller decides whether the number may be used.
     """
     try:
         return phonenumbers.parse(typed, "DE")
@@ -18,11 +18,11 @@ def parse_phone_number(typed: str) -> PhoneNumber | None:
 
 
 def e164(number: PhoneNumber) -> str:
-    """Write a number in E.164, with the plus sign."""
+    """Format a phone number in E.164, with the plus sign."""
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def typed_phone_number(typed: str) -> str | None:
-    """Return the typed number of a contact in E.164; None unless it has a length that numbers of its country have."""
+    """Return a contact's typed phone number in E.164; None unless its length is possible in the number's country."""
     number = parse_phone_number(typed)
     return e164(number) if number is not None and phonenumbers.is_possible_number(number) else None

@@ -1,4 +1,4 @@
-"""Every table of the portal's database in one place, for migrations."""
+"""Metadata of every table of the portal's database, for migrations."""
 
 from __future__ import annotations
 

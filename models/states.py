@@ -1,6 +1,6 @@
-"""What a request can be, where it can go from there, and the few closed lists of the domain. Pure Python.
+"""Statuses of a request, the allowed status changes, and the other enumerations of the domain. Pure Python.
 
-Statuses are TM Forum's (TMF622); the reason for one is a code of its own.
+Statuses follow TM Forum's TMF622; the reason for a status is a separate code (`Reason`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What is asked for."""
+    """The kind of a request: a new order, attaching an existing account (link), or detaching a sub-account."""
 
     ORDER = "order"
     LINK = "link"
@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a request stands (TMF622)."""
+    """The status of a request (TMF622)."""
 
     ACKNOWLEDGED = "acknowledged"
     IN_PROGRESS = "in_progress"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class StepName(StrEnum):
-    """What happens to a request next."""
+    """The next processing step of a request."""
 
     VERIFY = "verify"
     PROVISION = "provision"
@@ -40,7 +40,7 @@ class StepName(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a request is pending, held or has ended without success."""
+    """The reason why a request is pending or held, or has ended without success."""
 
     OWNERSHIP_NOT_PROVEN = "ownership_not_proven"
     CONSENT_AWAITED = "consent_awaited"
@@ -67,7 +67,7 @@ class Reason(StrEnum):
 
 
 class Actor(StrEnum):
-    """Who has to act next."""
+    """The party that has to act next on a request."""
 
     CARRIER = "carrier"
     REQUESTER = "requester"
@@ -76,7 +76,7 @@ class Actor(StrEnum):
 
 
 class AccountRole(StrEnum):
-    """Where an account stands in the hierarchy (depth 1)."""
+    """An account's position in the hierarchy (depth 1)."""
 
     STANDALONE = "standalone"
     MAIN = "main"
@@ -84,7 +84,7 @@ class AccountRole(StrEnum):
 
 
 class AccountState(StrEnum):
-    """Whether an account can be used: ordered but not yet provisioned, active, or closed for good."""
+    """The life-cycle state of an account: ordered but not yet provisioned, active, or permanently closed."""
 
     ORDERED = "ordered"
     ACTIVE = "active"
@@ -92,7 +92,7 @@ class AccountState(StrEnum):
 
 
 class Origin(StrEnum):
-    """How a sub-account came under its main account."""
+    """The way by which a sub-account was attached to its main account."""
 
     ORDER = "order"
     LINK = "link"
@@ -100,7 +100,7 @@ class Origin(StrEnum):
 
 
 class ProofMethod(StrEnum):
-    """How the right to attach an existing account was proved."""
+    """The method by which the right to attach an existing account was proved."""
 
     ADMINISTERS_BOTH = "administers_both"
     CREDENTIALS = "credentials"
@@ -110,7 +110,7 @@ class ProofMethod(StrEnum):
 
 
 class AddressMethod(StrEnum):
-    """Why we believe that a connection address is real."""
+    """The evidence that a connection address is real: a letter sent to the address, or a document."""
 
     LETTER = "letter"
     DOCUMENT = "document"
@@ -141,12 +141,12 @@ ROUTES: dict[Kind, tuple[StepName, ...]] = {
 
 
 def may_become(now: Status, then: Status) -> bool:
-    """Whether a request may go from one status to another."""
+    """Return whether a request may change from status `now` to status `then`."""
     return then in TRANSITIONS[now]
 
 
 def step_after(kind: Kind, step: StepName) -> StepName | None:
-    """The step that follows on this kind's route; None after the last."""
+    """Return the step that follows `step` for a request of this kind; None after the last step."""
     route = ROUTES[kind]
     place = route.index(step) + 1
     return route[place] if place < len(route) else None

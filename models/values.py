@@ -1,4 +1,4 @@
-"""Small values with rules of their own: customer numbers, phone numbers, postal codes. Pure Python."""
+"""Formats and comparison rules of small values: customer numbers, phone numbers, addresses. Pure Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Clock = Callable[[], datetime]
 Locale = Literal["de", "en"]
 
 BERLIN = ZoneInfo("Europe/Berlin")
-"""Where the portal's days begin and end."""
+"""The time zone in which the portal's calendar days begin and end."""
 LOCALES: tuple[Locale, ...] = ("de", "en")
 CUSTOMER_NUMBER = re.compile(r"[1-9][0-9]{6}")
 AREA_CODE = re.compile(r"0[1-9][0-9]{1,4}")
@@ -22,40 +22,43 @@ POSTAL_CODE = re.compile(r"[0-9]{5}")
 
 SPELLINGS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}
 MARKED, PLAIN = "äöüßáàâãåéèêëíìîïóòôõúùûñç", "aousaaaaaeeeeiiiioooouuunc"
-"""Letters with marks, and each without; an index is built with them."""
+"""Accented letters, and the plain letter for each position. Database indexes depend on both strings."""
 
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
 
 def utc_now() -> datetime:
-    """The real clock; everything that needs the time takes a `Clock`."""
+    """Return the current UTC time: the real `Clock`, for passing to code that takes a `Clock` parameter."""
     return datetime.now(UTC)
 
 
 def as_locale(language: str | None) -> Locale:
-    """The nearest language we speak; German unless English is asked for."""
+    """Return the portal's language for a language tag: "en" if the tag starts with "en", else "de", also for None."""
     return "en" if (language or "").lower().startswith("en") else "de"
 
 
 def random_customer_number() -> str:
-    """Seven digits, the first not 0. Random, so that one number says nothing about the next customer's."""
+    """Return seven random digits, the first not 0. Random, so that no customer number reveals another one."""
     return str(1_000_000 + secrets.randbelow(9_000_000))
 
 
 def typed_customer_number(text: str) -> str | None:
-    """The customer number that somebody has typed, with or without spaces or dashes in it; None if it is none."""
+    """Return a typed text as a customer number, without spaces, dots, slashes and dashes.
+
+    Return None unless seven digits, the first not 0, are left.
+    """
     number = re.sub(r"[\s./-]", "", text)
     return number if CUSTOMER_NUMBER.fullmatch(number) else None
 
 
 def fold(text: str) -> str:
-    """Small letters without their marks, as `models.db.text.plain_sql` does: 'München' is 'munchen'."""
+    """Return the text in lower case without accents: 'München' is 'munchen'. Agrees with SQL by `plain_sql`."""
     return _small(text).translate(str.maketrans(MARKED, PLAIN))
 
 
 def spell(text: str) -> str:
-    """Small letters, umlauts in two of them: 'München' is 'muenchen'."""
+    """Return the text in lower case with umlauts and ß spelled out in two letters: 'München' is 'muenchen'."""
     spelled = _small(text)
     for letter, spelling in SPELLINGS.items():
         spelled = spelled.replace(letter, spelling)
@@ -63,16 +66,16 @@ def spell(text: str) -> str:
 
 
 def _small(text: str) -> str:
-    # A Mac writes an umlaut as a letter and its mark.
+    # macOS writes an umlaut as two characters, the letter and a combining mark; NFC joins them.
     return unicodedata.normalize("NFC", text).lower()
 
 
 def same_place(city: str, area_name: str) -> bool:
-    """Whether a city of an address can lie in an Ortsnetz of this name.
+    """Return whether the city of an address can lie in the local network (Ortsnetz) called `area_name`.
 
-    True if the words of one are the leading words of the other: 'Frankfurt' is in 'Frankfurt am Main',
+    True if the words of one name are the leading words of the other: 'Frankfurt' is in 'Frankfurt am Main',
     'Bielefeld-Senne' in 'Bielefeld'. Usual spellings agree: 'Muenchen', 'Freiburg i. Br.', 'Halle (Saale)'.
-    Never true for an empty name.
+    False if either name is empty.
     """
     ours, theirs = _place_words(city), _place_words(area_name)
     if not ours or not theirs or ours[0].removesuffix(".") != theirs[0].removesuffix("."):
@@ -81,8 +84,8 @@ def same_place(city: str, area_name: str) -> bool:
 
 
 def _place_words(name: str) -> list[str]:
-    # Spelled out, and without the words that carry no place. An abbreviation ends with a dot: 'br.', and so does the
-    # single letter of 'Frankfurt/M'.
+    # Known abbreviations are spelled out, and words like "am" and "bei", which do not identify a place, are dropped.
+    # Every other abbreviation keeps its dot ('br.'); a single letter, as in 'Frankfurt/M', gets one.
     words = (
         _ABBREVIATIONS.get(word, word + "." if dot or len(word) == 1 else word)
         for word, dot in re.findall(r"([a-z]+)(\.?)", spell(name))
@@ -99,22 +102,22 @@ def _abbreviates(short: str, word: str) -> bool:
 
 
 def address_key(street: str, postal_code: str, city: str) -> str:
-    """The same for the same address in usual spellings: 'Brückenstraße 5' and 'Brueckenstr. 5' agree."""
+    """Return a key to compare addresses by: usual spellings, as 'Brückenstraße 5' and 'Brueckenstr. 5', agree."""
     return re.sub(r"[^a-z0-9]", "", spell(f"{street} {postal_code} {city}").replace("strasse", "str"))
 
 
 def national_to_e164(area_code: str) -> str:
-    """The digits after the plus sign that every number of an area code starts with: '030' is '4930'."""
+    """Return the E.164 digits, without the plus sign, that all numbers of an area code start with: '030' is '4930'."""
     return "49" + area_code.removeprefix("0")
 
 
 def block_numbers(first: int, size: int) -> tuple[str, ...]:
-    """Every number of a block in E.164, with the plus sign."""
+    """Return all `size` numbers of a block in E.164, with the plus sign; `first` is the first one as an integer."""
     return tuple(f"+{number}" for number in range(first, first + size))
 
 
 def display_block(area_code: str, first: int, size: int) -> str:
-    """A block as people write it: '030 2312551-0 … -9', a single number without the range."""
+    """Return a number block in German notation: '030 2312551-0 … -9', or '030 2312551' for a block of one number."""
     digits = str(first).removeprefix(national_to_e164(area_code))
     tail = len(str(size)) - 1
     if tail == 0:

@@ -1,7 +1,7 @@
-"""Secrets: SIP passwords that must be readable again, and codes and link tokens that are derived and never stored.
+"""Secrets: encrypted SIP passwords, and codes and link tokens that are derived from a key and never stored.
 
-Everything comes from `SECRET_KEY`. A new key goes in front of the old ones: it seals and derives, the old ones still
-open and are still accepted.
+Every key is derived from `SECRET_KEY`. To change the key, put the new one in front of the old ones: the new key
+encrypts and derives, while the old keys still decrypt and codes derived from them are still accepted.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
 CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 CODE_LENGTH = 10
-"""About 49 bits: with five tries nobody guesses it."""
+"""Length of a code in characters: about 49 bits, too many to guess in five tries."""
 
 
 class SecretUnreadable(Exception):
-    """The secret was encrypted with a key that is not among ours."""
+    """Raised when a secret was encrypted with a key that is not among the configured keys."""
 
 
 class Vault:
-    """Encrypts and derives with the first key, decrypts and accepts with any."""
+    """A key ring that encrypts and derives with the first key, and decrypts and accepts codes with any key."""
 
     def __init__(self, *keys: str) -> None:
         self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derived("vault", key))) for key in keys])
@@ -32,56 +32,62 @@ class Vault:
         self._keys = [_derived("codes", key) for key in keys]
 
     def seal(self, secret: str) -> bytes:
-        """Encrypt."""
+        """Encrypt a secret with the first key."""
         return self._fernet.encrypt(secret.encode())
 
     def open(self, sealed: bytes) -> str:
-        """Decrypt. Raises `SecretUnreadable` if none of the keys fits."""
+        """Decrypt a secret with whichever key fits. Raises `SecretUnreadable` if no key does."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:
             raise SecretUnreadable from error
 
     def fingerprint(self, use: str, content: bytes) -> bytes:
-        """A digest by which nobody guesses the content who has the database alone. A new key makes other ones."""
+        """Return a keyed digest (HMAC-SHA-256) of the content, so that the database alone does not reveal the content.
+
+        `use` separates purposes: each purpose gets its own key. A new first key changes every digest.
+        """
         return hmac.digest(_derived(use, self._key), content, "sha256")
 
     def code(self, *about: str) -> str:
-        """Ten characters without look-alikes that belong to these words and to no others."""
+        """Derive the code of these words: ten characters without look-alikes, the same at each call."""
         return _code(self._keys[0], about)
 
     def token(self, *about: str) -> str:
-        """For a link: 128 bits that belong to these words."""
+        """Derive the link token of these words: 128 bits as URL-safe text, the same at each call."""
         return _token(self._keys[0], about)
 
     def is_code(self, typed: str, *about: str) -> bool:
-        """Whether this is the code of these words, however it was typed. In constant time."""
+        """Return whether the typed text is the code of these words; case, spaces and dashes do not matter.
+
+        Accepts a code derived with any key. Takes constant time.
+        """
         plain = plain_code(typed).encode()
-        # Every key is tried, so that the time says nothing.
+        # Every key is tried, so that the duration reveals nothing.
         return sum(hmac.compare_digest(plain, _code(key, about).encode()) for key in self._keys) > 0
 
     def is_token(self, given: str, *about: str) -> bool:
-        """Whether this is the token of these words. In constant time."""
+        """Return whether the given text is the link token of these words, derived with any key. Takes constant time."""
         return sum(hmac.compare_digest(given.encode(), _token(key, about).encode()) for key in self._keys) > 0
 
 
 def display_code(code: str) -> str:
-    """In two groups, as people read it aloud."""
+    """Format a code in two groups of five characters, as people read a code aloud."""
     return f"{code[:5]} {code[5:]}"
 
 
 def plain_code(typed: str) -> str:
-    """As it was meant: without spaces and dashes, in capitals."""
+    """Normalise a typed code: keep letters and digits only, in capitals."""
     return "".join(character for character in typed.upper() if character.isalnum())
 
 
 def new_sip_secret() -> str:
-    """24 characters without look-alikes, about 139 bits."""
+    """Return a random SIP password: 24 characters without look-alikes, about 139 bits."""
     return "".join(secrets.choice(ALPHABET) for _ in range(24))
 
 
 def _derived(use: str, key: str) -> bytes:
-    # SECRET_KEY is long and random already; the label keeps each use apart from every other.
+    # SECRET_KEY is long and random already; the label gives each use a key of its own.
     return hashlib.sha256(f"standorte/{use}/1:{key}".encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""The real parts that tests stand on: PostgreSQL and Redis of their own, started once for each test process."""
+"""Fixtures with real services: PostgreSQL and Redis servers, started once for each test process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.gateways.registrar import ensure_schema
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
 
-# Filled once with the template; tests only read them.
+# Tables that are filled once when the database is prepared; tests only read them.
 _REFERENCE = {"area_codes", "products"}
 # The folders of the tests that take long.
 _LONG = {"browser", "faults", "sip", "workers"}
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`."""
+    """Start a PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", fsync=False)
     server.start(("standorte", "registrar"))
     try:
@@ -57,20 +57,20 @@ def _session_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 @pytest.fixture
 def database(_session_database: Database) -> Iterator[Database]:
-    """The portal's database with reference data and nothing else; emptied after the test."""
+    """Provide the portal's database with reference data only; all other tables are emptied after the test."""
     yield _session_database
     _empty(_session_database.engine, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
 
 
 @pytest.fixture
 def portal_url(postgres: EmbeddedPostgres, database: Database) -> str:
-    """The portal's database, emptied after the test."""
+    """Return the URL of the portal's database, which is emptied after the test except for reference data."""
     return postgres.url("standorte")
 
 
 @pytest.fixture
 def changing_products(database: Database) -> Iterator[None]:
-    """The price list may be changed in this test; afterwards it is as it was."""
+    """Allow the test to change the price list; restore the price list after the test."""
     yield
     with database.transaction() as session:
         load_price_list(session)
@@ -79,7 +79,7 @@ def changing_products(database: Database) -> Iterator[None]:
 
 @pytest.fixture
 def registrar_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The registrar's database, emptied after the test."""
+    """Provide the URL of the registrar's database, which is emptied after the test."""
     url = postgres.url("registrar")
     yield url
     engine = sa.create_engine(url)
@@ -97,13 +97,13 @@ def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture
 def redis_url(_redis: EmbeddedRedis) -> str:
-    """A real Redis."""
+    """Return the URL of a real Redis server, database 0."""
     return _redis.url(0)
 
 
 @pytest.fixture
 def smtp_sink() -> Iterator[MailSink]:
-    """A mail server that keeps what it gets."""
+    """Run a mail server that keeps every mail it receives."""
     sink = MailSink()
     sink.start()
     yield sink
@@ -112,22 +112,26 @@ def smtp_sink() -> Iterator[MailSink]:
 
 @pytest.fixture(scope="session")
 def session_clock() -> FakeClock:
-    """The clock of what is made once for all tests."""
+    """Return the clock for objects that are created once for all tests."""
     return FakeClock()
 
 
 @pytest.fixture
 def clock(session_clock: FakeClock) -> FakeClock:
-    """A clock that only moves when told."""
+    """Return the clock, reset to its initial time; only the test advances the clock."""
     session_clock.reset()
     return session_clock
 
 
 def _empty(engine: sa.Engine, tables: list[str]) -> None:
-    """A test leaves few rows. TRUNCATE, which makes new files for every table and index, takes 25 times as long."""
+    """Delete all rows of the tables and reset every used sequence of the database to 1.
+
+    Uses DELETE, because a test leaves few rows: TRUNCATE, which creates new files for every table and index, takes
+    25 times as long.
+    """
     deletes = "; ".join(f"DELETE FROM {table}" for table in tables)
     with engine.begin() as connection:
-        # Without foreign keys and triggers, so in any order.
+        # Foreign keys and triggers are off (role `replica`), so the order of the tables does not matter.
         connection.exec_driver_sql(f"SET LOCAL session_replication_role = replica; {deletes}")
         connection.exec_driver_sql(
             "SELECT setval(quote_ident(sequencename)::regclass, 1, false) FROM pg_sequences "

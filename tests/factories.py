@@ -1,4 +1,4 @@
-"""People, accounts and orders with sensible German defaults."""
+"""Factories of test data: people, accounts and orders with realistic German defaults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.fakes import FakeClock
 PASSWORD = "Brückenstraße-5"
 VAULT = Vault("a key for files")
 _count = itertools.count(1)
-# Hashing is slow on purpose; once is enough for all.
+# Hashing is slow on purpose, so all test users share one hash.
 _hash = hash_password(PASSWORD)
 
 ORDER = OrderDraft(
@@ -48,7 +48,7 @@ NOW = FakeClock().now
 
 
 def make_user(session: Session, *, email: str | None = None, **facts: Any) -> User:
-    """A person who can sign in with `PASSWORD`."""
+    """Create a user who can sign in with `PASSWORD`; `facts` override the defaults of the columns."""
     number = next(_count)
     user = User(
         email=email or f"person{number}@example.com",
@@ -60,7 +60,10 @@ def make_user(session: Session, *, email: str | None = None, **facts: Any) -> Us
 
 
 def make_account(session: Session, *, administrator: User | None = None, **facts: Any) -> Account:
-    """A standalone account in Bielefeld, with an administrator if one is named."""
+    """Create a standalone account in Bielefeld; `facts` override the defaults of the columns.
+
+    `administrator` becomes the account's administrator; None leaves the account without users.
+    """
     [number] = issue_customer_numbers(session)
     account = Account(
         **{
@@ -83,13 +86,16 @@ def make_account(session: Session, *, administrator: User | None = None, **facts
 
 
 def join(session: Session, user: User, account: Account, role: Role = Role.ADMINISTRATOR) -> None:
-    """Give a person a role in an account."""
+    """Give a user a role in an account."""
     session.add(Membership(user_id=user.id, account_id=account.id, role=role))
     session.flush()
 
 
 def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account, Principal]:
-    """A main account, or one that can become it, with so many sub-accounts, and its administrator."""
+    """Create a main account with `subs` sub-accounts; return the account and its administrator.
+
+    With `subs=0` the account is a standalone account, which can become a main account.
+    """
     user = make_user(session)
     main = make_account(session, administrator=user, **facts)
     for _ in range(subs):
@@ -101,12 +107,12 @@ def make_main(session: Session, *, subs: int = 0, **facts: Any) -> tuple[Account
 def fill_pool(
     session: Session, *, area_code: str = "030", size: int = 10, count: int = 20, first: str = "20000000"
 ) -> None:
-    """Free number blocks."""
+    """Add `count` free number blocks of `size` numbers each to the pool of an area code, beginning at `first`."""
     stock_pool(session, area_code, first, size, count, NOW)
 
 
 def an_order(**changes: Any) -> OrderDraft:
-    """The order of the API's example, with changes."""
+    """Return the example order of the API documentation (`ORDER`), with changed fields."""
     return replace(ORDER, **changes)
 
 
@@ -118,7 +124,10 @@ def a_link(
     code: str | None = None,
     method: ProofMethod = ProofMethod.ADMINISTERS_BOTH,
 ) -> LinkDraft:
-    """A link request, with credentials if an e-mail is given, with a link code if that is."""
+    """Return a link request for an account: by credentials if `email` is given, by link code if `code` is given.
+
+    Without either, the request uses `method`.
+    """
     number = account if isinstance(account, str) else account.customer_number
     if email is not None:
         return LinkDraft(number, ProofMethod.CREDENTIALS, Credentials(email, password), "de")
@@ -134,7 +143,7 @@ def make_bulk(
     name: str = "Filialen.csv",
     now: datetime = NOW,
 ) -> Bulk:
-    """A file of such orders, without bad cells, not sent yet."""
+    """Save a bulk, an uploaded file of orders, without invalid cells and not submitted yet."""
     rows = [
         CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
     ]
@@ -143,13 +152,13 @@ def make_bulk(
 
 
 def sites(count: int, first: int = 1) -> list[OrderDraft]:
-    """So many orders for the same address, each of another location."""
+    """Return `count` orders for one address, each with its own location name: 'Filiale 1', 'Filiale 2' and so on."""
     place = ORDER.location
     return [an_order(location=replace(place, name=f"Filiale {number}")) for number in range(first, first + count)]
 
 
 def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) -> None:
-    """Have the contact's e-mail address and the connection address of such orders proved already."""
+    """Record that the contact's e-mail address and the connection address of the order are already proved."""
     place = draft.location
     asked = {"main_id": main.id, "asked_at": NOW, "expires_at": NOW + VALID_FOR, "proved_at": NOW}
     key = address_key(place.street, place.postal_code, place.city)
@@ -159,7 +168,7 @@ def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) ->
 
 
 def prepare(url: str) -> None:
-    """Bring an empty database up to date and load what every test may read."""
+    """Migrate an empty database and load the reference data: price list and area codes."""
     database = Database(url)
     try:
         migrations.upgrade(database.engine)

@@ -1,4 +1,4 @@
-"""Stand-ins for the outside, and a few instruments. Fakes keep what they were told, so that tests can look at it."""
+"""Fakes of external systems, and a few test helpers. Each fake records its calls, so that tests can check the calls."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from workers.stack.ports import free_port
 
 
 class FakeClock:
-    """Monday, 2 March 2026, nine o'clock in Berlin, until somebody moves it."""
+    """A clock that stands still at Monday, 2 March 2026, 9:00 in Berlin, until a test advances the clock."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Back to the beginning."""
+        """Set the clock back to its initial time."""
         self.now = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 
     def __call__(self) -> datetime:
         return self.now
 
     def advance(self, by: timedelta) -> datetime:
-        """Move on and say what time it is."""
+        """Advance the clock and return the new time."""
         self.now += by
         return self.now
 
 
 @dataclass
 class FakeRegistrar:
-    """Keeps trunks by SIP user. `failures` meet one record each, which is not written then.
+    """A registrar in memory that keeps trunks by SIP user.
 
-    `strangers` are what somebody has put there by hand, `calls` when the calls were that are noted; `away` is raised by
-    whatever reads or removes.
+    Each of the `failures` prevents one record from being written. `strangers` are subscribers that were added outside
+    the portal, `calls` the times of the recorded calls. `away` is the error that methods raise which read or remove
+    subscribers, count calls, or read or write blocks; None raises no error.
     """
 
     trunks: dict[str, TrunkRecord] = field(default_factory=dict)
@@ -137,7 +138,7 @@ def _as_subscriber(record: TrunkRecord) -> Subscriber:
 
 @dataclass
 class FakeMailer:
-    """Keeps mails. `failures` maps an address to what is raised for it, one by one."""
+    """A mailer that keeps mails. `failures` maps an address to the errors that mails to the address raise in turn."""
 
     sent: list[Mail] = field(default_factory=list)
     failures: dict[str, list[GatewayError]] = field(default_factory=dict)
@@ -153,7 +154,7 @@ class FakeMailer:
 
 @dataclass
 class FakePrinter:
-    """Keeps letters. `failures` are raised one by one."""
+    """A printer that keeps letters. `failures` are the errors that printing raises in turn."""
 
     printed: list[Letter] = field(default_factory=list)
     failures: list[GatewayError] = field(default_factory=list)
@@ -171,32 +172,32 @@ class MailSink:
         self._lock = Lock()
         self._messages: list[tuple[str, EmailMessage]] = []
         self.raw: list[bytes] = []
-        """Each mail as it came over the wire."""
+        """Each received mail as raw bytes."""
         self._controller: Controller | None = None
         self.port = free_port()
         self.connections = 0
         self.answers: dict[str, str] = {}
-        """Recipient to the reply that refuses it, like '550 no such user'."""
+        """Recipient address to the SMTP reply that refuses the recipient, for example '550 no such user'."""
 
     def start(self) -> None:
-        """Listen; again on the same port after `stop`."""
+        """Start the server; a restart after `stop` uses the same port."""
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
 
     def stop(self) -> None:
-        """Hang up."""
+        """Stop the server. Safe to run twice."""
         if self._controller is not None:
             self._controller.stop()
             self._controller = None
 
     @property
     def url(self) -> str:
-        """For SMTP_URL."""
+        """Return the server's URL, as a value for the setting SMTP_URL."""
         return f"smtp://127.0.0.1:{self.port}"
 
     @property
     def received(self) -> list[tuple[str, EmailMessage]]:
-        """Recipient and mail, in the order they came."""
+        """Return recipient and parsed mail of each received mail, in the order of arrival."""
         with self._lock:
             return list(self._messages)
 
@@ -226,10 +227,10 @@ class MailSink:
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 30, what: str = "the condition") -> None:
-    """Wait for a condition; fail when it has not come true in time."""
+    """Wait until the condition is true; raise `AssertionError`, naming `what`, if it is still false after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds} s in vain for {what}")
-        # Most conditions ask the database.
+        # Most conditions query the database, so do not check without a pause.
         time.sleep(0.05)

@@ -1,8 +1,8 @@
 """Accounts and their hierarchy: depth 1, at most one main account, a main account never becomes a sub-account.
 
-The rules stand in the database too: `(main_id, main_role)` references `accounts (id, role)` with `main_role`
-generated as 'main', checks tie role and `main_id` together, and a trigger (see the migrations) keeps a main
-account from ever becoming a sub-account.
+The database enforces the rules too: `(main_id, main_role)` references `accounts (id, role)` with `main_role`
+generated as 'main', check constraints keep role and `main_id` consistent, and a trigger (see the migrations) prevents
+a main account from ever becoming a sub-account.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.values import random_customer_number
 
 
 class IssuedCustomerNumber(Base):
-    """Every customer number ever given out. A trigger forbids to change or delete one: never reused."""
+    """A customer number that was issued at some time. A trigger forbids changes and deletes, so none is reused."""
 
     __tablename__ = "customer_numbers"
 
@@ -67,7 +67,7 @@ class Account(Base):
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
         sa.CheckConstraint("contact_email = lower(contact_email)", name="contact_email_lower"),
         sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),
-        # The overview's orders; see `models.views.locations`.
+        # The sort orders of the overview; see `models.views.locations`.
         *(
             sa.Index(
                 f"ix_accounts_main_id_{name}", "main_id", key, "id", postgresql_where=sa.text("main_id IS NOT NULL")
@@ -82,16 +82,16 @@ class Account(Base):
     )
 
     def activate(self) -> None:
-        """What was ordered is in service. Safe to run twice."""
+        """Mark the account as active, because the ordered products are in service. Safe to run twice."""
         self.state = AccountState.ACTIVE
 
     def close(self) -> None:
-        """It is not used any more. Its customer number is never given out again."""
+        """Mark the account as closed. Its customer number is never issued again."""
         self.state = AccountState.CLOSED
 
 
 def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
-    """New customer numbers, never given out before."""
+    """Issue `count` new customer numbers that were never issued before, and record them as issued."""
     issued: list[str] = []
     while len(issued) < count:
         candidates = {random_customer_number() for _ in range(count - len(issued))}
@@ -106,21 +106,21 @@ def issue_customer_numbers(session: Session, count: int = 1) -> list[str]:
 
 
 def account_by_number(session: Session, customer_number: str) -> Account | None:
-    """The account with this customer number, if there is one."""
+    """Return the account with the customer number; None if there is no such account."""
     return session.scalar(sa.select(Account).where(Account.customer_number == customer_number))
 
 
 def ids_by_customer_number(session: Session, customer_numbers: Sequence[str]) -> list[int]:
-    """The ids of the accounts that have these customer numbers; numbers of nobody are passed over."""
+    """Return the ids of the accounts with the customer numbers; numbers without an account are left out."""
     if not customer_numbers:
         return []
     return list(session.scalars(sa.select(Account.id).where(Account.customer_number.in_(customer_numbers))))
 
 
 def lock_accounts(session: Session, ids: Sequence[int]) -> None:
-    """Lock these accounts until the transaction ends, and read them as they are now. Each is locked once.
+    """Lock the accounts until the transaction ends, and reload each from the database when it is first locked.
 
-    Lock an account before changing it: what this transaction has changed but not flushed would be read over.
+    Lock an account before changing it: reloading overwrites changes that are not flushed yet.
     """
     locked: set[int] = session.info.setdefault("locked_accounts", set())
     missing = sorted(set(ids) - locked)
@@ -134,12 +134,15 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
 
 
 def lock_account(session: Session, account: Account) -> None:
-    """Let one transaction after the other do something about this account, and those go on that only refer to it."""
+    """Lock and reload one account until the transaction ends, so that changes to the account run one after the other.
+
+    Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE).
+    """
     session.refresh(account, with_for_update={"key_share": True})
 
 
 def may_be_main(account: Account) -> bool:
-    """Whether the account is, or may become, a main account."""
+    """Return whether the account is, or may become, a main account: it is neither closed nor a sub-account."""
     return account.state is not AccountState.CLOSED and account.role is not AccountRole.SUB
 
 
@@ -161,10 +164,10 @@ def ensure_may_be_sub(account: Account) -> None:
 
 
 def promote(session: Session, main_id: int) -> Account:
-    """Make a standalone account a main account; one that is a main account already stays one.
+    """Make a standalone account a main account; an account that already is a main account stays one.
 
-    Raises `RuleBroken` if it is a sub-account or closed. Only a standalone account is locked: that a main
-    account stays one is kept by the foreign key of its sub-accounts and by the trigger.
+    Raises `RuleBroken` if the account is a sub-account or closed. Locks no account that is a main account already:
+    the foreign key of its sub-accounts and the trigger ensure that a main account stays one.
     """
     account = session.get_one(Account, main_id)
     if account.role is not AccountRole.MAIN:
@@ -177,9 +180,10 @@ def promote(session: Session, main_id: int) -> Account:
 
 
 def attach(session: Session, main_id: int, account_id: int, origin: Origin, now: datetime) -> Account:
-    """Put an account under a main account. Safe to run twice: attached to this main account already is fine.
+    """Attach an account to a main account as its sub-account, and return the sub-account.
 
-    Locks the account, so that of many main accounts that try at one instant exactly one wins.
+    Safe to run twice: an account already attached to this main account is left unchanged. Locks the account, so that
+    exactly one of several main accounts succeeds if they attach it at the same time.
     Raises `AlreadyAttached`, `IsMainAccount` or another `RuleBroken`.
     """
     if main_id == account_id:
@@ -198,9 +202,9 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
 
 
 def detach(session: Session, main_id: int, account_id: int) -> Account:
-    """Take an account out from under its main account; it keeps its logins, numbers, contract and address.
+    """Detach a sub-account from its main account; the account keeps its logins, numbers, contract and address.
 
-    Raises `RuleBroken` if it is not under that main account, or not any more.
+    Locks the account. Raises `RuleBroken` if the account is not, or no longer, attached to the main account.
     """
     lock_accounts(session, [account_id])
     account = session.get_one(Account, account_id)

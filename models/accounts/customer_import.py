@@ -1,8 +1,8 @@
-"""Taking over the carrier's existing customers: the rules for one row, and how a batch of rows is written.
+"""Import of the carrier's existing customers: validation of one row, and saving of a batch of rows.
 
-A new customer number becomes an account with its administrator. Of an account that is there already only name
-and contact follow the file: its address decides area code and emergency routing and moves only with a proof,
-its role and its users are the customer's own business.
+A new customer number becomes an account with its administrator. For an existing account only name and contact are
+updated from the file. Its address stays, because the address decides area code and emergency routing and changes only
+with a proof; its role and its users stay, because the customer manages both.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ REQUIRED = (
     "contact_phone",
 )
 OPTIONAL = ("admin_email", "admin_name")
-"""The account's administrator, who chooses a password later; without these columns the contact is."""
+"""Columns for the account's administrator, who sets a password later; without values the contact is administrator."""
 COLUMNS = (*REQUIRED, *OPTIONAL)
 LONGEST = 200
-"""Characters of any one value."""
+"""Maximum length of one value, in characters."""
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _PLAIN_EMAIL = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}")
-# Control characters, and the stand-ins for bytes that the file's encoding does not have.
+# Control characters, and the surrogates that stand for bytes which are invalid in the file's encoding.
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
 
 
 class Fate(StrEnum):
-    """What became of a good row."""
+    """The result of importing a valid row."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -59,12 +59,12 @@ class Fate(StrEnum):
 
 
 REFUSED: frozenset[Fate] = frozenset({Fate.ORDERED_HERE, Fate.CLOSED, Fate.NUMBER_USED_UP})
-"""Rows of the right form that were not taken over."""
+"""Results of valid rows that were not imported."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """One customer as the file has them, checked and in canonical form."""
+    """One customer of the import file, validated and in canonical form."""
 
     customer_number: str
     name: str
@@ -80,14 +80,14 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a row; `address_kept` if the file has another address than the account."""
+    """The result of importing one row. `address_kept`: the file's address differs, and the account's was kept."""
 
     fate: Fate
     address_kept: bool = False
 
 
 def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
-    """A row in canonical form, or everything that is wrong with it."""
+    """Validate one row of the import file; return the row in canonical form, or one error for each problem found."""
     problems: list[InvalidField] = []
     clean: dict[str, str] = {}
     for column in COLUMNS:
@@ -120,9 +120,10 @@ def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
 
 
 def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> list[Taken]:
-    """Write a batch of rows, no customer number twice; returns what became of each, in their order.
+    """Import a batch of rows and return the result of each row, in the order of `rows`.
 
-    Safe to run twice: the second time every row is unchanged. A fixed number of statements whatever the size.
+    No customer number may occur twice in a batch. Safe to run twice: the second time every imported row is unchanged.
+    Runs a fixed number of statements for any number of rows. One import runs at a time (advisory lock).
     """
     # One batch at a time, so that two imports of the same customers wait for each other and never deadlock.
     take_advisory_lock(session, AdvisoryLock.CUSTOMER_IMPORT)
@@ -195,7 +196,7 @@ def _phone(column: str, value: str, problems: list[InvalidField]) -> str | None:
 
 
 def _arrays(rows: Sequence[AccountRow]) -> dict[str, list[str | None]]:
-    # One array a column: the statements' text, and so their plan, is the same for any number of rows.
+    # One array for each column, so that the text and the plan of the statements do not depend on the number of rows.
     return {column: [getattr(row, column) for row in rows] for column in COLUMNS}
 
 

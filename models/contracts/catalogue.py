@@ -1,4 +1,4 @@
-"""What can be ordered and what it costs. Prices are integer euro cents, net, monthly and one-off."""
+"""The product catalogue with prices. Prices are integer euro cents, net, monthly and one-off."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.values import Locale
 
 
 class ProductKind(StrEnum):
-    """What sort of thing a product is."""
+    """The kind of a product: a SIP trunk, a number block, or an option."""
 
     TRUNK = "trunk"
     NUMBER_BLOCK = "number_block"
@@ -23,7 +23,7 @@ class ProductKind(StrEnum):
 
 
 class Product(Base):
-    """A line of the price list. Withdrawn ones stay for the contracts that have them."""
+    """A product on the price list. Withdrawn products stay in the table for the contracts that contain them."""
 
     __tablename__ = "products"
 
@@ -45,7 +45,7 @@ class Product(Base):
     )
 
     def name(self, locale: Locale) -> str:
-        """The product's name in this language."""
+        """Return the product's name in the given language."""
         return self.name_en if locale == "en" else self.name_de
 
 
@@ -86,7 +86,10 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
 
 
 def load_price_list(session: Session) -> None:
-    """Bring the price list up to date. Safe to run twice; what the back office withdrew stays withdrawn."""
+    """Insert or update the products of `PRICE_LIST`. Safe to run twice.
+
+    A product that the back office has withdrawn stays withdrawn.
+    """
     statement = postgresql.insert(Product).values(
         [{**row, "orderable": True, "position": place} for place, row in enumerate(PRICE_LIST)]
     )
@@ -100,7 +103,10 @@ def load_price_list(session: Session) -> None:
 
 
 def price_list(session: Session) -> dict[str, Product]:
-    """Every product by its key, withdrawn ones too, in the list's order. Read once a transaction: it is short."""
+    """Return every product by its key, including withdrawn products, in price list order.
+
+    Reads the table once for each session and keeps the result, since the price list is short.
+    """
     products: dict[str, Product] | None = session.info.get("price_list")
     if products is None:
         rows = session.scalars(sa.select(Product).order_by(Product.position))
@@ -109,10 +115,10 @@ def price_list(session: Session) -> dict[str, Product]:
 
 
 def orderable_products(session: Session) -> list[Product]:
-    """The price list as customers see it, in its order."""
+    """Return the products that customers can order, in price list order; withdrawn products are left out."""
     return [product for product in price_list(session).values() if product.orderable]
 
 
 def block_key(size: int) -> str:
-    """The product for a number block of this size."""
+    """Return the product key of a number block with `size` numbers."""
     return f"block-{size}"

@@ -1,4 +1,4 @@
-"""Contracts: what an account is billed for, at the prices of the day it was ordered."""
+"""Contracts: the products that an account is billed for, at the prices of the day of the order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.db.base import Base
 
 
 class Contract(Base):
-    """One contract of an account. `request_id` is unique: one order never makes two contracts."""
+    """One contract of an account. `request_id` is unique, so that one order never creates two contracts."""
 
     __tablename__ = "contracts"
 
@@ -29,14 +29,14 @@ class Contract(Base):
     __table_args__ = (sa.CheckConstraint("ended_at > started_at", name="ends_after_start"),)
 
     def end(self, now: datetime) -> None:
-        """Nothing is billed any more. Safe to run twice: the first time counts."""
+        """End the contract, and with it all billing. Safe to run twice: the first end time is kept."""
         self.ended_at = self.ended_at or max(now, self.started_at + timedelta(microseconds=1))
 
 
 class ContractItem(Base):
-    """One line of a contract; prices in net euro cents as agreed, whatever the price list says later.
+    """One product of a contract, with the agreed prices in net euro cents; later price list changes do not apply.
 
-    `ended_at`: what it is for was given back before the contract ends.
+    `ended_at` is set if the product was returned before the contract ended.
     """
 
     __tablename__ = "contract_items"
@@ -53,7 +53,10 @@ class ContractItem(Base):
 def new_contract(
     account_id: int, products: Iterable[Product], started_at: datetime, request_id: uuid.UUID | None = None
 ) -> Contract:
-    """Make a contract for these products at the prices of now; `request_id` is the order that it comes from."""
+    """Build a contract for the products at their current prices; the caller adds the contract to a session.
+
+    `request_id` is the order that the contract comes from; None if there is no order.
+    """
     items = [
         ContractItem(product_key=product.key, monthly_cents=product.monthly_cents, one_off_cents=product.one_off_cents)
         for product in products
@@ -62,5 +65,5 @@ def new_contract(
 
 
 def runs(what: type[Contract] | type[ContractItem], now: datetime) -> sa.ColumnElement[bool]:
-    """Whether it is billed at this moment."""
+    """Return an SQL condition: the contract or contract item is still billed at the time `now`."""
     return sa.or_(what.ended_at.is_(None), what.ended_at > now)

@@ -1,4 +1,4 @@
-"""What several products cost together: net, value-added tax and gross, in integer euro cents."""
+"""Total costs of several products: net, value-added tax and gross, in integer euro cents."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from dataclasses import dataclass
 from models.contracts.catalogue import Product
 
 VAT_PERCENT = 19
-"""Germany's, for telecommunication services to businesses (§ 12 UStG)."""
+"""The German value-added tax rate in percent, for telecommunication services to businesses (§ 12 UStG)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A sum, net; tax is added once to the sum, not to each line."""
+    """A net sum in euro cents. Value-added tax is calculated once on the sum, not on each line."""
 
     net: int
 
     @property
     def vat(self) -> int:
-        """Rounded to the cent, halves up."""
+        """Return the value-added tax on the sum in euro cents, rounded to the cent, halves up."""
         return (self.net * VAT_PERCENT + 50) // 100
 
     @property
     def gross(self) -> int:
-        """With the tax."""
+        """Return the sum including value-added tax, in euro cents."""
         return self.net + self.vat
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What is paid every month, and what is paid once."""
+    """The monthly and the one-off costs of several products."""
 
     monthly: Amount
     one_off: Amount
 
 
 def costs_of(products: Iterable[Product]) -> Costs:
-    """What these products cost together."""
+    """Return the total monthly and one-off costs of the products."""
     chosen = tuple(products)
     return Costs(
         Amount(sum(product.monthly_cents for product in chosen)),

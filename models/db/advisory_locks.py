@@ -1,4 +1,4 @@
-"""Advisory locks of PostgreSQL: work that has no row to lock, one transaction at a time."""
+"""PostgreSQL advisory locks, for work that only one transaction may do at a time and that has no row to lock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 @unique
 class AdvisoryLock(IntEnum):
-    """The locks that are named by a number; each kind of work has a number of its own."""
+    """Advisory locks with a fixed number: one number for each kind of work."""
 
     MIGRATION = 7_331_001
     CUSTOMER_IMPORT = 7_331_002
@@ -19,7 +19,7 @@ class AdvisoryLock(IntEnum):
 
 
 def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) -> None:
-    """Wait until no other transaction holds this lock, and hold it until the transaction ends.
+    """Wait until no other transaction holds the lock, then hold the lock until the transaction ends.
 
     A text names a lock for one subject, as `bulk 17`; two texts share a lock only if their 64-bit hashes agree.
     """

@@ -1,4 +1,4 @@
-"""The declarative base: names for every constraint, aware UTC times, enumerations as text with a check."""
+"""The declarative base: names for every constraint, time-zone-aware times, enumerations as text with a check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
-    """Every table of the portal's database."""
+    """The declarative base class of every table in the portal's database."""
 
     metadata = sa.MetaData(
         naming_convention={
@@ -32,7 +32,10 @@ class Base(DeclarativeBase):
 
 
 def enumeration(values: type[StrEnum], name: str) -> sa.Enum:
-    """A text column that holds only these values. Text with a check can grow without rewriting the table."""
+    """Return a column type for the values of a `StrEnum`: text with a check constraint called `name`.
+
+    Text with a check takes new values without rewriting the table.
+    """
     return sa.Enum(
         values,
         native_enum=False,
@@ -44,5 +47,5 @@ def enumeration(values: type[StrEnum], name: str) -> sa.Enum:
 
 
 def quoted(*values: StrEnum) -> str:
-    """Values as an SQL list for check constraints and partial indexes."""
+    """Return the values quoted and separated by commas, as an SQL list for check constraints and partial indexes."""
     return ", ".join(f"'{value}'" for value in values)

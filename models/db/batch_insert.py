@@ -1,6 +1,7 @@
-"""Rows that nobody changes again in their transaction, like a timeline's: written together when it is flushed.
+"""Batched inserts for rows that do not change again in their transaction, such as timeline entries.
 
-A batch of requests writes hundreds of them. One statement a table costs a small part of what an object each would.
+All queued rows of a table are inserted with one statement at the next flush. A batch of requests writes hundreds of
+such rows, and one statement for each table is much cheaper than one ORM object for each row.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _ROWS = "rows_for_later"
 
 
 class BatchSession(Session):
-    """A session that writes such rows after its objects, since they refer to them."""
+    """A session that inserts the rows queued with `batch_insert` after its own objects, which the rows refer to."""
 
     def flush(self, objects: Any = None) -> None:
-        """Write everything."""
+        """Write the session's objects, then insert the queued rows with one statement for each table."""
         super().flush(objects)
         waiting: dict[type[Base], list[dict[str, Any]]] = self.info.pop(_ROWS, {})
         for table, rows in waiting.items():
@@ -30,7 +31,7 @@ class BatchSession(Session):
 
 
 def batch_insert(session: Session, table: type[Base], **values: Any) -> None:
-    """Have a row written at the next flush, or at the commit. All rows of a table name the same columns."""
+    """Queue a row for insertion at the next flush or at the commit. All rows of a table must name the same columns."""
     session.info.setdefault(_ROWS, {}).setdefault(table, []).append(values)
 
 
@@ -42,7 +43,7 @@ def _write(session: BatchSession) -> None:
 
 @sa.event.listens_for(BatchSession, "after_soft_rollback")
 def _forget(session: BatchSession, _: object) -> None:
-    # What was added before a savepoint was flushed when it began.
+    # Rows queued before a savepoint were flushed when the savepoint began, so only rolled-back rows are dropped here.
     session.info.pop(_ROWS, None)
 
 

@@ -1,4 +1,4 @@
-"""Lists that are read page by page: a page, and the cursor at which the next one begins."""
+"""Cursor pagination: one page of a list, and the cursor at which the next page begins."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uuid import UUID
 
 Listed = TypeVar("Listed")
 Place = str | int | datetime | UUID
-"""A value of a column that a list is in the order of."""
+"""The type of a sort key: the value of a column by which a list is sorted."""
 
 
 class BadCursor(ValueError):
-    """A text that is no cursor of this list."""
+    """Raised when a text is not a valid cursor of the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,15 @@ class Page(Generic[Listed]):
 
 
 def write_cursor(*places: Place) -> str:
-    """Encode the values that the last row of a page is sorted by, as a text that can stand in an address."""
+    """Encode the sort keys of a page's last row as a cursor that is safe in a URL."""
     values = [place if isinstance(place, (str, int)) else _text(place) for place in places]
     return urlsafe_b64encode(json.dumps(values, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, *kinds: type[Any]) -> tuple[Any, ...]:
-    """Decode a cursor of `write_cursor` into values of these types, all of them fit for a statement.
+    """Decode a cursor made by `write_cursor` into values of the types `kinds`, all valid as SQL parameters.
 
-    Raises `BadCursor` for every other text: somebody may have typed it.
+    Raises `BadCursor` for every other text, since a user can type any text as a cursor.
     """
     try:
         values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
@@ -56,7 +56,7 @@ def _place(value: object, kind: type[Any]) -> Place:
         if type(value) is int and 0 <= value < 2**63:
             return value
         raise ValueError
-    # PostgreSQL takes neither NUL nor what UTF-8 cannot encode.
+    # PostgreSQL rejects NUL characters and text that UTF-8 cannot encode.
     if not isinstance(value, str) or "\0" in value:
         raise ValueError
     value.encode()

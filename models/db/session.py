@@ -1,4 +1,4 @@
-"""The door to the database: one engine a process, transactions as one visible `with` block."""
+"""Access to the database: one engine for each process, and each transaction as one visible `with` block."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from models.db.batch_insert import BatchSession
 
 
 class Database:
-    """An engine with its pool, and sessions on it. Nothing connects before the first transaction.
+    """An engine with its connection pool, and sessions on the engine. Does not connect before the first transaction.
 
-    Sessions do not flush before queries: writes of a batch go out together, and code that needs a key
-    flushes where one can see it.
+    Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated
+    key flushes explicitly.
     """
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
@@ -37,17 +37,20 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session in a transaction: committed at the end, rolled back if anything is raised."""
+        """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised."""
         with self._sessions.begin() as session:
             yield session
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection of the pool."""
         self.engine.dispose()
 
 
 def _forget_values(context: sa.engine.ExceptionContext) -> None:
-    """Errors end up in logs, and what PostgreSQL says repeats values: names and addresses."""
+    """Shorten a database error to its class, SQLSTATE and constraint name.
+
+    Errors are logged, and PostgreSQL's messages repeat values such as names and addresses.
+    """
     told, wrapped = context.original_exception, context.sqlalchemy_exception
     code = getattr(told, "sqlstate", None)
     if code is None:

@@ -1,4 +1,4 @@
-"""Text in SQL: lower case without accents, spelled-out umlauts, and a search for words in several columns."""
+"""SQL expressions for text: lower case without accents, spelled-out umlauts, and a word search in several columns."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from models.values import MARKED, PLAIN, SPELLINGS, fold, spell
 
 
 def plain_sql(text: Any) -> sa.ColumnElement[str]:
-    """Small letters without their marks, to sort and to search by: 'Äpfel' is 'apfel', as in a German dictionary.
+    """Return SQL for the text in lower case without accents, to sort and search by: 'Äpfel' becomes 'apfel'.
 
-    The collation is PostgreSQL's own, so that an index on it does not depend on the machine.
+    The order is that of a German dictionary. The collation is PostgreSQL's built-in one, so that an index on the
+    expression does not depend on the machine.
     """
     marked, plain = (sa.literal_column(f"'{letters}'", sa.Text) for letters in (MARKED, PLAIN))
     return sa.func.translate(_small_sql(text), marked, plain)
 
 
 def spelled_sql(text: Any) -> sa.ColumnElement[str]:
-    """Small letters, umlauts in two of them: as `models.values.spell` does."""
+    """Return SQL for the text in lower case with umlauts and ß spelled out in two letters: 'Äpfel' becomes 'aepfel'."""
     spelled = _small_sql(text)
     for letter, spelling in SPELLINGS.items():
         spelled = sa.func.replace(spelled, letter, spelling)
@@ -35,10 +36,13 @@ MOST_WORDS = 5
 
 
 def matching(words: Sequence[str], *columns: Any) -> list[sa.ColumnElement[bool]]:
-    """That each of the words is somewhere in these columns, in either spelling of its umlauts."""
+    """Return one SQL condition for each word: some column contains the word, in either spelling of its umlauts.
+
+    Only the first `MOST_WORDS` words count.
+    """
     whole = sa.func.concat_ws(" ", *columns)
     plain, spelled = plain_sql(whole), spelled_sql(whole)
-    # "Munchen" finds "München" by the one, "Muenchen" by the other.
+    # "Munchen" finds "München" in the text without accents, "Muenchen" finds it in the spelled-out text.
     return [
         sa.or_(sa.func.strpos(plain, fold(word)) > 0, sa.func.strpos(spelled, spell(word)) > 0)
         for word in words[:MOST_WORDS]

@@ -1,7 +1,7 @@
-"""Rows that something has to happen to: when, in whose hands, how often it went wrong. The row is the queue.
+"""Work queues kept in the tables themselves: each row records when it is due, its lease, and its failed attempts.
 
-`due_at` is when the row may be worked on, null when there is nothing to do. A worker claims it by setting a `lease`
-and moving `due_at` to the lease's end, so that a worker that dies is replaced after it.
+`due_at` is the time from which a worker may process the row; null if there is nothing to do. A worker claims the row
+by setting `lease` and moving `due_at` to the end of the lease, so that another worker takes over if the first one dies.
 """
 
 from __future__ import annotations
@@ -15,45 +15,51 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 
 class Due:
-    """What every such row has. The table adds a partial index on `due_at` and a check that a lease ends."""
+    """The columns of a table that is a work queue. The table must add `due_index` and `lease_ends`.
+
+    `due_index` is a partial index on `due_at`; `lease_ends` is a check that every lease ends.
+    """
 
     due_at: Mapped[datetime | None]
     lease: Mapped[uuid.UUID | None]
     attempts: Mapped[int] = mapped_column(default=0)
 
     def make_due(self, at: datetime) -> None:
-        """Have it worked on from this moment; nobody holds it any more."""
+        """Make the row due from this time on and end any worker's claim on the row."""
         self.due_at = at
         self.lease = None
 
     def rest(self) -> None:
-        """Nothing has to happen to it any more."""
+        """Take the row out of the work queue and end any worker's claim on the row."""
         self.due_at = self.lease = None
 
 
 class InBulk(Due):
-    """What may be one of hundreds out of one file. It comes after everything that is due and stands alone.
+    """The columns of a work queue whose rows may belong to a bulk, hundreds of rows from one uploaded file.
 
-    The table adds `alone_index`.
+    Rows of a bulk are claimed after all due rows that belong to no bulk. The table must add `alone_index`.
     """
 
     bulk_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("bulks.id"))
 
 
 def due_index(table: str) -> sa.Index:
-    """The index that `claim_due` goes by."""
+    """Return the partial index on `due_at` by which `claim_due` finds due rows."""
     return sa.Index(f"ix_{table}_due_at", "due_at", postgresql_where=sa.text("due_at IS NOT NULL"))
 
 
 def alone_index(table: str) -> sa.Index:
-    """The same for what belongs to no bulk: found at once, however many others have been due for longer."""
+    """Return a partial index on `due_at` of the rows that belong to no bulk.
+
+    With the index these rows are found at once, however many rows of bulks have been due for longer.
+    """
     return sa.Index(
         f"ix_{table}_due_alone", "due_at", postgresql_where=sa.text("due_at IS NOT NULL AND bulk_id IS NULL")
     )
 
 
 def lease_ends() -> sa.CheckConstraint:
-    """Nobody holds a row for ever."""
+    """Return the check that a row with a lease has a `due_at`, so that no claim lasts forever."""
     return sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends")
 
 
@@ -67,11 +73,14 @@ def claim_due(
     limit: int,
     with_bulks: int | None = None,
 ) -> list[Any]:
-    """Claim up to `limit` due rows of a table, those that have waited longest; returns their primary keys.
+    """Claim up to `limit` due rows of a table, the longest due first, and return their primary keys.
 
-    Passes over what others are claiming. Until the lease ends nobody else works on them. What is not due is left
-    alone, so calling it too often is safe. Rows of a bulk only fill up what the others leave free; where there are no
-    others, up to `with_bulks` rows. So they delay nobody by more than what is being worked on.
+    `until` is the end of the lease; no other worker can claim the rows before then. Skips rows that another
+    transaction is claiming, and never claims rows that are not due, so that extra calls are safe.
+
+    Rows of a bulk are claimed only if fewer than `limit` other rows are due: up to the remaining number, and at most
+    `with_bulks` rows (None: `limit`). If no other rows are due, up to `with_bulks` rows of bulks are claimed. So
+    rows of bulks delay other rows only by the time that the rows already claimed take.
     """
     if not issubclass(table, InBulk):
         return _claim(session, table, sa.true(), now, lease, until, limit)
@@ -101,7 +110,7 @@ def _claim(
         .limit(limit)
         .with_for_update(skip_locked=True)
         .cte("due")
-        # Once, and not again for each row that it is compared with.
+        # Evaluate the subquery once, not again for each row of the joined table.
         .prefix_with("MATERIALIZED")
     )
     claim = sa.update(table).where(id == due.c[id.key]).values(lease=lease, due_at=until).returning(id)
@@ -109,5 +118,5 @@ def _claim(
 
 
 def count_due(session: Session, table: type[Due], now: datetime) -> int:
-    """How many rows are due and in nobody's hands."""
+    """Return the number of rows that are due and not claimed by any worker."""
     return session.scalar(sa.select(sa.func.count()).select_from(table).where(table.due_at <= now)) or 0

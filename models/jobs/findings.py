@@ -1,4 +1,4 @@
-"""What the scheduled jobs found. `tasks.wording.findings` has the sentences."""
+"""Findings of the scheduled jobs. `tasks.wording.findings` has the text for each kind of finding."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from models.jobs.jobs import JobRun
 
 
 class Finding(Base):
-    """Something that was not as it should be. `subject` is a customer or phone number, a SIP user or a request's id.
+    """A discrepancy that a job run found. `subject` is a customer or phone number, a SIP user or a request's id.
 
-    `repaired`: this run has mended it or set its repair going; a dry run would have.
+    `repaired`: the run repaired the discrepancy or started its repair; in a dry run, would have done so.
     """
 
     __tablename__ = "findings"
@@ -29,6 +29,6 @@ class Finding(Base):
 
 
 def findings_of(session: Session, run: JobRun, *, limit: int) -> Sequence[Finding]:
-    """What a run found, what it could not repair first."""
+    """Return up to `limit` findings of a run, those that the run could not repair first."""
     found = sa.select(Finding).where(Finding.run_id == run.id).order_by(Finding.repaired, Finding.id).limit(limit)
     return session.scalars(found).all()

@@ -1,7 +1,7 @@
-"""The scheduled jobs as rows: when each is due next, which worker runs it, and what its runs did.
+"""The scheduled jobs as rows: when each job is due next, which worker runs it, and the results of its runs.
 
-A run starts only by claiming the row (`models.db.work_queue`), so several beats, doubled hints and a run by hand do no
-harm. The sweep only leaves a heartbeat.
+A run starts only by claiming the job's row (`models.db.work_queue`), so several Celery beats, duplicate task messages
+and manual runs do no harm. The sweep has no rows here; it only updates its heartbeat.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from models.db.base import Base, enumeration
 from models.db.work_queue import Due, due_index, lease_ends
 
 KEPT_FOR = timedelta(days=90)
-"""How long it can be read what a run did."""
+"""Retention time of job runs and their findings."""
 
 
 class LeaseLost(Exception):
-    """The run took too long; somebody else may have the job by now."""
+    """Raised when a run outlasted its lease, so that another worker may have claimed the job."""
 
 
 class Outcome(StrEnum):
-    """How a run ended. `lost`: its worker died, or took longer than its lease."""
+    """The result of a run. `lost`: the worker died, or took longer than its lease."""
 
     DONE = "done"
     FAILED = "failed"
@@ -36,7 +36,7 @@ class Outcome(StrEnum):
 
 
 class JobHeartbeat(Base):
-    """The last run of the sweep, which is too frequent to leave a row each time."""
+    """The last run of a job that runs too often to keep a row for each run: the sweep."""
 
     __tablename__ = "job_heartbeats"
 
@@ -46,7 +46,7 @@ class JobHeartbeat(Base):
 
 
 class Job(Due, Base):
-    """A scheduled job. It is due again after every run; `attempts` counts those that failed in a row."""
+    """A scheduled job, due again after every run. `attempts` counts the failed runs since the last success."""
 
     __tablename__ = "jobs"
 
@@ -60,7 +60,10 @@ class Job(Due, Base):
 
 
 class JobRun(Base):
-    """One run. `counts` are what it looked at and did, `found` its findings by kind, the unrecorded ones too."""
+    """One run of a job. `counts` are the numbers of objects checked and actions taken.
+
+    `found` is the number of findings by kind, including findings that were not recorded as rows.
+    """
 
     __tablename__ = "job_runs"
 
@@ -84,14 +87,14 @@ class JobRun(Base):
     def end(
         self, counts: Mapping[str, int], found: Mapping[str, int], unrepaired: int, error: str | None, now: datetime
     ) -> None:
-        """Write down what came of it; it has failed if there is an error."""
+        """Record the end and the results of the run; the run counts as failed if `error` is not None."""
         self.ended_at, self.error = now, error
         self.counts, self.found, self.unrepaired = dict(counts), dict(found), unrepaired
         self.outcome = Outcome.DONE if error is None else Outcome.FAILED
 
 
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:
-    """Leave the heartbeat of a job that has no rows of its own."""
+    """Record the time and counts of the last run of a job that keeps no run rows, only a heartbeat."""
     statement = postgresql.insert(JobHeartbeat).values(name=name, ran_at=now, counts=counts)
     session.execute(
         statement.on_conflict_do_update(
@@ -102,16 +105,17 @@ def record_run(session: Session, name: str, now: datetime, **counts: int) -> Non
 
 
 def last_run(session: Session, name: str) -> datetime | None:
-    """When a job with a heartbeat ran last; None if it never did."""
+    """Return the time of the last run of a job with a heartbeat; None if the job never ran."""
     return session.scalar(sa.select(JobHeartbeat.ran_at).where(JobHeartbeat.name == name))
 
 
 def claim_job(
     session: Session, name: str, *, now: datetime, lease: uuid.UUID, until: datetime, by_hand: bool
 ) -> datetime | None:
-    """Claim the job if it is due, or by hand if only nobody has it; returns when it was due, None if it is not ours.
+    """Claim the job and return the time at which it was due; return None if the job cannot be claimed.
 
-    A job that never ran is due.
+    A job can be claimed if it is due; a manual run (`by_hand`) can claim a job that is not due, unless another worker
+    holds it. A job that never ran is due. `until` is the end of the lease.
     """
     session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
     free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now
@@ -123,9 +127,9 @@ def claim_job(
 
 
 def ask_for_run(session: Session, name: str, now: datetime) -> datetime | None:
-    """Have the job run as soon as a worker hears of it. If a run is under way, returns until when it may take.
+    """Make the job due now. If a run is under way, change nothing and return the end of its lease; else return None.
 
-    Safe to call twice: it is due, and not more.
+    Safe to run twice: a job that is already due stays due.
     """
     session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
     job = session.get_one(Job, name, with_for_update=True)
@@ -139,7 +143,7 @@ def ask_for_run(session: Session, name: str, now: datetime) -> datetime | None:
 
 
 def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:
-    """Lock the job and have its lease last until then. Raises `LeaseLost` if it is somebody else's."""
+    """Lock the job and extend its lease to `until`. Raises `LeaseLost` if the job is not claimed under `lease`."""
     job = session.scalar(sa.select(Job).where(Job.name == name, Job.lease == lease).with_for_update())
     if job is None:
         raise LeaseLost(name)
@@ -148,7 +152,10 @@ def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) 
 
 
 def begin_run(session: Session, name: str, now: datetime, *, dry: bool) -> JobRun:
-    """Write down that a run has begun. Call it with the job claimed: a run without an end is lost then."""
+    """Record the start of a run, and mark every earlier run of the job without an end as lost.
+
+    The caller must have claimed the job.
+    """
     unfinished = sa.update(JobRun).where(JobRun.name == name, JobRun.ended_at.is_(None))
     session.execute(unfinished.values(ended_at=now, outcome=Outcome.LOST))
     run = JobRun(name=name, started_at=now, dry_run=dry, counts={}, found={}, unrepaired=0)
@@ -158,27 +165,27 @@ def begin_run(session: Session, name: str, now: datetime, *, dry: bool) -> JobRu
 
 
 def forget_runs(session: Session, name: str, now: datetime) -> None:
-    """Delete the runs of a job that nobody reads any more, with their findings."""
+    """Delete the runs of a job that are older than `KEPT_FOR` (90 days), with their findings."""
     session.execute(sa.delete(JobRun).where(JobRun.name == name, JobRun.started_at < now - KEPT_FOR))
 
 
 def jobs_by_name(session: Session) -> dict[str, Job]:
-    """The jobs that have run, or have begun to."""
+    """Return the jobs by name; only jobs that were claimed or made due at least once have a row."""
     return {job.name: job for job in session.scalars(sa.select(Job))}
 
 
 def latest_runs(session: Session) -> dict[str, JobRun]:
-    """Of each job the last run that has ended and was no dry run."""
+    """Return by job name each job's last run that has ended, with any outcome, and was not a dry run."""
     return _latest(session, JobRun.ended_at.is_not(None))
 
 
 def last_successes(session: Session) -> dict[str, JobRun]:
-    """Of each job the last run that came to its end and was no dry run."""
+    """Return by job name each job's last successful run that was not a dry run."""
     return _latest(session, JobRun.outcome == Outcome.DONE)
 
 
 def _latest(session: Session, which: sa.ColumnElement[bool]) -> dict[str, JobRun]:
-    # One look into the index for each job, however many runs there are.
+    # One index lookup for each job, however many runs there are.
     last = (
         sa.select(JobRun.id)
         .where(JobRun.name == Job.name, ~JobRun.dry_run, which)

@@ -1,7 +1,7 @@
-"""Outgoing mails and letters: a row for each to each person, written in the transaction that decided to send it.
+"""Outgoing mails and letters: one row for each message and recipient, inserted in the transaction that causes it.
 
-The row is its own queue (`models.db.work_queue`). It holds no codes and no links: `proof` names them, and they are
-derived when the mail is rendered (`models.vault`).
+The table is its own work queue (`models.db.work_queue`). A row holds no codes and no links: both are derived from the
+words in `proof` when the message is rendered (`models.vault`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from models.values import Locale
 
 
 class Channel(StrEnum):
-    """How it travels."""
+    """The channel of a message: e-mail or postal letter."""
 
     MAIL = "mail"
     LETTER = "letter"
 
 
 class MessageState(StrEnum):
-    """Whether it has left."""
+    """The delivery state of a message: queued, handed over, or refused because the address is not accepted."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -40,12 +40,12 @@ class MessageState(StrEnum):
 
 
 class Message(InBulk, Base):
-    """One mail or letter to one person about one request, or about their login; unique, so that it is never decided
-    twice.
+    """One mail or letter to one person about one request or about the person's login.
 
-    `occasion` tells apart what is sent again on purpose: a reminder, a new code. `proof` are the words that its code
-    and link are derived from. `announced` puts it into the request's timeline when it has left; whatever would tell
-    an outsider something is not announced.
+    Unique by request, template, occasion and recipient address, so that no message is queued twice. `occasion`
+    distinguishes messages that are sent again on purpose: a reminder, a new code. `proof` holds the words from which
+    the message's code and link are derived. `announced`: the request's timeline shows the message once it was sent;
+    a message that would reveal something to an outsider is not announced.
     """
 
     __tablename__ = "messages"
@@ -68,7 +68,8 @@ class Message(InBulk, Base):
 
     __table_args__ = (
         sa.UniqueConstraint("request_id", "template", "occasion", "recipient_address"),
-        # The same where there is no request. Of its own, and not NULLS NOT DISTINCT above: that index is large.
+        # Uniqueness of messages without a request. A separate index instead of NULLS NOT DISTINCT in the constraint
+        # above, because that index is large.
         sa.Index(
             "uq_messages_without_request",
             "template",
@@ -86,39 +87,42 @@ class Message(InBulk, Base):
         lease_ends(),
         due_index("messages"),
         alone_index("messages"),
-        # Few ever: what the back office has to look at.
         sa.Index("ix_messages_bulk_id", "bulk_id", postgresql_where=sa.text("bulk_id IS NOT NULL")),
+        # Refused messages, which the back office has to check, are always few.
         sa.Index("ix_messages_refused_at", "refused_at", postgresql_where=sa.text("refused_at IS NOT NULL")),
     )
 
     @property
     def key(self) -> str:
-        """The same for the same message at every attempt, and no address in clear; of what is unique, so unique."""
+        """Return the message's unique key: 40 hex digits of a hash, identical at every attempt to send the message.
+
+        The key is derived from the unique columns and does not reveal the address.
+        """
         words = (str(self.request_id), self.template, self.occasion, self.recipient_address)
         return hashlib.sha256("/".join(words).encode()).hexdigest()[:40]
 
     def message_id(self, domain: str) -> str:
-        """For the mail's Message-ID header (RFC 5322)."""
+        """Return the value of the mail's Message-ID header (RFC 5322), with the given domain."""
         return f"<{self.key}@{domain}>"
 
     def give_back(self) -> None:
-        """End a claim under which nothing was tried: the message is due at once, before all that were queued later."""
+        """Release a claimed message without an attempt to send: due at once, before all messages queued later."""
         self.make_due(self.queued_at)
 
     def left(self, now: datetime) -> None:
-        """It is with the mail server or the printer."""
+        """Mark the message as sent, that is handed over to the mail server or the printer, and end its claim."""
         self.state, self.sent_at = MessageState.SENT, now
         self.rest()
 
     def refuse(self, now: datetime) -> None:
-        """It will never leave: the address is not accepted."""
+        """Mark the message as refused, because the address is not accepted; the message is never tried again."""
         self.state, self.refused_at = MessageState.REFUSED, now
         self.rest()
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who gets a mail, in which language."""
+    """The recipient of a message: name, address and language."""
 
     name: str
     address: str
@@ -139,7 +143,11 @@ def queue_message(
     announced: bool = False,
     bulk_id: uuid.UUID | None = None,
 ) -> None:
-    """Decide to send something; it leaves after the commit."""
+    """Queue a message to `to`; a worker sends it after the commit.
+
+    `request_id` is None for a message about a login or an invitation. `facts` are the template's variables; the
+    recipient's name is added. Uses `batch_insert`: the row is inserted at the next flush.
+    """
     batch_insert(
         session,
         Message,
@@ -162,12 +170,12 @@ def queue_message(
 
 
 def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Message]:
-    """Every message of these requests, the oldest first."""
+    """Return every message of the requests, the oldest first."""
     return list(session.scalars(sa.select(Message).where(Message.request_id.in_(request_ids)).order_by(Message.id)))
 
 
 def still_queued(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
-    """Lock the messages that are still claimed under this lease, in the order in which they are to be sent."""
+    """Lock and return those of the messages that are still claimed under `lease`, in the order to send them."""
     ours = sa.select(Message).where(Message.id.in_(ids), Message.lease == lease)
-    # As they are claimed: those of a bulk come after the others.
+    # The order of `claim_due`: messages of a bulk come after all others.
     return list(session.scalars(ours.order_by(Message.bulk_id.is_not(None), Message.id).with_for_update()))

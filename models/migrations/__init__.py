@@ -1,7 +1,7 @@
 """Migrations of the portal's database, run with the application's own connection settings.
 
-Lock-safe for a running system: every migration waits for a lock a few seconds at the most and then gives up
-whole (`lock_timeout`), so that it never queues in front of customers.
+Safe on a running system: a migration waits at most 4 seconds for each lock (`lock_timeout`), then fails and is rolled
+back as a whole, so that waiting migrations do not block customers' requests.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
-    """Bring the schema up to a revision, in one transaction. Safe to run twice, and from two machines at once."""
+    """Migrate the schema up to a revision, in one transaction. Safe to run twice, and on two machines at once."""
     with engine.begin() as connection:
         _prepare(connection)
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
-    """Take the schema back to a revision ('base' is empty)."""
+    """Migrate the schema down to a revision, in one transaction; 'base' is the empty schema."""
     with engine.begin() as connection:
         _prepare(connection)
         command.downgrade(_config(connection), revision)
 
 
 def statements(revisions: str) -> str:
-    """Return the SQL of these revisions (`0013:head`) as a script, for the linter. Needs no database."""
+    """Return the SQL of a range of revisions, as `0013:head`, as a script for the linter. Needs no database."""
     config = _config()
     config.output_buffer = io.StringIO()
     command.upgrade(config, revisions, sql=True)
@@ -48,18 +48,18 @@ def statements(revisions: str) -> str:
 
 
 def head_revision() -> str:
-    """The revision that this code needs."""
+    """Return the schema revision that the code needs: the newest one."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return head
 
 
 def current_revision(connection: sa.Connection) -> str | None:
-    """The revision that the database has; None if it is empty."""
+    """Return the schema revision of the database; None if no migration has run yet."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def _prepare(connection: sa.Connection) -> None:
-    # One migration at a time, also when two machines start.
+    # One migration at a time, also when two machines start at once.
     take_advisory_lock(connection, AdvisoryLock.MIGRATION)
     connection.execute(sa.text("SET LOCAL lock_timeout = '4s'"))

@@ -1,4 +1,4 @@
-"""Bearer tokens of the JSON API: created, revoked, and turned into the person who acts with one."""
+"""Bearer tokens of the JSON API: creation, revocation, and lookup of the person who acts with a token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be foun
 
 
 class ApiToken(Base):
-    """A bearer token of an account; it acts for a user and never beyond that account and its scopes."""
+    """A bearer token that acts for a user, limited to one account and to the token's scopes."""
 
     __tablename__ = "api_tokens"
 
@@ -34,14 +34,14 @@ class ApiToken(Base):
     revoked_at: Mapped[datetime | None]
 
     def revoke(self, now: datetime) -> None:
-        """From now on nobody gets in with it. Safe to run twice: the first time counts."""
+        """Revoke the token, so that requests with the token are rejected. Safe to run twice: the first time is kept."""
         self.revoked_at = self.revoked_at or now
 
 
 def create_token(
     session: Session, account: Account, user: User, name: str, scopes: frozenset[Scope], now: datetime
 ) -> str:
-    """A new API token. The return value is the only time it can be read: only its hash is kept."""
+    """Create an API token and return its text. The text cannot be read again: only a hash of the token is stored."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     session.add(
         ApiToken(
@@ -58,7 +58,7 @@ def create_token(
 
 
 def principal_by_token(session: Session, token: str) -> Principal | None:
-    """Who acts with this bearer token; None if there is no such token or it was revoked."""
+    """Return the person who acts with the bearer token, without staff rights; None if it is unknown or revoked."""
     row = session.execute(
         sa.select(ApiToken, User)
         .join(User, User.id == ApiToken.user_id)
@@ -78,5 +78,5 @@ def principal_by_token(session: Session, token: str) -> Principal | None:
 
 
 def _token_hash(token: str) -> bytes:
-    # 256 random bits need no salt and no slow hash; looking up a hash leaks nothing by its time.
+    # 256 random bits need no salt and no slow hash; the duration of a lookup by hash reveals nothing about the token.
     return hashlib.sha256(token.encode()).digest()

@@ -1,8 +1,9 @@
-"""Who did what to an account, as whom and when: for the local team, which shares its account with the main account.
+"""The audit log: which person did what to an account, by which right and when.
 
-What the carrier's staff did to a request is told to the main account that it is for.
+The log is meant for the local team, which shares its account with the main account. Actions of the carrier's staff on
+a request are logged at the main account that the request is for.
 
-An entry is written in the transaction of what it tells about. It holds no secret, and it is never changed.
+An entry is inserted in the same transaction as the logged action. An entry holds no secret and is never changed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from models.people.users import User
 
 
 class Deed(StrEnum):
-    """What was done."""
+    """The kinds of logged actions."""
 
     LOOKED_IN = "looked_in"
     SECRET_SEEN = "secret_seen"  # noqa: S105 - a name
@@ -59,9 +60,10 @@ _OF_STAFF = quoted(
 
 
 class AuditEntry(Base):
-    """One deed. `through_id` is the main account by which alone the person could do it; null for an own right.
+    """One logged action. `through_id` is the main account, if the person's right came only from a role there.
 
-    `by_staff`: it was done as the carrier's staff only; without a person, at the console.
+    `through_id` is null if the person had a right of their own. `by_staff`: the right came only from being the
+    carrier's staff; without a person, the action was done at the console.
     """
 
     __tablename__ = "audit_entries"
@@ -81,7 +83,7 @@ class AuditEntry(Base):
         sa.CheckConstraint("NOT by_staff OR through_id IS NULL", name="staff_through_nobody"),
         sa.CheckConstraint(f"by_staff OR NOT (deed IN ({_OF_STAFF}))", name="staff_deeds"),
         sa.Index("ix_audit_entries_account_id_id", "account_id", "id"),
-        # One look in an hour says all.
+        # One entry for each person, account and hour is enough.
         sa.Index(
             "uq_audit_entries_looked_in",
             "account_id",
@@ -95,7 +97,7 @@ class AuditEntry(Base):
 
 @dataclass(frozen=True, slots=True)
 class AttributedEntry:
-    """An entry with who did it (None: the carrier), and the main account through which it was done."""
+    """An audit entry with its user (None: the carrier) and the main account that gave the right (None: no such)."""
 
     entry: AuditEntry
     user: User | None
@@ -111,7 +113,7 @@ def record(
     now: datetime,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down what this person has done to the account by this right."""
+    """Record in the audit log that the person did `deed` to the account by the right `right`."""
     session.add(
         AuditEntry(
             account_id=account.id,
@@ -128,14 +130,15 @@ def record(
 def record_of_carrier(
     session: Session, account: Account, deed: Deed, now: datetime, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Write down what the carrier has done to the account at the console."""
+    """Record in the audit log that the carrier did `deed` to the account at the console."""
     session.add(AuditEntry(account_id=account.id, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
 
 
 def record_look(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    """Write down that somebody from the main account or of the staff looks in: once for each person, account and hour.
+    """Record that a person from the main account or of the carrier's staff viewed the account.
 
-    Safe to run twice. Whoever sees the account by a role of their own leaves no trace.
+    At most one entry for each person, account and hour, so safe to run twice. A person with a role of their own in the
+    account is not recorded.
     """
     through = through_main(person, Action.VIEW, account)
     by_staff = only_as_staff(person, Action.VIEW, account)
@@ -156,7 +159,10 @@ def record_look(session: Session, person: Principal, account: Account, now: date
 def entries_of(
     session: Session, account: Account, *, before: int | None = None, limit: int = 50
 ) -> Sequence[AttributedEntry]:
-    """What was done to the account, the newest first, before the given entry. One statement."""
+    """Return up to `limit` audit entries of the account, the newest first. One statement.
+
+    `before` is the id of an entry: only older entries are returned. None starts with the newest.
+    """
     query = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).limit(limit)
     if before is not None:
         query = query.where(AuditEntry.id < before)

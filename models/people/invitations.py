@@ -1,6 +1,6 @@
-"""The users of an account: whoever administers it invites people by mail, changes their role and removes them.
+"""The users of an account: administrators invite people by mail, change their roles and remove users.
 
-An invitation gives no rights. They begin when whoever reads the address's mail accepts it.
+An invitation gives no rights. The rights begin when a person who can read mail to the invited address accepts.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from models.vault import Vault
 INVITATION_VALID_FOR = timedelta(days=7)
 OPEN_PER_ACCOUNT = 50
 OPEN_PER_INVITER = 100
-"""So that nobody sends mails to the whole world in our name."""
+"""The maximum number of one person's open invitations, so that nobody can use the portal to send mass mail."""
 LISTED_FOR = timedelta(days=30)
-"""How long one that has lapsed stays on the list, where it is renewed."""
+"""The time for which an expired invitation stays on the list, where it can be renewed."""
 
 
 class Invitation(Base):
-    """An invitation that was not accepted yet. `issue` counts the mails: a new link voids the old one."""
+    """An invitation that was not accepted yet. `issue` counts the mails; each new link makes the old link invalid."""
 
     __tablename__ = "invitations"
 
@@ -56,29 +56,29 @@ class Invitation(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """It lapsed long ago, and nobody has renewed it."""
+        """Return an SQL condition: the invitation expired at least `LISTED_FOR` (30 days) ago and was not renewed."""
         return cls.expires_at <= now - LISTED_FOR
 
     def words(self) -> list[str]:
-        """What its link is derived from."""
+        """Return the words from which the token of the invitation's link is derived."""
         return ["invitation", str(self.id), str(self.issue), self.email]
 
 
 def users_of(session: Session, account: Account) -> list[tuple[User, Role]]:
-    """Everybody who has a role in the account, by name."""
+    """Return every user with a role in the account, and the role, sorted by name."""
     query = sa.select(User, Membership.role).join(Membership, Membership.user_id == User.id)
     rows = session.execute(query.where(Membership.account_id == account.id).order_by(User.name, User.id))
     return [(user, role) for user, role in rows]
 
 
 def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:
-    """The invitations of an account that nobody has accepted, by name."""
+    """Return the account's invitations that were not accepted yet, sorted by name."""
     query = sa.select(Invitation).where(Invitation.account_id == account.id)
     return session.scalars(query.order_by(Invitation.name, Invitation.id)).all()
 
 
 def managed_accounts(session: Session, person: Principal) -> list[Account]:
-    """The accounts whose users this person manages."""
+    """Return the accounts whose users the person may manage, sorted by account id."""
     accounts = session.scalars(sa.select(Account).where(Account.id.in_(person.roles)).order_by(Account.id))
     return [account for account in accounts if may(person, Action.MANAGE_USERS, account)]
 
@@ -86,9 +86,10 @@ def managed_accounts(session: Session, person: Principal) -> list[Account]:
 def invite(
     session: Session, person: Principal, account: Account, to: Recipient, role: Role, now: datetime
 ) -> Invitation:
-    """Invite by mail. Whoever was invited before gets a new link, and the old one is void.
+    """Invite a person to the account by mail, or renew the invitation that the address already has.
 
-    Raises `Forbidden`, `AlreadyUser` if the address has a role in the account, or `TooManyInvitations`.
+    A renewed invitation gets a new link, and its old link becomes invalid. Raises `Forbidden`, `AlreadyUser` if the
+    address has a role in the account, or `TooManyInvitations`.
     """
     _lock(session, person, account)
     email = to.address.strip().lower()
@@ -122,7 +123,7 @@ def invite(
 
 
 def withdraw(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> None:
-    """The invitation's link is void. Safe to run twice."""
+    """Withdraw an invitation, so that its link becomes invalid. Safe to run twice."""
     _lock(session, person, account)
     found = session.get(Invitation, invitation_id)
     if found is not None and found.account_id == account.id:
@@ -134,7 +135,10 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 def find_invitation(
     session: Session, vault: Vault, id: int, token: str, now: datetime, *, lock: bool = False
 ) -> Invitation:
-    """The invitation of this link. Raises `NotFound` if there is none, or if its time is over."""
+    """Return the invitation that the link's id and token belong to; `lock` locks its row until the transaction ends.
+
+    Raises `NotFound` if there is no such invitation, the token is wrong, or the invitation has expired.
+    """
     found = session.get(Invitation, id, with_for_update=lock or None)
     if found is None or not vault.is_token(token, *found.words()) or now >= found.expires_at:
         raise NotFound
@@ -142,16 +146,17 @@ def find_invitation(
 
 
 def invited_user(session: Session, invitation: Invitation) -> User | None:
-    """Who was invited, if they have a login already."""
+    """Return the invited person's user; None if the person cannot sign in yet, that is has no password."""
     return session.scalar(sa.select(User).where(User.email == invitation.email, User.password_hash.is_not(None)))
 
 
 def accept(session: Session, invitation: Invitation, password: str | None, now: datetime) -> tuple[User, bool]:
-    """The person has their role from now on; whether the password is the one given here: an existing one stays.
+    """Give the invited person the role and delete the invitation; create the user if there is none yet.
 
-    Raises `PasswordMissing` if a new login needs one.
+    Returns the user, and whether `password` was set as the user's password: an existing password stays. Raises
+    `PasswordMissing` if the user has no password and none is given.
     """
-    # At once with the invitation to another account: the slower one finds what the faster one has made.
+    # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.
     made = {"email": invitation.email, "name": invitation.name, "locale": invitation.locale, "created_at": now}
     session.execute(postgresql.insert(User).values(made).on_conflict_do_nothing(index_elements=[User.email]))
     query = sa.select(User).where(User.email == invitation.email).with_for_update()
@@ -179,9 +184,9 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
 
 
 def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
-    """Give somebody another role; what a former administrator has invited is void.
+    """Change a user's role in the account; unless the new role is administrator, delete the user's open invitations.
 
-    Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
+    Only invitations to this account are deleted. Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
@@ -193,7 +198,7 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
 
 
 def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
-    """Take somebody's role in the account away; what they have invited is void.
+    """Remove a user from the account, and delete the invitations to the account that the user has sent.
 
     Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
     """
@@ -226,9 +231,12 @@ def _membership(session: Session, person: Principal, account: Account, user_id: 
 
 
 def _lock(session: Session, person: Principal, account: Account) -> None:
-    """One after the other: two administrators who remove each other at once would leave none."""
+    """Lock the account against other changes of its users; raise `Forbidden` unless the person may manage its users.
+
+    Without the lock, two administrators who remove each other at the same time would leave no administrator.
+    """
     session.execute(sa.select(Account.id).where(Account.id == account.id).with_for_update(key_share=True))
-    # The role as it is now: whoever was waited for may have taken it away.
+    # Read the role again after the wait for the lock: the other transaction may have removed it.
     if not may(replace(person, roles=roles_of(session, person.user_id)), Action.MANAGE_USERS, account):
         raise Forbidden
 
@@ -236,7 +244,7 @@ def _lock(session: Session, person: Principal, account: Account) -> None:
 def _ensure_few_are_open(
     session: Session, person: Principal, account: Account, renewed: Invitation | None, now: datetime
 ) -> None:
-    # Their invitations to other accounts are counted one after the other, too.
+    # Lock the inviting person, too, so that two invitations to different accounts are not counted at the same time.
     session.execute(sa.select(User.id).where(User.id == person.user_id).with_for_update(key_share=True))
     others = sa.select(sa.func.count()).select_from(Invitation).where(Invitation.expires_at > now)
     if renewed is not None:
@@ -258,6 +266,9 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
 
 
 def _void_what_they_sent(session: Session, membership: Membership) -> None:
-    """Whoever administers an account no longer would come back by an invitation to another address of theirs."""
+    """Delete the invitations to the account that the member has sent.
+
+    Otherwise a former administrator could come back by an invitation to another address of their own.
+    """
     sent = Invitation.account_id == membership.account_id, Invitation.invited_by == membership.user_id
     session.execute(sa.delete(Invitation).where(*sent))

@@ -1,4 +1,4 @@
-"""Where people are signed in, and their passwords. A new password ends every login of its person."""
+"""Logins (browsers in which people are signed in) and passwords. A new password ends all of the person's logins."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SHORTEST_PASSWORD = 12
 RESET_VALID_FOR = timedelta(hours=1)
 _ONE_MAIL_IN = timedelta(minutes=10)
 IDLE = timedelta(days=30)
-"""A login that was not seen for so long is none any more."""
+"""The time without a request after which a login expires."""
 _SEEN_EVERY = timedelta(minutes=5)
 _LONGEST_AGENT = 300
 
 
 class Login(Base):
-    """A browser in which a person is signed in. It has the secret; only its hash is kept."""
+    """A browser in which a person is signed in. The browser keeps the secret; the table keeps only a hash of it."""
 
     __tablename__ = "logins"
 
@@ -40,12 +40,12 @@ class Login(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """It was not seen for so long that it is none any more."""
+        """Return an SQL condition: the login has expired, because it was not used for `IDLE` (30 days)."""
         return cls.seen_at <= now - IDLE
 
 
 def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
-    """Sign the person in; with the secret that their browser keeps."""
+    """Sign the person in; return the new login and the secret that the browser must keep."""
     secret = secrets.token_urlsafe(32)
     login = Login(
         user_id=user.id,
@@ -61,7 +61,10 @@ def begin_login(session: Session, user: User, user_agent: str, address: str, now
 
 
 def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, User] | None:
-    """Whose browser this is, if it is still signed in."""
+    """Return the login with this secret and its user; None if there is no such login or the login has expired.
+
+    Also updates the time at which the login was last seen, at most every 5 minutes.
+    """
     row = session.execute(
         sa.select(Login, User)
         .join(User, User.id == Login.user_id)
@@ -71,39 +74,39 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
         return None
     login, user = row
     if login.seen_at < now - _SEEN_EVERY:
-        # A statement of its own: the login may end at this moment, and that is no error.
+        # A separate UPDATE instead of a change to the object: if the login ends at this moment, no error is raised.
         session.execute(sa.update(Login).where(Login.id == login.id).values(seen_at=now))
     return login, user
 
 
 def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:
-    """Where the person is signed in, what was seen last comes first."""
+    """Return the person's logins that have not expired, the most recently seen first."""
     query = sa.select(Login).where(Login.user_id == user_id, ~Login.left_over(now))
     return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
 
 
 def end_login(session: Session, user_id: int, login_id: int) -> None:
-    """Sign the person out there. Safe to run twice."""
+    """End one login of the person, so that its browser is signed out. Safe to run twice."""
     session.execute(sa.delete(Login).where(Login.user_id == user_id, Login.id == login_id))
 
 
 def end_logins(session: Session, user_id: int, *, but: int | None = None) -> None:
-    """Sign the person out everywhere, or everywhere else. Safe to run twice."""
+    """End every login of the person, except the login with the id `but` (None: no exception). Safe to run twice."""
     query = sa.delete(Login).where(Login.user_id == user_id)
     session.execute(query if but is None else query.where(Login.id != but))
 
 
 def set_password(session: Session, user: User, password: str) -> None:
-    """From now on only this one is right, and the person is signed in nowhere."""
+    """Replace the user's password and end all of the user's logins."""
     user.password_hash = hash_password(password)
     end_logins(session, user.id)
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
-    """Mail the person a link to set a new password; one in ten minutes at the most. An unknown address gets nothing.
+    """Mail the person a link to set a new password, at most one mail in ten minutes; an unknown address gets no mail.
 
-    The time says nothing: the same statements run, and the same waiting for others and for the disk, whether there is
-    such a login or not. What is written for nobody is taken back.
+    The duration does not reveal whether the address is known: for an unknown address the statements, lock waits and
+    disk writes are identical, and the queued mail is rolled back.
     """
     address = email.strip().lower()
     take_advisory_lock(session, f"password {address}")
@@ -115,7 +118,7 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     to = Recipient(about.name, about.email, about.locale)
     facts = {"path": f"/passwort/{about.id}/{issued}/", "email": about.email}
     with session.begin_nested() as writing:
-        # Another occasion for what is taken back: it may be there already.
+        # A random occasion for a mail that is rolled back, since a mail with the real occasion may exist already.
         occasion = occasion if wanted else secrets.token_hex()
         proof = _words(about, issued)
         queue_message(session, None, "password_reset", to, facts, now, occasion=occasion, proof=proof)
@@ -127,16 +130,23 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
 def user_by_reset(
     session: Session, vault: Vault, user_id: int, issued: int, token: str, now: datetime, *, lock: bool = False
 ) -> User | None:
-    """Whose link this is, as long as it is good: an hour, and until the password was changed."""
+    """Return the user of a password reset link; None if the link is wrong or no longer valid.
+
+    A link is valid for one hour and until the password changes. `issued` is the link's Unix time in seconds;
+    `lock` locks the user's row until the transaction ends.
+    """
     user = session.get(User, user_id, with_for_update=lock or None)
     if user is None or not vault.is_token(token, *_words(user, issued)):
         return None
-    # What was derived is what was issued, so this number is a time.
+    # The token is valid, so `issued` is a number that `ask_for_reset` made, and a possible time.
     return user if now < datetime.fromtimestamp(issued, UTC) + RESET_VALID_FOR else None
 
 
 def reset_password(session: Session, user: User, password: str, now: datetime) -> None:
-    """Set the password by a link; who has the link has the address, too."""
+    """Set a new password for the user of a mailed link, and end all of the user's logins.
+
+    Also confirms the e-mail address, since a person with the link can read mail to the address.
+    """
     set_password(session, user, password)
     user.email_confirmed_at = user.email_confirmed_at or now
 
@@ -153,7 +163,10 @@ def _words(user: User, issued: int) -> list[str]:
 
 
 def _state(user: User) -> str:
-    """Another one with each password, so that a link is used once."""
+    """Return a digest of the user's address and password hash; it changes with each password.
+
+    A link derived from the digest therefore works only once.
+    """
     return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}".encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Roles in accounts, what each may do, and `may`: the one answer to "may this person do that to this account?"."""
+"""Roles in accounts, the rights of each role, and `may`, the only function that decides about a right."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.values import Locale
 
 
 class Role(StrEnum):
-    """What a person is in an account."""
+    """A person's role in an account."""
 
     ADMINISTRATOR = "administrator"
     LOCATION_MANAGER = "location_manager"
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What a person can want to do to an account."""
+    """The actions on an account that need a right."""
 
     VIEW = "view"
     ORDER = "order"
@@ -36,7 +36,7 @@ class Action(StrEnum):
 
 
 class Scope(StrEnum):
-    """What an API token may be used for."""
+    """The scopes of an API token; each scope allows a set of actions."""
 
     READ = "read"
     WRITE = "write"
@@ -64,7 +64,7 @@ RIGHTS: Mapping[Role, frozenset[Action]] = {
 THROUGH_MAIN: frozenset[Action] = frozenset(
     {Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_CALLS, Action.SEE_SECRET, Action.MANAGE_TRUNK}
 )
-"""What administrators and location managers of a main account may do to its sub-accounts."""
+"""The actions that administrators and location managers of a main account may perform on its sub-accounts."""
 
 
 STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.SEE_CALLS, Action.OPERATE})
@@ -78,7 +78,10 @@ SCOPED: Mapping[Scope, frozenset[Action]] = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is acting: a person, signed in or through a token, with the roles that were read at that moment."""
+    """The acting person, signed in or using an API token, with the roles as read when this object was created.
+
+    `token_id`, `token_account_id` and `scopes` are set only for an API token.
+    """
 
     user_id: int
     email: str
@@ -92,10 +95,10 @@ class Principal:
 
 
 def may(principal: Principal, action: Action, account: Account) -> bool:
-    """Whether this person may do that to this account. The only place that knows.
+    """Return whether the person may perform the action on the account. Every decision about a right is made here.
 
-    A token narrows its user's rights to its account (with sub-accounts) and its scopes; proving ownership of
-    another account is its user's own right and only needs the scope.
+    An API token limits its user's rights to the token's account with its sub-accounts, and to the token's scopes.
+    Proving ownership of another account is a right of the user and only needs the scope.
     """
     if principal.token_id is not None:
         if not any(action in SCOPED[scope] for scope in principal.scopes):
@@ -109,21 +112,27 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
 
 
 def through_main(principal: Principal, action: Action, account: Account) -> int | None:
-    """The main account by which alone this person may do that to its sub-account; None for whoever may anyway."""
+    """Return the id of the main account, if only a role there lets the person perform the action on its sub-account.
+
+    Return None if the person has the right by a role in the account itself, or has no right through the main account.
+    """
     if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
         return None
     return account.main_id
 
 
 def only_as_staff(principal: Principal, action: Action, account: Account) -> bool:
-    """Whether it is only as the carrier's staff that this person may do that to this account."""
+    """Return whether the person may perform the action on the account only because they are the carrier's staff."""
     if _by_own_role(principal, action, account) or _by_main_account(principal, action, account):
         return False
     return may(principal, action, account)
 
 
 def only_forwards(principal: Principal) -> bool:
-    """Whether minding call forwarding and its calls is all that this person may do, wherever they are a member."""
+    """Return whether the person may only manage call forwarding and see calls, in every account they are a member of.
+
+    False for the carrier's staff and for a person without any role.
+    """
     if principal.is_staff or not principal.roles:
         return False
     return all(Action.VIEW not in RIGHTS[role] for role in principal.roles.values())

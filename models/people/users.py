@@ -1,4 +1,4 @@
-"""People who can sign in, their memberships in accounts, and how a password is checked."""
+"""People who can sign in, their memberships in accounts, and password hashing and checking."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.values import Locale
 
 
 class User(Base):
-    """A person who can sign in. `password_hash` is null until the first password was set."""
+    """A person who can sign in. `password_hash` is null until the first password is set."""
 
     __tablename__ = "users"
 
@@ -48,23 +48,29 @@ class Membership(Base):
 
 
 def _nobodys_hash(hasher: PasswordHasher) -> str:
-    """What no password has, with this hasher's parameters; hashing one would hold up the start of every program."""
+    """Return a hash that matches no password, with the hasher's parameters.
+
+    Assembled as text, because computing a real hash would slow down the start of every program.
+    """
     cost = f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
     return f"$argon2id$v={ARGON2_VERSION}${cost}${'A' * 22}${'A' * 43}"
 
 
 _hasher = PasswordHasher()
-# Verified against when there is no such user, so that the answer takes as long as for a wrong password.
+# Checked when there is no such user, so that the answer takes as long as for a wrong password.
 _NOBODY = _nobodys_hash(_hasher)
 
 
 def hash_password(password: str) -> str:
-    """Argon2id with the library's parameters (RFC 9106, low-memory profile)."""
+    """Hash a password with Argon2id and the library's default parameters (RFC 9106, low-memory profile)."""
     return _hasher.hash(password)
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
-    """The user with these credentials. Wrong password, no password and no such user take the same time."""
+    """Return the user with these credentials; None if the credentials are wrong.
+
+    A wrong password, a user without a password and an unknown address take the same time.
+    """
     user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
     known = user.password_hash if user is not None else None
     try:
@@ -75,7 +81,7 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 
 
 def principal_of(session: Session, user: User) -> Principal:
-    """The person with all roles, as of now."""
+    """Return the user as an acting person, with all roles read from the database now."""
     return Principal(
         user_id=user.id,
         email=user.email,
@@ -87,7 +93,10 @@ def principal_of(session: Session, user: User) -> Principal:
 
 
 def roles_of(session: Session, user_id: int) -> dict[int, Role]:
-    """Account id to role, for every account the person is a member of. In a closed one nobody has any right."""
+    """Return account id to role for every account the person is a member of.
+
+    Closed accounts are left out, because nobody has any right in a closed account.
+    """
     rows = session.execute(
         sa.select(Membership.account_id, Membership.role)
         .join(Account, Account.id == Membership.account_id)
@@ -97,7 +106,7 @@ def roles_of(session: Session, user_id: int) -> dict[int, Role]:
 
 
 def administrators_of(session: Session, account_id: int) -> list[User]:
-    """The account's own administrators, the oldest first."""
+    """Return the administrators that are members of the account itself, the oldest user first."""
     return list(
         session.scalars(
             sa.select(User)

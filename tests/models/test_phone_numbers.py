@@ -1,4 +1,4 @@
-"""Phone numbers as people type them: one form in the database, whatever the spelling."""
+"""Tests of typed phone numbers: every spelling is stored in one form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.phone_numbers import e164, parse_phone_number, typed_phone_number
         ("+49 (0)30 901820", "+4930901820"),
         ("０３０ 901820", "+4930901820"),
         ("+43 1 5321234", "+4315321234"),
-        # Without its area code it has a possible length all the same.
+        # Without its area code the number still has a possible length.
         ("901820", "+49901820"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Each program knows every table: a foreign key to one that was never imported breaks the first flush."""
+"""Tests that each program imports every table: a foreign key to a table never imported breaks the first flush."""
 
 from __future__ import annotations
 

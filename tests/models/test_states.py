@@ -1,4 +1,4 @@
-"""From where to where a request can go: the table, the verbs, and the database behind them."""
+"""Tests of a request's status changes: the table of transitions, the methods, and the database constraints."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ VERBS: dict[str, Verb] = {
 
 @pytest.fixture
 def order(database: Database) -> UUID:
-    """An order that nobody has touched yet."""
+    """Create an order that was not processed yet; return its id."""
     with database.transaction() as session:
         main, manager = make_main(session)
         return submit_order(session, manager, main, an_order(), NOW).id
 
 
 def facts(database: Database, id: UUID) -> tuple[Status, int]:
-    """Where the request stands, and how long its timeline is."""
+    """Return the request's status and the number of its timeline entries."""
     with database.transaction() as session:
         lines = sa.select(sa.func.count()).where(TimelineEntry.request_id == id)
         return session.get_one(Request, id).status, session.scalar(lines) or 0

@@ -1,4 +1,4 @@
-"""Places as Germans write them, customer numbers, and number blocks as people read them."""
+"""Tests of German place names, customer numbers, and number blocks in readable notation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PLACE = st.lists(st.tuples(WORD, SEPARATOR), min_size=1, max_size=5).map(
         ("Hannoversch Münden", "Hann. Münden"),
         ("Köln", "Koeln"),
         ("Lauf a.d. Pegnitz", "Lauf an der Pegnitz"),
-        ("Mu\u0308nchen", "München"),  # as a Mac writes it
+        ("Mu\u0308nchen", "München"),  # decomposed, as macOS writes it
         ("Neustadt/Weinstr.", "Neustadt an der Weinstraße"),
         ("Rothenburg o.d.T.", "Rothenburg ob der Tauber"),
         ("Sankt Wendel", "St Wendel"),

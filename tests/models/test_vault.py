@@ -1,4 +1,4 @@
-"""Secrets that must be readable again, before and after the key is changed."""
+"""Tests that encrypted secrets can be read again, before and after a change of the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hierarchy, kept by the database against code that goes around the model, and against races."""
+"""Tests that the database enforces the account hierarchy, even for code that bypasses the model, and in races."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ATTACH = "UPDATE accounts SET role = 'sub', main_id = :main, origin = 'link', at
 
 
 def refused_by(database: Database, statement: str, **values: object) -> str | None:
-    """Run plain SQL that must fail; the name of the constraint or trigger that refused it."""
+    """Run a plain SQL statement that must fail; return the name of the constraint or trigger that refused it."""
     with pytest.raises(sa.exc.IntegrityError) as caught, database.transaction() as session:
         session.execute(sa.text(statement), values)
     assert isinstance(caught.value.orig, psycopg.Error)
@@ -28,7 +28,10 @@ def refused_by(database: Database, statement: str, **values: object) -> str | No
 
 @pytest.fixture
 def ids(database: Database) -> dict[str, int]:
-    """A main account with a sub-account, a main account without any, and two standalone accounts."""
+    """Create a main account with a sub-account, a main account without one, and two standalone accounts.
+
+    Returns the account ids by name.
+    """
     with database.transaction() as session:
         main, _ = make_main(session, subs=1)
         sub = session.scalars(sa.select(Account).where(Account.main_id == main.id)).one()
@@ -99,7 +102,7 @@ def test_attach_says_which_rule_was_broken(database: Database, ids: dict[str, in
         with database.transaction() as session:
             attach(session, ids[main], ids[account], Origin.LINK, NOW)
 
-    try_to("main", "sub")  # again: changes nothing
+    try_to("main", "sub")  # attached already: changes nothing
     with pytest.raises(AlreadyAttached):
         try_to("childless", "sub")
     with pytest.raises(IsMainAccount):

@@ -1,4 +1,4 @@
-"""Contracts: the prices of the day on which they are made."""
+"""Tests that a contract keeps the prices of the day on which the contract was made."""
 
 from __future__ import annotations
 

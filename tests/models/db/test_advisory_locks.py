@@ -1,4 +1,4 @@
-"""Advisory locks: of one lock one transaction at a time, of different locks several."""
+"""Tests of advisory locks: one transaction at a time holds a lock; different locks do not block each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCKS = [*AdvisoryLock, "bulk 1", "bulk 2", "order 1 1234567"]
 
 
 def take_at_once(session: Session, lock: AdvisoryLock | str) -> None:
-    """Take the lock, or fail where somebody else holds it."""
+    """Take the lock; raise `OperationalError` if another transaction still holds the lock after 50 ms."""
     session.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
     take_advisory_lock(session, lock)
 

@@ -1,4 +1,4 @@
-"""Cursors: what is written is read again, and every other text is refused."""
+"""Tests of cursors: reading returns the written values, and every other text is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ID = UUID("0195a9f0-0000-7000-8000-000000000001")
 
 
 def encoded(text: str) -> str:
-    """A cursor of this content."""
+    """Encode the text as the content of a cursor."""
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

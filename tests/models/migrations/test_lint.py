@@ -1,4 +1,4 @@
-"""The linter for migrations: a migration that would hold up customers fails `make check`."""
+"""Tests of the linter for migrations: a migration that would block customers' requests fails `make check`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HARMLESS = "ALTER TABLE accounts ADD COLUMN note text;"
 
 
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:
-    """Run the check of the Makefile with this Python's environment."""
+    """Run the Makefile's migration linter with this Python's environment, on the files or else on the migrations."""
     command = [str(ROOT / ".make" / "lint-migrations"), sys.prefix, *map(str, files)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 

@@ -1,4 +1,4 @@
-"""The migrations: from empty, up and down, and never apart from the models."""
+"""Tests of the migrations: up from an empty database, down again, and no difference from the models."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ INDEXES = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND table
 
 @pytest.fixture
 def empty(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """An empty database."""
+    """Provide an engine on an empty database."""
     yield from _own_database(postgres, "migrations")
 
 
 @pytest.fixture
 def created(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
-    """A database made from the models alone."""
+    """Provide an engine on a database created from the models, without migrations."""
     for engine in _own_database(postgres, "created"):
         metadata.create_all(engine)
         yield engine
@@ -116,7 +116,7 @@ def test_what_was_written_before_a_rule_is_brought_in_line_with_it(empty: sa.Eng
         assert connection.scalar(sa.text(of_kim)) == "kim@example.com"
         assert connection.scalar(sa.text("SELECT locale FROM messages")) == "de"
         assert connection.scalar(sa.text("SELECT role FROM accounts WHERE state = 'closed'")) == "standalone"
-        # Only the carrier could suspend a trunk, and the registrar hears of it again.
+        # Before 0011 only the carrier could suspend a trunk; the migration makes the trunk due for the registrar again.
         told = "SELECT carrier_suspended_at IS NOT NULL AND due_at IS NOT NULL FROM sip_trunks"
         assert connection.scalar(sa.text(told)) is True
     for statement, rule in WRONG.items():

@@ -1,4 +1,4 @@
-"""Who may do what: every action for every role, near and far, for staff, and through tokens."""
+"""Tests of the rights: every action for every role, in own and other accounts, for staff, and with API tokens."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 
 def person(**facts: object) -> Principal:
-    """Somebody without any role, and what is different about them."""
+    """Return a person without any role, with changed fields."""
     return replace(Principal(7, "kim@example.com", "Kim", "de"), **facts)  # type: ignore[arg-type]
 
 
 def allowed(principal: Principal, account: str) -> set[str]:
-    """Everything that this person may do to the account."""
+    """Return the names of all actions that the person may perform on the account."""
     return {str(action) for action in Action if may(principal, action, ACCOUNTS[account])}
 
 
@@ -105,7 +105,7 @@ def test_staff_who_are_customers_too_keep_their_own_rights() -> None:
         ({Scope.READ}, "foreign sub", ""),
         ({Scope.WRITE}, "main", "order link detach prove_ownership"),
         ({Scope.WRITE}, "sub", "detach"),
-        # An own right of the person: what the token is for is to link this very account.
+        # The person's own right: the token's purpose is to link exactly this account.
         ({Scope.WRITE}, "foreign", "prove_ownership"),
         ({Scope.WRITE}, "foreign sub", ""),
         (BOTH, "main", "view order link detach prove_ownership"),
@@ -140,7 +140,7 @@ def test_a_sub_accounts_token_reaches_neither_main_account_nor_sibling() -> None
         (ADMINISTRATOR, "main", "order link detach", "order link detach"),
         (MANAGER, "main", "order link detach", "order link detach"),
         (MEMBER, "main", "", ""),
-        # What a main account asks for is its own business, until an account leaves it.
+        # A main account's requests concern only itself, except for a request to detach a sub-account.
         (ADMINISTRATOR, "sub", "detach", "detach"),
         (MEMBER, "sub", "", ""),
         (ADMINISTRATOR, "other", "", ""),
@@ -160,7 +160,7 @@ def test_a_request_concerns_its_main_account_and_who_is_detached(
         ]
         assert [request.kind for request in asked if concerns(session, somebody, request)] == looks_at.split()
         assert [request.kind for request in asked if may_change(session, somebody, request)] == changes.split()
-        # A token reaches no further than its account.
+        # A token gives no rights outside its account.
         token = replace(somebody, token_id=1, token_account_id=accounts["other"].id, scopes=BOTH)
         assert not [request for request in asked if of != "other" and concerns(session, token, request)]
 

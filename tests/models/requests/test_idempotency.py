@@ -1,4 +1,4 @@
-"""Idempotency keys where the API cannot show it: they are everybody's own."""
+"""Tests that idempotency keys are separate for each account and user, which the API's tests cannot show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Call forwardings: what may be forwarded where and when, by whom; also when two try at once."""
+"""Tests of call forwarding: the allowed targets, hours and persons, and changes by two persons at the same time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BUSY = ForwardingDraft(Condition.BUSY, MOBILE)
 
 @pytest.fixture
 def site(database: Database) -> tuple[Account, Principal]:
-    """A sub-account and a member of its local team."""
+    """Create a sub-account and a member of its local team."""
     with database.transaction() as session:
         main, _ = make_main(session)
         account, member = make_account(session), make_user(session)
@@ -48,13 +48,13 @@ def site(database: Database) -> tuple[Account, Principal]:
 
 
 def add(database: Database, site: tuple[Account, Principal], draft: ForwardingDraft) -> int:
-    """Add it, in a transaction of its own."""
+    """Add a call forwarding to the site in a separate transaction; return its id."""
     with database.transaction() as session:
         return add_forwarding(session, site[1], session.get_one(Account, site[0].id), draft, NOW).id
 
 
 def refused(database: Database, site: tuple[Account, Principal], draft: ForwardingDraft) -> tuple[str, str]:
-    """Field and code by which it is refused."""
+    """Try to add a call forwarding that must be refused; return the error's field and code."""
     with pytest.raises(InvalidField) as error:
         add(database, site, draft)
     return error.value.field, error.value.code
@@ -101,7 +101,7 @@ def test_hours_of_one_condition_never_overlap(database: Database, site: tuple[Ac
     night = add(database, site, ForwardingDraft(Condition.BUSY, MOBILE, hours=NIGHT))
     assert refused(database, site, BUSY) == ("hours", "overlap")
     add(database, site, ForwardingDraft(Condition.NOT_REGISTERED, MOBILE))
-    # One that is switched off is in nobody's way, until it is switched on.
+    # A disabled forwarding conflicts with no other forwarding until it is enabled.
     off = add(database, site, ForwardingDraft(Condition.BUSY, MOBILE, enabled=False))
     with database.transaction() as session:
         account = session.get_one(Account, site[0].id)
@@ -113,7 +113,7 @@ def test_hours_of_one_condition_never_overlap(database: Database, site: tuple[Ac
 
 
 def write(database: Database, account_id: int, *all_hours: Hours) -> None:
-    """Rows as no code of ours would write them."""
+    """Insert call forwardings with the given hours directly, without the checks of the model."""
     with database.transaction() as session:
         for hours in all_hours:
             session.add(CallForwarding(account_id=account_id, condition=Condition.BUSY, target=MOBILE, hours=hours))

@@ -1,4 +1,7 @@
-"""Numbers, trunks and contracts across all locations; numbers found by any part of them, compared with brute force."""
+"""Tests of the lists of numbers, trunks and contracts of all locations, and of the search by part of a number.
+
+The search is compared with a brute-force search.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ BLOCKS = [
 
 
 def give(session: Session, account: Account, area_code: str, first: int, size: int) -> NumberBlock:
-    """Give the account these numbers."""
+    """Add a number block with `size` numbers, beginning at `first`, to the account."""
     block = NumberBlock(area_code=area_code, first_number=first, size=size, account_id=account.id, available_from=NOW)
     session.add(block)
     session.flush()
@@ -42,7 +45,7 @@ def give(session: Session, account: Account, area_code: str, first: int, size: i
 
 @pytest.fixture
 def stocked(database: Database) -> Iterator[Session]:
-    """A session in which an account has all of `BLOCKS`."""
+    """Provide a session in which one account has all of `BLOCKS`."""
     with database.transaction() as session:
         account = make_account(session)
         for area_code, first, size in BLOCKS:
@@ -51,7 +54,10 @@ def stocked(database: Database) -> Iterator[Session]:
 
 
 def by_hand(digits: str, plain: str) -> set[int]:
-    """The blocks with a number in one of whose spellings these digits are, looked at one by one."""
+    """Return by brute force the first numbers of the `BLOCKS` that contain a number matching the digits.
+
+    `plain` is the text as typed; its prefix decides which spellings of a number are compared.
+    """
     found = set()
     for _, first, size in BLOCKS:
         for number in range(first, first + size):
@@ -69,7 +75,7 @@ def by_hand(digits: str, plain: str) -> set[int]:
 
 @st.composite
 def typed_parts(draw: st.DrawFn) -> str:
-    """A part of a number in some spelling, with whatever people put between the digits; or any digits at all."""
+    """Draw a part of a number in any spelling, or random digits, with common separators between the digits."""
     if draw(st.booleans()):
         _, first, size = draw(st.sampled_from(BLOCKS))
         e164 = str(first + draw(st.integers(0, size - 1)))
@@ -106,7 +112,10 @@ def test_usual_spellings_find_the_number_inside_its_block(stocked: Session, type
 
 @pytest.fixture
 def company(database: Database) -> tuple[Account, list[Account]]:
-    """A main account with five sub-accounts, and a stranger, each with two blocks, a trunk and a contract."""
+    """Create a main account with five sub-accounts, and an unrelated account; return main account and sub-accounts.
+
+    Each account has two number blocks, a trunk and a contract.
+    """
     with database.transaction() as session:
         main, _ = make_main(session, name="Zentrale")
         stranger = make_account(session, name="Fremd")
@@ -210,7 +219,10 @@ MIDDLE, BEGIN = "ix_number_blocks_stem", "ex_number_blocks_overlap"
 
 
 def test_indexes_answer_for_a_part_in_the_middle_and_for_a_beginning(database: Database) -> None:
-    """10,000 accounts would take long to make here: enough numbers that the planner has to choose."""
+    """Check the query plan with enough numbers for the planner to choose an index.
+
+    Creating 10,000 accounts would take too long for a test.
+    """
     with database.transaction() as session:
         account = make_account(session)
         session.execute(

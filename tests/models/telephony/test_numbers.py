@@ -1,4 +1,7 @@
-"""Number pools: no number twice, none too early, none outside its Ortsnetz, and nobody waits for anybody."""
+"""Tests of number pools: no number is assigned twice, too early or outside its local network (Ortsnetz).
+
+Concurrent transactions do not wait for each other.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,13 @@ INSERT = (
 
 @pytest.fixture
 def account_id(database: Database) -> int:
-    """Somebody who wants numbers."""
+    """Create an account that takes numbers from the pool; return its id."""
     with database.transaction() as session:
         return make_account(session).id
 
 
 def pool(session: Session, *, size: int = 10, wanted: int = 1) -> NumberPool:
-    """Berlin's pool for a transaction that may not wait: where it would, it fails."""
+    """Return Berlin's number pool for a transaction that fails instead of waiting more than 50 ms for a lock."""
     session.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
     return NumberPool(session, NOW, {("030", size): wanted})
 
@@ -43,7 +46,7 @@ def test_open_transactions_get_different_blocks_and_do_not_wait(database: Databa
         mine = pool(other, wanted=2)
         taken += [mine.take("030", 10, account_id), mine.take("030", 10, account_id)]
         assert len({block.id for block in taken}) == 3
-        # The two that the first has locked but not taken yet are not for others either.
+        # The two blocks that the first transaction has locked but not taken yet are not available to others either.
         nothing = pool(late)
         assert not nothing.has("030", 10)
         with pytest.raises(NoNumbersAvailable):

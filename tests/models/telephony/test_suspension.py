@@ -1,4 +1,4 @@
-"""Suspending a trunk, giving numbers back, closing an account: the rules, and what the database keeps of them."""
+"""Tests of suspending a trunk, releasing numbers and closing an account: the rules, and the rows they leave."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MONTHLY = {"trunk-10": 2990, "block-10": 290, "block-1": 100}
 
 
 class Company:
-    """An account with a trunk, a contract, a block of ten numbers and a single one, and its administrator."""
+    """An account with a trunk, a contract, a block of ten numbers, a single number, and an administrator."""
 
     def __init__(self, session: Session) -> None:
         account, self.person = make_main(session, name="Filiale Köln")
@@ -56,7 +56,7 @@ class Company:
         self.ten, self.one = (self.give(session, 493050000000, 10), self.give(session, 493050000010, 1))
 
     def give(self, session: Session, first: int, size: int) -> int:
-        """Give it a block at its trunk."""
+        """Add a number block to the account and its trunk; return the block's id."""
         facts = {"area_code": "030", "first_number": first, "size": size, "trunk_id": self.trunk}
         block = NumberBlock(account_id=self.id, available_from=NOW, **facts)
         session.add(block)
@@ -64,19 +64,19 @@ class Company:
         return block.id
 
     def account(self, session: Session) -> Account:
-        """The account as it is now."""
+        """Return the account, loaded in the given session."""
         return session.get_one(Account, self.id)
 
 
 @pytest.fixture
 def company(database: Database) -> Company:
-    """Such a company."""
+    """Create a `Company`: an account with a trunk, a contract, numbers and an administrator."""
     with database.transaction() as session:
         return Company(session)
 
 
 def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
-    """How the trunk is, and whether the registrar is to hear of it; from now on it has."""
+    """Return the trunk's state and whether the trunk is due to be sent to the registrar; then mark it as sent."""
     with database.transaction() as session:
         trunk = session.get_one(SipTrunk, company.trunk)
         is_due = trunk.due_at is not None
@@ -85,25 +85,25 @@ def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
 
 
 def deeds(session: Session) -> list[tuple[Deed, int | None, dict[str, str]]]:
-    """The log."""
+    """Return deed, user id and facts of every audit entry, the oldest first."""
     entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
     return [(entry.deed, entry.user_id, entry.facts) for entry in entries]
 
 
 def suspended(database: Database, company: Company, person: Principal | None = None) -> bool:
-    """Suspend its trunk."""
+    """Suspend the company's trunk as `person` (None: its administrator); return whether that changed the trunk."""
     with database.transaction() as session:
         return suspend(session, person or company.person, company.account(session), company.trunk, LATER)
 
 
 def resumed(database: Database, company: Company) -> SipTrunk:
-    """Lift that."""
+    """Resume the company's trunk as its administrator and return the trunk."""
     with database.transaction() as session:
         return resume(session, company.person, company.account(session), company.trunk, LATER)
 
 
 def by_carrier(database: Database, reason: str | None) -> None:
-    """The carrier suspends the trunk for this reason, or lifts that."""
+    """Suspend the trunk as the carrier, for the given reason; None resumes the trunk as the carrier."""
     with database.transaction() as session:
         if reason is None:
             resume_for_carrier(session, "t000000000001", LATER)
@@ -249,7 +249,7 @@ def test_numbers_are_given_back_with_what_they_cost(database: Database, company:
         session.flush()
         assert [item.product_key for item, _ in holdings_of(session, account, LATER).items] == ["trunk-10", "block-1"]
         assert holdings_of(session, account, LATER).monthly_cents == 3090
-        # What was billed until then was billed.
+        # Amounts that were billed before the release do not change.
         assert holdings_of(session, account, NOW).monthly_cents == 3380
         [contract] = contracts_of(session, account, LATER).items
         assert contract.monthly_cents == 3090

@@ -1,4 +1,4 @@
-"""Which town may have numbers of which Ortsnetz."""
+"""Tests of the rule which town may have numbers of which local network (Ortsnetz)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.telephony.towns import FURTHER_TOWNS
 
 
 def fits(database: Database, city: str, code: str) -> bool:
-    """Whether an order from this city may have numbers of this area code."""
+    """Return whether an order from the city may have numbers of the area code."""
     with database.transaction() as session:
         area = session.get_one(AreaCode, code)
     return area_code_fits(Request(account=Account(city=city), area=area))

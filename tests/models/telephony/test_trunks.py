@@ -1,4 +1,4 @@
-"""SIP trunks: every change of what the registrar knows is told at once, whatever failed before."""
+"""Tests of SIP trunks: every change of the registrar's data makes the trunk due at once, despite earlier failures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _lifted_by_carrier(session: Session, _company: Company, trunk: SipTrunk) -> 
 
 
 def _failed(trunk: SipTrunk) -> None:
-    """A worker has it in hand that has failed again and again."""
+    """Make the trunk look as if claimed by a worker after many failed attempts."""
     trunk.attempts, trunk.lease, trunk.due_at = 12, uuid.uuid4(), LATER + timedelta(hours=1)
 
 

@@ -1,4 +1,4 @@
-"""Weekly schedules: minutes of the week in Germany, and the windows that people read."""
+"""Tests of weekly schedules: conversion between minutes of the week in Germany and readable time windows."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ EVENING, MORNING = 18 * 60, 8 * 60
 
 
 def minutes(hours: Hours) -> set[int]:
-    """Each one of them."""
+    """Return every minute of the week that the hours cover."""
     return {minute for start, end in hours for minute in range(start, end)}
 
 
 def by_hand(windows: list[Window]) -> set[int]:
-    """Each minute that a window covers, counted one by one."""
+    """Return every minute of the week that the windows cover, counted one by one."""
     found = set()
     for window in windows:
         for day in window.days:
@@ -85,7 +85,7 @@ def test_people_read_what_they_have_typed() -> None:
     [
         (datetime(2026, 3, 2, 8, 0, tzinfo=UTC), 9 * 60),
         (datetime(2026, 3, 1, 23, 30, tzinfo=UTC), 30),
-        # The night in which the clock goes on from two to three, and that in which it goes back.
+        # The nights in which daylight saving time begins (2:00 becomes 3:00) and ends (3:00 becomes 2:00).
         (datetime(2026, 3, 29, 0, 59, tzinfo=UTC), 6 * DAY + 119),
         (datetime(2026, 3, 29, 1, 0, tzinfo=UTC), 6 * DAY + 180),
         (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), 6 * DAY + 150),
