@@ -1,4 +1,4 @@
-"""Telling the workers, after a commit, that requests are due."""
+"""Notify the workers, after a commit, that requests are due."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from workers.commands.resources import err
 
 
 def hint_after_commit() -> None:
-    """Send the hint. Without a broker nothing is lost: the sweep finds the rows within seconds."""
-    # Slow to import, and most commands never need it.
+    """Notify the workers through the broker that requests are due.
+
+    If the broker does not answer, print a warning: no request is lost, as the periodic sweep finds the due rows.
+    """
+    # Imported here because Celery is slow to import and most commands never need it.
     from tasks.hints import hint, sending_app
     from workers.settings import WorkerSettings
 

@@ -1,4 +1,4 @@
-"""`standorte trunks …`: suspending SIP trunks for the carrier."""
+"""`standorte trunks …`: suspend and resume SIP trunks on the carrier's behalf."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def suspend(
     sip_user: UserArgument,
     reason: Annotated[str, typer.Option(help="Why, in the customer's words: the portal shows it.")],
 ) -> None:
-    """Suspend a trunk: nobody registers or calls with it, but 110 and 112 stay possible. Only `resume` lifts it.
+    """Suspend a trunk: no phone registers or calls with it, except to 110 and 112. Only `resume` lifts the suspension.
 
-    Safe to run twice; another reason replaces the one before.
+    Safe to run twice; a new reason replaces the earlier reason.
     """
     reason = " ".join(reason.split())
     if not reason:
@@ -51,7 +51,10 @@ def resume(sip_user: UserArgument) -> None:
 
 @contextmanager
 def _telling(sip_user: str) -> Iterator[Session]:
-    """A transaction about this trunk, and the hint after it; or the end of the command."""
+    """Open a transaction that changes the trunk, and notify the workers after the commit.
+
+    `NotFound`, `TrunkClosed` and `Forbidden` end the command with a message.
+    """
     with open_database() as database:
         try:
             with database.transaction() as session:

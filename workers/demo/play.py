@@ -1,4 +1,4 @@
-"""Playing scenes against the running stack: submit them all, follow each to its end, act where somebody has to."""
+"""Play scenes against the running stack: submit all of them, follow each to its end, act where a person has to."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from workers.demo.api import PortalApi, UnexpectedAnswer, View
 POLL_SECONDS = 0.1
 
 Act = Callable[[View], str]
-"""Plays somebody; returns what they did."""
+"""A function that acts for a person in a request and returns a sentence that says what was done."""
 
 
 class CannotPlay(Exception):
-    """Something that the demo needs is not there; the message says what to do."""
+    """Raised when something that the demo needs is missing; the message says what, and often how to supply it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """Where a request stands or has to come to stand."""
+    """A request's status with its reason, either the current one or an expected one."""
 
     status: Status
     reason: Reason | None = None
@@ -33,11 +33,12 @@ class Stand:
 
 @dataclass(slots=True)
 class Scene:
-    """One request: how it is made, how it has to end, and what became of it.
+    """One request of the demo: how to submit it, how it has to end, and its progress so far.
 
-    `submit` makes it under an idempotency key. `acts` are the places where it has to come to stand on its way, in
-    this order; what belongs to each plays whoever has to act there, and says what they did. `twice` submits it a
-    second time under the same key. `mails` says how many mails have to go to which address.
+    `submit` creates the request under an idempotency key. `acts` are the statuses that the request has to reach in
+    this order, each with the act that a person does there. `twice` submits the request a second time under the same
+    key. `mails` is the expected number of mails by address. `acted` counts the acts done; `seconds` is the time since
+    the submission.
     """
 
     title: str
@@ -55,7 +56,7 @@ class Scene:
 
     @property
     def stand(self) -> Stand | None:
-        """Where it stands now; None before it was submitted."""
+        """Return the request's current status and reason; None before the request was submitted."""
         if self.view is None:
             return None
         reason = Reason(self.view.reason) if self.view.reason else None
@@ -63,13 +64,13 @@ class Scene:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing more to wait for."""
+        """Return whether the scene is over: the request has ended, or the scene has a problem."""
         return bool(self.problems) or (self.view is not None and Status(self.view.status) in ENDED)
 
 
 @dataclass(slots=True)
 class Play:
-    """One performance. `patience` is how long a request may stay without coming to its end, in seconds."""
+    """One run of the demo. `patience` is how many seconds a request may take; `say` receives each new sentence."""
 
     api: PortalApi
     scenes: Sequence[Scene]
@@ -79,7 +80,7 @@ class Play:
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Submit every scene and follow all of them to the end. What goes wrong is in each scene's `problems`."""
+        """Submit every scene and follow all of them to the end. Failures are added to each scene's `problems`."""
         for scene in self.scenes:
             self._guarded(scene, self._submit)
         while running := [scene for scene in self.scenes if not scene.over]:
