@@ -117,7 +117,7 @@ def release_address(
     by: Annotated[str, typer.Option(help="Who has looked at the document: somebody of the staff.", metavar="EMAIL")],
     refuse_it: Annotated[bool, typer.Option("--refuse", help="The document proves nothing.")] = False,
 ) -> None:
-    """Accept the document uploaded as address proof, or refuse it. `requests document` writes the document to a file."""
+    """Accept or refuse the document uploaded as address proof. `requests document` writes the document to a file."""
     id = _id(request_id)
     with open_database() as database:
         with database.transaction() as session:

@@ -1,4 +1,4 @@
-"""What Kamailio has written about calls and refused logins, to be forgotten in time."""
+"""Deletes old records of calls and refused logins from Kamailio's database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _BRIEFLY = "-c statement_timeout=30s -c lock_timeout=3s"
 _COUNT = """
 SELECT (SELECT count(*) FROM calls WHERE at < %(before)s) + (SELECT count(*) FROM refusals WHERE last_at < %(before)s)
 """
-# What Kamailio has in hand at this moment is not waited for: it is new, or found next time.
-# MATERIALIZED: else the planner may run a query again for each row, and its limit would bound nothing.
+# SKIP LOCKED: rows that Kamailio is changing at this moment are not waited for; the next run deletes them if still old.
+# MATERIALIZED: otherwise the planner may run the subquery again for each row, and the limit would not bound anything.
 _FORGET = """
 WITH due_calls AS MATERIALIZED (
     SELECT id FROM calls WHERE at < %(before)s ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -30,19 +30,20 @@ SELECT (SELECT count(*) FROM old_calls) + (SELECT count(*) FROM old_refusals)
 
 
 class KamailioCallRecords:
-    """Deletes in Kamailio's database. A connection for each call."""
+    """The records of calls and refused logins in Kamailio's database; each method opens its own connection."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
 
     def count(self, before: datetime) -> int:
-        """How many are older. Raises `GatewayUnavailable`."""
+        """Return how many records of calls and refused logins are older than `before`. Raises `GatewayUnavailable`."""
         return self._number(_COUNT, {"before": before})
 
     def forget(self, before: datetime, limit: int) -> int:
-        """Delete older ones, of calls and of refusals `limit` each at the most; how many it was.
+        """Delete records older than `before`, at most `limit` calls and `limit` refused logins.
 
-        Safe to run twice. Raises `GatewayUnavailable`.
+        Return how many were deleted. One statement; rows locked by others are skipped. Safe to run twice. Raises
+        `GatewayUnavailable`.
         """
         return self._number(_FORGET, {"before": before, "limit": limit})
 

@@ -1,9 +1,9 @@
-"""The registrar: Kamailio's own database. Another system, with its own connection and no shared transaction.
+"""The registrar: Kamailio's own database, a separate system without a common transaction with the portal's database.
 
-A trunk is a row in `subscriber` (HA1 only, no password in clear), one row in `dbaliases` for each of its numbers,
-and in `usr_preferences` the request that it belongs to, which secret it has, its channels, the postal code of its
-address, its forwardings, and whether it is suspended. A trunk that is suspended, or gets another secret, loses its rows
-in `location`. Which numbers are ours, whoever has them, stands in `own_numbers`.
+A trunk is one row in `subscriber` (HA1 only, no clear-text password), one row in `dbaliases` for each of its numbers,
+and rows in `usr_preferences` for the request that the trunk belongs to, the issue of its secret, its channels, the
+postal code of its address, its forwardings, and whether it is suspended. A trunk that is suspended, or gets another
+secret, loses its rows in `location`. The table `own_numbers` lists all numbers of the carrier, assigned or not.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from psycopg import errors
 from models.db.advisory_locks import AdvisoryLock
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
 
-# Every statement looks up keys; a plan made while the tables were empty would read them whole for ever after.
+# Every statement looks up keys. Without enable_seqscan=off, a prepared statement planned while the tables were empty
+# would keep reading whole tables when these have grown.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
-# Kamailio's tables have no unique constraint on aliases and preferences: two writers of one trunk take turns.
+# Kamailio's tables have no unique constraint on aliases and preferences, so a lock serialises two writers of one trunk.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
 _PUT = """
 WITH foreign_key AS (
@@ -45,7 +46,8 @@ WITH foreign_key AS (
         AND alias_username = ANY(%(numbers)s)
     GROUP BY alias_username
 ), dropped_aliases AS (
-    -- Also if the trunk has to wait for a number of its own: the one that has it may be waiting for one of these.
+    -- Also if the trunk itself is refused because another trunk has one of its numbers: that trunk may in turn be
+    -- refused because of a number that is deleted here.
     DELETE FROM dbaliases USING own
     WHERE username = %(user)s AND domain = %(domain)s AND id <> ALL (ARRAY(SELECT id FROM kept_aliases))
 ), put_aliases AS (
@@ -71,7 +73,8 @@ WITH foreign_key AS (
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
     WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
 ), unregistered AS (
-    -- Whoever has registered with the secret of before may be a stranger. Not so where rows are only mended.
+    -- A phone registered with the previous secret may be a stranger's, so a new secret ends registrations. A mere
+    -- repair of rows does not.
     DELETE FROM location USING allowed
     WHERE username = %(user)s AND domain = %(domain)s AND (%(suspended)s OR EXISTS (
         SELECT FROM wanted JOIN kept_preferences AS kept USING (attribute) JOIN usr_preferences AS known USING (id)
@@ -88,13 +91,13 @@ ON CONFLICT (first_number) DO UPDATE SET size = excluded.size WHERE own_numbers.
 
 
 def plain_url(url: str) -> str:
-    """A SQLAlchemy URL as libpq reads it."""
+    """Return a SQLAlchemy URL in the form that libpq accepts."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Whatever the database says against it is `GatewayUnavailable`."""
+    """Convert every `psycopg.Error` raised in the block to `GatewayUnavailable`."""
     try:
         yield
     except psycopg.Error as error:
@@ -102,32 +105,32 @@ def unavailable() -> Iterator[None]:
 
 
 def ensure_schema(url: str) -> None:
-    """Create Kamailio's tables, and ours beside them, where they are missing; an older one gets what it lacks.
+    """Create missing tables, Kamailio's and the portal's own, and add columns that an older table lacks.
 
-    Safe to run twice, and by two processes at once.
+    Safe to run twice, and by two processes at once: an advisory lock serialises them.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (int(AdvisoryLock.REGISTRAR_SCHEMA),))
-        # NOTICEs that a table exists are no news.
+        # Suppress the NOTICEs that a table exists already.
         connection.execute("SET LOCAL client_min_messages = warning")
         connection.execute(schema.encode())
 
 
 class KamailioRegistrar:
-    """Writes trunks to Kamailio's database. One connection for each process, made when it is first needed."""
+    """A writer of trunks and number blocks to Kamailio's database. Connects at the first use and stays connected."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
         self._connection: psycopg.Connection | None = None
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
-        """Write the trunks under their keys, all in one transaction; for each what went wrong, or None.
+        """Save the trunks under their keys in one transaction. Return for each trunk its error, or None if saved.
 
-        Safe to run twice: an upsert; other numbers replace the ones before, and doubled rows go.
-        `GatewayRefused` for a record whose SIP user or one of whose numbers belongs to somebody else: nothing of it is
-        written, though numbers that it does not have any more go, and the others are written. `GatewayUnavailable`
-        for all if the database does not answer.
+        Safe to run twice: an upsert; a trunk's numbers replace its earlier numbers, and duplicate rows are deleted.
+        The error is `GatewayRefused` for a trunk whose SIP user or one of whose numbers belongs to another trunk: it is
+        not saved, but numbers that it no longer has are deleted; the other trunks are saved. The error is
+        `GatewayUnavailable` for all trunks if the database does not answer.
         """
         try:
             return self._put(records)
@@ -138,7 +141,7 @@ class KamailioRegistrar:
             self.close()
             if len(records) == 1:
                 return [GatewayRefused(type(error).__name__)]
-        # One of them is not acceptable and took the transaction with it.
+        # The database refuses one of the records, which has rolled back the transaction: save each record separately.
         return [answer for record in records for answer in self.put_trunks([record])]
 
     def _put(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
@@ -155,7 +158,7 @@ class KamailioRegistrar:
         ]
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
-        """Say that these numbers are ours. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Record number blocks as the carrier's own, one upsert. Safe to run twice. Raises `GatewayUnavailable`."""
         facts = {
             "first_numbers": [block.first_number for block in blocks],
             "sizes": [block.size for block in blocks],
@@ -175,7 +178,7 @@ class KamailioRegistrar:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection if there is one; the next use connects again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -1,7 +1,7 @@
-"""A test call, as a customer's phone system would make it: register, call the own number, answer, hang up.
+"""A test call as a customer's phone system would make it: register, call the own number, answer, hang up.
 
-It goes through a trunk that is there for nobody else and only as long as it takes, under a country code that no country
-has. A reconciliation at the same moment would find it as one that no trunk of ours has, and take it away.
+The call uses a temporary trunk that exists only during the call, with a number under an unassigned country code. A
+reconciliation that runs at the same moment would find a login without a trunk in the portal, and remove it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from types import TracebackType
 from tasks.ports import Registrar, Subscribers, TrunkRecord
 
 _PATIENCE = 3.0
-"""Seconds that the server has for an answer."""
+"""The longest wait for a message from the server, in seconds."""
 
 
 class NoDialTone(Exception):
-    """The test call did not come about; the text says where it ended."""
+    """Raised when the test call fails; the message says at which step."""
 
 
 def make_test_call(server: str, domain: str, registrar: Registrar, subscribers: Subscribers) -> str:
-    """Make a test call through the server at `host:port`, and say what was seen.
+    """Make a test call through the SIP server at `server` (host:port), and return a sentence with the times measured.
 
-    Raises `NoDialTone`, or `GatewayError` if the registrar's database does not do its part.
+    Raises `NoDialTone` if the call fails, `GatewayError` if the registrar's database refuses or does not answer.
     """
-    # It makes the call and takes it: two channels.
+    # Two channels, because the trunk both makes and takes the call.
     trunk = TrunkRecord(
         key=str(uuid.uuid4()),
         sip_user=f"doctor{secrets.token_hex(6)}",
@@ -80,16 +80,16 @@ class _Message:
 
     @property
     def status(self) -> int:
-        """Of a reply; 0 is a request."""
+        """Return the status code of a reply; 0 if the message is a request."""
         return int(self.start.split(" ")[1]) if self.start.startswith("SIP/2.0 ") else 0
 
     def all(self, name: str) -> list[str]:
-        """The values of a header, the first one first."""
+        """Return all values of the header `name`, in the order of the message."""
         return [value for known, value in self.headers if known.lower() == name.lower()]
 
 
 class Phone:
-    """One end of the call, with a socket of its own."""
+    """One phone of the test call, with its own UDP socket."""
 
     def __init__(self, server: str, trunk: TrunkRecord) -> None:
         host, _, port = server.rpartition(":")
@@ -110,13 +110,19 @@ class Phone:
         self._socket.close()
 
     def ask(self, method: str, uri: str, *, expires: int) -> None:
-        """Send a request that needs the secret. Raises `NoDialTone` unless it is accepted."""
+        """Send a request with authentication and wait for its acceptance. `expires` is in seconds.
+
+        Raises `NoDialTone` unless the server demands authentication and then accepts the request.
+        """
         self.challenge(method, uri)
         self.send(method, uri, expires=expires)
         self.final(method, uri)
 
     def challenge(self, method: str, uri: str) -> None:
-        """Have the server say how to prove the secret. Raises `NoDialTone` if it does not ask for it."""
+        """Send a request without authentication and keep the nonce of the server's challenge.
+
+        Raises `NoDialTone` unless the server demands authentication.
+        """
         self.send(method, uri)
         reply = self._reply()
         asked = reply.all("WWW-Authenticate") + reply.all("Proxy-Authenticate")
@@ -128,7 +134,11 @@ class Phone:
         self._nonce = nonce[1]
 
     def send(self, method: str, uri: str, *, within: _Message | None = None, expires: int = 0) -> None:
-        """Send a request; within a call (or to end a refused one) as what the reply to its INVITE says."""
+        """Send a request; `within` is the reply to the INVITE of a call that the request belongs to, or None.
+
+        With an error reply as `within` the request (an ACK) ends the refused call. `expires` is in seconds; 0 leaves
+        the header out.
+        """
         me = f"<sip:{self._trunk.sip_user}@{self._trunk.domain}>"
         refused = within is not None and within.status >= 300
         if method != "ACK":
@@ -157,7 +167,10 @@ class Phone:
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
     def final(self, method: str, uri: str) -> _Message:
-        """The last reply. Raises `NoDialTone` unless it is 200."""
+        """Return the final reply to a request. Raises `NoDialTone` unless the reply is 200.
+
+        A refused INVITE is acknowledged first.
+        """
         reply = self._reply()
         if reply.status != 200:
             if method == "INVITE":
@@ -166,14 +179,14 @@ class Phone:
         return reply
 
     def receive(self, method: str) -> _Message:
-        """The request that comes next. Raises `NoDialTone` if it is another one."""
+        """Return the next message. Raises `NoDialTone` unless that is a request with this method."""
         message = self._message()
         if not message.start.startswith(f"{method} "):
             raise NoDialTone(f"{message.start} instead of {method}")
         return message
 
     def answer(self, method: str, status: str = "200 OK") -> None:
-        """Answer the request that comes next. Raises `NoDialTone` if it is another one."""
+        """Reply to the next request. Raises `NoDialTone` unless the request has this method."""
         asked = self.receive(method)
         copied = ("Via", "Record-Route", "From", "Call-ID", "CSeq")
         lines = [f"{name}: {value}" for name, value in asked.headers if name in copied]
@@ -202,5 +215,5 @@ class Phone:
 
 
 def _md5(text: str) -> str:
-    # What SIP's digest authentication is made of.
+    # SIP's digest authentication is defined with MD5.
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

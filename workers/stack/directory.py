@@ -1,4 +1,4 @@
-"""`.standorte/`: the data of an embedded stack, and what is known of the one that runs there."""
+"""The directory `.standorte/`: the data of an embedded stack, and the state of the stack that runs there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT = ".standorte"
 
 @dataclass(slots=True)
 class State:
-    """What is written to stack.json. Kept when the stack ends, so that the next one takes the same ports."""
+    """The contents of stack.json. The ports are kept when the stack ends, so that the next start uses them again."""
 
     supervisor: Identity | None = None
     environment: dict[str, str] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class State:
 
 
 class StackDirectory:
-    """The directory of one stack: STANDORTE_DIR, or `.standorte` where one stands."""
+    """The directory of one stack: `path`, else STANDORTE_DIR, else `.standorte` in the working directory."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = (path or Path(os.environ.get("STANDORTE_DIR", DEFAULT))).absolute()
@@ -46,9 +46,9 @@ class StackDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only stack here for as long as the block lasts. Raises `AlreadyRunning`.
+        """Create the directory and hold its lock for the length of the block. The kernel releases it at process end.
 
-        The kernel gives the lock back however the process ends.
+        Raises `AlreadyRunning` if another process holds the lock, `StackError` if another user owns the directory.
         """
         self._make()
         with (self.path / "lock").open("a") as handle:
@@ -57,7 +57,7 @@ class StackDirectory:
             yield
 
     def read(self) -> State:
-        """What was written last; an empty state if nothing was, or nothing readable."""
+        """Return the state that was saved last; an empty state if none was saved, or the file is damaged."""
         try:
             raw = json.loads(self._state_file.read_text())
             return State(
@@ -70,13 +70,13 @@ class StackDirectory:
             return State()
 
     def write(self, state: State) -> None:
-        """Write it, whole or not at all."""
+        """Save the state to stack.json atomically."""
         unfinished = self._state_file.with_suffix(".new")
         unfinished.write_text(json.dumps(asdict(state), indent=2) + "\n")
         unfinished.replace(self._state_file)
 
     def secret_key(self) -> str:
-        """The stack's SECRET_KEY, made up once."""
+        """Return the stack's SECRET_KEY; the first call generates the key and saves it, readable by the owner only."""
         try:
             return self._key_file.read_text().strip()
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class StackDirectory:
             return key
 
     def running_environment(self) -> Mapping[str, str] | None:
-        """The settings of the stack that runs here; None if none does."""
+        """Return the settings of the stack that runs in this directory, as environment variables; None if none runs."""
         state = self.read()
         if state.supervisor is None or not _same(state.supervisor):
             return None
@@ -120,7 +120,10 @@ class StackDirectory:
 
 
 def load_running_stack() -> bool:
-    """Take the settings that the environment does not have from the stack of this directory, if one runs."""
+    """Add the settings of the stack that runs in this directory to the environment, without replacing any.
+
+    Does nothing if DATABASE_URL is set. Return whether a stack runs and its settings were used.
+    """
     if "DATABASE_URL" in os.environ:
         return False
     environment = StackDirectory().running_environment()

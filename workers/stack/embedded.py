@@ -1,4 +1,4 @@
-"""What the servers of the stack have in common: started and ended by tests, told to the supervisor."""
+"""The base class of the stack's servers, which tests start and stop directly and the supervisor runs."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from workers.stack.unprivileged import SystemUser
 
 
 class EmbeddedServer(ABC):
-    """One server. `start` and `stop` for tests; `prepare`, `command` and `is_ready` for a supervisor."""
+    """A server of the stack. Tests use `start` and `stop`; a supervisor uses `prepare`, `command` and `is_ready`."""
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
-    """For a supervisor: an end in order."""
+    """The signal by which a supervisor stops the server in an orderly way."""
 
     log: Path
     user: SystemUser | None = None
-    """Whom it runs as; None for ourselves."""
+    """The user that the server runs as; None for the user of this process."""
     directory: Path
-    """Its working directory, which `prepare` makes."""
+    """The server's working directory, which `prepare` creates."""
     _process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make ready what it needs, whatever happened before. Safe to run twice."""
+        """Create the files and directories that the server needs, also after a crash. Safe to run twice."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The server, in the foreground."""
+        """Return the command line that runs the server in the foreground."""
 
     def environment(self) -> Mapping[str, str] | None:
-        """What it is told by the environment; None for ours."""
+        """Return the server's environment variables; None for those of this process."""
         return None
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether the server answers."""
+        """Return whether the server answers."""
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Raises `StackError`."""
+        """Start the server and wait at most 60 seconds until it answers. Raises `StackError` if the server fails."""
         self.prepare()
         process = launch(
             self.command(),
@@ -62,7 +62,7 @@ class EmbeddedServer(ABC):
             raise DidNotStart(self.name, self.log)
 
     def stop(self) -> None:
-        """End the server and wait until it is gone."""
+        """Stop the server and wait until its processes have ended. Does nothing if the server was not started."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -73,5 +73,5 @@ class EmbeddedServer(ABC):
 
     @property
     def end_signal(self) -> signal.Signals:
-        """How `stop` ends it, and so does the end of the process that has started it."""
+        """Return the signal that stops the server, sent by `stop` and when the process that started it ends."""
         return self.stop_signal
