@@ -42,7 +42,7 @@ class WorkerSettings(BeatSettings, SecretSettings):
     sip_server: Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")] | None = None
     """Host and port where phones register, for the test call of `standorte doctor`; None means no test call."""
     lease_seconds: Annotated[float, Field(gt=0)] = 90
-    """How long a worker's claim on a request lasts, in seconds; after that, other workers take the request over."""
+    """The seconds that a worker's claim on a request lasts; after that, other workers take the request over."""
     batch: Annotated[int, Field(ge=1, le=200)] = 32
     """The most due requests that a worker claims at once."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None

@@ -73,8 +73,8 @@ WITH foreign_key AS (
     SELECT %(key)s, %(user)s, %(domain)s, attribute, value, now() AT TIME ZONE 'UTC' FROM wanted
     WHERE attribute <> ALL (ARRAY(SELECT attribute FROM kept_preferences))
 ), unregistered AS (
-    -- A phone registered with the previous secret may be a stranger's, so a new secret ends registrations. A mere
-    -- repair of rows does not.
+    -- A phone registered with the previous secret may belong to a stranger, so a new secret ends registrations. A
+    -- mere repair of rows does not.
     DELETE FROM location USING allowed
     WHERE username = %(user)s AND domain = %(domain)s AND (%(suspended)s OR EXISTS (
         SELECT FROM wanted JOIN kept_preferences AS kept USING (attribute) JOIN usr_preferences AS known USING (id)
