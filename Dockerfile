@@ -2,7 +2,7 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-# Every package comes in here, checked against its hash; below, only what the program needs is installed.
+# All packages are fetched here, checked against their hashes; below, only those that the program needs are installed.
 COPY requirements.lock .
 RUN python -m pip wheel --no-cache-dir --require-hashes --no-deps --requirement requirements.lock --wheel-dir /wheels
 COPY . .
@@ -11,13 +11,13 @@ RUN python -m venv /opt/standorte \
     && .make/translations /opt/standorte/bin/python \
     && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels .
 
-# Where phones register: Debian's Kamailio, as the tests run it.
+# The SIP server where phones register: Debian's Kamailio, as in the tests.
 FROM debian:bookworm-slim AS kamailio
 RUN apt-get update \
     && apt-get install -y --no-install-recommends kamailio kamailio-postgres-modules \
     && rm -rf /var/lib/apt/lists/*
 COPY workers/sip/kamailio.cfg /etc/kamailio/kamailio.cfg
-# The package has made this user.
+# Debian's package creates this user.
 USER kamailio
 EXPOSE 5060/udp 5060/tcp
 ENTRYPOINT ["kamailio", "-DD", "-E", "-Y", "/tmp"]
@@ -30,7 +30,7 @@ ENV PATH=/opt/standorte/bin:$PATH \
     WEB_HOST=0.0.0.0 \
     METRICS_HOST=0.0.0.0 \
     STANDORTE_DIR=/var/lib/standorte
-# Here, so that a volume in its place belongs to the same user.
+# Created here, so that a volume mounted there belongs to this user.
 RUN install -d -o standorte -g standorte /var/lib/standorte/letters
 USER standorte
 WORKDIR /var/lib/standorte

@@ -1,5 +1,5 @@
-# One virtual environment, built from requirements.lock and rebuilt when that changes.
-# PYTHON=/path/to/python picks another Python for it.
+# One virtual environment, built from requirements.lock and rebuilt when that file changes.
+# PYTHON=/path/to/python selects another Python for the environment.
 
 SHELL := /bin/sh
 VENV := .venv
@@ -21,7 +21,7 @@ bench: setup
 	@.make/sip
 	@$(BIN)/python -m tests.benchmarks
 
-# The pictures in docs/screenshots, of a stack of their own with the demo data.
+# Make the pictures in docs/screenshots, from a separate stack with the demo data.
 screenshots: setup
 	@.make/chromium
 	@.make/sip

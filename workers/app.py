@@ -1,4 +1,4 @@
-"""The Celery application of the worker and of beat."""
+"""The Celery application that the worker and beat run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console `standorte`: registers the commands of `workers/commands/`."""
+"""The command-line program `standorte`: the list of its commands, each of which is defined in `workers/commands/`."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ cli.add_typer(trunks.app, name="trunks")
 def console() -> None:
     """Standortverwaltung: locations, accounts, numbers and trunks of a company in one place.
 
-    The settings come from the environment. Without DATABASE_URL the commands talk to the stack that runs in
-    this directory.
+    The settings come from the environment. Without DATABASE_URL the commands use the stack that runs in this
+    directory.
     """
     load_running_stack()
 
 
 def main() -> None:
-    """Run a console command. Errors that the operator can fix are printed without a traceback."""
+    """Run the command line. Wrong settings end it with 2, a `StackError` with 1: a message and no traceback."""
     try:
         cli()
     except SettingsError as error:

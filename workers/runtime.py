@@ -1,4 +1,4 @@
-"""The composition root: builds the resources of the tasks from the settings, and closes them."""
+"""The composition root: builds the runtime that the tasks use from the settings, and closes it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from workers.settings import WorkerSettings
 
 
 def build_runtime(settings: WorkerSettings) -> Runtime:
-    """Build the resources of a worker process. Opens no connection."""
+    """Build the runtime of a worker process: database, gateways, vault and settings. Connects to nothing yet."""
     return Runtime(
-        # One connection for the work, and one to record an error when the first one fails.
+        # One connection for the work, and one to reschedule a request when the first connection fails.
         database=Database(settings.database_url, pool_size=2),
         ports=Ports(
             registrar=KamailioRegistrar(settings.registrar_url),
@@ -44,7 +44,7 @@ def build_runtime(settings: WorkerSettings) -> Runtime:
 
 
 def close_runtime(runtime: Runtime) -> None:
-    """Close all resources of a runtime."""
+    """Close the connections of the runtime to mail server, registrar and database."""
     runtime.ports.mailer.close()
     runtime.ports.registrar.close()
     runtime.database.close()
@@ -52,7 +52,7 @@ def close_runtime(runtime: Runtime) -> None:
 
 @contextmanager
 def open_database(settings: WorkerSettings) -> Iterator[Database]:
-    """Open the portal's database for a command, and close it afterwards."""
+    """Open the portal's database for the length of the block, and close the database afterwards."""
     database = Database(settings.database_url)
     try:
         yield database

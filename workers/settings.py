@@ -1,4 +1,4 @@
-"""Settings of beat, workers and console commands: read from environment variables, typed and validated."""
+"""The settings of beat, the workers and the console commands, read from the environment, typed and validated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings
 
 SIP_DOMAIN = "sip.portal.example"
-"""The domain of SIP trunks where nothing else is said."""
+"""The default domain of SIP trunks."""
 
 
 def _smtp(url: str) -> str:
@@ -20,33 +20,33 @@ def _smtp(url: str) -> str:
 
 
 class BeatSettings(Settings):
-    """Settings of beat, which only sends hints on a schedule."""
+    """The settings of beat, which only sends hints on a schedule."""
 
     redis_url: RedisUrl
-    """Where Celery's hints travel."""
+    """The URL of the Redis that carries Celery's messages."""
 
 
 class WorkerSettings(BeatSettings, SecretSettings):
-    """Settings of a worker and of the console commands."""
+    """The settings of a worker, which uses every part of the system; the console commands use some of the settings."""
 
     database_url: PostgresUrl
-    """The portal's database: postgresql+psycopg://…"""
+    """The URL of the portal's database: postgresql+psycopg://…"""
     registrar_url: PostgresUrl
-    """The registrar's own database, another system: postgresql+psycopg://…"""
+    """The URL of the registrar's database, a separate system: postgresql+psycopg://…"""
     smtp_url: Annotated[str, AfterValidator(_smtp)]
-    """smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
+    """The mail server: smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
     letters_dir: Path = Path(".standorte/letters")
-    """Where letters are put as PDF files, for the print shop to take."""
+    """The folder to which letters are written as PDF files, for the print shop to fetch."""
     sip_domain: str = SIP_DOMAIN
     sip_server: Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")] | None = None
-    """Host and port where phones register, for `standorte doctor`; None: it makes no test call."""
+    """Host and port where phones register, for the test call of `standorte doctor`; None means no test call."""
     lease_seconds: Annotated[float, Field(gt=0)] = 90
-    """How long a claim lasts, in seconds: what a worker that died leaves undone is taken over after it."""
+    """The seconds that a worker's claim on a request lasts; after that, other workers take the request over."""
     batch: Annotated[int, Field(ge=1, le=200)] = 32
-    """How many due requests a worker takes at once."""
+    """The most due requests that a worker claims at once."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """Where a worker shows its processes' counters itself, for where the front cannot read them; None: nowhere."""
+    """The port on which a worker serves its processes' metrics, where the front end cannot read them; None for none."""
     metrics_host: str = "127.0.0.1"
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Celery signal handlers: set up and close logging, runtime and metrics of a worker process."""
+"""Celery signal handlers for the start and end of a worker process: logging, the runtime, metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _metrics_server: WSGIServer | None = None
 
 
 def connect_signals() -> None:
-    """Connect the signal handlers to Celery. Called once, when the app is created."""
+    """Connect the handlers to Celery's signals. Called once, where the Celery application is created."""
     signals.setup_logging.connect(_set_up_logging)
     signals.worker_init.connect(_open_metrics_port)
     signals.worker_process_init.connect(_start)
@@ -27,12 +27,12 @@ def connect_signals() -> None:
 
 
 def _set_up_logging(**_: Any) -> None:
-    # Of beat too, which has no other settings of a worker's.
+    # `Settings` and not `WorkerSettings`, because beat runs this too and has no settings of a worker.
     configure_logging(Settings().log_format)
 
 
 def _open_metrics_port(**_: Any) -> None:
-    # In the main process: its children do the counting, and come and go.
+    # Runs in the main process, because its children, which count, come and go.
     global _metrics_server
     settings = WorkerSettings()
     if settings.metrics_port is None:
@@ -44,9 +44,9 @@ def _open_metrics_port(**_: Any) -> None:
 
 def _start(**_: Any) -> None:
     if _metrics_server is not None:
-        # Inherited. A child that outlives its parent must not keep the port from the next one.
+        # The child inherits the socket; one that outlives its parent must not keep the port from the next worker.
         _metrics_server.socket.close()
-    # After the fork: connections are made here, never inherited.
+    # Built after the fork, so that no connection is inherited from the main process.
     context.set_runtime(build_runtime(WorkerSettings()))
 
 

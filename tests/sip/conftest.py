@@ -1,4 +1,4 @@
-"""A real Kamailio on the registrar's database, orders that went through the pipeline, and sipp as phone systems."""
+"""Fixtures: a real Kamailio on the registrar's database, sites ordered through the pipeline, sipp as phone systems."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ DOMAIN = "sip.example"
 
 @pytest.fixture(scope="session")
 def psap_port() -> int:
-    """Where calls to 110 and 112 are taken."""
+    """Return a free UDP port of the loopback address for taking calls to 110 and 112."""
     return free_port(udp=True)
 
 
 @pytest.fixture(scope="session")
 def network_port() -> int:
-    """Where the telephone network takes calls, at its address."""
+    """Return a free UDP port at the telephone network's address `NETWORK`, for taking calls there."""
     return free_port(host=NETWORK, udp=True)
 
 
@@ -61,7 +61,7 @@ def network_port() -> int:
 def kamailio(
     postgres: EmbeddedPostgres, psap_port: int, network_port: int, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedKamailio]:
-    """The server. Without Kamailio or sipp the tests are skipped, but on a CI machine (CI=true) they fail."""
+    """Yield a running Kamailio for the session. Without Kamailio or sipp, skip the tests, or fail if CI=true."""
     if installed() is None or shutil.which("sipp") is None:
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_SIP, pytrace=False)
@@ -82,7 +82,7 @@ def kamailio(
 
 @pytest.fixture
 def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
-    """For sipp."""
+    """Yield the means to run sipp against the server; running scenarios are killed at the test's end."""
     found = Line(tmp_path, kamailio.port, DOMAIN)
     yield found
     found.end()
@@ -90,7 +90,7 @@ def line(kamailio: EmbeddedKamailio, tmp_path: Path) -> Iterator[Line]:
 
 @pytest.fixture
 def berlin(sites: Sites) -> Phone:
-    """A site whose phone system is registered."""
+    """Return the registered phone system of a newly ordered site."""
     phone = sites.order()
     phone.register()
     return phone
@@ -98,7 +98,7 @@ def berlin(sites: Sites) -> Phone:
 
 @pytest.fixture
 def hamburg(sites: Sites) -> Phone:
-    """Another one."""
+    """Return the registered phone system of a second newly ordered site."""
     phone = sites.order()
     phone.register()
     return phone
@@ -115,7 +115,7 @@ class Sites:
     clock: FakeClock
 
     def order(self, channels: int = 4) -> Phone:
-        """Order a site; its phone system, with what the customer was sent."""
+        """Order a site and run the pipeline; return its phone system, configured with the trunk but not registered."""
         clock, database = self.runtime.clock, self.runtime.database
         with database.transaction() as session:
             request = submit_order(session, self.manager, self.main, an_order(channels=channels), clock()).id
@@ -129,7 +129,7 @@ class Sites:
 
     @contextmanager
     def changing(self, phone: Phone) -> Iterator[SipTrunk]:
-        """Change a site's trunk; the workers tell the registrar."""
+        """Yield a site's trunk to be changed; after the block, save the change and write it to the registrar."""
         with self.runtime.database.transaction() as session:
             trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
             yield trunk
@@ -145,7 +145,7 @@ class Sites:
         after_seconds: int | None = None,
         hours: Hours = ALL_WEEK,
     ) -> None:
-        """Forward a site's calls as at the portal."""
+        """Add a call forwarding to a site as the portal does, and write it to the registrar."""
         with self.runtime.database.transaction() as session:
             account = session.scalars(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
             draft = ForwardingDraft(condition, target, after_seconds, hours)
@@ -158,7 +158,7 @@ class Sites:
         announce_due_blocks(self.runtime, more_due=lambda: None)
 
     def reconcile(self) -> list[Finding]:
-        """Compare the registrar with our trunks, and mend it; what was found."""
+        """Run the registrar's reconciliation with its repairs, and return the findings."""
         run = run_job(self.runtime, JOBS["registrar"], lambda: None, by_hand=True)
         assert run is not None
         for _ in range(2):
@@ -170,7 +170,7 @@ class Sites:
 
 @pytest.fixture
 def sites(registrar_url: str, database: Database, clock: FakeClock, line: Line) -> Iterator[Sites]:
-    """The usual company in Berlin; every proof is given already."""
+    """Yield a company in Berlin with numbers in stock and all proofs given, whose trunks go to the test's registrar."""
     runtime = back_of(database, clock).runtime
     registrar = KamailioRegistrar(registrar_url)
     outside = runtime.ports

@@ -10,7 +10,7 @@ from workers.stack.ports import LOOPBACK, is_free
 from workers.stack.processes import wait_for
 
 NETWORK = "127.0.0.2"
-"""From where calls come in from the telephone network."""
+"""The address of the telephone network, from which its calls come in."""
 
 _HEADERS = """
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
@@ -43,7 +43,7 @@ Contact: <sip:phone@[local_ip]:[local_port]>
 Content-Length: 0"""
 
 
-# Several processes of the server pass on what comes in: the answer may overtake the ringing.
+# Several processes of the server relay messages, so the ringing may arrive after the answer.
 _LATE = '<recv response="180" optional="true"/>'
 
 
@@ -70,7 +70,7 @@ _ANSWERING = [
 
 
 _RINGING = [
-    # What answers the INVITE later on has to bear its marks, not those of the CANCEL.
+    # The later reply to the INVITE needs the headers of the INVITE, not those of the CANCEL.
     '<recv request="INVITE"><action>'
     '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="1" assign_to="near"/>'
     '<ereg regexp=":.*" search_in="hdr" header="Via" occurrence="2" assign_to="far"/>'
@@ -90,7 +90,7 @@ def _refusing(status: str) -> list[str]:
     return ['<recv request="INVITE"/>', _answer(status, tag=";tag=[pid]-[call_number]"), '<recv request="ACK"/>']
 
 
-# From and To change places in what the called side sends.
+# In requests of the called side, From and To are exchanged.
 _HANGING_UP = [
     '<recv request="INVITE" rrs="true"><action>'
     '<ereg regexp=":.*" search_in="hdr" header="From" assign_to="caller"/>'
@@ -105,7 +105,7 @@ _HANGING_UP = [
 
 @dataclass(frozen=True)
 class Within:
-    """A message within a call: to `target` by `route` instead of those that the call has, if they are given."""
+    """A request within a call, to `target` and by `route` (empty: those of the call); expects the status `gets`."""
 
     method: str
     target: str = ""
@@ -116,7 +116,7 @@ class Within:
 
 @dataclass
 class Phone:
-    """The phone system at a trunk. It takes calls at `port`."""
+    """The phone system of a trunk, played by sipp. It registers from `port` and takes calls there."""
 
     line: Line
     user: str
@@ -133,7 +133,7 @@ class Phone:
         contact: str | None = None,
         extra: str = "",
     ) -> Played:
-        """Register from `port`; `gets` is the answer to the attempt with credentials."""
+        """Register from `port`; `gets` is the expected status of the attempt with credentials."""
         steps = self._registering(gets=gets, as_user=as_user, expires=expires, contact=contact, extra=extra)
         return self.line.play(steps, name="register", port=self.port).finish()
 
@@ -159,55 +159,55 @@ class Phone:
         return attending
 
     def answer(self, *, contact: str = "[local_ip]:[local_port]") -> Played:
-        """Take the next call and say that this is the own address."""
+        """Take the next call, with `contact` as the address in the Contact header."""
         steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in _ANSWERING]
         return _listen(self.line, steps, self.port)
 
     def answer_and_hang_up(self) -> Played:
-        """Take the next call and end it."""
+        """Take the next call and hang up."""
         return _listen(self.line, _HANGING_UP, self.port)
 
     def ring(self) -> Played:
-        """Ring, until the other side gives up."""
+        """Ring at the next call until the caller gives up."""
         return _listen(self.line, _RINGING, self.port)
 
     def refuse(self, status: str) -> Played:
-        """Answer the next call with this status."""
+        """Refuse the next call with this status, such as "486 Busy Here"."""
         return refuse(self.line, self.port, status)
 
     def call(
         self, number: str, *, gets: int = 200, sender: str | None = None, extra: str = "", call_id: str | None = None
     ) -> Played:
-        """Call and, if somebody answers, hang up at once."""
+        """Call a number; if the call is answered, hang up at once. `gets` is the expected final status."""
         return self._call(number, gets, sender, extra, hold=False, call_id=call_id).finish()
 
     def hold(self, number: str) -> Played:
-        """Call, and stay in the call."""
+        """Call a number and stay in the call; return when the call is up."""
         held = self._call(number, 200, None, "", hold=True)
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
     def call_and_wait(self, number: str, *, contact: str) -> Played:
-        """Call from this address, as the phone says, and wait until the other side hangs up."""
+        """Call with `contact` as the address in the Contact header, and wait until the other side hangs up."""
         head = _head(self.line, number, self.user, "")
         own = f"<sip:phone@{contact}>"
         steps = [step.replace("<sip:phone@[local_ip]:[local_port]>", own) for step in self._invite(head)]
         up = _after_invite(head, 2, 200)
-        # Without the BYE and its answers.
+        # Without the BYE and the replies to it.
         steps += [*up[:-3], '<recv request="BYE"/>', _answer("200 OK")]
         return self.line.play(steps, name="wait", port=self.port)
 
     def transfer(self, number: str, target: str) -> Played:
-        """Call, ask that the other side be put through to the target, which is refused, and hang up."""
+        """Call, request a transfer of the other side to the target, expect a refusal, and hang up."""
         ask = f"Refer-To: <sip:{target}@{self.line.domain}>"
         return self.say_within(number, [Within("REFER", extra=ask, gets=405)])
 
     def turn_to(self, number: str, target: str) -> Played:
-        """Call, go on with the call at the target, which is refused, and hang up."""
+        """Call, try to redirect the call to the target within the call, expect a refusal, and hang up."""
         return self.say_within(number, [Within("INVITE", target, gets=481)])
 
     def say_within(self, number: str, messages: Sequence[Within]) -> Played:
-        """Call, send these messages within the call, and hang up."""
+        """Call, send the messages within the call, expect their replies, and hang up."""
         head = _head(self.line, number, self.user, "")
         said: list[str] = []
         for place, one in enumerate(messages):
@@ -224,11 +224,11 @@ class Phone:
         return self.line.play(steps, name="within").finish()
 
     def attempt(self, number: str, *, refused: int) -> Played:
-        """Call, without waiting for what comes of it; it may be refused."""
+        """Start a call without waiting for its result; it may be answered or get the status `refused`."""
         return self._call(number, refused, None, "", hold=False)
 
     def give_up(self, number: str) -> Played:
-        """Call, and hang up as soon as it rings."""
+        """Call, and cancel the call as soon as it rings."""
         head = _head(self.line, number, self.user, "")
         cancel = head.replace("INVITE", "CANCEL").format(2, "") + _HEADERS.replace("[branch]", "[branch-3]")
         steps = [
@@ -280,12 +280,12 @@ def registering(who: str, contact: str, credentials: str, *, gets: int = 200, ex
 
 
 def answer(line: Line, port: int, host: str = LOOPBACK) -> Played:
-    """Somebody at this port takes the next call."""
+    """Take the next call at this port and address, without a trunk; the port is open when this returns."""
     return _listen(line, _ANSWERING, port, host)
 
 
 def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
-    """Somebody at this port answers the next call with this status."""
+    """Refuse the next call at this port and address with this status; the port is open when this returns."""
     return _listen(line, _refusing(status), port, host)
 
 
@@ -296,13 +296,13 @@ def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK) -> Pl
 
 
 def call_in(line: Line, number: str, *, gets: int = 200, extra: str = "", host: str = NETWORK) -> Played:
-    """A call from the telephone network."""
+    """Call a number from the telephone network and expect the final status `gets`."""
     head = _head(line, number, "+441632960961", extra)
     return line.play([_send(head.format(1, "") + _SDP), *_after_invite(head, 1, gets)], name="in", host=host).finish()
 
 
 def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
-    """A message within a call that nobody has set up, for this server to pass on to the target."""
+    """Send the server a BYE of no existing call, to be relayed to the target, and expect the status `gets`."""
     request = (
         f"BYE {target} SIP/2.0\nRoute: <sip:{LOOPBACK}:{line.server};lr>\nFrom: <sip:a@test>;tag=1\n"
         f"To: <sip:b@test>;tag=2\nCSeq: 1 BYE{_HEADERS}"
@@ -320,7 +320,7 @@ def _head(line: Line, number: str, sender: str, extra: str) -> str:
 
 
 def _ack(head: str, sequence: int, *, back: int) -> str:
-    # It belongs to the INVITE so many steps before.
+    # The ACK has the branch of the INVITE that was sent `back` steps before.
     text = head.replace("INVITE", "ACK").format(sequence, "").replace(">\nCSeq", ">[peer_tag_param]\nCSeq")
     return text + _HEADERS.replace("[branch]", f"[branch-{back}]")
 

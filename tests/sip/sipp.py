@@ -1,4 +1,4 @@
-"""sipp (Debian's sip-tester): one run of it plays one scenario."""
+"""Runs sipp (Debian's sip-tester): each run plays one scenario."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from xml.sax.saxutils import quoteattr
 from workers.stack.ports import LOOPBACK, free_port
 
 PATIENCE = 20
-"""Seconds until a scenario has to have come to its end."""
+"""The seconds within which a scenario has to end."""
 _count = count(1)
 
 
 @dataclass
 class Played:
-    """One run of sipp: what it said and heard."""
+    """One run of sipp, with the log of the messages that it sent and received."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -29,26 +29,26 @@ class Played:
 
     @property
     def messages(self) -> str:
-        """All that went over the wire so far."""
+        """Return the log of all messages sent and received so far; the empty string if there is none yet."""
         return self.log.read_text() if self.log.exists() else ""
 
     def heard(self, kind: str) -> str:
-        """The first message that came in and begins like this; empty if none did."""
+        """Return the first received message that begins with `kind`; the empty string if there is none."""
         came = re.findall(r"message received \[\d+\] bytes :\n\n(.*?)\n-{20,}", self.messages + "\n" + "-" * 30, re.S)
         return next((message for message in came if message.startswith(kind)), "")
 
     def finish(self) -> Played:
-        """Wait for its end, which has to be the one that was expected."""
+        """Wait until sipp ends, and assert that the scenario went as expected."""
         code = self.process.wait(PATIENCE + 10)
         assert code == 0, f"sipp ended with {code}\n{self.messages}"
         return self
 
     def is_up(self) -> bool:
-        """Whether the call is answered."""
+        """Return whether the call has been answered and the answer acknowledged."""
         return "SIP/2.0 200 OK" in self.messages and "\nACK sip:" in self.messages
 
     def hang_up(self) -> None:
-        """End a call that is held."""
+        """End a held call: tell sipp to hang up, and wait until it ends."""
         told = (
             f"INFO sip:phone@{self.where[0]} SIP/2.0\nVia: SIP/2.0/UDP {LOOPBACK}:9;branch=z9hG4bKhangup\n"
             f"From: <sip:test@{LOOPBACK}>;tag=test\nTo: <sip:phone@{LOOPBACK}>\nCall-ID: {self.call_id}\n"
@@ -59,14 +59,14 @@ class Played:
         self.finish()
 
     def end(self) -> None:
-        """End it, wherever it is."""
+        """Kill sipp, at any point of the scenario."""
         self.process.kill()
         self.process.wait()
 
 
 @dataclass
 class Line:
-    """Where sipp runs from, and against which server."""
+    """The means to run sipp: its directory, the server's port and domain, and whether it uses TCP."""
 
     directory: Path
     server: int
@@ -83,7 +83,10 @@ class Line:
         port: int | None = None,
         call_id: str | None = None,
     ) -> Played:
-        """Start a scenario for one call. sipp takes an incoming message only if it bears the scenario's Call-ID."""
+        """Start a scenario for one call, from `host` and `port` (None: a free one).
+
+        sipp accepts an incoming message only if the message has the scenario's Call-ID.
+        """
         number = next(_count)
         scenario = self.directory / f"{number}-{name}.xml"
         write_scenario(scenario, steps)
@@ -106,13 +109,13 @@ class Line:
         return played
 
     def end(self) -> None:
-        """End all that still runs."""
+        """Kill all runs of sipp that have not ended."""
         for played in self.running:
             played.end()
 
 
 def write_scenario(file: Path, steps: list[str]) -> None:
-    """The steps of one call, as sipp reads them."""
+    """Write the steps of one call to a scenario file in sipp's format."""
     file.write_text(
         '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE scenario SYSTEM "sipp.dtd">\n'
         f"<scenario name={quoteattr(file.stem)}>\n" + "\n".join(steps) + "\n</scenario>\n"

@@ -1,4 +1,4 @@
-"""What changes at the portal, or in the registrar behind its back, counts for the next message."""
+"""Changes made at the portal, or directly in the registrar's database, apply from the next SIP message on."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_what_was_damaged_by_hand_is_mended(
     by_hand(registrar_url, damage, berlin=berlin.user, hamburg=hamburg.user)
     assert sites.reconcile()
     assert not sites.reconcile()
-    # Nobody had to register again.
+    # The repair did not end any registration.
     hamburg.answer()
     berlin.call(hamburg.numbers[0])
 
@@ -94,7 +94,7 @@ def test_a_phone_that_was_registered_by_hand_does_not_ring(
 
 
 def by_hand(registrar_url: str, statement: str, **values: str) -> list[tuple[Any, ...]]:
-    """Somebody is at Kamailio's database."""
+    """Execute a statement directly in Kamailio's database, bypassing the portal, and return its rows."""
     with psycopg.connect(plain_url(registrar_url)) as connection:
         cursor = connection.execute(statement.encode(), values)
         return cursor.fetchall() if cursor.description else []

@@ -1,4 +1,4 @@
-"""The server sends only to where packets came from: no message makes it connect to an address that its sender names."""
+"""The server sends only to addresses from which packets came, never to an address that only a message names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workers.stack.processes import wait_for
 
 
 class Inside:
-    """A server that only machines inside the network may reach, on one port for TCP and UDP."""
+    """A server that stands for one inside the network, and records whether it is reached over TCP or UDP."""
 
     def __init__(self) -> None:
         self.port = free_sip_port()
@@ -29,7 +29,7 @@ class Inside:
             wire.setblocking(False)
 
     def was_reached(self) -> bool:
-        """Whether anything has connected or sent a datagram since the last question."""
+        """Return whether anything has connected or sent a datagram since the last call of this method."""
         try:
             self._streams.accept()[0].close()
         except BlockingIOError:
@@ -40,14 +40,14 @@ class Inside:
         return True
 
     def close(self) -> None:
-        """Free the port."""
+        """Close the sockets, which frees the port."""
         self._streams.close()
         self._datagrams.close()
 
 
 @pytest.fixture
 def inside() -> Iterator[Inside]:
-    """A server that nobody outside may reach; nothing has reached it when the test ends."""
+    """Yield a server inside the network, and assert at the test's end that nothing has reached it."""
     server = Inside()
     yield server
     reached = server.was_reached()
@@ -104,7 +104,7 @@ def test_a_contact_does_not_say_where_its_registration_came_from(
 
 
 def test_a_registration_over_tcp_is_called_on_its_connection(sites: Sites, berlin: Phone, inside: Inside) -> None:
-    """Two phones of a trunk, each on its own connection, and one over UDP ring; one takes the call."""
+    """Test that two phones of a trunk, each on its own connection, and one over UDP ring, and one takes the call."""
     call_id = "over-tcp@test"
     others = [replace(berlin, port=free_port(udp=True)) for _ in range(2)]
     ringing = [berlin.ring(), others[0].attend(call_id, takes=False)]
@@ -204,7 +204,7 @@ def test_a_reply_to_nothing_that_was_sent_is_relayed_to_nobody(
     forged = f"Via: SIP/2.0/{transport} 127.0.0.1:{inside.port};branch=z9hG4bK2"
     with Wire(kamailio) as wire:
         wire.say(f"SIP/2.0 200 OK\r\n{top}\r\n{forged}", "INVITE")
-        # One process takes what comes to a socket in turn: the answer to this is later.
+        # One process reads a socket's messages in order, so a reply to this one shows that the earlier one was read.
         wire.send("OPTIONS sip:x SIP/2.0", "OPTIONS")
         assert wire.reply().startswith("SIP/2.0 200")
         assert not wait_for(inside.was_reached, patience=0.5)
@@ -222,7 +222,7 @@ def test_a_reply_goes_to_where_the_request_came_from(
 
 
 class Wire:
-    """A UDP socket of somebody who has no trunk."""
+    """A UDP socket of a sender without a trunk, connected to the server."""
 
     def __init__(self, server: EmbeddedKamailio) -> None:
         self._socket = socket.socket(type=socket.SOCK_DGRAM)
@@ -236,12 +236,12 @@ class Wire:
         self._socket.close()
 
     def send(self, start: str, method: str) -> None:
-        """Send a request with an honest Via."""
+        """Send a request with a Via header that names this socket."""
         port = self._socket.getsockname()[1]
         self.say(f"{start}\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{method}", method)
 
     def say(self, start: str, method: str, *, hops: int = 70) -> None:
-        """Send a message that begins with these lines."""
+        """Send a message that begins with the lines `start`; `hops` is the value of Max-Forwards."""
         lines = [
             start,
             f"Max-Forwards: {hops}",
@@ -256,5 +256,5 @@ class Wire:
         self._socket.send("\r\n".join(lines).encode())
 
     def reply(self) -> str:
-        """The next message that comes."""
+        """Return the next message received."""
         return self._socket.recv(65535).decode()

@@ -1,4 +1,4 @@
-"""An ordered site can make and take calls; nobody else can."""
+"""A site that was ordered can make and take calls, and no other phone can."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_one_site_calls_another_and_is_seen_by_its_number(sites: Sites, berlin: 
     berlin.call(hamburg.numbers[0])
     heard = taking.finish().heard("INVITE")
     assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
-    # Nobody learns what a trunk proves itself with.
+    # The trunk's credentials are not sent to the called side.
     assert "Authorization" not in heard
 
 

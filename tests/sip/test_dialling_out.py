@@ -1,4 +1,4 @@
-"""Who dials a number that is not one of ours gets the telephone network; nobody gets from there back to it."""
+"""Calls to numbers that are not the carrier's go to the telephone network, but no call from there goes back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MOBILE = "+4915112345678"
 
 @pytest.fixture
 def network(sites: Sites, network_port: int) -> Played:
-    """Somebody there who takes the next call."""
+    """Return a run of sipp that takes the next call in the telephone network."""
     return answer(sites.line, network_port, NETWORK)
 
 
 @pytest.fixture
 def free_block(sites: Sites) -> NumberBlock:
-    """Ten numbers of ours that nobody has."""
+    """Return a free block of ten of the carrier's own numbers."""
     with sites.runtime.database.transaction() as session:
         free = sa.select(NumberBlock).where(NumberBlock.account_id.is_(None)).order_by(NumberBlock.id.desc())
         return session.scalars(free.limit(1)).one()
@@ -118,7 +118,7 @@ def test_what_the_network_says_is_what_the_caller_hears(
     refusing = refuse(sites.line, network_port, status, NETWORK)
     assert f"SIP/2.0 {status}" in berlin.call(MOBILE, gets=int(status[:3])).messages
     refusing.finish()
-    # Its channels are free again.
+    # The refused call has released its channels.
     taking = answer(sites.line, network_port, NETWORK)
     berlin.call(MOBILE)
     taking.finish()

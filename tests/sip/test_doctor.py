@@ -1,4 +1,4 @@
-"""`standorte doctor` makes a test call."""
+"""The test call of `standorte doctor`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workers.stack.postgres import EmbeddedPostgres
 def doctor(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> CliRunner:
-    """On the test's databases, with nobody at the other addresses."""
+    """Return a command runner on the test's databases; nothing listens at the other addresses."""
     monkeypatch.setenv("DATABASE_URL", postgres.url("standorte"))
     monkeypatch.setenv("REGISTRAR_URL", registrar_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
@@ -32,7 +32,7 @@ def doctor(
 
 
 def dial_tone(doctor: CliRunner) -> str:
-    """What it says of dial tone."""
+    """Run `standorte doctor` and return its line about dial tone."""
     app = typer.Typer()
     app.command()(command)
     return next(line for line in doctor.invoke(app).output.splitlines() if "dial tone" in line)

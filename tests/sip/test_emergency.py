@@ -1,4 +1,4 @@
-"""110 and 112 are reached however a phone spells them, whatever else is wrong with its trunk."""
+"""Calls to 110 and 112 go through in every spelling, even if something is wrong with the trunk."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("number", SPELLINGS)
 def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Sites, psap_port: int, number: str) -> None:
-    """The only channel is in use, the trunk is suspended, and the caller claims a number that is not its own."""
+    """Test with the only channel in use, the trunk suspended, and a claimed number that is not the caller's."""
     berlin, hamburg = sites.order(channels=1), sites.order()
     for phone in (berlin, hamburg):
         phone.register()
@@ -74,7 +74,7 @@ def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Site
         assert heard.startswith(f"INVITE sip:{number}-10179@127.0.0.1:{psap_port} SIP/2.0"), spelling
         assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
     only_channel.hang_up()
-    # The secret is needed all the same.
+    # An emergency call still needs the trunk's secret.
     berlin.secret = "geraten"
     berlin.call(number, gets=403)
 

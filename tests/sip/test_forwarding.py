@@ -1,4 +1,4 @@
-"""Calls go where the portal says that they are forwarded to."""
+"""Calls are forwarded as set up at the portal."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_when_nobody_answers(sites: Sites, berlin: Phone, hamburg: Phone) -> Non
 
 
 def test_a_contact_that_is_gone_does_not_hide_what_the_other_says(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
-    """A phone system that came back at another port stays registered at the old one until that expires."""
+    """Test with a phone system that returned at another port, and is still registered at the old port too."""
     replace(berlin, port=free_port(udp=True)).register()
     berlin.refuse("486 Busy Here")
     call_in(sites.line, berlin.numbers[0], gets=486)
@@ -95,7 +95,7 @@ def test_at_certain_hours_only(sites: Sites, berlin: Phone, hamburg: Phone, now:
 
 
 def around(minute: int) -> tuple[Hours, Hours]:
-    """Five minutes before to five after, and all the others."""
+    """Return the hours from five minutes before to five minutes after `minute` of the week, and all other hours."""
     start, end = (minute - 5) % WEEK, (minute + 5) % WEEK
     between, beside = ((min(start, end), max(start, end)),), ((0, min(start, end)), (max(start, end), WEEK))
     return (between, beside) if start < end else (beside, between)

@@ -1,4 +1,4 @@
-"""What the portal says about a trunk after its phone system has registered, was refused, or has called."""
+"""What the portal shows of a trunk after its phone system has registered, was refused, or has called."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from workers.stack.postgres import EmbeddedPostgres
 
 MOBILE = "+4915112345678"
 FREE = "+493020000199"
-"""Of the pool's last block."""
+"""A free number of the pool's last block."""
 
 
 @dataclass
@@ -42,12 +42,12 @@ class Portal:
     network: TelephoneNetwork
 
     def line(self, phone: Phone) -> Line:
-        """How its trunk stands."""
+        """Return the state of the phone's trunk, as read from the telephone network."""
         address = (phone.user, phone.line.domain)
         return self.network.lines([address])[address]
 
     def page(self, phone: Phone) -> str:
-        """The page of its trunk."""
+        """Return the HTML of the calls page of the phone's trunk."""
         with self.front.database.transaction() as session:
             trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
             number = session.get_one(Account, trunk.account_id).customer_number
@@ -56,9 +56,9 @@ class Portal:
         return answer.text
 
     def calls(self, phone: Phone, count: int = 1) -> list[list[str]]:
-        """Direction, own number, other side and result of its calls, so many, the newest first.
+        """Return direction, own number, other side and result of the calls of the phone's trunk, the newest first.
 
-        A caller who is refused hears it before it is written down.
+        Waits until at least `count` calls are shown, because a refusal is sent before its record is saved.
         """
         wait_until(lambda: len(rows(self.page(phone))) >= count, what="the result of the call")
         return rows(self.page(phone))
@@ -66,7 +66,7 @@ class Portal:
 
 @pytest.fixture
 def portal(sites: Sites, postgres: EmbeddedPostgres, registrar_url: str) -> Iterator[Portal]:
-    """With the manager signed in."""
+    """Yield the portal with the company's manager signed in."""
     settings = WebSettings(
         database_url=postgres.url("standorte"),
         redis_url="redis://127.0.0.1:1/0",
@@ -85,23 +85,23 @@ def portal(sites: Sites, postgres: EmbeddedPostgres, registrar_url: str) -> Iter
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[psycopg.Connection]:
-    """Kamailio's database."""
+    """Yield a connection to Kamailio's database."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield connection
 
 
 def shown(number: str) -> str:
-    """A number in Berlin as the page says it."""
+    """Return a Berlin number as the page shows it."""
     return f"030 {number.removeprefix('+4930')}"
 
 
 def hidden(number: str) -> str:
-    """The same, as the other side sees it."""
+    """Return a Berlin number as the page of another trunk shows it, without its last digits."""
     return shown(number)[:-3] + "xxx"
 
 
 def since(portal: Portal, phone: Phone) -> datetime:
-    """Since when the only phone system of the trunk is registered."""
+    """Return when the registration of the trunk's only phone system began."""
     [found] = portal.line(phone).registrations
     assert found.address == f"127.0.0.1:{phone.port}"
     assert timedelta(minutes=9) < found.until - utc_now() <= timedelta(minutes=10, seconds=1)
@@ -116,7 +116,7 @@ def test_a_registration_is_kept_by_renewing_it_and_ends(portal: Portal, sites: S
     phone.register()
     first = since(portal, phone)
     assert before - timedelta(seconds=1) < first < utc_now() + timedelta(seconds=1)
-    # Every registration here has a Call-ID of its own.
+    # Each registration in the tests has its own Call-ID.
     phone.register()
     assert since(portal, phone) == first
     assert f"Von 127.0.0.1:{phone.port}" in words(portal.page(phone))
@@ -264,9 +264,9 @@ def test_a_forwarded_call_says_where_to_and_why(
     hamburg.call(berlin.numbers[1])
     forwarded = "Weitergeleitet an 01511 2345xxx, weil besetzt war. SIP 181"
     assert portal.calls(berlin) == [["Eingehend", shown(berlin.numbers[1]), hidden(hamburg.numbers[0]), forwarded]]
-    # Where to is nobody else's business.
+    # The caller's page does not show where the call was forwarded.
     assert portal.calls(hamburg) == [["Ausgehend", shown(hamburg.numbers[0]), hidden(berlin.numbers[1]), "Angenommen"]]
-    # Nobody takes it there.
+    # The second time nothing answers at the target of the forwarding.
     berlin.refuse("486 Busy Here")
     hamburg.call(berlin.numbers[1], gets=408)
     assert portal.calls(hamburg, 2)[0][3] == "Die Gegenstelle hat nicht reagiert. SIP 408"

@@ -1,4 +1,4 @@
-"""The server itself."""
+"""The SIP server's configuration, installation and health check."""
 
 from __future__ import annotations
 

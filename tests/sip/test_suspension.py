@@ -1,4 +1,4 @@
-"""A trunk that is suspended, numbers that are given back, an account that is closed: in force for the next message."""
+"""Suspending a trunk, releasing numbers and closing an account apply from the next SIP message on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.gateways.registrar import plain_url
 
 @contextmanager
 def at_the_portal(sites: Sites, phone: Phone) -> Iterator[tuple[Session, Account, SipTrunk]]:
-    """Something is done to a site; the workers tell the registrar what has become due by that."""
+    """Yield a session with a site's account and trunk; after the block, write what became due to the registrar."""
     with sites.runtime.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
         yield session, session.get_one(Account, trunk.account_id), trunk
@@ -32,7 +32,7 @@ def at_the_portal(sites: Sites, phone: Phone) -> Iterator[tuple[Session, Account
 
 
 def suspended(sites: Sites, phone: Phone) -> None:
-    """Suspend its trunk as at the portal."""
+    """Suspend the phone's trunk as the portal does, and write that to the registrar."""
     with at_the_portal(sites, phone) as (session, account, trunk):
         assert suspend(session, sites.manager, account, trunk.id, sites.runtime.clock())
 
@@ -61,7 +61,7 @@ def test_a_suspended_site_forwards_nothing_and_takes_nothing_that_is_forwarded(
 ) -> None:
     sites.forward(berlin, Condition.ALWAYS, hamburg.numbers[0])
     suspended(sites, berlin)
-    # What is set up meanwhile counts when the suspension is lifted, not before.
+    # A forwarding set up during the suspension applies only when the suspension is lifted.
     sites.forward(berlin, Condition.NOT_REGISTERED, hamburg.numbers[1])
     call_in(sites.line, berlin.numbers[0], gets=480)
     sites.forward(hamburg, Condition.ALWAYS, berlin.numbers[0])
@@ -107,7 +107,7 @@ def test_a_number_that_was_given_back_is_nobodys_for_the_next_call(sites: Sites,
         release_numbers(session, sites.manager, account, block.id, sites.runtime.clock())
     call_in(sites.line, berlin.numbers[0], gets=404)
     hamburg.call(berlin.numbers[0], gets=404)
-    # The trunk goes on without a number, and shows none.
+    # The trunk continues to work without a number, and shows none.
     hamburg.answer()
     berlin.call(hamburg.numbers[0])
     berlin.call(hamburg.numbers[0], gets=403, sender=berlin.numbers[0])

@@ -1,4 +1,4 @@
-"""What the commands find in their environment, and programs that run beside a test."""
+"""Fixtures: the environment of console commands, demo data, and programs that run beside a test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workers.stack.postgres import EmbeddedPostgres
 def database_settings(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test's databases, and nobody at the other addresses."""
+    """Set the environment to the test's databases; nothing listens at the addresses of the other services."""
     monkeypatch.setenv("DATABASE_URL", postgres.url("standorte"))
     monkeypatch.setenv("REGISTRAR_URL", registrar_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
@@ -33,12 +33,12 @@ def database_settings(
 
 @pytest.fixture
 def demo_data(database: Database, portal_url: str) -> None:
-    """The demo data, in the portal's database alone."""
+    """Load the demo data into the portal's database, but not into the registrar."""
     written_once("company", [portal_url], lambda: seed(database, Vault("a key"), "sip.example.com", utc_now()))
 
 
 class Children:
-    """Programs that run beside the test. What they say is kept."""
+    """The programs that run beside a test, with their output collected in one log."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -46,7 +46,7 @@ class Children:
         self._ends = ExitStack()
 
     def start(self, command: list[str], **settings: str) -> None:
-        """Start one with the settings of the test and these."""
+        """Start a program with the environment of the test and `settings`; it is killed by `end`."""
         with self._log.open("ab") as log:
             child = subprocess.Popen(
                 command, env=os.environ | settings, stdout=log, stderr=log, cwd=self._directory, start_new_session=True
@@ -55,17 +55,17 @@ class Children:
         self._ends.callback(os.killpg, child.pid, signal.SIGKILL)
 
     def said(self) -> str:
-        """Everything so far."""
+        """Return the output of all programs so far."""
         return self._log.read_text()
 
     def end(self) -> None:
-        """End them all."""
+        """Kill all programs and wait until they have ended."""
         self._ends.close()
 
 
 @pytest.fixture
 def children(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Children]:
-    """On the test's databases and Redis."""
+    """Yield the means to start programs on the test's Redis; they are killed at the test's end."""
     monkeypatch.setenv("REDIS_URL", redis_url)
     found = Children(tmp_path)
     yield found

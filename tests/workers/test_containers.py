@@ -1,4 +1,4 @@
-"""What docker-compose.yml says has to fit what runs in the containers."""
+"""docker-compose.yml matches the programs that run in the containers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def service(name: str) -> str:
-    """The lines of a service."""
+    """Return the lines of a service in docker-compose.yml."""
     [found] = re.findall(rf"^  {name}:\n((?:    .*\n|\n)+)", (ROOT / "docker-compose.yml").read_text(), re.M)
     return str(found)
 

@@ -1,4 +1,4 @@
-"""`standorte web` as a process of its own."""
+"""`standorte web` as a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker and beat as processes of their own, as their operator meets them."""
+"""The worker and beat as separate processes, as an operator runs them."""
 
 from __future__ import annotations
 

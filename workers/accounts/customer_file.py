@@ -1,6 +1,6 @@
-"""Read a CSV file of customers: detect encoding and delimiter, and report rows that cannot be parsed.
+"""Read a CSV file of customers: detect encoding and delimiter, handle quotes, report what is wrong.
 
-The file is streamed: memory depends neither on its size nor on its errors.
+The file is streamed: memory use depends neither on the size of the file nor on how broken it is.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from models.accounts.customer_import import OPTIONAL, REQUIRED
 from tasks.files.csv_text import LONGEST_LINE, column_names, declared_delimiter, likely_delimiter, open_text
 
 MOST_LINES = 20
-"""A record with more lines than this has a quote that nobody closed."""
+"""The most lines one record may span; a record with more is treated as one with an unclosed quote."""
 
 
 class UnusableFile(Exception):
-    """The file as a whole cannot be read; the message says why and describes the expected format."""
+    """Raised when no record can be read from the file; the message says why, and what the file should look like."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One data row: the number of its first line, and its values by column."""
+    """One data row: the number of its first line, and its values by lower-case column name."""
 
     line: int
     values: dict[str, str]
@@ -34,7 +34,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A row that cannot be split into columns."""
+    """A row that cannot be split into its columns; `line` is where the row begins, `reason` a code."""
 
     line: int
     reason: str
@@ -42,7 +42,7 @@ class BadRecord:
 
 
 class CustomerFile:
-    """An open file with its header read. `encoding` and `delimiter` are what was detected."""
+    """An open customer file whose header has been read; `encoding` and `delimiter` are the detected ones."""
 
     def __init__(self, file: BinaryIO, text: TextIO, encoding: str) -> None:
         self._file = file
@@ -52,11 +52,11 @@ class CustomerFile:
 
     @property
     def position(self) -> int:
-        """Return how many bytes have been read, to within one buffer."""
+        """Return how many bytes of the file have been read, accurate to one read buffer."""
         return self._file.tell()
 
     def records(self) -> Iterator[Record | BadRecord]:
-        """Yield every data row except empty lines."""
+        """Yield every data row in file order, without the empty lines; a malformed row comes as a `BadRecord`."""
         while (line := self._lines.take()) is not None:
             number = self._lines.number
             if len(line) >= LONGEST_LINE:
@@ -78,7 +78,10 @@ class CustomerFile:
         return Record(line, dict(zip(self.columns, fields, strict=False)))
 
     def _split(self, line: str) -> list[str] | None:
-        """Return the fields of the record that starts with a line; None if its quotes are broken."""
+        """Return the fields of the record that begins with `line`; None if the record's quotes are broken.
+
+        Takes the record's further lines from the file.
+        """
         if '"' not in line:
             return line.rstrip("\r\n").split(self.delimiter)
         pulled: list[str] = []
@@ -92,7 +95,7 @@ class CustomerFile:
         try:
             return next(csv.reader(lines(), delimiter=self.delimiter, strict=True))
         except csv.Error:
-            # The lines after the bad one may be good records of their own.
+            # The lines after the bad one may be valid records themselves.
             self._lines.put_back(pulled)
             return None
 
@@ -122,7 +125,10 @@ class CustomerFile:
 
 @contextmanager
 def open_customers(path: Path) -> Iterator[CustomerFile]:
-    """Open a CSV file of customers. Raises `UnusableFile` for another kind of file, `OSError` if unreadable."""
+    """Open a customer file for the length of the block.
+
+    Raises `UnusableFile` if the file is not a customer file, `OSError` if the file cannot be read.
+    """
     with path.open("rb") as file, open_text(file) as text:
         if text.encoding.startswith("utf_16"):
             raise UnusableFile("the file is UTF-16; save it as UTF-8")
@@ -130,7 +136,10 @@ def open_customers(path: Path) -> Iterator[CustomerFile]:
 
 
 class _Lines:
-    """A stream of lines to which lines can be pushed back. Only the start of an overlong line is kept."""
+    """A reader of single lines that can put lines back; an overlong line is cut to its first `LONGEST_LINE` characters.
+
+    `number` is the number of the line taken last.
+    """
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
@@ -138,7 +147,7 @@ class _Lines:
         self.number = 0
 
     def take(self) -> str | None:
-        """Return the next line with its line ending; None at the end of the file."""
+        """Return the next line with its line break; None after the last line."""
         line = self._again.popleft() if self._again else self._read()
         if not line:
             return None
@@ -146,7 +155,7 @@ class _Lines:
         return line
 
     def put_back(self, lines: list[str]) -> None:
-        """Push lines back, so that `take` returns them again, in this order."""
+        """Put back lines in their order in the file, so that `take` returns those lines again."""
         self._again.extendleft(reversed(lines))
         self.number -= len(lines)
 

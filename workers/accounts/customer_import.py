@@ -1,4 +1,4 @@
-"""Import a file of customers: validate each row, and save the valid ones in batches."""
+"""Import a file of customers: check each row against the rules, then save the valid rows in batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.values import Clock
 from workers.accounts.customer_file import BadRecord, CustomerFile
 
 BATCH = 1000
-"""Rows in one transaction."""
+"""The most rows saved in one transaction."""
 ATTEMPTS = 3
 
 REASONS = {
@@ -39,7 +39,10 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem of a row, or a `notice`, with which the row is imported all the same."""
+    """A problem with one row, or a remark on it: a finding with `notice` set does not stop the row's import.
+
+    `reason` is a key of `REASONS`; `str()` gives the detail, or else the sentence for the reason.
+    """
 
     line: int
     column: str
@@ -53,7 +56,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Summary:
-    """The outcome of an import, as numbers of rows."""
+    """The result of an import as numbers of rows: imported rows by fate, bad rows, addresses left unchanged."""
 
     fates: Counter[Fate] = field(default_factory=Counter)
     bad: int = 0
@@ -61,14 +64,15 @@ class Summary:
 
     @property
     def rows(self) -> int:
-        """Return the number of all rows, valid and invalid."""
+        """Return the number of all rows, good and bad."""
         return self.bad + self.fates.total()
 
 
 class AccountImport:
-    """The import of one file. `report` gets every finding, `progress` the bytes read so far after every batch.
+    """An import of one customer file.
 
-    Safe to run twice, and after an interrupted run: rows that were imported before change nothing.
+    `report` is called with every finding, `progress` after every batch with the number of bytes read so far.
+    Safe to run twice, also after an interrupted run: rows that were imported before are left unchanged.
     """
 
     def __init__(
@@ -87,7 +91,10 @@ class AccountImport:
         self._seen = _SeenNumbers()
 
     def run(self, file: CustomerFile) -> Summary:
-        """Import every valid row and report every other. Raises `OperationalError` if the database fails."""
+        """Import every valid row of `file`, report every other row, and return the numbers.
+
+        Raises `OperationalError` if the database fails `ATTEMPTS` times in a row on one batch.
+        """
         for record in file.records():
             if isinstance(record, BadRecord):
                 self._refuse(Finding(record.line, "", record.reason, record.detail))
@@ -127,7 +134,7 @@ class AccountImport:
                 with self._database.transaction() as session:
                     return take_over(session, rows, self._clock())
             except OperationalError:
-                # A deadlock with somebody at work on one of the accounts, or a connection that was cut.
+                # A deadlock with another transaction on one of the accounts, or a lost connection: try again.
                 if attempt == ATTEMPTS:
                     raise
 
@@ -138,13 +145,13 @@ class AccountImport:
 
 
 class _SeenNumbers:
-    """A set of customer numbers as a bitmap: 1.25 MB, whatever the size of the file."""
+    """The set of customer numbers seen so far, as one bit for each possible number: always 1.25 MB."""
 
     def __init__(self) -> None:
         self._bits = bytearray(10_000_000 // 8)
 
     def add(self, number: str) -> bool:
-        """Add a customer number. Return False if the set contained it already."""
+        """Add a customer number. Return whether the number was new."""
         place, bit = divmod(int(number), 8)
         new = not self._bits[place] >> bit & 1
         self._bits[place] |= 1 << bit

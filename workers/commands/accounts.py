@@ -1,4 +1,4 @@
-"""`standorte accounts …`: import the carrier's existing customers, and close an account permanently."""
+"""`standorte accounts …`: import the carrier's existing customers, and close an account for good."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.commands.hints import hint_after_commit
 from workers.commands.resources import err, known_account, open_database, out, refuse
 
 SHOWN = 20
-"""Findings that go to the terminal; the report has all of them."""
+"""The most findings printed on the terminal; the report file has all findings."""
 
 app = typer.Typer(no_args_is_help=True, help="Customers' accounts.")
 
@@ -38,7 +38,7 @@ REFUSALS = {
     "is_sub_account": "Account {number} is a sub-account of {facts}. It has to be detached first, in the portal.",
     "has_sub_accounts": "Account {number} has sub-accounts ({facts}). They have to be detached first, in the portal.",
 }
-"""What is in the way of closing an account, and the way out."""
+"""By `CannotClose` code, the message that names the obstacle to closing an account and how to remove it."""
 
 
 @app.command("import")
@@ -48,17 +48,17 @@ def import_accounts(
         Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
     ] = None,
 ) -> None:
-    """Take over customers from a CSV file with header (UTF-8 or Windows-1252; semicolon, comma or tab).
+    """Import customers from a CSV file with a header (UTF-8 or Windows-1252; semicolon, comma or tab).
 
-    Columns: customer_number, name, street, postal_code, city, contact_name, contact_email, contact_phone, and
-    admin_email and admin_name, which are the contact's if they are not there.
+    Columns: customer_number, name, street, postal_code, city, contact_name, contact_email, contact_phone, and the
+    optional admin_email and admin_name; without these two the contact becomes the administrator.
 
-    Good rows are kept whatever the others are. Of an account that is there already, name and contact follow
-    the file; its address, role and users are never touched. Twice is the same as once. Ends with 0 if every
-    row was good, with 1 if not, and with 2 if the file cannot be read at all.
+    Valid rows are imported even if other rows are not valid. An account that exists already gets name and contact
+    from the file; its address, role and users are never changed. Safe to run twice. Ends with 0 if every row was
+    valid, with 1 if not, and with 2 if the file cannot be read at all.
     """
     path = report or file.with_name(file.name + ".errors.csv")
-    # A report of an earlier run would look like this run's findings.
+    # The report of an earlier run would look like this run's findings.
     path.unlink(missing_ok=True)
     with Report(path) as findings:
         try:
@@ -77,10 +77,11 @@ def close(
     customer_number: Annotated[str, typer.Argument(metavar="CUSTOMER_NUMBER")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Close an account for good: trunks, numbers, contracts, and everybody's access to it. This cannot be undone.
+    """Close an account for good: trunks, numbers, contracts and all users' access. This cannot be undone.
 
-    Only one without a main account and without sub-accounts, that nothing runs for and that is billed alone. Its
-    numbers rest before they are given out again, its customer number is never. Safe to run twice.
+    The account must have no main account, no sub-accounts, no running request or bulk file, and must not be billed
+    together with other accounts. Its numbers are quarantined before they can be assigned again; its customer number
+    is never reused. Safe to run twice.
     """
     with open_database() as database:
         try:
@@ -118,7 +119,10 @@ def _run(database: Database, file: Path, customers: CustomerFile, findings: Repo
 
 
 class Report:
-    """Writes findings to a CSV file and prints the first ones. Without findings no file is created."""
+    """The findings of an import: all written to a CSV file, the first `SHOWN` also to the terminal.
+
+    The file is created with the first finding, so there is none without findings.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -133,7 +137,7 @@ class Report:
             self._file.close()
 
     def add(self, finding: Finding) -> None:
-        """Write one finding to the file, and print it if it is among the first."""
+        """Write one finding to the report file, and to the terminal if it is among the first `SHOWN`."""
         if self._file is None:
             self._file = self._path.open("w", encoding="utf-8-sig", newline="")
             self._writer = csv.writer(self._file, delimiter=";")
@@ -147,7 +151,7 @@ class Report:
             err.print(f"[{style}]{where}:[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
 
     def say_where(self) -> None:
-        """Print the path of the file with all findings, if there are any."""
+        """Print the number of findings and the path of the report file; print nothing without findings."""
         if self._count > SHOWN:
             err.print(f"… and {self._count - SHOWN} more")
         if self._count:

@@ -1,4 +1,4 @@
-"""`standorte demo`: play orders, links and a detach over HTTP against the running stack."""
+"""`standorte demo`: submit orders, links and a detach over HTTP to the running stack, and show their progress."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from workers.settings import WorkerSettings
 from workers.stack.directory import StackDirectory
 
 MAILS_MAY_TAKE = 20.0
-"""Seconds."""
+"""Seconds to wait after the last request has ended until every mail has been sent."""
 COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright_magenta", "bright_blue")
 
 
 def demo(
     patience: Annotated[float, typer.Option(help="Seconds that a request may take to come to its end.", min=1)] = 60.0,
 ) -> None:
-    """Play orders, links and a detach over HTTP against the running stack, and watch their timelines grow.
+    """Submit orders, links and a detach over HTTP to the running stack, and show their timelines as they grow.
 
-    People who have to act use the portal's pages, with the links and codes in their mails and letters. Ends with 0 if
-    every request ends as expected and exactly the expected mails were sent, else with 1. Can be repeated: accounts
-    and numbers that get used up are created each time.
+    The users who have to act in between are played too: on the portal's pages, with the links and codes from their
+    mails and letters. Ends with 0 if every request ends as expected and every user got exactly the expected mails,
+    else with 1. Can be repeated: the accounts that a run uses up are created again.
     """
     settings = WorkerSettings()
     with open_database() as database:
@@ -71,7 +71,10 @@ def demo(
 
 
 def _mailbox(settings: WorkerSettings) -> Mailbox:
-    """Return the embedded stack's mails and letters. Raises `CannotPlay` if another stack is running."""
+    """Return the mails and letters that the embedded stack has stored.
+
+    Raises `CannotPlay` unless the settings name the database of the embedded stack.
+    """
     directory = StackDirectory()
     if directory.read().environment.get("DATABASE_URL") != settings.database_url:
         raise CannotPlay("The demo reads mails and letters, and can do so only of the stack that `standorte up` runs.")
@@ -105,7 +108,10 @@ def _perform(api: PortalApi, played: list[Scene], patience: float) -> list[Scene
 
 
 def _check_mails(database: Database, played: Sequence[Scene], folder: Path, since: float) -> dict[str, str]:
-    """Compare the mails sent with those expected. Return by scene a text with their number."""
+    """Compare the mails sent for each scene with the expected ones, and add differences to the scene's `problems`.
+
+    Return the number of mails by scene title.
+    """
     ids = {scene.title: uuid.UUID(scene.view.id) for scene in played if scene.view}
     _await_the_last(database, list(ids.values()))
     with database.transaction() as session:
@@ -114,7 +120,10 @@ def _check_mails(database: Database, played: Sequence[Scene], folder: Path, sinc
 
 
 def _await_the_last(database: Database, ids: Sequence[uuid.UUID]) -> None:
-    """Wait a limited time until the mails of requests are sent: mails leave after a request's end."""
+    """Wait until no mail of the requests `ids` is queued any more, at most `MAILS_MAY_TAKE` seconds.
+
+    Mails are sent after a request has ended. A mail that is still missing then shows up in the comparison.
+    """
     deadline = time.monotonic() + MAILS_MAY_TAKE
     while time.monotonic() < deadline:
         with database.transaction() as session:

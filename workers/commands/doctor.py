@@ -1,4 +1,4 @@
-"""`standorte doctor`: check that every part of the system works."""
+"""`standorte doctor`: check that every part of the system is reachable and works."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from workers.settings import WorkerSettings
 from workers.sip.probe import NoDialTone, make_test_call
 
 BEAT_MAY_BE_SILENT = timedelta(seconds=30)
-"""The sweep runs every two seconds; after this long beat or the workers do not run."""
+"""The greatest age of the last sweep, which runs every two seconds; an older one means beat or the workers are down."""
 
 Check = Callable[[WorkerSettings], str]
 
 
 class Broken(Exception):
-    """A part of the system answers, but not as expected."""
+    """Raised when a part of the system answers, but not as it should; the message says what is wrong."""
 
 
 def doctor() -> None:
-    """Check every part of the system. Ends with 1 if any is broken."""
+    """Check every part of the system and print a table of findings. Ends with 1 if any part is broken."""
     settings = WorkerSettings()
     table = Table("part", "", "finding", box=None, padding=(0, 1))
     broken = False

@@ -1,4 +1,4 @@
-"""Send hints from console commands."""
+"""Notify the workers, after a commit, that requests are due."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from workers.commands.resources import err
 
 
 def hint_after_commit() -> None:
-    """Send a hint that requests are due, after a commit. If it is lost, the sweep finds the rows within seconds."""
-    # Imported here: slow, and most commands do not need it.
+    """Notify the workers through the broker that requests are due.
+
+    If the broker does not answer, print a warning: no request is lost, as the periodic sweep finds the due rows.
+    """
+    # Imported here because Celery is slow to import and most commands never need it.
     from tasks.hints import hint, sending_app
     from workers.settings import WorkerSettings
 

@@ -1,4 +1,4 @@
-"""`standorte invoices …`: maintain the collective invoices by hand, where no billing system does."""
+"""`standorte invoices …`: set which accounts a collective invoice bills, where no billing system supplies that."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def add(
     customer_numbers: AccountsArgument,
     main: Annotated[str, typer.Option(help="The main account that pays.", metavar="CUSTOMER_NUMBER")],
 ) -> None:
-    """Bill accounts by a collective invoice; `standorte reconcile invoices` lists them as sub-accounts.
+    """Add accounts to a collective invoice; `standorte reconcile invoices` then lists the accounts as sub-accounts.
 
-    Safe to run twice. If one cannot be added, none is.
+    Safe to run twice. If one account cannot be added, none is added.
     """
     with open_database() as database, database.transaction() as session:
         payer = known_account(session, main)
@@ -40,7 +40,7 @@ def add(
 
 @app.command()
 def remove(number: NumberArgument, customer_numbers: AccountsArgument) -> None:
-    """Take accounts off a collective invoice; they leave the main account with the next reconciliation."""
+    """Remove accounts from a collective invoice; the next reconciliation detaches them from the main account."""
     with open_database() as database, database.transaction() as session:
         accounts = [known_account(session, customer_number) for customer_number in customer_numbers]
         left = sum(take_off_invoice(session, number, account, utc_now()) for account in accounts)

@@ -1,4 +1,4 @@
-"""`standorte numbers …`: show and refill the pools from which new accounts get their numbers."""
+"""`standorte numbers …`: refill and show the pools from which new accounts get their numbers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def stock(
     size: Annotated[int, typer.Option(help="Numbers in a block: 1, 10 or 100.")],
     count: Annotated[int, typer.Option(help="Blocks, one after the other.", min=1, max=100_000)] = 1,
 ) -> None:
-    """Add free blocks to a pool, and go on at once with the orders that are held for want of them.
+    """Add free number blocks to a pool, and retry at once the orders that are held because the pool was empty.
 
-    Safe to run twice: numbers that are in the pool already are left as they are.
+    Safe to run twice: numbers that are in the pool already are left unchanged.
     """
     with open_database() as database:
         try:
@@ -51,7 +51,7 @@ def stock(
 
 
 def going_on(orders: int) -> str:
-    """Return a sentence with the number of held orders that continue after a pool was refilled."""
+    """Return a sentence part with the number of held orders that continue, such as "2 held orders go on"."""
     return "1 held order goes on" if orders == 1 else f"{orders} held orders go on"
 
 
@@ -59,7 +59,7 @@ def going_on(orders: int) -> str:
 def show(
     area_code: Annotated[str | None, typer.Option(help="Only this one.", metavar="030")] = None,
 ) -> None:
-    """What the pools have left, in blocks."""
+    """List the pools with their free, resting and assigned blocks."""
     table = Table("area code", "Ortsnetz", box=None)
     for heading in ("block of", "free", "resting", "given out"):
         table.add_column(heading, justify="right")

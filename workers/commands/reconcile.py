@@ -1,4 +1,4 @@
-"""`standorte reconcile`: run a scheduled job by hand, in this process."""
+"""`standorte reconcile`: run a scheduled job in this process, or show the state of all jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
 SHOWN = 50
-"""Findings that go to the terminal; the database has more of them."""
+"""The most findings printed on the terminal; the database has more of the findings."""
 
 
 def reconcile(
@@ -32,9 +32,9 @@ def reconcile(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
     language: Annotated[str, typer.Option("--lang", help="Language of the findings: de or en.")] = "de",
 ) -> None:
-    """Run a scheduled job now and print what it found and did. Never beside a run that beat has started.
+    """Run a scheduled job now and print what the job found and did. Refused while another run of the job is under way.
 
-    Ends with 0, or with 1 if it failed or found something that it could not repair.
+    Ends with 0, or with 1 if the job failed or found something that it could not repair.
     """
     locale = known_locale(language)
     if name is None:

@@ -1,4 +1,4 @@
-"""`standorte requests …`: list, show, retry and cancel requests, and review address documents."""
+"""`standorte requests …`: show, retry, cancel and review requests, for the carrier's back office."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def list_requests(
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
 ) -> None:
-    """The requests, the newest first."""
+    """List orders and link requests, the newest first."""
     table = Table(box=None)
     for heading in ("id", "kind", "main", "account", "status", "step", "reason", "changed"):
         table.add_column(heading, no_wrap=heading in ("id", "account"))
@@ -76,7 +76,7 @@ def list_requests(
 
 @app.command()
 def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
-    """One request: where it stands, what is next, and its timeline in the customer's words."""
+    """Show one request: its state, what happens next, its mails, and the timeline as the customer sees it."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
         whole = request_details(session, _id(request_id), utc_now())
@@ -87,7 +87,7 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
 
 @app.command()
 def retry(request_id: IdArgument) -> None:
-    """Try a held or failed request again, at once."""
+    """Retry a held or failed request at once."""
     with open_database() as database:
         with database.transaction() as session:
             request = _request(session, request_id, lock=True)
@@ -101,7 +101,7 @@ def retry(request_id: IdArgument) -> None:
 
 @app.command()
 def cancel(request_id: IdArgument) -> None:
-    """Call a request off for the carrier. The account that an order has reserved is closed."""
+    """Cancel a request on the carrier's behalf. The account that an order has reserved is closed."""
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:
@@ -117,7 +117,7 @@ def release_address(
     by: Annotated[str, typer.Option(help="Who has looked at the document: somebody of the staff.", metavar="EMAIL")],
     refuse_it: Annotated[bool, typer.Option("--refuse", help="The document proves nothing.")] = False,
 ) -> None:
-    """Accept the document that was handed in as address proof, or refuse it. `requests document` shows it."""
+    """Accept or refuse the document uploaded as address proof. `requests document` writes the document to a file."""
     id = _id(request_id)
     with open_database() as database:
         with database.transaction() as session:
@@ -139,7 +139,7 @@ def document(
     request_id: IdArgument,
     file: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where to put it.", metavar="FILE")],
 ) -> None:
-    """Write the document that was handed in as address proof to a file; the last one, if there were several."""
+    """Write the document uploaded as address proof to a file; the latest document, if several were uploaded."""
     with open_database() as database, database.transaction() as session:
         found = latest_document(session, _request(session, request_id))
         if found is None:

@@ -1,4 +1,4 @@
-"""Resources, lookups and error exits that the console commands share."""
+"""Helpers of the commands: consoles, the database, look-ups, and ending a command with a message."""
 
 from __future__ import annotations
 
@@ -19,25 +19,28 @@ from models.db.session import Database
 from models.values import BERLIN, Locale
 from workers.settings import WorkerSettings
 
-# Tables in a pipe or file are 200 columns wide.
+# In a pipe or file there is no terminal width: 200 columns let a table be as wide as needed.
 out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 
 
 def when(moment: datetime | None, form: str = "%d.%m.%Y %H:%M") -> str:
-    """Format a time in Europe/Berlin, as the portal does; return an empty string for None."""
+    """Return a moment formatted with the strftime pattern `form` in Europe/Berlin; the empty string for None."""
     return moment.astimezone(BERLIN).strftime(form) if moment is not None else ""
 
 
 def refuse(message: str, code: int = 1) -> NoReturn:
-    """Print a message on standard error and end the command with an exit code."""
+    """Print a message on standard error and end the command with exit code `code`."""
     err.print(f"[red]{message}[/]", highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
 @contextmanager
 def open_database() -> Iterator[Database]:
-    """Open the portal's database for one command, and close it afterwards."""
+    """Open the portal's database for the length of the block, and close the database afterwards.
+
+    A database that cannot be reached ends the command with a message and code 1.
+    """
     database = Database(WorkerSettings().database_url)
     try:
         yield database
@@ -48,7 +51,7 @@ def open_database() -> Iterator[Database]:
 
 
 def known_locale(language: str) -> Locale:
-    """Return the locale of a language code, or end the command with an error."""
+    """Return `language` as a locale; end the command with a message unless the language is de or en."""
     match language:
         case "de" | "en":
             return language
@@ -57,7 +60,7 @@ def known_locale(language: str) -> Locale:
 
 
 def known_account(session: Session, customer_number: str) -> Account:
-    """Return the account with a customer number, or end the command with an error."""
+    """Return the account with this customer number; end the command with a message if there is none."""
     account = account_by_number(session, customer_number)
     if account is None:
         refuse(f"There is no account {customer_number}.")

@@ -1,4 +1,4 @@
-"""`standorte migrate` and `standorte seed`: prepare the database."""
+"""`standorte migrate` and `standorte seed`: update the database's schema, and load the demo data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def migrate(
         bool, typer.Option(help="Create Kamailio's tables where they are missing: without a Kamailio of its own.")
     ] = False,
 ) -> None:
-    """Bring the database up to this version, with price list and area codes. Safe to run twice."""
+    """Migrate the database to this version, and load price list and area codes. Safe to run twice."""
     settings = WorkerSettings()
     if registrar:
         ensure_schema(settings.registrar_url)
@@ -40,7 +40,7 @@ def migrate(
 
 
 def seed() -> None:
-    """Load the demo data. Safe to run twice: what is there stays as it is."""
+    """Load the demo data. Safe to run twice: existing data is left unchanged."""
 
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)

@@ -22,7 +22,7 @@ def up(
 ) -> None:
     """Run everything on this machine: PostgreSQL, Redis, mail catcher, web, worker and beat.
 
-    The data stays in .standorte/ (STANDORTE_DIR). Ctrl-C ends it all.
+    The data stays in .standorte/ (STANDORTE_DIR). Ctrl-C stops all of them.
     """
     from workers.stack.up import up as run_stack
 
@@ -35,7 +35,7 @@ def web(
     processes: Annotated[int, typer.Option(envvar="WEB_PROCESSES", min=1)] = 2,
     threads: Annotated[int, typer.Option(envvar="WEB_THREADS", min=1, help="In each process.")] = 8,
 ) -> None:
-    """Run the front under gunicorn."""
+    """Run the web front end under gunicorn."""
     _become(programs.web(host, port, processes=processes, threads=threads))
 
 
@@ -53,7 +53,7 @@ def beat(
         Path | None, typer.Option(help="The file for its last runs; in .standorte/ without it.")
     ] = None,
 ) -> None:
-    """Run Celery's beat; one for the whole system."""
+    """Run Celery's beat, which sends the scheduled jobs; run only one for the whole system."""
     from workers.settings import BeatSettings
 
     if schedule is None:
@@ -63,7 +63,7 @@ def beat(
 
 
 def _become(command: list[str], settings: Settings | None = None) -> None:
-    # Loading the settings has checked them, so that a missing one is reported in one line, without a traceback.
+    # Reading the settings before the exec has checked them: a missing one is named in one line, without a traceback.
     if settings is not None:
         settings.make_directories()
     os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell

@@ -1,4 +1,4 @@
-"""`standorte tokens …`: create, list and revoke bearer tokens for the JSON API."""
+"""`standorte tokens …`: create, list and revoke the bearer tokens of a company's own systems."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def create(
         list[Scope] | None, typer.Option(help="What it may be used for; may be given twice. Both without it.")
     ] = None,
 ) -> None:
-    """Make a token and print it, alone. This is the only time that it can be read."""
+    """Create a token and print nothing but the token. The token cannot be shown again later."""
     if not name.strip():
         refuse("A token needs a name, to know it again.")
     with open_database() as database, database.transaction() as session:
@@ -43,7 +43,7 @@ def create(
             refuse(f"Account {account} is closed.")
         acts_for = _user(session, owner, user)
         token = create_token(session, owner, acts_for, name.strip(), frozenset(scope or Scope), utc_now())
-    # Not through rich: it would wrap or colour what a script reads.
+    # Printed without rich, which would wrap or colour a token that a script reads.
     typer.echo(token)
 
 
@@ -53,7 +53,7 @@ def list_tokens(
         str | None, typer.Option("--account", help="Only this customer number's.", metavar="NUMBER")
     ] = None,
 ) -> None:
-    """The tokens there are, without the secret itself: nobody has that but their owners."""
+    """List the tokens, without the secrets: only a token's owner has its secret."""
     table = Table("id", "account", "acts for", "name", "scopes", "created", "revoked", box=None)
     with open_database() as database, database.transaction() as session:
         query = (
@@ -73,7 +73,7 @@ def list_tokens(
 
 @app.command()
 def revoke(token_id: Annotated[int, typer.Argument(metavar="ID", help="As `tokens list` shows it.")]) -> None:
-    """Make a token useless at once. Safe to run twice."""
+    """Revoke a token, which stops working at once. Safe to run twice."""
     with open_database() as database, database.transaction() as session:
         token = session.get(ApiToken, token_id)
         if token is None:

@@ -26,9 +26,9 @@ def suspend(
     sip_user: UserArgument,
     reason: Annotated[str, typer.Option(help="Why, in the customer's words: the portal shows it.")],
 ) -> None:
-    """Suspend a trunk: nobody registers or calls with it, but 110 and 112 stay possible. Only `resume` lifts it.
+    """Suspend a trunk: no phone registers or calls with it, except to 110 and 112. Only `resume` lifts the suspension.
 
-    Safe to run twice; another reason replaces the one before.
+    Safe to run twice; a new reason replaces the earlier reason.
     """
     reason = " ".join(reason.split())
     if not reason:
@@ -51,7 +51,10 @@ def resume(sip_user: UserArgument) -> None:
 
 @contextmanager
 def _telling(sip_user: str) -> Iterator[Session]:
-    """Open a transaction and send a hint after its commit. Ends the command with an error if it is refused."""
+    """Open a transaction that changes the trunk, and notify the workers after the commit.
+
+    `NotFound`, `TrunkClosed` and `Forbidden` end the command with a message.
+    """
     with open_database() as database:
         try:
             with database.transaction() as session:

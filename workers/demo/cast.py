@@ -1,4 +1,4 @@
-"""The persons, sites and number pools of the demo data: a company, other customers of the carrier, and their logins.
+"""The people and sites of the demo data: a company with its sites, other customers of the carrier, and their logins.
 
 All of it is invented. Addresses end in example.com or example.de; numbers are from the ranges that the
 Bundesnetzagentur keeps free for films where there is one.
@@ -17,7 +17,7 @@ MAIN_NUMBER = "1111111"
 
 @dataclass(frozen=True, slots=True)
 class DemoLogin:
-    """A login of the demo: the person's role, and what to try with this login."""
+    """A login for the demo: whose it is, e-mail and password, and what the user can try."""
 
     who: str
     email: str
@@ -27,7 +27,7 @@ class DemoLogin:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user of the demo."""
+    """A demo user: name, e-mail address, language, and whether they belong to the carrier's staff."""
 
     name: str
     email: str
@@ -37,7 +37,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An existing account with its address and products. With no customer number it gets a new one."""
+    """An existing account: its address, administrator and trunk. With None as customer number it gets a new number."""
 
     customer_number: str | None
     name: str
@@ -53,7 +53,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An Ortsnetz with 1,000 numbers in stock, from `prefix` 000 to 999; `postal_code` is one of its town's."""
+    """An Ortsnetz with 1,000 numbers in stock, `prefix` 000 to `prefix` 999; `postal_code` is one of the town's."""
 
     area_code: str
     city: str
@@ -67,7 +67,7 @@ POOLS = (
     Pool("069", "Frankfurt am Main", "60313", "90009"),
     Pool("0221", "Köln", "50667", "4710"),
     Pool("089", "München", "80331", "99998"),
-    # This Ortsnetz has no range for films; this one looks as invented as those.
+    # From here on there is no range kept free for films, so a range that looks just as invented is used.
     Pool("0211", "Düsseldorf", "40213", "99998"),
     Pool("0231", "Dortmund", "44137", "99998"),
     Pool("0341", "Leipzig", "04109", "99998"),
@@ -81,7 +81,7 @@ POOLS = (
 )
 
 EMPTY_POOL = Pool("0251", "Münster", "48143", "99998")
-"""Left empty on purpose: an order there is held until `standorte numbers stock` refills the pool."""
+"""A pool that is empty on purpose: an order for its area code is held until `standorte numbers stock` refills it."""
 
 MAXI = Person("Maxi Mustermensch", "maxi.mustermensch@example.com")
 SAM = Person("Sam Standort", "sam.standort@example.com")
@@ -151,7 +151,7 @@ DUESSELDORF = Site(
 
 INVOICE_NUMBER = "SR-1111111-1"
 BILLED_TOGETHER = (KIEL, DUESSELDORF)
-"""On the main account's collective invoice from the start, and in no other way linked: a scheduled job sees to it."""
+"""Sites on the main account's collective invoice that are not attached at first: a scheduled job attaches them."""
 
 ROLES = (
     (SAM, MAIN, Role.LOCATION_MANAGER),
@@ -159,10 +159,10 @@ ROLES = (
     (MAXI, BIELEFELD, Role.ADMINISTRATOR),
     (LARS, HAMBURG, Role.LOCAL_MEMBER),
 )
-"""Roles besides each site's own administrator."""
+"""Roles in addition to each site's own administrator: user, site, role."""
 
 LINKS = ((MAIN, HAMBURG), (MUENCHEN, STUTTGART))
-"""Sites that are attached from the start: main account, sub-account."""
+"""Pairs of sites that are attached from the start: main account, sub-account."""
 
 
 def _login(who: str, person: Person, can: str) -> DemoLogin:
@@ -180,4 +180,4 @@ DEMO_LOGINS = (
     _login("administrator of 2000711 Alpenfracht", STEFFI, "attached to 2000089 already: rejected too"),
     _login("back office", BACK_OFFICE, "see what is stuck and why"),
 )
-"""The other existing accounts have their logins after the same pattern: frankfurt@example.de and so on."""
+"""The logins printed at every start; the other sites' logins have the form CITY@example.de, as frankfurt@example.de."""

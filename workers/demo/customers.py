@@ -1,4 +1,4 @@
-"""Create demo customers that existed before the portal: account, contract, trunk and numbers."""
+"""Demo customers from before the portal: account, contract, trunk and numbers, as an order would create them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tasks.registrar.trunks import forwardings_of, record_of
 from workers.demo.cast import Person, Site
 
 KNOWN_FOR = timedelta(days=400)
-"""How long the demo's existing customers have been customers."""
+"""The age of the demo's existing accounts, contracts and trunks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The resources with which demo customers are created."""
+    """The values that all new demo customers share: vault, SIP domain, password hash, and the time of creation."""
 
     vault: Vault
     sip_domain: str
@@ -38,7 +38,10 @@ class Carrier:
 
 
 def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
-    """Return the person's user, created if missing. An existing user is not changed, nor is its password."""
+    """Return the user with the person's e-mail address, created if missing.
+
+    An existing user is left unchanged, password included.
+    """
     user = session.scalar(sa.select(User).where(User.email == person.email))
     if user is None:
         user = User(
@@ -56,14 +59,17 @@ def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
 
 
 def give_role(session: Session, user: User, account: Account, role: Role) -> None:
-    """Make a user a member of an account. An existing membership keeps its role."""
+    """Make the user a member of the account with this role; an existing member keeps their role."""
     session.execute(
         postgresql.insert(Membership).values(user_id=user.id, account_id=account.id, role=role).on_conflict_do_nothing()
     )
 
 
 def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
-    """Create a standalone account with contract, trunk and numbers. Raises `NoNumbersAvailable`."""
+    """Create a standalone account with administrator, contract, trunk and number block, and return the account.
+
+    Raises `NoNumbersAvailable` if the pool has no free block of the site's size.
+    """
     since = carrier.now - KNOWN_FOR
     if site.customer_number is None:
         [customer_number] = issue_customer_numbers(session)
@@ -92,7 +98,7 @@ def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
 
 
 def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -> list[TrunkRecord]:
-    """Return the registrar's records of the trunks of accounts."""
+    """Return the registrar's records of the accounts' trunks, without closed trunks and trunks made by an order."""
     trunks = session.scalars(
         sa.select(SipTrunk)
         .where(

@@ -1,4 +1,4 @@
-"""Read the mails and letters that the embedded stack has caught, as their recipients would."""
+"""The mails and letters that the embedded stack has stored as files, read as their recipients would read them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINK = re.compile(r"https?://\S+")
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """The caught mails and letters. Reading waits up to `patience` seconds for one that has not arrived yet."""
+    """All mails and letters sent. A mail or letter that is not there yet is waited for, at most `patience` seconds."""
 
     mails: Path
     letters: Path
@@ -32,11 +32,17 @@ class Mailbox:
     pause: Callable[[float], None] = time.sleep
 
     def mail(self, address: str, about: str) -> str:
-        """Return the text of the newest mail to an address about a customer number that contains a code."""
+        """Return the text of the newest mail to `address` that has a link and contains the customer number `about`.
+
+        Raises `UnexpectedAnswer` if no such mail comes in time.
+        """
         return self._awaited(lambda: self._newest_mail(address, about), f"mail to {address}")
 
     def letter(self, about: str) -> str:
-        """Return the text of the newest letter about a customer number."""
+        """Return the text of the newest letter that contains the customer number `about`.
+
+        Raises `UnexpectedAnswer` if no such letter comes in time.
+        """
         return self._awaited(lambda: self._newest_letter(about), f"letter about {about}")
 
     def _awaited(self, look: Callable[[], str | None], what: str) -> str:
@@ -68,7 +74,7 @@ class Mailbox:
 
 
 def link_in(mail: str) -> str:
-    """Return the only link in a mail."""
+    """Return the first link in a mail's text. Raises `UnexpectedAnswer` if there is none."""
     found = _LINK.search(mail)
     if found is None:
         raise UnexpectedAnswer("there is no link in the mail")
@@ -78,9 +84,9 @@ def link_in(mail: str) -> str:
 def caught_mails(
     session: Session, folder: Path, request_ids: Sequence[uuid.UUID], since: float
 ) -> Mapping[uuid.UUID, Counter[str]]:
-    """Count the caught mails of each request by address. Files older than `since` (POSIX time) are left out.
+    """Return for each request how many mail files each address got, without files older than `since` (POSIX time).
 
-    A mail belongs to a request if the part of its Message-ID before the @ is that of the request's message.
+    A mail is assigned to a request by the part of its Message-ID before the @; the domain after the @ is ignored.
     """
     owners = {message.key: message.request_id for message in messages_of(session, request_ids) if message.request_id}
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}

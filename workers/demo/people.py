@@ -1,4 +1,4 @@
-"""The actions of people in the demo, on the portal's pages, with the links and codes in their mails and letters."""
+"""The people who act in the demo: on the portal's pages, with the links and codes from their mails and letters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Performs the actions of all people of the demo. `hint` tells the workers that something is due."""
+    """The acts of all people in the demo. Each act returns a sentence that says what was done.
+
+    `hint` notifies the workers that a request is due. Acts raise `UnexpectedAnswer` if the portal answers otherwise.
+    """
 
     base_url: str
     api: PortalApi
@@ -39,40 +42,40 @@ class People:
     transport: httpx.BaseTransport | None = None
 
     def confirm_email(self, contact: Person, view: View) -> str:
-        """Confirm the e-mail address as the contact: open the link in the mail and type the code."""
+        """Confirm the contact's e-mail address: open the link in the mail and type the code."""
         mail = self.mailbox.mail(contact.email, view.customer_number)
         with self._browser() as browser:
             browser.fill_in(link_in(mail), code=code_on(mail))
         return f"{contact.name} opens the link in the mail and types the code"
 
     def enter_letter_code(self, view: View) -> str:
-        """Type the code of the address letter, as a person at the site."""
+        """Prove the address: type the code from the letter that was sent to the site."""
         letter = self.mailbox.letter(view.customer_number)
         with self._browser() as browser:
             browser.fill_in("/brief", customer_number=view.customer_number, code=code_on(letter))
         return "at the site the letter has come, and somebody types its code"
 
     def decide(self, owner: Person, decision: str, view: View) -> str:
-        """Answer a consent request as the account's administrator: open the link, type the code, decide."""
+        """Answer a consent request as the account's administrator: open the mail's link, type the code, decide."""
         mail = self.mailbox.mail(owner.email, view.customer_number)
         with self._browser() as browser:
             browser.fill_in(link_in(mail), code=code_on(mail), decision=decision)
         return f"{owner.name} opens the link in the mail, types the code: {decision}"
 
     def create_link_code(self, owner: Person, customer_number: str) -> str:
-        """Sign in as the account's administrator, create a link code and return it."""
+        """Sign in as the account's administrator, create a link code, and return the code."""
         with self._browser() as browser:
             browser.sign_in(owner.email, PASSWORD)
             where = "/verknuepfungscode"
             return code_on(browser.fill_in(where, f"{where}/{customer_number}"))
 
     def hand_in_document(self, view: View) -> str:
-        """Upload an extract from the commercial register, as the requester."""
+        """Upload an extract from the commercial register as the requester."""
         self.api.hand_in(view.id, "Handelsregisterauszug.pdf", EXTRACT)
         return "the requester hands in an extract from the commercial register"
 
     def release_document(self, view: View) -> str:
-        """Accept the address document, as the back office."""
+        """Accept the uploaded document as the back office, and notify the workers."""
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
             decide_on_document(session, principal_of(session, staff), uuid.UUID(view.id), None, utc_now(), release=True)
@@ -80,7 +83,7 @@ class People:
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
-        """Refill a pool, as the carrier; held orders then continue by themselves."""
+        """Refill a pool as the carrier, which makes the held orders continue, and notify the workers."""
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, utc_now()).retried
@@ -89,19 +92,19 @@ class People:
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
     def stock_and_retry(self, pool: Pool, view: View) -> str:
-        """Refill a pool, and retry the held order as the requester instead of waiting for the next attempt."""
+        """Refill a pool without making the held orders due, and retry this order as the requester."""
         with self.database.transaction() as session:
             stock(session, pool, utc_now())
         self.api.retry(view.id)
         return "there are numbers again; the requester presses retry"
 
     def cancel(self, view: View) -> str:
-        """Cancel the request, as the requester."""
+        """Cancel the request as the requester."""
         self.api.cancel(view.id)
         return "cancelled through the API, as the requester"
 
     def let_time_pass(self, days: int, view: View) -> str:
-        """Simulate that nobody answers for some days, by moving the times of the request's proofs into the past."""
+        """Pretend that `days` days pass without an answer: move the consent's dates back and make the request due."""
         by = timedelta(days=days)
         with self.database.transaction() as session:
             request = _locked(session, view)

@@ -1,4 +1,4 @@
-"""Play scenes against the running stack: submit all requests, follow each to its end, act where a person must."""
+"""Play scenes against the running stack: submit all of them, follow each to its end, act where a person has to."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from workers.demo.api import PortalApi, UnexpectedAnswer, View
 POLL_SECONDS = 0.1
 
 Act = Callable[[View], str]
-"""Plays somebody; returns what they did."""
+"""A function that acts for a person in a request and returns a sentence that says what was done."""
 
 
 class CannotPlay(Exception):
-    """The demo lacks something that it needs; the message says what to do."""
+    """Raised when something that the demo needs is missing; the message says what, and often how to supply it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A state of a request, actual or expected."""
+    """A request's status with its reason, either the current one or an expected one."""
 
     status: Status
     reason: Reason | None = None
@@ -33,11 +33,12 @@ class Stand:
 
 @dataclass(slots=True)
 class Scene:
-    """One request: how it is submitted, its expected end, and its actual course.
+    """One request of the demo: how to submit it, how it has to end, and its progress so far.
 
-    `submit` creates the request under an idempotency key; `twice` submits it again with that key. `acts` are the
-    expected intermediate states in order, each with the action that a person takes there, which returns a description.
-    `mails` is the expected number of mails by address.
+    `submit` creates the request under an idempotency key. `acts` are the statuses that the request has to reach in
+    this order, each with the act that a person does there. `twice` submits the request a second time under the same
+    key. `mails` is the expected number of mails by address. `acted` counts the acts done; `seconds` is the time since
+    the submission.
     """
 
     title: str
@@ -55,7 +56,7 @@ class Scene:
 
     @property
     def stand(self) -> Stand | None:
-        """Return the request's current state; None before it was submitted."""
+        """Return the request's current status and reason; None before the request was submitted."""
         if self.view is None:
             return None
         reason = Reason(self.view.reason) if self.view.reason else None
@@ -63,13 +64,13 @@ class Scene:
 
     @property
     def over(self) -> bool:
-        """Return whether the scene has ended."""
+        """Return whether the scene is over: the request has ended, or the scene has a problem."""
         return bool(self.problems) or (self.view is not None and Status(self.view.status) in ENDED)
 
 
 @dataclass(slots=True)
 class Play:
-    """A performance of scenes. `patience` is how many seconds a request may take to reach its end."""
+    """One run of the demo. `patience` is how many seconds a request may take; `say` receives each new sentence."""
 
     api: PortalApi
     scenes: Sequence[Scene]
@@ -79,7 +80,7 @@ class Play:
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Submit every scene and follow all to their ends. Errors are recorded in each scene's `problems`."""
+        """Submit every scene and follow all of them to the end. Failures are added to each scene's `problems`."""
         for scene in self.scenes:
             self._guarded(scene, self._submit)
         while running := [scene for scene in self.scenes if not scene.over]:

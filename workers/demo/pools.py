@@ -1,4 +1,4 @@
-"""Choose and refill the number pools of the demo."""
+"""Number pools for the demo: find a pool with numbers or an empty one, and refill a pool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from workers.demo.play import CannotPlay
 
 
 def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
-    """Return a pool with a free block of a size, the preferred one if it has one. Raises `CannotPlay` if none has."""
+    """Return a pool with a free block of this size, the one with area code `preferred` if possible.
+
+    Raises `CannotPlay` if no pool has such a block.
+    """
     for pool in sorted(POOLS, key=lambda pool: pool.area_code != preferred):
         if pool_has(session, pool.area_code, size, now):
             return pool
@@ -26,7 +29,10 @@ def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
 
 
 def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
-    """Return a refillable pool without free single numbers, not among `taken`. Raises `CannotPlay` if there is none."""
+    """Return a pool without free single numbers that can still be refilled; never one of the area codes `taken`.
+
+    Raises `CannotPlay` if there is none.
+    """
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
         return EMPTY_POOL
@@ -46,12 +52,15 @@ def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
 
 
 def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
-    """Add a single number to a pool and resume held orders. Raises `CannotPlay` if the pool's range is used up."""
+    """Add one single number to the pool and make held orders continue. Raises `CannotPlay` if the range is used up."""
     return restock(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
 
 def stock(session: Session, pool: Pool, now: datetime) -> None:
-    """Add a single number to a pool without resuming held orders. Raises `CannotPlay` if its range is used up."""
+    """Add one single number to the pool, and leave held orders as they are.
+
+    Raises `CannotPlay` if the range is used up.
+    """
     stock_pool(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
 
@@ -63,7 +72,10 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the lowest number of a pool's range above all ever stocked; None if the range is used up."""
+    """Return the lowest subscriber number of the pool's range above every block that was ever stocked there.
+
+    None if the range is used up.
+    """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")
     last = session.scalar(

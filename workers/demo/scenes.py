@@ -1,7 +1,7 @@
 """The scenes of the demo: orders, links and a detach, each with its expected end.
 
-Everything that gets used up (numbers, linked accounts, proved addresses) is created for every performance, so that the
-demo can be repeated on the same data.
+Everything that a run uses up (numbers, accounts to link, addresses to prove) is created anew for every run, so that
+the demo can be repeated on the same data.
 """
 
 from __future__ import annotations
@@ -40,14 +40,19 @@ CONSENT = Stand(Status.PENDING, Reason.CONSENT_AWAITED)
 NO_NUMBERS = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 Submit = Callable[[PortalApi, str], View]
-"""Makes a request under an idempotency key."""
+"""A function that submits a request under an idempotency key and returns the API's view of the request."""
 FRESH = ("administers_both", "credentials", "link_code", "consent", "declined", "expired", "attached")
-"""The existing accounts that are made for a performance, by what becomes of them."""
+"""Names of the accounts created for each run, by what happens to the account in the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The data prepared for one performance. `hanna` is a person whose e-mail address is not confirmed yet."""
+    """The data prepared for one run of the demo.
+
+    `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` an unproved address;
+    `berlin` a pool with numbers; `empty` and `empty_too` empty pools; `fresh` the new accounts by their name in
+    `FRESH`; `nobodys_number` a customer number without an account.
+    """
 
     token: str
     hanna: Person
@@ -60,7 +65,10 @@ class Stage:
 
 
 def set_stage(session: Session, carrier: Carrier) -> Stage:
-    """Create a token and accounts to link, and choose number pools. Raises `CannotPlay` if numbers are missing."""
+    """Create a token and accounts to link, and choose pools with and without numbers.
+
+    Raises `CannotPlay` if there is no demo data, or no suitable pool.
+    """
     main = account_by_number(session, MAIN_NUMBER)
     maxi = session.scalar(sa.select(User).where(User.email == MAXI.email))
     if main is None or maxi is None:
@@ -83,13 +91,13 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
 
 
 def clear_stage(session: Session, now: datetime) -> None:
-    """Revoke the API tokens of the demo."""
+    """Revoke all tokens that runs of the demo have created."""
     for token in session.scalars(sa.select(ApiToken).where(ApiToken.name == TOKEN_NAME, ApiToken.revoked_at.is_(None))):
         token.revoke(now)
 
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
-    """Return all scenes of a performance."""
+    """Return all scenes of one run, none of them submitted yet."""
     return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), _detach(stage)]
 
 

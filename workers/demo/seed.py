@@ -38,12 +38,12 @@ from workers.demo.customers import Carrier, give_role, open_account, sign_up, tr
 __all__ = ["DEMO_LOGINS", "DemoLogin", "Seeded", "seed"]
 
 SHELVES = ((100, "000", 5), (10, "500", 40), (1, "900", 100))
-"""How a pool's 1,000 numbers are cut: block size, first number, how many."""
+"""The blocks into which a pool's 1,000 numbers are divided: block size, first number, number of blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The demo's logins, and how many rows were created."""
+    """The result of loading the demo data: its logins, and how many accounts and number blocks were new."""
 
     logins: tuple[DemoLogin, ...]
     new_accounts: int
@@ -53,10 +53,11 @@ class Seeded:
 def seed(
     database: Database, vault: Vault, sip_domain: str, now: datetime, *, registrar: Registrar | None = None
 ) -> Seeded:
-    """Load the demo data. The price list and the area codes have to be there (`standorte migrate`).
+    """Load the demo data. Price list and area codes have to be loaded before (`standorte migrate`).
 
-    Safe to run twice: what is there already stays as it is, whatever was done to it since. With a registrar
-    the trunks are written to it every time, so that one that was lost comes back.
+    Safe to run twice: existing accounts and blocks are left unchanged, even if they were edited since. With a registrar
+    all demo trunks are written to the registrar every time, which restores lost ones. An advisory lock keeps two runs
+    apart. Raises `GatewayError` if a trunk cannot be written.
     """
     sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
     with database.transaction() as session:

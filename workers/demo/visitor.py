@@ -1,4 +1,4 @@
-"""A simulated browser without JavaScript: opens pages, fills in forms and reads pages."""
+"""A simulated browser user without JavaScript, who opens pages, fills in forms and reads the pages."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ CODE = re.compile(r"\b[A-Z0-9]{5} [A-Z0-9]{5}\b")
 
 
 class Visitor:
-    """A browser session with cookies. Unexpected pages raise `UnexpectedAnswer`."""
+    """One browser with its own cookies. Raises `UnexpectedAnswer` if a page fails or is not as expected."""
 
     def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
         self._client = httpx.Client(base_url=base_url, timeout=10, follow_redirects=True, transport=transport)
 
     def sign_in(self, email: str, password: str) -> None:
-        """Sign in with e-mail address and password."""
+        """Sign in with e-mail address and password. Raises `UnexpectedAnswer`."""
         self.fill_in("/anmelden", email=email, password=password)
 
     def fill_in(self, page: str, send_to: str | None = None, **typed: str) -> str:
-        """Open a page, submit its form (to `send_to`, else to the page's own path) and return the next page."""
+        """Open a page, fill in its form, send the form, and return the page that follows.
+
+        `send_to` is the path to which the form is sent; None means the page itself. Raises `UnexpectedAnswer`.
+        """
         opened = self._page("GET", _path(page))
         token = _TOKEN.search(opened)
         if token is None:
@@ -32,7 +35,7 @@ class Visitor:
         return self._page("POST", send_to or _path(page), {"csrf_token": token[1], **typed})
 
     def close(self) -> None:
-        """Close the browser."""
+        """Close the browser's connections."""
         self._client.close()
 
     def _page(self, method: str, path: str, form: dict[str, str] | None = None) -> str:
@@ -46,7 +49,7 @@ class Visitor:
 
 
 def code_on(page: str) -> str:
-    """Return the code in the text of a page, mail or letter. Raises `UnexpectedAnswer` if there is none."""
+    """Return the first code in the text of a page, a mail or a letter. Raises `UnexpectedAnswer` if there is none."""
     found = CODE.search(page)
     if found is None:
         raise UnexpectedAnswer("there is no code to be read")
@@ -54,5 +57,5 @@ def code_on(page: str) -> str:
 
 
 def _path(address: str) -> str:
-    # A link in a mail names the host too.
+    # A link in a mail includes the host, which the client has already.
     return urlsplit(address).path

@@ -1,4 +1,4 @@
-"""Delete old call records and refused registrations from Kamailio's database."""
+"""Deletes old records of calls and refused logins from Kamailio's database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _BRIEFLY = "-c statement_timeout=30s -c lock_timeout=3s"
 _COUNT = """
 SELECT (SELECT count(*) FROM calls WHERE at < %(before)s) + (SELECT count(*) FROM refusals WHERE last_at < %(before)s)
 """
-# SKIP LOCKED: rows that Kamailio has locked are new, or deleted next time.
-# MATERIALIZED: else the planner may run the query once for each row, and the limit would have no effect.
+# SKIP LOCKED: rows that Kamailio is changing at this moment are not waited for; the next run deletes them if still old.
+# MATERIALIZED: otherwise the planner may run the subquery again for each row, and the limit would not bound anything.
 _FORGET = """
 WITH due_calls AS MATERIALIZED (
     SELECT id FROM calls WHERE at < %(before)s ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -30,19 +30,20 @@ SELECT (SELECT count(*) FROM old_calls) + (SELECT count(*) FROM old_refusals)
 
 
 class KamailioCallRecords:
-    """Implements `CallRecords` on Kamailio's database. Opens a connection for each call."""
+    """The records of calls and refused logins in Kamailio's database; each method opens its own connection."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
 
     def count(self, before: datetime) -> int:
-        """Return how many records are older than `before`. Raises `GatewayUnavailable`."""
+        """Return how many records of calls and refused logins are older than `before`. Raises `GatewayUnavailable`."""
         return self._number(_COUNT, {"before": before})
 
     def forget(self, before: datetime, limit: int) -> int:
-        """Delete up to `limit` calls and `limit` refusals older than `before`. Return how many were deleted.
+        """Delete records older than `before`, at most `limit` calls and `limit` refused logins.
 
-        Safe to run twice. Raises `GatewayUnavailable`.
+        Return how many were deleted. One statement; rows locked by others are skipped. Safe to run twice. Raises
+        `GatewayUnavailable`.
         """
         return self._number(_FORGET, {"before": before, "limit": limit})
 

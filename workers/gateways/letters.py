@@ -1,4 +1,4 @@
-"""Write letters as PDF files to a folder, from which a print shop collects them."""
+"""Writes letters as PDF files to a folder, where a print shop fetches them or a developer reads them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ _LEFT, _SENDER_TOP, _ADDRESS_TOP, _TEXT_TOP, _RIGHT = 25, 45, 52, 105, 20
 
 
 class LetterFolder:
-    """Writes each letter to a file named by its key."""
+    """A folder of letters as PDF files, each file named by the letter's key. `sender` is printed on every letter."""
 
     def __init__(self, folder: Path, sender: str) -> None:
         self._folder = folder
         self._sender = sender
 
     def print_letter(self, letter: Letter) -> None:
-        """Write a letter as a PDF file, atomically. Safe to run twice. Raises `GatewayUnavailable` if it cannot."""
+        """Write a letter as a PDF file. Safe to run twice: the file is replaced atomically.
+
+        Raises `GatewayUnavailable` if the file cannot be written.
+        """
         file = self._folder / f"{letter.key}.pdf"
         unfinished = file.with_suffix(f".{os.getpid()}.part")
         try:
@@ -36,7 +39,7 @@ class LetterFolder:
 
 
 def _pdf(letter: Letter, sender: str) -> bytes:
-    from fpdf import FPDF  # large: only where something is printed
+    from fpdf import FPDF  # a large import, made only when a letter is printed
 
     pdf = FPDF(format="A4")
     add_typeface(pdf)

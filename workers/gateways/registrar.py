@@ -22,7 +22,7 @@ from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable,
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
-# Kamailio's tables have no unique constraint on aliases and preferences: two writers of one trunk take turns.
+# Kamailio's tables have no unique constraint on aliases and preferences, so a lock serialises two writers of one trunk.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(user)s || '@' || %(domain)s, 0))"
 _PUT = """
 WITH foreign_key AS (
@@ -45,7 +45,8 @@ WITH foreign_key AS (
         AND alias_username = ANY(%(numbers)s)
     GROUP BY alias_username
 ), dropped_aliases AS (
-    -- Also if the trunk has to wait for a number of its own: the one that has it may be waiting for one of these.
+    -- Also if the trunk itself is refused because another trunk has one of its numbers: that trunk may in turn be
+    -- refused because of a number that is deleted here.
     DELETE FROM dbaliases USING own
     WHERE username = %(user)s AND domain = %(domain)s AND id <> ALL (ARRAY(SELECT id FROM kept_aliases))
 ), put_aliases AS (

@@ -1,5 +1,6 @@
--- The tables of Kamailio 5.6 that provisioning writes or that a registrar needs, with its names, types and versions; and
--- one of ours: which numbers are, as blocks of 1, 10 or 100 that begin at a multiple of their size.
+-- The tables of Kamailio 5.6 that provisioning writes or that a registrar needs, with Kamailio's names, types and
+-- versions; and our own table own_numbers: the carrier's numbers, as blocks of 1, 10 or 100 that begin at a multiple of
+-- their size.
 CREATE TABLE IF NOT EXISTS version (
     id serial PRIMARY KEY,
     table_name varchar(32) NOT NULL,
@@ -76,8 +77,8 @@ CREATE TABLE IF NOT EXISTS own_numbers (
     first_number bigint PRIMARY KEY,
     size integer NOT NULL
 );
--- Ours from here on: what the portal shows of a trunk, so that a local team can see why it does not ring.
--- A registration that is renewed in time keeps its row, whatever its Call-ID; one that had ended begins anew.
+-- From here on our own additions: what the portal shows of a trunk, so that a local team can see why it does not ring.
+-- registered_at is when a registration began: kept if it is renewed in time, set anew if it had expired.
 ALTER TABLE location ADD COLUMN IF NOT EXISTS registered_at timestamptz NOT NULL DEFAULT now();
 CREATE OR REPLACE FUNCTION begin_anew() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -87,8 +88,8 @@ END $$;
 CREATE OR REPLACE TRIGGER location_begins_anew BEFORE UPDATE ON location
     FOR EACH ROW WHEN (NEW.last_modified >= OLD.expires) EXECUTE FUNCTION begin_anew();
 
--- The last refused registration of a trunk. One row for each trunk, so that guessing secrets cannot fill the table.
--- `tries` counts attempts with less than an hour between them.
+-- The last refused login of a trunk. One row for each trunk, so that guessing secrets does not fill the table. `tries`
+-- counts refusals with less than an hour between two of them.
 CREATE TABLE IF NOT EXISTS refusals (
     username varchar(64) NOT NULL,
     domain varchar(64) NOT NULL,
@@ -101,8 +102,8 @@ CREATE TABLE IF NOT EXISTS refusals (
 );
 CREATE INDEX IF NOT EXISTS refusals_last_at_idx ON refusals (last_at);
 
--- Results of calls, for each trunk that took part, limited to a trunk's 50 newest. Other people's numbers lack their last
--- three digits; an unknown or hidden number is empty.
+-- The results of calls, a row for each trunk that took part. A trigger keeps the 50 newest of a trunk. Other people's
+-- numbers are stored without their last three digits; an unknown or hidden number is empty.
 CREATE TABLE IF NOT EXISTS calls (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL DEFAULT now(),
@@ -123,7 +124,7 @@ CREATE INDEX IF NOT EXISTS calls_account_idx ON calls (username, domain, id);
 CREATE INDEX IF NOT EXISTS calls_at_idx ON calls (at);
 CREATE OR REPLACE FUNCTION keep_newest_calls() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- Rows that another transaction is deleting are skipped.
+    -- SKIP LOCKED: rows that another transaction deletes at this moment are not waited for.
     DELETE FROM calls WHERE id IN (
         SELECT id FROM calls WHERE id = ANY (ARRAY(
             SELECT id FROM calls WHERE username = NEW.username AND domain = NEW.domain

@@ -1,4 +1,4 @@
-"""Send mail over SMTP, with one persistent connection for each process."""
+"""Sends mail over SMTP: one connection for each process, which is kept open, and standard MIME messages."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from tasks.ports import GatewayRefused, GatewayUnavailable, Mail
 _TIMEOUT = 10.0
 _TOO_LARGE = 552
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Harmless in a mail; the library takes them for line breaks.
+# Characters that are harmless in a mail, but that Python's email library treats as line breaks.
 _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
-# What RFC 2045 allows for a line of quoted-printable text, and RFC 5321 for any line. Headers are not broken into
-# shorter lines: there Python 3.11 drops blanks of a subject and the quotes around a name, whose commas then divide it.
+# RFC 2045 allows 76 characters in a line of quoted-printable text, RFC 5321 allows 998 in any line. Headers are not
+# folded at 76: when folding, Python 3.11 drops spaces of a subject and the quotes around a name, whose commas would
+# then split the address.
 _TEXT = SMTP.clone(max_line_length=76)
 _ON_THE_WIRE = SMTP.clone(max_line_length=998)
 
 
 class SmtpMailer:
-    """Hands mails to a mail server.
+    """A client of one mail server.
 
     `url` is smtp://host:port, smtps://user:password@host:465 or smtp+starttls://user:password@host:587;
-    `sender` is the From header. Connects when the first mail comes, and again when the server has hung up.
-    A certificate is checked; SSL_CERT_FILE names one that the machine does not know.
+    `sender` is the From header. Connects for the first mail, and again after the server has closed the connection.
+    The server's certificate is verified; the environment variable SSL_CERT_FILE can name an additional certificate.
     """
 
     def __init__(self, url: str, sender: str) -> None:
@@ -43,7 +44,7 @@ class SmtpMailer:
         self._smtp: smtplib.SMTP | None = None
 
     def send(self, mail: Mail) -> None:
-        """Send one mail. Raises `GatewayUnavailable` for a temporary failure, `GatewayRefused` for a permanent one."""
+        """Send one mail. Raises `GatewayUnavailable` for temporary failures, `GatewayRefused` for permanent ones."""
         message = build_message(mail, self._sender)
         recipient, content = message["To"].addresses[0].addr_spec, message.as_bytes(policy=_ON_THE_WIRE)
         fresh = self._smtp is None
@@ -53,7 +54,7 @@ class SmtpMailer:
             self.close()
             if fresh:
                 raise
-            # A server may hang up on a conversation that was idle: once more on a new one.
+            # A server may close an idle connection, so try once more on a new connection.
             self._try(recipient, content)
 
     def ping(self) -> None:
@@ -65,7 +66,7 @@ class SmtpMailer:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Close the SMTP connection."""
+        """Close the connection to the server; the next mail connects again."""
         smtp, self._smtp = self._smtp, None
         if smtp is not None:
             try:
@@ -81,7 +82,7 @@ class SmtpMailer:
             [(code, _)] = error.recipients.values()
             raise _answered(code) from error
         except smtplib.SMTPSenderRefused as error:
-            # Unless the mail is too large, the server refuses the sender, not this mail.
+            # Unless the mail is too large, the server refuses us as a sender, which is not the mail's fault.
             too_large = error.smtp_code == _TOO_LARGE
             raise _answered(_TOO_LARGE) if too_large else GatewayUnavailable(str(error.smtp_code)) from error
         except smtplib.SMTPDataError as error:
@@ -94,7 +95,7 @@ class SmtpMailer:
             try:
                 self._smtp = self._connect()
             except (OSError, smtplib.SMTPException) as error:
-                # Errors of greeting, certificate or login are not caused by a mail.
+                # A failure of greeting, certificate or login, before the first mail, is not the mail's fault.
                 raise GatewayUnavailable(type(error).__name__) from error
         return self._smtp
 
@@ -118,9 +119,9 @@ class SmtpMailer:
 
 
 def build_message(mail: Mail, sender: Address) -> EmailMessage:
-    """Build the mail with text and HTML as alternatives.
+    """Return the mail as a MIME message with text and HTML as alternatives.
 
-    Raises `GatewayRefused` for an address, a name or a subject that cannot stand in a header.
+    Raises `GatewayRefused` if the recipient's address or name, or the subject, is not allowed in a header.
     """
     message = EmailMessage(policy=_TEXT)
     try:
@@ -128,7 +129,7 @@ def build_message(mail: Mail, sender: Address) -> EmailMessage:
         message["Subject"] = mail.subject
     except (ValueError, IndexError, HeaderParseError) as error:
         raise GatewayRefused("header_not_possible") from error
-    # In a name like =?utf-8?q?=0ABcc:_...?= Python 3.11 decodes the line break that is hidden, and would write it.
+    # Python 3.11 decodes a line break hidden in a name like =?utf-8?q?=0ABcc:_...?= and would write it into the header.
     if any(_CONTROL.search(str(value)) for value in message.values()):
         raise GatewayRefused("header_not_possible")
     message["From"] = sender
@@ -137,13 +138,13 @@ def build_message(mail: Mail, sender: Address) -> EmailMessage:
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
-    # Last: making alternatives moves every Content header that is there into the first part.
+    # Set last, because add_alternative moves every Content header that exists into the first part.
     message["Content-Language"] = mail.locale
     return message
 
 
 def _mailbox(name: str, address: str) -> Address:
-    # info@müller.de is info@xn--mller-kva.de to mail servers.
+    # Mail servers need the ASCII form of a domain: info@xn--mller-kva.de for info@müller.de.
     local, at, domain = address.rpartition("@")
     if not domain.isascii():
         domain = idna.encode(domain, uts46=True).decode()

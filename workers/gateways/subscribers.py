@@ -1,7 +1,7 @@
-"""Read back the registrar's tables for reconciliation, in one pass and bounded memory.
+"""Reads the registrar's tables for reconciliation, in one pass and in bounded memory.
 
-Each table is read through a server-side cursor, sorted by SIP user and domain; the four streams are merged. The server
-sorts, because Kamailio's indexes follow the database's collation, which may differ from byte order.
+Each of the four tables is read through a server-side cursor, sorted by SIP user and domain, and the four streams are
+merged. The sort order is that of bytes, which Kamailio's indexes need not have; no index of our own is needed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from psycopg import sql
 from tasks.ports import Block, SipAddress, Subscriber
 from workers.gateways.registrar import plain_url, unavailable
 
-# Whole tables are sorted once and then read completely.
+# Optimised for total time: whole tables are sorted once and then read to their end.
 _FOR_ALL = "-c statement_timeout=240s -c cursor_tuple_fraction=1 -c work_mem=64MB"
 _FOR_SOME = "-c statement_timeout=10s -c lock_timeout=3s -c enable_seqscan=off"
 
 _LOGIN, _ALIAS, _PREFERENCE, _REGISTRATION = range(4)
-# The columns after the first two are the table's place above, and what is kept of it.
+# Columns: SIP user, domain, the table's number from the line above, and three values of the row.
 _ROWS: tuple[LiteralString, ...] = (
     "SELECT username, domain, 0, ha1, ha1b, password FROM subscriber",
     "SELECT username, domain, 1, alias_username, alias_domain, '' FROM dbaliases",
-    # A value that is not a string counts as an unknown key.
+    # Only a text value counts as marked with a key; any other type is read as having no key.
     "SELECT username, domain, 2, attribute, value, CASE type WHEN 0 THEN uuid ELSE '' END FROM usr_preferences",
     "SELECT username, coalesce(domain, ''), 3, '', '', '' FROM location",
 )
@@ -40,64 +40,79 @@ WHERE (username, coalesce(domain, '')) IN (SELECT * FROM unnest(%(users)s::text[
 _BLOCKS: LiteralString = "SELECT first_number, size FROM own_numbers ORDER BY first_number"
 _BLOCKS_THERE: LiteralString = "SELECT first_number, size FROM own_numbers WHERE first_number = ANY(%s::bigint[])"
 _REMOVE_BLOCKS: LiteralString = "DELETE FROM own_numbers WHERE first_number = ANY(%s::bigint[])"
-# A removed trunk also loses its registrations and call records.
+# A removed login also loses its registrations, its refused logins and its calls.
 _TABLES = ("subscriber", "dbaliases", "usr_preferences", "location", "refusals", "calls")
 
 Row = tuple[Any, ...]
 
 
 class KamailioSubscribers:
-    """Implements `Subscribers` on Kamailio's database. Opens a connection for each call."""
+    """The logins and number blocks in Kamailio's database, read and removed; each method opens its own connection."""
 
     def __init__(self, url: str, page: int = 2000) -> None:
         self._url = plain_url(url)
         self._page = page
 
     def read(self) -> Generator[Subscriber]:
-        """Yield every subscriber in byte order of SIP address, from one snapshot. Raises `GatewayUnavailable`."""
+        """Yield all subscribers, ordered by SIP user and domain, from one snapshot. Raises `GatewayUnavailable`.
+
+        Rows are fetched in pages of the size given to the constructor.
+        """
         with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             yield from _grouped([self._stream(connection, rows + _ORDERED) for rows in _ROWS])
 
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
-        """Return the current subscribers of SIP addresses; no entry if none. Raises `GatewayUnavailable`."""
+        """Return the current subscribers at the SIP addresses, by address; one without any rows is left out.
+
+        Raises `GatewayUnavailable`.
+        """
         with self._briefly() as connection:
             streams = [connection.execute(rows + _THESE + _ORDERED, _facts(addresses)) for rows in _ROWS]
             return {found.address: found for found in _grouped(streams)}
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
-        """Delete every row of SIP addresses, in one transaction. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Delete all rows of the SIP addresses, calls and refused logins included, in one transaction.
+
+        Safe to run twice. Raises `GatewayUnavailable`.
+        """
         with self._briefly() as connection:
             for table in _TABLES:
                 statement = sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) + sql.SQL(_THESE)
                 connection.execute(statement, _facts(addresses))
 
     def release(self, addresses: Collection[SipAddress]) -> None:
-        """Delete the keys of SIP addresses, so that their trunks can be rewritten. Safe to run twice."""
+        """Delete the provisioning keys of the SIP addresses, so that the trunks can be saved under other keys.
+
+        Safe to run twice. Raises `GatewayUnavailable`.
+        """
         with self._briefly() as connection:
             statement = sql.SQL("DELETE FROM usr_preferences {} AND attribute = 'provision_key'")
             connection.execute(statement.format(sql.SQL(_THESE)), _facts(addresses))
 
     def read_blocks(self) -> Generator[Block]:
-        """Yield all number blocks by first number. Raises `GatewayUnavailable`."""
+        """Yield all number blocks, ordered by first number. Raises `GatewayUnavailable`.
+
+        Rows are fetched in pages of the size given to the constructor.
+        """
         with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             for row in self._stream(connection, _BLOCKS):
                 yield Block(*row)
 
     def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
-        """Return the current blocks by first number; no entry if none. Raises `GatewayUnavailable`."""
+        """Return the number blocks that now begin at `first_numbers`, by first number. Raises `GatewayUnavailable`."""
         with self._briefly() as connection:
             rows = connection.execute(_BLOCKS_THERE, [list(first_numbers)])
             return {row[0]: Block(*row) for row in rows}
 
     def remove_blocks(self, first_numbers: Collection[int]) -> None:
-        """Delete blocks by first number. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Delete the number blocks that begin at `first_numbers`. Safe to run twice. Raises `GatewayUnavailable`."""
         with self._briefly() as connection:
             connection.execute(_REMOVE_BLOCKS, [list(first_numbers)])
 
     def _stream(self, connection: psycopg.Connection, query: LiteralString) -> Iterator[Row]:
-        # Each has a name of its own.
+        # Several cursors are open at once, so each needs its own name.
         with connection.cursor(f"rows_{uuid.uuid4().hex}") as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(self._page):

@@ -1,1 +1,1 @@
-"""The SIP server's configuration. `workers.stack.kamailio` runs it on one machine."""
+"""The SIP server's configuration, and a test call. `workers.stack.kamailio` runs the server on one machine."""

@@ -1,7 +1,7 @@
-"""Make a test call, as a customer's phone system would: register, call its own number, answer, hang up.
+"""A test call as a customer's phone system would make it: register, call the own number, answer, hang up.
 
-The call uses a temporary trunk under a country code that no country has. A reconciliation at the same time would report
-that trunk as foreign and delete it.
+The call uses a temporary trunk that exists only during the call, with a number under an unassigned country code. A
+reconciliation that runs at the same moment would find a login without a trunk in the portal, and remove it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from types import TracebackType
 from tasks.ports import Registrar, Subscribers, TrunkRecord
 
 _PATIENCE = 3.0
-"""Seconds that the server has for an answer."""
+"""The longest wait for a message from the server, in seconds."""
 
 
 class NoDialTone(Exception):
-    """The test call failed; the message says at which point."""
+    """Raised when the test call fails; the message says at which step."""
 
 
 def make_test_call(server: str, domain: str, registrar: Registrar, subscribers: Subscribers) -> str:
-    """Make a test call through the server at `host:port`. Return a sentence about its result.
+    """Make a test call through the SIP server at `server` (host:port), and return a sentence with the times measured.
 
-    Raises `NoDialTone`, or `GatewayError` if the registrar's database does not do its part.
+    Raises `NoDialTone` if the call fails, `GatewayError` if the registrar's database refuses or does not answer.
     """
-    # The trunk both makes and takes the call: two channels.
+    # Two channels, because the trunk both makes and takes the call.
     trunk = TrunkRecord(
         key=str(uuid.uuid4()),
         sip_user=f"doctor{secrets.token_hex(6)}",
@@ -80,16 +80,16 @@ class _Message:
 
     @property
     def status(self) -> int:
-        """Return the status code of a reply; 0 for a request."""
+        """Return the status code of a reply; 0 if the message is a request."""
         return int(self.start.split(" ")[1]) if self.start.startswith("SIP/2.0 ") else 0
 
     def all(self, name: str) -> list[str]:
-        """Return all values of a header, in order."""
+        """Return all values of the header `name`, in the order of the message."""
         return [value for known, value in self.headers if known.lower() == name.lower()]
 
 
 class Phone:
-    """One end of the call, with a socket of its own."""
+    """One phone of the test call, with its own UDP socket."""
 
     def __init__(self, server: str, trunk: TrunkRecord) -> None:
         host, _, port = server.rpartition(":")
@@ -110,13 +110,19 @@ class Phone:
         self._socket.close()
 
     def ask(self, method: str, uri: str, *, expires: int) -> None:
-        """Send a request that needs the secret. Raises `NoDialTone` unless it is accepted."""
+        """Send a request with authentication and wait for its acceptance. `expires` is in seconds.
+
+        Raises `NoDialTone` unless the server demands authentication and then accepts the request.
+        """
         self.challenge(method, uri)
         self.send(method, uri, expires=expires)
         self.final(method, uri)
 
     def challenge(self, method: str, uri: str) -> None:
-        """Get the server's digest challenge for a request. Raises `NoDialTone` if it sends none."""
+        """Send a request without authentication and keep the nonce of the server's challenge.
+
+        Raises `NoDialTone` unless the server demands authentication.
+        """
         self.send(method, uri)
         reply = self._reply()
         asked = reply.all("WWW-Authenticate") + reply.all("Proxy-Authenticate")
@@ -128,7 +134,11 @@ class Phone:
         self._nonce = nonce[1]
 
     def send(self, method: str, uri: str, *, within: _Message | None = None, expires: int = 0) -> None:
-        """Send a request; `within` is the reply to the INVITE of the call that it belongs to."""
+        """Send a request; `within` is the reply to the INVITE of a call that the request belongs to, or None.
+
+        With an error reply as `within` the request (an ACK) ends the refused call. `expires` is in seconds; 0 leaves
+        the header out.
+        """
         me = f"<sip:{self._trunk.sip_user}@{self._trunk.domain}>"
         refused = within is not None and within.status >= 300
         if method != "ACK":
@@ -157,7 +167,10 @@ class Phone:
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
     def final(self, method: str, uri: str) -> _Message:
-        """Return the final reply to a request. Raises `NoDialTone` unless it is 200."""
+        """Return the final reply to a request. Raises `NoDialTone` unless the reply is 200.
+
+        A refused INVITE is acknowledged first.
+        """
         reply = self._reply()
         if reply.status != 200:
             if method == "INVITE":
@@ -166,14 +179,14 @@ class Phone:
         return reply
 
     def receive(self, method: str) -> _Message:
-        """Return the next request. Raises `NoDialTone` if it has another method."""
+        """Return the next message. Raises `NoDialTone` unless that is a request with this method."""
         message = self._message()
         if not message.start.startswith(f"{method} "):
             raise NoDialTone(f"{message.start} instead of {method}")
         return message
 
     def answer(self, method: str, status: str = "200 OK") -> None:
-        """Answer the next request. Raises `NoDialTone` if it has another method."""
+        """Reply to the next request. Raises `NoDialTone` unless the request has this method."""
         asked = self.receive(method)
         copied = ("Via", "Record-Route", "From", "Call-ID", "CSeq")
         lines = [f"{name}: {value}" for name, value in asked.headers if name in copied]
@@ -202,5 +215,5 @@ class Phone:
 
 
 def _md5(text: str) -> str:
-    # SIP's digest authentication uses MD5.
+    # SIP's digest authentication is defined with MD5.
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""The directory `.standorte/`: data and state of an embedded stack."""
+"""The directory `.standorte/`: the data of an embedded stack, and the state of the stack that runs there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT = ".standorte"
 
 @dataclass(slots=True)
 class State:
-    """The contents of stack.json, kept when the stack ends, so that its next start uses the same ports."""
+    """The contents of stack.json. The ports are kept when the stack ends, so that the next start uses them again."""
 
     supervisor: Identity | None = None
     environment: dict[str, str] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class State:
 
 
 class StackDirectory:
-    """The directory of one stack: STANDORTE_DIR, or `.standorte` in the working directory."""
+    """The directory of one stack: `path`, else STANDORTE_DIR, else `.standorte` in the working directory."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = (path or Path(os.environ.get("STANDORTE_DIR", DEFAULT))).absolute()
@@ -46,9 +46,9 @@ class StackDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory's lock within the block. Raises `AlreadyRunning` if another stack holds it.
+        """Create the directory and hold its lock for the length of the block. The kernel releases it at process end.
 
-        The kernel releases the lock however the process ends.
+        Raises `AlreadyRunning` if another process holds the lock, `StackError` if another user owns the directory.
         """
         self._make()
         with (self.path / "lock").open("a") as handle:
@@ -57,7 +57,7 @@ class StackDirectory:
             yield
 
     def read(self) -> State:
-        """Return the saved state; an empty one if there is none or it is unreadable."""
+        """Return the state that was saved last; an empty state if none was saved, or the file is damaged."""
         try:
             raw = json.loads(self._state_file.read_text())
             return State(
@@ -70,13 +70,13 @@ class StackDirectory:
             return State()
 
     def write(self, state: State) -> None:
-        """Save the state atomically."""
+        """Save the state to stack.json atomically."""
         unfinished = self._state_file.with_suffix(".new")
         unfinished.write_text(json.dumps(asdict(state), indent=2) + "\n")
         unfinished.replace(self._state_file)
 
     def secret_key(self) -> str:
-        """Return the stack's SECRET_KEY, generated at the first call."""
+        """Return the stack's SECRET_KEY; the first call generates the key and saves it, readable by the owner only."""
         try:
             return self._key_file.read_text().strip()
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class StackDirectory:
             return key
 
     def running_environment(self) -> Mapping[str, str] | None:
-        """Return the environment variables of the stack running in this directory; None if none runs."""
+        """Return the settings of the stack that runs in this directory, as environment variables; None if none runs."""
         state = self.read()
         if state.supervisor is None or not _same(state.supervisor):
             return None
@@ -120,7 +120,10 @@ class StackDirectory:
 
 
 def load_running_stack() -> bool:
-    """Fill missing environment variables from this directory's stack. False if DATABASE_URL is set or none runs."""
+    """Add the settings of the stack that runs in this directory to the environment, without replacing any.
+
+    Does nothing if DATABASE_URL is set. Return whether a stack runs and its settings were used.
+    """
     if "DATABASE_URL" in os.environ:
         return False
     environment = StackDirectory().running_environment()

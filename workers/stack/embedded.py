@@ -15,29 +15,29 @@ from workers.stack.unprivileged import SystemUser
 
 
 class EmbeddedServer(ABC):
-    """One server. `start` and `stop` for tests; `prepare`, `command` and `is_ready` for a supervisor."""
+    """A server of the stack. Tests use `start` and `stop`; a supervisor uses `prepare`, `command` and `is_ready`."""
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
-    """For a supervisor: an end in order."""
+    """The signal by which a supervisor stops the server in an orderly way."""
 
     log: Path
     user: SystemUser | None = None
-    """Whom it runs as; None for ourselves."""
+    """The user that the server runs as; None for the user of this process."""
     directory: Path
-    """Its working directory, which `prepare` makes."""
+    """The server's working directory, which `prepare` creates."""
     _process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create or repair the server's files, so that it can start. Safe to run twice."""
+        """Create the files and directories that the server needs, also after a crash. Safe to run twice."""
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground."""
+        """Return the command line that runs the server in the foreground."""
 
     def environment(self) -> Mapping[str, str] | None:
-        """Return the server's environment variables; None to inherit this process's."""
+        """Return the server's environment variables; None for those of this process."""
         return None
 
     @abstractmethod
@@ -45,7 +45,7 @@ class EmbeddedServer(ABC):
         """Return whether the server answers."""
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Raises `StackError`."""
+        """Start the server and wait at most 60 seconds until it answers. Raises `StackError` if the server fails."""
         self.prepare()
         process = launch(
             self.command(),
@@ -62,7 +62,7 @@ class EmbeddedServer(ABC):
             raise DidNotStart(self.name, self.log)
 
     def stop(self) -> None:
-        """Stop the server and wait until its process has ended."""
+        """Stop the server and wait until its processes have ended. Does nothing if the server was not started."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -73,5 +73,5 @@ class EmbeddedServer(ABC):
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Return the signal that stops the server, also sent when the process that started it ends."""
+        """Return the signal that stops the server, sent by `stop` and when the process that started it ends."""
         return self.stop_signal

@@ -1,4 +1,4 @@
-"""Errors that stop the embedded stack, with messages for the person who started it."""
+"""Errors that keep the embedded stack from running, with messages for the person who started it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 
 class StackError(Exception):
-    """The stack cannot run; the message says why, and what to do."""
+    """Raised when the stack cannot start or continue; the message says why, and what to do."""
 
 
 class NotInstalled(StackError):
-    """A program that the stack needs is not installed."""
+    """Raised when a program that the stack needs is not installed."""
 
 
 class PortInUse(StackError):
-    """A port that was given explicitly is used by another process."""
+    """Raised when another program listens on a port that was requested by number."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -25,7 +25,7 @@ class PortInUse(StackError):
 
 
 class OtherPostgresVersion(StackError):
-    """The data directory was written by another major version of PostgreSQL."""
+    """Raised when the data directory was written by another major version of PostgreSQL."""
 
     def __init__(self, data_dir: Path, found: str, wanted: str) -> None:
         self.found, self.wanted = found, wanted
@@ -40,11 +40,11 @@ class OtherPostgresVersion(StackError):
 
 
 class AlreadyRunning(StackError):
-    """Another stack is running in the directory."""
+    """Raised when another stack runs in the directory already."""
 
 
 class DidNotStart(StackError):
-    """A child ended or stayed silent while it was expected to become ready."""
+    """Raised when a child process ended or did not become ready in time; the message has the last lines of its log."""
 
     def __init__(self, name: str, log: Path | None = None) -> None:
         said = ""

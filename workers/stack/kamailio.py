@@ -1,4 +1,4 @@
-"""Run Kamailio, if it is installed, with the project's configuration on the registrar's database."""
+"""Runs Kamailio, if it is installed, with the project's configuration on the registrar's database."""
 
 from __future__ import annotations
 
@@ -36,16 +36,19 @@ _PING = (
 
 
 def installed() -> str | None:
-    """Return the path of Kamailio, or None. Searches sbin directories too, where Debian installs it."""
+    """Return the path of the Kamailio program; None if there is none.
+
+    Looks in /usr/sbin too, where Debian installs the program and which is on the PATH of root only.
+    """
     return shutil.which("kamailio", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 
 class EmbeddedKamailio(EmbeddedServer):
-    """One server on the loopback.
+    """A Kamailio server on the loopback address.
 
-    `interconnect` are the addresses and networks whose calls come in from the telephone network, with commas
-    between; `network` is the host and port that take calls out to it, `emergency` those to 110 and 112. `user`: whom
-    it runs as.
+    `interconnect` lists the addresses and networks from which calls of the telephone network come, separated by commas.
+    `network` is the host and port to which calls to the telephone network are sent, `emergency` the host and port for
+    calls to 110 and 112. `user` is the user that the server runs as, None for the user of this process.
     """
 
     name = "Kamailio"
@@ -78,7 +81,7 @@ class EmbeddedKamailio(EmbeddedServer):
         }
 
     def check(self) -> None:
-        """Raise `NotInstalled` unless there is a Kamailio that can do what the configuration asks for."""
+        """Raise `NotInstalled` unless the installed Kamailio accepts the configuration."""
         command = [*self.command(), "-c"]
         self.prepare()
         checked = subprocess.run(command, cwd=self.directory, env=self.environment(), capture_output=True, text=True)
@@ -87,7 +90,7 @@ class EmbeddedKamailio(EmbeddedServer):
             raise NotInstalled(f"This kamailio cannot read our configuration. {_INSTALL}\n{first}")
 
     def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground. Raises `NotInstalled`."""
+        """Return the command line that runs Kamailio in the foreground. Raises `NotInstalled` if there is none."""
         program = installed()
         if program is None:
             raise NotInstalled(f"No kamailio on PATH. {_INSTALL}")
@@ -103,14 +106,17 @@ class EmbeddedKamailio(EmbeddedServer):
         ]
 
     def environment(self) -> dict[str, str]:
-        """Return the variables for the configuration and libpq, which keep the password off the command line."""
+        """Return the environment variables for the configuration and libpq.
+
+        A database password is passed here, so that no command line contains it.
+        """
         database = {
             name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None
         }
         return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | database | self._settings
 
     def is_ready(self) -> bool:
-        """Return whether the server answers."""
+        """Return whether the server answers an OPTIONS request with 200."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             asking.bind((LOOPBACK, 0))
             asking.settimeout(0.3)
@@ -123,7 +129,10 @@ class EmbeddedKamailio(EmbeddedServer):
                 return False
 
     def prepare(self) -> None:
-        """Create the server's directory with a copy of the configuration that the server's user can read."""
+        """Create the server's directory with a copy of the configuration. Safe to run twice.
+
+        A copy, because the server's user may be unable to read the installed file.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         configuration = self.directory / CONFIGURATION.name
         configuration.write_bytes(CONFIGURATION.read_bytes())

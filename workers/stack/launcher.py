@@ -1,11 +1,12 @@
-"""Prepare a child process of the stack and exec its command: `python launcher.py PARENT SIGNAL UID GID -- command …`.
+"""Sets up a child process of the stack and then executes its command.
 
-A program of its own, because these changes are not safe between fork and exec of a Python process with threads:
+Usage: `python launcher.py PARENT SIGNAL UID GID -- command …`. The launcher is a program of its own, because a Python
+with threads must not do the following between fork and exec:
 
-- the kernel sends SIGNAL to the command when PARENT dies, for any reason, so that no child is left running;
-- as root, with a UID, it becomes that user, with none of root's rights.
+- have the kernel send SIGNAL to the command when the process PARENT dies in any way, so that no child is left behind;
+- as root, with a UID other than 0, change to that user and give up all of root's rights.
 
-Only the standard library, and only what starts fast.
+Imports only modules of the standard library that load fast.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Set user and parent-death signal, then exec the command."""
+    """Set up user and parent-death signal from the command line's arguments, then execute the command."""
     parent, signal, uid, gid = (int(argument) for argument in sys.argv[1:5])
     command = sys.argv[6:]
     if uid:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    # After the change of user, which resets it.
+    # After the change of user, which resets the parent-death signal.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
         if os.getppid() != parent:

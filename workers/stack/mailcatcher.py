@@ -1,7 +1,7 @@
-"""A mail server that delivers to nobody: `python -m workers.stack.mailcatcher PORT DIRECTORY`.
+"""A mail server that stores mails as files and delivers none: `python -m workers.stack.mailcatcher PORT DIRECTORY`.
 
-One file for each mail and recipient, named after its Message-ID: what was sent twice is there once, as in the
-inbox of somebody whose mail program knows the Message-ID.
+There is one file for each mail and recipient, named after the Message-ID: a mail that was sent twice is stored once, as
+in the inbox of a mail program that recognises the Message-ID.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from workers.stack.ports import LOOPBACK
 
 
 class Catcher:
-    """Keeps every mail as a file, complete or not at all."""
+    """An aiosmtpd handler that stores every mail as one file per recipient, written atomically."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Save a received mail; aiosmtpd calls this method by its name."""
+        """Store a received mail for each recipient, and return the SMTP reply. aiosmtpd requires the method's name."""
         del server, session
         content = envelope.original_content or b""
         for recipient in envelope.rcpt_tos:
@@ -36,7 +36,7 @@ class Catcher:
 
     def _keep(self, recipient: str, content: bytes) -> None:
         message_id = str(BytesHeaderParser().parsebytes(content).get("Message-ID", "")).strip()
-        # Without one a mail is what it says.
+        # A mail without Message-ID is identified by its content.
         key = f"{recipient.lower()}\n{message_id}".encode() if message_id else recipient.encode() + content
         readable = re.sub(r"[^A-Za-z0-9.@_-]", "_", recipient)[:80]
         target = self._directory / f"{readable}.{hashlib.sha256(key).hexdigest()[:16]}.eml"
@@ -62,7 +62,7 @@ async def _serve(port: int, directory: Path) -> None:
 
 
 def main() -> None:
-    """Run the mail catcher until a signal stops it."""
+    """Run the mail server until SIGTERM or SIGINT; port and directory come from the command line."""
     asyncio.run(_serve(int(sys.argv[1]), Path(sys.argv[2])))
 
 

@@ -1,4 +1,4 @@
-"""Find free TCP and UDP ports on this machine."""
+"""Find and check free TCP and UDP ports on this machine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
-    """Return whether a server could listen on a port now."""
+    """Return whether the port is free to listen on now: the TCP port, or with `udp` the UDP port."""
     with _socket(udp=udp) as attempt:
         if not udp:
-            # As servers do: a connection of before that lingers is no obstacle.
+            # As servers do, so that a closed connection in TIME_WAIT does not count as using the port.
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind((host, port))
@@ -21,7 +21,7 @@ def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
 
 
 def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool = False) -> int:
-    """Return a free port: the preferred one if it is free."""
+    """Return a port on which no program listens now, the preferred one if it is free. TCP, or UDP with `udp`."""
     if preferred is not None and is_free(preferred, host, udp=udp):
         return preferred
     with _socket(udp=udp) as attempt:
@@ -31,7 +31,7 @@ def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool =
 
 
 def free_sip_port(preferred: int | None = None) -> int:
-    """Return a port that is free for both TCP and UDP: the preferred one if it is."""
+    """Return a loopback port that is free for TCP and for UDP, the preferred one if it is free for both."""
     port = free_port(preferred, udp=True)
     while not is_free(port):
         port = free_port(udp=True)
@@ -39,7 +39,7 @@ def free_sip_port(preferred: int | None = None) -> int:
 
 
 def accepts_connections(port: int) -> bool:
-    """Return whether a TCP server accepts connections on a local port."""
+    """Return whether a program accepts TCP connections on the loopback port."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:

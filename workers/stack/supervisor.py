@@ -1,4 +1,4 @@
-"""Supervise child processes: start them in order, restart those that die, stop them in reverse order."""
+"""Keeps child processes running: starts them in order, restarts those that die, ends them in reverse order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workers.stack.processes import (
 from workers.stack.unprivileged import SystemUser
 
 Say = Callable[[str, str], None]
-"""Takes the name of a child and one of its lines."""
+"""A function that prints one line of output, given the name of the child and the line."""
 
 _LONGEST_LINE = 1 << 20
 
@@ -38,11 +38,12 @@ def _at_once() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A child process that is kept running.
+    """The description of a child process that has to run all the time.
 
-    `prepare` runs before every start, `is_ready` in a thread of its own. `directory` is the child's working directory,
-    by default this process's. After `stop_signal` the child has `patience` seconds to end; `hurry` shortens that only
-    if `may_be_killed`. `log` is the child's own log file.
+    `prepare` runs before every start, `is_ready` in a separate thread. `environment`, `user` and `directory` are those
+    of the child; None means those of this process. After `stop_signal` the child has `patience` seconds to end before
+    it is killed; with `may_be_killed` a hurried stop kills the child earlier. `log` is the file to which the child
+    writes what it does not print, None if there is none.
     """
 
     name: str
@@ -60,9 +61,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential backoff between restarts of a child, in seconds.
+    """The wait before a dead child is restarted, in seconds: `first`, then doubled each time up to `longest`.
 
-    After a run of `forgiven_after` seconds the pause is `first` again.
+    After a run of at least `forgiven_after` seconds the wait is `first` again.
     """
 
     first: float = 0.5
@@ -70,7 +71,7 @@ class Backoff:
     forgiven_after: float = 20.0
 
     def after(self, deaths: int) -> float:
-        """Return the pause after a number of deaths in a row (1 or more), in seconds."""
+        """Return the wait in seconds after `deaths` deaths in a row, at least 1."""
         return float(min(self.longest, self.first * 2 ** (deaths - 1)))
 
 
@@ -84,7 +85,11 @@ class _Child:
 
 
 class Supervisor:
-    """Supervises children on an asyncio loop in the main thread. `remember` gets their identities at every start."""
+    """A supervisor of child processes, in one asyncio loop in the main thread.
+
+    `say` prints output. `remember` is called with all running children by name at every start, so that a later run can
+    find processes left behind.
+    """
 
     def __init__(
         self, say: Say, remember: Callable[[Mapping[str, Identity]], None], backoff: Backoff | None = None
@@ -96,9 +101,10 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
-        """Start a child and wait until it is ready. From then on it is restarted whenever it dies.
+        """Start a child, wait until it is ready, and restart it whenever it dies.
 
-        Raises `DidNotStart` if it is not ready `within` seconds, or dies more than `deaths_allowed` times before.
+        Raises `StackError` if the child is not ready `within` so many seconds or dies more than `deaths_allowed` times
+        before: the error that kept it from starting, else `DidNotStart`.
         """
         child = _Child(service)
         self._children.append(child)
@@ -112,21 +118,21 @@ class Supervisor:
             await asyncio.sleep(0.02)
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run a command to its end. Raises `StackError` if it fails."""
+        """Run a command to its end and print its output under `name`. Raises `StackError` if the command fails."""
         process, lines = await self._spawn(command, environment)
         await self._pass_on(name, lines)
         if await process.wait() != 0:
             raise StackError(f"{name} failed, see its lines above.")
 
     async def stop(self) -> None:
-        """Stop every child in reverse order of start, one after the other."""
+        """End all children one after the other, the one started last first."""
         self._stopping.set()
         for child in reversed(self._children):
             await self._end(child)
         self._remember({})
 
     def hurry(self) -> None:
-        """Kill the children that may be killed. `stop` then ends the others in order."""
+        """Kill the children that may be killed. A running `stop` continues to end the other children in order."""
         for child in self._children:
             if child.identity is not None and child.service.may_be_killed:
                 for process in session_members(child.identity):
@@ -151,7 +157,7 @@ class Supervisor:
             await asyncio.sleep(wait)
 
     async def _live(self, child: _Child) -> str:
-        """Run a child once, from start to end. Return a description of how it ended."""
+        """Start a child's process, wait until it ends, and return how it ended, in words."""
         service = child.service
         process, lines = await self._spawn(service.command, service.environment, service)
         child.identity = identify(process.pid) or Identity(process.pid, time.time())
@@ -159,7 +165,7 @@ class Supervisor:
         reading = asyncio.create_task(self._pass_on(service.name, lines))
         code = await process.wait()
         if not self._stopping.is_set():
-            # Its remaining children would obstruct the next start.
+            # Processes that the child leaves behind would disturb its successor.
             await asyncio.to_thread(end_session, child.identity, how=signal.SIGTERM, patience=2)
             child.identity = None
         await reading
@@ -168,13 +174,13 @@ class Supervisor:
     async def _spawn(
         self, command: Sequence[str], environment: Mapping[str, str] | None, service: Service | None = None
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-        """Start a process. Return it with a reader of its output."""
+        """Start a process through the launcher, and return the process with a reader of its output."""
         launched = through_launcher(
             command,
             death_signal=service.stop_signal if service else signal.SIGTERM,
             user=service.user if service else None,
         )
-        # With asyncio's own pipe, a process would count as running until all of its children have ended.
+        # With a pipe made by asyncio, a process would not count as ended until its own children have ended too.
         ours, theirs = os.pipe()
         lines = asyncio.StreamReader(limit=_LONGEST_LINE)
         with open(theirs, "wb") as output:
@@ -208,7 +214,7 @@ class Supervisor:
             await asyncio.to_thread(end_session, child.identity, how=service.stop_signal, patience=service.patience)
         if child.watch is None:
             return
-        # It ends by itself, unless it waits before a new start.
+        # The watching task ends by itself, unless it waits before a restart.
         _, waiting = await asyncio.wait([child.watch], timeout=0 if child.identity is None else 2)
         for watch in waiting:
             watch.cancel()
@@ -224,7 +230,7 @@ def _how_it_ended(code: int) -> str:
 
 
 class Lines:
-    """Prints the children's output on one terminal, each line with its child's name and colour."""
+    """A printer of the children's output on one terminal: each line with its child's name, in the child's colour."""
 
     _COLOURS = ("36", "32", "33", "35", "34", "96", "92")
 
@@ -234,11 +240,11 @@ class Lines:
         self._colour = colour
 
     def say(self, name: str, line: str) -> None:
-        """Print one line of a child's output."""
+        """Print one line of the child `name`. A closed standard output is ignored."""
         prefix = f"{name:<{self._width}} │ "
         if self._colour:
             prefix = f"\x1b[{self._colours.get(name, '37')}m{prefix}\x1b[0m"
-        # The reader may be gone; that must not keep the children from ending in order.
+        # A closed standard output must not keep the children from ending in order.
         with suppress(BrokenPipeError):
             sys.stdout.write(f"{prefix}{line}\n")
             sys.stdout.flush()

@@ -1,13 +1,14 @@
-"""Run a server as another user when started by root, because PostgreSQL refuses to run as root.
+"""Lets root start servers as another user, because PostgreSQL refuses to run as root.
 
-That user may be unable to enter the folder of the checkout: root's home has mode 700 on Debian and Ubuntu. The server
-gets no right to do so, and the folder stays as it is. Instead:
+The other user may be unable to enter the folder of the checkout: root's home has mode 700 on Debian and Ubuntu. The
+permissions of the folder are not changed. Instead:
 
-- its directory is its working directory, entered before root is given up, and called `/proc/self/cwd`;
+- the server's directory is its working directory, entered before root's rights are given up, and opened under the name
+  `/proc/self/cwd`;
 - a wheel's programs are copied to a folder that every user can read (PROGRAMS), once for each version;
-- its socket lies in a folder that its clients of either user can enter (SOCKETS).
+- the server's socket is in a folder that clients of either user can enter (SOCKETS).
 
-Both folders are root's and lie in folders of root, so no other user can put a link in their place.
+Both folders belong to root and are in folders of root, so no other user can replace them by a link.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _WORKING_DIRECTORY = Path("/proc/self/cwd")
 
 @dataclass(frozen=True, slots=True)
 class SystemUser:
-    """A user of this machine that a child runs as."""
+    """A user and group of this machine that a child process runs as."""
 
     uid: int
     gid: int
 
 
 def unprivileged_user() -> SystemUser | None:
-    """Return the user that servers run as: `nobody` if this process is root's, None for this process's own.
+    """Return the user that servers run as: `nobody` if this process runs as root; None means this process's user.
 
     Raises `StackError` for root on a system without `/proc/self/cwd`.
     """
@@ -50,15 +51,15 @@ def unprivileged_user() -> SystemUser | None:
 
 
 def name_for(user: SystemUser | None, directory: Path) -> Path:
-    """Return the name by which a server of this user, started in `directory`, can open it."""
+    """Return the path by which a server of this user, started in `directory`, can open that directory."""
     return directory if user is None else _WORKING_DIRECTORY
 
 
 def make_shared(directory: Path) -> None:
-    """Create a directory of root's that every user can enter and only root can change. Raises `StackError`."""
+    """Create a directory that every user can enter and only root can change. Safe to run twice. Raises `StackError`."""
     try:
         directory.mkdir(exist_ok=True)
-        # Whatever the umask.
+        # Set explicitly, because the umask applies to mkdir.
         directory.chmod(0o755)
     except OSError as obstacle:
         raise StackError(
@@ -68,9 +69,9 @@ def make_shared(directory: Path) -> None:
 
 
 def installed_wheel(wheel: str, user: SystemUser | None) -> Path:
-    """Return the folder with the files of an installed wheel that this user can read.
+    """Return the folder with the files of an installed wheel, readable by `user`.
 
-    For another user that is a copy, complete or absent, made at the first call. Raises `StackError`.
+    With None the installed folder; for another user a copy, made atomically at the first call. Raises `StackError`.
     """
     try:
         distribution = importlib.metadata.distribution(wheel)
@@ -89,7 +90,7 @@ def _copy(distribution: importlib.metadata.Distribution, target: Path) -> None:
     unfinished = Path(tempfile.mkdtemp(dir=target.parent))
     try:
         for file in distribution.files or ():
-            # A script's or a compiled module's place is outside of the wheel's folders.
+            # Scripts and compiled modules are outside of the wheel's folders.
             if ".." in file.parts or "__pycache__" in file.parts:
                 continue
             source, copied = Path(str(file.locate())), unfinished / file
@@ -98,9 +99,9 @@ def _copy(distribution: importlib.metadata.Distribution, target: Path) -> None:
             copied.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
         for folder, _, _ in os.walk(unfinished):
             Path(folder).chmod(0o755)
-        # Nothing is missing after a crash of the machine either.
+        # Write to disk before the rename, so that the copy is complete even after a crash of the machine.
         os.sync()
-        # Another process may have been faster: its copy has the same files.
+        # Another process may have been faster; its copy has the same files.
         if not target.exists():
             unfinished.rename(target)
     finally:

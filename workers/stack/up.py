@@ -1,4 +1,4 @@
-"""The embedded stack as a whole: its services, their order, and the message when it is ready."""
+"""The embedded stack as a whole: its parts, the order of their start, and the welcome text."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from workers.stack.supervisor import Lines, Service, Supervisor
 
 DATABASE, REGISTRAR = "standorte", "registrar"
 _POSTGRES_PATIENCE = 15.0
-"""Seconds for PostgreSQL to write everything and stop."""
+"""The seconds that PostgreSQL has to save everything and stop."""
 ONE_REQUEST = 3.0
-"""Seconds in which further signals belong to the first request to stop: make, timeout and systemd send several."""
+"""The seconds in which further signals count as the first stop request: make, timeout and systemd send several."""
 _NAMES = ("stack", "postgres", "redis", "mail", "migrate", "kamailio", "seed", "beat", "worker", "web")
 
 
 class Stack:
-    """One embedded stack in one directory."""
+    """The embedded stack of one directory, with the web front end on `port` and `concurrency` worker processes."""
 
     def __init__(self, directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
         self._directory = directory
@@ -48,7 +48,7 @@ class Stack:
             directory.kamailio,
             registrar_url=self._postgres.url(REGISTRAR),
             domain=os.environ.get("SIP_DOMAIN", SIP_DOMAIN),
-            # Two addresses of this machine stand for the telephone network and for those who help.
+            # Two addresses of this machine stand for the telephone network and for the emergency services.
             interconnect=os.environ.get("SIP_INTERCONNECT", "127.0.0.2"),
             network=os.environ.get("SIP_NETWORK", "127.0.0.2:5060"),
             emergency=os.environ.get("SIP_EMERGENCY", "127.0.0.2:5112"),
@@ -63,20 +63,20 @@ class Stack:
         self._supervisor = Supervisor(self._say, self._remember)
 
     def run(self) -> None:
-        """Start all services, print their addresses, and keep them running until a signal. Raises `StackError`.
+        """Start all parts, print their addresses, and keep them running until a stop signal. Raises `StackError`.
 
-        The caller holds the directory's lock.
+        The caller has to hold the directory's lock.
         """
         end_leftovers(self._directory)
         if not is_free(self._port):
             raise PortInUse(self._port)
-        # Counters of ended processes would be added to those of the new ones.
+        # Counters of ended processes would be added to the counters of the new processes.
         shutil.rmtree(self._directory.metrics, ignore_errors=True)
         self._directory.metrics.mkdir()
         asyncio.run(self._run())
 
     def settings(self) -> dict[str, str]:
-        """Return the environment variables of the children and the console."""
+        """Return the settings of the children and of console commands, as environment variables."""
         kamailio = self._kamailio
         sip_server = {} if self._no_dial_tone else {"SIP_SERVER": f"{LOOPBACK}:{kamailio.port}"}
         return sip_server | {
@@ -110,7 +110,10 @@ class Stack:
             self._say("stack", f"Stopped. The data stays in {self._directory.path}")
 
     def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
-        """Start to stop at the first signal; at a later Ctrl-C kill the children that may be killed."""
+        """Begin to stop at the first signal; at a Ctrl-C `ONE_REQUEST` seconds later kill all children but PostgreSQL.
+
+        Before that, a further Ctrl-C only prints a hint.
+        """
         now = time.monotonic()
         if not stopped.is_set():
             self._stop_began = now
@@ -138,12 +141,12 @@ class Stack:
             self._directory.seeded.touch()
         beat = Service("beat", programs.beat(self._directory.schedule), environment)
         worker = Service("worker", programs.worker(self._concurrency), environment)
-        # The front alone shows what was caught.
+        # Only the web front end gets the folders with the caught mails and letters, which it shows.
         caught = {"DEV_MAIL_DIR": str(self._directory.mail), "DEV_LETTERS_DIR": str(self._directory.letters)}
         web = Service(
             "web", programs.web(LOOPBACK, self._port), environment | caught, is_ready=partial(_web_is_ready, self._port)
         )
-        # These may die a few times while the others begin.
+        # Each of these three may die a few times while the others are starting.
         await asyncio.gather(*(start(service, within=60, deaths_allowed=3) for service in (beat, worker, web)))
         self._welcome()
 
@@ -167,7 +170,7 @@ class Stack:
         return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal, log=redis.log)
 
     async def _start_kamailio(self) -> None:
-        """Start Kamailio if it is installed. Without it the stack runs, but phones cannot register."""
+        """Start Kamailio. If that fails, keep the reason for the welcome text and go on: the stack can run without."""
         kamailio = self._kamailio
         try:
             await asyncio.to_thread(kamailio.check)
@@ -210,7 +213,7 @@ class Stack:
             lines += [f"  {login.email:<{width}}  {login.password}  {login.who}" for login in DEMO_LOGINS]
             lines.append("")
         base_url = self.settings()["BASE_URL"]
-        # The front shows them to this machine only, and not at all where it is told of another address.
+        # The front end shows mails and letters to this machine only, and not at all with another BASE_URL.
         if base_url.startswith((f"http://{LOOPBACK}", "http://localhost")):
             lines.append(f"Mails and letters: {base_url}/dev/mail")
         if self._no_dial_tone:
@@ -230,16 +233,19 @@ class Stack:
 
 
 def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
-    """Run the stack of a directory until a signal stops it. Raises `StackError`."""
+    """Run the stack of a directory, under the directory's lock, until a stop signal. Raises `StackError`."""
     with directory.locked():
         Stack(directory, port=port, concurrency=concurrency, demo=demo).run()
 
 
 def end_leftovers(directory: StackDirectory) -> int:
-    """End processes that a killed stack left running, found by id and start time. Return how many there were."""
+    """End the child processes that a killed stack of the directory left running, and return how many there were.
+
+    Processes are recognised by number and start time. Raises `StackError` if a process belongs to another user.
+    """
     ended = 0
     children = directory.read().children
-    # PostgreSQL last, as ever: the others still talk to it.
+    # PostgreSQL last, because the other processes use it until they end.
     for name in sorted(children, key=lambda name: name == "postgres"):
         how = signal.SIGINT if name == "postgres" else signal.SIGTERM
         try:

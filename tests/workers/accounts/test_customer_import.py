@@ -1,4 +1,4 @@
-"""`standorte accounts import`: the carrier's customers, from files as they really come."""
+"""`standorte accounts import`: importing the carrier's customers from files, well-formed and broken."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HEADER = "customer_number;name;street;postal_code;city;contact_name;contact_emai
 
 
 def line(number: str = "4000001", **changes: str) -> str:
-    """A good row, or one with something else in it."""
+    """Return a valid row as CSV text, with the values of the columns in `changes` replaced."""
     values = {
         "customer_number": number,
         "name": "Möbel Müller GmbH",
@@ -49,7 +49,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def take(database: Database, file: Path) -> Callable[..., tuple[Summary, list[Finding]]]:
-    """Write the file and import it; the summary and every finding."""
+    """Return a function that writes lines to a file, imports it, and returns the summary and all findings."""
 
     def take(*lines: str, header: str = HEADER, encoding: str = "utf-8") -> tuple[Summary, list[Finding]]:
         file.write_bytes("\n".join([header, *lines, ""]).encode(encoding))
@@ -313,7 +313,7 @@ def test_memory_does_not_grow_with_the_file(file: Path) -> None:
         with file.open("w", encoding="utf-8") as out:
             out.write(HEADER + "\n")
             out.writelines(line(str(first + place)) + "\n" for place in range(rows))
-        # Not getrusage: its peak includes what the parent had before the exec.
+        # Not getrusage, because its peak includes the parent's memory before the exec.
         code = (
             "import re, sys; from pathlib import Path; from workers.commands.accounts import app\n"
             "try: app(['import', sys.argv[1]])\n"

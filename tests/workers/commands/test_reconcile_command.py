@@ -1,4 +1,4 @@
-"""`standorte reconcile`, `standorte invoices` and the back office's part in address proofs, as their user sees them."""
+"""`standorte reconcile`, `standorte invoices` and the commands for reviewing address documents, as users see them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(*arguments: str) -> Result:
 
 @pytest.fixture
 def worker(database: Database) -> Iterator[object]:
-    """Lets a worker be at work: call it."""
+    """Yield a function that advances all due requests, as a worker would."""
     runtime = build_runtime(WorkerSettings())
     yield lambda: advance(runtime, more_due=lambda: None)
     close_runtime(runtime)
@@ -159,7 +159,7 @@ def test_what_was_done_to_the_registrar_is_said_in_words(database: Database, reg
             .where(SipTrunk.account_id.in_(sa.select(CallForwarding.account_id)))
         ).one()
         block = session.scalars(sa.select(NumberBlock).order_by(NumberBlock.id).limit(1)).one()
-        # As if it had been announced.
+        # Pretend that the block has been announced to the registrar.
         session.execute(sa.delete(BlockAnnouncement).where(BlockAnnouncement.block_id == block.id))
     engine = sa.create_engine(registrar_url)
     with engine.begin() as connection:
@@ -216,7 +216,7 @@ def test_accounts_join_and_leave_an_invoice(database: Database) -> None:
 
 @pytest.fixture
 def waiting(database: Database, worker: object) -> str:
-    """An order whose address is not proved, with a document that waits to be looked at; its id."""
+    """Return the id of an order whose address is not proved, with an uploaded document that waits for review."""
     assert callable(worker)
     with database.transaction() as session:
         main = account_by_number(session, "1111111")

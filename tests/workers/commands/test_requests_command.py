@@ -1,4 +1,4 @@
-"""`standorte requests …` and `standorte numbers …`: the back office at work."""
+"""`standorte requests …` and `standorte numbers …`, as the back office uses the commands."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ pytestmark = pytest.mark.usefixtures("database_settings")
 
 @pytest.fixture(autouse=True)
 def _company(demo_data: None) -> None:
-    """The demo's company is there."""
+    """Load the demo data for every test of this module."""
 
 
 def order(database: Database, *, area_code: str = "0251", block_size: int = 10) -> Request:
-    """An order of the main account, just submitted."""
+    """Submit an order of the main account and return the request."""
     draft = OrderDraft(
         "trunk-2",
         2,

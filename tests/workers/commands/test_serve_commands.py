@@ -1,4 +1,4 @@
-"""`standorte web`, `worker` and `beat`: each asks for the settings that it needs itself, and for no others."""
+"""`standorte web`, `worker` and `beat`: each command requires only the settings that it needs itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = ("DATABASE_URL", "REGISTRAR_URL", "REDIS_URL", "SMTP_URL", "SECRET_KEY")
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *variables: str) -> None:
-    """Take these out of the environment."""
+    """Remove the variables from the environment for this test."""
     for variable in variables:
         monkeypatch.delenv(variable)
 

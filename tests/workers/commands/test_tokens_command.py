@@ -1,4 +1,4 @@
-"""`standorte tokens …`."""
+"""`standorte tokens …`: creating, listing and revoking API tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("database_settings")
 
 @pytest.fixture(autouse=True)
 def _company(demo_data: None) -> None:
-    """The demo's company is there."""
+    """Load the demo data for every test of this module."""
 
 
 def run(*arguments: str) -> Result:

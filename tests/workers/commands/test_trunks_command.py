@@ -1,4 +1,4 @@
-"""`standorte trunks …` and `standorte accounts close`."""
+"""`standorte trunks …` and `standorte accounts close`, as the carrier's staff uses the commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIP_USER = "t000000000001"
 
 @pytest.fixture
 def number(database: Database) -> str:
-    """The customer number of an account that stands alone, with a trunk and ten numbers."""
+    """Return the customer number of an account without main or sub-accounts, with a trunk and ten numbers."""
     with database.transaction() as session:
         account, _ = make_main(session, name="Filiale Köln")
         facts = {"area_code": "0221", "first_number": 49221700340, "size": 10}
@@ -65,7 +65,7 @@ def refused(*arguments: str) -> str:
 def test_a_trunk_is_suspended_for_a_reason_and_resumed(database: Database) -> None:
     result = run("trunks", "suspend", SIP_USER, "--reason", "  Missbrauch\n  gemeldet ")
     assert result.exit_code == 0 and result.stdout.endswith(f"Trunk {SIP_USER} is suspended.\n")
-    # Without a broker it is the sweep that goes on.
+    # There is no broker in this test, so the command says that the sweep continues the work.
     assert "The broker does not answer" in result.stderr
     found = trunk(database)
     assert (found.state, found.carrier_reason) == (TrunkState.SUSPENDED, "Missbrauch gemeldet")

@@ -1,4 +1,4 @@
-"""`standorte demo` from end to end: the real API and the real pipeline, without the network between them."""
+"""`standorte demo` from end to end, with the real API and the real pipeline in this process."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ pytestmark = pytest.mark.usefixtures("database_settings")
 
 @dataclass
 class FolderMailer:
-    """Keeps mails as files, as the embedded stack's mail catcher does. `refused` counts down for an address."""
+    """A mailer that stores mails as files, as the embedded stack's mail catcher does.
+
+    `refused` is how many more mails to an address are refused.
+    """
 
     folder: Path
     refused: dict[str, int] = field(default_factory=dict)
@@ -66,7 +69,7 @@ class FolderMailer:
 
 @pytest.fixture
 def runtime(database: Database, tmp_path: Path) -> Runtime:
-    """A worker on the demo data; mails and letters become files."""
+    """Return a worker's runtime on the demo data, which writes mails and letters to files."""
     vault = Vault(WorkerSettings().secret_key.get_secret_value())
     seed(database, vault, "sip.example.com", utc_now())
     mails, letters = tmp_path / "mails", tmp_path / "letters"
@@ -77,7 +80,7 @@ def runtime(database: Database, tmp_path: Path) -> Runtime:
 
 
 class Network(httpx.WSGITransport):
-    """The way to the portal. Whenever somebody asks how things stand, the worker has just been at work."""
+    """An HTTP transport to the portal in this process. Before each GET the due requests and mails are processed."""
 
     def __init__(self, front: OpenAPI, runtime: Runtime) -> None:
         super().__init__(app=front)
@@ -93,7 +96,7 @@ class Network(httpx.WSGITransport):
 
 @pytest.fixture
 def stack(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
-    """The demo talks to a portal in this process."""
+    """Make the demo use a portal in this process, and yield the worker's runtime."""
     front = create_app()
     network = Network(front, runtime)
     monkeypatch.setattr(demo, "hint_after_commit", lambda: None)
@@ -102,7 +105,7 @@ def stack(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(demo, "_mailbox", lambda _: Mailbox(tmp_path / "mails", tmp_path / "letters", patience=1))
     monkeypatch.setattr(play, "POLL_SECONDS", 0)
     yield runtime
-    # The factory opens it for the life of a process; a test's life is shorter.
+    # create_app keeps the database open until the process ends, so the test closes it.
     front.extensions["standorte"].database.close()
 
 

@@ -1,4 +1,4 @@
-"""How the demo plays: what it takes for a good end, and that it says so when the end is another."""
+"""Playing scenes of the demo: which end counts as expected, and that every other end is reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ HELD = Stand(Status.HELD, Reason.NO_NUMBERS_AVAILABLE)
 
 
 class Portal:
-    """An API that answers with one state after the other, the last for ever; `same` keeps idempotency keys."""
+    """A fake API that returns one state after the other and repeats the last one.
+
+    With `same`, one idempotency key gives one request; without it, every submission gives another request.
+    """
 
     def __init__(self, *states: tuple[str, str | None], same: bool = True) -> None:
         self._states = itertools.chain(states, itertools.repeat(states[-1]))
@@ -47,7 +50,7 @@ class Portal:
 
 
 def submit(api: PortalApi, key: str) -> View:
-    """An order."""
+    """Submit an order."""
     return api.submit("orders", {"a": 1}, key)
 
 

@@ -1,4 +1,4 @@
-"""Demo data: what `standorte up` loads."""
+"""The demo data that `standorte up` loads."""
 
 from __future__ import annotations
 

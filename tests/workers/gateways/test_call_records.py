@@ -1,4 +1,4 @@
-"""What Kamailio notes for the portal, on a real PostgreSQL: how long it stays, and how much of it."""
+"""The records of calls and refused logins on a real PostgreSQL: how long they are kept, and how many."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ REFUSAL = "INSERT INTO refusals (username, domain, reason, address, last_at) VAL
 
 @pytest.fixture
 def network(registrar_url: str) -> Iterator[psycopg.Connection]:
-    """Kamailio's side."""
+    """Yield a connection to Kamailio's database, as Kamailio uses it."""
     with psycopg.connect(plain_url(registrar_url), autocommit=True) as connection:
         yield connection
 
 
 @pytest.fixture
 def records(registrar_url: str) -> KamailioCallRecords:
-    """Ours."""
+    """Return the gateway that deletes old records."""
     return KamailioCallRecords(registrar_url)
 
 
 def note(network: psycopg.Connection, user: str, count: int, at: datetime = NOW) -> None:
-    """So many calls of a trunk."""
+    """Record `count` calls of a trunk, as Kamailio would."""
     network.execute(CALLS, {"user": user, "count": count, "at": at})
 
 
 def left(network: psycopg.Connection) -> list[tuple[str, int]]:
-    """How many calls of which trunk there are."""
+    """Return the number of recorded calls by SIP user."""
     return network.execute("SELECT username, count(*) FROM calls GROUP BY 1 ORDER BY 1").fetchall()
 
 

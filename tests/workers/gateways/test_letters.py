@@ -1,4 +1,4 @@
-"""Letters as files: what is printed can be read, whatever people and places are called."""
+"""Letters as PDF files: the text can be read, with any names of people and places."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LETTER = Letter(
 
 
 def text_of(file: Path) -> str:
-    """What somebody reads."""
+    """Return the text that a reader of the letter sees."""
     return "\n".join(page.extract_text() for page in PdfReader(file).pages)
 
 

@@ -25,14 +25,14 @@ TABLES = ("subscriber", "dbaliases", "usr_preferences")
 
 @pytest.fixture
 def registrar(registrar_url: str) -> Iterator[KamailioRegistrar]:
-    """The gateway."""
+    """Yield the gateway that writes to the test's registrar database."""
     gateway = KamailioRegistrar(registrar_url)
     yield gateway
     gateway.close()
 
 
 class Kamailio:
-    """What Kamailio finds in its database."""
+    """A reader of Kamailio's database, with the queries that Kamailio uses."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
@@ -55,7 +55,7 @@ class Kamailio:
 
 @pytest.fixture
 def kamailio(registrar_url: str) -> Kamailio:
-    """The other side."""
+    """Return the reader of the test's registrar database."""
     return Kamailio(registrar_url)
 
 
@@ -73,20 +73,20 @@ def test_a_trunk_is_a_subscriber_with_its_numbers_and_channels(
         "provision_key": "order-1",
         "channels": "4",
         "postal_code": "10179",
-        # Of HA1, so that it says no more than what stands beside it.
+        # A hash of HA1, so that it reveals no more than the HA1 in the same database.
         "secret_issue": sha256(TRUNK.ha1.encode()).hexdigest()[:16],
     }
 
 
 def test_a_phone_that_knows_the_password_gets_in(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
-    # The worked example of RFC 2617, section 3.5: this response has to come out.
+    # The worked example of RFC 2617, section 3.5, with its expected response.
     registrar.put_trunks([TrunkRecord("rfc", "Mufasa", "testrealm@host.com", "Circle Of Life", 1, (), "10179")])
     [(ha1, ha1b)] = kamailio.rows("SELECT ha1, ha1b FROM subscriber")
     assert ha1 == "939e7578ed9e3c518a452acee763bce9"
     ha2 = hashlib.md5(b"GET:/dir/index.html").hexdigest()
     challenge = f"{ha1}:dcd98b7102dd2f0e8b11d0f600bfb0c093:00000001:0a4f113b:auth:{ha2}"
     assert hashlib.md5(challenge.encode()).hexdigest() == "6629fae49393a05397450978507c4ef1"
-    # Kamailio's second form, for phones that send user@domain as their name.
+    # HA1B, Kamailio's second hash, for phones that send user@domain as their name.
     assert ha1b == hashlib.md5(b"Mufasa@testrealm@host.com:testrealm@host.com:Circle Of Life").hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The registrar job against Kamailio's real tables: whatever is done to them by hand, then they are as our rows say."""
+"""The registrar's reconciliation on Kamailio's real tables: every manual change is repaired from the portal's data."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ INSERT INTO subscriber (username, domain) SELECT %s || n, 'sip.example' FROM gen
 
 @dataclass
 class Network:
-    """Our database, Kamailio's, and the job between them."""
+    """The portal's database, Kamailio's database, and the reconciliation of the two."""
 
     runtime: Runtime
     clock: FakeClock
     url: str
 
     def by_hand(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
-        """Somebody is at Kamailio's database."""
+        """Execute a statement directly in Kamailio's database, bypassing the portal, and return its rows."""
         with psycopg.connect(plain_url(self.url), autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
     def everything(self) -> Tables:
-        """What Kamailio reads, whole but for what counts and dates the rows."""
+        """Return the rows of all tables that Kamailio reads, sorted, without row numbers and dates."""
         return [sorted(self.by_hand(rows), key=str) for rows in ROWS]
 
     def run(self, *, dry: bool = False) -> JobRun:
@@ -78,14 +78,17 @@ class Network:
             return list(findings_of(session, run, limit=100))
 
     def write(self) -> None:
-        """What a worker does with a hint, until nothing is due any more."""
+        """Write trunks and blocks to the registrar as a worker does after a hint, until nothing is due any more."""
         for _ in range(3):
             write_due_trunks(self.runtime, more_due=lambda: None)
             announce_due_blocks(self.runtime, more_due=lambda: None)
             self.clock.advance(self.runtime.retry.first * 2)
 
     def mended(self, before: Tables, *found: tuple[str, str]) -> list[Finding]:
-        """A dry run finds these and changes nothing; a run mends them; the next has nothing to do. What was found."""
+        """Assert that the job finds exactly `found` and restores the tables to `before`; return the findings.
+
+        A dry run has the same findings and changes nothing; a further run finds nothing.
+        """
         spoilt = self.everything()
         dry = self.findings(self.run(dry=True))
         assert self.everything() == spoilt
@@ -101,7 +104,7 @@ class Network:
 
 @pytest.fixture
 def network(database: Database, portal_url: str, registrar_url: str, clock: FakeClock) -> Iterator[Network]:
-    """The demo data's trunks, in our database and in Kamailio's."""
+    """Yield both databases with the trunks of the demo data."""
     writer = KamailioRegistrar(registrar_url)
     calls = KamailioCallRecords(registrar_url)
     ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(registrar_url, page=20), calls)
@@ -124,20 +127,20 @@ def network(database: Database, portal_url: str, registrar_url: str, clock: Fake
 
 @pytest.fixture
 def before(network: Network) -> Tables:
-    """Kamailio's tables as they should be."""
+    """Return the contents of Kamailio's tables before the test changes anything."""
     return network.everything()
 
 
 @pytest.fixture
 def users(network: Network) -> list[str]:
-    """The trunks' SIP users."""
+    """Return the SIP users of the trunks."""
     with network.runtime.database.transaction() as session:
         return list(session.scalars(sa.select(SipTrunk.sip_user).order_by(SipTrunk.sip_user)))
 
 
 @pytest.fixture
 def forwarding(network: Network) -> str:
-    """The SIP user of the trunk that forwards calls."""
+    """Return the SIP user of the trunk that forwards calls."""
     with network.runtime.database.transaction() as session:
         forwards = sa.select(CallForwarding.account_id)
         return session.scalars(sa.select(SipTrunk.sip_user).where(SipTrunk.account_id.in_(forwards))).one()
@@ -353,7 +356,7 @@ def test_so_many_strange_numbers_are_more_likely_our_mistake(
 
 def test_all_that_is_gone_is_provisioned_afresh(network: Network, before: Tables, users: list[str]) -> None:
     network.by_hand("TRUNCATE subscriber, dbaliases, usr_preferences, own_numbers")
-    # The phones stay registered; nobody is told about them.
+    # The phones stay registered, and are no finding.
     run = network.run()
     assert run.found == {"missing_there": len(users), "block_missing_there": len(before[-1])}
     network.write()
@@ -378,7 +381,7 @@ def test_a_trunk_without_subscriber_under_a_foreign_key_comes_back(
 
 
 def test_a_number_that_was_given_to_another_trunk_goes_back(network: Network, before: Tables, users: list[str]) -> None:
-    # Once to one that is written before it and once to one that is written after it.
+    # Given once to a trunk that is written before the owner, and once to one that is written after it.
     for taken, given in ((1, 0), (2, 5)):
         network.by_hand("UPDATE dbaliases SET username = %s WHERE username = %s", [users[given], users[taken]])
     network.mended(before, *[("differs_there", users[place]) for place in (0, 1, 2, 5)])
@@ -463,7 +466,7 @@ def test_without_the_registrar_the_run_fails_and_says_so(network: Network) -> No
 def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pages of either side stay small; so does what is looked up, settled and written down of each page."""
+    """Test that pages of both sides stay small, as do the look-ups, repairs and findings of each page."""
     monkeypatch.setattr(sides, "PAGE", 100)
     with network.runtime.database.transaction() as session:
         session.execute(sa.text(MANY), {"count": 10_000, "domain": DOMAIN, "secret": VAULT.seal("geheim")})
@@ -485,7 +488,7 @@ def test_twenty_thousand_subscribers_are_never_in_memory_at_once(
 
 
 class Pages:
-    """How many pages there were, and how large the largest was."""
+    """A counter of pages read, with the size of the largest."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,4 +1,4 @@
-"""Mails on a real SMTP server: what arrives, what never will, and what is worth another try."""
+"""Sending mails to a real SMTP server: what arrives, and which failures are permanent or temporary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SENDER = "Grüße & Co <noreply@portal.example>"
 
 @pytest.fixture
 def mailer(smtp_sink: MailSink) -> Iterator[SmtpMailer]:
-    """A mailer that knows the server."""
+    """Yield a mailer for the test's SMTP server."""
     mailer = SmtpMailer(smtp_sink.url, SENDER)
     yield mailer
     mailer.close()
@@ -38,7 +38,7 @@ def a_mail(address: str = "hanna@example.com", *, name: str = "Hanna Palmer", su
 
 
 def received(sink: MailSink) -> EmailMessage:
-    """The only mail that has arrived."""
+    """Return the only mail that has arrived; assert that there is only one."""
     [(_, message)] = sink.received
     return message
 
@@ -182,7 +182,7 @@ def test_what_cannot_stand_in_a_header_is_refused(smtp_sink: MailSink, mailer: S
 
 
 def test_a_server_that_does_not_want_us_at_all_refuses_no_mail(smtp_sink: MailSink) -> None:
-    # No mail may be given up because our own settings are wrong: they can be put right.
+    # Wrong settings of ours can be corrected, so no mail may be given up because of them.
     with_login = SmtpMailer(smtp_sink.url.replace("smtp://", "smtp://portal:wrong@"), SENDER)
     with_tls = SmtpMailer(smtp_sink.url.replace("smtp://", "smtp+starttls://"), SENDER)
     nobody = SmtpMailer(f"smtp://127.0.0.1:{free_port()}", SENDER)
@@ -212,7 +212,7 @@ def test_what_is_wrong_with_the_sender_is_not_the_mails_fault(
 
 
 class TlsSink(MailSink):
-    """The same behind TLS, with a certificate of its own making."""
+    """A mail server behind TLS, with a self-signed certificate."""
 
     def __init__(self, certificate: Path) -> None:
         super().__init__()
@@ -226,7 +226,7 @@ class TlsSink(MailSink):
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate that nobody knows, with its key."""
+    """Return the file of a self-signed certificate that no client trusts, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail server of a test")])
     now = datetime.now(UTC)

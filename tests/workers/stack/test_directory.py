@@ -1,4 +1,4 @@
-"""What `.standorte/` remembers of the stack that runs there."""
+"""The state of the running stack that is saved in `.standorte/`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def directory(tmp_path: Path) -> StackDirectory:
 
 @pytest.fixture
 def bystander() -> subprocess.Popen[bytes]:
-    """A process in a session of its own, as every child of a stack is."""
+    """Return a process in its own session, as every child of a stack has."""
     return subprocess.Popen(["/bin/sleep", "600"], start_new_session=True)
 
 
@@ -57,7 +57,7 @@ def test_commands_take_their_settings_from_a_running_stack(
     assert load_running_stack()
     assert environment["DATABASE_URL"] == SETTINGS["DATABASE_URL"]
     assert environment["SECRET_KEY"] == directory.secret_key()
-    # What was said explicitly wins.
+    # A variable set in the environment wins.
     assert environment["BASE_URL"] == "http://mine"
 
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, Redis and mail catcher, for real."""
+"""The real embedded PostgreSQL, Redis and mail catcher."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_data_is_there_after_the_server_was_killed(postgres: EmbeddedPostgres) -
     remember(postgres, "one")
     os.kill(int((postgres.data_dir / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
     postgres.stop()
-    # The kernel gives the number to somebody else by and by; this test stands for that somebody.
+    # The kernel reuses process numbers some day; here the test's own process has the number.
     stale = postgres.data_dir / "postmaster.pid"
     lines = stale.read_text().splitlines()
     stale.write_text("\n".join([str(os.getpid()), lines[1], "1000000000", *lines[3:]]) + "\n")
 
-    # Children of the killed server may need a moment to notice.
+    # Children of the killed server may need a moment to end.
     assert wait_for(lambda: starts(postgres), patience=10)
     assert remembered(postgres) == ["one"]
 

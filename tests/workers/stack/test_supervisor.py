@@ -1,4 +1,4 @@
-"""The supervisor with real children: small Python programs that do as they are told."""
+"""The supervisor with real child processes: small Python programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLEEPER = "import time, os; print('here', os.getpid(), flush=True); time.sleep(6
 
 
 class Watched:
-    """A supervisor, what it said, and what it asked to remember."""
+    """A supervisor with the lines that it printed and the children that it last asked to remember."""
 
     def __init__(self, backoff: Backoff = QUICK) -> None:
         self.lines: list[tuple[str, str]] = []
@@ -33,7 +33,7 @@ class Watched:
         self.children = dict(children)
 
     def said(self, name: str, part: str) -> int:
-        """In how many lines of that child it occurs."""
+        """Return how many lines of the child `name` contain `part`."""
         return sum(1 for speaker, line in self.lines if speaker == name and part in line)
 
 
@@ -49,7 +49,7 @@ def python(program: str) -> list[str]:
 
 
 def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK) -> Watched:
-    """Run a story with a supervisor that is stopped at its end, whatever happens."""
+    """Run a test's coroutine with a supervisor, which is always stopped at the end, and return the record of it."""
     watched = Watched(backoff)
 
     async def whole() -> None:
@@ -58,7 +58,7 @@ def watch(story: Callable[[Watched], Awaitable[None]], backoff: Backoff = QUICK)
         finally:
             await watched.supervisor.stop()
 
-    # In the main thread the browser tests keep an event loop of their own running.
+    # In another thread, because the browser tests keep an event loop running in the main thread.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, whole()).result()
     return watched
@@ -131,7 +131,7 @@ def test_stopping_ends_the_youngest_first_and_leaves_nobody(tmp_path: Path) -> N
 
     watch(story)
     assert (tmp_path / "ends").read_text().split() == ["front", "worker", "database"]
-    # Their own children are gone too.
+    # The children's own children have ended too.
     assert [session_members(identity) for identity in remembered] == [[], [], []]
 
 

