@@ -42,7 +42,7 @@ KEPT_FOR = timedelta(days=30)
 
 
 class RowFate(StrEnum):
-    """What became of a row when it was written down."""
+    """What became of a row of a sent bulk."""
 
     PLACED = "placed"
     REPEATED = "repeated"
@@ -50,7 +50,7 @@ class RowFate(StrEnum):
 
 
 class Bulk(Due, Base):
-    """One file. Not sent: nothing but what was typed. Due: rows have to be written down, or it may have ended."""
+    """A file with many orders or link requests. Due after it was sent: rows have to be placed, or its end checked."""
 
     __tablename__ = "bulks"
 
@@ -82,27 +82,27 @@ class Bulk(Due, Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """It was not sent, and nobody came back to it."""
+        """Select the bulks that were not sent and have expired."""
         return cls.sent_at.is_(None) & (cls.created_at <= now - KEPT_FOR)
 
     def send(self, now: datetime) -> None:
-        """Have its rows written down. Safe to run twice: the first time counts."""
+        """Make the bulk due, so that its rows are placed. Safe to run twice: the first time counts."""
         if self.sent_at is None:
             self.sent_at = now
             self.make_due(now)
 
     def placed(self, now: datetime) -> None:
-        """Every row was written down, or refused."""
+        """Record that every row was placed or refused."""
         self.placed_at = now
 
     def end(self, now: datetime) -> None:
-        """Every request has come to its end."""
+        """Record that every request of the bulk has ended."""
         self.ended_at = now
         self.rest()
 
 
 class BulkRow(Base):
-    """A line of the file. `cells` as typed, by column; `errors` by column, or else `draft`, what will be asked for."""
+    """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create."""
 
     __tablename__ = "bulk_rows"
 
@@ -143,7 +143,7 @@ _BEFORE = sa.exists().where(
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A line with what is wrong with it by column (`[code, allowed]`), or what it asks for."""
+    """A line with its errors by column (`[code, allowed]`), or with the request that it asks for."""
 
     line: int
     cells: Mapping[str, str]
@@ -153,7 +153,7 @@ class CheckedRow:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a bulk is. `by_status`: its requests; the others were never written down."""
+    """How many rows of a bulk have become requests, by status (`by_status`), and how many were refused."""
 
     rows: int
     open: int
@@ -163,19 +163,19 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """How many rows nothing happens to any more."""
+        """Return how many rows are finished: refused, or with an ended request."""
         return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
 
 
 def fingerprint_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
-    """The same for the same content, whatever the file is called and of which format it is."""
-    # With a key: the link codes are in it, and whoever has the database alone must not try them out on it.
+    """Return a digest of the rows that does not depend on the name or format of the file."""
+    # With a key: link codes are part of the content, and nobody with the database alone may try codes against it.
     content = "\n".join((kind, *(json.dumps(cells, sort_keys=True) for cells in rows)))
     return vault.fingerprint("bulk", content.encode())
 
 
 def same_file(session: Session, main: Account, fingerprint: bytes) -> Bulk | None:
-    """The bulk that was made of this content before."""
+    """Return the bulk that was uploaded earlier with the same content; None if there is none."""
     return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint == fingerprint))
 
 
@@ -189,7 +189,10 @@ def keep_file(
     rows: Sequence[CheckedRow],
     now: datetime,
 ) -> Bulk:
-    """A new bulk, not sent yet; the one that is there if the same content came at this moment. Raises `Forbidden`."""
+    """Save a new bulk that is not sent yet; return the existing one if the same content was uploaded meanwhile.
+
+    Raises `Forbidden`.
+    """
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
     made: Bulk | None = session.scalar(
@@ -215,7 +218,7 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Sequence[int]) -> None:
-    """What was typed anew, right or wrong; lines that are left out are gone. The bulk is locked and not sent."""
+    """Save the corrected rows, valid or not, and delete those left out. The bulk must be locked and not sent."""
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
     for row in rows:
@@ -227,7 +230,7 @@ def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Seq
 
 
 def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: bool = False) -> Bulk:
-    """A bulk that this person may look at, and send. Raises `NotFound`."""
+    """Return a bulk that this person may see and send. Raises `NotFound`."""
     found = session.get(Bulk, id, with_for_update=lock or None)
     if found is None or not may(principal, _ACTIONS[found.kind], session.get_one(Account, found.main_id)):
         raise NotFound
@@ -235,7 +238,7 @@ def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: boo
 
 
 def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
-    """A main account's bulks, the newest first."""
+    """Return a main account's bulks, the newest first."""
     return list(session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id).order_by(Bulk.id.desc()).limit(most)))
 
 
@@ -248,7 +251,7 @@ def rows_of(
     after: int = 0,
     most: int = MOST_ROWS,
 ) -> list[BulkRow]:
-    """Lines of a bulk in their order, only those with bad cells if asked for."""
+    """Return rows of a bulk in the order of the file, on request only those with errors."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if lines is not None:
         query = query.where(BulkRow.line.in_(lines))
@@ -258,7 +261,7 @@ def rows_of(
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """How many lines there are, how many of them have bad cells, and how many bad cells."""
+    """Return the number of rows, of rows with errors, and of wrong cells."""
     cells = sa.select(sa.func.count()).select_from(sa.func.jsonb_object_keys(BulkRow.errors)).scalar_subquery()
     row = session.execute(
         sa.select(
@@ -269,7 +272,7 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 
 
 def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
-    """How many right lines will not be ordered: as they were before, out of another file; as an earlier line is."""
+    """Return how many valid rows will not be ordered: placed before from another file, or equal to an earlier row."""
     counted = sa.select(
         sa.func.count(BulkRow.key),
         sa.func.count(BulkRow.key).filter(_BEFORE),
@@ -280,7 +283,7 @@ def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
 
 
 def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:
-    """What will be ordered how often: drafts without what is not about products, with their number."""
+    """Return the product choices of the rows, each with the number of rows that make it."""
     chosen = sa.func.jsonb_build_object(
         "product_key", BulkRow.draft["product_key"],
         "block_size", BulkRow.draft["block_size"],
@@ -295,7 +298,7 @@ def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]
 
 
 def content_of(session: Session, bulk: Bulk) -> bytes:
-    """A digest of what its lines ask for, in their order. Another one as soon as a line is another, or gone."""
+    """Return a digest of what the rows ask for, in order; it changes with every changed or deleted row."""
     drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text)).where(BulkRow.bulk_id == bulk.id)
     digest = hashlib.sha256()
     for line, draft in session.execute(drafts.order_by(BulkRow.line)):
@@ -304,7 +307,7 @@ def content_of(session: Session, bulk: Bulk) -> bytes:
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:
-    """How far it is at this moment."""
+    """Return how far the bulk is now."""
     counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
     fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
     statuses = session.execute(
@@ -320,7 +323,7 @@ def progress_of(session: Session, bulk: Bulk) -> Progress:
 
 
 def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
-    """Lines that were not written down, or whose request waits for somebody or has ended without success."""
+    """Return the rows that were refused, or whose request waits for somebody or ended without success."""
     fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
     rows = session.execute(
         sa.select(BulkRow, Request)
@@ -336,19 +339,19 @@ def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, R
 
 
 def is_over(session: Session, bulk: Bulk) -> bool:
-    """Whether every request of it has come to an end."""
+    """Return whether every request of the bulk has ended."""
     running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
     return not session.scalar(sa.select(running))
 
 
 def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
-    """The next lines to write down."""
+    """Return the next rows to place."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.fate.is_(None))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Those of their keys that were placed already, and not for nothing."""
+    """Return the keys of these rows that were placed before, except those of rejected and cancelled requests."""
     placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),
         BulkRow.key.in_([row.key for row in rows]),
@@ -363,7 +366,7 @@ def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
 
 
 def as_order(draft: Mapping[str, Any]) -> OrderDraft:
-    """The order that a line asks for."""
+    """Return the order draft that a row asks for."""
     return OrderDraft(
         **{
             **draft,
@@ -375,7 +378,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
 
 
 def as_facts(order: OrderDraft) -> dict[str, Any]:
-    """The same, to be kept with the line."""
+    """Return the order draft as JSON, to be saved with the row."""
     return asdict(order)
 
 

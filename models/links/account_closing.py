@@ -1,4 +1,4 @@
-"""Closing an account for good, by the carrier: only one that stands alone and that nothing runs for."""
+"""Closing a standalone account for good, by the carrier, when nothing is running for the account."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from models.telephony.trunks import SipTrunk, TrunkState, close_trunk
 
 
 def ensure_closable(session: Session, account: Account) -> None:
-    """Raise `CannotClose` unless the account may be closed: `ordered` (with the order's id), `request_runs` (with their
-    ids), `bulk_runs`, `billed_together` (with the invoice's number), `is_sub_account` (with the main account's number)
-    or `has_sub_accounts` (with how many).
+    """Raise `CannotClose` unless the account may be closed.
+
+    Codes of the error: `ordered` (with the order's id), `request_runs` (with the ids), `bulk_runs`, `billed_together`
+    (with the invoice's number), `is_sub_account` (with the main account's number), `has_sub_accounts` (with the count).
     """
     if account.state is AccountState.ORDERED:
         order = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.ORDER)
@@ -46,10 +47,10 @@ def ensure_closable(session: Session, account: Account) -> None:
 
 
 def close_account(session: Session, account: Account, now: datetime) -> bool:
-    """Close it: its trunks, numbers, contracts, forwardings, invitations and API tokens end, and nobody has a right in
-    it any more. The customer number is never given out again.
+    """Close the account: end its trunks, numbers, contracts, forwardings, invitations, API tokens and all rights in it.
 
-    Safe to run twice: False if it is closed already. Raises `CannotClose`.
+    The customer number is never issued again. Safe to run twice: returns False if the account is closed already.
+    Raises `CannotClose`.
     """
     # Who refers to the account waits, and is refused afterwards, because it is closed.
     lock_accounts(session, [account.id])
@@ -73,7 +74,7 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
 
 
 def _running(session: Session, account: Account) -> list[str]:
-    """What is on its way for it or from it, also what somebody else asks of it."""
+    """Return the running requests of the account and about the account, including those of other accounts."""
     about = sa.or_(
         Request.main_id == account.id,
         Request.account_id == account.id,
@@ -84,7 +85,7 @@ def _running(session: Session, account: Account) -> list[str]:
 
 
 def _invoices(session: Session, account: Account) -> list[str]:
-    """The collective invoices that it is on, or that it pays for others."""
+    """Return the collective invoices that bill the account or that the account pays for others."""
     query = (
         sa.select(CollectiveInvoice.number)
         .join(CollectiveInvoiceItem, CollectiveInvoiceItem.invoice_id == CollectiveInvoice.id)

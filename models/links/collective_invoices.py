@@ -1,7 +1,7 @@
 """Collective invoices: several customer numbers billed as one, under a main account.
 
-Who is billed together belongs together: the accounts of an open item are listed as sub-accounts of the invoice's main
-account (`Origin.COLLECTIVE_INVOICE`), and leave when they leave the invoice. The scheduled job writes the requests.
+The accounts of an open item are listed as sub-accounts of the invoice's main account (`Origin.COLLECTIVE_INVOICE`), and
+are detached when they leave the invoice. A scheduled job creates the link and detach requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOCALE: Locale = "de"
 
 
 class CollectiveInvoice(Base):
-    """One invoice for many accounts; the main account pays it."""
+    """One invoice for several accounts, paid by the main account."""
 
     __tablename__ = "collective_invoices"
 
@@ -35,7 +35,7 @@ class CollectiveInvoice(Base):
 
 
 class CollectiveInvoiceItem(Base):
-    """An account on a collective invoice, from `since` until it left. On at most one at a time."""
+    """An account on a collective invoice, from `since` until the account left. One open item an account at most."""
 
     __tablename__ = "collective_invoice_items"
 
@@ -57,7 +57,7 @@ class CollectiveInvoiceItem(Base):
 
 
 class BilledElsewhere(Exception):
-    """The account is on another collective invoice, and an account is on at most one."""
+    """Raised when the account is on another collective invoice already."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(customer_number)
@@ -65,11 +65,11 @@ class BilledElsewhere(Exception):
 
 
 class OtherPayer(Exception):
-    """There is a collective invoice with this number, of another main account."""
+    """Raised when the collective invoice with this number belongs to another main account."""
 
 
 def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> None:
-    """Bill an account by this collective invoice, which is made if need be. Safe to run twice.
+    """Bill an account by this collective invoice, and create the invoice if there is none. Safe to run twice.
 
     Raises `BilledElsewhere` or `OtherPayer`.
     """
@@ -85,7 +85,7 @@ def put_on_invoice(session: Session, number: str, main: Account, account: Accoun
 
 
 def take_off_invoice(session: Session, number: str, account: Account, now: datetime) -> bool:
-    """From now on the account is billed by itself. Safe to run twice; False if it was not on this invoice."""
+    """Bill the account by itself from now on. Safe to run twice: returns False if it was not on this invoice."""
     item = open_item(session, account.id, number)
     if item is None:
         return False
@@ -94,7 +94,7 @@ def take_off_invoice(session: Session, number: str, account: Account, now: datet
 
 
 def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoiceItem | None:
-    """The account's place on this invoice, if it has one now."""
+    """Return the account's open item on this invoice; None if there is none."""
     return session.scalar(
         sa.select(CollectiveInvoiceItem)
         .join(CollectiveInvoiceItem.invoice)
@@ -107,7 +107,7 @@ def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoi
 
 
 def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime) -> Request:
-    """Write down that an account on an invoice has to become a sub-account. The invoice is the proof."""
+    """Create the request that makes an account on an invoice a sub-account. The invoice is the proof."""
     request = _write(session, Kind.LINK, item.invoice.main, item.account, now, ProofMethod.COLLECTIVE_INVOICE)
     proof = OwnershipProof(
         request_id=request.id, account_id=item.account_id, method=ProofMethod.COLLECTIVE_INVOICE, proved_at=now
@@ -118,14 +118,14 @@ def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime
 
 
 def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoiceItem, now: datetime) -> None:
-    """A link request that still waits for a proof needs none any more: the account is on the invoice."""
+    """Record the invoice as ownership proof of a link request that waits for a proof."""
     proof = {"account_id": item.account_id, "method": ProofMethod.COLLECTIVE_INVOICE, "proved_at": now}
     session.add(OwnershipProof(request_id=request.id, **proof))
     request.make_due(now)
 
 
 def request_leaving(session: Session, main: Account, account: Account, now: datetime) -> Request:
-    """Write down that an account has to leave a main account whose invoices it is on no more."""
+    """Create the request that detaches an account which is on none of the main account's invoices any more."""
     request = _write(session, Kind.DETACH, main, account, now, None)
     request.note(now, "invoice_left", customer_number=request.customer_number)
     return request

@@ -1,7 +1,7 @@
-"""Link and detach requests: attaching an existing account, and taking it out again.
+"""Link and detach requests: attaching an existing account to a main account, and detaching a sub-account.
 
-An outsider learns nothing. Whatever is wrong (no such customer number, somebody else's, wrong credentials), the
-same statements run, one password is verified, the same 202 is answered, and the pipeline rejects with the same
+An outsider learns nothing: whatever is wrong (no such customer number, another company's account, wrong login), the
+same statements run, one password is verified, the answer is the same 202, and the request is rejected with the same
 reason.
 """
 
@@ -36,7 +36,7 @@ MOST_OPEN_QUESTIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class LinkDraft:
-    """A link request as it was typed. `means` are the credentials or the link code that the method needs."""
+    """A link request as it was typed. `means` holds the credentials or the link code that the proof method needs."""
 
     customer_number: str
     method: ProofMethod
@@ -53,7 +53,7 @@ def submit_link(
     now: datetime,
     bulk_id: uuid.UUID | None = None,
 ) -> Request:
-    """Write down a link request, with the proof if there is one already.
+    """Create a link request, with its ownership proof if the proof is given already.
 
     Raises `Forbidden`, `RuleBroken` (the requester's own account cannot be a main account), `InvalidField`
     or `AlreadyRequested`.
@@ -90,7 +90,7 @@ def submit_link(
 
 
 def _ensure_not_pestering(session: Session, main: Account, customer_number: str, now: datetime) -> None:
-    """Raise `TooEarly` after so many questions in a day, also where the customer number is nobody's."""
+    """Raise `TooEarly` after too many consent questions in a day, also for customer numbers that do not exist."""
     asked = session.scalars(
         sa.select(Request.created_at)
         .where(
@@ -107,7 +107,7 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
 
 
 def wrong_codes(session: Session, main: Account, now: datetime) -> int:
-    """How many link codes that prove nothing the main account has tried within a day."""
+    """Return how many wrong link codes the main account has submitted within a day."""
     proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
     tried = _asked_by(main).where(
         Request.asked_proof == ProofMethod.LINK_CODE, Request.created_at > now - ASKED_WITHIN, ~proved
@@ -116,7 +116,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """How many of the main account's link requests wait for consent, or will."""
+    """Return how many of the main account's link requests wait for consent or are about to."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 
@@ -126,7 +126,7 @@ def _asked_by(main: Account) -> sa.Select[int]:
 
 
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
-    """The recorded proof, or a new one if the requester administers both accounts; None if nothing proves it."""
+    """Return the recorded proof, or a new one if the requester administers both accounts; None if there is no proof."""
     proof = session.get(OwnershipProof, request.id)
     if request.requested_by is None:
         return proof
@@ -149,9 +149,9 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
 
 
 def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
-    """Write down that a sub-account is to be taken out from under its main account.
+    """Create the request that detaches a sub-account from its main account.
 
-    Raises `Forbidden`, `RuleBroken` (it is no sub-account, or billed with the main account) or `AlreadyRequested`.
+    Raises `Forbidden`, `RuleBroken` (not a sub-account, or billed with the main account) or `AlreadyRequested`.
     """
     if not may(principal, Action.DETACH, account):
         raise Forbidden
@@ -181,9 +181,9 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
 
 
 def ensure_not_running(session: Session, kind: Kind, main: Account, customer_number: str) -> None:
-    """Raise `AlreadyRequested` if such a request is on its way.
+    """Raise `AlreadyRequested` if a request of this kind is running between the two accounts.
 
-    Of two transactions that ask at the same instant, one waits here until the other has ended.
+    Of two transactions that call this at the same time, one waits here until the other has ended.
     """
     # There is no row yet that could be locked, nor need there be such an account.
     take_advisory_lock(session, f"{kind} {main.id} {customer_number}")

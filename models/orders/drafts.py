@@ -1,6 +1,6 @@
-"""Drafts of orders: what was typed so far, right or wrong, kept until it is ordered or nobody comes back to it.
+"""Drafts of orders: what was typed so far, valid or not, kept until it is ordered or expires.
 
-A draft knows the request it became. Whoever orders locks its row first, so that it becomes one and never two.
+A draft knows the request that it became. Ordering locks the draft's row first, so that it becomes exactly one request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MOST_TYPED = 500
 
 
 class DraftStep(StrEnum):
-    """Where somebody is in the order."""
+    """The steps of the order form."""
 
     PRODUCT = "product"
     LOCATION = "location"
@@ -39,7 +39,7 @@ class DraftStep(StrEnum):
 
 
 class Draft(Base):
-    """An order that is being put together. `data` is what was typed, field by field, also if it is not valid."""
+    """An order that is being filled in. `data` holds what was typed, field by field, even if invalid."""
 
     __tablename__ = "order_drafts"
 
@@ -59,37 +59,37 @@ class Draft(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Nobody can resume it any more, and if it was ordered, its request knows all of it."""
+        """Select the drafts that can be deleted: nobody can resume them; an ordered draft lives on in its request."""
         return cls.updated_at <= now - KEPT_FOR
 
     @property
     def kept_until(self) -> datetime:
-        """From then on it is gone."""
+        """Return when the draft expires."""
         return self.updated_at + KEPT_FOR
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
-        """Remember what was typed, beside what was typed on other steps."""
+        """Save the fields of one step beside those of the other steps."""
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
         self.touch(now)
 
     def go_to(self, step: DraftStep) -> None:
-        """Where it is resumed."""
+        """Set the step at which the draft is resumed."""
         self.step = step
 
     def touch(self, now: datetime) -> None:
-        """Somebody works with it, so it is kept for its whole time from now on."""
+        """Restart the time for which the draft is kept."""
         self.updated_at = now
 
 
 def new_draft_id(session: Session) -> uuid.UUID:
-    """For a draft that is written down when something was typed."""
+    """Return an id for a draft that is saved only when something is typed."""
     found: uuid.UUID = session.execute(sa.select(sa.func.uuidv7())).scalar_one()
     return found
 
 
 def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Principal, now: datetime) -> Draft:
-    """The draft with this id, locked; a new one if there is none. Raises `NotFound` for somebody else's."""
+    """Return the draft with this id, locked; create it if missing. Raises `NotFound` for another account's draft."""
     session.execute(
         postgresql.insert(Draft)
         .values(
@@ -107,7 +107,7 @@ def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Pr
 
 
 def find_draft(session: Session, id: uuid.UUID, *, lock: bool = False) -> Draft | None:
-    """The draft with this id, whoever's it is, with its account."""
+    """Return the draft with this id, of any account, with its account."""
     query = sa.select(Draft).where(Draft.id == id).options(joinedload(Draft.account))
     if lock:
         query = query.with_for_update(of=Draft).execution_options(populate_existing=True)
@@ -115,7 +115,7 @@ def find_draft(session: Session, id: uuid.UUID, *, lock: bool = False) -> Draft 
 
 
 def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: datetime, *, lock: bool = False) -> Draft:
-    """A draft of an account that this person may order for. Raises `NotFound`, also for one that has expired."""
+    """Return a draft of an account that this person may order for. Raises `NotFound`, also for an expired draft."""
     draft = find_draft(session, id, lock=lock)
     if draft is None or not may(principal, Action.ORDER, draft.account) or draft.kept_until <= now:
         raise NotFound
@@ -123,7 +123,7 @@ def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: dateti
 
 
 def open_drafts(session: Session, account: Account, now: datetime, limit: int = 50) -> list[Draft]:
-    """The account's drafts that can be resumed, each with who began it, the last touched first."""
+    """Return the account's drafts that can be resumed, each with the user who began it, the last changed first."""
     query = (
         sa.select(Draft)
         .where(Draft.account_id == account.id, ~Draft.left_over(now), Draft.request_id.is_(None))
@@ -136,7 +136,7 @@ def open_drafts(session: Session, account: Account, now: datetime, limit: int = 
 
 
 def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) -> Request:
-    """The request that this draft became; it becomes one now if it has not yet. The draft has to be locked."""
+    """Return the request that this draft became; submit the order now if there is none. The draft must be locked."""
     if draft.request_id is not None:
         return session.get_one(Request, draft.request_id)
     request = submit()

@@ -1,4 +1,4 @@
-"""Giving numbers back: a block at a time, out of an account that goes on. What it costs ends with it."""
+"""Releasing numbers: giving one block of an account back to the pool. The contract line of the block ends too."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What goes with a block: the line of the contract that ends, if there is one, and whether no number is left."""
+    """What releasing a block ends: its contract line, if there is one, and whether the account keeps no number."""
 
     block: NumberBlock
     item: ContractItem | None
@@ -31,7 +31,7 @@ class Release:
 
 
 def look_at_release(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> Release:
-    """What giving this block back would mean. Raises `Forbidden`, `NotFound` or `StillOnOrder`."""
+    """Return what releasing this block would end. Raises `Forbidden`, `NotFound` or `StillOnOrder`."""
     if not may(person, Action.MANAGE_TRUNK, account):
         raise Forbidden
     # First, so that an account that is not in service yet says the same whatever block is asked for.
@@ -45,9 +45,9 @@ def look_at_release(session: Session, person: Principal, account: Account, block
 
 
 def release_numbers(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> None:
-    """Take the block out of the account: it rings nowhere, rests, and costs nothing any more.
+    """Release the block: its numbers stop ringing, rest for the quarantine, and are not billed any more.
 
-    Raises `Forbidden`, `StillOnOrder`, or `NotFound`: sent twice, it is given back once.
+    Raises `Forbidden`, `StillOnOrder`, or `NotFound` if the block was released already.
     """
     lock_active_account(session, account)
     found = look_at_release(session, person, account, block_id, now)
@@ -63,7 +63,7 @@ def release_numbers(session: Session, person: Principal, account: Account, block
 
 
 def order_runs(session: Session, account: Account) -> bool:
-    """Whether the account is still being ordered: what an order has taken is not given back before it is done."""
+    """Return whether an order for the account is still running; until its end no block of the account is released."""
     order = sa.select(Request.id).where(
         Request.account_id == account.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)
     )
@@ -75,7 +75,7 @@ def _is_of(account: Account) -> sa.ColumnElement[bool]:
 
 
 def _item_of(session: Session, block: NumberBlock, now: datetime) -> ContractItem | None:
-    """The line that is for this block alone: a contract has one for each size."""
+    """Return the contract line of this block alone: a contract has one line for each block size."""
     trunk = session.get(SipTrunk, block.trunk_id) if block.trunk_id is not None else None
     if trunk is None:
         return None

@@ -1,4 +1,4 @@
-"""Orders: what a customer can ask for, checked against the rules, and written down as one request."""
+"""Orders: what a customer can order, checked against the rules, and saved as one request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Who is to be asked and told about the new account."""
+    """The person who is asked for proofs and notified about the new account."""
 
     name: str
     email: str
@@ -46,7 +46,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class OrderDraft:
-    """An order as it was typed, of the right form but not yet checked against the rules."""
+    """An order as it was typed: well-formed, but not yet checked against the rules."""
 
     product_key: str
     channels: int
@@ -66,12 +66,12 @@ class Basket:
 
     @property
     def trunk(self) -> Product:
-        """The trunk."""
+        """Return the trunk product."""
         return self.products[0]
 
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
-    """Write down an order: the request and the new account with its customer number, listed at once.
+    """Save an order: the request, and the new account with its customer number, listed at once.
 
     Raises `Forbidden`, `RuleBroken` (the account cannot be a main account) or `InvalidField`.
     """
@@ -80,7 +80,7 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """What is ordered. Raises `InvalidField` for what cannot be ordered like this."""
+    """Return the products of the order. Raises `InvalidField` for what cannot be ordered like this."""
     basket = basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
@@ -88,13 +88,13 @@ def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
 
 
 def ensure_channels(trunk: Product, channels: int) -> None:
-    """Raise `InvalidField` unless the trunk has so many."""
+    """Raise `InvalidField` unless the trunk product has at least this number of channels."""
     if trunk.channels is None or not 1 <= channels <= trunk.channels:
         raise InvalidField("channels", "channels_out_of_range", trunk.channels)
 
 
 def ensure_area_exists(session: Session, code: str) -> AreaCode:
-    """The Ortsnetz of this area code. Raises `InvalidField`."""
+    """Return the Ortsnetz with this area code. Raises `InvalidField` if there is none."""
     # Hundreds of orders name a few: each is looked up once a transaction.
     known: dict[str, AreaCode | None] = session.info.setdefault("area_codes", {})
     if code not in known:
@@ -113,7 +113,10 @@ def submit_orders(
     now: datetime,
     bulk_id: uuid.UUID | None = None,
 ) -> Sequence[Request]:
-    """The same for many that `ensure_orderable` was asked about, in as few statements. Raises the other two."""
+    """Save several orders that `ensure_orderable` has accepted, with one statement a table.
+
+    Raises `Forbidden`, or `RuleBroken` if the account cannot be a main account.
+    """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
     ensure_may_be_main(main)
@@ -167,7 +170,7 @@ def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
 
 
 def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str]) -> Basket:
-    """The products that these choices name. Raises `InvalidField` for one that cannot be ordered."""
+    """Return the products with these keys. Raises `InvalidField` for a product that cannot be ordered."""
     keys = (trunk_key, block_key(block_size), *option_keys)
     found = {product.key: product for product in orderable_products(session)}
     _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
@@ -180,7 +183,7 @@ def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Se
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """The products of an order on its way. Raises `RuleBroken` if one was withdrawn since."""
+    """Return the products of a running order. Raises `RuleBroken` if one of them was withdrawn meanwhile."""
     assert request.product_key is not None and request.block_size is not None
     try:
         return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
@@ -189,7 +192,7 @@ def ordered_basket(session: Session, request: Request) -> Basket:
 
 
 def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
-    """How many number blocks of which area code and size these requests still need."""
+    """Return how many number blocks of each area code and size these requests still need."""
     return Counter(
         (request.area_code, request.block_size)
         for request in requests
@@ -198,9 +201,9 @@ def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
 
 
 def discard_ordered_account(request: Request, now: datetime) -> None:
-    """Close the account of an order that ended before it was provisioned, with what it had been given.
+    """Close the account of an order that ended before its provisioning, with everything it was given.
 
-    Its customer number is never reused, its numbers rest before they are given out again.
+    The customer number is never issued again; the numbers rest before another account gets them.
     """
     account = request.account
     if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
@@ -216,21 +219,22 @@ def call_off(request: Request, reason: Reason, now: datetime) -> None:
 
 
 def area_code_fits(request: Request) -> bool:
-    """Whether the ordered numbers' Ortsnetz can be that of the account's city: one of its towns, by one of its names.
+    """Return whether the city of the account can lie in the Ortsnetz of the ordered numbers.
 
-    German geographic numbers may only be given to an address inside their Ortsnetz (TKG; BNetzA's number plan).
+    A city fits one of the Ortsnetz's towns, by one of its names. German geographic numbers may only be assigned to an
+    address inside their Ortsnetz (TKG; BNetzA's number plan).
     """
     assert request.account is not None and request.area is not None
     return city_fits(request.account.city, request.area)
 
 
 def city_fits(city: str, area: AreaCode) -> bool:
-    """Whether a city can lie in this Ortsnetz, as `area_code_fits` judges it when the order is verified."""
+    """Return whether a city can lie in this Ortsnetz, by the rule that also verifies the order."""
     return any(same_place(city, town) for town in (area.name, *FURTHER_TOWNS.get(area.code, ())))
 
 
 def area_codes_for(session: Session, city: str, most: int = 5) -> list[AreaCode]:
-    """The Ortsnetze that this city can lie in, those of exactly its name first."""
+    """Return the Ortsnetze that this city can lie in, those of exactly its name first."""
     # The first letter decides most: what is left is compared one by one. An umlaut may be written with two letters.
     first = fold(city.strip())[:1]
     if not first.isalpha():

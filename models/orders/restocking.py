@@ -1,4 +1,4 @@
-"""Refilling a number pool, and going on at once with the orders that were held for want of numbers."""
+"""Restocking a number pool, and retrying the orders that were held because the pool was empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_DIGITS = 13
 
 @dataclass(frozen=True, slots=True)
 class Restocked:
-    """How many blocks are new in the pool, and which held orders are tried again."""
+    """The number of blocks added to the pool, and the held orders that are retried."""
 
     added: int
     retried: list[uuid.UUID]
@@ -31,7 +31,7 @@ class Restocked:
 
 @dataclass(frozen=True, slots=True)
 class PoolLine:
-    """What a pool has of one block size. Quarantined blocks become free by themselves."""
+    """The blocks of one size in a pool: free, assigned and in quarantine. Quarantine ends by itself."""
 
     area_code: str
     area_name: str
@@ -42,10 +42,10 @@ class PoolLine:
 
 
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
-    """Add free blocks to a pool and retry what waits for blocks of this size there.
+    """Add free blocks to a pool, and retry the orders that wait there for blocks of this size.
 
-    Safe to run twice: numbers that are in a pool already are left as they are. The caller sends the hint
-    after the commit: the registrar hears of them too. Raises `InvalidField`.
+    Safe to run twice: numbers that are in a pool already stay unchanged. The caller sends a hint after the commit,
+    because the registrar is notified too. Raises `InvalidField`.
     """
     if session.get(AreaCode, area_code) is None:
         raise InvalidField("area_code", "unknown_area_code")
@@ -74,7 +74,7 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
 
 
 def pool_levels(session: Session, now: datetime, area_code: str | None = None) -> list[PoolLine]:
-    """What every stocked pool has left, by area code and block size."""
+    """Return what every pool has left, by area code and block size."""
     free = NumberBlock.account_id.is_(None)
     counted = sa.func.count().filter
     query = (

@@ -1,7 +1,7 @@
-"""Why we believe what we are told: ownership of an account, an e-mail address, a connection address.
+"""The tables of proofs: ownership of an account, an e-mail address, a connection address.
 
-A proof that waits for a person is a row with the time it was asked for and the number of its code. The code itself is
-derived from the row's words (`models.vault`) and stored nowhere.
+A proof that waits for a person is a row with the time at which it was requested and the number of its code. The code is
+derived from the words of the row (`models.vault`) and stored nowhere.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ LEAST_LEFT = timedelta(days=7)
 
 
 class Decision(StrEnum):
-    """What the owner of an account said."""
+    """The answers of an account's administrator to a consent request."""
 
     ACCEPTED = "accepted"
     DECLINED = "declined"
 
 
 class CodedProof:
-    """A proof by a code that is sent to somebody. `issue` counts the codes: a new one voids the old.
+    """A proof by a code that is sent to somebody. `issue` counts the codes: a new code voids the old one.
 
-    `sent_issue` is the last one that was sent, so that whoever wants a new one only says so, and the verify step
-    sends it: in the same way, and in the same time, whether there is somebody to send it to or not.
+    `sent_issue` is the last code that was sent. Requesting a new code only increases `issue`; the verify step sends
+    it, in the same way and time whether there is a recipient or not.
     """
 
     reminded_after: ClassVar[tuple[timedelta, ...]] = (timedelta(days=7), timedelta(days=12))
@@ -62,12 +62,12 @@ class CodedProof:
     resent: Mapped[int] = mapped_column(default=0)
 
     def ask(self, now: datetime) -> None:
-        """A code is to be sent; from now on the time runs."""
+        """Start the time in which the code can be entered; the code is sent by the verify step."""
         self.asked_at, self.expires_at = now, now + VALID_FOR
         self.wrong_tries = self.reminders = 0
 
     def ask_again(self, now: datetime) -> None:
-        """A new code is to be sent; the old one is void. Raises `TooEarly`, or `NotAwaited` after too many."""
+        """Void the code and request a new one. Raises `TooEarly`, or `NotAwaited` after too many codes."""
         if now < self.asked_at + self.new_after:
             raise TooEarly(self.asked_at + self.new_after)
         if self.resent + 1 >= MOST_ISSUES:
@@ -77,37 +77,40 @@ class CodedProof:
         self.ask(now)
 
     def renew(self, now: datetime) -> None:
-        """It was never answered, and now somebody else needs it: the same question from the start."""
+        """Request the proof anew for another order: the earlier request for it was never answered."""
         self.issue += 1
         self.resent = 0
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Whether somebody who comes now cannot wait for the same answer: void, or too little time left."""
+        """Return whether a new order cannot wait for this proof: the code is void, or too little time is left."""
         return self.is_void() or self.expires_at - now < LEAST_LEFT
 
     def must_send(self, now: datetime) -> bool:
-        """Whether the code is to be sent now: for the first time, or as a reminder. Say it once, and it is said."""
+        """Return whether a mail or letter has to be sent now, the first or a reminder, and record it as sent.
+
+        Calling it again for the same code and reminder returns False.
+        """
         passed = sum(self.asked_at + after <= now for after in self.reminded_after)
         first, again = self.sent_issue < self.issue, passed > self.reminders
         self.sent_issue, self.reminders = self.issue, max(passed, self.reminders)
         return first or again
 
     def wakes_at(self) -> datetime:
-        """When there is something to do about it, if nobody answers."""
+        """Return when the next reminder or the expiry is due, if nobody answers."""
         reminders = [self.asked_at + after for after in self.reminded_after[self.reminders :]]
         return min([*reminders, self.expires_at])
 
     def new_one_from(self) -> datetime | None:
-        """From when on a new code can be asked for; None if there have been too many."""
+        """Return from when a new code can be requested; None after too many codes."""
         return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
     def is_void(self) -> bool:
-        """Whether it was tried too often."""
+        """Return whether the code was entered wrongly too often."""
         return self.wrong_tries >= WRONG_TRIES
 
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
-        """Whether this is the code, and still good. A wrong try counts: commit it too."""
+        """Return whether this is the code and still valid. A wrong try is counted, so commit in both cases."""
         right = vault.is_code(typed, *about)
         if now >= self.expires_at or self.is_void():
             return False
@@ -116,7 +119,7 @@ class CodedProof:
 
 
 class OwnershipProof(Base):
-    """Why we believe that the requester may attach the account: how it was proved, by whom, when."""
+    """Why the requester may attach the account: method, person and time of the proof."""
 
     __tablename__ = "ownership_proofs"
 
@@ -133,10 +136,10 @@ class OwnershipProof(Base):
 
 
 class Consent(CodedProof, Base):
-    """The question to the administrators of an account whether it may be attached. The first answer counts.
+    """A question to the administrators of an account whether the account may be attached. The first answer counts.
 
-    There is a row for every request that asks in this way, also where the customer number is nobody's: what an
-    outsider sees must be the same.
+    Every request that uses this method has a row, even if the customer number does not exist: an outsider must see no
+    difference.
     """
 
     __tablename__ = "consents"
@@ -153,12 +156,12 @@ class Consent(CodedProof, Base):
     )
 
     def words(self, user_id: int, issue: int | None = None) -> list[str]:
-        """What this administrator's code and link are derived from; those of an older issue, to know them again."""
+        """Return the words that this administrator's code and link are derived from; `issue` recognises older ones."""
         return ["consent", str(self.request_id), str(user_id), str(issue or self.issue)]
 
 
 class LinkCode(Base):
-    """A code that an administrator creates in the dashboard and gives to who may attach the account: for one use."""
+    """A code for one use that an administrator creates in the dashboard, by which its holder may attach the account."""
 
     __tablename__ = "link_codes"
 
@@ -175,16 +178,16 @@ class LinkCode(Base):
     )
 
     def words(self) -> list[str]:
-        """What it is derived from."""
+        """Return the words that the code is derived from."""
         return ["link", str(self.id)]
 
     def is_good(self, now: datetime) -> bool:
-        """Whether it can still be used."""
+        """Return whether the code can still be used."""
         return self.ended_at is None and now < self.expires_at and self.wrong_tries < WRONG_TRIES
 
 
 class EmailProof(CodedProof, Base):
-    """Whether an address that a main account's orders name as contact reaches somebody. One for all its orders."""
+    """Proof that a contact's e-mail address reaches somebody. One row for all orders of a main account."""
 
     __tablename__ = "email_proofs"
 
@@ -193,13 +196,15 @@ class EmailProof(CodedProof, Base):
     proved_at: Mapped[datetime | None]
 
     def words(self, issue: int | None = None) -> list[str]:
-        """What its code and link are derived from; those of an older issue, to know them again."""
+        """Return the words that the code and the link are derived from; `issue` recognises older ones."""
         return ["email", str(self.main_id), self.address, str(issue or self.issue)]
 
 
 class AddressProof(CodedProof, Base):
-    """Whether a connection address that a main account orders for is real. Once proved it stays so: one for all
-    its orders; moving means another address and another proof."""
+    """Proof that a connection address is real. One row for all orders of a main account with this address.
+
+    A proved address stays proved; moving means another address and another proof.
+    """
 
     __tablename__ = "address_proofs"
     # Nobody is reminded by letter, and the post takes its time.
@@ -218,11 +223,11 @@ class AddressProof(CodedProof, Base):
     )
 
     def words(self) -> list[str]:
-        """What its code is derived from."""
+        """Return the words that the code is derived from."""
         return ["letter", str(self.main_id), self.address_key, str(self.issue)]
 
     def prove(self, method: AddressMethod, now: datetime, by: int | None = None) -> None:
-        """From now on the address counts as proved. The first time counts."""
+        """Record the address as proved. Safe to run twice: the first time counts."""
         if self.proved_at is None:
             self.method, self.proved_at, self.proved_by = method, now, by
 
@@ -255,9 +260,9 @@ P = TypeVar("P", EmailProof, AddressProof)
 
 
 class ProofBook:
-    """The proofs that the orders of one transaction need, read together when the first is asked for.
+    """The proofs that the orders of one transaction need, read together on first use.
 
-    Those that are not given yet are locked, unless somebody only looks.
+    Proofs that are not given yet are locked, unless `lock` is False.
     """
 
     def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:
@@ -266,21 +271,21 @@ class ProofBook:
         self._orders = [request for request in requests if request.kind is Kind.ORDER]
 
     def email(self, request: Request) -> EmailProof | None:
-        """Of the contact's e-mail address."""
+        """Return the proof of the contact's e-mail address; None if it was never requested."""
         assert request.account is not None
         return self._emails.get((request.main_id, request.account.contact_email))
 
     def address(self, request: Request) -> AddressProof | None:
-        """Of the connection address."""
+        """Return the proof of the connection address; None if it was never requested."""
         assert request.account is not None
         return self._addresses.get((request.main_id, account_address_key(request.account)))
 
     def document(self, request: Request) -> AddressDocument | None:
-        """One that the back office has not looked at yet."""
+        """Return the document that the back office has not decided on yet; None if there is none."""
         return self._documents.get(request.id)
 
     def open_email(self, request: Request, now: datetime) -> EmailProof:
-        """A new proof of the contact's e-mail address; the one that somebody else has opened at this moment."""
+        """Create the proof of the contact's e-mail address, or return the one created by another transaction."""
         assert request.account is not None
         main_id, address = request.main_id, request.account.contact_email
         found = self._opened(EmailProof, {"main_id": main_id, "address": address}, now)
@@ -288,7 +293,7 @@ class ProofBook:
         return found
 
     def open_address(self, request: Request, now: datetime) -> AddressProof:
-        """A new proof of the connection address; the one that somebody else has opened at this moment."""
+        """Create the proof of the connection address, or return the one created by another transaction."""
         assert request.account is not None
         main_id, key = request.main_id, account_address_key(request.account)
         found = self._opened(AddressProof, {"main_id": main_id, "address_key": key}, now)
@@ -332,11 +337,11 @@ class ProofBook:
 
 
 def account_address_key(account: Account) -> str:
-    """How the proof of an account's address is looked up."""
+    """Return the key by which the proof of an account's address is found."""
     return address_key(account.street, account.postal_code, account.city)
 
 
 def latest_document(session: Session, request: Request) -> AddressDocument | None:
-    """The document that was handed in last, decided on or not; its content is read when somebody asks for it."""
+    """Return the document that was uploaded last, decided on or not; its content is loaded only on access."""
     of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
     return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))

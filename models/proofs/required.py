@@ -17,9 +17,9 @@ from models.values import address_key
 
 @dataclass(frozen=True, slots=True)
 class OrderProofs:
-    """How the two proofs of an order stand; a proof is None as long as nobody was asked for it.
+    """How the two proofs of an order stand; a proof is None as long as it was not requested.
 
-    `needs_email` is False if the contact's e-mail address is the requester's own, who has confirmed it already.
+    `needs_email` is False if the contact's e-mail address is the requester's own, confirmed address.
     """
 
     needs_email: bool
@@ -28,16 +28,16 @@ class OrderProofs:
 
     @property
     def awaits_email(self) -> bool:
-        """Whether the contact has yet to confirm the e-mail address."""
+        """Return whether the contact has yet to confirm the e-mail address."""
         return self.needs_email and (self.email is None or self.email.proved_at is None)
 
     @property
     def awaits_address(self) -> bool:
-        """Whether the connection address has yet to be proved."""
+        """Return whether the connection address has yet to be proved."""
         return self.address is None or self.address.proved_at is None
 
     def asked(self) -> Iterator[tuple[str, CodedProof]]:
-        """Yield the proofs that somebody was asked for and has not given: `email`, `address`."""
+        """Yield the proofs that were requested and are not given, with their names: `email`, `address`."""
         if self.email is not None and self.awaits_email:
             yield "email", self.email
         if self.address is not None and self.awaits_address:
@@ -52,7 +52,7 @@ def order_proofs(book: ProofBook, order: Request, requester: User | None) -> Ord
 
 
 def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: datetime) -> OrderProofs:
-    """Return how the proofs of an order stand, after those that nobody was asked for yet have been opened."""
+    """Return how the proofs of an order stand, and create the ones that were not requested yet."""
     found = order_proofs(book, order, requester)
     if found.needs_email and found.email is None:
         book.open_email(order, now)

@@ -1,4 +1,4 @@
-"""Orders that one proof is for: of the same main account, with the same contact or the same connection address."""
+"""Orders that share one proof: of the same main account, with the same contact or the same connection address."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from models.states import Kind, Status
 
 
 def orders_of_contact(order: Request) -> sa.Select[Request]:
-    """Select the orders with the contact of this one, joined with their accounts; this order is among them."""
+    """Select the orders with the same contact as `order`, itself included, joined with their accounts."""
     assert order.account is not None
     return _orders(order).where(Account.contact_email == order.account.contact_email)
 
 
 def orders_in_town(order: Request) -> sa.Select[Request]:
-    """Select the orders with the postal code of this one, joined with their accounts; this order is among them.
+    """Select the orders with the same postal code as `order`, itself included, joined with their accounts.
 
-    Those with the same address are among them too: `account_address_key` tells which.
+    Compare `account_address_key` to find those with the same address.
     """
     assert order.account is not None
     return _orders(order).where(Account.postal_code == order.account.postal_code)
 
 
 def another_has_contact(session: Session, order: Request) -> bool:
-    """Whether another order waits for an answer of the same contact."""
+    """Return whether another order waits for an answer of the same contact."""
     return session.scalar(sa.select(orders_of_contact(order).where(*_waits_besides(order)).exists())) or False
 
 
 def another_has_address(session: Session, order: Request) -> bool:
-    """Whether another order waits for a proof of the same address."""
+    """Return whether another order waits for a proof of the same address."""
     assert order.account is not None
     key = account_address_key(order.account)
     others = session.scalars(orders_in_town(order).where(*_waits_besides(order)).with_only_columns(Account))

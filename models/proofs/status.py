@@ -1,6 +1,6 @@
-"""What requests have asked people to prove, how each proof stands, and until when: for pages and the API.
+"""Which proofs requests have asked people for, how each stands, and until when: for pages and the API.
 
-For a link request it tells the same whoever the account belongs to, and whether there is one at all.
+For a link request the answer does not depend on the owner of the account, nor on whether the account exists.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Statu
 
 
 class ProofKind(StrEnum):
-    """What somebody is asked for."""
+    """The kinds of proof that a person is asked for."""
 
     EMAIL = "email"
     LETTER = "letter"
@@ -41,7 +41,7 @@ class ProofKind(StrEnum):
 
 
 class ProofState(StrEnum):
-    """How it stands. A code that was tried too often has expired too: both need a new one."""
+    """The states of a requested proof. A code that was entered wrongly too often counts as expired."""
 
     OPEN = "open"
     PROVED = "proved"
@@ -51,7 +51,7 @@ class ProofState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProofStatus:
-    """A proof that was asked for. `again_from`: when a new code can be asked for, None if it cannot."""
+    """A requested proof. `again_from`: from when a new code can be requested; None if it cannot."""
 
     kind: ProofKind
     state: ProofState
@@ -60,7 +60,10 @@ class ProofStatus:
 
 
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Every request's proofs. A fixed number of statements, and none for requests that nobody has looked at yet."""
+    """Return the proofs of each request. A fixed number of statements.
+
+    Requests that no worker has begun yet have none.
+    """
     selected_account = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     # While the area code does not fit, nothing is asked for.
     wrong_area = Reason.AREA_CODE_MISMATCH
@@ -81,7 +84,7 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
 
 @dataclass(frozen=True, slots=True)
 class OpenConsent:
-    """A request that waits for an administrator's answer: which account, by which main account, until when."""
+    """A request that waits for an administrator's answer: the account, the main account that asks, the deadline."""
 
     request: Request
     account: Account
@@ -90,7 +93,7 @@ class OpenConsent:
 
 
 def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
-    """The requests to attach an account of this person that they can accept or decline, the oldest first."""
+    """Return the requests to attach an account of this person that the person can answer, the oldest first."""
     own = sa.select(Account).where(Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE)
     accounts = {
         account.customer_number: account
@@ -124,7 +127,7 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
 
 
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Read what the proofs of these orders need, together and without locks."""
+    """Return the proofs of these orders, read together and without locks."""
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
     requesters = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
@@ -142,7 +145,7 @@ def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> di
 
 
 def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
-    """Yield how the proof of the contact's e-mail address stands, if somebody was asked for it."""
+    """Yield the status of the proof of the contact's e-mail address, if it was requested."""
     if proofs.email is None or not proofs.needs_email:
         return
     if proofs.awaits_email:
@@ -154,7 +157,7 @@ def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
 def _address(
     proofs: OrderProofs, order: Request, document: AddressDocument | None, now: datetime
 ) -> Iterator[ProofStatus]:
-    """Yield how the proof of the connection address stands: the letter's code, and a document if there is one."""
+    """Yield the status of the proof of the connection address: the letter's code, and a document if there is one."""
     if proofs.address is None:
         return
     if not proofs.awaits_address:
@@ -185,5 +188,5 @@ def _consent(consent: Consent, now: datetime) -> ProofStatus:
 
 
 def _still_says_something(request: Request, asked: ProofStatus) -> bool:
-    """What is open is only asked for while the request waits."""
+    """Return whether to show the proof: an open one only while the request waits."""
     return asked.state is not ProofState.OPEN or request.status is Status.PENDING

@@ -1,7 +1,7 @@
-"""How people give proofs: each verb checks, records who, when and how, and has the waiting requests looked at again.
+"""Giving proofs: each function checks the proof, records who gave it, when and how, and makes waiting requests due.
 
-A wrong try is counted and therefore committed: verbs that take a code return whether it was right, and raise only
-what needs no record.
+A wrong try is counted and must be committed: functions that take a code return whether the code was right, and raise
+only where nothing has to be recorded.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Credentials:
 
 
 def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """The contact has typed the code from the mail. Safe to run twice: the same code is right again.
+    """Confirm the contact's e-mail address by the code from the mail. Safe to run twice: the same code stays right.
 
-    Raises `NotAwaited` if the address was never asked for, or if no order waits for it any more: one mail is sent
-    for all with the same contact.
+    One mail is sent for all orders with the same contact. Raises `NotAwaited` if the address was never asked for, or if
+    no order waits for it any more.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -70,15 +70,16 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
-    """Whether this order, or another one with the same contact, is on its way: one mail is sent for all of them."""
+    """Return whether this order or another one with the same contact is running: they share one mail."""
     running = orders_of_contact(request).where(Request.status.not_in(ENDED))
     return session.scalar(running.limit(1)) is not None
 
 
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Somebody at the connection address has typed the code from the letter. Safe to run twice, as `confirm_email`.
+    """Prove the connection address by the code from the letter. Safe to run twice: the same code stays right.
 
-    Raises `NotAwaited` like it: one letter is sent for all orders with the same address.
+    One letter is sent for all orders with the same address. Raises `NotAwaited` if no letter was asked for, or if no
+    order waits for it any more.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -96,9 +97,10 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
 
 
 def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
-    """Somebody who has nothing but the letter has typed what it says. The order that it is about, if that is right.
+    """Prove an address with the customer number and code of a letter, without a login.
 
-    An outsider learns nothing: the same statements run whatever is wrong.
+    Returns the order of the letter; None if anything is wrong. An outsider learns nothing: the same statements run in
+    both cases.
     """
     account = account_by_number(session, customer_number)
     account_id = account.id if account is not None else None
@@ -116,9 +118,9 @@ def answer_letter(session: Session, vault: Vault, customer_number: str, typed: s
 def upload_document(
     session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
 ) -> AddressDocument:
-    """Hand in a document that proves the address; the back office decides. It replaces one not yet looked at.
+    """Save a document that proves the address, for the back office to decide on.
 
-    Raises `NotAwaited`.
+    It replaces an earlier document that is not decided yet. Raises `NotAwaited`.
     """
     book = ProofBook(session, [request])
     proof = book.address(request) if _is_pending(request, Kind.ORDER) else None
@@ -134,8 +136,10 @@ def upload_document(
 
 
 def decide_document(session: Session, staff: User, request: Request, *, release: bool, now: datetime) -> None:
-    """The back office has looked at the document. Raises `Forbidden` for others, `NotAwaited` if there is none to look
-    at or its order waits no more."""
+    """Accept (`release`) or refuse the uploaded document.
+
+    Raises `Forbidden` unless `staff` belongs to the carrier, `NotAwaited` without an open document or a waiting order.
+    """
     if not staff.is_staff:
         raise Forbidden
     awaited = lock_for_address(session, request)
@@ -150,15 +154,15 @@ def decide_document(session: Session, staff: User, request: Request, *, release:
 
 
 def lock_for_address(session: Session, request: Request) -> bool:
-    """Lock the orders that wait for proof of an address in the same town; returns whether this is one of them.
+    """Lock the orders that wait for an address proof in the same town; return whether `request` is one of them.
 
-    To be called before one of them is locked alone.
+    Call it before one of these orders is locked alone.
     """
     return request.kind is Kind.ORDER and request in _lock(session, _waiting(orders_in_town(request)))
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
-    """A new code by mail (`email`, `consent`) or post (`letter`). Raises `NotAwaited` or `TooEarly`."""
+    """Request a new code by mail (`email`, `consent`) or post (`letter`). Raises `NotAwaited` or `TooEarly`."""
     proof = _asked(session, request, what)
     if proof is None or request.status is not Status.PENDING:
         raise NotAwaited
@@ -169,10 +173,10 @@ def ask_again(session: Session, request: Request, what: str, now: datetime) -> N
 def decide(
     session: Session, vault: Vault, request: Request, user: User, decision: Decision, typed: str | None, now: datetime
 ) -> bool:
-    """An administrator of the account has answered, with the code from the mail, or signed in (None).
+    """Record an administrator's answer to a consent request; return whether the code was right.
 
-    The first answer counts. Raises `NotAwaited` if nobody waits for it any more, `Forbidden` if this person does
-    not administer the account.
+    `typed` is the code from the mail, None for a signed-in person. The first answer counts. Raises `NotAwaited` if the
+    request no longer waits, `Forbidden` if the person does not administer the account.
     """
     _ensure_unproved(session, request)
     consent = session.get(Consent, request.id, with_for_update=True)
@@ -191,7 +195,7 @@ def decide(
 
 
 def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
-    """Another proof for a link request that waits: credentials, or a link code. Raises `NotAwaited`."""
+    """Prove a waiting link request by credentials or a link code; return whether they fit. Raises `NotAwaited`."""
     _ensure_unproved(session, request)
     proof = ownership_by(session, vault, request.customer_number, means, now)
     if proof is None:
@@ -205,9 +209,9 @@ def prove_ownership(session: Session, vault: Vault, request: Request, means: Cre
 def ownership_by(
     session: Session, vault: Vault, customer_number: str, means: Credentials | str, now: datetime
 ) -> OwnershipProof | None:
-    """The proof by these credentials or this link code, without its request; None if they prove nothing.
+    """Return the ownership proof by these credentials or this link code, without its request; None if they are wrong.
 
-    An outsider learns nothing: the same statements run whatever is wrong. A wrong code is counted.
+    An outsider learns nothing: the same statements run in both cases. A wrong code is counted.
     """
     if isinstance(means, Credentials):
         return _by_credentials(session, customer_number, means, now)
@@ -215,7 +219,7 @@ def ownership_by(
 
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
-    """A new link code of an account; the one before is void. Raises `Forbidden` or `IsMainAccount`."""
+    """Create a link code for an account and void the previous one. Raises `Forbidden` or `IsMainAccount`."""
     # Two at once would both find none to replace; and what was read before may be over.
     lock_account(session, account)
     void_link_code(session, principal, account, now)
@@ -230,7 +234,7 @@ def create_link_code(session: Session, principal: Principal, account: Account, n
 
 
 def void_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> None:
-    """The account's link code is void, if there is one. Safe to run twice. Raises `Forbidden`."""
+    """Void the account's link code, if there is one. Safe to run twice. Raises `Forbidden`."""
     if not may(principal, Action.PROVE_OWNERSHIP, account):
         raise Forbidden
     code = open_link_code(session, account.id, lock=True)
@@ -240,7 +244,7 @@ def void_link_code(session: Session, principal: Principal, account: Account, now
 
 
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
-    """The account's link code that was neither used nor replaced."""
+    """Return the account's link code that was neither used nor replaced; None if there is none."""
     query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
     return session.scalar(query.with_for_update() if lock else query)
 
@@ -285,10 +289,10 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
 def _is_right(
     vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
 ) -> bool:
-    """Whether this is the code of the proof; of a given proof it stays right for ever.
+    """Return whether this is the code of the proof; the code of a given proof stays right.
 
-    A wrong try is counted while an order waits for the proof. Raises `NotAwaited` if there is no proof, or if it is
-    not given and no order waits for it.
+    A wrong try is counted while an order waits for the proof. Raises `NotAwaited` if there is no proof, or if the proof
+    is not given and no order waits for it.
     """
     if proof is not None and proof.proved_at is not None:
         return vault.is_code(typed, *proof.words())
@@ -326,14 +330,14 @@ def _waiting(orders: sa.Select[Request]) -> sa.Select[Request]:
 
 
 def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:
-    """Requests first, then their proof, as the workers do it: the other way round both would wait in a circle."""
+    """Lock the requests before their proof, the order in which the workers lock, to avoid a deadlock."""
     locking = waiting.order_by(Request.id).with_for_update(of=Request)
-    # As they are by now: whoever had them locked may have changed them.
+    # Read anew: the transaction that held the locks may have changed them.
     return session.scalars(locking.execution_options(populate_existing=True)).all()
 
 
 def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str | None = None) -> None:
-    """Have every request that waits for the same proof looked at again."""
+    """Make every request due that waits for the same proof."""
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.
     for request in session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)):

@@ -1,4 +1,4 @@
-"""Idempotency keys: the same key and body give the same answer, whatever happened in between."""
+"""Idempotency keys: a repeated call with the same key and body gets the first answer and changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT_FOR = timedelta(days=30)
 
 
 class IdempotencyKey(Base):
-    """What was answered to a key. Unique per account and person that sent it."""
+    """The answer to a key, unique for an account and the person who sent the key."""
 
     __tablename__ = "idempotency_keys"
 
@@ -35,17 +35,17 @@ class IdempotencyKey(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Nobody tries again with it any more."""
+        """Select the keys that are too old to be repeated."""
         return cls.created_at <= now - KEPT_FOR
 
 
 def reserve_key(
     session: Session, account_id: int, user_id: int, key: str, fingerprint: bytes, now: datetime
 ) -> IdempotencyKey:
-    """The row of this key, locked: new with no answer, or the one that was answered before.
+    """Return the row of this key, locked: new and without an answer, or with the first answer.
 
-    A second request with the same key that comes while the first still runs waits for it.
-    Raises `IdempotencyConflict` if the key came with another body.
+    A second call with the same key waits until the first has ended. Raises `IdempotencyConflict` if the key came with
+    another body.
     """
     new = postgresql.insert(IdempotencyKey).values(
         account_id=account_id, user_id=user_id, key=key, fingerprint=fingerprint, created_at=now

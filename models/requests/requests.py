@@ -51,7 +51,7 @@ class TimelineEntry(Base):
 
 
 class Request(InBulk, Base):
-    """An order, a link or a detach request on its way. Changed by its verbs only; each leaves a timeline entry."""
+    """An order, a link or a detach request. Change its status by its methods only; each adds a timeline entry."""
 
     __tablename__ = "requests"
 
@@ -132,25 +132,25 @@ class Request(InBulk, Base):
     )
 
     def note(self, now: datetime, code: str, **facts: Any) -> None:
-        """Add a line to the timeline. The request has to be in a session, and flushed."""
+        """Add an entry to the timeline. The request must be in a session, and flushed."""
         session = object_session(self)
         assert session is not None and self.id is not None
         batch_insert(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
 
     def begin(self, now: datetime) -> None:
-        """A worker has it in hand. What is held or pending stays so until it moves."""
+        """Record that a worker processes the request. Held and pending requests keep their status for now."""
         if self.status is Status.ACKNOWLEDGED:
             self._become(Status.IN_PROGRESS, now)
 
     def go_on(self, step: StepName, now: datetime) -> None:
-        """The step is done; this one is next. The claim stays with its holder."""
+        """Finish the step and set the next one. The worker keeps its claim."""
         self._proceed(now)
         self.step = step
         self.attempts = 0
         self.updated_at = now
 
     def try_again(self, at: datetime, now: datetime) -> None:
-        """Something outside did not answer: the same step again at that time."""
+        """Schedule the same step again at that time, after an outside system did not answer."""
         self.attempts += 1
         if self.attempts == 1:
             self.note(now, "retrying", step=self.step)
@@ -158,7 +158,7 @@ class Request(InBulk, Base):
         self.make_due(at)
 
     def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime, again_at: datetime) -> None:
-        """A person has to act until then; the step runs again when they did, or at `again_at`."""
+        """Wait for a person until a deadline; the step runs again after an answer, or at `again_at`."""
         if (self.waiting_for, self.reason) != (actor, reason):
             if self.status in (Status.PENDING, Status.HELD):
                 self._proceed(now)
@@ -169,7 +169,7 @@ class Request(InBulk, Base):
         self.make_due(again_at)
 
     def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
-        """We have to act. It is tried again by itself at that time, or only when the back office says so."""
+        """Hold the request for the carrier; it is retried at that time, or by the back office if the time is None."""
         if (self.status, self.reason) != (Status.HELD, reason):
             self._proceed(now)
             self._become(Status.HELD, now, reason)
@@ -180,34 +180,34 @@ class Request(InBulk, Base):
             self.make_due(again_at)
 
     def complete(self, now: datetime) -> None:
-        """Done."""
+        """End the request as completed."""
         self._proceed(now)
         self._end(Status.COMPLETED, now)
         self.note(now, "completed")
 
     def reject(self, reason: Reason, now: datetime) -> None:
-        """A rule says no."""
+        """End the request because of a business rule."""
         self._end(Status.REJECTED, now, reason)
         self.note(now, "rejected", reason=reason)
 
     def fail(self, reason: Reason, now: datetime) -> None:
-        """It cannot be done; the back office may try it again."""
+        """End the request as failed; the back office may retry it."""
         self._end(Status.FAILED, now, reason)
         self.note(now, "failed", reason=reason)
 
     @property
     def can_cancel(self) -> bool:
-        """Until it is provisioned (for a link: attached), and not while a worker has it in hand.
+        """Return whether the request can be cancelled: not provisioned (a link: attached) yet, and not claimed.
 
-        Once there is a trunk the registrar may know of it, so then it is too late even if it never answered; not if
-        it has refused.
+        With a trunk it is too late, since the registrar may know the trunk even without an answer; not if the registrar
+        has refused the trunk.
         """
         if self.step not in (StepName.VERIFY, StepName.PROVISION) or self.lease is not None:
             return False
         return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
-        """Call it off. Raises `TooLate`."""
+        """Cancel the request. Raises `TooLate`."""
         if not self.can_cancel:
             raise TooLate(self.status)
         self._end(Status.CANCELLED, now, reason)
@@ -215,11 +215,11 @@ class Request(InBulk, Base):
 
     @property
     def can_retry(self) -> bool:
-        """Held and failed requests can be tried again."""
+        """Return whether the request can be retried: held and failed ones can."""
         return self.status in (Status.HELD, Status.FAILED)
 
     def retry(self, now: datetime) -> None:
-        """Try the step again, as the back office or the requester asked. Raises `IllegalTransition`."""
+        """Retry the step for the back office or the requester. Raises `IllegalTransition`."""
         if not self.can_retry:
             raise IllegalTransition(self.status, Status.IN_PROGRESS)
         self._become(Status.IN_PROGRESS, now)
@@ -248,12 +248,12 @@ class Request(InBulk, Base):
 
 
 def create_request(session: Session, request: Request, now: datetime) -> Request:
-    """A new request: in the database, and to be worked on at once. Whoever writes it begins its timeline."""
+    """Save a new request that is due at once. The caller adds the first timeline entry."""
     return create_requests(session, [request], now)[0]
 
 
 def create_requests(session: Session, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
-    """The same for many, in as few statements."""
+    """Save several new requests that are due at once, with one statement a table."""
     # Known beforehand, so that nothing has to be read back row by row.
     ids = session.scalars(sa.select(sa.func.uuidv7()).select_from(sa.func.generate_series(1, len(requests))))
     for id, request in zip(ids, requests, strict=True):
@@ -266,13 +266,13 @@ def create_requests(session: Session, requests: Sequence[Request], now: datetime
 
 
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
-    """Whether this person may look at the request: through its main account, or as whose account is detached."""
+    """Return whether this person may see the request: by its main account, or as a user of the account to detach."""
     sides = [request.main_id, request.account_id] if request.kind is Kind.DETACH else [request.main_id]
     return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
 
 
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
-    """Whether this person may answer, cancel and retry the request: whoever may ask for the same."""
+    """Return whether this person may answer, cancel and retry the request: the right to create one like it."""
     match request.kind:
         case Kind.ORDER:
             return may(principal, Action.ORDER, session.get_one(Account, request.main_id))
@@ -294,7 +294,7 @@ _WHOLE = (
 
 
 def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
-    """Lock again the requests whose lease is still ours; one that took too long belongs to somebody else."""
+    """Lock and return the requests of these ids that are still claimed under this lease."""
     ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
     found = list(session.scalars(ours.order_by(Request.id).with_for_update().options(*_WHOLE)))
     _lock_accounts(session, found)

@@ -1,6 +1,6 @@
-"""What the carrier's staff do to a request: each verb in the name of who does it, and for the request as they saw it.
+"""What the carrier's staff do to a request, each action in the name of a member of staff.
 
-Nothing is done twice, and nothing to what has changed meanwhile: whoever was slower is told.
+An action applies to the request as the person saw it: if the request has changed since, `SeenOtherwise` is raised.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from models.states import Reason
 
 
 class SeenOtherwise(Exception):
-    """Something has happened to the request since the page was made that the person goes by."""
+    """Raised when the request has changed since the page that the person sees was made."""
 
 
 def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
@@ -37,7 +37,7 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
 
 
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
-    """Call a request off for the carrier. Raises `SeenOtherwise`, `TooLate`, `Forbidden` or `NotFound`."""
+    """Cancel a request for the carrier. Raises `SeenOtherwise`, `TooLate`, `Forbidden` or `NotFound`."""
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
     call_off(request, Reason.CANCELLED_BY_BACK_OFFICE, now)
@@ -47,9 +47,10 @@ def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: da
 def decide_on_document(
     session: Session, staff: Principal, id: uuid.UUID, seen: int | None, now: datetime, *, release: bool
 ) -> None:
-    """Accept the document that was handed in as address proof, or refuse it.
+    """Accept or refuse the document that was uploaded as address proof.
 
-    `seen`: None for whoever goes by no page. Raises `SeenOtherwise`, `NotAwaited`, `Forbidden` or `NotFound`.
+    `seen` is the version of the request on the page, None at the console. Raises `SeenOtherwise`, `NotAwaited`,
+    `Forbidden` or `NotFound`.
     """
     request = find_for_staff(session, staff, id)
     lock_for_address(session, request)
@@ -61,7 +62,7 @@ def decide_on_document(
 
 
 def open_document(session: Session, staff: Principal, id: uuid.UUID, now: datetime) -> AddressDocument | None:
-    """The document that was handed in last, with its content, and a note of who has looked at it; None for none.
+    """Return the document that was uploaded last, with its content, and record who opened it; None if there is none.
 
     Raises `Forbidden` or `NotFound`.
     """
@@ -73,7 +74,7 @@ def open_document(session: Session, staff: Principal, id: uuid.UUID, now: dateti
 
 
 def find_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Request:
-    """The request. Raises `NotFound`, or `Forbidden` for whoever does not belong to the staff."""
+    """Return the request. Raises `NotFound`, or `Forbidden` unless the person belongs to the staff."""
     return _allowed(session, staff, session.get(Request, id))
 
 
@@ -90,19 +91,19 @@ def _allowed(session: Session, staff: Principal, request: Request | None) -> Req
 
 
 def _ensure_seen(session: Session, request: Request, seen: int) -> None:
-    """Whatever happens to a request leaves a line in its timeline: the last one is its version."""
+    """Raise `SeenOtherwise` unless `seen` is the last timeline entry, which serves as version of the request."""
     last = sa.select(sa.func.max(TimelineEntry.id)).where(TimelineEntry.request_id == request.id)
     if session.scalar(last) != seen:
         raise SeenOtherwise
 
 
 def record_staff_action(session: Session, staff: Principal, request: Request, deed: Deed, now: datetime) -> None:
-    """Write down what somebody of the staff has done to a request, for the main account that it is for."""
+    """Record what a member of staff has done to a request, in the log of its main account."""
     facts = {"request": str(request.id), "customer_number": request.customer_number}
     record(session, staff, session.get_one(Account, request.main_id), deed, Action.OPERATE, now, facts)
 
 
 def staff_actions_on(session: Session, request: Request) -> Sequence[AttributedEntry]:
-    """What staff did to a request, the newest first. One statement."""
+    """Return what staff did to a request, the newest first. One statement."""
     about = sa.select(AuditEntry).where(AuditEntry.account_id == request.main_id, AuditEntry.by_staff)
     return _told(session, about.where(AuditEntry.facts["request"].astext == str(request.id)))

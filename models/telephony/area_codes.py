@@ -22,7 +22,7 @@ class AreaCode(Base):
 
 
 def load_area_codes(session: Session) -> int:
-    """Bring the table of Ortsnetze up to date from the phonenumbers package; returns how many there are."""
+    """Update the table of Ortsnetze from the phonenumbers package; return the number of Ortsnetze."""
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
     names = {

@@ -1,6 +1,6 @@
 """Call forwardings: where calls to an account go, under which condition, and at which hours of the week.
 
-Of one condition no two that are switched on share a minute, which the database keeps too. "Always" beats the others.
+Two enabled forwardings of one condition never share a minute; the database enforces it too. "Always" beats the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NO_ZERO = ("+", "0")
 
 
 class Condition(StrEnum):
-    """When a call is forwarded."""
+    """The conditions under which a call is forwarded."""
 
     ALWAYS = "always"
     BUSY = "busy"
@@ -50,7 +50,7 @@ _PLACES = "CASE condition " + " ".join(f"WHEN '{one}' THEN {place}" for place, o
 
 
 class _HoursOfWeek(sa.types.TypeDecorator[Hours]):
-    """Minutes of the week as a multirange, so that the database sees what overlaps."""
+    """Minutes of the week as a multirange, so that the database can detect overlaps."""
 
     impl = postgresql.INT4MULTIRANGE
     cache_ok = True
@@ -65,7 +65,7 @@ class _HoursOfWeek(sa.types.TypeDecorator[Hours]):
 
 
 class CallForwarding(Base):
-    """One forwarding. `after_seconds` belongs to "no answer" alone; `hours` are minutes of the week in Germany."""
+    """One forwarding. `after_seconds` is for "no answer" alone; `hours` are minutes of the week in Germany."""
 
     __tablename__ = "call_forwardings"
 
@@ -106,23 +106,23 @@ class ForwardingDraft:
 
 
 def forwardings_of(session: Session, account: Account) -> Sequence[CallForwarding]:
-    """All of an account, in the order in which they count."""
+    """Return all forwardings of an account, in order of precedence."""
     query = sa.select(CallForwarding).where(CallForwarding.account_id == account.id)
     places = list(Condition)
     return sorted(session.scalars(query), key=lambda found: (places.index(found.condition), found.hours, found.id))
 
 
 def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
-    """Those of these accounts that are switched on, whatever the hour."""
+    """Return the enabled forwardings of these accounts, whatever the hour."""
     ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
     query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
     return session.scalars(query.order_by(CallForwarding.id)).all()
 
 
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
-    """Those whose hours have come at that moment: "always" alone if it does, else one of each condition at the most.
+    """Return the forwardings that apply at that moment: "always" alone if it applies, else at most one a condition.
 
-    None while all of the account's trunks are suspended.
+    None apply while all trunks of the account are suspended.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
         return []
@@ -133,7 +133,7 @@ def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], 
 def add_forwarding(
     session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
 ) -> CallForwarding:
-    """Have calls forwarded. Raises `Forbidden` or `InvalidField`."""
+    """Add a forwarding. Raises `Forbidden` or `InvalidField`."""
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
     _fill(session, forwarding, account, draft)
@@ -145,7 +145,7 @@ def add_forwarding(
 def change_forwarding(
     session: Session, person: Principal, account: Account, id: int, draft: ForwardingDraft, now: datetime
 ) -> None:
-    """Have them forwarded otherwise. Raises `Forbidden`, `NotFound` or `InvalidField`."""
+    """Change a forwarding. Raises `Forbidden`, `NotFound` or `InvalidField`."""
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     before = _facts(forwarding)
@@ -154,7 +154,7 @@ def change_forwarding(
 
 
 def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
-    """Have them forwarded no more. Raises `Forbidden` or `NotFound`."""
+    """Remove a forwarding. Raises `Forbidden` or `NotFound`."""
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     session.delete(forwarding)
@@ -162,7 +162,7 @@ def remove_forwarding(session: Session, person: Principal, account: Account, id:
 
 
 def find_forwarding(session: Session, account: Account, id: int) -> CallForwarding:
-    """The account's forwarding with this id. Raises `NotFound`."""
+    """Return the account's forwarding with this id. Raises `NotFound`."""
     found = session.get(CallForwarding, id)
     if found is None or found.account_id != account.id:
         raise NotFound
@@ -170,7 +170,7 @@ def find_forwarding(session: Session, account: Account, id: int) -> CallForwardi
 
 
 def target_of(typed: str) -> str:
-    """The number in E.164, typed in any usual spelling.
+    """Return the target number in E.164, from any usual spelling.
 
     Raises `InvalidField`: `emergency_number`, `needs_area_code`, `not_a_phone_number` or `costly_number`.
     """
@@ -192,7 +192,7 @@ def target_of(typed: str) -> str:
 
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
-    """One after the other, so that whoever comes second is told what is in the way."""
+    """Lock the account and check the right, so that of two simultaneous changes the second sees the first."""
     # What was read before may be over: it may have been detached, or closed.
     lock_account(session, account)
     if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:

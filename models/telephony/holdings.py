@@ -1,4 +1,4 @@
-"""What an account has: what it is billed for, its trunks and its numbers. A fixed number of statements."""
+"""What an account has: its contracts, trunks and numbers. A fixed number of statements."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Holdings:
 
     @property
     def monthly_cents(self) -> int:
-        """What all of it costs a month, net."""
+        """Return the monthly price of all contract lines, net, in cents."""
         return sum(item.monthly_cents for item, _ in self.items)
 
 
 def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
-    """What this account has at this moment."""
+    """Return what this account has now."""
     items = (
         sa.select(ContractItem, Product)
         .join(Product, Product.key == ContractItem.product_key)
@@ -48,6 +48,6 @@ def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
 
 
 def trunks_of(session: Session, account: Account) -> list[SipTrunk]:
-    """Its trunks that are not closed."""
+    """Return the account's trunks that are not closed."""
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     return list(session.scalars(trunks.order_by(SipTrunk.id)))

@@ -1,4 +1,4 @@
-"""What a main account and its sub-accounts have: numbers, trunks and contracts, searched and read page by page.
+"""Numbers, trunks and contracts of a main account and its sub-accounts, searched and read page by page.
 
 All lists are in the order of customer numbers, so that a page costs the same whatever the number of accounts.
 """
@@ -33,7 +33,7 @@ _Query = sa.Select[*tuple[Any, ...]]
 
 @dataclass(frozen=True, slots=True)
 class ListedNumbers:
-    """A block of numbers, whose it is, and the SIP user of the trunk that it rings at."""
+    """A block of numbers, its account, and the SIP user of the trunk at which the numbers ring."""
 
     account: Account
     block: NumberBlock
@@ -42,7 +42,7 @@ class ListedNumbers:
 
 @dataclass(frozen=True, slots=True)
 class ListedTrunk:
-    """A trunk and whose it is."""
+    """A trunk and its account."""
 
     account: Account
     trunk: SipTrunk
@@ -50,7 +50,7 @@ class ListedTrunk:
 
 @dataclass(frozen=True, slots=True)
 class ListedContract:
-    """A contract, whose it is, and its products."""
+    """A contract, its account, and its products."""
 
     account: Account
     contract: Contract
@@ -58,16 +58,16 @@ class ListedContract:
 
     @property
     def monthly_cents(self) -> int:
-        """What it costs a month, net."""
+        """Return the monthly price, net, in cents."""
         return sum(item.monthly_cents for item, _ in self.items)
 
 
 def numbers_of(
     session: Session, main: Account, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedNumbers]:
-    """The numbers of all locations. Digits find numbers by any part of them, words the location.
+    """Return a page of the numbers of all locations. Digits find numbers by any part, words find the location.
 
-    Two statements at the most. Raises `BadCursor`.
+    Two statements at most. Raises `BadCursor`.
     """
     words, typed = _split(search)
     query: _Query = (
@@ -88,7 +88,7 @@ def numbers_of(
 def trunks_of(
     session: Session, main: Account, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedTrunk]:
-    """The trunks of all locations that are not closed; words find the SIP user too.
+    """Return a page of the open trunks of all locations; words find the location or the SIP user.
 
     One statement. Raises `BadCursor`.
     """
@@ -105,7 +105,10 @@ def trunks_of(
 def contracts_of(
     session: Session, main: Account, now: datetime, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedContract]:
-    """The running contracts of all locations; words find a product too. Two statements. Raises `BadCursor`."""
+    """Return a page of the running contracts of all locations; words find the location or a product.
+
+    Two statements. Raises `BadCursor`.
+    """
     products = (
         sa.select(sa.func.string_agg(sa.func.concat_ws(" ", Product.name_de, Product.name_en), " "))
         .select_from(ContractItem)
@@ -130,14 +133,14 @@ def contracts_of(
 
 
 def _split(search: str) -> tuple[list[str], str]:
-    """The words, and what of the rest is a number, however many groups it was typed in."""
+    """Split a search into words and the digits of a number, which may be typed in several groups."""
     words = [word for word in search.split() if re.search(r"[^\W\d_]", word)]
     numbers = " ".join(word for word in search.split() if word not in words)
     return words, numbers if re.search("[0-9]", numbers) else ""
 
 
 def _few_hits(session: Session, typed: str) -> list[int] | None:
-    """The blocks of whatever customer that have such a number, by the index; None if they are many."""
+    """Return the blocks of all customers that contain such a number, by the index; None if there are many."""
     hits = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None), found_by(typed)).limit(FEW + 1)
     found = list(session.scalars(hits))
     return found if len(found) <= FEW else None
@@ -151,7 +154,7 @@ def _narrowed(query: _Query, main: Account, words: Sequence[str], *more: Any) ->
 def _page(
     session: Session, query: _Query, second: Any, after: str | None, limit: int
 ) -> tuple[Sequence[sa.Row[Any]], Callable[[Callable[[Any], int]], str | None]]:
-    """One page in the order of customer number and `second`, and how to say where the next one begins."""
+    """Return one page in the order of customer number and `second`, and the cursor of the next page."""
     key = sa.tuple_(Account.customer_number, second)
     if after is not None:
         number, place = read_cursor(after, str, int)

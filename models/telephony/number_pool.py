@@ -24,21 +24,21 @@ def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
 
 
 def pool_has(session: Session, area_code: str, size: int, now: datetime) -> bool:
-    """Whether the pool has a free block of this size at this moment. No promise: others take from it too."""
+    """Return whether the pool has a free block of this size now. No guarantee: other transactions take blocks too."""
     return session.scalar(sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(1)) is not None
 
 
 def count_free(session: Session, area_code: str, size: int, now: datetime, most: int = 1000) -> int:
-    """How many blocks of this size are free at this moment, counted up to `most`. No promise, as `pool_has`."""
+    """Return how many blocks of this size are free now, counted up to `most`. No guarantee: others take blocks too."""
     some = sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(most).subquery()
     return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 class NumberPool:
-    """Free number blocks for the orders of one transaction, given out without waiting for anybody.
+    """Free number blocks for the orders of one transaction, assigned without waiting for other transactions.
 
-    `wanted` says how many blocks of an area code and size the transaction may take: so many are locked with one
-    statement when the first is asked for. What others are taking at that moment is passed over.
+    `wanted` is how many blocks of each area code and size the transaction may take: so many are locked with one
+    statement on first use. Blocks that other transactions have locked are skipped.
     """
 
     def __init__(self, session: Session, now: datetime, wanted: Mapping[tuple[str, int], int]) -> None:
@@ -48,11 +48,11 @@ class NumberPool:
         self._locked: dict[tuple[str, int], list[NumberBlock]] = {}
 
     def has(self, area_code: str, size: int) -> bool:
-        """Whether there is one to take."""
+        """Return whether a block of this area code and size is left."""
         return bool(self._of(area_code, size))
 
     def take(self, area_code: str, size: int, account_id: int) -> NumberBlock:
-        """Give a block to an account, the one that has been free for longest. Raises `NoNumbersAvailable`."""
+        """Assign a block to an account, the one that has been free for longest. Raises `NoNumbersAvailable`."""
         blocks = self._of(area_code, size)
         if not blocks:
             raise NoNumbersAvailable(area_code, size)
@@ -78,8 +78,8 @@ class NumberPool:
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
     """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
 
-    Numbers that are in the pool already are left as they are; returns how many blocks were added. They are to be
-    announced, so the caller sends the hint after the commit.
+    Returns how many blocks were added; numbers that are in the pool already stay unchanged. The blocks have to be
+    announced to the registrar, so the caller sends a hint after the commit.
     """
     if size not in BLOCK_SIZES:
         raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)

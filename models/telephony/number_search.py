@@ -1,10 +1,10 @@
 """Finding a number by any part of it, in any usual spelling, without a row for each number of a block.
 
-A block of 1, 10 or 100 numbers is aligned, so its numbers are its stem (the first number without its last 0, 1 or 2
-digits) followed by every possible tail. A part lies in one of them if the stem contains it, or if the stem ends with
-the beginning of it and what is left over is no longer than the tail. So a few patterns on the stem find all, and a
-trigram index on the stem answers each of them. What a number begins with is a few ranges of numbers instead, and the
-index that keeps blocks from overlapping answers for them.
+A block of 1, 10 or 100 numbers is aligned: its numbers are its stem (the first number without its last 0, 1 or 2
+digits) followed by every possible tail. Digits are part of one of the numbers if the stem contains them, or if the
+stem ends with their beginning and their rest is no longer than the tail. So a few patterns on the stem, with a
+trigram index, find all blocks. Digits at the beginning of a number are a few ranges of numbers instead, answered by
+the index of the exclusion constraint.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ STEM: sa.ColumnElement[str] = sa.cast(NumberBlock.first_number // NumberBlock.si
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Digits of a number as E.164 has them, from its beginning on or anywhere."""
+    """Digits of a number in E.164, at its beginning or anywhere in it."""
 
     digits: str
     from_start: bool
 
 
 def parts_of(typed: str) -> list[Part]:
-    """What can be meant; any of them is right. Without digits everything is.
+    """Return the possible meanings of the typed digits; a number fits if any of them fits. Without digits all fit.
 
-    "+49 30" and "0049 30" are how a number begins. So is "030", unless the zero is one inside a number.
+    "+49 30" and "0049 30" are the beginning of a number. So is "030", unless the zero is inside a number.
     """
     plain = re.sub(r"\(\s*0\s*\)", "", typed).strip(" (")
     digits = re.sub(r"[^0-9]", "", plain)
@@ -47,15 +47,15 @@ def parts_of(typed: str) -> list[Part]:
 
 
 def is_everywhere(typed: str) -> bool:
-    """Whether so little was typed that many numbers have it, whosever they are."""
+    """Return whether the typed digits are so few that many numbers contain them."""
     return any(not part.from_start and len(part.digits) <= 3 for part in parts_of(typed))
 
 
 def found_by(typed: str) -> sa.ColumnElement[bool]:
-    """The blocks that have such a number.
+    """Return a filter for the blocks that contain such a number.
 
-    What is looked for stands in the statement's text, digits and nothing else, so that the planner always sees how
-    much it will find. Of a statement that it has prepared it knows nothing, and would read all of the index.
+    The digits are part of the statement's text, not parameters: the planner must see them to estimate the number of
+    hits, else it would read the whole index.
     """
     return sa.or_(*(_begins(part.digits) if part.from_start else _contains(part.digits) for part in parts_of(typed)))
 
@@ -81,7 +81,7 @@ def _stem_is_like(pattern: str) -> sa.ColumnElement[bool]:
 
 
 def _patterns(digits: str) -> Iterator[tuple[int, str]]:
-    """Patterns for the stem, each with the smallest block to which it applies."""
+    """Return LIKE patterns for the stem, each with the smallest block size to which the pattern applies."""
     yield 1, f"%{digits}%"
     for size in BLOCK_SIZES[1:]:
         # So many digits of the part are in the tail, where every digit is.

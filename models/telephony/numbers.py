@@ -25,7 +25,7 @@ BLOCK_SIZES = (1, 10, 100)
 class NumberBlock(Base):
     """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign.
 
-    It stays for ever, with the numbers that it has.
+    A block is never deleted and never changes its numbers.
     """
 
     __tablename__ = "number_blocks"
@@ -70,19 +70,19 @@ class NumberBlock(Base):
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Every number in E.164, with the plus sign."""
+        """Return every number in E.164, with the plus sign."""
         return block_numbers(self.first_number, self.size)
 
     @property
     def display(self) -> str:
-        """As people write it."""
+        """Return the block as people write it."""
         return display_block(self.area_code, self.first_number, self.size)
 
 
 class BlockAnnouncement(Due, Base):
-    """Due: the registrar has to be told that the numbers of this block are ours, whoever has them. Told, it is gone.
+    """A number block that has to be announced to the registrar as ours; deleted once it is announced.
 
-    A row of its own, as whoever takes blocks out of the pool passes over those that somebody else has locked.
+    A row of its own, because taking blocks from the pool skips locked blocks.
     """
 
     __tablename__ = "block_announcements"
@@ -100,7 +100,7 @@ def _provide_trigrams(_metadata: sa.MetaData, connection: sa.Connection, **_: An
 
 
 def release_block(block: NumberBlock, now: datetime) -> None:
-    """Take a block back; it rests for `QUARANTINE` before it can be given out again."""
+    """Take a block back from its account; it rests for `QUARANTINE` (90 days) before it can be assigned again."""
     block.account_id = None
     block.trunk_id = None
     block.available_from = now + QUARANTINE

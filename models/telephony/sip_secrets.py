@@ -1,4 +1,4 @@
-"""The secret of a SIP trunk: seen by whoever may, and replaced by a new one. Each is in the log, the secret never."""
+"""The secret of a SIP trunk: showing and renewing it. Both are recorded in the log, without the secret."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from models.vault import Vault, new_sip_secret
 
 
 class RenewedMeanwhile(Exception):
-    """The secret is another one than that which was to be replaced."""
+    """Raised when the secret was renewed since the person saw it."""
 
 
 def issue_of(trunk: SipTrunk) -> str:
-    """Which secret it is, without a word about it: another one after each renewal."""
+    """Return an identifier of the secret that reveals nothing about it; it changes with each renewal."""
     return hashlib.sha256(trunk.secret).hexdigest()[:16]
 
 
 def reveal(session: Session, vault: Vault, person: Principal, account: Account, id: int, now: datetime) -> str:
-    """The secret, in clear. Raises `Forbidden`, `NotFound` or `SecretUnreadable`."""
+    """Return the secret in clear. Raises `Forbidden`, `NotFound` or `SecretUnreadable`."""
     trunk = find_trunk(session, person, Action.SEE_SECRET, account, id)
     secret = vault.open(trunk.secret)
     record(session, person, account, Deed.SECRET_SEEN, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
@@ -35,9 +35,9 @@ def reveal(session: Session, vault: Vault, person: Principal, account: Account, 
 def renew(
     session: Session, vault: Vault, person: Principal, account: Account, id: int, issue: str, now: datetime
 ) -> str:
-    """A new secret, in clear; the one of this issue stops working as soon as the registrar has heard of it.
+    """Replace the secret of this issue and return the new one in clear. The old one ends once the registrar is updated.
 
-    Raises `Forbidden`, `NotFound`, or `RenewedMeanwhile`: sent twice, it is renewed once.
+    Raises `Forbidden`, `NotFound`, or `RenewedMeanwhile` if the secret was renewed since (a repeated call renews once).
     """
     trunk = find_trunk(session, person, Action.SEE_SECRET, account, id, lock=True)
     if issue_of(trunk) != issue:

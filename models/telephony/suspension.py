@@ -1,4 +1,4 @@
-"""Suspending a trunk and resuming it: by whoever may manage it, and by the carrier. Each is in the account's log."""
+"""Suspending and resuming a trunk, by the customer and by the carrier. Both are recorded in the account's log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.telephony.trunks import SipTrunk, Suspender, TrunkState
 def find_trunk(
     session: Session, person: Principal, right: Action, account: Account, id: int, *, lock: bool = False
 ) -> SipTrunk:
-    """The account's trunk, for somebody who has this right. Raises `Forbidden`, or `NotFound` if it is closed."""
+    """Return the account's trunk if the person has this right. Raises `Forbidden`, or `NotFound` if it is closed."""
     if not may(person, right, account):
         raise Forbidden
     query = sa.select(SipTrunk).where(
@@ -31,14 +31,14 @@ def find_trunk(
 
 
 def lock_active_account(session: Session, account: Account) -> None:
-    """As `lock_account`, for what can be done only to an account that is in service. Raises `Forbidden`."""
+    """Lock an account for a change that needs an active account. Raises `Forbidden` if it is not active."""
     lock_account(session, account)
     if account.state is not AccountState.ACTIVE:
         raise Forbidden
 
 
 def suspend(session: Session, person: Principal, account: Account, id: int, now: datetime) -> bool:
-    """Suspend the account's trunk. Safe to run twice: False if it is suspended already.
+    """Suspend the account's trunk for the customer. Safe to run twice: returns False if it is suspended already.
 
     Raises `Forbidden` or `NotFound`.
     """
@@ -52,9 +52,9 @@ def suspend(session: Session, person: Principal, account: Account, id: int, now:
 
 
 def resume(session: Session, person: Principal, account: Account, id: int, now: datetime) -> SipTrunk:
-    """Lift the customer's own suspension; one of the carrier's stays. Safe to run twice.
+    """Lift the customer's own suspension; a suspension by the carrier stays. Safe to run twice.
 
-    Raises `Forbidden`, `NotFound`, or `SuspendedByCarrier` if there is none of the customer's own.
+    Raises `Forbidden`, `NotFound`, or `SuspendedByCarrier` if only the carrier has suspended the trunk.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
@@ -66,10 +66,10 @@ def resume(session: Session, person: Principal, account: Account, id: int, now: 
 
 
 def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datetime) -> bool:
-    """Suspend a trunk so that only the carrier can lift it. The customer reads the reason.
+    """Suspend a trunk so that only the carrier can lift the suspension. The customer reads the reason.
 
-    Safe to run twice: False if it is suspended for this reason already. Raises `NotFound`, `TrunkClosed`, or
-    `Forbidden` if the account is not in service yet.
+    Safe to run twice: returns False if it is suspended for this reason already. Raises `NotFound`, `TrunkClosed`, or
+    `Forbidden` if the account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.suspend(Suspender.CARRIER, now, reason)
@@ -80,9 +80,9 @@ def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datet
 
 
 def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[SipTrunk, bool]:
-    """Lift the carrier's suspension; one of the customer's own stays. Safe to run twice: False if there is none.
+    """Lift the carrier's suspension; the customer's own stays. Return the trunk and whether something changed.
 
-    Raises `NotFound`, `TrunkClosed`, or `Forbidden` if the account is not in service yet.
+    Safe to run twice. Raises `NotFound`, `TrunkClosed`, or `Forbidden` if the account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.resume(Suspender.CARRIER, now)

@@ -1,7 +1,7 @@
-"""Towns that share another town's Ortsnetz, or go by another name than it.
+"""Towns that share another town's Ortsnetz, or have another name than their Ortsnetz.
 
-The phonenumbers package knows one name for an area code; an Ortsnetz may reach into further towns, and towns that
-merged have a name that no Ortsnetz has. Only what is well known stands here. Pure Python.
+The phonenumbers package knows one name for an area code, but an Ortsnetz may include further towns, and merged towns
+have a name that no Ortsnetz has. Only well-known cases are listed. Pure Python.
 """
 
 from __future__ import annotations

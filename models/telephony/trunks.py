@@ -19,7 +19,7 @@ from models.telephony.numbers import NumberBlock, release_block
 
 
 class TrunkState(StrEnum):
-    """Whether a trunk may register and call. Emergency calls can be made while it is suspended too."""
+    """The states of a trunk. A suspended trunk can still make emergency calls."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -27,7 +27,7 @@ class TrunkState(StrEnum):
 
 
 class Suspender(StrEnum):
-    """Who has suspended a trunk. Each lifts only what is theirs."""
+    """Who has suspended a trunk. Each side lifts only its own suspension."""
 
     CUSTOMER = "customer"
     CARRIER = "carrier"
@@ -36,8 +36,8 @@ class Suspender(StrEnum):
 class SipTrunk(Due, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
-    Suspended from the first of the two moments on until both are null; `carrier_reason` is what the customer reads.
-    Due: the registrar has to be told about it as it is now. Every change of what the registrar knows calls `changed`.
+    Suspended as long as one of the two times is set; `carrier_reason` is shown to the customer. Due: the registrar
+    has to be updated. Every change of what the registrar knows calls `changed`.
     """
 
     __tablename__ = "sip_trunks"
@@ -77,15 +77,15 @@ class SipTrunk(Due, Base):
     )
 
     def changed(self, now: datetime) -> None:
-        """Have the registrar told of the trunk as it is now, at once: earlier failures were about what is over."""
+        """Make the trunk due for an update of the registrar now, and forget earlier failed attempts."""
         self.attempts = 0
         self.make_due(now)
 
     def suspend(self, by: Suspender, now: datetime, reason: str | None = None) -> bool:
-        """Nobody registers any more, and no call comes or goes but to 110 and 112, until it is resumed.
+        """Suspend the trunk: no registration, and no calls except to 110 and 112, until it is resumed.
 
-        The carrier gives a reason, and may give another one later. Safe to run twice: False if nothing has changed.
-        Raises `TrunkClosed`.
+        The carrier gives a reason, and may change the reason later. Safe to run twice: returns False if nothing
+        changed. Raises `TrunkClosed`.
         """
         assert (reason is not None) == (by is Suspender.CARRIER)
         self._ensure_open()
@@ -101,9 +101,9 @@ class SipTrunk(Due, Base):
         return changed
 
     def resume(self, by: Suspender, now: datetime) -> bool:
-        """Lift the suspension by this side; it stays suspended if the other side has suspended it too.
+        """Lift the suspension by this side; the trunk stays suspended if the other side has suspended it too.
 
-        Safe to run twice: False if nothing has changed. Raises `TrunkClosed`.
+        Safe to run twice: returns False if nothing changed. Raises `TrunkClosed`.
         """
         self._ensure_open()
         if by is Suspender.CUSTOMER:
@@ -125,12 +125,12 @@ class SipTrunk(Due, Base):
 
 
 def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
-    """What the registrar knows a trunk by: the request that asked for it, or something as unique that stays as long."""
+    """Return the key of a trunk in the registrar: the id of its order, or an id derived from its SIP user."""
     return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
 def close_trunk(trunk: SipTrunk, now: datetime) -> None:
-    """Close a trunk for good: the registrar is told, its numbers go back to the pool, its contract ends."""
+    """Close a trunk for good: update the registrar, return the numbers to the pool, end the contract."""
     session = object_session(trunk)
     assert session is not None
     trunk.state = TrunkState.CLOSED
@@ -141,5 +141,5 @@ def close_trunk(trunk: SipTrunk, now: datetime) -> None:
 
 
 def new_sip_user() -> str:
-    """A SIP user name that says nothing about the customer: 't' and 12 digits."""
+    """Return a random SIP user name: 't' and 12 digits, unrelated to the customer."""
     return f"t{secrets.randbelow(10**12):012d}"

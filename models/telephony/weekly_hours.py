@@ -1,7 +1,7 @@
 """A weekly schedule: days and times of day in Germany. Pure Python.
 
-Kept as minutes of the week, from Monday 00:00 as people in Germany read their clocks; shown as windows. A window that
-ends no later than it begins goes on to the next day, so that 18:00 to 08:00 is a night and 00:00 to 00:00 a whole day.
+Stored as minutes of the week, from Monday 00:00 German local time; shown as windows. A window that ends no later than
+it begins continues on the next day: 18:00 to 08:00 is a night, 00:00 to 00:00 a whole day.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALL_WEEK: Hours = ((0, WEEK),)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """On these days (0 is Monday) from one minute of the day to another."""
+    """A time window: from one minute of the day to another on these days (0 is Monday)."""
 
     days: tuple[int, ...]
     start: int
@@ -32,7 +32,7 @@ class Window:
 
 
 def hours_of(windows: Iterable[Window]) -> Hours:
-    """The minutes of the week that the windows cover together."""
+    """Return the minutes of the week that the windows cover together."""
     found = []
     for window in windows:
         length = (window.end - window.start) % DAY or DAY
@@ -45,7 +45,7 @@ def hours_of(windows: Iterable[Window]) -> Hours:
 
 
 def windows_of(hours: Hours) -> list[Window]:
-    """The windows of these hours, days with the same times together; what is longer than a day is split at midnight."""
+    """Return the windows of these hours, days with the same times together, split at midnight if longer than a day."""
     times: dict[tuple[int, int], list[int]] = defaultdict(list)
     for start, end in _around_sunday(hours):
         for begins, ends in _days(start, end):
@@ -55,19 +55,19 @@ def windows_of(hours: Hours) -> list[Window]:
 
 
 def minute_of(at: datetime) -> int:
-    """The minute of the week in Germany at that moment."""
+    """Return the minute of the week in Germany at that moment."""
     there = at.astimezone(BERLIN)
     return there.weekday() * DAY + there.hour * 60 + there.minute
 
 
 def covers(hours: Hours, at: datetime) -> bool:
-    """Whether that moment is inside."""
+    """Return whether the hours include that moment."""
     minute = minute_of(at)
     return any(start <= minute < end for start, end in hours)
 
 
 def overlap(one: Hours, other: Hours) -> bool:
-    """Whether the two have a minute in common."""
+    """Return whether the two have a minute in common."""
     return any(start < end_too and start_too < end for start, end in one for start_too, end_too in other)
 
 

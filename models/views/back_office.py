@@ -1,4 +1,4 @@
-"""What the carrier's back office sees: the requests that wait for us, those that somebody asks about, and one whole."""
+"""What the carrier's back office reads: requests that wait for the carrier, search results, one request in detail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from models.views.lists import timelines
 
 
 class Matter(StrEnum):
-    """Why a request waits for us."""
+    """Why a request waits for the carrier."""
 
     HELD = "held"
     FAILED = "failed"
@@ -37,7 +37,7 @@ class Matter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which requests. With a search it is every one that it finds, whether it waits for us or not."""
+    """The filters of the list. A search finds requests whether they wait for the carrier or not."""
 
     search: str = ""
     matter: Matter | None = None
@@ -47,7 +47,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A request with its main account. `since`: from when on it waits for us; if it does not, its last change."""
+    """A request with its main account. `since`: when it began to wait for the carrier, else its last change."""
 
     request: Request
     matter: Matter | None
@@ -56,7 +56,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class RequestDetails:
-    """One request with all there is to know."""
+    """One request with timeline, messages, proofs, document and staff actions."""
 
     request: Request
     timeline: Sequence[TimelineEntry]
@@ -67,18 +67,18 @@ class RequestDetails:
 
     @property
     def version(self) -> int:
-        """What tells whether something has happened to it since, as in `models.staff.actions`."""
+        """Return the id of the last timeline entry, which shows whether the request has changed since."""
         return self.timeline[-1].id if self.timeline else 0
 
     @property
     def matter(self) -> Matter | None:
-        """Why it waits for us, if it does."""
+        """Return why the request waits for the carrier; None if it does not."""
         return matter_of(self.request.status, self.document)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests wait for us, by why, by what was asked for, and by the reason."""
+    """How many requests wait for the carrier: by matter, by kind and by reason."""
 
     matters: Mapping[Matter, int]
     kinds: Mapping[Kind, int]
@@ -86,12 +86,12 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Return the sum over all matters."""
         return sum(self.matters.values())
 
 
 def matter_of(status: Status, document: AddressDocument | None) -> Matter | None:
-    """Why a request that stands so waits for us; `document` is the one that was handed in last."""
+    """Return why a request with this status waits for the carrier; `document` is the last uploaded one."""
     match status:
         case Status.HELD:
             return Matter.HELD
@@ -121,7 +121,7 @@ _SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Request.updated_at)
 
 
 def page_of(session: Session, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
-    """What waits for us, the longest first, or what was searched for, the newest first. Raises `BadCursor`."""
+    """Return a page of waiting requests, the longest first, or of a search, newest first. Raises `BadCursor`."""
     place = _place(after) if after is not None else None
     query = sa.select(Request, _MATTER.label("matter"), _SINCE.label("since"))
     query = query.outerjoin(AddressDocument, _OPEN_DOCUMENT).options(joinedload(Request.main))
@@ -139,7 +139,7 @@ def page_of(session: Session, wanted: Wanted, *, after: str | None = None, limit
 
 
 def counts_of(session: Session) -> Counts:
-    """How many requests wait for us in all. One statement."""
+    """Return how many requests wait for the carrier. One statement."""
     groups = (_MATTER.label("matter"), Request.kind, Request.reason)
     query = sa.select(*groups, sa.func.count().label("times")).outerjoin(AddressDocument, _OPEN_DOCUMENT)
     rows = session.execute(query.where(*_waiting()).group_by(*groups)).all()
@@ -151,14 +151,14 @@ def counts_of(session: Session) -> Counts:
 
 
 def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDetails | None:
-    """One request with all there is to know; None if there is none. A fixed number of statements."""
+    """Return one request in detail; None if there is none. A fixed number of statements."""
     parts = (
         joinedload(Request.main),
         joinedload(Request.account),
         joinedload(Request.requester),
         selectinload(Request.trunk).selectinload(SipTrunk.blocks),
     )
-    # First: whoever goes by this version has seen what led to it, or more.
+    # Read first: the request that is read afterwards is as new as this version, or newer.
     timeline = timelines(session, [id])[id]
     request = session.get(Request, id, options=parts)
     if request is None:
@@ -189,7 +189,7 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
 
 
 def _found(session: Session, wanted: Wanted, place: _Place | None, limit: int) -> sa.SelectBase:
-    """The ids of as many as there can be on a page. Each way to find one is a range of an index."""
+    """Select the ids of a page of search results. Each way to find a request is a range of an index."""
     filters = _filters(wanted)
     if place is not None:
         filters.append(Request.id < place[1])
@@ -207,7 +207,7 @@ def _found(session: Session, wanted: Wanted, place: _Place | None, limit: int) -
 
 
 def _ways(session: Session, search: str) -> list[sa.ColumnElement[bool]]:
-    """A request by its id; by a customer number those about this account, and those that it has asked for."""
+    """Return the filters of a search: by request id, or by the customer number of the account or the main account."""
     number = typed_customer_number(search)
     if number is None:
         try:

@@ -1,4 +1,4 @@
-"""The read side: lists for pages and the API, with keyset pagination and a fixed number of statements."""
+"""Queries for pages and the API: lists with keyset pagination and a fixed number of statements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.states import ENDED, AccountRole, AccountState, Status
 
 
 def accounts_of(session: Session, principal: Principal) -> list[Account]:
-    """The accounts that this person may open directly, main accounts first."""
+    """Return the accounts that this person may open directly, main accounts first."""
     accounts = session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)).order_by(Account.id))
     return sorted(
         (account for account in accounts if may(principal, Action.VIEW, account)),
@@ -28,13 +28,13 @@ def accounts_of(session: Session, principal: Principal) -> list[Account]:
 
 
 def sees_locations(session: Session, principal: Principal) -> bool:
-    """Whether this person has an account that is no sub-account, or none at all: others see their dashboard alone."""
+    """Return whether this person sees the overview: with an account that is no sub-account, or without accounts."""
     accounts = accounts_of(session, principal)
     return not accounts or any(account.role is not AccountRole.SUB for account in accounts)
 
 
 def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """The accounts that this person may have attached to a main account: their own that stand on their own."""
+    """Return the standalone accounts that this person may have attached to a main account."""
     query = sa.select(Account).where(
         Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE, Account.state == AccountState.ACTIVE
     )
@@ -43,21 +43,21 @@ def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
 
 
 def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]:
-    """The accounts that this person had a role in when they were closed."""
+    """Return the accounts that this person had a role in when they were closed."""
     query = sa.select(Account).join(Membership, Membership.account_id == Account.id)
     theirs = query.where(Membership.user_id == principal.user_id, Account.state == AccountState.CLOSED)
     return session.scalars(theirs.order_by(Account.id)).all()
 
 
 def forwardable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """The accounts whose calls this person may forward by a role of their own."""
+    """Return the accounts whose calls this person may forward by a role of their own."""
     query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
     accounts = session.scalars(query.order_by(Account.id))
     return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
 
 
 def running_request(session: Session, main: Account, account: Account) -> Request | None:
-    """The request by which an account is on its way to this main account, as the overview lists it."""
+    """Return the running request about this account of this main account; None if there is none."""
     return session.scalar(
         sa.select(Request)
         .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))
@@ -74,7 +74,7 @@ def requests_of(
     limit: int = 50,
     statuses: Sequence[Status] = (),
 ) -> list[Request]:
-    """A main account's requests, the newest first, before the given one."""
+    """Return a main account's requests before the given one, the newest first."""
     query = sa.select(Request).where(Request.main_id == main.id).order_by(Request.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Request.id < before)
@@ -86,7 +86,7 @@ def requests_of(
 def recent_requests(
     session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
 ) -> list[Request]:
-    """Everybody's requests for the back office, the newest first, each with its main account."""
+    """Return the requests of all customers for the back office, the newest first, each with its main account."""
     query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
     if main is not None:
         query = query.where(Request.main_id == main.id)
@@ -96,7 +96,7 @@ def recent_requests(
 
 
 def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
-    """The timeline of each request, the oldest entry first."""
+    """Return the timeline of each request, the oldest entry first."""
     entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
     for entry in session.scalars(
         sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)
@@ -106,7 +106,7 @@ def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.U
 
 
 def request_counts(session: Session) -> list[tuple[str, str, int]]:
-    """Status, step and how many requests, for the metrics."""
+    """Return the number of requests by status and step, for the metrics."""
     rows = session.execute(
         sa.select(Request.status, Request.step, sa.func.count()).group_by(Request.status, Request.step)
     )
@@ -114,16 +114,16 @@ def request_counts(session: Session) -> list[tuple[str, str, int]]:
 
 
 def oldest_due(session: Session, now: datetime) -> datetime | None:
-    """Since when the longest-waiting due request is due; None if none is."""
+    """Return since when the longest-waiting due request is due; None if none is due."""
     return session.scalar(sa.select(sa.func.min(Request.due_at)).where(Request.due_at <= now))
 
 
 def message_counts(session: Session) -> list[tuple[str, int]]:
-    """State and how many mails, for the metrics."""
+    """Return the number of messages by state, for the metrics."""
     rows = session.execute(sa.select(Message.state, sa.func.count()).group_by(Message.state))
     return [(str(state), count) for state, count in rows]
 
 
 def token_account(session: Session, principal: Principal) -> Account | None:
-    """The account that an API token belongs to."""
+    """Return the account that an API token belongs to."""
     return session.get(Account, principal.token_account_id) if principal.token_account_id else None

@@ -1,8 +1,8 @@
-"""What the Standortverwaltung lists under a main account: searched, filtered, sorted and read page by page.
+"""The overview of a main account: its accounts searched, filtered, sorted and read page by page.
 
-The list has two halves that never overlap: sub-accounts with nothing on its way, and accounts with a running request,
-sub-account already or not yet. Each half is one index range in the order of the list, so a page costs the same
-whatever the number of accounts, and the number of statements is fixed.
+The list has two disjoint halves: sub-accounts without a running request, and accounts with one, whether sub-account
+already or not. Each half is one index range in the order of the list, so a page costs the same whatever the number of
+accounts, and the number of statements is fixed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_LINKS = 12
 
 
 class Show(StrEnum):
-    """What can be filtered for. An order that waits is both new and waiting."""
+    """The filters of the overview. A waiting order is both new and waiting."""
 
     NEW = "new"
     RUNNING = "running"
@@ -40,7 +40,7 @@ class Show(StrEnum):
 
 
 class Order(StrEnum):
-    """How the list is sorted. `newest`: by the running request, else by when the account was attached."""
+    """The sort orders of the list. `newest`: by the running request, else by the time of attachment."""
 
     NEWEST = "newest"
     NAME = "name"
@@ -50,7 +50,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which of the accounts, and in what order."""
+    """The filters and the sort order of the list."""
 
     search: str = ""
     show: Show | None = None
@@ -60,7 +60,7 @@ class Wanted:
 
     @property
     def is_narrowed(self) -> bool:
-        """Whether it leaves something out."""
+        """Return whether a filter is set."""
         return bool(self.search or self.show or self.origin or self.city)
 
 
@@ -73,14 +73,14 @@ class ListedAccount:
 
     @property
     def is_new(self) -> bool:
-        """Ordered and not finished yet: marked 'Neu'."""
+        """Return whether the account is ordered and not finished yet: marked 'Neu'."""
         return self.request is not None and self.request.kind is Kind.ORDER
 
 
 def page_of(
     session: Session, main: Account, wanted: Wanted, *, after: str | None = None, limit: int = 50
 ) -> Page[ListedAccount]:
-    """The accounts under this main account, from this place on. One statement. Raises `BadCursor`."""
+    """Return a page of the accounts under this main account. One statement. Raises `BadCursor`."""
     place = _place(after, wanted.order) if after is not None else None
     halves = [
         _from(half, key, wanted, place).limit(limit + 1).subquery().select() for half, key in _halves(main, wanted)
@@ -100,7 +100,7 @@ def page_of(
 
 
 def count_of(session: Session, main: Account, wanted: Wanted) -> int:
-    """How many accounts the list has in all."""
+    """Return how many accounts the list has in all."""
     counts = [
         sa.select(sa.func.count()).select_from(half.subquery()).scalar_subquery() for half, _ in _halves(main, wanted)
     ]
@@ -108,7 +108,7 @@ def count_of(session: Session, main: Account, wanted: Wanted) -> int:
 
 
 def cities_of(session: Session, main: Account) -> list[str]:
-    """The cities of the sub-accounts, to choose from, `MOST_CITIES` at the most."""
+    """Return the cities of the sub-accounts for the filter, at most `MOST_CITIES`."""
     key = plain_sql(Account.city).label("key")
     one = sa.select(Account.city, key).where(Account.main_id == main.id).order_by(key).limit(1)
     # From one city to the next by the index, rather than through all accounts.
@@ -120,9 +120,9 @@ def cities_of(session: Session, main: Account) -> list[str]:
 
 
 def own_requests(session: Session, account: Account) -> list[Request]:
-    """What runs without an account to list it at: link requests that have proved nothing yet, the newest first.
+    """Return the running requests without a listed account: link requests without a proof, the newest first.
 
-    And what is about this account itself: that it is detached from its main account.
+    A request that detaches this account from its main account is included.
     """
     running = Request.status.not_in(ENDED)
     links = sa.select(Request.id).where(Request.main_id == account.id, Request.account_id.is_(None), running)
@@ -132,14 +132,14 @@ def own_requests(session: Session, account: Account) -> list[Request]:
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Those of these requests that concern this person. One statement."""
+    """Return those of these requests that this person may see. One statement."""
     accounts = joinedload(Request.main), joinedload(Request.account)
     found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
     return [request for request in found if concerns(session, principal, request)]
 
 
 def running_about(session: Session, account: Account) -> list[Request]:
-    """What is on its way for this account, the newest first."""
+    """Return the running requests about this account, the newest first."""
     query = sa.select(Request).where(Request.account_id == account.id, Request.status.not_in(ENDED))
     return list(session.scalars(query.order_by(Request.id.desc())))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import psutil
+
 from tests.sip.sipp import PATIENCE, Line, Played
-from workers.stack.ports import LOOPBACK, is_free
+from workers.stack.ports import LOOPBACK
 from workers.stack.processes import wait_for
 
 NETWORK = "127.0.0.2"
@@ -291,7 +293,11 @@ def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
 
 def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK) -> Played:
     taking = line.play(steps, name="listen", host=host, port=port)
-    assert wait_for(lambda: not is_free(port, host, udp=True), patience=PATIENCE)
+    # Asked of the process: trying to bind the port could take it from sipp.
+    listening = psutil.Process(taking.process.pid)
+    assert wait_for(
+        lambda: any(each.laddr.port == port for each in listening.net_connections("udp")), patience=PATIENCE
+    )
     return taking
 
 

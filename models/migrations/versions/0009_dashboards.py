@@ -64,7 +64,7 @@ def upgrade() -> None:
         f"int8range(account_id, account_id, '[]') WITH &&, int4range({PLACE}, {PLACE}, '[]') WITH &&, hours WITH &&"
         ") WHERE (enabled)"
     )
-    # PostgreSQL's own, and trusted: whoever owns the database may have it.
+    # PostgreSQL's own, and trusted: the owner of the database may create it.
     op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
     op.create_index(
         "ix_number_blocks_stem",
