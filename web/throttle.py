@@ -26,7 +26,10 @@ _TIMEOUT = PATIENCE / 2
 
 
 class Throttle:
-    """The counters of failed attempts of one web application."""
+    """The limits on failed logins and codes, for each target and each client address; one instance a web application.
+
+    The counters are shared in Redis.
+    """
 
     def __init__(self, app: Flask, redis_url: str) -> None:
         # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.

@@ -71,7 +71,7 @@ class Basket:
 
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
-    """Save an order: the request, and the new account with its customer number, listed at once.
+    """Save an order: the request, and the new account with its customer number, which the overview lists at once.
 
     Raises `Forbidden`, `RuleBroken` (the account cannot be a main account) or `InvalidField`.
     """

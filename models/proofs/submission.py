@@ -330,7 +330,10 @@ def _waiting(orders: sa.Select[Request]) -> sa.Select[Request]:
 
 
 def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:
-    """Lock the requests before their proof, the order in which the workers lock, to avoid a deadlock."""
+    """Lock the selected requests and return them as they are now.
+
+    Callers lock requests before their proof, as the workers do, to avoid a deadlock.
+    """
     locking = waiting.order_by(Request.id).with_for_update(of=Request)
     # Read anew: the transaction that held the locks may have changed them.
     return session.scalars(locking.execution_options(populate_existing=True)).all()

@@ -128,7 +128,10 @@ def _open_work(runtime: Runtime, session: Session, requests: Sequence[Request]) 
 
 
 def _run_request(work: Work, request: Request, item: Item) -> Call | None:
-    """Record the item's call, if any, and run steps. Return the next external call; None if the request stops."""
+    """Record the result of the call that was made, if any, then run the steps of the request one after the other.
+
+    Returns the next external call to make; None if the request has ended or waits.
+    """
     request.begin(work.now)
     try:
         if item.call is not None:

@@ -28,7 +28,7 @@ _COLUMN = 18
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A mail's words."""
+    """The subject and the two bodies of a mail, as text and as HTML."""
 
     subject: str
     text: str
@@ -36,7 +36,7 @@ class Rendered:
 
 
 def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> Mail:
-    """The mail as it leaves. Its code and link are made here, and stand nowhere else."""
+    """Render a queued message as a mail. Its code and link are derived here and stored nowhere."""
     rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
     return Mail(
         message_id=message.message_id(domain),
@@ -50,7 +50,7 @@ def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> M
 
 
 def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
-    """The letter as it is printed."""
+    """Render a queued message as a letter to print. Its code is derived here and stored nowhere."""
     facts = all_facts(message, vault, base_url)
     template = _environment("letter", message.locale).get_template(f"{message.template}.jinja")
     return Letter(
@@ -63,7 +63,7 @@ def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
 
 
 def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
-    """What was written down, with the link, and with the code that is derived."""
+    """Return the values for a message's template: the stored facts, the link to the portal, and the derived code."""
     facts = dict(message.facts)
     link = base_url + facts.pop("path")
     if message.proof is None:
@@ -74,7 +74,7 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 
 def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
-    """The message in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
+    """Fill the template with the facts in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
     found = _environment("txt", locale).get_template(f"{template}.jinja")
     html = _environment("html", locale).get_template(f"{template}.jinja").render(_context("html", locale, facts))
     return Rendered(_subject(found, locale, facts), _text(found, "txt", locale, facts), html)

@@ -1,6 +1,7 @@
 """The sentences for a field that breaks a rule: what is wrong, and what would be right.
 
-The API, the portal's forms and the bulk's files say the same. Fields are named as in the API's bodies: `location.city`.
+The API, the portal's forms and the files of bulks use the same sentences. Fields are named as in the API's bodies:
+`location.city`.
 """
 
 from __future__ import annotations
@@ -79,12 +80,15 @@ _OTHERWISE: Mapping[str, str] = {
 
 
 def malformed(field: str) -> str | None:
-    """Return the English sentence for a field of the wrong form; None if there is none."""
+    """Return the English sentence for a malformed field; None if the field has no sentence of its own."""
     return MALFORMED.get(field) or MALFORMED.get(field.rpartition(".")[2])
 
 
 def field_error(locale: Locale, field: str, code: str, allowed: object = None) -> str:
-    """Say what is wrong with a field and what would be right. `code` is that of an `InvalidField` or of Pydantic."""
+    """Return the sentence for what is wrong with a field and what is allowed.
+
+    `code` is the code of an `InvalidField` or of a Pydantic error.
+    """
     by_field = MISSING.get(field) if code in ("missing", "string_too_short") else malformed(field)
     sentence = RULES.get(code) or by_field or _OTHERWISE.get(code) or N_("This does not have the right form.")
     shown = ", ".join(map(str, allowed)) if isinstance(allowed, tuple | list) else allowed

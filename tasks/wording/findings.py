@@ -96,7 +96,7 @@ WHAT: Mapping[str, str] = {
 
 
 def finding_text(finding: Finding, locale: Locale) -> str:
-    """Put a finding into a sentence; its times are Berlin's."""
+    """Return a finding as a sentence, with times in Europe/Berlin."""
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
         facts["since"] = datetime.fromisoformat(facts["since"]).astimezone(BERLIN).strftime("%d.%m.%Y %H:%M")

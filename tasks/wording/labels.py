@@ -1,4 +1,4 @@
-"""The names that people read for a status, a step or a role."""
+"""The displayed names of statuses, steps and roles."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ ROLES: Mapping[Role, str] = {
 
 
 def status_text(status: Status, locale: Locale) -> str:
-    """Name a status of a request."""
+    """Return the displayed name of a request status."""
     return translate(locale, STATUSES[status])
 
 
 def step_text(step: StepName, locale: Locale) -> str:
-    """Name a step of a request's way."""
+    """Return the displayed name of a step."""
     return translate(locale, STEPS[step])
 
 
 def role_text(role: Role, locale: Locale) -> str:
-    """Name a role of a person in an account."""
+    """Return the displayed name of a role."""
     return translate(locale, ROLES[role])

@@ -49,7 +49,7 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """Who has to act, what they have to do, and until when (None: no deadline for them)."""
+    """The next action on a request: who has to act, what to do, and until when (None: no deadline)."""
 
     actor: Actor
     what: str
@@ -57,7 +57,7 @@ class NextAction:
 
 
 def expectation(request: Request, locale: Locale) -> str | None:
-    """Say what comes next and how long that usually takes; None if there is nothing to say."""
+    """Return a sentence about what comes next and how long it usually takes; None if there is none."""
     if request.status in ENDED or request.status is Status.HELD:
         return None
     if request.status is Status.PENDING:
@@ -67,7 +67,7 @@ def expectation(request: Request, locale: Locale) -> str | None:
 
 
 def next_action(request: Request, locale: Locale) -> NextAction | None:
-    """Say what happens next to a request; None once it has ended."""
+    """Return the next action on a request; None once the request has ended."""
     if request.status in ENDED:
         return None
     if request.waiting_for is not None and request.reason is not None:

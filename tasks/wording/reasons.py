@@ -57,5 +57,5 @@ REASONS: Mapping[Reason, str] = {
 
 
 def reason_text(reason: Reason, locale: Locale) -> str:
-    """Say why, and what can be done about it."""
+    """Return the sentence for why a request waits or has ended, with the way out."""
     return translate(locale, REASONS[reason])

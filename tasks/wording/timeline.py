@@ -1,4 +1,4 @@
-"""The sentences of a request's timeline, by the code that the source notes."""
+"""The sentences of a request's timeline, by the code of the timeline entry."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TIMELINE: Mapping[str, str] = {
 
 
 def sentence(entry: TimelineEntry, locale: Locale) -> str:
-    """Put a timeline entry into the customer's words."""
+    """Return a timeline entry as a sentence for the customer."""
     facts: dict[str, Any] = dict(entry.facts)
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)

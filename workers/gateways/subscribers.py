@@ -64,7 +64,7 @@ class KamailioSubscribers:
             yield from _grouped([self._stream(connection, rows + _ORDERED) for rows in _ROWS])
 
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
-        """Return the current subscribers at the SIP addresses, by address; one without any rows is left out.
+        """Return the current subscribers by SIP address; addresses that Kamailio does not know are left out.
 
         Raises `GatewayUnavailable`.
         """

@@ -121,7 +121,7 @@ def overview() -> AnyResponse | str:
     running = [*own, *(item.request for item in page.items if item.request is not None)]
     return render_template(
         "accounts/overview.html",
-        here=_address(),
+        here=_list_url(),
         konto=seen.konto,
         account=account,
         choices=seen.choices,
@@ -136,7 +136,7 @@ def overview() -> AnyResponse | str:
         progress=progress,
         state_label=state_label,
         kind_label=kind_label,
-        address=partial(_address, konto=seen.konto),
+        address=partial(_list_url, konto=seen.konto),
         poll=poll_interval(running),
         orders=_order_words(),
         shows=_show_words(),
@@ -257,7 +257,7 @@ def _view() -> str:
     return str(session.get("view", _VIEWS[0]))
 
 
-def _address(endpoint: str = "portal.overview", **changes: Any) -> str:
+def _list_url(endpoint: str = "portal.overview", **changes: Any) -> str:
     """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
     names = ("suche", "status", "herkunft", "ort", "sortierung", "konto")
     kept: dict[str, Any] = {name: request.args[name] for name in names if request.args.get(name)}

@@ -67,7 +67,7 @@ def todo() -> str:
         counts=counts,
         page=page,
         first=after is None,
-        address=_address,
+        address=_list_url,
         words=wording,
         advice=wording.advice,
         reason_label=wording.reason_label,
@@ -75,7 +75,7 @@ def todo() -> str:
     )
 
 
-def _address(**changes: Any) -> str:
+def _list_url(**changes: Any) -> str:
     """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
     kept = {name: request.args[name] for name in ("suche", "status", "art", "grund") if request.args.get(name)}
     return url_for("office.todo", **{**kept, **changes})

@@ -58,7 +58,7 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the request. `state` is done, current, stopped or ahead."""
+    """A step of a request as its page shows it: `done`, `current`, `stopped` or `ahead` (not reached yet)."""
 
     name: str
     state: str
