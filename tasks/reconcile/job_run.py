@@ -27,9 +27,9 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 LEASE = timedelta(minutes=5)
-"""Longer than the slowest single statement of any job: between two of its transactions a run has so much time."""
+"""The lease of a run, renewed by each transaction: longer than the slowest single statement of any job."""
 MOST_RECORDED = 1000
-"""Findings of one kind that a run records. All are counted and mended; nobody reads more."""
+"""The most findings of one kind that a run records in detail; all are counted and repaired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Run:
         self._fresh.clear()
 
     def find(self, kind: str, subject: str, *, repaired: bool, **facts: Any) -> None:
-        """Something is not as it should be. Within a transaction; `models.jobs.findings` has the words for it."""
+        """Record a finding of this run in the current transaction. `tasks.wording.findings` has the sentences by `kind`."""
         self._fresh.append(Finding(run_id=self.id, kind=kind, subject=subject, facts=facts, repaired=repaired))
 
     def _to_record(self) -> list[Finding]:
@@ -97,7 +97,7 @@ class Run:
 def run_job(
     runtime: Runtime, job: ScheduledJob, hint: Callable[[], object], *, dry: bool = False, by_hand: bool = False
 ) -> JobRun | None:
-    """Run a job if it is due or started by hand. Return the run's record; None if the job was not run.
+    """Run a job if it is due or started manually. Return the run's record; None if the job was not run.
 
     Safe to call twice and in parallel: only one call runs the job. A dry run changes neither data nor schedule. `hint`
     is called at the end if rows may have become due. A failed run is retried earlier than the schedule says.
