@@ -81,7 +81,7 @@ class Run:
         self._fresh.clear()
 
     def find(self, kind: str, subject: str, *, repaired: bool, **facts: Any) -> None:
-        """Record a finding of this run in the current transaction. `tasks.wording.findings` has the sentences by `kind`."""
+        """Record a finding in the current transaction. `tasks.wording.findings` has the sentence for each `kind`."""
         self._fresh.append(Finding(run_id=self.id, kind=kind, subject=subject, facts=facts, repaired=repaired))
 
     def _to_record(self) -> list[Finding]:
