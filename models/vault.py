@@ -13,10 +13,9 @@ import secrets
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from models.codes import code_from, plain_code
+
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
-CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
-CODE_LENGTH = 10
-"""Length of a code in characters: about 49 bits, too many to guess in five tries."""
 
 
 class SecretUnreadable(Exception):
@@ -51,7 +50,7 @@ class Vault:
 
     def code(self, *about: str) -> str:
         """Derive the code of these words: ten characters without look-alikes, the same at each call."""
-        return _code(self._keys[0], about)
+        return code_from(_mac(self._keys[0], "code", about))
 
     def token(self, *about: str) -> str:
         """Derive the link token of these words: 128 bits as URL-safe text, the same at each call."""
@@ -64,21 +63,11 @@ class Vault:
         """
         plain = plain_code(typed).encode()
         # Every key is tried, so that the duration reveals nothing.
-        return sum(hmac.compare_digest(plain, _code(key, about).encode()) for key in self._keys) > 0
+        return sum(hmac.compare_digest(plain, code_from(_mac(key, "code", about)).encode()) for key in self._keys) > 0
 
     def is_token(self, given: str, *about: str) -> bool:
         """Return whether the given text is the link token of these words, derived with any key. Takes constant time."""
         return sum(hmac.compare_digest(given.encode(), _token(key, about).encode()) for key in self._keys) > 0
-
-
-def display_code(code: str) -> str:
-    """Format a code in two groups of five characters, as people read a code aloud."""
-    return f"{code[:5]} {code[5:]}"
-
-
-def plain_code(typed: str) -> str:
-    """Normalise a typed code: keep letters and digits only, in capitals."""
-    return "".join(character for character in typed.upper() if character.isalnum())
 
 
 def new_sip_secret() -> str:
@@ -93,15 +82,6 @@ def _derived(use: str, key: str) -> bytes:
 
 def _mac(key: bytes, use: str, about: tuple[str, ...]) -> bytes:
     return hmac.digest(key, "\0".join((use, *about)).encode(), "sha256")
-
-
-def _code(key: bytes, about: tuple[str, ...]) -> str:
-    number = int.from_bytes(_mac(key, "code", about))
-    characters = []
-    for _ in range(CODE_LENGTH):
-        number, place = divmod(number, len(CODE_ALPHABET))
-        characters.append(CODE_ALPHABET[place])
-    return "".join(characters)
 
 
 def _token(key: bytes, about: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from argon2 import PasswordHasher
 
-from models.people import users
+from models.people import passwords
 
-users._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-users._NOBODY = users._nobodys_hash(users._hasher)
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+passwords._NOBODY = passwords._nobodys_hash(passwords._hasher)

@@ -11,14 +11,27 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models import migrations
-from models.accounts.accounts import Account, attach, issue_customer_numbers
+from models.accounts.accounts import (
+    Account,
+    issue_customer_numbers,
+)
+from models.accounts.hierarchy import (
+    attach,
+)
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
 from models.contracts import catalogue
 from models.db.session import Database
 from models.links.links import LinkDraft
 from models.orders.orders import Contact, Location, OrderDraft
+from models.people.passwords import (
+    hash_password,
+)
 from models.people.rights import Principal, Role
-from models.people.users import Membership, User, hash_password, principal_of
+from models.people.users import (
+    Membership,
+    User,
+    principal_of,
+)
 from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
 from models.proofs.submission import Credentials
 from models.states import AddressMethod, Kind, Origin, ProofMethod

@@ -14,7 +14,13 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account, account_by_number, ensure_may_be_main
+from models.accounts.accounts import (
+    Account,
+    account_by_number,
+)
+from models.accounts.hierarchy import (
+    ensure_may_be_main,
+)
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people.audit_log import Deed, record

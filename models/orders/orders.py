@@ -11,7 +11,13 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account, ensure_may_be_main, issue_customer_numbers
+from models.accounts.accounts import (
+    Account,
+    issue_customer_numbers,
+)
+from models.accounts.hierarchy import (
+    ensure_may_be_main,
+)
 from models.contracts.catalogue import Product, ProductKind, block_key, orderable_products
 from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken

@@ -13,10 +13,14 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base
 from models.messages.outbox import Message, Recipient, queue_message
-from models.people.users import User, hash_password
+from models.people.passwords import (
+    hash_password,
+)
+from models.people.users import (
+    User,
+)
 from models.vault import Vault
 
-SHORTEST_PASSWORD = 12
 RESET_VALID_FOR = timedelta(hours=1)
 _ONE_MAIL_IN = timedelta(minutes=10)
 IDLE = timedelta(days=30)

@@ -13,10 +13,22 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, contains_eager
 
-from models.accounts.accounts import Account, account_by_number, lock_account
+from models.accounts.accounts import (
+    Account,
+    account_by_number,
+)
+from models.accounts.locks import (
+    lock_account,
+)
 from models.errors import Forbidden, IsMainAccount, NotAwaited
+from models.people.passwords import (
+    authenticate,
+)
 from models.people.rights import Action, Principal, may
-from models.people.users import User, authenticate, principal_of
+from models.people.users import (
+    User,
+    principal_of,
+)
 from models.proofs.proofs import (
     LINK_CODE_VALID_FOR,
     AddressDocument,

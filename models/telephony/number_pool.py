@@ -1,9 +1,9 @@
-"""The pool of free number blocks: counting them, taking them for orders, and adding new ones."""
+"""The pool of free number blocks: counting, taking, adding and releasing them, and how long a released one rests."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -12,6 +12,9 @@ from sqlalchemy.orm import Session
 from models.errors import InvalidField, NoNumbersAvailable
 from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
 from models.values import national_to_e164
+
+QUARANTINE = timedelta(days=90)
+"""How long a released number rests, so that its next owner does not get the last one's calls."""
 
 
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
@@ -100,3 +103,10 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
         ["block_id", "due_at"], sa.select(added.c.id, sa.literal(now)), include_defaults=False
     )
     return len(session.scalars(announcements.returning(BlockAnnouncement.block_id)).all())
+
+
+def release_block(block: NumberBlock, now: datetime) -> None:
+    """Take a block back from its account; it rests for `QUARANTINE` (90 days) before it can be assigned again."""
+    block.account_id = None
+    block.trunk_id = None
+    block.available_from = now + QUARANTINE

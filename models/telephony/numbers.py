@@ -1,4 +1,4 @@
-"""Phone numbers in blocks of 1, 10 or 100, how long a released one rests, and announcing blocks to the registrar.
+"""Phone numbers in blocks of 1, 10 or 100, and the announcement of blocks to the registrar.
 
 A number block is free when it belongs to no account and its quarantine is over (`available_from`); so nothing has
 to run for a quarantine to end. An exclusion constraint keeps two blocks from ever sharing a number.
@@ -6,7 +6,7 @@ to run for a quarantine to end. An exclusion constraint keeps two blocks from ev
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,8 +17,6 @@ from models.db.base import Base
 from models.db.work_queue import Due, due_index, lease_ends
 from models.values import block_numbers, display_block
 
-QUARANTINE = timedelta(days=90)
-"""How long a released number rests, so that its next owner does not get the last one's calls."""
 BLOCK_SIZES = (1, 10, 100)
 
 
@@ -97,10 +95,3 @@ class BlockAnnouncement(Due, Base):
 def _provide_trigrams(_metadata: sa.MetaData, connection: sa.Connection, **_: Any) -> None:
     # Where the tables are made without the migrations.
     connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS pg_trgm"))
-
-
-def release_block(block: NumberBlock, now: datetime) -> None:
-    """Take a block back from its account; it rests for `QUARANTINE` (90 days) before it can be assigned again."""
-    block.account_id = None
-    block.trunk_id = None
-    block.available_from = now + QUARANTINE

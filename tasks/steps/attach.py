@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from models.accounts import accounts
+from models.accounts import hierarchy
+from models.accounts.locks import lock_accounts
 from models.errors import AlreadyAttached
 from models.requests.requests import Request
 from models.states import Kind, Origin, ProofMethod
@@ -16,10 +17,10 @@ def attach(work: Work, request: Request) -> Outcome:
     is rejected. Of several requests at the same time exactly one succeeds.
     """
     assert request.account is not None
-    accounts.lock_accounts(work.session, [request.account.id])
+    lock_accounts(work.session, [request.account.id])
     if request.account.main_id is not None:
         raise AlreadyAttached(request.account.customer_number)
-    account = accounts.attach(work.session, request.main_id, request.account.id, _origin(request), work.now)
+    account = hierarchy.attach(work.session, request.main_id, request.account.id, _origin(request), work.now)
     request.note(
         work.now,
         "attached",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.accounts import accounts
+from models.accounts import hierarchy
 from models.requests.requests import Request
 from tasks.steps.step import Outcome, Work
 
@@ -10,7 +10,7 @@ from tasks.steps.step import Outcome, Work
 def detach(work: Work, request: Request) -> Outcome:
     """Unlink the account from the main account. Rejects the request if the account is no longer linked to it."""
     assert request.account_id is not None
-    account = accounts.detach(work.session, request.main_id, request.account_id)
+    account = hierarchy.detach(work.session, request.main_id, request.account_id)
     request.note(
         work.now,
         "detached",

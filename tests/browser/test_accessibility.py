@@ -17,7 +17,13 @@ from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from models.accounts.accounts import Account, attach, detach
+from models.accounts.accounts import (
+    Account,
+)
+from models.accounts.hierarchy import (
+    attach,
+    detach,
+)
 from models.contracts.contracts import ContractItem
 from models.links.account_closing import close_account
 from models.links.links import submit_detach, submit_link

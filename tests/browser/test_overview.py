@@ -10,7 +10,9 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
-from models.accounts.accounts import attach
+from models.accounts.hierarchy import (
+    attach,
+)
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import Actor, Origin, Reason

@@ -7,6 +7,9 @@ import uuid
 import structlog
 from flask import Response, request
 
+from models.codes import (
+    display_code,
+)
 from models.errors import AlreadyRequested
 from models.links.links import LinkDraft, submit_detach, submit_link
 from models.people.rights import Action
@@ -14,7 +17,6 @@ from models.proofs.proofs import OwnershipProof
 from models.proofs.submission import Credentials, create_link_code
 from models.requests.requests import Request
 from models.states import ProofMethod
-from models.vault import display_code
 from tasks.hints import hint
 from web.api import schemas
 from web.api.access import caller, get_visible_account, now, token_account

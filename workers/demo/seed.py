@@ -7,11 +7,19 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account, account_by_number, attach
+from models.accounts.accounts import (
+    Account,
+    account_by_number,
+)
+from models.accounts.hierarchy import (
+    attach,
+)
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.db.session import Database
 from models.links.collective_invoices import put_on_invoice
-from models.people.users import hash_password
+from models.people.passwords import (
+    hash_password,
+)
 from models.states import Origin
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import stock_pool

@@ -9,7 +9,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from models.accounts.accounts import Account, attach, promote
+from models.accounts.accounts import (
+    Account,
+)
+from models.accounts.hierarchy import (
+    attach,
+    promote,
+)
 from models.db.session import Database
 from models.errors import AlreadyAttached, IsMainAccount, RuleBroken
 from models.states import AccountRole, Origin, Reason

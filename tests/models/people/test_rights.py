@@ -7,9 +7,14 @@ from dataclasses import replace
 import pytest
 from argon2.exceptions import VerifyMismatchError
 
-from models.accounts.accounts import Account, attach
+from models.accounts.accounts import (
+    Account,
+)
+from models.accounts.hierarchy import (
+    attach,
+)
 from models.db.session import Database
-from models.people import users
+from models.people import passwords
 from models.people.rights import Action, Principal, Role, Scope, may
 from models.requests.requests import Request, concerns, may_change
 from models.states import Kind, Origin
@@ -166,6 +171,6 @@ def test_a_request_concerns_its_main_account_and_who_is_detached(
 
 
 def test_who_is_not_known_is_hashed_as_slowly_as_anybody() -> None:
-    assert not users._hasher.check_needs_rehash(users._NOBODY)
+    assert not passwords._hasher.check_needs_rehash(passwords._NOBODY)
     with pytest.raises(VerifyMismatchError):
-        users._hasher.verify(users._NOBODY, "")
+        passwords._hasher.verify(passwords._NOBODY, "")

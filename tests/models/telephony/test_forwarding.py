@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models.accounts.accounts import Account, attach, detach
+from models.accounts.accounts import (
+    Account,
+)
+from models.accounts.hierarchy import (
+    attach,
+    detach,
+)
 from models.db.session import Database
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import AuditEntry, Deed, entries_of

@@ -15,8 +15,15 @@ from models.db.session import Database
 from models.errors import InvalidField, NoNumbersAvailable
 from models.orders.restocking import PoolLine, pool_levels
 from models.telephony.area_codes import AreaCode, load_area_codes
-from models.telephony.number_pool import NumberPool, stock_pool
-from models.telephony.numbers import QUARANTINE, NumberBlock, release_block
+from models.telephony.number_pool import (
+    QUARANTINE,
+    NumberPool,
+    release_block,
+    stock_pool,
+)
+from models.telephony.numbers import (
+    NumberBlock,
+)
 from tests.factories import NOW, fill_pool, make_account
 from tests.models.accounts.test_hierarchy import refused_by
 

@@ -10,7 +10,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account, attach, detach
+from models.accounts.accounts import (
+    Account,
+)
+from models.accounts.hierarchy import (
+    attach,
+    detach,
+)
 from models.contracts.contracts import Contract, ContractItem
 from models.db.session import Database
 from models.errors import CannotClose, Forbidden, NotFound, RuleBroken, StillOnOrder, SuspendedByCarrier, TrunkClosed
@@ -30,8 +36,13 @@ from models.states import AccountState, Kind, Origin, ProofMethod, Reason
 from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft, add_forwarding
 from models.telephony.holdings import holdings_of
 from models.telephony.inventory import contracts_of
-from models.telephony.number_pool import pool_has
-from models.telephony.numbers import QUARANTINE, NumberBlock
+from models.telephony.number_pool import (
+    QUARANTINE,
+    pool_has,
+)
+from models.telephony.numbers import (
+    NumberBlock,
+)
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
 from models.telephony.trunks import SipTrunk, Suspender, TrunkState, close_trunk
 from tests.factories import NOW, VAULT, a_link, an_order, join, make_account, make_bulk, make_main, make_user, sites

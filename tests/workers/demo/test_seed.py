@@ -5,10 +5,23 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from models.accounts.accounts import Account, account_by_number, attach
+from models.accounts.accounts import (
+    Account,
+    account_by_number,
+)
+from models.accounts.hierarchy import (
+    attach,
+)
 from models.db.session import Database
+from models.people.passwords import (
+    authenticate,
+)
 from models.people.rights import Action, Role, may
-from models.people.users import Membership, User, authenticate, principal_of
+from models.people.users import (
+    Membership,
+    User,
+    principal_of,
+)
 from models.states import AccountRole, Origin
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import pool_has

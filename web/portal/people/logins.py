@@ -13,7 +13,6 @@ from wtforms import EmailField, PasswordField
 from wtforms.validators import DataRequired, Length
 
 from models.people.logins import (
-    SHORTEST_PASSWORD,
     ask_for_reset,
     end_login,
     end_logins,
@@ -22,7 +21,13 @@ from models.people.logins import (
     set_password,
     user_by_reset,
 )
-from models.people.users import User, authenticate
+from models.people.passwords import (
+    SHORTEST_PASSWORD,
+    authenticate,
+)
+from models.people.users import (
+    User,
+)
 from tasks.hints import hint
 from web.portal.page.form_errors import add_error
 from web.portal.page.session import create_login, end_session, principal, start_session

@@ -11,7 +11,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import Account, attach, detach
+from models.accounts.accounts import (
+    Account,
+)
+from models.accounts.hierarchy import (
+    attach,
+    detach,
+)
 from models.contracts.contracts import Contract
 from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, Deed

@@ -10,7 +10,12 @@ from datetime import timedelta
 
 import pytest
 
-from models.accounts.accounts import Account, attach
+from models.accounts.accounts import (
+    Account,
+)
+from models.accounts.hierarchy import (
+    attach,
+)
 from models.contracts.contracts import Contract, ContractItem
 from models.people.users import User
 from models.states import Origin

@@ -1,0 +1,86 @@
+"""The hierarchy of accounts: an account has at most one main account, and a main account is never a sub-account."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_accounts
+from models.errors import AlreadyAttached, IsMainAccount, RuleBroken
+from models.states import AccountRole, AccountState, Origin, Reason
+
+
+def may_be_main(account: Account) -> bool:
+    """Return whether the account is, or may become, a main account: it is neither closed nor a sub-account."""
+    return account.state is not AccountState.CLOSED and account.role is not AccountRole.SUB
+
+
+def ensure_may_be_main(account: Account) -> None:
+    """Raise `RuleBroken` unless the account is, or may become, a main account."""
+    if not may_be_main(account):
+        closed = account.state is AccountState.CLOSED
+        raise RuleBroken(Reason.ACCOUNT_CLOSED if closed else Reason.IS_SUB_ACCOUNT, account.customer_number)
+
+
+def ensure_may_be_sub(account: Account) -> None:
+    """Raise `AlreadyAttached`, `IsMainAccount` or another `RuleBroken` unless the account may become a sub-account."""
+    if account.role is AccountRole.SUB:
+        raise AlreadyAttached(account.customer_number)
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
+    if account.state is AccountState.CLOSED:
+        raise RuleBroken(Reason.ACCOUNT_CLOSED, account.customer_number)
+
+
+def promote(session: Session, main_id: int) -> Account:
+    """Make a standalone account a main account; an account that already is a main account stays one.
+
+    Raises `RuleBroken` if the account is a sub-account or closed. Locks no account that is a main account already:
+    the foreign key of its sub-accounts and the trigger ensure that a main account stays one.
+    """
+    account = session.get_one(Account, main_id)
+    if account.role is not AccountRole.MAIN:
+        lock_accounts(session, [main_id])
+    ensure_may_be_main(account)
+    if account.role is AccountRole.STANDALONE:
+        account.role = AccountRole.MAIN
+        session.flush()
+    return account
+
+
+def attach(session: Session, main_id: int, account_id: int, origin: Origin, now: datetime) -> Account:
+    """Attach an account to a main account as its sub-account, and return the sub-account.
+
+    Safe to run twice: an account already attached to this main account is left unchanged. Locks the account, so that
+    exactly one of several main accounts succeeds if they attach it at the same time.
+    Raises `AlreadyAttached`, `IsMainAccount` or another `RuleBroken`.
+    """
+    if main_id == account_id:
+        raise RuleBroken(Reason.SAME_ACCOUNT)
+    promote(session, main_id)
+    lock_accounts(session, [account_id])
+    account = session.get_one(Account, account_id)
+    if account.main_id == main_id:
+        return account
+    ensure_may_be_sub(account)
+    account.role = AccountRole.SUB
+    account.main_id = main_id
+    account.origin = origin
+    account.attached_at = now
+    return account
+
+
+def detach(session: Session, main_id: int, account_id: int) -> Account:
+    """Detach a sub-account from its main account; the account keeps its logins, numbers, contract and address.
+
+    Locks the account. Raises `RuleBroken` if the account is not, or no longer, attached to the main account.
+    """
+    lock_accounts(session, [account_id])
+    account = session.get_one(Account, account_id)
+    if account.main_id != main_id:
+        raise RuleBroken(Reason.NOT_ATTACHED, account.customer_number)
+    account.role = AccountRole.STANDALONE
+    account.main_id = account.origin = account.attached_at = None
+    return account

@@ -1,0 +1,34 @@
+"""Locks on accounts: always in the order of their ids, so that two transactions never wait for each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+
+
+def lock_accounts(session: Session, ids: Sequence[int]) -> None:
+    """Lock the accounts until the transaction ends, and reload each from the database when it is first locked.
+
+    Lock an account before changing it: reloading overwrites changes that are not flushed yet.
+    """
+    locked: set[int] = session.info.setdefault("locked_accounts", set())
+    missing = sorted(set(ids) - locked)
+    if missing:
+        query = sa.select(Account).where(Account.id.in_(missing)).order_by(Account.id).with_for_update()
+        # The result is kept so that the identity map, which holds its objects weakly, does not forget them.
+        session.info.setdefault("kept_accounts", []).extend(
+            session.scalars(query.execution_options(populate_existing=True))
+        )
+        locked.update(missing)
+
+
+def lock_account(session: Session, account: Account) -> None:
+    """Lock and reload one account until the transaction ends, so that changes to the account run one after the other.
+
+    Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE).
+    """
+    session.refresh(account, with_for_update={"key_share": True})
