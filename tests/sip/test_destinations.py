@@ -106,7 +106,7 @@ def test_a_contact_does_not_say_where_its_registration_came_from(
 def test_a_registration_over_tcp_is_called_on_its_connection(sites: Sites, berlin: Phone, inside: Inside) -> None:
     """Test that two phones of a trunk, each on its own connection, and one over UDP ring, and one takes the call."""
     call_id = "over-tcp@test"
-    others = [replace(berlin, port=free_port(udp=True)) for _ in range(2)]
+    others = [replace(berlin, port=free_sip_port()) for _ in range(2)]
     ringing = [berlin.ring(), others[0].attend(call_id, takes=False)]
     taking = others[1].attend(call_id)
     hamburg = sites.order()
