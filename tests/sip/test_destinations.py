@@ -13,7 +13,7 @@ from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, Within, answer, call_in
 from tests.sip.sipp import PATIENCE
 from workers.stack.kamailio import EmbeddedKamailio
-from workers.stack.ports import LOOPBACK, free_port, free_sip_port
+from workers.stack.ports import LOOPBACK, free_sip_port
 from workers.stack.processes import wait_for
 
 
