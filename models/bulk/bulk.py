@@ -42,7 +42,7 @@ KEPT_FOR = timedelta(days=30)
 
 
 class RowFate(StrEnum):
-    """What became of a row of a sent bulk."""
+    """What became of a row of a sent bulk: a request, a repetition of an earlier row, or a refusal."""
 
     PLACED = "placed"
     REPEATED = "repeated"
@@ -92,7 +92,7 @@ class Bulk(Due, Base):
             self.make_due(now)
 
     def placed(self, now: datetime) -> None:
-        """Record that every row was placed or refused."""
+        """Record that every row was placed, found repeated or refused."""
         self.placed_at = now
 
     def end(self, now: datetime) -> None:
@@ -153,7 +153,7 @@ class CheckedRow:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many rows of a bulk have become requests, by status (`by_status`), and how many were refused."""
+    """How many rows of a bulk are still open, were repeated or refused, and the requests of the others by status."""
 
     rows: int
     open: int
@@ -163,7 +163,7 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Return how many rows are finished: refused, or with an ended request."""
+        """Return how many rows are finished: repeated, refused, or with an ended request."""
         return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
 
 
@@ -283,7 +283,7 @@ def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
 
 
 def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:
-    """Return the product choices of the rows, each with the number of rows that make it."""
+    """Return the product choices of the rows that will be ordered, each with the number of different rows."""
     chosen = sa.func.jsonb_build_object(
         "product_key", BulkRow.draft["product_key"],
         "block_size", BulkRow.draft["block_size"],
@@ -323,7 +323,7 @@ def progress_of(session: Session, bulk: Bulk) -> Progress:
 
 
 def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
-    """Return the rows that were refused, or whose request waits for somebody or ended without success."""
+    """Return the rows that were refused or repeated, or whose request waits for somebody or ended without success."""
     fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
     rows = session.execute(
         sa.select(BulkRow, Request)

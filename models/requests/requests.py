@@ -205,8 +205,8 @@ class Request(InBulk, Base):
     def can_cancel(self) -> bool:
         """Return whether the request can be cancelled: not provisioned (a link: attached) yet, and not claimed.
 
-        With a trunk it is too late, since the registrar may know the trunk even without an answer; not if the registrar
-        has refused the trunk.
+        Once there is a trunk it is too late, since the registrar may know the trunk even without an answer, unless the
+        request has failed.
         """
         if self.step not in (StepName.VERIFY, StepName.PROVISION) or self.lease is not None:
             return False

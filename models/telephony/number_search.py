@@ -31,9 +31,10 @@ class Part:
 
 
 def parts_of(typed: str) -> list[Part]:
-    """Return the possible meanings of the typed digits; a number fits if any of them fits. Without digits all fit.
+    """Return what the typed digits can mean; a number fits if any meaning fits. Without digits every number fits.
 
-    "+49 30" and "0049 30" are the beginning of a number. So is "030", unless the zero is inside a number.
+    "+49 30" is the beginning of a number. Digits that begin with 0 are the beginning of one ("0049 30", "030") or stand
+    anywhere in it.
     """
     plain = re.sub(r"\(\s*0\s*\)", "", typed).strip(" (")
     digits = re.sub(r"[^0-9]", "", plain)

@@ -86,7 +86,7 @@ def requests_of(
 def recent_requests(
     session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
 ) -> list[Request]:
-    """Return the requests of all customers for the back office, the newest first, each with its main account."""
+    """Return requests for the back office, of all customers or of `main` alone, the newest first."""
     query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
     if main is not None:
         query = query.where(Request.main_id == main.id)

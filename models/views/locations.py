@@ -120,7 +120,7 @@ def cities_of(session: Session, main: Account) -> list[str]:
 
 
 def own_requests(session: Session, account: Account) -> list[Request]:
-    """Return the running requests without a listed account: link requests without a proof, the newest first.
+    """Return up to `MOST_LINKS` running link requests without a listed account, the newest first.
 
     A request that detaches this account from its main account is included.
     """
