@@ -345,7 +345,7 @@ def is_over(session: Session, bulk: Bulk) -> bool:
 
 
 def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
-    """Return the next rows to place."""
+    """Return up to `most` rows of the bulk that have not become a request yet, in the order of the file."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.fate.is_(None))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
 

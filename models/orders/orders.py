@@ -86,7 +86,10 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """Return the products of the order. Raises `InvalidField` for what cannot be ordered like this."""
+    """Check products, number of channels and area code of an order, and return its products.
+
+    Raises `InvalidField` for a product that cannot be ordered, too many channels, or an unknown area code.
+    """
     basket = basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
@@ -227,8 +230,8 @@ def call_off(request: Request, reason: Reason, now: datetime) -> None:
 def area_code_fits(request: Request) -> bool:
     """Return whether the city of the account can lie in the Ortsnetz of the ordered numbers.
 
-    A city fits one of the Ortsnetz's towns, by one of its names. German geographic numbers may only be assigned to an
-    address inside their Ortsnetz (TKG; BNetzA's number plan).
+    An Ortsnetz can have several towns, and a town several names; one of them has to be the city's. German geographic
+    numbers may only be assigned to an address inside their Ortsnetz (TKG; BNetzA's number plan).
     """
     assert request.account is not None and request.area is not None
     return city_fits(request.account.city, request.area)

@@ -83,7 +83,7 @@ class CodedProof:
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order cannot wait for this proof: the code is void, or too little time is left."""
+        """Return whether the code is void or valid for less than `LEAST_LEFT`, so that a new order needs a new code."""
         return self.is_void() or self.expires_at - now < LEAST_LEFT
 
     def must_send(self, now: datetime) -> bool:

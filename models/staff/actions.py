@@ -47,10 +47,10 @@ def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: da
 def decide_on_document(
     session: Session, staff: Principal, id: uuid.UUID, seen: int | None, now: datetime, *, release: bool
 ) -> None:
-    """Accept or refuse the document that was uploaded as address proof.
+    """Accept (`release`) or refuse the document that was uploaded as address proof.
 
-    `seen` is the version of the request on the page, None at the console. Raises `SeenOtherwise`, `NotAwaited`,
-    `Forbidden` or `NotFound`.
+    A refused document leaves the order waiting for the code of the letter or another document. `seen` is the version of
+    the request on the page, None at the console. Raises `SeenOtherwise`, `NotAwaited`, `Forbidden` or `NotFound`.
     """
     request = find_for_staff(session, staff, id)
     lock_for_address(session, request)

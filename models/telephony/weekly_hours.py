@@ -45,7 +45,10 @@ def hours_of(windows: Iterable[Window]) -> Hours:
 
 
 def windows_of(hours: Hours) -> list[Window]:
-    """Return the windows of these hours, days with the same times together, split at midnight if longer than a day."""
+    """Return the hours as windows, in the order of the week; days with the same times share a window.
+
+    A period of more than 24 hours is split at midnight.
+    """
     times: dict[tuple[int, int], list[int]] = defaultdict(list)
     for start, end in _around_sunday(hours):
         for begins, ends in _days(start, end):

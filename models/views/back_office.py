@@ -78,7 +78,7 @@ class RequestDetails:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests wait for the carrier: by matter, by kind and by reason."""
+    """How many requests wait for the carrier: by what has to be done, by kind of request, and by reason code."""
 
     matters: Mapping[Matter, int]
     kinds: Mapping[Kind, int]

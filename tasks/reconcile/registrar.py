@@ -36,7 +36,11 @@ REFUSED_OFTEN = 3
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One of the portal's trunks as compared. `record` is None if it must not be at the registrar or is unreadable."""
+    """One of our trunks, to be compared with its rows in the registrar.
+
+    `record` is what the registrar should have: None for a closed trunk, and for one whose secret cannot be decrypted
+    (`unreadable`).
+    """
 
     trunk_id: int
     address: SipAddress
@@ -239,7 +243,10 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete subscribers without a trunk, and foreign keys that block writing a trunk. Return their addresses."""
+    """Delete rows in the registrar that belong to no open trunk of ours, and rows that keep ours from being written.
+
+    Returns the SIP addresses of the deleted rows.
+    """
     cleared = {address for address, difference in wrong.items() if difference.takes_away}
     if cleared and not run.dry:
         run.runtime.ports.subscribers.remove(cleared.difference(ours))

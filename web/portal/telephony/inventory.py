@@ -30,7 +30,10 @@ _LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One of the tables: its texts, the query that reads it, and its cells after those of the account."""
+    """What one of the pages for numbers, trunks and contracts shows: its texts, its query, and how a row is formatted.
+
+    Each row begins with the cells of the account, the same in all tables.
+    """
 
     title: Any
     search: Any
