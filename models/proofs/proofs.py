@@ -29,11 +29,11 @@ VALID_FOR = timedelta(days=14)
 """How long a mailed or printed code is good, as the carrier's help pages promise."""
 LINK_CODE_VALID_FOR = timedelta(days=7)
 WRONG_TRIES = 5
-"""After so many a code is void."""
+"""The number of wrong tries after which a code is void."""
 MOST_ISSUES = 5
-"""Nobody is asked more often about one thing: a question is no means to pester people."""
+"""The most codes that one person gets for one proof, so that nobody is pestered."""
 LEAST_LEFT = timedelta(days=7)
-"""An order waits for an answer that another one has asked for only if there is so much time left for it."""
+"""The least time that a code must stay valid for another order to share it."""
 
 
 class Decision(StrEnum):

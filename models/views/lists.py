@@ -50,7 +50,7 @@ def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]
 
 
 def forwardable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """Return the accounts whose calls this person may forward by a role in the account itself, not in its main account."""
+    """Return the accounts whose calls this person may forward by a role in the account itself."""
     query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
     accounts = session.scalars(query.order_by(Account.id))
     return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
