@@ -15,17 +15,13 @@ from models.accounts.accounts import (
     Account,
     issue_customer_numbers,
 )
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.hierarchy import attach
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
 from models.contracts import catalogue
 from models.db.session import Database
 from models.links.links import LinkDraft
 from models.orders.orders import Contact, Location, OrderDraft
-from models.people.passwords import (
-    hash_password,
-)
+from models.people.passwords import hash_password
 from models.people.rights import Principal, Role
 from models.people.users import (
     Membership,

@@ -7,12 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.locks import (
-    lock_accounts,
-)
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_accounts
 from models.bulk.bulk import Bulk
 from models.contracts.contracts import Contract
 from models.errors import CannotClose
@@ -23,12 +19,8 @@ from models.people.invitations import Invitation
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind
 from models.telephony.forwarding import CallForwarding
-from models.telephony.number_pool import (
-    release_block,
-)
-from models.telephony.numbers import (
-    NumberBlock,
-)
+from models.telephony.number_pool import release_block
+from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState, close_trunk
 
 

@@ -18,9 +18,7 @@ from models.accounts.accounts import (
     Account,
     account_by_number,
 )
-from models.accounts.hierarchy import (
-    ensure_may_be_main,
-)
+from models.accounts.hierarchy import ensure_may_be_main
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people.audit_log import Deed, record

@@ -16,12 +16,8 @@ from models.people.audit_log import Deed, record
 from models.people.rights import Action, Principal, may
 from models.requests.requests import Request
 from models.states import ENDED, Kind
-from models.telephony.number_pool import (
-    release_block,
-)
-from models.telephony.numbers import (
-    NumberBlock,
-)
+from models.telephony.number_pool import release_block
+from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import lock_active_account
 from models.telephony.trunks import SipTrunk, TrunkState
 

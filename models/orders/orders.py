@@ -15,9 +15,7 @@ from models.accounts.accounts import (
     Account,
     issue_customer_numbers,
 )
-from models.accounts.hierarchy import (
-    ensure_may_be_main,
-)
+from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import Product, ProductKind, block_key, orderable_products
 from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken

@@ -13,12 +13,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base
 from models.messages.outbox import Message, Recipient, queue_message
-from models.people.passwords import (
-    hash_password,
-)
-from models.people.users import (
-    User,
-)
+from models.people.passwords import hash_password
+from models.people.users import User
 from models.vault import Vault
 
 RESET_VALID_FOR = timedelta(hours=1)

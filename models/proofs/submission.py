@@ -17,13 +17,9 @@ from models.accounts.accounts import (
     Account,
     account_by_number,
 )
-from models.accounts.locks import (
-    lock_account,
-)
+from models.accounts.locks import lock_account
 from models.errors import Forbidden, IsMainAccount, NotAwaited
-from models.people.passwords import (
-    authenticate,
-)
+from models.people.passwords import authenticate
 from models.people.rights import Action, Principal, may
 from models.people.users import (
     User,

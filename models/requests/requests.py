@@ -15,9 +15,7 @@ from models.accounts.accounts import (
     Account,
     ids_by_customer_number,
 )
-from models.accounts.locks import (
-    lock_accounts,
-)
+from models.accounts.locks import lock_accounts
 from models.db.base import Base, enumeration, quoted
 from models.db.batch_insert import batch_insert
 from models.db.work_queue import InBulk, alone_index, due_index, lease_ends

@@ -17,12 +17,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.locks import (
-    lock_account,
-)
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
 from models.db.base import Base, enumeration
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import Deed, record

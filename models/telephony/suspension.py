@@ -7,12 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.locks import (
-    lock_account,
-)
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
 from models.errors import Forbidden, NotFound, SuspendedByCarrier
 from models.people.audit_log import Deed, record, record_of_carrier
 from models.people.rights import Action, Principal, may

@@ -15,12 +15,8 @@ from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
 from models.db.work_queue import Due, due_index, lease_ends
 from models.errors import TrunkClosed
-from models.telephony.number_pool import (
-    release_block,
-)
-from models.telephony.numbers import (
-    NumberBlock,
-)
+from models.telephony.number_pool import release_block
+from models.telephony.numbers import NumberBlock
 
 
 class TrunkState(StrEnum):

@@ -12,15 +12,11 @@ from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from models.codes import (
-    display_code,
-)
+from models.codes import display_code
 from models.messages.outbox import Message
 from models.people.rights import Role
 from models.values import BERLIN, Locale
-from models.vault import (
-    Vault,
-)
+from models.vault import Vault
 from tasks.ports import Letter, Mail
 from tasks.wording.labels import role_text
 from tasks.wording.translate import translations

@@ -8,12 +8,8 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    promote,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.orders import area_code_fits, ordered_basket

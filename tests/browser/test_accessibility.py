@@ -17,9 +17,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect
 
-from models.accounts.accounts import (
-    Account,
-)
+from models.accounts.accounts import Account
 from models.accounts.hierarchy import (
     attach,
     detach,

@@ -10,9 +10,7 @@ import pytest
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.hierarchy import attach
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import Actor, Origin, Reason

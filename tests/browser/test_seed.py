@@ -8,9 +8,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Locator, expect
 
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.hierarchy import attach
 from models.orders.orders import submit_order
 from models.people.users import principal_of
 from models.proofs.proofs import VALID_FOR

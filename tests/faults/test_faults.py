@@ -13,12 +13,8 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.links.links import submit_detach, submit_link
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location

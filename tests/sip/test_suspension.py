@@ -10,12 +10,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    detach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import detach
 from models.links.account_closing import close_account
 from models.orders.number_release import release_numbers
 from models.telephony.forwarding import Condition

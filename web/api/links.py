@@ -7,9 +7,7 @@ import uuid
 import structlog
 from flask import Response, request
 
-from models.codes import (
-    display_code,
-)
+from models.codes import display_code
 from models.errors import AlreadyRequested
 from models.links.links import LinkDraft, submit_detach, submit_link
 from models.people.rights import Action

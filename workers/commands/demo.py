@@ -16,9 +16,7 @@ from rich.text import Text
 
 from models.db.session import Database
 from models.messages.outbox import MessageState, messages_of
-from models.people.passwords import (
-    hash_password,
-)
+from models.people.passwords import hash_password
 from models.states import ENDED
 from models.values import utc_now
 from models.vault import Vault

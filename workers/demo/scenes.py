@@ -18,9 +18,7 @@ from models.accounts.accounts import (
     Account,
     account_by_number,
 )
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.hierarchy import attach
 from models.people.api_tokens import ApiToken, create_token
 from models.people.rights import Role, Scope
 from models.people.users import User

@@ -11,15 +11,11 @@ from models.accounts.accounts import (
     Account,
     account_by_number,
 )
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.hierarchy import attach
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.db.session import Database
 from models.links.collective_invoices import put_on_invoice
-from models.people.passwords import (
-    hash_password,
-)
+from models.people.passwords import hash_password
 from models.states import Origin
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import stock_pool

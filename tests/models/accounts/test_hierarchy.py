@@ -9,9 +9,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from models.accounts.accounts import (
-    Account,
-)
+from models.accounts.accounts import Account
 from models.accounts.hierarchy import (
     attach,
     promote,

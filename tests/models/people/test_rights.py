@@ -7,12 +7,8 @@ from dataclasses import replace
 import pytest
 from argon2.exceptions import VerifyMismatchError
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.people import passwords
 from models.people.rights import Action, Principal, Role, Scope, may

@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from models.accounts.accounts import (
-    Account,
-)
+from models.accounts.accounts import Account
 from models.accounts.hierarchy import (
     attach,
     detach,

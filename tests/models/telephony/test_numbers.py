@@ -21,9 +21,7 @@ from models.telephony.number_pool import (
     release_block,
     stock_pool,
 )
-from models.telephony.numbers import (
-    NumberBlock,
-)
+from models.telephony.numbers import NumberBlock
 from tests.factories import NOW, fill_pool, make_account
 from tests.models.accounts.test_hierarchy import refused_by
 

@@ -10,9 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
+from models.accounts.accounts import Account
 from models.accounts.hierarchy import (
     attach,
     detach,
@@ -40,9 +38,7 @@ from models.telephony.number_pool import (
     QUARANTINE,
     pool_has,
 )
-from models.telephony.numbers import (
-    NumberBlock,
-)
+from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
 from models.telephony.trunks import SipTrunk, Suspender, TrunkState, close_trunk
 from tests.factories import NOW, VAULT, a_link, an_order, join, make_account, make_bulk, make_main, make_user, sites

@@ -18,12 +18,8 @@ from models.orders.orders import call_off
 from models.people.users import principal_of
 from models.requests.requests import Request
 from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
-from models.telephony.number_pool import (
-    QUARANTINE,
-)
-from models.telephony.numbers import (
-    NumberBlock,
-)
+from models.telephony.number_pool import QUARANTINE
+from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.engine import advance
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord

@@ -12,12 +12,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.jobs.findings import Finding
 from models.jobs.jobs import JobRun, Outcome
 from models.links.collective_invoices import (

@@ -9,12 +9,8 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    promote,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import promote
 from models.errors import Forbidden, NotAwaited, TooEarly
 from models.links.links import submit_detach
 from models.orders.orders import Contact, Location, OrderDraft, call_off

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.links.links import submit_detach
 from models.orders.orders import submit_order
 from models.people.rights import Scope

@@ -6,12 +6,8 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.links.collective_invoices import put_on_invoice
 from models.orders.orders import submit_order

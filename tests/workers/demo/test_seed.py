@@ -9,13 +9,9 @@ from models.accounts.accounts import (
     Account,
     account_by_number,
 )
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.hierarchy import attach
 from models.db.session import Database
-from models.people.passwords import (
-    authenticate,
-)
+from models.people.passwords import authenticate
 from models.people.rights import Action, Role, may
 from models.people.users import (
     Membership,

@@ -16,9 +16,7 @@ from models.db.session import Database
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import JobRun, Outcome
 from models.telephony.forwarding import CallForwarding
-from models.telephony.number_pool import (
-    release_block,
-)
+from models.telephony.number_pool import release_block
 from models.telephony.trunks import SipTrunk, Suspender, TrunkState
 from models.vault import Vault
 from tasks.ports import Ports, Subscriber

@@ -13,9 +13,7 @@ from wtforms.validators import DataRequired, Length
 from models.accounts.accounts import Account
 from models.people.audit_log import entries_of, record_look
 from models.people.invitations import invitations_of, users_of
-from models.people.passwords import (
-    authenticate,
-)
+from models.people.passwords import authenticate
 from models.people.rights import Action, may
 from models.proofs.submission import open_link_code
 from models.telephony import forwarding

@@ -25,12 +25,8 @@ from flask_login import current_user, login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    may_be_main,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import may_be_main
 from models.db.paging import BadCursor, Page
 from models.people.rights import Action, may
 from models.requests.requests import Request

@@ -25,12 +25,8 @@ from flask_login import login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    ensure_may_be_main,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import ensure_may_be_main
 from models.bulk.bulk import (
     MOST_ROWS,
     Bulk,

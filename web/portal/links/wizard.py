@@ -24,12 +24,8 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, StringField
 from wtforms.validators import DataRequired, Length, Regexp
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    ensure_may_be_main,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
 from models.links.links import LinkDraft, ensure_not_running, submit_link
 from models.people.rights import Action, may

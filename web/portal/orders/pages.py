@@ -12,12 +12,8 @@ from flask_login import login_required
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    ensure_may_be_main,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders.drafts import (
     Draft,

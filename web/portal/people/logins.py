@@ -25,9 +25,7 @@ from models.people.passwords import (
     SHORTEST_PASSWORD,
     authenticate,
 )
-from models.people.users import (
-    User,
-)
+from models.people.users import User
 from tasks.hints import hint
 from web.portal.page.form_errors import add_error
 from web.portal.page.session import create_login, end_session, principal, start_session

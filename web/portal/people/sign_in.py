@@ -13,9 +13,7 @@ from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
 
 from models.people.logins import end_login
-from models.people.passwords import (
-    authenticate,
-)
+from models.people.passwords import authenticate
 from models.values import as_locale
 from web.portal.page.session import create_login, end_session, login_manager, principal, start_session
 from web.resources import resources

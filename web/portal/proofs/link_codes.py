@@ -11,9 +11,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
-from models.codes import (
-    display_code,
-)
+from models.codes import display_code
 from models.errors import IsMainAccount
 from models.people.rights import Action, may
 from models.proofs.submission import create_link_code, open_link_code, void_link_code

@@ -19,9 +19,7 @@ from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
 from models.states import AccountState
 from models.telephony import suspension
-from models.telephony.number_pool import (
-    QUARANTINE,
-)
+from models.telephony.number_pool import QUARANTINE
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.hints import hint
 from web.portal.page.account_access import get_visible_account, get_visible_trunk

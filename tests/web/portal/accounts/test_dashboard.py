@@ -11,9 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
+from models.accounts.accounts import Account
 from models.accounts.hierarchy import (
     attach,
     detach,

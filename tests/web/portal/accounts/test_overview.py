@@ -15,12 +15,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.links.links import submit_detach, submit_link
 from models.orders.orders import Location, submit_order
 from models.people.rights import Role

@@ -10,15 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    detach,
-)
-from models.accounts.locks import (
-    lock_account,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import detach
+from models.accounts.locks import lock_account
 from models.people.audit_log import AuditEntry, Deed
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock

@@ -10,12 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    attach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import attach
 from models.contracts.contracts import Contract, ContractItem
 from models.people.users import User
 from models.states import Origin

@@ -7,12 +7,8 @@ import re
 import pytest
 from werkzeug.test import TestResponse
 
-from models.accounts.accounts import (
-    Account,
-)
-from models.accounts.hierarchy import (
-    detach,
-)
+from models.accounts.accounts import Account
+from models.accounts.hierarchy import detach
 from models.contracts.contracts import ContractItem
 from models.links.account_closing import close_account
 from models.orders.orders import submit_order
