@@ -136,9 +136,9 @@ def build_message(mail: Mail, sender: Address) -> EmailMessage:
     message["Date"] = utc_now()
     message["Message-ID"] = mail.message_id
     message["Auto-Submitted"] = "auto-generated"
-    message["Content-Language"] = mail.locale
-    # Before the parts, because a first part that is already there would be rebuilt, and take the Content headers along.
     message.make_alternative()
+    # Set afterwards, because make_alternative moves every Content header that exists into the first part.
+    message["Content-Language"] = mail.locale
     message.add_alternative(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
     return message
