@@ -8,8 +8,9 @@ import ssl
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import parseaddr
+from email.policy import EmailPolicy
+from email.utils import format_datetime, parseaddr
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import idna
@@ -23,11 +24,31 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that are harmless in a mail, but that Python's email library treats as line breaks.
 _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
+
+
+class _Policy(EmailPolicy):
+    """Parses and encodes a header only if it is not plain ASCII text already; every header stands once.
+
+    Without it, two thirds of the time that building a mail takes go into parsing what we have just written.
+    """
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        if isinstance(value, str) and value.isascii() and "=?" not in value and not _CONTROL.search(value):
+            return name, value
+        return super().header_store_parse(name, value)
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        return value
+
+    def header_max_count(self, name: str) -> int:
+        return 1
+
+
 # RFC 2045 allows 76 characters in a line of quoted-printable text, RFC 5321 allows 998 in any line. Headers are not
 # folded at 76: when folding, Python 3.11 drops spaces of a subject and the quotes around a name, whose commas would
 # then split the address.
-_TEXT = SMTP.clone(max_line_length=76)
-_ON_THE_WIRE = SMTP.clone(max_line_length=998)
+_TEXT = _Policy(linesep="\r\n", max_line_length=76)
+_ON_THE_WIRE = _TEXT.clone(max_line_length=998)
 
 
 class SmtpMailer:
@@ -46,7 +67,7 @@ class SmtpMailer:
     def send(self, mail: Mail) -> None:
         """Send one mail. Raises `GatewayUnavailable` for temporary failures, `GatewayRefused` for permanent ones."""
         message = build_message(mail, self._sender)
-        recipient, content = message["To"].addresses[0].addr_spec, message.as_bytes(policy=_ON_THE_WIRE)
+        recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
         fresh = self._smtp is None
         try:
             self._try(recipient, content)
@@ -132,10 +153,11 @@ def build_message(mail: Mail, sender: Address) -> EmailMessage:
     # Python 3.11 decodes a line break hidden in a name like =?utf-8?q?=0ABcc:_...?= and would write it into the header.
     if any(_CONTROL.search(str(value)) for value in message.values()):
         raise GatewayRefused("header_not_possible")
-    message["From"] = sender
-    message["Date"] = utc_now()
+    message["From"] = str(sender)
+    message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = mail.message_id
     message["Auto-Submitted"] = "auto-generated"
+    message["MIME-Version"] = "1.0"
     message.make_alternative()
     # Set afterwards, because make_alternative moves every Content header that exists into the first part.
     message["Content-Language"] = mail.locale

@@ -54,6 +54,8 @@ def test_a_mail_arrives_as_it_was_written(smtp_sink: MailSink, mailer: SmtpMaile
     assert mail["To"].addresses == (Address("Müller, Jürgen", addr_spec="jm@example.com"),)
     assert mail["Subject"] == subject
     assert mail["Message-ID"] == "<abc123@portal.example>"
+    # Without it in the mail itself, a mail program may show the parts as one plain text (RFC 2045, section 4).
+    assert mail["MIME-Version"] == "1.0"
     assert (mail["Content-Language"], mail["Auto-Submitted"]) == ("de", "auto-generated")
     assert abs(mail["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
     assert mail.get_content_type() == "multipart/alternative"
