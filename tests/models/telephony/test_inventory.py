@@ -233,6 +233,8 @@ def test_indexes_answer_for_a_part_in_the_middle_and_for_a_beginning(database: D
             ),
             {"account": account.id},
         )
+        # How much of the index is still in its pending list depends on the tests before; a long list costs like a scan.
+        session.execute(sa.select(sa.func.gin_clean_pending_list(MIDDLE)))
         session.execute(sa.text("ANALYZE number_blocks"))
         for typed, indexes in {
             "987 65": {MIDDLE},
