@@ -15,9 +15,8 @@ _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice
 # The schemes differ only in colours, so only the rules about colours run in the dark one. The light one, the default,
 # comes last, so that the page stays light.
 _SCHEMES = {"dark": ["color-contrast", "link-in-text-block"], "light": _RULES}
-# Frames show mails, not pages of the portal. Passed rules are left out, because the list is long.
-# What axe-core judges, without the words: each element with its classes, its attributes and its parent, and whether there
-# is a text in it; and the page's headings and landmarks in their order.
+# What axe-core judges, without the words: each element with its classes, its attributes and its parent, and whether
+# there is a text in it; and the page's headings and landmarks in their order.
 _SHAPE = """() => {
     const values = /^(type|role|lang|scope|aria-(?!describedby|labelledby|label|controls).*)$/;
     const one = element => element === null ? "" : [
@@ -31,6 +30,7 @@ _SHAPE = """() => {
     return [...new Set(shapes), outline.map(e => e.tagName).join()];
 }"""
 _known: set[str] = set()
+# Frames show mails, not pages of the portal. Passed rules are left out, because the list is long.
 _RUN = """async rules => {
     const result = await axe.run(document, {runOnly: rules, iframes: false, resultTypes: ["violations"]});
     return result.violations;
