@@ -23,6 +23,10 @@ class GatewayUnavailable(GatewayError):
     """A temporary failure: no answer in time, so that the call may have taken effect. Retry with the same key."""
 
 
+class RecipientUnavailable(GatewayError):
+    """A temporary failure of one recipient, such as a full mailbox; others can be reached. Retry with the same key."""
+
+
 class GatewayRefused(GatewayError):
     """A permanent failure: the external system refused the call, and a retry cannot help."""
 

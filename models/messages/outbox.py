@@ -174,8 +174,17 @@ def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Mess
     return list(session.scalars(sa.select(Message).where(Message.request_id.in_(request_ids)).order_by(Message.id)))
 
 
-def still_queued(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
+def still_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
     """Lock and return those of the messages that are still claimed under `lease`, in the order to send them."""
-    ours = sa.select(Message).where(Message.id.in_(ids), Message.lease == lease)
+    return _locked(session, Message.id.in_(ids) & (Message.lease == lease))
+
+
+def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
+    """Lock and return those of the messages that are neither sent nor refused, under any lease."""
+    return _locked(session, Message.id.in_(ids) & (Message.state == MessageState.QUEUED))
+
+
+def _locked(session: Session, which: sa.ColumnElement[bool]) -> list[Message]:
     # The order of `claim_due`: messages of a bulk come after all others.
-    return list(session.scalars(ours.order_by(Message.bulk_id.is_not(None), Message.id).with_for_update()))
+    found = sa.select(Message).where(which).order_by(Message.bulk_id.is_not(None), Message.id)
+    return list(session.scalars(found.with_for_update()))

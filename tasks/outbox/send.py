@@ -14,7 +14,7 @@ import structlog
 
 from models.db.batch_insert import batch_insert
 from models.db.work_queue import claim_due
-from models.messages.outbox import Channel, Message, MessageState, still_queued
+from models.messages.outbox import Channel, Message, MessageState, still_claimed, still_queued
 from models.requests.requests import TimelineEntry
 from tasks.metrics import MAILS
 from tasks.outbox.render import render_letter, render_mail
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 SENDING_TIME = timedelta(seconds=2)
 """How long one call of `send_due` goes on beginning messages. Orders wait for the process meanwhile."""
+RECORDED_WITHIN = timedelta(milliseconds=100)
+"""How long a sent message may be unrecorded: if the worker is killed meanwhile, another one sends it again."""
 
 
 def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
@@ -39,36 +41,44 @@ def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
         ids = claim_due(session, Message, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
-        claimed = still_queued(session, ids, lease) if ids else []
+        claimed = still_claimed(session, ids, lease) if ids else []
     if len(ids) == runtime.batch:
         more_due()
     if not claimed:
         return
-    outcomes = _send_some(runtime, claimed)
-    not_begun = [message.id for message in claimed if message.id not in outcomes]
-    _record(runtime, lease, outcomes, not_begun)
+    begun = _send_some(runtime, lease, claimed)
+    not_begun = [message.id for message in claimed if message.id not in begun]
     if not_begun:
+        with runtime.database.transaction() as session:
+            for message in still_claimed(session, not_begun, lease):
+                message.give_back()
         more_due()
 
 
-def _send_some(runtime: Runtime, messages: Sequence[Message]) -> dict[int, GatewayError | None]:
-    """Send messages until `SENDING_TIME` is over. Return each started message's error by id; None if it was sent.
+def _send_some(runtime: Runtime, lease: uuid.UUID, messages: Sequence[Message]) -> set[int]:
+    """Send messages until `SENDING_TIME` is over, and record how each went. Return the ids of those begun.
 
     Once a channel is unavailable, the remaining messages of that channel get its error without being tried.
     """
-    outcomes: dict[int, GatewayError | None] = {}
+    begun: set[int] = set()
+    unrecorded: dict[int, GatewayError | None] = {}
     away: dict[Channel, GatewayError] = {}
-    ends = runtime.clock() + SENDING_TIME
+    recorded, ends = runtime.clock(), runtime.clock() + SENDING_TIME
     for message in messages:
         failure = away.get(message.channel)
         if failure is None:
             if runtime.clock() >= ends:
                 continue
             failure = _send(runtime, message)
-        outcomes[message.id] = failure
         if isinstance(failure, GatewayUnavailable):
             away[message.channel] = failure
-    return outcomes
+        begun.add(message.id)
+        unrecorded[message.id] = failure
+        if runtime.clock() - recorded >= RECORDED_WITHIN:
+            _record(runtime, lease, unrecorded)
+            recorded, unrecorded = runtime.clock(), {}
+    _record(runtime, lease, unrecorded)
+    return begun
 
 
 def _send(runtime: Runtime, message: Message) -> GatewayError | None:
@@ -86,15 +96,15 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
     return None
 
 
-def _record(
-    runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None], not_begun: Sequence[int]
-) -> None:
+def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
+    """Record how messages went: each message's error by id, None if it was sent.
+
+    If the lease was lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt.
+    """
     news: list[Message] = []
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        for message in still_queued(session, not_begun, lease):
-            message.give_back()
-        for message in still_queued(session, list(outcomes), lease):
+        for message in still_queued(session, list(outcomes)) if outcomes else []:
             failure = outcomes[message.id]
             if failure is None:
                 message.left(now)
@@ -102,7 +112,8 @@ def _record(
                 message.refuse(now)
             else:
                 message.attempts += 1
-                message.make_due(now + runtime.retry.pause(message.attempts))
+                if message.lease == lease:
+                    message.make_due(now + runtime.retry.pause(message.attempts))
             if message.announced and message.request_id and message.state is not MessageState.QUEUED:
                 code = "confirmed" if failure is None else "mail_refused"
                 facts = {"name": message.recipient_name}

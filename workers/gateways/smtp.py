@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import re
 import smtplib
+import socket
 import ssl
+from contextlib import suppress
+from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
+from threading import Timer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import idna
 
 from models.values import utc_now
-from tasks.ports import GatewayRefused, GatewayUnavailable, Mail
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, RecipientUnavailable
 
-_TIMEOUT = 10.0
-_TOO_LARGE = 552
+CONVERSATION = timedelta(seconds=30)
+"""How long one mail may take after connecting: less than a lease (`LEASE_SECONDS`), so that nobody sends it beside."""
+
+# Seconds without an answer. After the content a server may look for viruses first: who does not wait for its answer
+# sends the mail again, and it arrives twice.
+_TIMEOUT, _AFTER_DATA = 10.0, 25.0
+_OK, _FORWARDED, _CLOSED, _TOO_LARGE = 250, 251, 421, 552
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that are harmless in a mail, but that Python's email library treats as line breaks.
 _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
@@ -65,18 +74,27 @@ class SmtpMailer:
         self._smtp: smtplib.SMTP | None = None
 
     def send(self, mail: Mail) -> None:
-        """Send one mail. Raises `GatewayUnavailable` for temporary failures, `GatewayRefused` for permanent ones."""
+        """Send one mail within `CONVERSATION`.
+
+        Raises `GatewayRefused` for permanent failures, `RecipientUnavailable` for temporary ones of this recipient
+        only, and `GatewayUnavailable` for all others.
+        """
         message = build_message(mail, self._sender)
         recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
-        fresh = self._smtp is None
+        # The timeouts of the socket are for each answer. A server that sends one line now and then stays below them.
+        limit = Timer(CONVERSATION.total_seconds(), self._cut)
+        limit.start()
         try:
-            self._try(recipient, content)
+            self._name_sender(len(content))
+            self._hand_over(recipient, content)
+        except (OSError, ValueError, smtplib.SMTPException) as error:
+            self._drop()
+            raise GatewayUnavailable(type(error).__name__) from error
         except GatewayUnavailable:
-            self.close()
-            if fresh:
-                raise
-            # A server may close an idle connection, so try once more on a new connection.
-            self._try(recipient, content)
+            self._drop()
+            raise
+        finally:
+            limit.cancel()
 
     def ping(self) -> None:
         """Raise `GatewayUnavailable` unless the server answers."""
@@ -95,48 +113,83 @@ class SmtpMailer:
             except (OSError, smtplib.SMTPException):
                 smtp.close()
 
-    def _try(self, recipient: str, content: bytes) -> None:
-        smtp = self._connected()
+    def _name_sender(self, size: int) -> None:
+        """Begin a mail, on a new connection if the server has closed the one that was open."""
+        code = _CLOSED if self._smtp is None else self._mail_from(self._smtp, size)
+        if code == _CLOSED:
+            self._drop()
+            code = self._mail_from(self._connected(), size)
+        if code == _TOO_LARGE:
+            self._connected().rset()
+            raise GatewayRefused(str(code))
+        if code != _OK:
+            # The server does not want us as a sender, which is not the mail's fault.
+            raise GatewayUnavailable(str(code))
+
+    def _mail_from(self, smtp: smtplib.SMTP, size: int) -> int:
         try:
-            smtp.sendmail(self._sender.addr_spec, [recipient], content)
-        except smtplib.SMTPRecipientsRefused as error:
-            [(code, _)] = error.recipients.values()
-            raise _answered(code) from error
-        except smtplib.SMTPSenderRefused as error:
-            # Unless the mail is too large, the server refuses us as a sender, which is not the mail's fault.
-            too_large = error.smtp_code == _TOO_LARGE
-            raise _answered(_TOO_LARGE) if too_large else GatewayUnavailable(str(error.smtp_code)) from error
+            return smtp.mail(self._sender.addr_spec, [f"size={size}"] if smtp.has_extn("size") else [])[0]
+        except smtplib.SMTPServerDisconnected:
+            return _CLOSED
+
+    def _hand_over(self, recipient: str, content: bytes) -> None:
+        """Name the recipient and send the content.
+
+        An answer of 4xx is about this recipient, whose mailbox is full or who greylists us, except 421, with which the
+        server closes the connection.
+        """
+        smtp = self._connected()
+        code, _ = smtp.rcpt(recipient)
+        if code not in (_OK, _FORWARDED):
+            if code != _CLOSED:
+                smtp.rset()
+            raise _failure(code)
+        assert smtp.sock is not None
+        smtp.sock.settimeout(_AFTER_DATA)
+        try:
+            code, _ = smtp.data(content)
         except smtplib.SMTPDataError as error:
-            raise _answered(error.smtp_code) from error
-        except (OSError, smtplib.SMTPException) as error:
-            raise GatewayUnavailable(type(error).__name__) from error
+            code = error.smtp_code
+        if code != _OK:
+            raise _failure(code)
+        smtp.sock.settimeout(_TIMEOUT)
+
+    def _cut(self) -> None:
+        """Cut the connection, so that the thread that waits for the server goes on."""
+        smtp = self._smtp
+        if smtp is not None and smtp.sock is not None:
+            with suppress(OSError):
+                smtp.sock.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self) -> None:
+        """Close the connection without a word to the server, which may not answer."""
+        smtp, self._smtp = self._smtp, None
+        if smtp is not None:
+            smtp.close()
 
     def _connected(self) -> smtplib.SMTP:
         if self._smtp is None:
             try:
-                self._smtp = self._connect()
+                self._connect()
             except (OSError, smtplib.SMTPException) as error:
                 # A failure of greeting, certificate or login, before the first mail, is not the mail's fault.
+                self._drop()
                 raise GatewayUnavailable(type(error).__name__) from error
+        assert self._smtp is not None
         return self._smtp
 
-    def _connect(self) -> smtplib.SMTP:
+    def _connect(self) -> None:
         scheme, host = self._url.scheme, self._url.hostname or "127.0.0.1"
         port = self._url.port or _PORTS[scheme]
-        smtp: smtplib.SMTP
         if scheme == "smtps":
-            smtp = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
+            self._smtp = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
         else:
-            smtp = smtplib.SMTP(host, port, timeout=_TIMEOUT)
-        try:
-            if scheme == "smtp+starttls":
-                smtp.starttls(context=ssl.create_default_context())
-            if self._url.username:
-                smtp.login(unquote(self._url.username), unquote(self._url.password or ""))
-        except BaseException:
-            smtp.close()
-            raise
-        return smtp
+            self._smtp = smtplib.SMTP(host, port, timeout=_TIMEOUT)
+        if scheme == "smtp+starttls":
+            self._smtp.starttls(context=ssl.create_default_context())
+        if self._url.username:
+            self._smtp.login(unquote(self._url.username), unquote(self._url.password or ""))
+        self._smtp.ehlo_or_helo_if_needed()
 
 
 def build_message(mail: Mail, sender: Address) -> EmailMessage:
@@ -174,5 +227,9 @@ def _mailbox(name: str, address: str) -> Address:
     return Address(_LINE_SEPARATOR.sub(" ", name), addr_spec=local + at + domain)
 
 
-def _answered(code: int) -> GatewayRefused | GatewayUnavailable:
-    return GatewayRefused(str(code)) if 500 <= code < 600 else GatewayUnavailable(str(code))
+def _failure(code: int) -> GatewayError:
+    if 500 <= code < 600:
+        return GatewayRefused(str(code))
+    if 400 <= code < 500 and code != _CLOSED:
+        return RecipientUnavailable(str(code))
+    return GatewayUnavailable(str(code))

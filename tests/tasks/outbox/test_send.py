@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from models.messages.outbox import Message, MessageState, Recipient, queue_message
 from models.states import Status
-from tasks.ports import Mail
+from tasks.outbox import send
+from tasks.ports import GatewayError, GatewayUnavailable, Mail, RecipientUnavailable
 from tests.factories import an_order, make_bulk
 from tests.fakes import FakeClock, FakeMailer
 from tests.tasks.conftest import Pipeline
@@ -109,3 +110,53 @@ def test_mails_of_a_bulk_come_after_the_others(pipeline: Pipeline, mailer: SlowM
     for _ in range(3):
         pipeline.send()
     assert [mail.recipient_name for mail in mailer.sent] == ["alone", "first of many", "second of many"]
+
+
+def test_a_recipient_who_is_put_off_holds_up_nobody_else(pipeline: Pipeline) -> None:
+    queue(pipeline, "anna", "bert", "cleo")
+    pipeline.mailer.failures["anna@example.com"] = [RecipientUnavailable("450")]
+    pipeline.send()
+    assert [mail.recipient_name for mail in pipeline.mailer.sent] == ["bert", "cleo"]
+    [anna] = queued(pipeline)
+    assert (anna.attempts, anna.lease) == (1, None)
+    assert anna.due_at is not None and anna.due_at > pipeline.clock.now
+
+
+def test_a_server_that_is_away_puts_off_every_mail_but_no_letter(pipeline: Pipeline) -> None:
+    queue(pipeline, "anna", "bert")
+    pipeline.mailer.failures["anna@example.com"] = [GatewayUnavailable("OSError")]
+    pipeline.send()
+    assert pipeline.mailer.sent == []
+    assert [message.attempts for message in queued(pipeline)] == [1, 1]
+
+
+def test_each_slow_mail_is_recorded_before_the_next_one_begins(pipeline: Pipeline, mailer: SlowMailer) -> None:
+    waiting: list[list[str]] = []
+    queue(pipeline, "anna", "bert", "cleo")
+    mailer.beside = lambda: waiting.append([message.recipient_name for message in queued(pipeline)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(send, "SENDING_TIME", 3 * ONE_MAIL)
+        pipeline.send()
+    assert waiting == [["anna", "bert", "cleo"], ["bert", "cleo"], ["cleo"]]
+
+
+@pytest.mark.parametrize("failure", [None, RecipientUnavailable("450")])
+def test_what_was_done_under_a_lost_lease_counts(pipeline: Pipeline, failure: GatewayError | None) -> None:
+    queue(pipeline, "anna")
+    claimed_by_another = uuid4()
+
+    def send_slowly(_: Mail) -> None:
+        # Our lease has ended, and another worker has claimed the mail.
+        with pipeline.runtime.database.transaction() as session:
+            session.execute(sa.update(Message).values(lease=claimed_by_another))
+        if failure is not None:
+            raise failure
+
+    pipeline.mailer.send = send_slowly  # type: ignore[method-assign]
+    pipeline.send()
+    with pipeline.runtime.database.transaction() as session:
+        anna = session.scalars(sa.select(Message)).one()
+        if failure is None:
+            assert (anna.state, anna.lease) == (MessageState.SENT, None)
+        else:
+            assert (anna.state, anna.attempts, anna.lease) == (MessageState.QUEUED, 1, claimed_by_another)

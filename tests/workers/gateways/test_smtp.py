@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tasks.ports import GatewayRefused, GatewayUnavailable, Mail
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, RecipientUnavailable
 from tests.fakes import MailSink
+from workers.gateways import smtp
 from workers.gateways.smtp import SmtpMailer
 from workers.stack.ports import free_port
 
@@ -113,14 +116,68 @@ def test_many_mails_are_one_conversation(smtp_sink: MailSink, mailer: SmtpMailer
     assert smtp_sink.connections == 1
 
 
-@pytest.mark.parametrize("answer", ["450 mailbox busy", "451 greylisted, come back later", "421 shutting down"])
-def test_what_the_server_puts_off_is_worth_another_try(smtp_sink: MailSink, mailer: SmtpMailer, answer: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("450 mailbox busy", RecipientUnavailable),
+        ("451 greylisted, come back later", RecipientUnavailable),
+        ("452 mailbox full", RecipientUnavailable),
+        ("421 shutting down", GatewayUnavailable),
+    ],
+)
+def test_what_the_server_puts_off_is_worth_another_try(
+    smtp_sink: MailSink, mailer: SmtpMailer, answer: str, error: type[GatewayError]
+) -> None:
     smtp_sink.answers["hanna@example.com"] = answer
-    with pytest.raises(GatewayUnavailable, match=answer[:3]):
+    with pytest.raises(error, match=answer[:3]):
         mailer.send(a_mail())
+    mailer.send(a_mail("other@example.com"))
     del smtp_sink.answers["hanna@example.com"]
     mailer.send(a_mail())
-    assert len(smtp_sink.received) == 1
+    assert [recipient for recipient, _ in smtp_sink.received] == ["other@example.com", "hanna@example.com"]
+    # Only 421 ends the conversation.
+    assert smtp_sink.connections == (1 if error is RecipientUnavailable else 2)
+
+
+class SlowSink(MailSink):
+    """A mail server that answers late after it has taken a mail."""
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        await super().handle_DATA(server, session, envelope)
+        await asyncio.sleep(0.6)
+        return "250 OK"
+
+
+@pytest.fixture
+def slow_sink() -> Iterator[SlowSink]:
+    """Run a mail server that answers late."""
+    sink = SlowSink()
+    sink.start()
+    yield sink
+    sink.stop()
+
+
+def test_a_server_that_answers_late_gets_a_mail_once(slow_sink: SlowSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "_TIMEOUT", 0.3)
+    mailer = SmtpMailer(slow_sink.url, SENDER)
+    for address in ("one@example.com", "two@example.com"):
+        mailer.send(a_mail(address))
+    mailer.close()
+    assert [recipient for recipient, _ in slow_sink.received] == ["one@example.com", "two@example.com"]
+
+
+def test_a_conversation_ends_in_time_and_is_not_begun_again(
+    slow_sink: SlowSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smtp, "CONVERSATION", timedelta(seconds=0.3))
+    mailer = SmtpMailer(slow_sink.url, SENDER)
+    with pytest.raises(GatewayUnavailable):
+        mailer.send(a_mail())
+    assert len(slow_sink.received) == 1
+    monkeypatch.setattr(smtp, "CONVERSATION", timedelta(seconds=30))
+    mailer.send(a_mail("next@example.com"))
+    mailer.close()
+    assert [recipient for recipient, _ in slow_sink.received] == ["hanna@example.com", "next@example.com"]
 
 
 def test_nobody_listens_until_the_server_is_back(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
