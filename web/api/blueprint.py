@@ -29,8 +29,8 @@ def check_call() -> Response | None:
     if principal is None or account is None:
         return problem("unauthorized")
     g.principal, g.account = principal, account
-    key = request.headers.get("Idempotency-Key", "")
-    if request.method == "POST" and not (1 <= len(key) <= 255 and is_storable_text(key)):
+    key = request.headers.get("Idempotency-Key", "" if request.method == "POST" else None)
+    if key is not None and not (1 <= len(key) <= 255 and is_storable_text(key)):
         return problem("idempotency_key_missing")
     if request.endpoint == "api.upload_address_document":
         return None if request.mimetype == "multipart/form-data" else problem("not_a_form")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import structlog
@@ -18,18 +19,23 @@ from web.resources import resources
 
 log = structlog.get_logger()
 
-IDEMPOTENCY_KEY_HEADER = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": True,
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
-        }
-    ]
-}
-"""The OpenAPI description of the header that every POST needs."""
+
+def _header(required: bool) -> dict[str, Any]:
+    return {
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": required,
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
+            }
+        ]
+    }
+
+
+IDEMPOTENCY_KEY_HEADER, OPTIONAL_IDEMPOTENCY_KEY_HEADER = _header(True), _header(False)
+"""The OpenAPI descriptions of the header, which every POST needs and a DELETE may have."""
 
 
 class IdempotentCall:
@@ -95,9 +101,10 @@ def begin_call(session: Session, content: bytes = b"") -> IdempotentCall:
     """Reserve the idempotency key of the current call; a concurrent call with the same key waits for the commit.
 
     `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
-    key came with another body before. If the transaction is rolled back, the key is free again.
+    key came with another body before. If the transaction is rolled back, the key is free again. A call without a key
+    gets one of its own, so that it repeats nothing.
     """
-    key = request.headers["Idempotency-Key"]
+    key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
     row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprint(content), now())
     return IdempotentCall(row)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-import structlog
-from flask import Response, request
+from flask import Response
 
 from models.codes import display_code
 from models.errors import AlreadyRequested
@@ -15,16 +14,13 @@ from models.proofs.proofs import OwnershipProof
 from models.proofs.submission import Credentials, create_link_code
 from models.requests.requests import Request
 from models.states import ProofMethod
-from tasks.hints import hint
 from web.api import schemas
 from web.api.access import caller, get_visible_account, now, token_account
-from web.api.blueprint import api, json_response
+from web.api.blueprint import api
 from web.api.bodies import request_body, request_url
-from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, OPTIONAL_IDEMPOTENCY_KEY_HEADER, begin_call
 from web.request_bodies import CredentialsProof, LinkBody, LinkCodeProof, LinkProof
 from web.resources import resources
-
-log = structlog.get_logger()
 
 
 @api.post(
@@ -59,21 +55,25 @@ def create_link_request(body: LinkBody) -> Response:
 @api.delete(
     "/accounts/<customer_number>/link",
     responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
+    openapi_extensions=OPTIONAL_IDEMPOTENCY_KEY_HEADER,
 )
 def detach_account(path: schemas.AccountPath) -> Response:
-    """Detach a sub-account from its main account. A repeated call returns the detach request that is running."""
+    """Detach a sub-account from its main account. A repeated call returns the detach request that is running.
+
+    Afterwards the account is not visible any more, so only a repeated call with the same `Idempotency-Key` still gets
+    the answer of the first.
+    """
     with resources().database.transaction() as session:
-        account = get_visible_account(session, path.customer_number, Action.DETACH)
-        try:
-            detach = submit_detach(session, caller(), account, caller().locale, now())
-        except AlreadyRequested as running:
-            detach = session.get_one(Request, uuid.UUID(running.request_id))
-        body = request_body(session, detach)
-    log.info("request.accepted", request=str(detach.id), path=request.path)
-    hint()
-    response = json_response(body, 202)
-    response.headers["Location"] = request_url(detach)
-    return response
+        call = begin_call(session)
+        if call.is_new:
+            account = get_visible_account(session, path.customer_number, Action.DETACH)
+            try:
+                detach = submit_detach(session, caller(), account, caller().locale, now())
+            except AlreadyRequested as running:
+                detach = session.get_one(Request, uuid.UUID(running.request_id))
+            call.save_answer(202, request_body(session, detach), about=detach, location=request_url(detach))
+    call.send_hint()
+    return call.response()
 
 
 @api.post(

@@ -141,7 +141,9 @@ def test_each_slow_mail_is_recorded_before_the_next_one_begins(pipeline: Pipelin
 
 
 @pytest.mark.parametrize("failure", [None, RecipientUnavailable("450")])
-def test_what_was_done_under_a_lost_lease_counts(pipeline: Pipeline, failure: GatewayError | None) -> None:
+def test_what_was_done_under_a_lost_lease_counts(
+    pipeline: Pipeline, failure: GatewayError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     queue(pipeline, "anna")
     claimed_by_another = uuid4()
 
@@ -152,7 +154,7 @@ def test_what_was_done_under_a_lost_lease_counts(pipeline: Pipeline, failure: Ga
         if failure is not None:
             raise failure
 
-    pipeline.mailer.send = send_slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(pipeline.mailer, "send", send_slowly)
     pipeline.send()
     with pipeline.runtime.database.transaction() as session:
         anna = session.scalars(sa.select(Message)).one()

@@ -134,6 +134,21 @@ def test_detach_is_a_request_of_its_own_and_the_same_while_it_runs(front: Front,
     assert front.delete("/accounts/9999999/link").status_code == 404
 
 
+def test_a_detach_whose_answer_was_lost_is_asked_for_again(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
+    back.advance()
+    path = f"/api/v1/accounts/{account.customer_number}/link"
+    head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": "a detach"}
+    first = front.client.delete(path, headers=head)
+    back.advance()
+    again = front.client.delete(path, headers=head)
+    assert (again.status_code, again.data, again.headers["Location"]) == (202, first.data, first.headers["Location"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert front.client.delete(path, headers=head | {"Idempotency-Key": "another"}).status_code == 404
+    assert front.client.delete(path, headers=head | {"Idempotency-Key": "x" * 256}).status_code == 400
+
+
 def test_many_at_once_make_one_detach_and_leave_one_code_open(front: Front, back: Back) -> None:
     account, owner = owned(front)
     a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
@@ -147,6 +162,7 @@ def test_many_at_once_make_one_detach_and_leave_one_code_open(front: Front, back
         client = front.client.application.test_client()
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(turn)}
         made = client.post(f"/api/v1/accounts/{another.customer_number}/link-code", headers=head)
+        head["Idempotency-Key"] = f"detach {turn}"
         detached = client.delete(f"/api/v1/accounts/{account.customer_number}/link", headers=head)
         return made.status_code, detached.status_code
 
