@@ -98,7 +98,8 @@ _HANGING_UP = [
     '<recv request="INVITE" rrs="true"><action>'
     '<ereg regexp=":.*" search_in="hdr" header="From" assign_to="caller"/>'
     '<ereg regexp=":.*" search_in="hdr" header="To" assign_to="called"/></action></recv>',
-    *_ANSWERING[1:4],
+    *_ANSWERING[1:3],
+    '<recv request="ACK"/>',
     _send(
         f"BYE [next_url] SIP/2.0\n[routes]\nFrom[$called];tag=[pid]-[call_number]\nTo[$caller]\nCSeq: 1 BYE{_HEADERS}"
     ),
