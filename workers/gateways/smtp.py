@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import smtplib
-import socket
 import ssl
-from contextlib import suppress
+import time
 from datetime import timedelta
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime, parseaddr
-from threading import Timer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -72,6 +70,7 @@ class SmtpMailer:
         self._url = urlsplit(url)
         self._sender = _mailbox(*parseaddr(sender))
         self._smtp: smtplib.SMTP | None = None
+        self._ends = 0.0
 
     def send(self, mail: Mail) -> None:
         """Send one mail within `CONVERSATION`.
@@ -81,9 +80,7 @@ class SmtpMailer:
         """
         message = build_message(mail, self._sender)
         recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
-        # The timeouts of the socket are for each answer. A server that sends one line now and then stays below them.
-        limit = Timer(CONVERSATION.total_seconds(), self._cut)
-        limit.start()
+        self._ends = time.monotonic() + CONVERSATION.total_seconds()
         try:
             self._name_sender(len(content))
             self._hand_over(recipient, content)
@@ -93,8 +90,6 @@ class SmtpMailer:
         except GatewayUnavailable:
             self._drop()
             raise
-        finally:
-            limit.cancel()
 
     def ping(self) -> None:
         """Raise `GatewayUnavailable` unless the server answers."""
@@ -128,6 +123,7 @@ class SmtpMailer:
 
     def _mail_from(self, smtp: smtplib.SMTP, size: int) -> int:
         try:
+            self._wait(_TIMEOUT)
             return smtp.mail(self._sender.addr_spec, [f"size={size}"] if smtp.has_extn("size") else [])[0]
         except smtplib.SMTPServerDisconnected:
             return _CLOSED
@@ -139,27 +135,27 @@ class SmtpMailer:
         server closes the connection.
         """
         smtp = self._connected()
+        self._wait(_TIMEOUT)
         code, _ = smtp.rcpt(recipient)
         if code not in (_OK, _FORWARDED):
             if code != _CLOSED:
                 smtp.rset()
             raise _failure(code)
-        assert smtp.sock is not None
-        smtp.sock.settimeout(_AFTER_DATA)
+        self._wait(_AFTER_DATA)
         try:
             code, _ = smtp.data(content)
         except smtplib.SMTPDataError as error:
             code = error.smtp_code
         if code != _OK:
             raise _failure(code)
-        smtp.sock.settimeout(_TIMEOUT)
 
-    def _cut(self) -> None:
-        """Cut the connection, so that the thread that waits for the server goes on."""
-        smtp = self._smtp
-        if smtp is not None and smtp.sock is not None:
-            with suppress(OSError):
-                smtp.sock.shutdown(socket.SHUT_RDWR)
+    def _wait(self, seconds: float) -> None:
+        """Let the next answer take so many seconds, or what is left of the conversation's time."""
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        assert self._smtp is not None and self._smtp.sock is not None
+        self._smtp.sock.settimeout(min(seconds, left))
 
     def _drop(self) -> None:
         """Close the connection without a word to the server, which may not answer."""
@@ -211,7 +207,8 @@ def build_message(mail: Mail, sender: Address) -> EmailMessage:
     message["Message-ID"] = mail.message_id
     message["Auto-Submitted"] = "auto-generated"
     message["MIME-Version"] = "1.0"
-    message.make_alternative()
+    # No line of quoted-printable text has it: an equals sign is followed by two digits there, or ends the line.
+    message.make_alternative(boundary=f"=_{mail.message_id[1:33]}")
     # Set afterwards, because make_alternative moves every Content header that exists into the first part.
     message["Content-Language"] = mail.locale
     message.add_alternative(mail.text, cte="quoted-printable")
