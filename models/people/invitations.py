@@ -135,10 +135,14 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 def find_invitation(
     session: Session, vault: Vault, id: int, token: str, now: datetime, *, lock: bool = False
 ) -> Invitation:
-    """Return the invitation that the link's id and token belong to; `lock` locks its row until the transaction ends.
+    """Return the invitation that the link's id and token belong to.
 
-    Raises `NotFound` if there is no such invitation, the token is wrong, or the invitation has expired.
+    `lock` locks its account, and then its row, until the transaction ends. Raises `NotFound` if there is no such
+    invitation, the token is wrong, or the invitation has expired.
     """
+    if lock:
+        account = sa.select(Invitation.account_id).where(Invitation.id == id).scalar_subquery()
+        session.execute(sa.select(Account.id).where(Account.id == account).with_for_update(key_share=True))
     found = session.get(Invitation, id, with_for_update=lock or None)
     if found is None or not vault.is_token(token, *found.words()) or now >= found.expires_at:
         raise NotFound

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
 from models.people.audit_log import Deed, record
 from models.people.rights import Action, Principal
 from models.telephony.suspension import find_trunk
@@ -39,6 +40,8 @@ def renew(
 
     Raises `Forbidden`, `NotFound`, or `RenewedMeanwhile` if the secret was renewed since (a repeated call renews once).
     """
+    # Before the trunk, as everywhere: the entry in the log refers to the account, which may be closed at this moment.
+    lock_account(session, account)
     trunk = find_trunk(session, person, Action.SEE_SECRET, account, id, lock=True)
     if issue_of(trunk) != issue:
         raise RenewedMeanwhile
