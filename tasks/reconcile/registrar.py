@@ -76,8 +76,9 @@ def reconcile_registrar(run: Run) -> None:
     there = run.runtime.ports.subscribers
     blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
     trunks = TRUNKS.compare(run, _trunks(run), there.read())
-    # Too many deletions of one kind mean the wrong registrar: then nothing of the other kind is deleted either.
-    if blocks is not None and trunks is not None:
+    # Too many deletions of one kind mean the wrong registrar: then nothing of the other kind is deleted either. The
+    # same where we have forgotten a trunk: no trunk's row is ever deleted, so an older backup was restored.
+    if blocks is not None and trunks is not None and not run.found["forgotten_here"]:
         BLOCKS.take_away(run, blocks)
         TRUNKS.take_away(run, trunks)
 
@@ -151,7 +152,8 @@ def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...
 
 def _difference(ours: Ours | None, found: Subscriber | None) -> Difference | None:
     if ours is None:
-        return Difference("unknown_there", tuple(_parts(found)) if found is not None else ())
+        kind = "forgotten_here" if found is not None and _is_whole(found) else "unknown_there"
+        return Difference(kind, tuple(_parts(found)) if found is not None else ())
     if ours.on_its_way:
         return None
     if ours.unreadable:
@@ -202,6 +204,11 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
 
 def _has_doubles(rows: Sequence[tuple[str, str]]) -> bool:
     return len(set(rows)) < len(rows)
+
+
+def _is_whole(found: Subscriber) -> bool:
+    """Return whether we have once written this subscriber: it can log in and has the key of a record of ours."""
+    return found.login is not None and any(name == "provision_key" for name, _ in found.preferences)
 
 
 def _parts(found: Subscriber) -> Iterator[str]:

@@ -41,6 +41,10 @@ FINDINGS: Mapping[str, str] = {
         "Trunk %(sip_user)s of customer number %(customer_number)s is closed, but still in the registrar."
     ),
     "unknown_there": N_("The registrar knows %(sip_user)s@%(domain)s (%(what_text)s); we do not."),
+    "forgotten_here": N_(
+        "The registrar has trunk %(sip_user)s@%(domain)s, which we have written, but our database does not know it. "
+        "Nothing was removed: probably an older backup was restored. Customers may be using the trunk."
+    ),
     "too_many_unknown": N_(
         "The registrar has %(count)s SIP users that are not ours. That is so many that none was removed. "
         "Probably REGISTRAR_URL leads to the wrong one."

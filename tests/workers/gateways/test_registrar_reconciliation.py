@@ -17,6 +17,7 @@ from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import JobRun, Outcome
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import release_block
+from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, Suspender, TrunkState
 from models.vault import Vault
 from tasks.ports import Ports, Subscriber
@@ -352,6 +353,26 @@ def test_so_many_strange_numbers_are_more_likely_our_mistake(
     network.by_hand("DELETE FROM own_numbers WHERE first_number = 1")
     strangers = [*[("block_unknown_there", f"+{first}") for first in (2, 3, 4)]]
     network.mended(before, *strangers, ("unknown_there", "s1"), ("unknown_there", "s2"))
+
+
+def test_after_an_older_backup_was_restored_nothing_is_removed(
+    network: Network, before: Tables, users: list[str]
+) -> None:
+    newer = users[:2]
+    with network.runtime.database.transaction() as session:
+        session.execute(sa.text("SET LOCAL session_replication_role = replica"))
+        trunks = sa.select(SipTrunk.id).where(SipTrunk.sip_user.in_(newer))
+        session.execute(sa.update(NumberBlock).where(NumberBlock.trunk_id.in_(trunks)).values(account_id=None, trunk_id=None))
+        session.execute(sa.delete(SipTrunk).where(SipTrunk.sip_user.in_(newer)))
+    network.by_hand(STRANGERS, ["s", 2])
+    strangers = network.everything()
+    run = network.run()
+    assert sorted((finding.subject, finding.repaired) for finding in network.findings(run)) == [
+        (user, False) for user in sorted(newer)
+    ]
+    assert run.found == {"forgotten_here": 2}
+    assert "ältere Sicherung" in finding_text(network.findings(run)[0], "de")
+    assert network.everything() == strangers != before
 
 
 def test_all_that_is_gone_is_provisioned_afresh(network: Network, before: Tables, users: list[str]) -> None:
