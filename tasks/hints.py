@@ -114,10 +114,13 @@ def _with_pause(send: Callable[[], bool]) -> bool:
 
 
 def _send(ask: Callable[[Any], None]) -> bool:
+    connection = current_app.connection_for_write()
+    # Channel errors: a broker that answers but takes nothing, as a read-only replica or a full one does.
     away: tuple[type[BaseException], ...] = (
         OSError,
         OperationalError,
-        *current_app.connection_for_write().connection_errors,
+        *connection.connection_errors,
+        *connection.channel_errors,
     )
     try:
         with current_app.producer_or_acquire() as producer:

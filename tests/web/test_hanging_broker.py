@@ -1,4 +1,4 @@
-"""A broker that hangs: the kernel accepts connections, but the broker never answers."""
+"""A broker that hangs, or that answers but takes nothing."""
 
 from __future__ import annotations
 
@@ -45,6 +45,22 @@ def test_a_customer_gets_the_answer_though_the_broker_hangs(
     # The first request waited for the timeout; the next one does not try.
     assert caplog.text.count("hint.lost") == 1
     assert front.client.get("/readyz").get_json()["checks"]["broker"] == "TimeoutError"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["REPLICAOF 127.0.0.1 1", "CONFIG SET maxmemory 1", "SET requests foreign", "ACL SETUSER default -@write"],
+    ids=["a read-only replica", "full", "a foreign key in the queue's place", "no right to write"],
+)
+def test_a_customer_gets_the_answer_though_the_broker_takes_nothing(
+    front: Front, broker: EmbeddedRedis, caplog: pytest.LogCaptureFixture, command: str
+) -> None:
+    with redis.Redis.from_url(broker.url(0)) as client:
+        client.execute_command(*command.split())
+    assert front.post("/orders", ORDER).status_code == 202
+    assert "hint.lost" in caplog.text
+    proof = {"method": "credentials", "email": "nobody@example.com", "password": "wrong"}
+    assert front.post("/link-requests", {"customer_number": "9999999", "proof": proof}).status_code == 202
 
 
 def test_the_pauses_grow_and_one_caller_asks_for_all() -> None:

@@ -362,7 +362,9 @@ def test_after_an_older_backup_was_restored_nothing_is_removed(
     with network.runtime.database.transaction() as session:
         session.execute(sa.text("SET LOCAL session_replication_role = replica"))
         trunks = sa.select(SipTrunk.id).where(SipTrunk.sip_user.in_(newer))
-        session.execute(sa.update(NumberBlock).where(NumberBlock.trunk_id.in_(trunks)).values(account_id=None, trunk_id=None))
+        session.execute(
+            sa.update(NumberBlock).where(NumberBlock.trunk_id.in_(trunks)).values(account_id=None, trunk_id=None)
+        )
         session.execute(sa.delete(SipTrunk).where(SipTrunk.sip_user.in_(newer)))
     network.by_hand(STRANGERS, ["s", 2])
     strangers = network.everything()
