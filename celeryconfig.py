@@ -36,6 +36,8 @@ broker_transport_options = {
 # Workers wait for a broker that is not there yet, as long as it takes.
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# The same for a broker that answers with an error: one that has become a read-only replica, or lets nobody write.
+broker_channel_error_retry = True
 
 # Structured logging is set up by workers.signals, not by Celery.
 worker_hijack_root_logger = False

@@ -169,6 +169,20 @@ def test_requests_are_accepted_while_redis_is_away(plant: Plant) -> None:
     plant.assert_everything_once(ids)
 
 
+def test_a_worker_outlives_a_broker_that_is_a_read_only_replica_for_a_while(plant: Plant) -> None:
+    worker = plant.start_worker()
+    log = plant.directory / "worker-0.log"
+    wait_until(lambda: "ready" in log.read_text(), what="the worker")
+    with redis.Redis.from_url(plant.redis.url(0)) as client:
+        client.replicaof("127.0.0.1", "1")
+        wait_until(lambda: "read only replica" in log.read_text(), what="the broker's answer")
+        client.replicaof("NO", "ONE")
+    [order] = plant.order(1)
+    plant.publish()
+    plant.wait_for_completion([order])
+    assert worker.poll() is None
+
+
 def test_workers_and_beat_outlive_redis(plant: Plant) -> None:
     plant.start_beat()
     plant.start_worker()
