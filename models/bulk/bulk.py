@@ -366,7 +366,7 @@ def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
 
 
 def as_order(draft: Mapping[str, Any]) -> OrderDraft:
-    """Return the order draft that a row asks for."""
+    """Return the order draft that `as_facts` has turned into JSON."""
     return OrderDraft(
         **{
             **draft,

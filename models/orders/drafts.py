@@ -59,7 +59,7 @@ class Draft(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Select the drafts that can be deleted: nobody can resume them; an ordered draft lives on in its request."""
+        """Return an SQL condition: the draft was not changed for `KEPT_FOR`. It can go, also if it was ordered."""
         return cls.updated_at <= now - KEPT_FOR
 
     @property

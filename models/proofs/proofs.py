@@ -260,9 +260,9 @@ P = TypeVar("P", EmailProof, AddressProof)
 
 
 class ProofBook:
-    """The proofs that the orders of one transaction need, read together on first use.
+    """The proofs of e-mail and connection address that some orders need, read in one go when first asked for.
 
-    Proofs that are not given yet are locked, unless `lock` is False.
+    The rows of proofs that are not given yet are locked until the transaction ends, unless `lock` is False.
     """
 
     def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:

@@ -188,5 +188,5 @@ def _consent(consent: Consent, now: datetime) -> ProofStatus:
 
 
 def _still_says_something(request: Request, asked: ProofStatus) -> bool:
-    """Return whether to show the proof: an open one only while the request waits."""
+    """Return whether to show the proof: one that is not given yet only while the request is pending, others always."""
     return asked.state is not ProofState.OPEN or request.status is Status.PENDING

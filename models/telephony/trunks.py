@@ -37,8 +37,9 @@ class Suspender(StrEnum):
 class SipTrunk(Due, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
-    Suspended as long as one of the two times is set; `carrier_reason` is shown to the customer. Due: the registrar
-    has to be updated. Every change of what the registrar knows calls `changed`.
+    The trunk is suspended as long as `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is
+    shown to the customer. The row is due (`due_at`) when it has to be written to the registrar: call `changed` after
+    every change of something that the registrar knows.
     """
 
     __tablename__ = "sip_trunks"

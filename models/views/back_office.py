@@ -86,7 +86,7 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """Return the sum over all matters."""
+        """Return how many requests wait for the carrier in all."""
         return sum(self.matters.values())
 
 
@@ -121,7 +121,10 @@ _SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Request.updated_at)
 
 
 def page_of(session: Session, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
-    """Return a page of waiting requests, the longest first, or of a search, newest first. Raises `BadCursor`."""
+    """Return a page of requests: with `wanted.search` those that are found, the newest first.
+
+    Without a search, those that wait for the carrier, the longest waiting first. Raises `BadCursor`.
+    """
     place = _place(after) if after is not None else None
     query = sa.select(Request, _MATTER.label("matter"), _SINCE.label("since"))
     query = query.outerjoin(AddressDocument, _OPEN_DOCUMENT).options(joinedload(Request.main))

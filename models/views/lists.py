@@ -19,7 +19,10 @@ from models.states import ENDED, AccountRole, AccountState, Status
 
 
 def accounts_of(session: Session, principal: Principal) -> list[Account]:
-    """Return the accounts that this person may open directly, main accounts first."""
+    """Return the accounts in which this person has a role that allows viewing, main accounts first.
+
+    Without the sub-accounts that the person sees only because of a role in their main account.
+    """
     accounts = session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)).order_by(Account.id))
     return sorted(
         (account for account in accounts if may(principal, Action.VIEW, account)),

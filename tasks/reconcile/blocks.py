@@ -58,7 +58,10 @@ def _takes_away(ours: OurBlock | None, found: Block | None) -> bool | None:
 
 
 def _settle(run: Run, suspects: Sequence[int]) -> None:
-    """Make missing blocks due to be announced again, and delete foreign blocks from the registrar."""
+    """Read blocks, given by their first numbers, again on both sides, and repair those that still differ.
+
+    A block that the registrar lacks is announced again; one that is not ours is deleted from the registrar.
+    """
     if not suspects:
         return
     found = run.runtime.ports.subscribers.look_up_blocks(suspects)

@@ -100,7 +100,8 @@ def run_job(
     """Run a job if it is due or started manually. Return the run's record; None if the job was not run.
 
     Safe to call twice and in parallel: only one call runs the job. A dry run changes neither data nor schedule. `hint`
-    is called at the end if rows may have become due. A failed run is retried earlier than the schedule says.
+    tells the workers that rows may have become due; it is called at the end if anything was found. An error of the job
+    is kept in its record and not raised, and the job is due again earlier than by its schedule.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:

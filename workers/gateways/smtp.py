@@ -109,7 +109,10 @@ class SmtpMailer:
                 smtp.close()
 
     def _name_sender(self, size: int) -> None:
-        """Begin a mail, on a new connection if the server has closed the one that was open."""
+        """Begin a mail of `size` bytes with MAIL FROM, on a new connection if the server has closed the open one.
+
+        Raises `GatewayRefused` if the mail is too large, and `GatewayUnavailable` if the server does not want us.
+        """
         code = _CLOSED if self._smtp is None else self._mail_from(self._smtp, size)
         if code == _CLOSED:
             self._drop()

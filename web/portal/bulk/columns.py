@@ -86,7 +86,7 @@ def _headings(kind: Kind) -> Mapping[str, str]:
 
 @dataclass
 class Checker:
-    """Checks the rows of one file in one transaction."""
+    """Checks the rows of an uploaded file: turns each into an order or a link request, or lists its wrong cells."""
 
     session: Session
     vault: Vault
