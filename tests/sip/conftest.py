@@ -33,12 +33,11 @@ from tasks.runtime import Runtime
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock
 from tests.sip.phones import NETWORK, Phone
-from tests.sip.sipp import Line
+from tests.sip.sipp import Line, phone_port
 from tests.web.conftest import back_of
 from workers.gateways.registrar import KamailioRegistrar
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.stack.kamailio import EmbeddedKamailio, installed
-from workers.stack.ports import free_port
 from workers.stack.postgres import EmbeddedPostgres
 
 _NO_SIP = "NO KAMAILIO OR NO SIPP ON PATH: NO TEST OF DIAL TONE HAS RUN. As root on Debian: .make/sip"
@@ -48,13 +47,13 @@ DOMAIN = "sip.example"
 @pytest.fixture(scope="session")
 def psap_port() -> int:
     """Return a free UDP port of the loopback address for taking calls to 110 and 112."""
-    return free_port(udp=True)
+    return phone_port()
 
 
 @pytest.fixture(scope="session")
 def network_port() -> int:
     """Return a free UDP port at the telephone network's address `NETWORK`, for taking calls there."""
-    return free_port(host=NETWORK, udp=True)
+    return phone_port(NETWORK)
 
 
 @pytest.fixture(scope="session")
@@ -125,7 +124,7 @@ class Sites:
             assert done.status is Status.COMPLETED, done.reason
             whole = sa.select(SipTrunk).options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
             trunk = record_of(session.scalars(whole.where(SipTrunk.request_id == request)).one(), self.runtime.vault)
-            return Phone(self.line, trunk.sip_user, trunk.secret, free_port(udp=True), trunk.numbers)
+            return Phone(self.line, trunk.sip_user, trunk.secret, phone_port(), trunk.numbers)
 
     @contextmanager
     def changing(self, phone: Phone) -> Iterator[SipTrunk]:
