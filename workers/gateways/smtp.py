@@ -21,7 +21,7 @@ from models.values import utc_now
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, RecipientUnavailable
 
 CONVERSATION = timedelta(seconds=30)
-"""How long one mail may take after connecting: less than a lease (`LEASE_SECONDS`), so that nobody sends it beside."""
+"""How long one mail may take, with connecting: less than a lease (`LEASE_SECONDS`), so that nobody sends it beside."""
 
 # Seconds without an answer. After the content a server may look for viruses first: who does not wait for its answer
 # sends the mail again, and it arrives twice.
@@ -157,7 +157,8 @@ class SmtpMailer:
         left = self._ends - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        assert self._smtp is not None and self._smtp.sock is not None
+        if self._smtp is None or self._smtp.sock is None:
+            raise smtplib.SMTPServerDisconnected
         self._smtp.sock.settimeout(min(seconds, left))
 
     def _drop(self) -> None:

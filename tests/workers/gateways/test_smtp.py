@@ -202,6 +202,14 @@ def test_a_server_that_has_hung_up_in_between_is_no_failure(smtp_sink: MailSink,
     assert [recipient for recipient, _ in smtp_sink.received] == ["one@example.com", "two@example.com"]
 
 
+def test_a_connection_that_we_have_closed_ourselves_is_opened_again(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    mailer.send(a_mail("one@example.com"))
+    assert mailer._smtp is not None
+    mailer._smtp.close()
+    mailer.send(a_mail("two@example.com"))
+    assert [recipient for recipient, _ in smtp_sink.received] == ["one@example.com", "two@example.com"]
+
+
 def test_a_domain_with_umlauts_is_written_as_mail_servers_know_it(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
     mailer.send(a_mail("info@müller-straße.de"))
     assert smtp_sink.received[0][0] == "info@xn--mller-strae-46a18a.de"
