@@ -2,6 +2,8 @@
 
 import os
 
+from models.db.work_queue import WorkKind
+
 broker_url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 imports = ("tasks.celery_tasks",)
 
@@ -14,9 +16,17 @@ worker_prefetch_multiplier = 1
 # A hint that cannot be sent at once is dropped: the sweep replaces it.
 task_publish_retry = False
 
+# Each kind of work has a queue of its name, so that no kind waits for another and each is scaled alone.
+task_routes = {str(kind): {"queue": str(kind)} for kind in WorkKind}
+# A message of an unknown task goes where no worker listens.
+task_default_queue = "unknown"
+# Seconds. Every wait within a task has a shorter limit: these are for what nobody has thought of. After the hard limit
+# the process is killed, its claim ends, and another one goes on. A job may read whole tables of millions of rows.
+task_soft_time_limit, task_time_limit = 120, 150
+task_annotations = {str(WorkKind.JOBS): {"soft_time_limit": 3600, "time_limit": 3660}}
+
 task_serializer = "json"
 accept_content = ["json"]
-task_default_queue = "requests"
 timezone = "UTC"
 enable_utc = True
 
@@ -46,30 +56,11 @@ worker_send_task_events = False
 worker_enable_remote_control = True
 
 
-def _ask(job: str, seconds: float) -> dict[str, object]:
-    """Return a beat entry that runs a job's task every few seconds. The job's row decides whether the job is due."""
-    # An unprocessed message expires when the next one is sent.
-    return {"task": "jobs.run", "args": (job,), "schedule": seconds, "options": {"expires": seconds}}
-
-
+# Beat sends no message while one of its kind waits, so that nothing piles up while no worker runs.
+beat_scheduler = "workers.beat:HintScheduler"
 beat_schedule = {
-    "sweep": {
-        "task": "requests.sweep",
-        "schedule": 2.0,
-        # A sweep that was not picked up before the next one is due says nothing new.
-        "options": {"expires": 2},
-    },
-    # Several times as often as each is due: a question that gets lost, or a run that fails, costs little time.
-    # What stands still although all of the above works: due every five minutes.
-    "requests": _ask("requests", 60.0),
-    # Expiry and reminders, a matter of days: due every quarter of an hour.
-    "proofs": _ask("proofs", 300.0),
-    # Mails that have not left after a quarter of an hour: due every five minutes.
-    "mails": _ask("mails", 60.0),
-    # The registrar's tables against ours, read whole: due every hour.
-    "registrar": _ask("registrar", 300.0),
-    # Who is on which collective invoice: due every ten minutes.
-    "invoices": _ask("invoices", 60.0),
-    # Rows past their retention: due every day.
-    "leftovers": _ask("leftovers", 3600.0),
+    "sweep": {"task": str(WorkKind.SWEEP), "schedule": 2.0},
+    # The jobs' rows say which are due: the most frequent ones every five minutes. A question that gets lost, or a run
+    # that fails, costs little time.
+    "jobs": {"task": str(WorkKind.JOBS), "schedule": 15.0},
 }

@@ -6,7 +6,7 @@ from models.accounts import accounts
 from models.bulk import bulk
 from models.contracts import catalogue, contracts
 from models.db.base import Base
-from models.jobs import findings, jobs
+from models.jobs import findings, jobs, outages
 from models.links import collective_invoices
 from models.messages import outbox
 from models.orders import drafts
@@ -17,6 +17,6 @@ from models.telephony import area_codes, forwarding, numbers, trunks
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, outbox,
-    collective_invoices, idempotency, jobs, findings, drafts, logins, invitations, bulk, audit_log, forwarding,
+    collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log, forwarding,
 )  # fmt: skip
 metadata = Base.metadata

@@ -1,15 +1,17 @@
-"""Hints: Celery messages that only say that some row is due. The scheduled sweep replaces lost ones."""
+"""Hints: Celery messages that only say that rows of one kind of work are due. The sweep replaces lost ones."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from threading import Lock
 from typing import Any
 
 import structlog
 from celery import Celery, current_app
 from kombu.exceptions import OperationalError
+
+from models.db.work_queue import WorkKind
 
 log = structlog.get_logger()
 
@@ -76,56 +78,47 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
     return app
 
 
-def hint() -> bool:
-    """Send a hint, after a commit. Never raises; returns False if the broker is unreachable or paused."""
-    return _with_pause(send_hint)
+def hint(kinds: Collection[WorkKind]) -> bool:
+    """Send a hint for each kind of work, after a commit, for programs that people wait for.
 
-
-def hint_job(name: str) -> bool:
-    """Send a hint to run a scheduled job. Never raises; returns False if not sent. Beat sends another one later."""
-
-    def ask(producer: Any) -> None:
-        current_app.send_task("jobs.run", (name,), producer=producer, retry=False)
-
-    return _with_pause(lambda: _send(ask))
-
-
-def send_hint() -> bool:
-    """Send a hint without a circuit breaker, for workers. Never raises; returns False if the broker is unreachable.
-
-    Sends nothing if the queue already holds a hint: the worker that takes that one finds every due row. So the queue
-    stays short under load.
+    Never raises; returns False if the broker is unreachable, or paused because it was.
     """
-
-    def ask(producer: Any) -> None:
-        if not producer.channel.queue_declare(current_app.conf.task_default_queue).message_count:
-            current_app.send_task("requests.advance", producer=producer, retry=False)
-
-    return _send(ask)
-
-
-def _with_pause(send: Callable[[], bool]) -> bool:
     pause = _pause
     if not pause.is_over():
         return False
-    sent = send()
+    sent = all(send_hint(kind) for kind in kinds)
     pause.found(away=not sent)
     return sent
 
 
-def _send(ask: Callable[[Any], None]) -> bool:
-    connection = current_app.connection_for_write()
-    # Channel errors: a broker that answers but takes nothing, as a read-only replica or a full one does.
-    away: tuple[type[BaseException], ...] = (
-        OSError,
-        OperationalError,
-        *connection.connection_errors,
-        *connection.channel_errors,
-    )
+def send_hint(kind: WorkKind) -> bool:
+    """Send a hint for a kind of work, for workers. Never raises; returns False if the broker is unreachable.
+
+    Sends nothing if the queue of this kind already holds a hint: the worker that takes that one finds every due row.
+    So the queues stay short under load, and while no worker runs.
+    """
     try:
         with current_app.producer_or_acquire() as producer:
-            ask(producer)
-    except away as error:
-        log.warning("hint.lost", error=repr(error))
+            if not waiting_hints(producer.channel, kind):
+                current_app.send_task(kind, producer=producer, retry=False)
+    except _away() as error:
+        log.warning("hint.lost", kind=kind, error=repr(error))
         return False
     return True
+
+
+def send_hints(kinds: Iterable[WorkKind]) -> None:
+    """Send a hint for each kind of work, for workers. Never raises."""
+    for kind in kinds:
+        send_hint(kind)
+
+
+def waiting_hints(channel: Any, kind: WorkKind) -> int:
+    """Return how many hints wait in the queue of a kind of work."""
+    return int(channel.queue_declare(kind).message_count)
+
+
+def _away() -> tuple[type[BaseException], ...]:
+    # Channel errors: a broker that answers but takes nothing, as a read-only replica or a full one does.
+    connection = current_app.connection_for_write()
+    return (OSError, OperationalError, *connection.connection_errors, *connection.channel_errors)

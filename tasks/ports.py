@@ -31,6 +31,10 @@ class GatewayRefused(GatewayError):
     """A permanent failure: the external system refused the call, and a retry cannot help."""
 
 
+class NumberTaken(GatewayRefused):
+    """The registrar has one of the trunk's numbers as another trunk's; the same trunk with other numbers may do."""
+
+
 FORWARD = "forward."
 """What the names of those preferences begin with that are forwardings."""
 SECRET_ISSUE = "secret_issue"  # noqa: S105 - the name of a preference

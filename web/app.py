@@ -13,16 +13,16 @@ from flask_babel import Babel, get_locale
 from flask_limiter import RateLimitExceeded
 from flask_openapi3 import Info, OpenAPI
 from flask_wtf import CSRFProtect
-from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models.contracts.prices import VAT_PERCENT
+from models.db.outages import is_outage
 from models.db.session import Database
 from models.errors import DomainError, InvalidField
-from models.values import BERLIN, Clock, utc_now
+from models.values import BERLIN, Clock
 from models.vault import Vault
-from tasks.hints import sending_app
+from tasks.hints import hint, sending_app
 from tasks.logs import configure_logging
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
@@ -71,8 +71,8 @@ _CSP = (
 )
 
 
-def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> OpenAPI:
-    """Create the WSGI application. Opens no connection yet."""
+def create_app(settings: WebSettings | None = None, clock: Clock | None = None) -> OpenAPI:
+    """Create the WSGI application. Opens no connection yet. Without `clock` the database server's clock counts."""
     settings = settings or WebSettings()
     configure_logging(settings.log_format)
     app = OpenAPI(
@@ -107,7 +107,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock = utc_now) -> O
     app.before_request(allow_uploads)
     app.before_request(reject_unstorable_text)
     app.url_map.converters["int"] = IdConverter
-    database = Database(settings.database_url, pool_size=settings.web_threads)
+    database = Database(settings.database_url, pool_size=settings.web_threads, on_due=hint)
+    clock = clock or database.now
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None
     store_resources(app, Resources(settings, database, vault, clock, throttle, network))
@@ -156,21 +157,18 @@ def _handle_errors(app: OpenAPI) -> None:
             return problems.of_throttle(wait)
         return _render_error(429, minutes=math.ceil(wait / 60)), 429, {"Retry-After": str(wait)}
 
-    def outage(error: OperationalError | InterfaceError) -> Any:
-        answer = problems.of_outage(error)
-        g.database_is_away = True
-        return answer if is_api() else (_render_error(503), 503)
-
-    def bug(error: Exception) -> Any:
+    def unexpected(error: Exception) -> Any:
+        if is_outage(error):
+            answer = problems.of_outage(error)
+            g.database_is_away = True
+            return answer if is_api() else (_render_error(503), 503, {"Retry-After": answer.headers["Retry-After"]})
         answer = problems.of_bug(error)
         return answer if is_api() else (_render_error(500), 500)
 
     app.register_error_handler(DomainError, domain)
     app.register_error_handler(HTTPException, http)
     app.register_error_handler(RateLimitExceeded, throttled)
-    app.register_error_handler(OperationalError, outage)
-    app.register_error_handler(InterfaceError, outage)
-    app.register_error_handler(Exception, bug)
+    app.register_error_handler(Exception, unexpected)
 
 
 def _render_error(status: int, **facts: Any) -> str:

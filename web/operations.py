@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import prometheus_client
 import redis
+import sqlalchemy as sa
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -53,6 +54,8 @@ def readyz() -> Response:
 def _database_checks(found: Resources) -> dict[str, str]:
     try:
         with found.database.transaction() as session:
+            if session.scalar(sa.text("SHOW transaction_read_only")) == "on":
+                return {"database": "read-only", "migrations": "unknown", "beat": "unknown"}
             revision = migrations.current_revision(session.connection())
             if revision != migrations.head_revision():
                 return {"database": "ok", "migrations": f"at {revision}", "beat": "unknown"}
@@ -95,6 +98,10 @@ class DatabaseCollector(Collector):
         for status, step, count in requests:
             by_state.add_metric([status, step], count)
         yield by_state
+        ahead = self._found.database.clock_offset
+        yield GaugeMetricFamily(
+            "standorte_clock_offset_seconds", "The database's clock minus this machine's", value=ahead
+        )
         age = (now - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily("standorte_oldest_due_seconds", "Age of the oldest due request", value=age)
         letters = GaugeMetricFamily("standorte_messages", "Mails by state", labels=["state"])

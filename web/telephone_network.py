@@ -16,6 +16,7 @@ import psycopg
 import structlog
 from psycopg.rows import namedtuple_row
 
+from models.db.connections import TimedConnection
 from models.values import Clock
 from tasks.ports import SipAddress
 
@@ -23,8 +24,12 @@ log = structlog.get_logger()
 
 PAUSE_AFTER_FAILURE = timedelta(seconds=15)
 """How long no connection is tried after a failure."""
+_PATIENCE = 2.0
+"""Seconds for each answer; the page waits with it."""
 # connect_timeout in seconds (2 is the minimum of libpq), tcp_user_timeout in milliseconds.
-_TIMEOUTS: dict[str, Any] = {
+_PARAMETERS: dict[str, Any] = {
+    "autocommit": True,
+    "row_factory": namedtuple_row,
     "connect_timeout": 2,
     "tcp_user_timeout": 2000,
     "options": "-c statement_timeout=1s -c default_transaction_read_only=on",
@@ -117,7 +122,7 @@ class TelephoneNetwork:
         if self._paused_until is not None and self._clock() < self._paused_until:
             raise NetworkAway
         try:
-            with psycopg.connect(self._url, autocommit=True, row_factory=namedtuple_row, **_TIMEOUTS) as connection:
+            with TimedConnection.within(_PATIENCE, self._url, **_PARAMETERS) as connection:
                 yield connection
         except psycopg.Error as error:
             self._paused_until = self._clock() + PAUSE_AFTER_FAILURE

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from models.db.work_queue import WorkKind
 
 
 def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[str]:
@@ -19,10 +21,13 @@ def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[s
     return [*command, "web.app:create_app()"]
 
 
-def worker(concurrency: int) -> list[str]:
-    """Return the command line of a Celery worker with `concurrency` processes."""
-    command = [*_celery(), "worker", "--pool", "prefork", "--concurrency", str(concurrency)]
-    return [*command, "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
+def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
+    """Return the command line of a worker for these kinds of work, or for all.
+
+    `concurrency` is the number of processes for each of `requests.verify` and `requests.provision`.
+    """
+    command = [sys.executable, "-m", "workers.pools", "--concurrency", str(concurrency)]
+    return [*command, *(["--queues", *kinds] if kinds else [])]
 
 
 def beat(schedule: Path) -> list[str]:
@@ -30,15 +35,10 @@ def beat(schedule: Path) -> list[str]:
 
     Beat saves its last runs in the file `schedule`.
     """
-    return [*_celery(), "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]
+    celery = [sys.executable, "-m", "celery", "--quiet", "--app", "workers.app:app"]
+    return [*celery, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]
 
 
 def console(*arguments: str) -> list[str]:
     """Return the command line of a `standorte` command of this installation."""
     return [sys.executable, "-m", "workers.cli", *arguments]
-
-
-def _celery() -> list[str]:
-    # Celery warns when root runs a worker, because of pickles; here only JSON is accepted.
-    quiet = ["-W", "ignore:You're running the worker with superuser"] if os.geteuid() == 0 else []
-    return [sys.executable, *quiet, "-m", "celery", "--quiet", "--app", "workers.app:app"]

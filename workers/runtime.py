@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import parseaddr
 
 import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
-from models.db.session import Database
-from models.values import utc_now
+from models.db.session import Database, OnDue
 from models.vault import Vault
+from tasks.hints import send_hints
 from tasks.ports import Ports
 from tasks.runtime import Runtime
 from workers.gateways.call_records import KamailioCallRecords
@@ -20,12 +18,19 @@ from workers.gateways.smtp import SmtpMailer
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
 
+LOCK_LIMIT = 2.0
+"""Seconds that a worker waits for a lock at most. It skips the rows that it expects to be locked."""
 
-def build_runtime(settings: WorkerSettings) -> Runtime:
-    """Build the runtime of a worker process: database, gateways, vault and settings. Connects to nothing yet."""
+
+def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runtime:
+    """Build the runtime of a worker process: database, gateways, vault and settings. Connects to nothing yet.
+
+    `on_due` is told after a commit which kinds of work became due.
+    """
+    # One connection for the work, and one to keep claims alive meanwhile.
+    database = Database(settings.database_url, pool_size=2, on_due=on_due, lock_limit=LOCK_LIMIT)
     return Runtime(
-        # One connection for the work, and one to reschedule a request when the first connection fails.
-        database=Database(settings.database_url, pool_size=2),
+        database=database,
         ports=Ports(
             registrar=KamailioRegistrar(settings.registrar_url),
             mailer=SmtpMailer(settings.smtp_url, settings.mail_from),
@@ -34,7 +39,7 @@ def build_runtime(settings: WorkerSettings) -> Runtime:
             calls=KamailioCallRecords(settings.registrar_url),
         ),
         vault=Vault(*settings.secret_keys),
-        clock=utc_now,
+        clock=database.now,
         sip_domain=settings.sip_domain,
         base_url=settings.base_url,
         mail_domain=parseaddr(settings.mail_from)[1].rpartition("@")[2],
@@ -48,13 +53,3 @@ def close_runtime(runtime: Runtime) -> None:
     runtime.ports.mailer.close()
     runtime.ports.registrar.close()
     runtime.database.close()
-
-
-@contextmanager
-def open_database(settings: WorkerSettings) -> Iterator[Database]:
-    """Open the portal's database for the length of the block, and close the database afterwards."""
-    database = Database(settings.database_url)
-    try:
-        yield database
-    finally:
-        database.close()

@@ -109,8 +109,9 @@ def account_by_number(session: Session, customer_number: str) -> Account | None:
     return session.scalar(sa.select(Account).where(Account.customer_number == customer_number))
 
 
-def ids_by_customer_number(session: Session, customer_numbers: Sequence[str]) -> list[int]:
-    """Return the ids of the accounts with the customer numbers; numbers without an account are left out."""
+def ids_by_customer_number(session: Session, customer_numbers: Sequence[str]) -> dict[str, int]:
+    """Return the ids of accounts by customer number; numbers without an account are left out."""
     if not customer_numbers:
-        return []
-    return list(session.scalars(sa.select(Account.id).where(Account.customer_number.in_(customer_numbers))))
+        return {}
+    known = sa.select(Account.customer_number, Account.id).where(Account.customer_number.in_(customer_numbers))
+    return {row.customer_number: row.id for row in session.execute(known)}

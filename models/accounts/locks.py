@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -24,6 +24,21 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
             session.scalars(query.execution_options(populate_existing=True))
         )
         locked.update(missing)
+
+
+def lock_free_accounts(session: Session, ids: Collection[int], referred_to: Collection[int]) -> set[int]:
+    """Lock those of the accounts that no other transaction has locked, and return their ids.
+
+    `ids` are locked and reloaded as by `lock_accounts`, `referred_to` only as a foreign key does (FOR KEY SHARE).
+    """
+    locked: set[int] = session.info.setdefault("locked_accounts", set())
+    query = sa.select(Account).where(Account.id.in_(sorted(set(ids) - locked))).order_by(Account.id)
+    found = session.scalars(query.with_for_update(skip_locked=True).execution_options(populate_existing=True)).all()
+    session.info.setdefault("kept_accounts", []).extend(found)
+    locked.update(account.id for account in found)
+    others = sa.select(Account.id).where(Account.id.in_(sorted(set(referred_to) - locked))).order_by(Account.id)
+    shared = session.scalars(others.with_for_update(read=True, key_share=True, skip_locked=True))
+    return locked | set(shared)
 
 
 def lock_account(session: Session, account: Account) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
-from models.db.work_queue import Due, due_index, lease_ends
+from models.db.work_queue import Due, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
 from models.orders.orders import Contact, Location, OrderDraft
 from models.people.rights import Action, Principal, may
@@ -53,6 +53,7 @@ class Bulk(Due, Base):
     """A file with many orders or link requests. Due after it was sent: rows have to be placed, or its end checked."""
 
     __tablename__ = "bulks"
+    WORK = WorkKind.BULKS
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=sa.text("uuidv7()"))
     main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"))

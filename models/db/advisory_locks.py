@@ -25,3 +25,8 @@ def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) ->
     """
     key = sa.func.hashtextextended(lock, 0) if isinstance(lock, str) else int(lock)
     on.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def hold_advisory_lock(on: sa.Connection, lock: AdvisoryLock) -> None:
+    """Wait until nobody holds the lock, then hold it until the connection is closed."""
+    on.execute(sa.select(sa.func.pg_advisory_lock(int(lock))))

@@ -12,9 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from models.db.base import Base
+from models.db.work_queue import Due, forget_due, made_due
 
 _ROWS = "rows_for_later"
 
@@ -27,6 +28,8 @@ class BatchSession(Session):
         super().flush(objects)
         waiting: dict[type[Base], list[dict[str, Any]]] = self.info.pop(_ROWS, {})
         for table, rows in waiting.items():
+            if issubclass(table, Due):
+                made_due(self, table.WORK)
             self.execute(_insert(table, tuple(rows[0])), {"rows": json.dumps(rows, default=str)})
 
 
@@ -41,10 +44,19 @@ def _write(session: BatchSession) -> None:
         session.flush()
 
 
+@sa.event.listens_for(BatchSession, "after_flush")
+def _note_due(session: BatchSession, _: object) -> None:
+    for row in (*session.new, *session.dirty):
+        if isinstance(row, Due) and row.due_at is not None and row.lease is None:
+            made_due(session, row.work, row.due_at)
+
+
 @sa.event.listens_for(BatchSession, "after_soft_rollback")
-def _forget(session: BatchSession, _: object) -> None:
+def _forget(session: BatchSession, previous: SessionTransaction) -> None:
     # Rows queued before a savepoint were flushed when the savepoint began, so only rolled-back rows are dropped here.
     session.info.pop(_ROWS, None)
+    if not previous.nested:
+        forget_due(session)
 
 
 @cache

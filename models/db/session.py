@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
 
+import psycopg
 import sqlalchemy as sa
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session, sessionmaker
 
 from models.db.batch_insert import BatchSession
+from models.db.connections import TimedConnection
+from models.db.work_queue import WorkKind, due_kinds
+from models.values import utc_now
+
+STATEMENT_LIMIT = 30.0
+"""Seconds that one statement may take. A job that reads whole tables sets a longer limit for its transaction."""
+CONNECT_LIMIT = 5
+"""Seconds that connecting may take, at each address of the server."""
+_CHECK_LIMIT = 3.0
+"""Seconds that the check of a pooled connection may take."""
+_MARGIN = 3.0
+"""Seconds after `STATEMENT_LIMIT` at which a server that does not keep its own limit counts as away."""
+_IDLE = 5.0
+"""Seconds after which a pooled connection is checked, and the clock set, before it is used again."""
+_READ_ONLY = "25006"
+"""The SQLSTATE of a write on a server that is, or has become, a read-only standby."""
+
+OnDue = Callable[[Collection[WorkKind]], object]
+"""Called after a commit that made rows due, with the kinds of work that they wait for."""
 
 
 class Database:
     """An engine with its connection pool, and sessions on the engine. Does not connect before the first transaction.
 
     Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated
-    key flushes explicitly.
+    key flushes explicitly. `on_due` is called after each commit that made rows of a work queue due.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        on_due: OnDue | None = None,
+        statement_limit: float | None = STATEMENT_LIMIT,
+        lock_limit: float = 10,
+    ) -> None:
+        options = ["timezone=UTC", f"lock_timeout={lock_limit:g}s", "idle_in_transaction_session_timeout=60s"]
+        if statement_limit is not None:
+            options.append(f"statement_timeout={statement_limit:g}s")
         self.engine = sa.create_engine(
             url,
             pool_size=pool_size,
@@ -27,23 +62,82 @@ class Database:
             pool_recycle=1800,
             hide_parameters=True,
             connect_args={
-                "connect_timeout": 5,
+                "connect_timeout": CONNECT_LIMIT,
                 "application_name": "standorte",
-                "options": "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s",
+                "options": " ".join(f"-c {option}" for option in options),
             },
         )
+        self.on_due = on_due
+        self._patience = None if statement_limit is None else statement_limit + _MARGIN
+        self._offset = timedelta(0)
+        sa.event.listen(self.engine, "do_connect", self._connect)
+        sa.event.listen(self.engine, "checkout", self._check)
+        sa.event.listen(self.engine, "checkin", _note_use)
+        sa.event.listen(self.engine, "handle_error", _drop_read_only)
         sa.event.listen(self.engine, "handle_error", _forget_values)
         self._sessions = sessionmaker(self.engine, class_=BatchSession, autoflush=False, expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised."""
+        """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised.
+
+        After the commit `on_due` is told which kinds of work became due.
+        """
         with self._sessions.begin() as session:
             yield session
+        if self.on_due is not None and (kinds := due_kinds(session, self.now())):
+            self.on_due(kinds)
+
+    def now(self) -> datetime:
+        """Return the current time by the database server's clock: the `Clock` of every program that writes times.
+
+        The difference from this machine's clock is measured with each new connection, and again after idle time.
+        """
+        return utc_now() + self._offset
+
+    @property
+    def clock_offset(self) -> float:
+        """Return by how many seconds the database server's clock is ahead of this machine's, as last measured."""
+        return self._offset.total_seconds()
 
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
+
+    def _connect(self, _dialect: Any, record: Any, _arguments: Any, parameters: dict[str, Any]) -> psycopg.Connection:
+        connection = TimedConnection.within(self._patience, **parameters)
+        self._set_clock(connection)
+        record.info["used_at"] = time.monotonic()
+        return connection
+
+    def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used_at", 0.0) < _IDLE:
+            return
+        try:
+            self._set_clock(connection)
+        except psycopg.Error as error:
+            # The pool opens another connection in its place.
+            raise DisconnectionError from error
+
+    def _set_clock(self, connection: TimedConnection) -> None:
+        patience, connection.patience = connection.patience, _CHECK_LIMIT
+        before = utc_now()
+        row = connection.execute("SELECT clock_timestamp()").fetchone()
+        connection.rollback()
+        connection.patience = patience
+        assert row is not None
+        # Half of the round trip belongs to each direction.
+        self._offset = row[0] - before - (utc_now() - before) / 2
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info["used_at"] = time.monotonic()
+
+
+def _drop_read_only(context: sa.engine.ExceptionContext) -> None:
+    """Treat a server that has become read-only as an outage: drop its connections, so that new ones find another."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
 
 
 def _forget_values(context: sa.engine.ExceptionContext) -> None:

@@ -7,22 +7,51 @@ by setting `lease` and moving `due_at` to the end of the lease, so that another 
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 
+class WorkKind(StrEnum):
+    """The kinds of background work. Each has a Celery task and a queue of its name, and processes of its own.
+
+    What needs only the portal's database (`VERIFY`: the steps verify, attach, detach and confirm, which run in one
+    transaction) is apart from what waits for an external system (`PROVISION`, `MESSAGES`, `REGISTRAR`).
+    """
+
+    VERIFY = "requests.verify"
+    PROVISION = "requests.provision"
+    MESSAGES = "messages.send"
+    REGISTRAR = "registrar.sync"
+    BULKS = "bulk.place"
+    JOBS = "jobs.run"
+    SWEEP = "requests.sweep"
+
+
 class Due:
     """The columns of a table that is a work queue. The table must add `due_index` and `lease_ends`.
 
-    `due_index` is a partial index on `due_at`; `lease_ends` is a check that every lease ends.
+    `due_index` is a partial index on `due_at`; `lease_ends` is a check that every lease ends. `WORK` is the kind of
+    work that its rows wait for; `OWNER` the column that says whose a row is, if customers take turns.
     """
+
+    WORK: ClassVar[WorkKind]
+    OWNER: ClassVar[str | None] = None
 
     due_at: Mapped[datetime | None]
     lease: Mapped[uuid.UUID | None]
     attempts: Mapped[int] = mapped_column(default=0)
+
+    @property
+    def work(self) -> WorkKind:
+        """The kind of work that this row waits for."""
+        return self.WORK
 
     def make_due(self, at: datetime) -> None:
         """Make the row due from this time on and end any worker's claim on the row."""
@@ -43,19 +72,55 @@ class InBulk(Due):
     bulk_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("bulks.id"))
 
 
-def due_index(table: str) -> sa.Index:
-    """Return the partial index on `due_at` by which `claim_due` finds due rows."""
-    return sa.Index(f"ix_{table}_due_at", "due_at", postgresql_where=sa.text("due_at IS NOT NULL"))
+_MADE_DUE = "made_due"
+_SHARE = 8
+"""One customer's requests fill a batch only if nobody else's wait: otherwise 1/8 of a batch counts as many."""
 
 
-def alone_index(table: str) -> sa.Index:
+def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> None:
+    """Note that this transaction made rows due at that time (None: at once), so that a hint follows its commit.
+
+    Objects of the session and `batch_insert` are noted by `BatchSession`; call this where a statement of its own
+    makes rows due.
+    """
+    session.info.setdefault(_MADE_DUE, []).append((kind, at))
+
+
+def due_kinds(session: Session, now: datetime) -> set[WorkKind]:
+    """Return the kinds of work that the committed transaction made due by `now`, and forget them."""
+    return {kind for kind, at in session.info.pop(_MADE_DUE, ()) if at is None or at <= now}
+
+
+def forget_due(session: Session) -> None:
+    """Forget what was noted as due, because the transaction was rolled back."""
+    session.info.pop(_MADE_DUE, None)
+
+
+def due_index(table: str, kind: sa.TextClause | None = None) -> sa.Index:
+    """Return the partial index on `due_at` by which `claim_due` finds due rows.
+
+    `kind` is an expression that comes first in the index, if it tells for which kind of work a row waits.
+    """
+    name, columns = _of_kind(kind)
+    return sa.Index(f"ix_{table}{name}_due_at", *columns, postgresql_where=sa.text("due_at IS NOT NULL"))
+
+
+def alone_index(table: str, kind: sa.TextClause | None = None, include: Collection[str] = ()) -> sa.Index:
     """Return a partial index on `due_at` of the rows that belong to no bulk.
 
     With the index these rows are found at once, however many rows of bulks have been due for longer.
     """
+    name, columns = _of_kind(kind)
     return sa.Index(
-        f"ix_{table}_due_alone", "due_at", postgresql_where=sa.text("due_at IS NOT NULL AND bulk_id IS NULL")
+        f"ix_{table}{name}_due_alone",
+        *columns,
+        postgresql_where=sa.text("due_at IS NOT NULL AND bulk_id IS NULL"),
+        postgresql_include=list(include),
     )
+
+
+def _of_kind(kind: sa.TextClause | None) -> tuple[str, list[sa.TextClause | str]]:
+    return ("", ["due_at"]) if kind is None else ("_kind", [kind, "due_at"])
 
 
 def lease_ends() -> sa.CheckConstraint:
@@ -71,52 +136,95 @@ def claim_due(
     lease: uuid.UUID,
     until: datetime,
     limit: int,
+    which: sa.ColumnElement[bool] | None = None,
     with_bulks: int | None = None,
 ) -> list[Any]:
-    """Claim up to `limit` due rows of a table, the longest due first, and return their primary keys.
+    """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys.
 
-    `until` is the end of the lease; no other worker can claim the rows before then. Skips rows that another
-    transaction is claiming, and never claims rows that are not due, so that extra calls are safe.
+    The longest due comes first. `until` is the end of the lease; no other worker can claim the rows before then. Skips
+    rows that another transaction has locked, and never claims rows that are not due, so that extra calls are safe.
+
+    Customers take turns: where a table says whose each row is (`OWNER`) and one customer's rows would fill more than
+    an eighth of a full batch, up to half of the batch goes to others' rows that are due, however long those rows wait.
 
     Rows of a bulk are claimed only if fewer than `limit` other rows are due: up to the remaining number, and at most
     `with_bulks` rows (None: `limit`). If no other rows are due, up to `with_bulks` rows of bulks are claimed. So
     rows of bulks delay other rows only by the time that the rows already claimed take.
     """
+    claim = _Claim(session, table, now, lease, until)
+    wanted = sa.true() if which is None else which
     if not issubclass(table, InBulk):
-        return _claim(session, table, sa.true(), now, lease, until, limit)
-    alone = _claim(session, table, table.bulk_id.is_(None), now, lease, until, limit)
+        return claim.oldest(wanted, limit)
+    alone = claim.in_turns(wanted & table.bulk_id.is_(None), limit)
     if with_bulks is None:
         with_bulks = limit
     free = min(limit - len(alone), with_bulks) if alone else with_bulks
     if not free:
         return alone
-    return alone + _claim(session, table, table.bulk_id.is_not(None), now, lease, until, free)
+    return alone + claim.oldest(wanted & table.bulk_id.is_not(None), free)
 
 
-def _claim(
-    session: Session,
-    table: type[Due],
-    which: sa.ColumnElement[bool],
-    now: datetime,
-    lease: uuid.UUID,
-    until: datetime,
-    limit: int,
-) -> list[Any]:
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    session: Session
+    table: type[Due]
+    now: datetime
+    lease: uuid.UUID
+    until: datetime
+
+    def in_turns(self, which: sa.ColumnElement[bool], limit: int) -> list[Any]:
+        if self.table.OWNER is None:
+            return self.oldest(which, limit)
+        owner = getattr(self.table, self.table.OWNER)
+        next_rows = sa.select(owner).where(self.table.due_at <= self.now, which).order_by(self.table.due_at)
+        owners = Counter(self.session.scalars(next_rows.limit(limit)))
+        if not owners:
+            return []
+        many = [owner for owner, rows in owners.items() if rows > limit // _SHARE]
+        others = []
+        if owners.total() == limit and many:
+            others = self.oldest(which & owner.not_in(many), limit // 2)
+        return others + self.oldest(which, limit - len(others))
+
+    def oldest(self, which: sa.ColumnElement[bool], limit: int) -> list[Any]:
+        [id] = sa.inspect(self.table).primary_key
+        due = (
+            sa.select(id)
+            .where(self.table.due_at <= self.now, which)
+            .order_by(self.table.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .cte("due")
+            # Evaluate the subquery once, not again for each row of the joined table.
+            .prefix_with("MATERIALIZED")
+        )
+        claim = sa.update(self.table).where(id == due.c[id.key]).values(lease=self.lease, due_at=self.until)
+        return list(self.session.scalars(claim.returning(id).execution_options(synchronize_session=False)))
+
+
+def keep_claim(session: Session, table: type[Due], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:
+    """Move the end of the lease of those rows that are still claimed under `lease`; return how many those are."""
     [id] = sa.inspect(table).primary_key
-    due = (
-        sa.select(id)
-        .where(table.due_at <= now, which)
-        .order_by(table.due_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-        # Evaluate the subquery once, not again for each row of the joined table.
-        .prefix_with("MATERIALIZED")
-    )
-    claim = sa.update(table).where(id == due.c[id.key]).values(lease=lease, due_at=until).returning(id)
-    return list(session.scalars(claim.execution_options(synchronize_session=False)))
+    kept = sa.update(table).where(id.in_(ids), table.lease == lease).values(due_at=until).returning(id)
+    return len(session.scalars(kept.execution_options(synchronize_session=False)).all())
 
 
-def count_due(session: Session, table: type[Due], now: datetime) -> int:
-    """Return the number of rows that are due and not claimed by any worker."""
-    return session.scalar(sa.select(sa.func.count()).select_from(table).where(table.due_at <= now)) or 0
+def end_claim(
+    session: Session, table: type[Due], ids: Collection[Any], lease: uuid.UUID, due_at: datetime
+) -> list[Any]:
+    """Give back those rows that are still claimed under `lease`: due at that time, for any worker.
+
+    Skips rows that another transaction has locked, and returns their ids.
+    """
+    [id] = sa.inspect(table).primary_key
+    claimed = sa.select(id).where(id.in_(ids), table.lease == lease)
+    ours = session.scalars(claimed.with_for_update(skip_locked=True)).all()
+    freed = sa.update(table).where(id.in_(ours)).values(due_at=due_at, lease=None)
+    session.execute(freed.execution_options(synchronize_session=False))
+    return list(session.scalars(claimed))
+
+
+def count_due(session: Session, table: type[Due], now: datetime, which: sa.ColumnElement[bool] | None = None) -> int:
+    """Return the number of rows (of those that match `which`) that are due and not claimed by any worker."""
+    wanted = sa.true() if which is None else which
+    return session.scalar(sa.select(sa.func.count()).select_from(table).where(table.due_at <= now, wanted)) or 0

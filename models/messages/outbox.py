@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base, enumeration
 from models.db.batch_insert import batch_insert
-from models.db.work_queue import InBulk, alone_index, due_index, lease_ends
+from models.db.work_queue import InBulk, WorkKind, alone_index, due_index, lease_ends
 from models.values import Locale
 
 
@@ -49,6 +49,7 @@ class Message(InBulk, Base):
     """
 
     __tablename__ = "messages"
+    WORK = WorkKind.MESSAGES
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"))

@@ -1,12 +1,14 @@
 """Migrations of the portal's database, run with the application's own connection settings.
 
-Safe on a running system: a migration waits at most 4 seconds for each lock (`lock_timeout`), then fails and is rolled
-back as a whole, so that waiting migrations do not block customers' requests.
+Safe on a running system: each migration is a transaction of its own and waits at most 4 seconds for each lock
+(`lock_timeout`); then it fails and is rolled back, so that waiting migrations do not block customers' requests.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,7 +17,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
+from models.db.advisory_locks import AdvisoryLock, hold_advisory_lock
 
 
 def _config(connection: sa.Connection | None = None) -> Config:
@@ -26,16 +28,14 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
-    """Migrate the schema up to a revision, in one transaction. Safe to run twice, and on two machines at once."""
-    with engine.begin() as connection:
-        _prepare(connection)
+    """Migrate the schema up to a revision. Safe to run twice, and on two machines at once."""
+    with _alone(engine) as connection:
         command.upgrade(_config(connection), revision)
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
-    """Migrate the schema down to a revision, in one transaction; 'base' is the empty schema."""
-    with engine.begin() as connection:
-        _prepare(connection)
+    """Migrate the schema down to a revision; 'base' is the empty schema."""
+    with _alone(engine) as connection:
         command.downgrade(_config(connection), revision)
 
 
@@ -59,7 +59,15 @@ def current_revision(connection: sa.Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _prepare(connection: sa.Connection) -> None:
-    # One migration at a time, also when two machines start at once.
-    take_advisory_lock(connection, AdvisoryLock.MIGRATION)
-    connection.execute(sa.text("SET LOCAL lock_timeout = '4s'"))
+@contextmanager
+def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Connect, and migrate nowhere else meanwhile, also when two machines start at once."""
+    with engine.connect() as connection:
+        hold_advisory_lock(connection, AdvisoryLock.MIGRATION)
+        connection.execute(sa.text("SET lock_timeout = '4s'"))
+        connection.commit()
+        try:
+            yield connection
+        finally:
+            # The lock and the setting end with the connection.
+            connection.invalidate()

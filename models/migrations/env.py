@@ -10,5 +10,5 @@ if context.is_offline_mode():
     )
 else:
     connection = context.config.attributes["connection"]
-    context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)
 context.run_migrations()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -198,12 +198,17 @@ def ordered_basket(session: Session, request: Request) -> Basket:
         raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
 
 
-def blocks_wanted(requests: Iterable[Request]) -> Counter[tuple[str, int]]:
-    """Return how many number blocks of each area code and size these requests still need."""
+def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
+    """Return how many number blocks of each area code and size these requests still need.
+
+    `redrawing` are the ids of requests whose block turned out to be somebody else's.
+    """
     return Counter(
         (request.area_code, request.block_size)
         for request in requests
-        if request.area_code is not None and request.block_size is not None and request.trunk is None
+        if request.area_code is not None
+        and request.block_size is not None
+        and (request.trunk is None or not request.trunk.blocks or request.id in redrawing)
     )
 
 

@@ -44,7 +44,7 @@ class PoolLine:
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
     """Add free blocks to a pool, and retry the orders that wait there for blocks of this size.
 
-    Safe to run twice: numbers that are in a pool already stay unchanged. The caller sends a hint after the commit,
+    Safe to run twice: numbers that are in a pool already stay unchanged. A hint follows the commit,
     because the registrar is notified too. Raises `InvalidField`.
     """
     if session.get(AreaCode, area_code) is None:

@@ -15,10 +15,10 @@ from models.accounts.accounts import (
     Account,
     ids_by_customer_number,
 )
-from models.accounts.locks import lock_accounts
+from models.accounts.locks import lock_free_accounts
 from models.db.base import Base, enumeration, quoted
 from models.db.batch_insert import batch_insert
-from models.db.work_queue import InBulk, alone_index, due_index, lease_ends
+from models.db.work_queue import InBulk, WorkKind, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
 from models.people.rights import Action, Principal, may
 from models.people.users import User
@@ -38,6 +38,7 @@ from models.telephony.trunks import SipTrunk
 from models.values import Locale
 
 _ENDED = quoted(*sorted(ENDED))
+_PROVISION = f"step = {quoted(StepName.PROVISION)}"
 
 
 class TimelineEntry(Base):
@@ -58,6 +59,8 @@ class Request(InBulk, Base):
     """An order, a link or a detach request. Change its status by its methods only; each adds a timeline entry."""
 
     __tablename__ = "requests"
+    WORK = WorkKind.VERIFY
+    OWNER = "main_id"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, server_default=sa.text("uuidv7()"))
     kind: Mapped[Kind] = mapped_column(enumeration(Kind, "kind"))
@@ -111,8 +114,8 @@ class Request(InBulk, Base):
         sa.CheckConstraint("(kind = 'link') = (asked_proof IS NOT NULL)", name="link_asks_for_proof"),
         lease_ends(),
         sa.CheckConstraint(f"due_at IS NOT NULL OR status = 'held' OR status IN ({_ENDED})", name="never_stands_still"),
-        due_index("requests"),
-        alone_index("requests"),
+        due_index("requests", sa.text(f"({_PROVISION})")),
+        alone_index("requests", sa.text(f"({_PROVISION})"), include=["main_id"]),
         sa.Index("ix_requests_bulk_id", "bulk_id", postgresql_where=sa.text("bulk_id IS NOT NULL")),
         # Few ever: what the back office has to look at. And those that no account leads to.
         sa.Index("ix_requests_for_us", "id", postgresql_where=sa.text("status IN ('held', 'failed')")),
@@ -134,6 +137,17 @@ class Request(InBulk, Base):
             postgresql_where=sa.text(f"kind IN ('link', 'detach') AND status NOT IN ({_ENDED})"),
         ),
     )
+
+    @property
+    def work(self) -> WorkKind:
+        """The kind of work that this request waits for: only its step `provision` needs an external system."""
+        return WorkKind.PROVISION if self.step is StepName.PROVISION else WorkKind.VERIFY
+
+    @classmethod
+    def waits_for(cls, kind: WorkKind) -> sa.ColumnElement[bool]:
+        """Select the requests that wait for that kind of work."""
+        # Literals, as in the indexes, which are found by the same expression only.
+        return sa.literal_column(f"(requests.{_PROVISION})", sa.Boolean).is_(kind is WorkKind.PROVISION)
 
     def note(self, now: datetime, code: str, **facts: Any) -> None:
         """Add an entry to the timeline. The request must be in a session, and flushed."""
@@ -298,19 +312,31 @@ _WHOLE = (
 
 
 def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
-    """Lock and return the requests of these ids that are still claimed under this lease."""
+    """Lock and return those of the requests that are still claimed under this lease, with their accounts.
+
+    Waits for nobody: a request is left out if another transaction has locked it or one of its accounts, so that one
+    locked row holds up only itself.
+    """
     ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
-    found = list(session.scalars(ours.order_by(Request.id).with_for_update().options(*_WHOLE)))
-    _lock_accounts(session, found)
-    return found
+    locked = session.scalars(ours.order_by(Request.id).with_for_update(skip_locked=True).options(*_WHOLE)).all()
+    needed = _accounts_needed(session, locked)
+    changing = {id for changed, _ in needed.values() for id in changed}
+    free = lock_free_accounts(session, changing, [request.main_id for request in locked])
+    return [request for request in locked if free.issuperset({*needed[request][0], needed[request][1]})]
 
 
-def _lock_accounts(session: Session, requests: Sequence[Request]) -> None:
-    # One statement for the batch, in one order for every worker, and before anything is written: a reference to
-    # an account locks it a little, and two batches that both want it whole afterwards would wait in a circle.
-    known = [request.account_id for request in requests if request.account_id is not None]
-    named = ids_by_customer_number(
-        session, [request.customer_number for request in requests if request.account_id is None]
-    )
-    becoming_main = [request.main_id for request in requests if request.main.role is AccountRole.STANDALONE]
-    lock_accounts(session, [*known, *named, *becoming_main])
+def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], int]]:
+    """Return the ids of the accounts that each request may change, and of its main account, to which it refers.
+
+    Locked with one statement for the batch, in one order for every worker, and before anything is written: a
+    reference to an account locks it a little, and two batches that both want it whole afterwards would wait in a
+    circle.
+    """
+    named = [request.customer_number for request in requests if request.account_id is None]
+    ids = ids_by_customer_number(session, named)
+    needed = {}
+    for request in requests:
+        known = request.account_id if request.account_id is not None else ids.get(request.customer_number)
+        becoming_main = {request.main_id} if request.main.role is AccountRole.STANDALONE else set()
+        needed[request] = (becoming_main | ({known} if known is not None else set()), request.main_id)
+    return needed

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from models.db.work_queue import made_due
 from models.errors import InvalidField, NoNumbersAvailable
 from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
 from models.values import national_to_e164
 
 QUARANTINE = timedelta(days=90)
 """How long a released number rests, so that its next owner does not get the last one's calls."""
+
+
+SET_ASIDE = datetime(9999, 1, 1, tzinfo=UTC)
+"""`available_from` of a block that the registrar knows as somebody else's: never assigned until staff have looked."""
 
 
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
@@ -81,8 +86,8 @@ class NumberPool:
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
     """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
 
-    Returns how many blocks were added; numbers that are in the pool already stay unchanged. The blocks have to be
-    announced to the registrar, so the caller sends a hint after the commit.
+    Returns how many blocks were added; numbers that are in the pool already stay unchanged. The blocks are due to be
+    announced to the registrar.
     """
     if size not in BLOCK_SIZES:
         raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
@@ -102,6 +107,7 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
     announcements = sa.insert(BlockAnnouncement).from_select(
         ["block_id", "due_at"], sa.select(added.c.id, sa.literal(now)), include_defaults=False
     )
+    made_due(session, BlockAnnouncement.WORK)
     return len(session.scalars(announcements.returning(BlockAnnouncement.block_id)).all())
 
 
@@ -110,3 +116,10 @@ def release_block(block: NumberBlock, now: datetime) -> None:
     block.account_id = None
     block.trunk_id = None
     block.available_from = now + QUARANTINE
+
+
+def set_aside_block(block: NumberBlock) -> None:
+    """Take a block back that the registrar knows as somebody else's. Nobody gets it; job `registrar` reports it."""
+    block.account_id = None
+    block.trunk_id = None
+    block.available_from = SET_ASIDE

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db.base import Base
-from models.db.work_queue import Due, due_index, lease_ends
+from models.db.work_queue import Due, WorkKind, due_index, lease_ends
 from models.values import block_numbers, display_block
 
 BLOCK_SIZES = (1, 10, 100)
@@ -84,6 +84,7 @@ class BlockAnnouncement(Due, Base):
     """
 
     __tablename__ = "block_announcements"
+    WORK = WorkKind.REGISTRAR
 
     block_id: Mapped[int] = mapped_column(sa.ForeignKey("number_blocks.id"), primary_key=True)
     attempts: Mapped[int] = mapped_column(default=0, server_default="0")

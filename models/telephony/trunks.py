@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
-from models.db.work_queue import Due, due_index, lease_ends
+from models.db.work_queue import Due, WorkKind, due_index, lease_ends
 from models.errors import TrunkClosed
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
@@ -43,6 +43,7 @@ class SipTrunk(Due, Base):
     """
 
     __tablename__ = "sip_trunks"
+    WORK = WorkKind.REGISTRAR
 
     id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)

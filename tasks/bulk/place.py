@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, selectinload
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before, progress_of
 from models.db.advisory_locks import take_advisory_lock
-from models.db.work_queue import claim_due
+from models.db.outages import is_outage
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,
@@ -33,6 +31,7 @@ from models.people.rights import Principal
 from models.people.users import principal_of
 from models.proofs.proofs import OwnershipProof
 from models.states import Kind, ProofMethod, Status
+from tasks.claims import Claim, claimed
 from tasks.runtime import Runtime
 
 log = structlog.get_logger()
@@ -48,17 +47,15 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
     Safe to run twice, late or when nothing is due: a row's outcome is saved in one transaction with its request.
     """
-    lease, now = uuid.uuid4(), runtime.clock()
-    with runtime.database.transaction() as session:
-        claimed = claim_due(session, Bulk, now=now, lease=lease, until=now + runtime.lease, limit=1)
-    for id in claimed:
-        try:
-            more = _place_batch(runtime, id, lease)
-        except Exception as error:
-            _record_error(runtime, id, lease, error)
-        else:
-            if more:
-                more_due()
+    with claimed(runtime, Bulk, limit=1) as claim:
+        for id in claim.ids:
+            try:
+                more = _place_batch(runtime, id, claim.lease)
+            except Exception as error:
+                _record_error(claim, id, error)
+            else:
+                if more:
+                    more_due()
 
 
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
@@ -209,13 +206,16 @@ def _still_ours(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | Non
     return session.scalar(query.options(selectinload(Bulk.main), selectinload(Bulk.user)))
 
 
-def _record_error(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID, error: Exception) -> None:
+def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
     """Record that placing failed: retry later with one row at a time; a row that fails alone is refused."""
-    heals = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+    heals = is_outage(error)
     log.log(30 if heals else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=None if heals else error)
+    runtime = claim.runtime
+    # For the case that the database does not answer now either.
+    claim.give_back([id])
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        bulk = _still_ours(session, id, lease)
+        bulk = _still_ours(session, id, claim.lease)
         if bulk is None:
             return
         if bulk.attempts and not heals:

@@ -1,9 +1,12 @@
 """The engine that runs the steps of requests: claim, run, record, go to the next step.
 
-`advance` claims the longest-waiting due requests, a batch at a time, and alternates two phases. A transaction records
-the results of external calls, runs the steps that need only the database and prepares further calls; then those calls
-are made with no transaction open. This repeats until no request has a call left. An order whose proofs are complete
-takes the claim and two transactions, shared by its batch.
+`advance` claims the longest-waiting due requests, a batch at a time. There are two kinds of claims, each the work of
+processes of its own, so that what needs only the database never waits for an external system:
+
+- `requests.verify` runs the steps that need only the database, in one transaction for the batch. A request that comes
+  to the step `provision` is released to the other kind.
+- `requests.provision` prepares the calls in a transaction, makes them with no transaction open, and records their
+  results in a second transaction, which also runs the steps that follow.
 
 A worker that dies loses and doubles nothing: what was not committed did not happen, a claim ends with its lease, and
 every external call is safe to repeat.
@@ -11,24 +14,29 @@ every external call is safe to repeat.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from models.db.work_queue import claim_due
+from models.db.outages import is_outage
+from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
+from models.jobs.outages import ExternalSystem
 from models.orders.orders import blocks_wanted, discard_ordered_account
 from models.proofs.proofs import ProofBook
 from models.requests.requests import Request, still_ours
 from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony.number_pool import NumberPool
 from tasks import metrics
-from tasks.ports import GatewayError, GatewayRefused
+from tasks.claims import Claim, claimed
+from tasks.outages import note_answers
+from tasks.ports import GatewayError, GatewayRefused, NumberTaken
 from tasks.runtime import Runtime
 from tasks.steps.attach import attach
 from tasks.steps.confirm import confirm, queue_end_mails
@@ -48,8 +56,19 @@ STEPS: Mapping[StepName, Step] = {
 }
 
 
+BLOCKED_FOR = 0.1
+"""Seconds after which requests that another transaction had blocked are tried once more; then they are given back."""
 BULK_BATCHES = 2
 """Size of a batch of bulk requests, in ordinary batches: larger, so that more requests share each statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The requests that one call of `advance` works on: for which kind of work, and under which claim."""
+
+    runtime: Runtime
+    kind: WorkKind
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,84 +81,111 @@ class Item:
     failure: GatewayError | None = None
 
 
-def advance(runtime: Runtime, more_due: Callable[[], object], *, alone: bool = False) -> None:
-    """Claim a batch of due requests and run their steps until each waits, is held or has ended.
+def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) -> None:
+    """Claim a batch of due requests that wait for this kind of work, and run their steps.
 
-    `more_due` is called after claiming a full batch, because more requests may be due. With `alone` only requests
-    that belong to no bulk are claimed. Safe to run twice, late or when nothing is due.
+    A request goes on until it waits for a person or the other kind of work, is held or has ended. `more_due` is
+    called after claiming a full batch, because more requests may be due. While the registrar is away, nothing is
+    claimed for `provision`. Safe to run twice, late or when nothing is due.
     """
-    lease, now = uuid.uuid4(), runtime.clock()
-    most = 0 if alone else runtime.batch * BULK_BATCHES
-    with runtime.database.transaction() as session:
-        ids = claim_due(
-            session,
-            Request,
-            now=now,
-            lease=lease,
-            until=now + runtime.lease,
-            limit=runtime.batch,
-            with_bulks=most,
-        )
-    if len(ids) >= runtime.batch:
-        more_due()
-    waiting = _transact(runtime, lease, [Item(id) for id in ids])
-    while waiting:
-        waiting = _transact(runtime, lease, _make_calls(runtime, lease, waiting))
+    with claimed(
+        runtime,
+        Request,
+        limit=runtime.batch,
+        which=Request.waits_for(kind),
+        with_bulks=runtime.batch * BULK_BATCHES,
+        system=ExternalSystem.REGISTRAR if kind is WorkKind.PROVISION else None,
+    ) as claim:
+        if len(claim.ids) >= runtime.batch:
+            more_due()
+        batch = Batch(runtime, kind, claim)
+        waiting = _transact(batch, [Item(id) for id in claim.ids])
+        while waiting and claim.is_safe:
+            waiting = _transact(batch, _make_calls(batch, waiting))
+        claim.give_back([item.id for item in waiting])
 
 
-def _transact(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
+def _transact(batch: Batch, items: Sequence[Item]) -> list[Item]:
     """Run steps in one transaction for all items; if that fails, in one for each. Return items with calls to make."""
     if not items:
         return []
-    try:
-        return _run_steps(runtime, lease, items)
-    except Exception as error:
-        log.warning("batch.split", size=len(items), error=repr(error))
-    left = []
-    for item in items:
-        try:
-            left += _run_steps(runtime, lease, [item])
-        except Exception as error:
-            _record_error(runtime, lease, item.id, error)
+    left, blocked = _run_together(batch, items)
+    if blocked:
+        # Mostly by another worker, for as long as a transaction takes.
+        time.sleep(BLOCKED_FOR)
+        more, blocked = _run_together(batch, blocked)
+        left += more
+    if blocked:
+        log.info("requests.blocked", count=len(blocked))
+        batch.claim.give_back([item.id for item in blocked])
     return left
 
 
-def _run_steps(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
+def _run_together(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    try:
+        return _run_steps(batch, items)
+    except Exception as error:
+        log.warning("batch.split", size=len(items), error=repr(error))
+    left, blocked = [], []
+    for item in items:
+        try:
+            one_left, one_blocked = _run_steps(batch, [item])
+        except Exception as error:
+            _record_error(batch, item.id, error)
+        else:
+            left += one_left
+            blocked += one_blocked
+    return left, blocked
+
+
+def _run_steps(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Run the steps of several requests in one transaction.
+
+    Return those with calls to make, and those that were not touched because another transaction has locked them or
+    one of their accounts.
+    """
     by_id = {item.id: item for item in items}
     left = []
-    with runtime.database.transaction() as session:
-        requests = still_ours(session, list(by_id), lease)
-        work = _open_work(runtime, session, requests)
-        if len(requests) < len(items):
-            work.after_commit(log.warning, "lease.lost", count=len(items) - len(requests))
+    with batch.runtime.database.transaction() as session:
+        requests = still_ours(session, list(by_id), batch.claim.lease)
+        redrawing = [item.id for item in items if isinstance(item.failure, NumberTaken)]
+        work = _open_work(batch.runtime, session, requests, redrawing)
         for request in requests:
-            call = _run_request(work, request, by_id[request.id])
+            call = _run_request(work, request, by_id[request.id], batch.kind)
             if call is not None:
                 left.append(Item(request.id, request.step, call))
     for callback in work.committed_callbacks:
         callback()
-    return left
+    touched = {request.id for request in requests}
+    return left, [item for item in items if item.id not in touched]
 
 
-def _open_work(runtime: Runtime, session: Session, requests: Sequence[Request]) -> Work:
+def _open_work(
+    runtime: Runtime, session: Session, requests: Sequence[Request], redrawing: Sequence[uuid.UUID] = ()
+) -> Work:
     now = runtime.clock()
-    pool = NumberPool(session, now, blocks_wanted(requests))
+    pool = NumberPool(session, now, blocks_wanted(requests, redrawing))
     return Work(session, now, runtime, pool, ProofBook(session, requests))
 
 
-def _run_request(work: Work, request: Request, item: Item) -> Call | None:
+def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Call | None:
     """Record the result of the call that was made, if any, then run the steps of the request one after the other.
 
-    Returns the next external call to make; None if the request has ended or waits.
+    Returns the next external call to make; None if the request has ended, waits, or was released to the other kind.
     """
     request.begin(work.now)
     try:
         if item.call is not None:
             item.call.record(work, request, done=item.failure is None)
-            if not _succeeded(work, request, item.failure):
+            if item.failure is None:
+                _go_to_next_step(work, request)
+            elif not item.call.begin_again(work, request, item.failure):
+                _fail(work, request, item.failure)
                 return None
-            _go_to_next_step(work, request)
         while request.status not in ENDED:
+            if kind is WorkKind.VERIFY and request.work is not kind:
+                request.make_due(work.now)
+                return None
             outcome = STEPS[request.step](work, request)
             if outcome is not None:
                 return _apply_outcome(work, request, outcome)
@@ -185,16 +231,13 @@ def _finish(work: Work, request: Request) -> None:
     _log_after_commit(work, request, f"request.{request.status}", reason=request.reason, took=round(took, 3))
 
 
-def _succeeded(work: Work, request: Request, failure: GatewayError | None) -> bool:
-    if failure is None:
-        return True
+def _fail(work: Work, request: Request, failure: GatewayError) -> None:
     work.after_commit(log.warning, "call.failed", request=str(request.id), step=request.step, error=repr(failure))
     if isinstance(failure, GatewayRefused):
         request.fail(Reason.GATEWAY_REFUSED, work.now)
         _finish(work, request)
     else:
         _schedule_retry(work, request, Reason.GATEWAY_UNAVAILABLE)
-    return False
 
 
 def _schedule_retry(work: Work, request: Request, reason: Reason) -> None:
@@ -210,7 +253,7 @@ def _log_after_commit(work: Work, request: Request, event: str, **facts: object)
     work.after_commit(log.info, event, request=str(request.id), step=str(request.step), **facts)
 
 
-def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
+def _make_calls(batch: Batch, items: Sequence[Item]) -> list[Item]:
     """Make the external calls, grouped by step; if a group raises, make its calls one by one."""
     by_step: dict[StepName, list[Item]] = {}
     for item in items:
@@ -219,49 +262,53 @@ def _make_calls(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> li
     made = []
     for together in by_step.values():
         try:
-            made += _make_together(runtime, together)
+            made += _make_together(batch.runtime, together)
         except Exception as error:
             log.warning("calls.split", size=len(together), error=repr(error))
-            made += _make_one_by_one(runtime, lease, together)
+            made += _make_one_by_one(batch, together)
     return made
 
 
-def _make_one_by_one(runtime: Runtime, lease: uuid.UUID, items: Sequence[Item]) -> list[Item]:
+def _make_one_by_one(batch: Batch, items: Sequence[Item]) -> list[Item]:
     made = []
     for item in items:
         try:
-            made += _make_together(runtime, [item])
+            made += _make_together(batch.runtime, [item])
         except Exception as error:
-            _record_error(runtime, lease, item.id, error)
+            _record_error(batch, item.id, error)
     return made
 
 
 def _make_together(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
     calls = [item.call for item in items if item.call is not None]
     failures = calls[0].make(calls, runtime.ports)
+    note_answers(runtime, ExternalSystem.REGISTRAR, failures)
     return [replace(item, failure=failure) for item, failure in zip(items, failures, strict=True)]
 
 
-def _record_error(runtime: Runtime, lease: uuid.UUID, id: uuid.UUID, error: Exception) -> None:
+def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
     """Record that a request's step raised `error`: retry a database error later, hold the request for any other.
 
-    If the database cannot be reached, an error is logged and the request becomes due again when its lease ends.
+    If the database cannot be reached either, the request is given back as soon as the database answers again.
     """
-    heals = isinstance(error, OperationalError | InterfaceError | IntegrityError | PoolTimeout)
+    heals = isinstance(error, IntegrityError) or is_outage(error)
     if heals:
         log.warning("transaction.failed", request=str(id), error=repr(error))
     else:
         log.error("step.broke", request=str(id), exc_info=error)
     try:
-        with runtime.database.transaction() as session:
-            requests = still_ours(session, [id], lease)
-            work = _open_work(runtime, session, requests)
+        with batch.runtime.database.transaction() as session:
+            requests = still_ours(session, [id], batch.claim.lease)
+            work = _open_work(batch.runtime, session, requests)
             for request in requests:
                 if heals:
                     _schedule_retry(work, request, Reason.INTERNAL_ERROR)
                 else:
                     request.hold(Reason.INTERNAL_ERROR, work.now)
+            if not requests:
+                batch.claim.give_back([id])
         for callback in work.committed_callbacks:
             callback()
     except (DBAPIError, PoolTimeout) as again:
         log.warning("database.unavailable", request=str(id), error=repr(again))
+        batch.claim.give_back([id])

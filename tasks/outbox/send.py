@@ -13,71 +13,73 @@ from datetime import timedelta
 import structlog
 
 from models.db.batch_insert import batch_insert
-from models.db.work_queue import claim_due
+from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, still_claimed, still_queued
 from models.requests.requests import TimelineEntry
+from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
+from tasks.outages import note_answers
 from tasks.outbox.render import render_letter, render_mail
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable
 from tasks.runtime import Runtime
 
 log = structlog.get_logger()
 
-
+SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LETTER}
+"""The external system behind each channel."""
 SENDING_TIME = timedelta(seconds=2)
-"""How long one call of `send_due` goes on beginning messages. Orders wait for the process meanwhile."""
+"""How long one call of `send_due` goes on beginning messages: then what was queued since, and is no bulk's, is next."""
 RECORDED_WITHIN = timedelta(milliseconds=100)
 """How long a sent message may be unrecorded: if the worker is killed meanwhile, another one sends it again."""
 
 
-def send_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Send up to a batch of due messages, starting none after `SENDING_TIME`.
+def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
+    """Send up to a batch of due messages of one channel, starting none after `SENDING_TIME`.
 
     Messages that were claimed but not started are released: due at once, in their old order, with no attempt counted.
-    So a slow mail server delays orders by one mail, and no lease ends while other messages of the batch are sent.
-    `more_due` is called if messages may be left: after claiming a full batch and after releasing messages. Safe to
-    run twice, late or when nothing is due.
+    A channel that was found away is left alone for a while by all processes (`tasks.outages`). `more_due` is
+    called if messages may be left: after claiming a full batch and after releasing messages. Safe to run twice, late
+    or when nothing is due.
     """
-    lease, now = uuid.uuid4(), runtime.clock()
-    with runtime.database.transaction() as session:
-        ids = claim_due(session, Message, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
-        claimed = still_claimed(session, ids, lease) if ids else []
-    if len(ids) == runtime.batch:
-        more_due()
-    if not claimed:
-        return
-    begun = _send_some(runtime, lease, claimed)
-    not_begun = [message.id for message in claimed if message.id not in begun]
-    if not_begun:
+    which = Message.channel == channel
+    with claimed(runtime, Message, limit=runtime.batch, which=which, system=SYSTEMS[channel]) as claim:
+        if not claim.ids:
+            return
+        if len(claim.ids) == runtime.batch:
+            more_due()
         with runtime.database.transaction() as session:
-            for message in still_claimed(session, not_begun, lease):
-                message.give_back()
-        more_due()
+            messages = still_claimed(session, claim.ids, claim.lease)
+        begun = _send_some(claim, channel, messages)
+        not_begun = [message.id for message in messages if message.id not in begun]
+        if not_begun:
+            with runtime.database.transaction() as session:
+                for message in still_claimed(session, not_begun, claim.lease):
+                    message.give_back()
+            more_due()
 
 
-def _send_some(runtime: Runtime, lease: uuid.UUID, messages: Sequence[Message]) -> set[int]:
+def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> set[int]:
     """Send messages until `SENDING_TIME` is over, and record how each went. Return the ids of those begun.
 
-    Once a channel is unavailable, the remaining messages of that channel get its error without being tried.
+    Once the channel is unavailable, no further message is begun.
     """
-    begun: set[int] = set()
+    runtime, begun = claim.runtime, set[int]()
     unrecorded: dict[int, GatewayError | None] = {}
-    away: dict[Channel, GatewayError] = {}
     recorded, ends = runtime.clock(), runtime.clock() + SENDING_TIME
     for message in messages:
-        failure = away.get(message.channel)
-        if failure is None:
-            if runtime.clock() >= ends:
-                continue
-            failure = _send(runtime, message)
-        if isinstance(failure, GatewayUnavailable):
-            away[message.channel] = failure
+        if runtime.clock() >= ends or not claim.is_safe:
+            break
+        failure = _send(runtime, message)
         begun.add(message.id)
         unrecorded[message.id] = failure
+        if isinstance(failure, GatewayUnavailable):
+            break
         if runtime.clock() - recorded >= RECORDED_WITHIN:
-            _record(runtime, lease, unrecorded)
+            _record(runtime, claim.lease, unrecorded)
             recorded, unrecorded = runtime.clock(), {}
-    _record(runtime, lease, unrecorded)
+    _record(runtime, claim.lease, unrecorded)
+    if begun:
+        note_answers(runtime, SYSTEMS[channel], unrecorded.values())
     return begun
 
 

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
+from models.db.work_queue import made_due
+from models.telephony.number_pool import SET_ASIDE
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from tasks.ports import Block
 from tasks.reconcile import merge_compare
@@ -77,10 +79,19 @@ def _settle(run: Run, suspects: Sequence[int]) -> None:
         if missing:
             again = [{"block_id": block.id, "due_at": run.now} for block in missing]
             session.execute(postgresql.insert(BlockAnnouncement).values(again).on_conflict_do_nothing())
+            made_due(session, BlockAnnouncement.WORK)
         for block in missing:
             _find(run, "block_missing_there", block)
         for other in strange:
             _find(run, "block_unknown_there", other)
+
+
+def report_set_aside(run: Run) -> None:
+    """Report the blocks that orders have set aside because the registrar knows them as somebody else's."""
+    with run.transaction() as session:
+        for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from == SET_ASIDE)):
+            number = f"+{block.first_number}"
+            run.find("block_set_aside", number, repaired=False, number=number, size=block.size)
 
 
 def _find(run: Run, kind: str, block: OurBlock | Block) -> None:

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from models.db.outages import is_outage
 from models.jobs.findings import Finding
 from models.jobs.jobs import JobRun, LeaseLost, begin_run, claim_job, forget_runs, keep_job
 from tasks.ports import GatewayError
@@ -42,14 +42,20 @@ class ScheduledJob:
 
 
 class Run:
-    """One run of a job: opens its transactions and collects its counts and findings."""
+    """One run of a job: opens its transactions and collects its counts and findings.
 
-    def __init__(self, runtime: Runtime, job: ScheduledJob, lease: uuid.UUID, id: int, *, dry: bool) -> None:
+    `allow_removals`: an operator has looked, and allows to remove from the registrar also what looks like our mistake.
+    """
+
+    def __init__(
+        self, runtime: Runtime, job: ScheduledJob, lease: uuid.UUID, id: int, *, dry: bool, allow_removals: bool = False
+    ) -> None:
         self.runtime = runtime
         self.job = job
         self.lease = lease
         self.id = id
         self.dry = dry
+        self.allow_removals = allow_removals
         self.counts: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
         self.unrepaired = 0
@@ -95,38 +101,38 @@ class Run:
 
 
 def run_job(
-    runtime: Runtime, job: ScheduledJob, hint: Callable[[], object], *, dry: bool = False, by_hand: bool = False
+    runtime: Runtime, job: ScheduledJob, *, dry: bool = False, by_hand: bool = False, allow_removals: bool = False
 ) -> JobRun | None:
     """Run a job if it is due or started manually. Return the run's record; None if the job was not run.
 
-    Safe to call twice and in parallel: only one call runs the job. A dry run changes neither data nor schedule. `hint`
-    tells the workers that rows may have become due; it is called at the end if anything was found. An error of the job
-    is kept in its record and not raised, and the job is due again earlier than by its schedule.
+    Safe to call twice and in parallel: only one call runs the job. `allow_removals` lets it remove from the registrar
+    also what looks like our mistake. A dry run changes neither data nor schedule. An
+    error of the job is kept in its record and not raised, and the job is due again earlier than by its schedule.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
         was_due = claim_job(session, job.name, now=now, lease=lease, until=now + LEASE, by_hand=by_hand)
         if was_due is None:
             return None
-        run = Run(runtime, job, lease, begin_run(session, job.name, now, dry=dry).id, dry=dry)
+        run = Run(
+            runtime, job, lease, begin_run(session, job.name, now, dry=dry).id, dry=dry, allow_removals=allow_removals
+        )
     error = _work(run)
-    if run.found and not dry:
-        hint()
     return _end(run, error, began=now, was_due=was_due)
 
 
 def _work(run: Run) -> Exception | None:
     try:
         run.job.work(run)
-    except (GatewayError, OperationalError, InterfaceError, IntegrityError, PoolTimeout) as error:
-        # Another transaction was first, or a system does not answer: the next run repairs it.
-        log.warning("job.failed", job=run.job.name, error=_in_short(error))
-        return error
     except LeaseLost as error:
         log.warning("lease.lost", job=run.job.name)
         return error
     except Exception as error:
-        log.error("job.broke", job=run.job.name, exc_info=error)
+        if isinstance(error, GatewayError | IntegrityError) or is_outage(error):
+            # Another transaction was first, or a system does not answer: the next run repairs it.
+            log.warning("job.failed", job=run.job.name, error=_in_short(error))
+        else:
+            log.error("job.broke", job=run.job.name, exc_info=error)
         return error
     return None
 

@@ -17,6 +17,8 @@ PAGE = 500
 """Number of the portal's rows, and of suspects, that are held in memory at once."""
 MOST_REMOVED = 1000
 """Most deletions of one kind of row in a run. If there would be more, none is made: it is the wrong registrar."""
+FEW_REMOVED, SHARE_REMOVED = 20, 0.01
+"""More than a few, and more than this share of the rows compared, are too many as well."""
 
 Key = TypeVar("Key", int, tuple[str, str])
 One = TypeVar("One")
@@ -39,7 +41,7 @@ class Comparison(Generic[Key, One, Other]):
     too_many: str
 
     def compare(self, run: Run, ours: Iterator[One], theirs: Generator[Other]) -> list[Key] | None:
-        """Repair the differences that delete nothing. Return the keys to delete; None if above `MOST_REMOVED`."""
+        """Repair the differences that delete nothing. Return the keys to delete; None if they are too many."""
         strange: list[Key] = []
         suspects: list[Key] = []
         count = 0
@@ -58,7 +60,7 @@ class Comparison(Generic[Key, One, Other]):
                     self.settle(run, suspects)
                     suspects.clear()
             self.settle(run, suspects)
-        if count <= MOST_REMOVED:
+        if run.allow_removals or count <= min(MOST_REMOVED, max(FEW_REMOVED, run.counts[self.counted] * SHARE_REMOVED)):
             return strange
         with run.transaction():
             run.find(self.too_many, run.job.name, repaired=False, count=count)

@@ -25,7 +25,7 @@ from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.ports import FORWARD, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.reconcile import merge_compare
-from tasks.reconcile.blocks import BLOCKS, our_blocks
+from tasks.reconcile.blocks import BLOCKS, our_blocks, report_set_aside
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.merge_compare import Comparison
 from tasks.registrar.trunks import Forwardings, forwardings_of, record_from
@@ -73,12 +73,13 @@ def reconcile_registrar(run: Run) -> None:
 
     Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
+    report_set_aside(run)
     there = run.runtime.ports.subscribers
     blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
     trunks = TRUNKS.compare(run, _trunks(run), there.read())
     # Too many deletions of one kind mean the wrong registrar: then nothing of the other kind is deleted either. The
     # same where we have forgotten a trunk: no trunk's row is ever deleted, so an older backup was restored.
-    if blocks is not None and trunks is not None and not run.found["forgotten_here"]:
+    if blocks is not None and trunks is not None and (run.allow_removals or not run.found["forgotten_here"]):
         BLOCKS.take_away(run, blocks)
         TRUNKS.take_away(run, trunks)
 
@@ -254,7 +255,11 @@ def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAd
 
     Returns the SIP addresses of the deleted rows.
     """
-    cleared = {address for address, difference in wrong.items() if difference.takes_away}
+    cleared = {
+        address
+        for address, difference in wrong.items()
+        if difference.takes_away or (run.allow_removals and difference.kind == "forgotten_here")
+    }
     if cleared and not run.dry:
         run.runtime.ports.subscribers.remove(cleared.difference(ours))
         run.runtime.ports.subscribers.release(cleared.intersection(ours))

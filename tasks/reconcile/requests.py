@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.db.work_queue import made_due
 from models.requests.requests import Request
 from models.states import Status
 from tasks.reconcile.job_run import Run
@@ -33,9 +34,12 @@ def reconcile_requests(run: Run) -> None:
         sa.and_(Request.status.in_((Status.HELD, Status.FAILED)), Request.updated_at < now - LONG_HELD),
     )
 
-    def judge(_session: Session, requests: Sequence[Request]) -> None:
+    def judge(session: Session, requests: Sequence[Request]) -> None:
         for request in requests:
             _judge(run, request, now)
+            if request.due_at is not None and request.due_at <= now:
+                # Also where no column changed: nobody has been told, or nobody has heard it.
+                made_due(session, request.work)
 
     look_at_requests(run, sa.select(Request).where(standing_still), judge)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql
 
-from models.db.work_queue import claim_due
+from models.jobs.outages import ExternalSystem
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
+from tasks.claims import Claim, claimed
+from tasks.outages import note_answers
 from tasks.ports import Block, GatewayError
 from tasks.runtime import Runtime
 
@@ -25,21 +26,26 @@ def announce_due_blocks(runtime: Runtime, more_due: Callable[[], object]) -> Non
 
     A failed block is retried with exponential backoff.
     """
-    lease, now = uuid.uuid4(), runtime.clock()
+    with claimed(runtime, BlockAnnouncement, limit=AT_ONCE, system=ExternalSystem.REGISTRAR) as claim:
+        if claim.ids:
+            _announce(claim, more_due)
+
+
+def _announce(claim: Claim, more_due: Callable[[], object]) -> None:
+    runtime = claim.runtime
+    ids = BlockAnnouncement.block_id == sa.any_(sa.literal(claim.ids, postgresql.ARRAY(sa.BigInteger)))
     with runtime.database.transaction() as session:
-        ids = claim_due(session, BlockAnnouncement, now=now, lease=lease, until=now + runtime.lease, limit=AT_ONCE)
-        claimed = BlockAnnouncement.block_id == sa.any_(sa.literal(ids, postgresql.ARRAY(sa.BigInteger)))
         rows = sa.select(NumberBlock.first_number, NumberBlock.size, BlockAnnouncement.attempts)
-        found = session.execute(rows.join(BlockAnnouncement).where(claimed)).all() if ids else []
-    if not found:
-        return
+        found = session.execute(rows.join(BlockAnnouncement).where(ids)).all()
     # If the lease has ended, the worker that claimed the blocks since announces the same data.
-    ours = (claimed, BlockAnnouncement.lease == lease)
+    ours = (ids, BlockAnnouncement.lease == claim.lease)
     told: sa.UpdateBase = sa.delete(BlockAnnouncement).where(*ours)
+    failure: GatewayError | None = None
     try:
         runtime.ports.registrar.put_blocks([Block(row.first_number, row.size) for row in found])
     except GatewayError as error:
-        attempts = max(row.attempts for row in found) + 1
+        failure = error
+        attempts = max((row.attempts for row in found), default=0) + 1
         again = runtime.clock() + runtime.retry.pause(attempts)
         told = sa.update(BlockAnnouncement).where(*ours).values(due_at=again, attempts=attempts, lease=None)
         log.warning("blocks.not_announced", count=len(found), error=repr(error))
@@ -49,3 +55,4 @@ def announce_due_blocks(runtime: Runtime, more_due: Callable[[], object]) -> Non
             more_due()
     with runtime.database.transaction() as session:
         session.execute(told.execution_options(synchronize_session=False))
+    note_answers(runtime, ExternalSystem.REGISTRAR, [failure])

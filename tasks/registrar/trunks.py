@@ -13,10 +13,13 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.orm import Session, selectinload
 
-from models.db.work_queue import claim_due
+from models.db.work_queue import made_due
+from models.jobs.outages import ExternalSystem
 from models.telephony.forwarding import enabled_of
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
+from tasks.claims import claimed
+from tasks.outages import note_answers
 from tasks.ports import Forwarding, GatewayError, GatewayRefused, TrunkRecord
 from tasks.runtime import Runtime
 
@@ -72,15 +75,17 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
     A failed trunk is retried with exponential backoff, a refused one too: its number may still be assigned to a trunk
     that is about to release it. Safe to run twice, late or when nothing is due.
     """
-    lease, now = uuid.uuid4(), runtime.clock()
-    with runtime.database.transaction() as session:
-        ids = claim_due(session, SipTrunk, now=now, lease=lease, until=now + runtime.lease, limit=runtime.batch)
-        claimed = _still_ours(session, ids, lease) if ids else []
-        forwardings = forwardings_of(session, {trunk.account_id for trunk in claimed}) if claimed else {}
-    if len(ids) == runtime.batch:
-        more_due()
-    if claimed:
-        _record(runtime, lease, _write(runtime, claimed, forwardings) | _remove(runtime, claimed))
+    with claimed(runtime, SipTrunk, limit=runtime.batch, system=ExternalSystem.REGISTRAR) as claim:
+        if not claim.ids:
+            return
+        if len(claim.ids) == runtime.batch:
+            more_due()
+        with runtime.database.transaction() as session:
+            trunks = _still_ours(session, claim.ids, claim.lease)
+            forwardings = forwardings_of(session, {trunk.account_id for trunk in trunks})
+        outcomes = _write(runtime, trunks, forwardings) | _remove(runtime, trunks)
+        _record(runtime, claim.lease, outcomes)
+        note_answers(runtime, ExternalSystem.REGISTRAR, outcomes.values())
 
 
 def _write(runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwardings) -> dict[int, GatewayError | None]:
@@ -113,7 +118,9 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
         ours = _still_ours(session, list(outcomes), lease)
         # Another worker may have written newer data before us; the order is unknown, so these are written again.
         lost = outcomes.keys() - {trunk.id for trunk in ours}
-        session.execute(sa.update(SipTrunk).where(SipTrunk.id.in_(lost)).values(due_at=now, lease=None))
+        if lost:
+            session.execute(sa.update(SipTrunk).where(SipTrunk.id.in_(lost)).values(due_at=now, lease=None))
+            made_due(session, SipTrunk.WORK)
         for trunk in ours:
             failure = outcomes[trunk.id]
             if failure is None:

@@ -95,7 +95,7 @@ def _owners(work: Work, request: Request) -> list[User]:
 
 
 def _named(work: Work, request: Request) -> int | None:
-    return next(iter(ids_by_customer_number(work.session, [request.customer_number])), None)
+    return ids_by_customer_number(work.session, [request.customer_number]).get(request.customer_number)
 
 
 def _as_recipient(person: User) -> Recipient:

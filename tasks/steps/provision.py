@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
 from models.orders.orders import Basket, ordered_basket
 from models.requests.requests import Request
+from models.telephony.number_pool import set_aside_block
 from models.telephony.trunks import SipTrunk, new_sip_user
 from models.vault import new_sip_secret
-from tasks.ports import GatewayError, Ports, TrunkRecord
+from tasks.ports import GatewayError, NumberTaken, Ports, TrunkRecord
 from tasks.registrar.trunks import record_of
 from tasks.steps.step import NO_NUMBERS, Outcome, Work
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +41,31 @@ class RegisterTrunk:
         request.account.activate()
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
+    def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
+        """Set the numbers aside if the registrar has them as somebody else's; the step then draws others."""
+        if not isinstance(failure, NumberTaken):
+            return False
+        assert request.trunk is not None
+        for block in request.trunk.blocks:
+            work.after_commit(log.error, "numbers.taken", request=str(request.id), numbers=block.display)
+            set_aside_block(block)
+        request.trunk.blocks = []
+        return True
+
 
 def provision(work: Work, request: Request) -> Outcome:
     """Create the account's contract, numbers and trunk, and return the call that registers the trunk.
 
     Safe to run twice: rows created by an earlier run, unique by the request's id, are reused.
     """
-    if request.trunk is None:
+    if request.trunk is None or not request.trunk.blocks:
         assert request.account_id and request.area_code and request.block_size
         basket = ordered_basket(work.session, request)
         try:
             block = work.pool.take(request.area_code, request.block_size, request.account_id)
         except NoNumbersAvailable:
             return NO_NUMBERS
-        request.trunk = _new_trunk(work, request, basket)
+        request.trunk = request.trunk or _new_trunk(work, request, basket)
         request.trunk.blocks = [block]
     trunk = request.trunk
     return RegisterTrunk(record_of(trunk, work.runtime.vault), ", ".join(block.display for block in trunk.blocks))

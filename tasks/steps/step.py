@@ -69,6 +69,9 @@ class Call(Protocol):
     def record(self, work: Work, request: Request, *, done: bool) -> None:
         """Save the call's result. `done` is False if the call failed; what it achieved until then is kept."""
 
+    def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
+        """Undo what the failure shows to be wrong, so that the step can run again at once. Return whether it can."""
+
 
 Outcome = Call | Wait | Hold | None
 """None: done, on with the next step."""

@@ -55,6 +55,10 @@ FINDINGS: Mapping[str, str] = {
     "block_unknown_there": N_(
         "The registrar takes the numbers from %(number)s (size %(size)s) for ours; they are not."
     ),
+    "block_set_aside": N_(
+        "An order drew the number block from %(number)s (size %(size)s), but the registrar has one of its numbers as "
+        "another trunk's. Nobody gets the block until its true owner is known."
+    ),
     "too_many_unknown_blocks": N_(
         "The registrar has %(count)s number blocks that are not ours. That is so many that none was removed. "
         "Probably REGISTRAR_URL leads to the wrong one."

@@ -43,7 +43,7 @@ def _run(name: str) -> Measured:
     runtime = build_runtime(WorkerSettings())
     try:
         began = time.perf_counter()
-        run = run_job(runtime, JOBS[name], lambda: None, by_hand=True)
+        run = run_job(runtime, JOBS[name], by_hand=True)
         seconds = time.perf_counter() - began
     finally:
         close_runtime(runtime)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import redis
 
-from tasks.celery_tasks import advance_requests
+from models.db.work_queue import WorkKind
+from tasks.celery_tasks import verify_requests
 from tasks.hints import hint
 from tests.benchmarks import baselines
 from tests.benchmarks.system import System
@@ -29,7 +30,7 @@ def orders_per_second(system: System, processes: int, count: int) -> float:
 def chains_per_second(system: System, processes: int, count: int) -> float:
     """A full queue of bare chains until the last task of the last one."""
     broker = system.redis.url(0)
-    with redis.Redis.from_url(broker) as client, system.worker(processes, "tests.benchmarks.baselines:app"):
+    with redis.Redis.from_url(broker) as client, system.bare_worker(processes):
         done = partial(_number, client, baselines.DONE)
         warm = done() + count // 10
         baselines.send_chains(broker, count // 10, "bare")
@@ -46,7 +47,7 @@ def _run(system: System, count: int) -> float:
     """Seconds from the moment when so many accepted orders are hinted at until none is under way."""
     system.accept(count)
     began = time.perf_counter()
-    hint()
+    hint([WorkKind.VERIFY])
     wait_until(system.idle, seconds=600, what="the last order")
     return time.perf_counter() - began
 
@@ -59,7 +60,7 @@ def seconds_for_one(system: System, count: int) -> list[float]:
         for _ in range(count):
             began = time.perf_counter()
             system.accept(1)
-            hint()
+            hint([WorkKind.VERIFY])
             while not system.idle():
                 time.sleep(0.001)
             found.append(time.perf_counter() - began)
@@ -76,9 +77,12 @@ def memory(system: System, tasks: int) -> list[float]:
         for _ in range(10):
             system.accept(tasks // 40)
             for _ in range(tasks // 10):
-                advance_requests.apply_async()
-            wait_until(lambda: client.llen("requests") == 0 and system.idle(), seconds=600, what="a tenth of the tasks")
-            samples.append(max(_resident(child) for child in _children(worker.pid)))
+                verify_requests.apply_async()
+            wait_until(
+                lambda: client.llen(WorkKind.VERIFY) == 0 and system.idle(), seconds=600, what="a tenth of the tasks"
+            )
+            pools = _children(worker.pid)
+            samples.append(max(_resident(child) for pool in pools for child in (pool, *_children(pool))))
     return samples
 
 

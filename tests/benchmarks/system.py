@@ -133,10 +133,17 @@ class System:
             child.wait(30)
 
     @contextmanager
-    def worker(self, processes: int, app: str = "workers.app:app") -> Iterator[subprocess.Popen[bytes]]:
-        """A Celery worker, of ours or another app."""
-        command = [part.replace("workers.app:app", app) for part in programs.worker(processes)]
-        with self.running(command) as child:
+    def worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:
+        """Our worker, with so many processes for each of the two kinds of work that an order passes."""
+        with self.running(programs.worker(processes)) as child:
+            yield child
+
+    @contextmanager
+    def bare_worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:
+        """A Celery worker for the bare chains."""
+        celery = [sys.executable, "-m", "celery", "--quiet", "--app", "tests.benchmarks.baselines:app", "worker"]
+        options = ["--concurrency", str(processes), "--without-gossip", "--without-mingle"]
+        with self.running([*celery, *options]) as child:
             yield child
 
     @contextmanager
@@ -183,7 +190,7 @@ def open_system() -> Iterator[System]:
         }
         stack.enter_context(Celery("benchmarks", broker=broker.url(0), config_source="celeryconfig"))
         database = stack.enter_context(closing(Database(postgres.url("standorte"))))
-        customers = _customers(database)
+        customers = customers_of(database)
         vacuum(postgres.url("standorte"))
         system = System(database, postgres, broker, environment, customers, directory)
         stack.enter_context(system.running([sys.executable, "-m", "tests.benchmarks.sink", str(smtp_port)]))
@@ -191,9 +198,10 @@ def open_system() -> Iterator[System]:
         yield system
 
 
-def _customers(database: Database) -> list[Customer]:
+def customers_of(database: Database, first: str = "20000000") -> list[Customer]:
+    """Make customers who can order, and the numbers for them from that one on."""
     with database.transaction() as session:
-        stock_pool(session, "030", "20000000", 10, _BLOCKS, utc_now())
+        stock_pool(session, "030", first, 10, _BLOCKS, utc_now())
         found = []
         for _ in range(MAIN_ACCOUNTS):
             main, manager = make_main(session)

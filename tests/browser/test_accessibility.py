@@ -532,7 +532,7 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     office = f"{portal.url}/backoffice"
     look(page, f"{office}/abgleich")
     clock.advance(timedelta(days=1, minutes=1))
-    run_job(back.runtime, JOBS["requests"], lambda: None)
+    run_job(back.runtime, JOBS["requests"])
     look(page, f"{office}/abgleich")
     page.locator("main summary").first.click()
     look_as_it_is(page)

@@ -13,10 +13,10 @@ from playwright.sync_api import Page, expect
 from models.db.session import Database
 from models.requests.requests import Request
 from tasks.bulk.place import place_due
-from tasks.engine.advance import advance
 from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in
+from tests.due_work import advance_requests
 from tests.factories import fill_pool, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import Back, back_of
@@ -55,8 +55,8 @@ def _work(back: Back, begin: Event, end: Event) -> None:
     begin.wait()
     # The front and the browser want to compute too.
     while not end.wait(0.02):
-        place_due(back.runtime, more_due=lambda: None)
-        advance(back.runtime, more_due=lambda: None)
+        place_due(back.runtime, lambda: None)
+        advance_requests(back.runtime)
         back.clock.advance(timedelta(seconds=1))
 
 

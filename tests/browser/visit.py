@@ -22,10 +22,9 @@ from models.db.session import Database
 from models.people.users import User
 from models.requests.requests import Request
 from models.values import Locale
-from tasks.engine.advance import advance
-from tasks.outbox.send import send_due
 from tasks.ports import Ports
 from tasks.runtime import Runtime
+from tests.due_work import advance_requests, send_messages
 from tests.factories import PASSWORD
 from tests.fakes import FakeClock, FakeRegistrar, MailSink
 from tests.web.conftest import CODE, back_of
@@ -232,8 +231,8 @@ class Workers:
     def work(self, *, after: timedelta = timedelta()) -> None:
         """Advance the clock by `after` and process everything that is due."""
         self.clock.advance(after)
-        advance(self.runtime, more_due=lambda: None)
-        send_due(self.runtime, more_due=lambda: None)
+        advance_requests(self.runtime)
+        send_messages(self.runtime)
 
     def mail_to(self, address: str) -> str:
         """Return subject and text of the newest mail to this address."""

@@ -22,10 +22,10 @@ import sqlalchemy as sa
 from celery import Celery
 from pypdf import PdfReader
 
-import celeryconfig
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.db.session import Database
+from models.db.work_queue import WorkKind
 from models.links.links import LinkDraft, submit_link
 from models.messages.outbox import Message, MessageState
 from models.orders.orders import OrderDraft, submit_order
@@ -59,6 +59,8 @@ _processes.set_forkserver_preload([engine.__name__])
 @dataclass
 class Plant:
     """The real parts of the pipeline, with methods to start and kill workers and to inspect results."""
+
+    KINDS = (WorkKind.VERIFY, WorkKind.PROVISION, WorkKind.MESSAGES)
 
     database: Database
     registrar_url: str
@@ -115,18 +117,14 @@ class Plant:
         wait_until(reached.exists, what=f"the worker to reach {point}")
         yield
         self.kill(doomed)
-        self.start_worker(beat=True)
+        self.start_beat()
+        self.start_worker()
 
-    def start_worker(self, concurrency: int = 1, *, beat: bool = False, **extra: str) -> subprocess.Popen[bytes]:
-        """A worker; with STOP_AT one that stops dead at that point; with `beat` one that sends the sweep too.
-
-        That is one program less to start. That beat is one of its own is shown by the tests that call `start_beat`.
-        """
+    def start_worker(self, concurrency: int = 1, **extra: str) -> subprocess.Popen[bytes]:
+        """A worker; with STOP_AT one that stops dead at that point."""
         command = programs.worker(concurrency)
-        if beat:
-            command += ["--beat", "--schedule", str(self.directory / "schedule")]
         if "STOP_AT" in extra:
-            command = [part.replace("workers.app:app", "tests.faults.stopping_app:app") for part in command]
+            command = ["tests.faults.stopping_worker" if part == "workers.pools" else part for part in command]
         return self._start(command, f"worker-{len(self.children)}", extra)
 
     def start_beat(self) -> None:
@@ -176,10 +174,10 @@ class Plant:
         return _code_in(text)
 
     def publish(self, hints: int = 1) -> None:
-        """Put hints into the queue."""
+        """Put so many hints into the queue of each kind of work that an order waits for."""
         with Celery(broker=self.redis.url(0), set_as_current=False) as sender:
-            for _ in range(hints):
-                sender.send_task("requests.advance", queue=celeryconfig.task_default_queue)
+            for kind in self.KINDS * hints:
+                sender.send_task(kind, queue=kind)
 
     def statuses(self, ids: list[UUID]) -> set[Status]:
         """Return the statuses of requests."""

@@ -14,14 +14,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from models.db.work_queue import WorkKind
 from models.values import utc_now
-from tasks import context
-from tasks.celery_tasks import advance_requests, sweep_requests
+from tasks import celery_tasks, context
 from tasks.logs import configure_logging
 from tests.faults.stopping import Stop, install
 from workers.app import app
 from workers.runtime import build_runtime
 from workers.settings import WorkerSettings
+
+TASKS = {
+    WorkKind.VERIFY: celery_tasks.verify_requests,
+    WorkKind.PROVISION: celery_tasks.provision_requests,
+    WorkKind.MESSAGES: celery_tasks.send_messages,
+    WorkKind.REGISTRAR: celery_tasks.sync_registrar,
+    WorkKind.BULKS: celery_tasks.place_bulks,
+}
 
 
 def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop | None) -> None:
@@ -44,8 +52,9 @@ def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop 
     with app.connection_for_read() as connection:
         hints: Any = connection.default_channel
         while True:
-            sweep_requests()
-            if hints.queue_purge(app.conf.task_default_queue):
-                advance_requests()
-            else:
+            celery_tasks.sweep()
+            due = [kind for kind in TASKS if hints.queue_purge(kind)]
+            for kind in due:
+                TASKS[kind]()
+            if not due:
                 time.sleep(0.02)

@@ -23,13 +23,12 @@ from models.states import Status
 from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
 from models.telephony.trunks import SipTrunk
 from models.telephony.weekly_hours import ALL_WEEK, Hours
-from tasks.engine.advance import advance
 from tasks.ports import Ports
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tasks.registrar.number_blocks import announce_due_blocks
-from tasks.registrar.trunks import record_of, write_due_trunks
+from tasks.registrar.trunks import record_of
 from tasks.runtime import Runtime
+from tests.due_work import advance_requests, sync_registrar
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock
 from tests.sip.phones import NETWORK, Phone
@@ -118,7 +117,7 @@ class Sites:
         clock, database = self.runtime.clock, self.runtime.database
         with database.transaction() as session:
             request = submit_order(session, self.manager, self.main, an_order(channels=channels), clock()).id
-        advance(self.runtime, more_due=lambda: None)
+        advance_requests(self.runtime)
         with database.transaction() as session:
             done = session.get_one(Request, request)
             assert done.status is Status.COMPLETED, done.reason
@@ -153,12 +152,11 @@ class Sites:
 
     def tell(self) -> None:
         """What the workers do when something has changed."""
-        write_due_trunks(self.runtime, more_due=lambda: None)
-        announce_due_blocks(self.runtime, more_due=lambda: None)
+        sync_registrar(self.runtime)
 
     def reconcile(self) -> list[Finding]:
         """Run the registrar's reconciliation with its repairs, and return the findings."""
-        run = run_job(self.runtime, JOBS["registrar"], lambda: None, by_hand=True)
+        run = run_job(self.runtime, JOBS["registrar"], by_hand=True)
         assert run is not None
         for _ in range(2):
             self.tell()

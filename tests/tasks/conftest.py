@@ -9,6 +9,7 @@ import pytest
 
 from models.accounts.accounts import Account
 from models.db.session import Database
+from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import JobRun
 from models.links.links import LinkDraft, submit_link
@@ -17,15 +18,11 @@ from models.people.rights import Principal
 from models.requests.requests import Request
 from models.vault import Vault
 from models.views.lists import timelines
-from tasks.bulk.place import place_due
-from tasks.engine.advance import advance
-from tasks.outbox.send import send_due
 from tasks.ports import Ports
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
-from tasks.registrar.number_blocks import announce_due_blocks
-from tasks.registrar.trunks import write_due_trunks
 from tasks.runtime import Runtime
+from tests.due_work import process_due, send_messages
 from tests.factories import fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 
@@ -42,6 +39,8 @@ class Pipeline:
     main: Account
     manager: Principal
     hints: list[str] = field(default_factory=list)
+    told: list[WorkKind] = field(default_factory=list)
+    """The kinds of work that became due, in the order of the commits."""
 
     def order(self, draft: OrderDraft, main: Account | None = None) -> UUID:
         """Submit an order."""
@@ -56,19 +55,15 @@ class Pipeline:
 
     def advance(self) -> None:
         """Process due requests, as a worker does on a hint."""
-        advance(self.runtime, more_due=lambda: self.hints.append("more"))
-        write_due_trunks(self.runtime, more_due=lambda: self.hints.append("more"))
-        announce_due_blocks(self.runtime, more_due=lambda: self.hints.append("more"))
-        self.send()
-        place_due(self.runtime, more_due=lambda: self.hints.append("more"))
+        process_due(self.runtime, lambda: self.hints.append("more"))
 
     def send(self) -> None:
         """Send due messages."""
-        send_due(self.runtime, more_due=lambda: self.hints.append("more"))
+        send_messages(self.runtime, lambda: self.hints.append("more"))
 
     def run(self, name: str, *, dry: bool = False) -> JobRun:
         """Run a scheduled job now."""
-        run = run_job(self.runtime, JOBS[name], lambda: self.hints.append(name), dry=dry, by_hand=True)
+        run = run_job(self.runtime, JOBS[name], dry=dry, by_hand=True)
         assert run is not None
         return run
 
@@ -89,7 +84,7 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(database: Database, clock: FakeClock) -> Pipeline:
+def pipeline(database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """Provide a main account with an administrator, numbers in Berlin and the proofs that the default order needs."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
@@ -105,4 +100,7 @@ def pipeline(database: Database, clock: FakeClock) -> Pipeline:
         main, manager = make_main(session)
         fill_pool(session)
         prove_contact(session, main)
-    return Pipeline(runtime, registrar, mailer, printer, clock, main, manager)
+    found = Pipeline(runtime, registrar, mailer, printer, clock, main, manager)
+    monkeypatch.setattr(database, "on_due", found.told.extend)
+    monkeypatch.setattr(database, "now", clock)
+    return found

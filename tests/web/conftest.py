@@ -28,11 +28,10 @@ from models.people.rights import Principal, Scope
 from models.people.users import User
 from models.vault import Vault
 from tasks.bulk.place import place_due
-from tasks.engine.advance import advance
 from tasks.hints import sending_app
-from tasks.outbox.send import send_due
 from tasks.ports import Ports
 from tasks.runtime import Runtime
+from tests.due_work import advance_requests, send_messages
 from tests.factories import NOW, fill_pool, make_main
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from web.app import create_app
@@ -93,9 +92,9 @@ class Back:
 
     def advance(self) -> None:
         """Process everything that is due, as a worker does."""
-        advance(self.runtime, more_due=lambda: None)
-        send_due(self.runtime, more_due=lambda: None)
-        place_due(self.runtime, more_due=lambda: None)
+        advance_requests(self.runtime)
+        send_messages(self.runtime)
+        place_due(self.runtime, lambda: None)
 
     def mail_to(self, address: str) -> tuple[str, str]:
         """Return path and code of the newest mail to this address."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from models.db.work_queue import WorkKind
 from tasks.hints import BrokerPause
 from tests.web.conftest import ORDER, Front, FrontOf
 from workers.stack.redis import EmbeddedRedis
@@ -37,8 +38,8 @@ def test_a_customer_gets_the_answer_though_the_broker_hangs(
     with redis.Redis.from_url(broker.url(0)) as client:
         pid = client.info()["process_id"]
         assert front.post("/orders", ORDER).status_code == 202
-        assert client.llen("requests") == 1
-        client.delete("requests")
+        assert client.llen(WorkKind.VERIFY) == 1
+        client.delete(WorkKind.VERIFY)
     os.kill(pid, signal.SIGSTOP)
     assert front.post("/orders", ORDER).status_code == 202
     assert front.post("/orders", ORDER).status_code == 202
@@ -49,7 +50,7 @@ def test_a_customer_gets_the_answer_though_the_broker_hangs(
 
 @pytest.mark.parametrize(
     "command",
-    ["REPLICAOF 127.0.0.1 1", "CONFIG SET maxmemory 1", "SET requests foreign", "ACL SETUSER default -@write"],
+    ["REPLICAOF 127.0.0.1 1", "CONFIG SET maxmemory 1", "SET requests.verify foreign", "ACL SETUSER default -@write"],
     ids=["a read-only replica", "full", "a foreign key in the queue's place", "no right to write"],
 )
 def test_a_customer_gets_the_answer_though_the_broker_takes_nothing(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from models.vault import Vault
 from tasks.ports import GatewayUnavailable, Ports
 from tasks.reconcile.job_run import Run, ScheduledJob, run_job
 from tasks.runtime import Runtime
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
-from tests.web.conftest import ORDER, Front
+from tests.web.conftest import ORDER, Front, FrontOf
 
 Start = Callable[[Callable[[Run], None]], None]
 
@@ -25,7 +27,7 @@ def start(front: Front, clock: FakeClock) -> Start:
     runtime = Runtime(front.database, ports, Vault("a key"), clock, "sip.example", "http://portal.example", "example")
 
     def run(work: Callable[[Run], None]) -> None:
-        run_job(runtime, ScheduledJob("registrar", timedelta(hours=1), work), lambda: None, by_hand=True)
+        run_job(runtime, ScheduledJob("registrar", timedelta(hours=1), work), by_hand=True)
 
     return run
 
@@ -87,3 +89,32 @@ def test_a_monitor_that_keeps_asking_leaves_no_lines_in_the_log(front: Front, ca
     assert caplog.text == ""
     front.get("/requests")
     assert "/api/v1/requests" in caplog.text
+
+
+@pytest.fixture
+def _standby(front: Front) -> Iterator[None]:
+    """Make the database refuse every write, as a server does that has become a standby."""
+
+    def allow(writes: str) -> None:
+        with front.database.engine.connect() as connection:
+            owner = connection.execution_options(isolation_level="AUTOCOMMIT")
+            owner.execute(sa.text("SET default_transaction_read_only = off"))
+            owner.execute(sa.text(f"ALTER DATABASE standorte {writes}"))
+        front.database.close()
+
+    allow("SET default_transaction_read_only = on")
+    yield
+    allow("RESET default_transaction_read_only")
+
+
+@pytest.mark.usefixtures("_standby")
+def test_a_database_that_has_become_read_only_is_an_outage(front_of: FrontOf, front: Front) -> None:
+    # A process that has no connections yet, as after a fail-over.
+    client = front_of()
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.get_json()["status"]) == (503, "unready")
+    assert ready.get_json()["checks"]["database"] == "read-only"
+    answer = replace(front, client=client).post("/orders", ORDER)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.get_json()["type"] == "/problems/unavailable"
+    assert client.get("/healthz").status_code == 200

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,11 @@ def demo_data(database: Database, portal_url: str) -> None:
     written_once("company", [portal_url], lambda: seed(database, Vault("a key"), "sip.example.com", utc_now()))
 
 
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
 class Children:
     """The programs that run beside a test, with their output collected in one log."""
 
@@ -45,14 +50,15 @@ class Children:
         self._log = directory / "log"
         self._ends = ExitStack()
 
-    def start(self, command: list[str], **settings: str) -> None:
+    def start(self, command: list[str], **settings: str) -> subprocess.Popen[bytes]:
         """Start a program with the environment of the test and `settings`; it is killed by `end`."""
         with self._log.open("ab") as log:
             child = subprocess.Popen(
                 command, env=os.environ | settings, stdout=log, stderr=log, cwd=self._directory, start_new_session=True
             )
         self._ends.callback(child.wait, 10)
-        self._ends.callback(os.killpg, child.pid, signal.SIGKILL)
+        self._ends.callback(_kill_group, child.pid)
+        return child
 
     def said(self) -> str:
         """Return the output of all programs so far."""

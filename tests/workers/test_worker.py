@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
+import redis
 from celery import Celery
 
-import celeryconfig
 from models.db.session import Database
+from models.db.work_queue import WorkKind
 from models.jobs.jobs import last_run
 from models.links.links import submit_link
+from models.requests.requests import Request
+from models.states import Status
 from models.values import utc_now
 from models.vault import Vault
 from tasks.settings import SettingsError
@@ -34,15 +38,15 @@ def test_an_idle_system_is_silent_and_an_error_is_not(children: Children, databa
     children.start(programs.beat(Path("schedule")))
     wait_until(swept, what="the first sweep")
     first = swept()
-    wait_until(lambda: "ready" in children.said(), what="the worker's word that it is ready")
+    wait_until(lambda: children.said().count("ready") == len(WorkKind), what="the word that all kinds are ready")
     before = children.said()
     wait_until(lambda: swept() != first, what="the next sweep")
     with Celery(broker=redis_url, set_as_current=False) as sender:
-        sender.send_task("requests.advance", args=["nothing it expects"], queue=celeryconfig.task_default_queue)
+        sender.send_task(WorkKind.VERIFY, args=["nothing it expects"], queue=WorkKind.VERIFY)
     wait_until(lambda: "TypeError" in children.said(), what="the error's traceback")
     after = children.said().removeprefix(before)
-    assert "sweep" not in before + after
-    assert "requests.advance" in after.splitlines()[0] and "error" in after.splitlines()[0]
+    assert not [line for line in (before + after).splitlines() if "sweep" in line and "ready" not in line]
+    assert "requests.verify" in after.splitlines()[0] and "error" in after.splitlines()[0]
 
 
 def test_a_worker_shows_what_it_counted_on_a_port_of_its_own(
@@ -64,7 +68,7 @@ def test_a_worker_shows_what_it_counted_on_a_port_of_its_own(
 
     wait_until(lambda: accepts_connections(port), what="the port")
     with Celery(broker=redis_url, set_as_current=False) as sender:
-        sender.send_task("requests.advance", queue=celeryconfig.task_default_queue)
+        sender.send_task(WorkKind.VERIFY, queue=WorkKind.VERIFY)
     wait_until(lambda: 'standorte_requests_ended_total{kind="link",status="rejected"} 1.0' in shown(), what="the count")
 
 
@@ -73,3 +77,38 @@ def test_a_port_for_counters_that_nobody_keeps_is_refused(monkeypatch: pytest.Mo
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
     with pytest.raises(SettingsError, match=r"^METRICS_PORT needs PROMETHEUS_MULTIPROC_DIR"):
         WorkerSettings()
+
+
+def test_a_worker_does_the_kinds_of_work_it_is_asked_for_and_replaces_what_was_killed(
+    children: Children, database: Database, redis_url: str
+) -> None:
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        link = submit_link(session, Vault("a key"), manager, main, a_link("1000001"), utc_now())
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    launcher = children.start(programs.console("worker", "--queues", "requests.verify,requests.sweep"))
+    wait_until(lambda: children.said().count("ready") == 2, what="both kinds to be ready")
+    workers = psutil.Process(launcher.pid).children()
+    assert len(workers) == 2
+    for worker in workers:
+        worker.kill()
+    with Celery(broker=redis_url, set_as_current=False) as sender, redis.Redis.from_url(redis_url) as client:
+        sender.send_task(WorkKind.MESSAGES, queue=WorkKind.MESSAGES)
+
+        def rejected() -> bool:
+            # As beat does: a message may have been on its way to a worker that was killed.
+            if not client.exists(WorkKind.SWEEP):
+                sender.send_task(WorkKind.SWEEP, queue=WorkKind.SWEEP)
+            with database.transaction() as session:
+                return session.get_one(Request, link.id).status is Status.REJECTED
+
+        wait_until(rejected, what="the end of the request")
+        assert client.llen(WorkKind.MESSAGES) == 1
+    assert children.said().count("worker.ended") == 2
+
+
+def test_an_unknown_kind_of_work_is_refused_with_the_known_ones(children: Children) -> None:
+    launcher = children.start(programs.console("worker", "--queues", "requests"))
+    assert launcher.wait(30) == 2
+    assert all(kind in children.said().replace("\n", " ") for kind in WorkKind)

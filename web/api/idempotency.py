@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from models.requests.idempotency import KEPT_FOR, IdempotencyKey, reserve_key
 from models.requests.requests import Request
-from tasks.hints import hint
 from web.api.access import caller, detached_token_account, now
 from web.api.blueprint import json_response
 from web.resources import resources
@@ -42,7 +41,7 @@ class IdempotentCall:
     """One call under its idempotency key.
 
     Begin inside a transaction with `begin_call`; act and `save_answer` only if `is_new`; after the commit call
-    `send_hint` and return `response()`.
+    `log_acceptance` and return `response()`.
     """
 
     def __init__(self, row: IdempotencyKey) -> None:
@@ -73,14 +72,10 @@ class IdempotentCall:
         """Delete the reserved key, so that it can be used again although the open transaction is committed."""
         session.delete(self._row)
 
-    def send_hint(self) -> None:
-        """Hint to the workers that the created or changed request is due. Call after the commit.
-
-        Does nothing if the answer is replayed or the request has no due time.
-        """
+    def log_acceptance(self) -> None:
+        """Log that the call made a request due. Call after the commit. Logs nothing if the answer is replayed."""
         if self._due_request is not None:
             log.info("request.accepted", request=self._due_request, path=request.path)
-            hint()
 
     def response(self, body: dict[str, Any] | None = None) -> Response:
         """Return the saved answer as a response; `body` replaces the saved body."""

@@ -48,7 +48,7 @@ def create_link_request(body: LinkBody) -> Response:
             if draft.means is not None and session.get(OwnershipProof, link.id) is None:
                 resources().throttle.count_wrong_try()
             call.save_answer(202, request_body(session, link), about=link, location=request_url(link))
-    call.send_hint()
+    call.log_acceptance()
     return call.response()
 
 
@@ -72,7 +72,7 @@ def detach_account(path: schemas.AccountPath) -> Response:
             except AlreadyRequested as running:
                 detach = session.get_one(Request, uuid.UUID(running.request_id))
             call.save_answer(202, request_body(session, detach), about=detach, location=request_url(detach))
-    call.send_hint()
+    call.log_acceptance()
     return call.response()
 
 

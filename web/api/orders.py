@@ -27,5 +27,5 @@ def create_order(body: OrderBody) -> Response:
         if call.is_new:
             order = submit_order(session, caller(), token_account(session), draft, now())
             call.save_answer(202, request_body(session, order), about=order, location=request_url(order))
-    call.send_hint()
+    call.log_acceptance()
     return call.response()

@@ -11,7 +11,6 @@ from typing import Any
 import structlog
 from flask import Response, request
 from pydantic import ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from models import errors
@@ -215,9 +214,9 @@ def of_throttle(wait: int) -> Response:
     return problem("throttled", retry_after=wait, minutes=math.ceil(wait / 60))
 
 
-def of_outage(error: OperationalError | InterfaceError) -> Response:
+def of_outage(error: Exception) -> Response:
     """Log that the database does not answer and return the problem for it."""
-    log.error("database.unavailable", error=repr(error.orig))
+    log.error("database.unavailable", error=repr(getattr(error, "orig", error)))
     return problem("unavailable", retry_after=5)
 
 

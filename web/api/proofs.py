@@ -55,7 +55,7 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
                 call.release_key(session)
     if not accepted:
         raise NotAccepted("password" if isinstance(proof, schemas.Credentials) else "code")
-    call.send_hint()
+    call.log_acceptance()
     return call.response()
 
 
@@ -76,7 +76,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
             ask_again(session, target, body.what, now())
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
-    call.send_hint()
+    call.log_acceptance()
     return call.response()
 
 
@@ -101,7 +101,7 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
             upload_document(session, caller(), target, upload.name, upload.media_type, upload.content, now())
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
-    call.send_hint()
+    call.log_acceptance()
     return call.response()
 
 

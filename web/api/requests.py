@@ -57,7 +57,7 @@ def cancel_request(path: schemas.RequestPath) -> Response:
             call_off(target, Reason.CANCELLED_BY_REQUESTER, now())
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
-    call.send_hint()
+    call.log_acceptance()
     return call.response()
 
 
@@ -75,5 +75,5 @@ def retry_request(path: schemas.RequestPath) -> Response:
             target.retry(now())
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
-    call.send_hint()
+    call.log_acceptance()
     return call.response()

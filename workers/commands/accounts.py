@@ -20,7 +20,6 @@ from models.telephony.holdings import holdings_of
 from models.values import utc_now
 from workers.accounts.customer_file import CustomerFile, UnusableFile, open_customers
 from workers.accounts.customer_import import AccountImport, Finding, Summary
-from workers.commands.hints import hint_after_commit
 from workers.commands.resources import err, known_account, open_database, out, refuse
 
 SHOWN = 20
@@ -102,7 +101,6 @@ def close(
                 close_account(session, known_account(session, customer_number), utc_now())
         except CannotClose as error:
             refuse(REFUSALS[error.code].format(number=customer_number, facts=", ".join(error.facts)))
-        hint_after_commit()
     out.print(f"Account {customer_number} is closed.", highlight=False)
 
 

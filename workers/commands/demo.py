@@ -20,7 +20,6 @@ from models.people.passwords import hash_password
 from models.states import ENDED
 from models.values import utc_now
 from models.vault import Vault
-from workers.commands.hints import hint_after_commit
 from workers.commands.requests import STYLES
 from workers.commands.resources import open_database, out, refuse
 from workers.demo import play
@@ -59,7 +58,7 @@ def demo(
             refuse(str(error))
         try:
             with closing(PortalApi(settings.base_url, stage.token)) as api:
-                people = People(settings.base_url, api, database, mailbox, hint_after_commit)
+                people = People(settings.base_url, api, database, mailbox)
                 played = _perform(api, scenes(stage, people), patience)
         finally:
             with database.transaction() as session:

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from models import migrations
 from models.db.session import Database
+from models.db.work_queue import WorkKind
 from models.jobs.jobs import last_run
-from models.values import utc_now
 from tasks.ports import GatewayError
 from workers.commands.resources import out
 from workers.gateways.registrar import KamailioRegistrar
@@ -29,6 +29,8 @@ from workers.sip.probe import NoDialTone, make_test_call
 
 BEAT_MAY_BE_SILENT = timedelta(seconds=30)
 """The greatest age of the last sweep, which runs every two seconds; an older one means beat or the workers are down."""
+CLOCK_MAY_BE_OFF = 5.0
+"""Seconds. More does no harm, since the database's clock counts, but logs and other programs disagree."""
 
 Check = Callable[[WorkerSettings], str]
 
@@ -67,6 +69,14 @@ def _migrations(settings: WorkerSettings) -> str:
     return f"at {head}"
 
 
+def _clock(settings: WorkerSettings) -> str:
+    with closing(Database(settings.database_url)) as database, database.engine.connect():
+        off = -database.clock_offset
+    if abs(off) > CLOCK_MAY_BE_OFF:
+        raise Broken(f"this machine's clock is {off:+.0f} s off the database's, which counts: does NTP run?")
+    return f"{off:+.1f} s off the database's"
+
+
 def _registrar(settings: WorkerSettings) -> str:
     with closing(Database(settings.registrar_url)) as database, database.engine.connect() as connection:
         subscribers = connection.scalar(sa.select(sa.func.count()).select_from(sa.table("subscriber")))
@@ -76,7 +86,8 @@ def _registrar(settings: WorkerSettings) -> str:
 def _redis(settings: WorkerSettings) -> str:
     with redis.from_url(settings.redis_url, socket_timeout=3, retry=Retry(NoBackoff(), 0)) as client:
         client.ping()
-        return f"{client.llen('requests')} hints waiting"
+        waiting = client.exists(*WorkKind)
+        return f"hints wait for {waiting} of {len(WorkKind)} kinds of work"
 
 
 def _mail_server(settings: WorkerSettings) -> str:
@@ -103,10 +114,10 @@ def _dial_tone(settings: WorkerSettings) -> str:
 
 def _beat(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database, database.transaction() as session:
-        ran = last_run(session, "sweep")
+        ran, now = last_run(session, "sweep"), database.now()
     if ran is None:
         raise Broken("the sweep never ran: does beat run, and a worker?")
-    age = utc_now() - ran
+    age = now - ran
     if age > BEAT_MAY_BE_SILENT:
         raise Broken(f"the sweep ran {age.total_seconds():.0f} s ago: does beat run, and a worker?")
     return f"the sweep ran {age.total_seconds():.0f} s ago"
@@ -114,6 +125,7 @@ def _beat(settings: WorkerSettings) -> str:
 
 CHECKS: dict[str, Check] = {
     "database": _database,
+    "clock": _clock,
     "migrations": _migrations,
     "registrar": _registrar,
     "dial tone": _dial_tone,

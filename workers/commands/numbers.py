@@ -10,7 +10,6 @@ from rich.table import Table
 from models.errors import InvalidField
 from models.orders.restocking import pool_levels, restock
 from models.values import utc_now
-from workers.commands.hints import hint_after_commit
 from workers.commands.resources import open_database, out, refuse
 
 app = typer.Typer(no_args_is_help=True, help="Number pools.")
@@ -44,8 +43,6 @@ def stock(
             refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
     blocks = "1 block" if done.added == 1 else f"{done.added} blocks"
     out.print(f"{blocks} added, {count - done.added} there already.", highlight=False)
-    if done.added or done.retried:
-        hint_after_commit()
     if done.retried:
         out.print(f"{going_on(len(done.retried))}.", highlight=False)
 

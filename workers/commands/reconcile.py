@@ -18,8 +18,7 @@ from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tasks.runtime import Runtime
 from tasks.wording.findings import finding_text
-from workers.commands.hints import hint_after_commit
-from workers.commands.resources import err, known_locale, open_database, out, refuse, when
+from workers.commands.resources import err, hint_workers, known_locale, open_database, out, refuse, when
 from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
@@ -30,6 +29,12 @@ SHOWN = 50
 def reconcile(
     name: Annotated[str | None, typer.Argument(help="Which job; without it, how the jobs stand.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and change nothing.")] = False,
+    allow_removals: Annotated[
+        bool,
+        typer.Option(
+            "--allow-removals", help="Remove from the registrar also what looks like our mistake, after a look."
+        ),
+    ] = False,
     language: Annotated[str, typer.Option("--lang", help="Language of the findings: de or en.")] = "de",
 ) -> None:
     """Run a scheduled job now and print what the job found and did. Refused while another run of the job is under way.
@@ -43,7 +48,7 @@ def reconcile(
     if name not in JOBS:
         refuse(f"There is no job {name}; there are {', '.join(JOBS)}.")
     with _runtime() as runtime:
-        run = run_job(runtime, JOBS[name], hint_after_commit, dry=dry_run, by_hand=True)
+        run = run_job(runtime, JOBS[name], dry=dry_run, by_hand=True, allow_removals=allow_removals)
         if run is None:
             refuse(f"A run of {name} is under way; `standorte reconcile` shows until when it may take.")
         with runtime.database.transaction() as session:
@@ -98,7 +103,7 @@ def _in_words(counts: dict[str, int]) -> str:
 
 @contextmanager
 def _runtime() -> Iterator[Runtime]:
-    runtime = build_runtime(WorkerSettings())
+    runtime = build_runtime(WorkerSettings(), hint_workers)
     try:
         yield runtime
     except sa.exc.OperationalError as error:

@@ -28,7 +28,6 @@ from models.views.lists import recent_requests
 from tasks.wording.labels import status_text
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence
-from workers.commands.hints import hint_after_commit
 from workers.commands.resources import known_account, known_locale, open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="Orders and link requests.")
@@ -88,14 +87,12 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
 @app.command()
 def retry(request_id: IdArgument) -> None:
     """Retry a held or failed request at once."""
-    with open_database() as database:
-        with database.transaction() as session:
-            request = _request(session, request_id, lock=True)
-            try:
-                request.retry(utc_now())
-            except IllegalTransition:
-                refuse(f"Only held and failed requests can be tried again; this one is {request.status}.")
-        hint_after_commit()
+    with open_database() as database, database.transaction() as session:
+        request = _request(session, request_id, lock=True)
+        try:
+            request.retry(utc_now())
+        except IllegalTransition:
+            refuse(f"Only held and failed requests can be tried again; this one is {request.status}.")
     out.print(f"Request {request.id} goes on with {request.step}.", highlight=False)
 
 
@@ -119,17 +116,15 @@ def release_address(
 ) -> None:
     """Accept or refuse the document uploaded as address proof. `requests document` writes the document to a file."""
     id = _id(request_id)
-    with open_database() as database:
-        with database.transaction() as session:
-            try:
-                decide_on_document(session, _staff(session, by), id, None, utc_now(), release=not refuse_it)
-            except NotFound:
-                _refuse_unknown(request_id)
-            except NotAwaited:
-                refuse("No document waits to be looked at.")
-            except Forbidden:
-                refuse(f"{by} does not belong to the staff.")
-        hint_after_commit()
+    with open_database() as database, database.transaction() as session:
+        try:
+            decide_on_document(session, _staff(session, by), id, None, utc_now(), release=not refuse_it)
+        except NotFound:
+            _refuse_unknown(request_id)
+        except NotAwaited:
+            refuse("No document waits to be looked at.")
+        except Forbidden:
+            refuse(f"{by} does not belong to the staff.")
     done = "refused" if refuse_it else "released"
     out.print(f"The document of request {id} is {done}.", highlight=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NoReturn
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 import models.schema  # noqa: F401 - foreign keys name tables that nothing else here imports
 from models.accounts.accounts import Account, account_by_number
 from models.db.session import Database
+from models.db.work_queue import WorkKind
 from models.values import BERLIN, Locale
 from workers.settings import WorkerSettings
 
@@ -39,15 +40,26 @@ def refuse(message: str, code: int = 1) -> NoReturn:
 def open_database() -> Iterator[Database]:
     """Open the portal's database for the length of the block, and close the database afterwards.
 
-    A database that cannot be reached ends the command with a message and code 1.
+    Workers are told of rows that become due. A database that cannot be reached ends the command with a message and
+    code 1.
     """
-    database = Database(WorkerSettings().database_url)
+    database = Database(WorkerSettings().database_url, on_due=hint_workers)
     try:
         yield database
     except sa.exc.OperationalError as error:
         refuse(f"The database does not answer: {str(error.orig).splitlines()[0]}")
     finally:
         database.close()
+
+
+def hint_workers(kinds: Collection[WorkKind]) -> None:
+    """Notify the workers through the broker; if it does not answer, say that the periodic sweep will."""
+    # Imported here because Celery is slow to import and most commands never need it.
+    from tasks.hints import hint, sending_app
+
+    with sending_app("standorte-console", WorkerSettings().redis_url):
+        if not hint(kinds):
+            err.print("The broker does not answer; the sweep goes on with it when it is back.", style="yellow")
 
 
 def known_locale(language: str) -> Locale:

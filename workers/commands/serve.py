@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from models.db.work_queue import WorkKind
 from tasks.settings import Settings
 from workers import programs
 from workers.stack.directory import StackDirectory
@@ -40,12 +41,18 @@ def web(
 
 
 def worker(
-    concurrency: Annotated[int, typer.Option(envvar="WORKER_PROCESSES", min=1)] = 2,
+    concurrency: Annotated[
+        int,
+        typer.Option(envvar="WORKER_PROCESSES", min=1, help="Processes for each of requests.verify and .provision."),
+    ] = 2,
+    queues: Annotated[
+        str | None, typer.Option(envvar="WORKER_QUEUES", metavar="KIND,KIND", help="Only these kinds of work.")
+    ] = None,
 ) -> None:
-    """Run a Celery worker."""
+    """Run the workers: for each kind of work processes of its own, which wait for no other kind."""
     from workers.settings import WorkerSettings
 
-    _become(programs.worker(concurrency), WorkerSettings())
+    _become(programs.worker(concurrency, _kinds(queues)), WorkerSettings())
 
 
 def beat(
@@ -60,6 +67,13 @@ def beat(
         schedule = StackDirectory().schedule
         schedule.parent.mkdir(parents=True, exist_ok=True)
     _become(programs.beat(schedule), BeatSettings())
+
+
+def _kinds(queues: str | None) -> list[WorkKind]:
+    try:
+        return [WorkKind(name.strip()) for name in queues.split(",")] if queues else []
+    except ValueError:
+        raise typer.BadParameter(f"The kinds of work are {', '.join(WorkKind)}.", param_hint="--queues") from None
 
 
 def _become(command: list[str], settings: Settings | None = None) -> None:

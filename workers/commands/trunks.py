@@ -13,7 +13,6 @@ from models.errors import Forbidden, NotFound, TrunkClosed
 from models.telephony.suspension import resume_for_carrier, suspend_for_carrier
 from models.telephony.trunks import TrunkState
 from models.values import utc_now
-from workers.commands.hints import hint_after_commit
 from workers.commands.resources import open_database, out, refuse
 
 app = typer.Typer(no_args_is_help=True, help="SIP trunks.")
@@ -51,7 +50,7 @@ def resume(sip_user: UserArgument) -> None:
 
 @contextmanager
 def _telling(sip_user: str) -> Iterator[Session]:
-    """Open a transaction that changes the trunk, and notify the workers after the commit.
+    """Open a transaction that changes the trunk.
 
     `NotFound`, `TrunkClosed` and `Forbidden` end the command with a message.
     """
@@ -67,4 +66,3 @@ def _telling(sip_user: str) -> Iterator[Session]:
             refuse(
                 f"Trunk {sip_user} is still on order; `standorte requests list` shows the order, `cancel` calls it off."
             )
-        hint_after_commit()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,14 +31,13 @@ EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"
 class People:
     """The acts of all people in the demo. Each act returns a sentence that says what was done.
 
-    `hint` notifies the workers that a request is due. Acts raise `UnexpectedAnswer` if the portal answers otherwise.
+    Acts raise `UnexpectedAnswer` if the portal answers otherwise.
     """
 
     base_url: str
     api: PortalApi
     database: Database
     mailbox: Mailbox
-    hint: Callable[[], None]
     transport: httpx.BaseTransport | None = None
 
     def confirm_email(self, contact: Person, view: View) -> str:
@@ -79,7 +78,6 @@ class People:
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
             decide_on_document(session, principal_of(session, staff), uuid.UUID(view.id), None, utc_now(), release=True)
-        self.hint()
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
@@ -87,7 +85,6 @@ class People:
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, utc_now()).retried
-        self.hint()
         orders = "order goes on" if len(retried) == 1 else "orders go on"
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
@@ -111,7 +108,6 @@ class People:
             consent = session.get_one(Consent, request.id)
             consent.asked_at, consent.expires_at = consent.asked_at - by, consent.expires_at - by
             request.make_due(utc_now())
-        self.hint()
         return f"{days} days pass, and nobody answers"
 
     @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import psycopg
-
+from models.db.connections import TimedConnection
 from workers.gateways.registrar import plain_url, unavailable
 
 _BRIEFLY = "-c statement_timeout=30s -c lock_timeout=3s"
@@ -48,7 +47,7 @@ class KamailioCallRecords:
         return self._number(_FORGET, {"before": before, "limit": limit})
 
     def _number(self, statement: str, facts: dict[str, object]) -> int:
-        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_BRIEFLY) as connection:
+        with unavailable(), TimedConnection.within(35, self._url, connect_timeout=3, options=_BRIEFLY) as connection:
             row = connection.execute(statement.encode(), facts).fetchone()
         assert row is not None
         return int(row[0])

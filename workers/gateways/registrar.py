@@ -17,8 +17,11 @@ import psycopg
 from psycopg import errors
 
 from models.db.advisory_locks import AdvisoryLock
-from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
+from models.db.connections import TimedConnection
+from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 
+_PATIENCE = 7.0
+"""Seconds for each answer of the registrar's database; its own limit for a statement is shorter."""
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
 _OPTIONS = "-c statement_timeout=5s -c lock_timeout=3s -c enable_seqscan=off"
 
@@ -79,7 +82,7 @@ WITH foreign_key AS (
         WHERE kept.attribute = 'secret_issue' AND known.value <> wanted.value
     ))
 )
-SELECT %(key)s::text, %(user)s::text FROM allowed
+SELECT %(key)s::text, %(user)s::text, EXISTS (SELECT FROM allowed), EXISTS (SELECT FROM own)
 """
 _PUT_BLOCKS = """
 INSERT INTO own_numbers (first_number, size)
@@ -125,7 +128,8 @@ class KamailioRegistrar:
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Write trunks in one transaction. Return each record's error in order; None if it was written.
 
-        A record whose SIP user or number belongs to another key gets `GatewayRefused`: it is not written, except that
+        A record whose SIP user belongs to another key gets `GatewayRefused`, one whose number belongs to another trunk
+        `NumberTaken`: it is not written, except that
         numbers it no longer has are deleted; the other records are written. If the database does not answer, every
         record gets `GatewayUnavailable`. Safe to run twice: an upsert that replaces numbers and deletes duplicates.
         """
@@ -148,11 +152,8 @@ class KamailioRegistrar:
             connection.cursor().executemany(_TAKE_TURNS, facts)
             answers = connection.cursor()
             answers.executemany(_PUT, facts, returning=True)
-            written = {row for answer in answers.results() for row in answer}
-        return [
-            None if (record.key, record.sip_user) in written else GatewayRefused("belongs_to_somebody_else")
-            for record in records
-        ]
+            outcomes = {(key, user): _refusal(*facts) for answer in answers.results() for key, user, *facts in answer}
+        return [outcomes[record.key, record.sip_user] for record in records]
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
         """Record blocks as the carrier's own numbers. Safe to run twice. Raises `GatewayUnavailable`."""
@@ -182,8 +183,15 @@ class KamailioRegistrar:
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._url, autocommit=True, connect_timeout=3, options=_OPTIONS)
+            limits = {"connect_timeout": 3, "options": _OPTIONS}
+            self._connection = TimedConnection.within(_PATIENCE, self._url, autocommit=True, **limits)
         return self._connection
+
+
+def _refusal(written: bool, own: bool) -> GatewayError | None:
+    if written:
+        return None
+    return NumberTaken("number_of_another_trunk") if own else GatewayRefused("belongs_to_somebody_else")
 
 
 def _facts(record: TrunkRecord) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from models.db.connections import TimedConnection
 from tasks.ports import Block, SipAddress, Subscriber
 from workers.gateways.registrar import plain_url, unavailable
 
@@ -58,7 +59,7 @@ class KamailioSubscribers:
 
         Rows are fetched in pages of the size given to the constructor.
         """
-        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), TimedConnection.within(245, self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             connection.read_only = True
             yield from _grouped([self._stream(connection, rows + _ORDERED) for rows in _ROWS])
@@ -96,7 +97,7 @@ class KamailioSubscribers:
 
         Rows are fetched in pages of the size given to the constructor.
         """
-        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_ALL) as connection:
+        with unavailable(), TimedConnection.within(245, self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             for row in self._stream(connection, _BLOCKS):
                 yield Block(*row)
 
@@ -120,7 +121,7 @@ class KamailioSubscribers:
 
     @contextmanager
     def _briefly(self) -> Iterator[psycopg.Connection]:
-        with unavailable(), psycopg.connect(self._url, connect_timeout=3, options=_FOR_SOME) as connection:
+        with unavailable(), TimedConnection.within(15, self._url, connect_timeout=3, options=_FOR_SOME) as connection:
             yield connection
 
 

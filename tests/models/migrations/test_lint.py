@@ -16,7 +16,7 @@ HOLDS_UP_CUSTOMERS = {
     "ALTER TABLE accounts RENAME COLUMN city TO town;": "renaming-column",
     "ALTER TABLE accounts DROP COLUMN city;": "ban-drop-column",
 }
-HARMLESS = "ALTER TABLE accounts ADD COLUMN note text;"
+HARMLESS = "BEGIN; ALTER TABLE accounts ADD COLUMN IF NOT EXISTS note text; COMMIT;"
 
 
 def lint(*files: Path) -> subprocess.CompletedProcess[str]:

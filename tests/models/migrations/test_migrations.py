@@ -130,6 +130,10 @@ def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.
         busy.execute(sa.text("SELECT 1 FROM accounts"))
         with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
             migrations.downgrade(empty, "base")
+        busy.rollback()
+        assert "accounts" in _tables(empty)
+    # What was undone before it gave up was undone whole.
+    migrations.upgrade(empty)
     assert _tables(empty) == set(metadata.tables)
 
 

@@ -21,7 +21,7 @@ from models.proofs.submission import create_link_code
 from models.requests.requests import Request
 from models.states import Kind, ProofMethod, Reason, Status
 from tasks.bulk import place
-from tasks.engine.advance import BULK_BATCHES, advance
+from tasks.engine.advance import BULK_BATCHES
 from tasks.ports import GatewayRefused
 from tests.factories import NOW, a_link, an_order, fill_pool, make_account, make_bulk, make_user, sites
 from tests.tasks.conftest import Pipeline
@@ -101,7 +101,7 @@ def test_a_single_order_does_not_wait_for_a_bulk(pipeline: Pipeline) -> None:
     stock(pipeline, 500)
     id = send(pipeline, sites(500))
     for _ in range(5):
-        place.place_due(pipeline.runtime, more_due=lambda: None)
+        place.place_due(pipeline.runtime, lambda: None)
     pipeline.advance()
     batch = pipeline.runtime.batch * BULK_BATCHES
     assert statuses(pipeline, id) == {Status.COMPLETED: batch, Status.ACKNOWLEDGED: 500 - batch}
@@ -113,15 +113,6 @@ def test_a_single_order_does_not_wait_for_a_bulk(pipeline: Pipeline) -> None:
     # And only as many of the bulk beside it as there are in a usual batch.
     done = batch + pipeline.runtime.batch - 1
     assert statuses(pipeline, id) == {Status.COMPLETED: done, Status.ACKNOWLEDGED: 500 - done}
-
-
-def test_a_worker_looks_for_single_orders_between_the_parts_of_a_bulk(pipeline: Pipeline) -> None:
-    id = send(pipeline, sites(5))
-    place.place_due(pipeline.runtime, more_due=lambda: None)
-    single = pipeline.order(an_order())
-    advance(pipeline.runtime, more_due=lambda: None, alone=True)
-    assert pipeline.request(single).status is Status.COMPLETED
-    assert statuses(pipeline, id) == {Status.ACKNOWLEDGED: 5}
 
 
 def test_two_bulks_of_the_same_rows_order_once(pipeline: Pipeline) -> None:

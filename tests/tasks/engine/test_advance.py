@@ -13,16 +13,17 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem
 from models.errors import TooLate
+from models.jobs.outages import LONGEST
 from models.messages.outbox import Message
 from models.orders.orders import call_off
 from models.people.users import principal_of
 from models.requests.requests import Request
 from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
-from models.telephony.number_pool import QUARANTINE
+from models.telephony.number_pool import QUARANTINE, SET_ASIDE
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.engine import advance
-from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, TrunkRecord
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from tasks.steps.step import Outcome, Work
 from tests.factories import a_link, an_order, fill_pool, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
@@ -190,7 +191,8 @@ def _failed_attempts(pipeline: Pipeline, id: UUID, count: int) -> list[timedelta
         due = pipeline.request(id).due_at
         assert due is not None
         pauses.append(due - pipeline.clock.now)
-        pipeline.clock.now = due
+        # All leave the registrar alone for a while, at most for `LONGEST`.
+        pipeline.clock.now = due + LONGEST
     return pauses
 
 
@@ -208,11 +210,28 @@ def test_what_can_heal_is_tried_again_with_growing_pauses_and_held_in_the_end(pi
     assert (request.status, request.reason) == (Status.HELD, Reason.GATEWAY_UNAVAILABLE)
     assert pipeline.codes(id) == ["order_received", "order_verified", "retrying", "held"]
     assert request.due_at == pipeline.clock.now + policy.while_held
-    pipeline.clock.now = request.due_at
+    pipeline.clock.now = request.due_at + LONGEST
     pipeline.registrar.failures = []
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED
     assert len(pipeline.registrar.writes) == 1
+
+
+def test_numbers_that_are_somebody_elses_are_set_aside_and_others_drawn(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [NumberTaken("taken")] * 2
+    ids = [pipeline.order(an_order()) for _ in range(3)]
+    pipeline.advance()
+    assert {pipeline.request(id).status for id in ids} == {Status.COMPLETED}
+    with pipeline.runtime.database.transaction() as session:
+        aside = session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from == SET_ASIDE)).all()
+        assert [(block.account_id, block.trunk_id) for block in aside] == [(None, None)] * 2
+        drawn = session.scalars(sa.select(NumberBlock.trunk_id).where(NumberBlock.trunk_id.is_not(None))).all()
+        assert len(set(drawn)) == 3
+    run = pipeline.run("registrar")
+    assert (run.found["block_set_aside"], run.unrepaired) == (2, 2)
+    pipeline.clock.advance(timedelta(days=3650))
+    pipeline.advance()
+    assert pipeline.run("registrar").found["block_set_aside"] == 2
 
 
 def test_what_the_telephone_network_refuses_fails_and_the_back_office_can_try_again(pipeline: Pipeline) -> None:

@@ -127,7 +127,7 @@ def test_a_server_that_is_away_puts_off_every_mail_but_no_letter(pipeline: Pipel
     pipeline.mailer.failures["anna@example.com"] = [GatewayUnavailable("OSError")]
     pipeline.send()
     assert pipeline.mailer.sent == []
-    assert [message.attempts for message in queued(pipeline)] == [1, 1]
+    assert [message.attempts for message in queued(pipeline)] == [1, 0]
 
 
 def test_each_slow_mail_is_recorded_before_the_next_one_begins(pipeline: Pipeline, mailer: SlowMailer) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
 
 from models.db.work_queue import claim_due
+from models.jobs.outages import SHORTEST, ExternalSystem, Outage
 from models.states import Status
 from models.telephony.number_pool import stock_pool
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
@@ -40,9 +40,9 @@ def test_what_was_stocked_is_announced_a_batch_at_a_time(
 ) -> None:
     monkeypatch.setattr(number_blocks, "AT_ONCE", 20)
     hints: list[str] = []
-    announce_due_blocks(pipeline.runtime, more_due=lambda: hints.append("more"))
+    announce_due_blocks(pipeline.runtime, lambda: hints.append("more"))
     assert (len(pipeline.registrar.blocks), due(pipeline), hints) == (20, len(stocked) - 20, ["more"])
-    announce_due_blocks(pipeline.runtime, more_due=lambda: hints.append("more"))
+    announce_due_blocks(pipeline.runtime, lambda: hints.append("more"))
     assert (pipeline.registrar.blocks, due(pipeline), hints) == (stocked, 0, ["more"])
 
 
@@ -60,18 +60,20 @@ def test_a_registrar_that_is_away_is_asked_again_at_growing_distances(
 ) -> None:
     pipeline.registrar.away = GatewayUnavailable("down")
     pauses = []
-    for attempts in (1, 2, 3):
-        announce_due_blocks(pipeline.runtime, more_due=lambda: None)
+    for failures in (1, 2, 3):
+        announce_due_blocks(pipeline.runtime, lambda: None)
         with pipeline.runtime.database.transaction() as session:
-            [(due_at, lease, tried)] = session.execute(
-                sa.select(BlockAnnouncement.due_at, BlockAnnouncement.lease, BlockAnnouncement.attempts).distinct()
-            )
-        assert due_at is not None and (lease, tried) == (None, attempts)
-        pauses.append(due_at - pipeline.clock.now)
-        pipeline.clock.now = due_at
-    assert pauses == sorted(pauses) and timedelta(0) < pauses[0] < pauses[-1]
+            outage = session.get_one(Outage, ExternalSystem.REGISTRAR)
+        assert outage.failures == failures
+        pauses.append(outage.try_again_at - pipeline.clock.now)
+        # Until then nobody asks.
+        announce_due_blocks(pipeline.runtime, lambda: None)
+        pipeline.clock.now = outage.try_again_at
+    assert pauses == [SHORTEST, 2 * SHORTEST, 4 * SHORTEST]
     pipeline.registrar.away = None
-    announce_due_blocks(pipeline.runtime, more_due=lambda: None)
+    announce_due_blocks(pipeline.runtime, lambda: None)
+    assert len(pipeline.registrar.blocks) == 1
+    announce_due_blocks(pipeline.runtime, lambda: None)
     assert (pipeline.registrar.blocks, due(pipeline)) == (stocked, 0)
 
 
@@ -84,9 +86,9 @@ def test_what_a_worker_has_in_hand_is_left_to_it_until_its_lease_ends(
     with monkeypatch.context() as dying:
         dying.setattr(pipeline.registrar, "put_blocks", die)
         with pytest.raises(KeyboardInterrupt):
-            announce_due_blocks(pipeline.runtime, more_due=lambda: None)
-    announce_due_blocks(pipeline.runtime, more_due=lambda: None)
+            announce_due_blocks(pipeline.runtime, lambda: None)
+    announce_due_blocks(pipeline.runtime, lambda: None)
     assert pipeline.registrar.blocks == {}
     pipeline.clock.advance(pipeline.runtime.lease)
-    announce_due_blocks(pipeline.runtime, more_due=lambda: None)
+    announce_due_blocks(pipeline.runtime, lambda: None)
     assert (pipeline.registrar.blocks, due(pipeline)) == (stocked, 0)

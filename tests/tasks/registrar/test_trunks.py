@@ -61,13 +61,13 @@ def test_of_two_writers_the_late_one_does_not_bring_the_old_secret_back(
 
     def another() -> None:
         secrets.append(renewed(pipeline, database, trunk))
-        write_due_trunks(runtime, more_due=lambda: None)
+        write_due_trunks(runtime, lambda: None)
 
     registrar.meanwhile.append(another)
-    write_due_trunks(runtime, more_due=lambda: None)
+    write_due_trunks(runtime, lambda: None)
     # The late one has written the old secret over the new one.
     assert [record.secret for record in registrar.writes] == [*secrets, OLD]
-    write_due_trunks(runtime, more_due=lambda: None)
+    write_due_trunks(runtime, lambda: None)
     assert registrar.trunks["t000000000001"].secret == secrets[0]
     with database.transaction() as session:
         found = session.get_one(SipTrunk, trunk)

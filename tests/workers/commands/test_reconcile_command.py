@@ -26,9 +26,9 @@ from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
-from tasks.engine.advance import advance
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE
+from tests.due_work import advance_requests
 from tests.factories import an_order
 from tests.snapshots import written_once
 from workers.cli import cli
@@ -64,7 +64,7 @@ def run(*arguments: str) -> Result:
 def worker(database: Database) -> Iterator[object]:
     """Yield a function that advances all due requests, as a worker would."""
     runtime = build_runtime(WorkerSettings())
-    yield lambda: advance(runtime, more_due=lambda: None)
+    yield lambda: advance_requests(runtime)
     close_runtime(runtime)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from models.db.work_queue import WorkKind
 from tests.fakes import wait_until
 from tests.workers.conftest import Children
 from workers import programs
@@ -34,9 +35,9 @@ def test_the_front_needs_no_registrar_and_no_mail_server(children: Children, mon
 def test_beat_needs_the_broker_alone(children: Children, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "DATABASE_URL", "REGISTRAR_URL", "SMTP_URL", "SECRET_KEY")
     with redis.Redis.from_url(redis_url) as client:
-        client.delete("requests")
+        client.delete(WorkKind.SWEEP)
         children.start(programs.console("beat", "--schedule", "schedule"))
-        wait_until(lambda: client.llen("requests"), what="a sweep in the queue")
+        wait_until(lambda: client.llen(WorkKind.SWEEP), what="a sweep in the queue")
 
 
 @pytest.mark.parametrize(

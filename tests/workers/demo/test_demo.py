@@ -25,13 +25,12 @@ from models.requests.requests import Request
 from models.states import Status
 from models.values import utc_now
 from models.vault import Vault
-from tasks.engine.advance import advance
-from tasks.outbox.send import send_due
 from tasks.ports import GatewayRefused, Mail, Ports
 from tasks.runtime import Runtime
+from tests.due_work import advance_requests, send_messages
 from tests.fakes import FakeRegistrar
 from web.app import create_app
-from workers.commands import demo
+from workers.commands import demo, resources
 from workers.demo import play
 from workers.demo.api import PortalApi
 from workers.demo.mailbox import Mailbox, caught_mails
@@ -88,9 +87,9 @@ class Network(httpx.WSGITransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
-            advance(self._runtime, more_due=lambda: None)
+            advance_requests(self._runtime)
             for _ in range(2):
-                send_due(self._runtime, more_due=lambda: None)
+                send_messages(self._runtime)
         return super().handle_request(request)
 
 
@@ -99,7 +98,7 @@ def stack(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Make the demo use a portal in this process, and yield the worker's runtime."""
     front = create_app()
     network = Network(front, runtime)
-    monkeypatch.setattr(demo, "hint_after_commit", lambda: None)
+    monkeypatch.setattr(resources, "hint_workers", lambda kinds: None)
     monkeypatch.setattr(demo, "PortalApi", lambda url, token: PortalApi(url, token, network))
     monkeypatch.setattr(demo, "People", partial(People, transport=network))
     monkeypatch.setattr(demo, "_mailbox", lambda _: Mailbox(tmp_path / "mails", tmp_path / "letters", patience=1))

@@ -23,7 +23,6 @@ from models.telephony.trunks import SipTrunk
 from models.vault import SecretUnreadable
 from models.views import locations as listing
 from models.views.lists import linkable_accounts
-from tasks.hints import hint
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
@@ -155,7 +154,6 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
             made = renew(database, resources().vault, principal(), own, id, issue, now)
     except RenewedMeanwhile:
         return render_template("telephony/trunk/renewed_meanwhile.html", account=account, trunk=trunk), 409
-    hint()
     return _render_secret(account, trunk, made, is_new=True)
 
 

@@ -17,11 +17,12 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from models.db.paging import BadCursor
+from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import Job, JobRun, ask_for_run, jobs_by_name, last_successes, latest_runs
 from models.states import Kind, Reason
 from models.views.back_office import Matter, Wanted, counts_of, page_of
-from tasks.hints import hint_job
+from tasks.hints import hint
 from tasks.reconcile import JOBS
 from tasks.wording.findings import finding_text
 from web.portal.back_office import wording
@@ -143,7 +144,7 @@ def jobs() -> str:
 
 @office.post("/abgleich/<name>")
 def jobs_run(name: str) -> Response:
-    """Make the job due now and hint to a worker."""
+    """Make the job due now."""
     if name not in JOBS:
         abort(404)
     with resources().database.transaction() as session:
@@ -152,7 +153,7 @@ def jobs_run(name: str) -> Response:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")
         return redirect(url_for("office.jobs"), 303)
     log.info("job.asked", job=name, by=principal().user_id)
-    if hint_job(name):
+    if hint([WorkKind.JOBS]):
         flash(_("A worker begins with it now. Load the page again to see what it has found."))
     else:
         flash(_("It is due. The workers cannot be reached at the moment and begin with it by themselves."), "warning")

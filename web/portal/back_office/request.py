@@ -20,7 +20,6 @@ from models.people.audit_log import Deed
 from models.staff import actions
 from models.states import ENDED, Status
 from models.views.back_office import Matter, RequestDetails, request_details
-from tasks.hints import hint
 from tasks.wording.labels import step_text
 from tasks.wording.next_steps import next_action
 from tasks.wording.reasons import reason_text
@@ -160,7 +159,6 @@ def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> An
     except (actions.SeenOtherwise, IllegalTransition, NotAwaited):
         flash(_conflict_text(_get_details(id), seen), "warning")
     else:
-        hint()
         flash(done)
     return _redirect_to_request(id)
 

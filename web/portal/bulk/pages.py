@@ -52,7 +52,6 @@ from models.orders.orders import basket_of
 from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
 from tasks.files.csv_text import LONGEST_LINE
-from tasks.hints import hint
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
@@ -223,7 +222,6 @@ def send(id: uuid.UUID) -> AnyResponse:
             found.user_id = principal().user_id
             found.send(now)
             log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.ordered)
-    hint()
     return redirect(url_for("bulks.show", id=id), 303)
 
 

@@ -13,7 +13,6 @@ from models.accounts.accounts import Account
 from models.errors import AlreadyRequested, Forbidden, RuleBroken
 from models.links.links import submit_detach
 from models.values import typed_customer_number
-from tasks.hints import hint
 from tasks.wording.reasons import reason_text
 from web.portal.page.account_access import VisibleAccount, get_visible_account
 from web.portal.page.blueprints import locations
@@ -58,7 +57,6 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     except Forbidden:
         abort(404)
     else:
-        hint()
         flash(_("The request to detach account %(number)s is on its way; its card says more.", number=customer_number))
     return redirect(url_for("portal.overview"), 303)
 

@@ -36,7 +36,6 @@ from models.requests.idempotency import reserve_key
 from models.states import AccountState, Kind, ProofMethod, Reason
 from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.views import lists
-from tasks.hints import hint
 from tasks.wording.fields import field_error
 from tasks.wording.reasons import reason_text
 from web.portal.page.form_errors import add_error, missing
@@ -235,7 +234,6 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
     except (InvalidField, RuleBroken):
         # Something changed after the page was opened; the first page shows what.
         return redirect(url_for("links.start", kundennummer=number), 303)
-    hint()
     return redirect(url_for("portal.show_request", id=reserved.request_id), 303)
 
 

@@ -31,7 +31,6 @@ from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.states import Reason
 from models.views.lists import closed_accounts
-from tasks.hints import hint
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.offer import offer_pdf
@@ -218,7 +217,6 @@ def place(id: uuid.UUID) -> Response:
             lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now),
         )
     log.info("request.accepted", request=str(accepted.id), path=request.path)
-    hint()
     _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",
                 number=accepted.customer_number))  # fmt: skip
     return redirect(url_for("portal.overview"), 303)

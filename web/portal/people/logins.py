@@ -26,7 +26,6 @@ from models.people.passwords import (
     authenticate,
 )
 from models.people.users import User
-from tasks.hints import hint
 from web.portal.page.form_errors import add_error
 from web.portal.page.session import create_login, end_session, principal, start_session
 from web.resources import resources
@@ -147,7 +146,6 @@ def forgotten() -> Response | tuple[str, int]:
         throttle.count_wrong_try()
         with resources().database.transaction() as session:
             ask_for_reset(session, form.email.data, resources().clock())
-        hint()
         return redirect(url_for("logins.asked"), 303)
     return render_template("people/logins/forgotten.html", form=form), 422 if form.errors else 200
 

@@ -31,7 +31,6 @@ from models.people.invitations import (
 )
 from models.people.rights import Role
 from models.people.users import User
-from tasks.hints import hint
 from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
@@ -124,7 +123,6 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
         except TooManyInvitations as error:
             add_error(form.email, _too_many(error))
         else:
-            hint()
             flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
             return redirect(url_for("users.listed", customer_number=customer_number), 303)
     page = render_template("people/users/invite.html", form=form, account=account, meanings=ROLE_MEANINGS)
@@ -157,7 +155,6 @@ def invite_again(customer_number: str, id: int) -> Response:
     except TooManyInvitations as error:
         flash(_too_many(error), "warning")
     else:
-        hint()
         flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
     return redirect(url_for("users.listed", customer_number=customer_number), 303)
 

@@ -7,7 +7,6 @@ from flask_babel import gettext as _
 
 from models.proofs.submission import answer_letter
 from models.values import typed_customer_number
-from tasks.hints import hint
 from web.portal.page.form_errors import add_error
 from web.portal.proofs.forms import LetterForm
 from web.resources import resources
@@ -35,5 +34,4 @@ def confirm() -> str | tuple[str, int]:
         resources().throttle.count_wrong_try()
         add_error(form.code, _("Customer number or code is not right, or the code is not valid any more."))
         return render_template("proofs/letter.html", form=form), 422
-    hint()
     return render_template("proofs/letter_done.html", account=account)

@@ -10,7 +10,6 @@ from wtforms import Field
 
 from models.errors import NotAwaited
 from models.proofs.proofs import CodedProof
-from tasks.hints import hint
 from web.portal.page.form_errors import add_error
 from web.resources import resources
 
@@ -44,6 +43,4 @@ def give_proof(give: Callable[[Session], bool]) -> bool:
             right = give(session)
     except NotAwaited:
         return True
-    if right:
-        hint()
     return right

@@ -18,7 +18,6 @@ from models.proofs.status import ProofKind
 from models.proofs.submission import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
 from models.requests.requests import Request, may_change
 from models.states import Reason
-from tasks.hints import hint
 from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale, moment
@@ -189,8 +188,6 @@ def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: b
         refusal = _("The request has gone too far to be cancelled, or is being worked on at this moment.")
     except IllegalTransition:
         refusal = _("The request is on its way already.")
-    else:
-        hint()
     return refusal
 
 

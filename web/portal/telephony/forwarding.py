@@ -17,7 +17,6 @@ from models.telephony import forwarding
 from models.telephony.forwarding import CallForwarding, ForwardingDraft
 from models.telephony.holdings import trunks_of
 from models.views.lists import forwardable_accounts
-from tasks.hints import hint
 from web.portal.page.session import principal
 from web.portal.telephony.forwarding_forms import ForwardingForm
 from web.portal.telephony.forwarding_text import condition_text, day_names, hours_text, number_text
@@ -147,7 +146,6 @@ def _get_forwarding(database: Session, account: Account, id: int) -> CallForward
 
 
 def _redirect_to_list(account: Account, said: str) -> Response:
-    hint()
     flash(said)
     return redirect(url_for("forwardings.listed", customer_number=account.customer_number), 303)
 

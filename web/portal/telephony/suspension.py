@@ -21,7 +21,6 @@ from models.states import AccountState
 from models.telephony import suspension
 from models.telephony.number_pool import QUARANTINE
 from models.telephony.trunks import SipTrunk, TrunkState
-from tasks.hints import hint
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.session import principal
@@ -132,6 +131,5 @@ def _render(name: str, account: Account, **facts: object) -> str:
 
 
 def _redirect(account: Account, said: str, category: str = "message") -> Response:
-    hint()
     flash(said, category)
     return redirect(url_for("locations.show", customer_number=account.customer_number), 303)

@@ -257,7 +257,7 @@ def test_a_renewed_secret_reaches_the_registrar_and_the_old_one_is_gone(front: F
     assert status == 200
     found = re.search(r'<p class="code" translate="no">(\w{24})</p>', shown)
     assert found is not None
-    write_due_trunks(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, lambda: None)
     registrar = back.runtime.ports.registrar
     assert isinstance(registrar, FakeRegistrar)
     assert [record.secret for record in registrar.writes] == [found[1]]

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.db.work_queue import WorkKind
 from models.errors import Forbidden, NotFound
 from models.jobs.jobs import Job, claim_job
 from models.links.links import submit_link
@@ -521,7 +522,7 @@ def test_the_jobs_and_what_they_could_not_repair(front: Front, back: Back, desk:
     id = held(front)
     stuck = ordered(front)
     back.clock.advance(timedelta(days=1, minutes=1))
-    run_job(back.runtime, JOBS["requests"], lambda: None)
+    run_job(back.runtime, JOBS["requests"])
     page = desk.page(JOBS_PAGE)
     open_ones = page.split("Nicht repariert</h2>")[1].split("Aufgaben</h2>")[0]
     assert "hängt seit 02.03.2026 09:00 bei uns." in open_ones and f'href="{of(id)}"' in open_ones
@@ -536,7 +537,7 @@ def test_more_findings_than_are_shown_are_counted(
     for _ in range(5):
         held(front)
     back.clock.advance(timedelta(days=1, minutes=1))
-    run_job(back.runtime, JOBS["requests"], lambda: None)
+    run_job(back.runtime, JOBS["requests"])
     page = desk.page(JOBS_PAGE)
     assert page.count("hängt seit") == 2 and "… und 3 weitere" in page
 
@@ -547,15 +548,15 @@ def due_at(front: Front, name: str) -> datetime | None:
 
 
 def test_a_job_is_made_due_by_a_press_and_taken_by_a_worker(front: Front, back: Back, desk: Desk) -> None:
-    run_job(back.runtime, JOBS["mails"], lambda: None)
-    assert run_job(back.runtime, JOBS["mails"], lambda: None) is None
+    run_job(back.runtime, JOBS["mails"])
+    assert run_job(back.runtime, JOBS["mails"]) is None
     page = desk.page(JOBS_PAGE)
     for _ in range(2):
         # The tests have no broker.
         assert "Die Worker sind gerade nicht erreichbar" in desk.press(f"{JOBS_PAGE}/mails", page).text
         assert due_at(front, "mails") == NOW
     assert "sobald ein Worker dazu kommt" in desk.page(JOBS_PAGE)
-    assert run_job(back.runtime, JOBS["mails"], lambda: None) is not None
+    assert run_job(back.runtime, JOBS["mails"]) is not None
     assert desk.press(f"{JOBS_PAGE}/nonsense", page).status_code == 404
 
 
@@ -572,11 +573,11 @@ def test_a_run_that_is_under_way_is_not_doubled(front: Front, desk: Desk) -> Non
 def test_a_worker_is_told_of_the_job(front_of: FrontOf, front: Front, bo: User, redis_url: str) -> None:
     desk = Desk(front_of(redis_url=redis_url), bo.email)
     with redis.Redis.from_url(redis_url) as broker:
-        broker.delete("requests")
+        broker.delete(WorkKind.JOBS)
         page = desk.page(JOBS_PAGE)
         assert "Ein Worker beginnt jetzt damit." in desk.press(f"{JOBS_PAGE}/invoices", page).text
-        [message] = broker.lrange("requests", 0, -1)
-        broker.delete("requests")
+        [message] = broker.lrange(WorkKind.JOBS, 0, -1)
+        broker.delete(WorkKind.JOBS)
     assert b"jobs.run" in message
 
 

@@ -190,10 +190,10 @@ def test_a_change_of_the_hours_alone_can_be_read_in_the_log(front: Front, site: 
 def test_the_registrar_is_told_and_nothing_else_changes_there(front: Front, site: Site, back: Back) -> None:
     with front.database.transaction() as session:
         session.get_one(SipTrunk, site.trunk).make_due(back.clock())
-    write_due_trunks(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, lambda: None)
     come_in(front, site.member.email)
     send(front, site.path + "/rufweiterleitung/neu", condition="always")
-    write_due_trunks(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, lambda: None)
     registrar = back.runtime.ports.registrar
     assert isinstance(registrar, FakeRegistrar)
     [before, after] = registrar.writes

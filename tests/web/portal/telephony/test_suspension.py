@@ -93,7 +93,7 @@ def test_a_trunk_is_suspended_and_resumed_from_the_dashboard(front: Front, site:
     assert "Im Portal gesperrt seit dem 2. März 2026, 09:00 Uhr." in shown
     assert f'href="{path}/entsperren"' in shown and f'href="{path}/sperren"' not in shown
     assert "wird keiner seiner Anrufe weitergeleitet" in get(front, f"{site.path}/rufweiterleitung")
-    write_due_trunks(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, lambda: None)
     assert [record.suspended for record in registrar.writes] == [True]
     # Submitted twice.
     assert "ist bereits gesperrt" in said(front, press(front, path + "/sperren", page), site)
@@ -102,7 +102,7 @@ def test_a_trunk_is_suspended_and_resumed_from_the_dashboard(front: Front, site:
     for _ in range(2):
         assert "nicht mehr gesperrt" in said(front, press(front, path + "/entsperren", page), site)
     assert "ist nicht gesperrt" in get(front, path + "/entsperren")
-    write_due_trunks(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, lambda: None)
     assert [record.suspended for record in registrar.writes] == [True, False]
     by = (front.manager.user_id, front.main.id) if who == "manager" else (site.administrator.id, None)
     done = [deed for deed in deeds(front) if deed[0] is not Deed.LOOKED_IN]
@@ -169,7 +169,7 @@ def test_numbers_are_given_back(front: Front, site: Site, block: int, back: Back
     assert_valid(answer.text)
     shown = said(front, press(front, path, page, meant="y"), site)
     assert "Die Rufnummern 0221 70034-0 … -9 sind zurückgegeben." in shown and path not in shown
-    write_due_trunks(back.runtime, more_due=lambda: None)
+    write_due_trunks(back.runtime, lambda: None)
     registrar = back.runtime.ports.registrar
     assert isinstance(registrar, FakeRegistrar)
     [record] = registrar.writes

@@ -1,4 +1,4 @@
-"""The worker's Celery app with a stop in it: STOP_AT names the point, STOP_FILE the file (`tests.faults.stopping`)."""
+"""The worker with a stop in it: STOP_AT names the point, STOP_FILE the file (`tests.faults.stopping`)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 from celery import signals
 
 from tests.faults.stopping import Stop, install
-from workers.app import app
-
-__all__ = ["app"]
+from workers import pools
 
 
 @signals.worker_process_init.connect
 def _install(**_: Any) -> None:
     install(Stop(os.environ["STOP_AT"], Path(os.environ["STOP_FILE"])))
+
+
+if __name__ == "__main__":
+    pools.main()

@@ -1,0 +1,17 @@
+"""Which database errors mean that the database is away for now, so that the work is repeated later."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether an error heals by itself: no connection, no answer in time, a lock, a deadlock, a standby.
+
+    A server that has become read-only answers with an error of the statement; `models.db.session` drops its
+    connections.
+    """
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout)

@@ -1,0 +1,171 @@
+"""Claims on due rows: a lease that is kept alive while the work goes on, and rows that are given back afterwards.
+
+One thread of the process moves the ends of all leases in use, and gives rows back that could not be given back at
+once because the database did not answer or another transaction had locked them.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from threading import Condition, Thread
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from models.db.work_queue import Due, claim_due, end_claim, keep_claim
+from models.jobs.outages import ExternalSystem, Outage, lock_outage
+from tasks.runtime import Runtime
+
+log = structlog.get_logger()
+
+LOCKED_AGAIN = timedelta(seconds=1)
+"""How long a row is put back that another transaction has locked, or whose account it has."""
+_LONGEST = timedelta(minutes=10)
+"""So long a lease is kept alive at most: what works for longer hangs, and other workers take over."""
+
+
+@dataclass(slots=True, eq=False)
+class Claim:
+    """Rows of one table, by their ids, that this process has claimed under one lease."""
+
+    runtime: Runtime
+    table: type[Due]
+    ids: list[Any]
+    lease: uuid.UUID
+    began: float
+    safe_until: float
+    """By `time.monotonic()`: before the lease ends. After this moment no new piece of work may begin."""
+    owed: set[Any] = field(default_factory=set)
+    """Rows that have to be given back because nothing could be recorded about them."""
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether a further piece of work may begin: whether the lease lasts long enough."""
+        return time.monotonic() < self.safe_until
+
+    def give_back(self, ids: Collection[Any]) -> None:
+        """Make rows due again soon when the claim ends: nothing could be recorded about them."""
+        self.owed.update(ids)
+
+    def extend(self) -> None:
+        """Move the end of the lease. Raises a database error."""
+        length, began = self.runtime.lease, time.monotonic()
+        with self.runtime.database.transaction() as session:
+            keep_claim(session, self.table, self.ids, self.lease, self.runtime.clock() + length)
+        self.safe_until = _safe_until(began, length)
+
+    def end(self) -> bool:
+        """Give back what is owed. Return whether nothing is left to give back."""
+        if not self.owed or time.monotonic() > self.began + (_LONGEST + self.runtime.lease).total_seconds():
+            return True
+        try:
+            with self.runtime.database.transaction() as session:
+                now = self.runtime.clock()
+                left = end_claim(session, self.table, self.owed, self.lease, now + LOCKED_AGAIN)
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("claim.not_given_back", table=self.table.__name__, count=len(self.owed), error=repr(error))
+            return False
+        self.owed = set(left)
+        return not left
+
+
+@contextmanager
+def claimed(
+    runtime: Runtime,
+    table: type[Due],
+    *,
+    limit: int,
+    which: sa.ColumnElement[bool] | None = None,
+    with_bulks: int | None = None,
+    system: ExternalSystem | None = None,
+) -> Iterator[Claim]:
+    """Claim up to `limit` due rows (`models.db.work_queue.claim_due`) and keep the claim alive inside the block.
+
+    `system` is the external system that the work needs. While it is away nothing is claimed; when its pause is over,
+    one process at a time gets one row to try.
+    """
+    lease, began = uuid.uuid4(), time.monotonic()
+    claim_some = partial(claim_due, table=table, lease=lease, which=which)
+    with runtime.database.transaction() as session:
+        now = runtime.clock()
+        until = now + runtime.lease
+        outage = session.get(Outage, system) if system is not None else None
+        if outage is None:
+            ids = claim_some(session, now=now, until=until, limit=limit, with_bulks=with_bulks)
+        elif outage.try_again_at > now or not lock_outage(session, outage):
+            ids = []
+        elif ids := claim_some(session, now=now, until=until, limit=1, with_bulks=1):
+            outage.begin_try(now)
+    claim = Claim(runtime, table, ids, lease, began, _safe_until(began, runtime.lease))
+    if not ids:
+        yield claim
+        return
+    with _keeper.keeping(claim):
+        yield claim
+
+
+def _safe_until(began: float, lease: timedelta) -> float:
+    # A third of the lease is left for the piece of work that begins last, and for recording it.
+    return began + lease.total_seconds() * 2 / 3
+
+
+class _Keeper:
+    """The thread that keeps the process's claims alive; it starts with the first claim."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._kept: set[Claim] = set()
+        self._owing: set[Claim] = set()
+        self._thread: Thread | None = None
+
+    @contextmanager
+    def keeping(self, claim: Claim) -> Iterator[None]:
+        with self._changed:
+            self._kept.add(claim)
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="claims", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._kept.discard(claim)
+            if not claim.end():
+                with self._changed:
+                    self._owing.add(claim)
+                    self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                lengths = [claim.runtime.lease.total_seconds() for claim in self._kept]
+                self._changed.wait(min([1.0, *(length / 6 for length in lengths)]))
+                kept, owing = list(self._kept), list(self._owing)
+            now = time.monotonic()
+            for claim in kept:
+                length = claim.runtime.lease.total_seconds()
+                # When a third of the lease is over, so that the next try still comes in time.
+                if now > claim.safe_until - length / 3 and now < claim.began + _LONGEST.total_seconds():
+                    self._extend(claim)
+            for claim in owing:
+                if claim.end():
+                    with self._changed:
+                        self._owing.discard(claim)
+
+    def _extend(self, claim: Claim) -> None:
+        try:
+            claim.extend()
+        except (DBAPIError, PoolTimeout) as error:
+            log.warning("lease.not_kept", table=claim.table.__name__, error=repr(error))
+
+
+_keeper = _Keeper()

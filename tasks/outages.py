@@ -1,0 +1,35 @@
+"""Record how external systems answer. All workers leave a system that is away alone: see `tasks.claims`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from models.db.work_queue import WorkKind, made_due
+from models.jobs.outages import ExternalSystem, Outage, begin_pause, end_pause
+from tasks.ports import GatewayError, GatewayUnavailable
+from tasks.runtime import Runtime
+
+log = structlog.get_logger()
+
+_WAITING = {
+    ExternalSystem.REGISTRAR: (WorkKind.PROVISION, WorkKind.REGISTRAR),
+    ExternalSystem.MAIL: (WorkKind.MESSAGES,),
+    ExternalSystem.LETTER: (WorkKind.MESSAGES,),
+}
+"""The kinds of work that wait for each system."""
+
+
+def note_answers(runtime: Runtime, system: ExternalSystem, answers: Iterable[GatewayError | None]) -> None:
+    """Record how the system answered: a pause begins if it was unavailable, else any pause ends."""
+    away = next((answer for answer in answers if isinstance(answer, GatewayUnavailable)), None)
+    with runtime.database.transaction() as session:
+        if away is not None:
+            begin_pause(session, system, runtime.clock())
+        elif session.get(Outage, system) is not None:
+            end_pause(session, system)
+            for kind in _WAITING[system]:
+                made_due(session, kind)
+    if away is not None:
+        log.warning("system.away", system=system, error=repr(away))

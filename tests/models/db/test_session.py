@@ -1,0 +1,132 @@
+"""The database connection: no wait without an end, the server's clock, and a server that has become read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from models.db import session as sessions
+from models.db.outages import is_outage
+from models.db.session import Database
+from models.db.work_queue import WorkKind, made_due
+from models.values import utc_now
+from tests.proxy import LOOPBACK, Proxy, proxy_to
+from workers.stack.postgres import EmbeddedPostgres
+
+OFF = timedelta(minutes=2)
+
+
+@pytest.fixture
+def proxy(postgres: EmbeddedPostgres) -> Iterator[Proxy]:
+    """Provide a proxy in front of PostgreSQL."""
+    url = make_url(postgres.url("standorte"))
+    with proxy_to(f"{url.query['host']}/.s.PGSQL.5432") as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind(postgres: EmbeddedPostgres, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Provide the database behind the proxy, with short limits."""
+    monkeypatch.setattr(sessions, "_MARGIN", 0.3)
+    monkeypatch.setattr(sessions, "_CHECK_LIMIT", 0.3)
+    monkeypatch.setattr(sessions, "CONNECT_LIMIT", 2)
+    url = make_url(postgres.url("standorte")).set(port=proxy.port, host=LOOPBACK, query={})
+    database = Database(url.render_as_string(hide_password=False), statement_limit=0.5)
+    yield database
+    database.close()
+
+
+def ask(database: Database) -> int:
+    """Ask the server something."""
+    with database.transaction() as session:
+        return int(session.scalar(sa.text("SELECT 42")) or 0)
+
+
+def test_a_server_that_takes_everything_and_says_nothing_is_left(behind: Database, proxy: Proxy) -> None:
+    with behind.transaction() as session:
+        session.execute(sa.text("SELECT 1"))
+        proxy.silence()
+        with pytest.raises(sa.exc.OperationalError) as raised:
+            session.execute(sa.text("SELECT 1"))
+        assert is_outage(raised.value) and raised.value.connection_invalidated
+        session.rollback()
+    proxy.speak()
+    assert ask(behind) == 42
+
+
+def test_a_connection_that_died_in_the_pool_is_noticed_before_it_is_used(
+    behind: Database, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_IDLE", 0.0)
+    assert ask(behind) == 42
+    proxy.cut()
+    assert ask(behind) == 42
+
+
+def test_a_connection_that_is_silent_in_the_pool_is_noticed_before_it_is_used(
+    behind: Database, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_IDLE", 0.0)
+    assert ask(behind) == 42
+    proxy.silence()
+    with pytest.raises(sa.exc.OperationalError):
+        ask(behind)
+    proxy.speak()
+    assert ask(behind) == 42
+
+
+def test_the_servers_clock_counts_whatever_this_machines_clock_says(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for off in (-OFF, OFF):
+        monkeypatch.setattr(sessions, "utc_now", lambda off=off: utc_now() + off)
+        database = Database(postgres.url("standorte"))
+        ask(database)
+        assert abs(database.now() - utc_now()) < timedelta(seconds=1)
+        assert abs(database.clock_offset + off.total_seconds()) < 1
+        database.close()
+
+
+def test_a_clock_that_is_set_while_the_program_runs_is_noticed(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(postgres.url("standorte"))
+    ask(database)
+    monkeypatch.setattr(sessions, "utc_now", lambda: utc_now() + OFF)
+    monkeypatch.setattr(sessions, "_IDLE", 0.0)
+    ask(database)
+    assert abs(database.now() - utc_now()) < timedelta(seconds=1)
+    database.close()
+
+
+def test_a_server_that_has_become_read_only_is_an_outage_and_its_connections_are_dropped(database: Database) -> None:
+    pid = sa.text("SELECT pg_backend_pid()")
+    with database.transaction() as session:
+        first = session.scalar(pid)
+        session.execute(sa.text("SET TRANSACTION READ ONLY"))
+        with pytest.raises(sa.exc.DBAPIError) as raised:
+            session.execute(sa.text("DELETE FROM job_heartbeats"))
+        session.rollback()
+    assert is_outage(raised.value)
+    with database.transaction() as session:
+        assert session.scalar(pid) != first
+
+
+def test_workers_are_told_what_became_due_and_only_after_the_commit(postgres: EmbeddedPostgres) -> None:
+    told: list[set[WorkKind]] = []
+    database = Database(postgres.url("standorte"), on_due=lambda kinds: told.append(set(kinds)))
+    with database.transaction() as session:
+        made_due(session, WorkKind.BULKS)
+        session.rollback()
+    ask(database)
+    assert told == []
+    with database.transaction() as session:
+        made_due(session, WorkKind.MESSAGES)
+        made_due(session, WorkKind.BULKS, database.now() + timedelta(seconds=10))
+        assert told == []
+    assert told == [{WorkKind.MESSAGES}]
+    database.close()

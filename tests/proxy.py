@@ -1,0 +1,92 @@
+"""A TCP proxy in front of a real server, to make the way to it silent or cut it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from select import select
+from threading import Event, Thread
+
+LOOPBACK = "127.0.0.1"
+
+
+class Proxy:
+    """Forwards connections to a server on this machine until it is made silent: then it takes bytes and passes none."""
+
+    def __init__(self, server: int | str) -> None:
+        self._server = server
+        self._silent = Event()
+        self._ended = Event()
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._listening = socket.create_server((LOOPBACK, 0))
+        self.port: int = self._listening.getsockname()[1]
+        Thread(target=self._accept, daemon=True).start()
+
+    def silence(self) -> None:
+        """From now on pass nothing, in either direction, on old and new connections."""
+        self._silent.set()
+
+    def speak(self) -> None:
+        """Pass everything again; connections that were silent are cut, as a firewall does that forgot them."""
+        self.cut()
+        self._silent.clear()
+
+    def cut(self) -> None:
+        """End all connections."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            for end in pair:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """End all connections and accept no more."""
+        self._ended.set()
+        self._listening.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while not self._ended.is_set():
+            try:
+                client, _ = self._listening.accept()
+                server = self._connect()
+            except OSError:
+                continue
+            pair = (client, server)
+            self._pairs.append(pair)
+            Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if isinstance(self._server, int):
+            return socket.create_connection((LOOPBACK, self._server))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._server)
+        return server
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        try:
+            while not self._ended.is_set():
+                for ready in select([client, server], [], [], 0.2)[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    if not self._silent.is_set():
+                        (server if ready is client else client).sendall(data)
+        except OSError:
+            return
+        finally:
+            for end in (client, server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+
+@contextmanager
+def proxy_to(server: int | str) -> Iterator[Proxy]:
+    """Run a proxy to a server, given by its port or its Unix socket, for the length of the block."""
+    proxy = Proxy(server)
+    try:
+        yield proxy
+    finally:
+        proxy.end()

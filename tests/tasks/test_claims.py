@@ -1,0 +1,129 @@
+"""Claims: kept alive while the work goes on, given back when nothing could be recorded, and none while all pause."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from models.jobs.outages import LONGEST, ONE_TRY, SHORTEST, ExternalSystem, Outage
+from models.requests.requests import Request
+from models.values import utc_now
+from tasks.claims import claimed
+from tasks.outages import note_answers
+from tasks.ports import GatewayRefused, GatewayUnavailable
+from tasks.runtime import Runtime
+from tests.factories import an_order
+from tests.fakes import wait_until
+from tests.tasks.conftest import Pipeline
+
+AWAY = GatewayUnavailable("down")
+
+
+def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:
+    """The runtime with leases that end by the machine's clock."""
+    return replace(pipeline.runtime, clock=utc_now, lease=lease)
+
+
+def lock(session: sa.orm.Session, id: UUID) -> Request:
+    """Lock and return the request."""
+    return session.get_one(Request, id, with_for_update=True)
+
+
+def test_a_lease_lasts_as_long_as_the_work(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    runtime = by_the_real_clock(pipeline, timedelta(seconds=0.6))
+    with claimed(runtime, Request, limit=10) as claim:
+        first_end = pipeline.request(id).due_at
+        assert first_end is not None
+        wait_until(lambda: utc_now() > first_end + runtime.lease, what="the time at which the lease would have ended")
+        assert claim.is_safe
+        with claimed(runtime, Request, limit=10) as another:
+            assert another.ids == []
+
+
+def test_no_work_begins_under_a_lease_that_could_not_be_kept(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    runtime = by_the_real_clock(pipeline, timedelta(seconds=0.6))
+    with claimed(runtime, Request, limit=10) as claim:
+        assert claim.is_safe
+        with runtime.database.transaction() as session:
+            # The row is locked, as by a transaction that hangs; the lease cannot be moved.
+            lock(session, id)
+            wait_until(lambda: not claim.is_safe, what="the moment after which no work may begin")
+
+
+def test_what_could_not_be_recorded_is_given_back(pipeline: Pipeline) -> None:
+    given, kept = pipeline.order(an_order()), pipeline.order(an_order())
+    with claimed(pipeline.runtime, Request, limit=10) as claim:
+        claim.give_back([given])
+    row = pipeline.request(given)
+    assert (row.lease, row.due_at) == (None, pipeline.clock.now + timedelta(seconds=1))
+    assert pipeline.request(kept).lease == claim.lease
+
+
+def test_a_locked_row_is_given_back_when_it_is_free(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    with pipeline.runtime.database.transaction() as session:
+        with claimed(pipeline.runtime, Request, limit=10) as claim:
+            lock(session, id)
+            claim.give_back([id])
+        assert pipeline.request(id).lease == claim.lease
+    wait_until(lambda: pipeline.request(id).lease is None, what="the row to be given back")
+
+
+def test_a_row_that_another_worker_has_claimed_since_is_left_to_it(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    with claimed(pipeline.runtime, Request, limit=10) as late:
+        pipeline.clock.advance(pipeline.runtime.lease)
+        with claimed(pipeline.runtime, Request, limit=10) as claim:
+            late.give_back([id])
+    assert pipeline.request(id).lease == claim.lease
+
+
+def test_while_a_system_is_away_nobody_claims_for_it(pipeline: Pipeline) -> None:
+    for _ in range(3):
+        pipeline.order(an_order())
+    note_answers(pipeline.runtime, ExternalSystem.REGISTRAR, [None, AWAY])
+    assert claims(pipeline, ExternalSystem.REGISTRAR) == 0
+    assert claims(pipeline, ExternalSystem.MAIL) == 3
+    pipeline.clock.advance(pipeline.runtime.lease)
+    # One process tries with one row; the others wait until it has said how it went, or has died.
+    assert claims(pipeline, ExternalSystem.REGISTRAR) == 1
+    assert claims(pipeline, ExternalSystem.REGISTRAR) == 0
+    pipeline.clock.advance(ONE_TRY)
+    assert claims(pipeline, ExternalSystem.REGISTRAR) == 1
+    note_answers(pipeline.runtime, ExternalSystem.REGISTRAR, [GatewayRefused("an answer is an answer")])
+    pipeline.clock.advance(pipeline.runtime.lease)
+    assert claims(pipeline, ExternalSystem.REGISTRAR) == 3
+
+
+def claims(pipeline: Pipeline, system: ExternalSystem) -> int:
+    """How many rows a worker gets that needs the system."""
+    with claimed(pipeline.runtime, Request, limit=10, system=system) as claim:
+        return len(claim.ids)
+
+
+def test_the_pauses_grow_and_have_a_longest(pipeline: Pipeline) -> None:
+    pauses = []
+    for _ in range(8):
+        note_answers(pipeline.runtime, ExternalSystem.MAIL, [AWAY])
+        with pipeline.runtime.database.transaction() as session:
+            pauses.append(session.get_one(Outage, ExternalSystem.MAIL).try_again_at - pipeline.clock.now)
+    assert pauses[:3] == [SHORTEST, 2 * SHORTEST, 4 * SHORTEST]
+    assert pauses == sorted(pauses) and pauses[-1] == LONGEST
+
+
+def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    engine = pipeline.runtime.database.engine
+    with claimed(pipeline.runtime, Request, limit=10) as claim, engine.connect() as connection:
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        with suppress(sa.exc.OperationalError):
+            connection.execute(sa.text(others))
+        connection.invalidate()
+        claim.give_back([id])
+    wait_until(lambda: pipeline.request(id).lease is None, what="the row to be given back")

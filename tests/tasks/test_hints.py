@@ -1,0 +1,56 @@
+"""Hints on a real Redis: one for each kind of work, and none where one waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from celery import Celery
+
+from models.db.work_queue import WorkKind
+from tasks.hints import hint, send_hint, sending_app
+from workers.beat import HintScheduler
+
+
+@pytest.fixture
+def app(redis_url: str) -> Iterator[Celery]:
+    """Provide a Celery app on an empty Redis, as this process's current one."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushdb()
+    with sending_app("tests", redis_url) as app:
+        yield app
+
+
+def waiting(redis_url: str) -> dict[WorkKind, int]:
+    """Return how many messages wait in each queue that has some."""
+    with redis.Redis.from_url(redis_url) as client:
+        lengths = {kind: client.llen(kind) for kind in WorkKind}
+    return {kind: int(length) for kind, length in lengths.items() if length}
+
+
+@pytest.mark.usefixtures("app")
+def test_a_message_that_waits_stops_none_of_another_kind(redis_url: str) -> None:
+    for kind in (WorkKind.JOBS, WorkKind.SWEEP, WorkKind.MESSAGES, WorkKind.MESSAGES):
+        assert send_hint(kind)
+    assert hint([WorkKind.VERIFY, WorkKind.MESSAGES])
+    assert waiting(redis_url) == dict.fromkeys((WorkKind.JOBS, WorkKind.SWEEP, WorkKind.MESSAGES, WorkKind.VERIFY), 1)
+
+
+def test_no_queue_grows_while_no_worker_runs(app: Celery, redis_url: str, tmp_path: Path) -> None:
+    scheduler = HintScheduler(app=app, schedule_filename=str(tmp_path / "schedule"))
+    try:
+        for _ in range(3):
+            for entry in scheduler.schedule.values():
+                if entry.task in set(WorkKind):
+                    scheduler.apply_entry(entry)
+        assert waiting(redis_url) == {WorkKind.SWEEP: 1, WorkKind.JOBS: 1}
+        with redis.Redis.from_url(redis_url) as client:
+            client.delete(WorkKind.SWEEP)
+        for entry in scheduler.schedule.values():
+            if entry.task in set(WorkKind):
+                scheduler.apply_entry(entry)
+        assert waiting(redis_url) == {WorkKind.SWEEP: 1, WorkKind.JOBS: 1}
+    finally:
+        scheduler.close()

@@ -1,0 +1,149 @@
+"""The worker: for each kind of work a Celery worker of its own, so that none waits for another kind's processes.
+
+This process imports the application once and forks the Celery workers, which share that memory. It starts one that
+ended again, and passes a request to stop on to all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
+
+import structlog
+from prometheus_client import CollectorRegistry, multiprocess, start_http_server
+
+from models.db.work_queue import WorkKind
+from tasks.logs import configure_logging
+from workers.app import app
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+PROCESSES: dict[WorkKind, int | None] = {
+    WorkKind.VERIFY: None,
+    WorkKind.PROVISION: None,
+    WorkKind.MESSAGES: 2,
+    WorkKind.REGISTRAR: 1,
+    WorkKind.BULKS: 1,
+    # Two, so that a job over millions of rows does not hold up the short ones.
+    WorkKind.JOBS: 2,
+    WorkKind.SWEEP: 1,
+}
+"""The processes of each kind of work; None: as many as the operator says."""
+PATIENT = {WorkKind.BULKS, WorkKind.JOBS}
+"""The kinds of work in masses: their processes get processor time when no other kind wants it."""
+_PAUSE = 1.0
+"""Seconds before a Celery worker that ended is started again."""
+_NICE = 10
+_PR_SET_PDEATHSIG = 1
+
+
+class Pools:
+    """The Celery workers of this process, one for each kind of work."""
+
+    def __init__(self, kinds: Sequence[WorkKind], concurrency: int) -> None:
+        self._kinds = kinds
+        self._concurrency = concurrency
+        self._running: dict[int, WorkKind] = {}
+        self._stopping = False
+        self._sockets: list[int] = []
+
+    def run(self, settings: WorkerSettings) -> None:
+        """Run until a signal asks to stop and all Celery workers have finished what they were doing."""
+        for kind in self._kinds:
+            self._start(kind)
+        if settings.metrics_port is not None:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            server = start_http_server(settings.metrics_port, settings.metrics_host, registry)[0]
+            self._sockets.append(server.socket.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        while self._running:
+            pid, status = os.wait()
+            kind = self._running.pop(pid)
+            if not self._stopping:
+                log.error("worker.ended", kind=kind, code=os.waitstatus_to_exitcode(status))
+                time.sleep(_PAUSE)
+                self._start(kind)
+
+    def _start(self, kind: WorkKind) -> None:
+        if self._stopping:
+            return
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            self._running[pid] = kind
+            return
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        for descriptor in self._sockets:
+            # A Celery worker that outlives this process must not keep the port from the next one.
+            os.close(descriptor)
+        # It ends with this process, however that ends.
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if os.getppid() != parent:
+                sys.exit(1)
+        if kind in PATIENT:
+            os.nice(_NICE)
+        celery = app.Worker(
+            hostname=f"{kind}@{socket.gethostname()}",
+            queues=[kind],
+            pool="prefork",
+            concurrency=PROCESSES[kind] or self._concurrency,
+            loglevel="INFO",
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+        )
+        celery.start()
+        sys.exit(celery.exitcode or 0)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        for pid in self._running:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def _load_once() -> None:
+    """Import what a Celery worker imports when it starts, so that the forked workers share the memory."""
+    for module in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer"):
+        importlib.import_module(module)
+    importlib.import_module("kombu.transport.redis")
+    app.loader.init_worker()
+    app.finalize()
+    # The collector would touch, and so copy, all that is shared.
+    gc.collect()
+    gc.freeze()
+
+
+def main() -> None:
+    """Run the worker that the command line describes."""
+    parser = argparse.ArgumentParser(prog="workers.pools")
+    parser.add_argument("--concurrency", type=int, required=True)
+    parser.add_argument("--queues", type=WorkKind, nargs="+", default=list(WorkKind))
+    arguments = parser.parse_args()
+    # Celery warns when root runs a worker, because of pickles; here only JSON is accepted.
+    warnings.filterwarnings("ignore", "You're running the worker with superuser")
+    settings = WorkerSettings()
+    settings.make_directories()
+    configure_logging(settings.log_format)
+    _load_once()
+    Pools(arguments.queues, arguments.concurrency).run(settings)
+
+
+if __name__ == "__main__":
+    main()
