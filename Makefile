@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench screenshots lock check fmt clean setup
+.PHONY: run test bench chaos screenshots lock check fmt clean setup
 
 run: setup
 	@$(BIN)/standorte up
@@ -21,6 +21,10 @@ test: check
 bench: setup
 	@.make/sip
 	@$(BIN)/python -m tests.benchmarks
+
+# Two minutes of load while the parts are killed, cut and filled, then the auditor's report; LONG=1 takes an hour.
+chaos: setup
+	@$(BIN)/python -m tests.chaos $(if $(LONG),--long)
 
 # Make the pictures in docs/screenshots, from a separate stack with the demo data.
 screenshots: setup

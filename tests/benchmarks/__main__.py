@@ -17,7 +17,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import bulk, dialtone, front, overview, pipeline, reconciliation, registrations, search, sweep
+from tests.benchmarks import (
+    bulk,
+    bulkheads,
+    dialtone,
+    front,
+    overview,
+    pipeline,
+    reconciliation,
+    registrations,
+    search,
+    sweep,
+)
 from tests.benchmarks.system import System, open_system
 from workers.stack import kamailio
 from workers.stack.directory import StackDirectory
@@ -58,6 +69,7 @@ class Size:
     changes: int
     subscribers: int
     registrations: int
+    bulkheads: bulkheads.Size
 
 
 FULL = Size(
@@ -76,6 +88,7 @@ FULL = Size(
     changes=20,
     subscribers=100_000,
     registrations=5_000,
+    bulkheads=bulkheads.Size(requests=30, trunks=300_000, rows=10_000),
 )
 SHORT = Size(
     orders=200,
@@ -93,6 +106,7 @@ SHORT = Size(
     changes=3,
     subscribers=10_000,
     registrations=500,
+    bulkheads=bulkheads.Size(requests=6, trunks=5_000, rows=300),
 )
 
 
@@ -244,8 +258,25 @@ def number_search(system: System, size: Size) -> list[Figure]:
     ]
 
 
+def bulkhead_table(system: System, size: Size) -> list[Figure]:
+    """Single orders and links on an idle system and during trouble elsewhere: median at most 1.5 times, at most 2 s."""
+    troubles = bulkheads.measure(system, size.bulkheads)
+    idle = troubles["idle"]
+    figures = []
+    for trouble, felt in troubles.items():
+        for kind, times, usual in (("order", felt.orders, idle.orders), ("link", felt.links, idle.links)):
+            if times:
+                usually = statistics.median(usual) * 1000
+                figures += [
+                    Figure(f"{kind}, {trouble} (median)", "ms", statistics.median(times) * 1000, usually, "idle"),
+                    Figure("… the slowest of them", "ms", max(times) * 1000, LIMIT, "no more than two seconds"),
+                ]
+    return figures
+
+
 PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "latency": latency,
+    "bulkheads": bulkhead_table,
     "dialtone": dial_tone,
     "throughput": throughput,
     "front": acceptance,

@@ -75,7 +75,7 @@ def measure(system: System, trunks: int) -> Reconciled:
     with system.fresh("ours", prepare) as ours, system.fresh("theirs", ensure_schema) as theirs:
         urls = ours, theirs
         environment = system.environment | {"DATABASE_URL": ours, "REGISTRAR_URL": theirs}
-        _fill(ours, theirs, trunks, Vault(environment["SECRET_KEY"]))
+        fill(ours, theirs, trunks, Vault(environment["SECRET_KEY"]))
         expected = _spoil(ours, theirs, trunks)
         for url in urls:
             vacuum(url)
@@ -88,7 +88,8 @@ def measure(system: System, trunks: int) -> Reconciled:
     return Reconciled(trunks, run.seconds, run.peak, statistics.mean(copies))
 
 
-def _fill(ours: str, theirs: str, trunks: int, vault: Vault) -> None:
+def fill(ours: str, theirs: str, trunks: int, vault: Vault) -> None:
+    """Write so many trunks, with their accounts, numbers and forwardings, to both sides."""
     secrets = [(secret, vault.seal(secret).decode()) for secret in (new_sip_secret() for _ in range(_SEALED))]
     with psycopg.connect(plain_url(ours)) as our_side, psycopg.connect(plain_url(theirs)) as their_side:
         # These rows keep the rules by themselves; to be told so a million times takes long.

@@ -1,6 +1,7 @@
-"""An SMTP server that takes every mail and keeps none: `python -m tests.benchmarks.sink PORT`.
+"""An SMTP server that takes every mail and keeps none: `python -m tests.benchmarks.sink PORT [SECONDS]`.
 
-It stands for a mail server on another machine, so it must not cost what ours would not pay for: next to nothing.
+It stands for a mail server on another machine, so it must not cost what ours would not pay for: next to nothing. With
+SECONDS it takes that long for each mail.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import sys
 class Sink(asyncio.Protocol):
     """One conversation (RFC 5321), as far as a client that behaves well needs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0) -> None:
+        self._pause = pause
         self._rest = b""
         self._in_data = False
         self._transport: asyncio.WriteTransport | None = None
@@ -33,7 +35,11 @@ class Sink(asyncio.Protocol):
             if not found:
                 return
             self._rest = rest
-            self._transport.write(self._answer(head[:4].upper()))
+            taken, answer = self._in_data, self._answer(head[:4].upper())
+            if taken and self._pause:
+                asyncio.get_running_loop().call_later(self._pause, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
 
     def _answer(self, verb: bytes) -> bytes:
         if self._in_data:
@@ -43,10 +49,10 @@ class Sink(asyncio.Protocol):
         return {b"DATA": b"354 go on\r\n", b"QUIT": b"221 bye\r\n"}.get(verb, b"250 ok\r\n")
 
 
-async def _serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", port)
+async def _serve(port: int, pause: float) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: Sink(pause), "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1])))
+    asyncio.run(_serve(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0))

@@ -1,0 +1,277 @@
+"""The auditor: reads what is left after a chaos run and says what was lost, doubled, left standing or unexplained.
+
+A program of its own, which shares no code with the product, only the names of its tables:
+`python -m tests.chaos.auditor RECORD.json`. It ends with 1 if anything is wrong.
+
+RECORD.json is what the run wrote down: `portal` and `registrar`, where the databases are; `accepted`, the calls that
+were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
+they were accepted; `cancelled`, the ids that a client cancelled; `mails` that arrived (`id`, `to`, `at`); `faults`
+(`name`, `began`, `ended`, `healed`: seconds, None if never). Times are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+ENDED = {"completed", "rejected", "cancelled"}
+LAST_CODES = {"completed", "rejected", "cancelled"}
+MAY_DOUBLE = ("mail", "kill", "database", "worker", "stopped", "clock")
+"""Words of the names of faults after which a mail may arrive twice: what was sent could not be recorded."""
+EXPLAINED_FOR = 60.0
+"""Seconds after a fault for which it explains a second copy of a mail: the longest time until one is sent again."""
+STANDS_STILL = "30 seconds"
+HEALS_WITHIN = 60.0
+"""Seconds after a fault in which an order has to go through again."""
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The record of the run, and both databases."""
+
+    record: dict[str, Any]
+    portal: psycopg.Connection[dict[str, Any]]
+    registrar: psycopg.Connection[dict[str, Any]]
+
+    def ask(self, question: str) -> Rows:
+        """Ask the portal's database."""
+        return self.portal.execute(question.encode()).fetchall()
+
+    def ask_registrar(self, question: str) -> Rows:
+        """Ask the registrar's database."""
+        return self.registrar.execute(question.encode()).fetchall()
+
+
+Check = Callable[[Evidence], Iterator[str]]
+CHECKS: dict[str, Check] = {}
+
+
+def _check(name: str) -> Callable[[Check], Check]:
+    def keep(check: Check) -> Check:
+        CHECKS[name] = check
+        return check
+
+    return keep
+
+
+@_check("lost: accepted, and not there")
+def lost(evidence: Evidence) -> Iterator[str]:
+    """Every accepted call is a request."""
+    known = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests")}
+    for call in evidence.record["accepted"]:
+        if call["id"] not in known:
+            yield f"{call['kind']} {call['id']}"
+
+
+@_check("doubled: there, and never accepted")
+def invented(evidence: Evidence) -> Iterator[str]:
+    """There are no more requests than calls, and none that nobody asked for."""
+    asked = {call["id"] for call in evidence.record["accepted"]}
+    there = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests WHERE bulk_id IS NULL")}
+    unknown = sorted(there - asked)
+    if len(unknown) > evidence.record["unanswered"]:
+        yield f"{len(unknown)} requests, {evidence.record['unanswered']} calls without an answer: {unknown[:5]}"
+    for row in evidence.ask(
+        "SELECT bulk_id, count(*) FROM requests WHERE bulk_id IS NOT NULL GROUP BY bulk_id"
+        " HAVING count(*) <> (SELECT count(*) FROM bulk_rows WHERE bulk_rows.bulk_id = requests.bulk_id)"
+    ):
+        yield f"bulk {row['bulk_id']} has {row['count']} requests"
+
+
+@_check("not ended")
+def unended(evidence: Evidence) -> Iterator[str]:
+    """Every request has come to an end, orders and links to a good one unless their customer cancelled them."""
+    cancelled = set(evidence.record["cancelled"])
+    for row in evidence.ask("SELECT id, kind, status, step, reason FROM requests ORDER BY id"):
+        wanted = ENDED if str(row["id"]) in cancelled else {"completed"}
+        if row["status"] not in wanted:
+            yield f"{row['kind']} {row['id']} is {row['status']} ({row['reason']}) at {row['step']}"
+
+
+@_check("doubled or missing at the end: account, contract, charge, trunk, numbers")
+def provisioned_once(evidence: Evidence) -> Iterator[str]:
+    """A completed order has one of everything; one that was not completed has nothing that costs money."""
+    for row in evidence.ask(
+        """
+        SELECT r.id, r.status,
+            (SELECT count(*) FROM contracts c WHERE c.request_id = r.id AND c.ended_at IS NULL) AS contracts,
+            (SELECT count(*) FROM contracts c JOIN contract_items i ON i.contract_id = c.id
+                WHERE c.request_id = r.id AND i.product_key = r.product_key) AS charges,
+            (SELECT count(*) FROM sip_trunks t WHERE t.request_id = r.id AND t.state <> 'closed') AS trunks,
+            (SELECT count(*) FROM number_blocks b JOIN sip_trunks t ON t.id = b.trunk_id
+                WHERE t.request_id = r.id) AS blocks
+        FROM requests r WHERE r.kind = 'order'
+        """
+    ):
+        found = [row[name] for name in ("contracts", "charges", "trunks", "blocks")]
+        if found != [int(row["status"] == "completed")] * 4 and row["status"] in ENDED:
+            yield f"order {row['id']} ({row['status']}): contracts, charges, trunks, blocks are {found}"
+
+
+@_check("numbers with two owners")
+def shared_numbers(evidence: Evidence) -> Iterator[str]:
+    """No number belongs to two trunks, neither here nor at the registrar."""
+    for row in evidence.ask(
+        "SELECT a.first_number FROM number_blocks a JOIN number_blocks b ON a.id < b.id"
+        " AND a.first_number < b.first_number + b.size AND b.first_number < a.first_number + a.size"
+        " WHERE a.trunk_id IS NOT NULL AND b.trunk_id IS NOT NULL"
+    ):
+        yield f"+{row['first_number']} here"
+    for row in evidence.ask_registrar(
+        "SELECT alias_username, count(*) FROM dbaliases GROUP BY alias_username HAVING count(*) > 1"
+    ):
+        yield f"{row['alias_username']} at the registrar: {row['count']} rows"
+
+
+@_check("registrar differences")
+def differences(evidence: Evidence) -> Iterator[str]:
+    """The registrar has what we have: subscribers, numbers, channels, forwardings, secrets' versions."""
+    trunks = {
+        row["sip_user"]: row
+        for row in evidence.ask(
+            """
+            SELECT t.sip_user, t.channels, t.state,
+                (SELECT count(*) FROM call_forwardings f WHERE f.account_id = t.account_id AND f.enabled)
+                    AS forwardings,
+                coalesce((SELECT array_agg('+' || n ORDER BY n) FROM number_blocks b,
+                    generate_series(b.first_number, b.first_number + b.size - 1) AS n WHERE b.trunk_id = t.id), '{}')
+                    AS numbers
+            FROM sip_trunks t WHERE t.state <> 'closed'
+            """
+        )
+    }
+    subscribers = {row["username"] for row in evidence.ask_registrar("SELECT username FROM subscriber")}
+    for user in sorted(trunks.keys() ^ subscribers):
+        yield f"{user} is {'missing' if user in trunks else 'unknown'} there"
+    numbers: dict[str, list[str]] = defaultdict(list)
+    for row in evidence.ask_registrar("SELECT username, alias_username FROM dbaliases ORDER BY alias_username"):
+        numbers[row["username"]].append(row["alias_username"])
+    preferences: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in evidence.ask_registrar("SELECT username, attribute, value FROM usr_preferences"):
+        preferences[row["username"]][row["attribute"]] = row["value"]
+    for user, trunk in trunks.items():
+        if numbers[user] != trunk["numbers"]:
+            yield f"{user} has {numbers[user]} there and {trunk['numbers']} here"
+        if preferences[user].get("channels") != str(trunk["channels"]):
+            yield f"{user} has {preferences[user].get('channels')} channels there and {trunk['channels']} here"
+        forwardings = sum(name.startswith("forward.") for name in preferences[user])
+        if forwardings != trunk["forwardings"]:
+            yield f"{user} has {forwardings} forwardings there and {trunk['forwardings']} here"
+
+
+@_check("mails owed and not sent, or sent and not owed")
+def owed(evidence: Evidence) -> Iterator[str]:
+    """Every message has left; every recipient got as many different mails as were sent to them."""
+    for row in evidence.ask("SELECT id, template, channel, attempts FROM messages WHERE state = 'queued'"):
+        yield f"message {row['id']} ({row['template']}, {row['channel']}) waits after {row['attempts']} attempts"
+    sent = {
+        row["recipient_address"]: row["count"]
+        for row in evidence.ask(
+            "SELECT recipient_address, count(*) FROM messages WHERE state = 'sent' AND channel = 'mail' GROUP BY 1"
+        )
+    }
+    arrived = Counter(to for _, to in {(mail["id"], mail["to"]) for mail in evidence.record["mails"]})
+    for address in sorted(sent.keys() | arrived.keys()):
+        if sent.get(address, 0) != arrived[address]:
+            yield f"{address}: {sent.get(address, 0)} sent, {arrived[address]} arrived"
+
+
+@_check("mails that came twice without a fault that explains it")
+def doubled_mails(evidence: Evidence) -> Iterator[str]:
+    """A second copy of a mail follows a fault after which it could not be known whether the first had left."""
+    copies: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for mail in evidence.record["mails"]:
+        copies[mail["id"], mail["to"]].append(mail["at"])
+    for (id, _), times in copies.items():
+        for earlier, later in zip(sorted(times), sorted(times)[1:], strict=False):
+            if not any(
+                any(word in fault["name"] for word in MAY_DOUBLE)
+                and fault["began"] - 1 <= later <= fault["ended"] + EXPLAINED_FOR
+                and earlier <= fault["ended"] + 1
+                for fault in evidence.record["faults"]
+            ):
+                yield f"{id} after {later - earlier:.1f} s"
+
+
+@_check("timelines out of order")
+def timelines(evidence: Evidence) -> Iterator[str]:
+    """Time goes forward in every timeline, it ends once, and nothing follows its end."""
+    entries: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+    for row in evidence.ask("SELECT request_id, code, at FROM timeline_entries ORDER BY id"):
+        entries[str(row["request_id"])].append((row["code"], row["at"]))
+    for id, told in entries.items():
+        times = [at for _, at in told]
+        if times != sorted(times):
+            yield f"{id} goes back in time: {[code for code, _ in told]}"
+        ends = [place for place, (code, _) in enumerate(told) if code in LAST_CODES]
+        # Mails about the end are told after it.
+        if len(ends) > 1 or (ends and any(code != "confirmed" for code, _ in told[ends[0] + 1 :])):
+            yield f"{id} goes on after its end: {[code for code, _ in told]}"
+
+
+@_check("rows that stand still")
+def still(evidence: Evidence) -> Iterator[str]:
+    """Nothing has been due for long, and no claim has outlasted its lease."""
+    for table in ("requests", "messages", "sip_trunks", "block_announcements", "bulks", "jobs"):
+        for row in evidence.ask(
+            f"SELECT count(*), min(due_at) FROM {table}"
+            f" WHERE due_at < now() - interval '{STANDS_STILL}' HAVING count(*) > 0"
+        ):
+            yield f"{row['count']} of {table} since {row['min']:%H:%M:%S}"
+
+
+@_check("faults that did not heal")
+def unhealed(evidence: Evidence) -> Iterator[str]:
+    """After each fault an order went through again, soon."""
+    for fault in evidence.record["faults"]:
+        if fault["healed"] is None or fault["healed"] > HEALS_WITHIN:
+            yield f"{fault['name']}: {fault['healed']}"
+
+
+def audit(record: dict[str, Any]) -> dict[str, list[str]]:
+    """Return what each check has found wrong."""
+    with (
+        psycopg.connect(record["portal"], row_factory=dict_row) as portal,
+        psycopg.connect(record["registrar"], row_factory=dict_row) as registrar,
+    ):
+        evidence = Evidence(record, portal, registrar)
+        return {name: list(check(evidence)) for name, check in CHECKS.items()}
+
+
+def report(record: dict[str, Any], found: dict[str, list[str]]) -> str:
+    """Return the result as text: what was done, the faults with their times to heal, and every finding."""
+    kinds = Counter(call["kind"] for call in record["accepted"])
+    lines = [f"accepted: {len(record['accepted'])} ({', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))})"]
+    copies = len(record["mails"]) - len({(mail["id"], mail["to"]) for mail in record["mails"]})
+    lines.append(f"mails that arrived: {len(record['mails'])}, of these second copies: {copies}")
+    lines += ["", f"{'fault':<48} {'lasted':>8} {'healed after':>13}"]
+    for fault in record["faults"]:
+        healed = "never" if fault["healed"] is None else f"{fault['healed']:.1f} s"
+        lines.append(f"{fault['name']:<48} {fault['ended'] - fault['began']:>6.1f} s {healed:>13}")
+    lines.append("")
+    for name, wrong in found.items():
+        lines.append(f"{'WRONG' if wrong else 'ok':<6} {len(wrong):>4}  {name}")
+        lines += [f"             {one}" for one in wrong[:10]]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Audit the run whose record the command line names."""
+    record = json.loads(Path(sys.argv[1]).read_text())
+    found = audit(record)
+    print(report(record, found))
+    sys.exit(any(found.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Customers who order, link, cancel, detach and change things, and who try again until they are answered."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from models.accounts.accounts import Account
+from models.people.rights import Principal
+from models.people.users import User
+from tests.benchmarks import front
+from tests.benchmarks.system import Customer
+from tests.chaos.plant import Plant
+from tests.factories import PASSWORD, make_account, make_user
+
+CLIENTS = 4
+PATIENCE = 90.0
+"""Seconds for which a client repeats a call."""
+PAUSE = 0.25
+"""Seconds between two calls of one client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An account that can be linked, and the login of its administrator."""
+
+    customer_number: str
+    email: str
+
+
+@dataclass
+class Load:
+    """All clients, and what they have written down about their calls."""
+
+    plant: Plant
+    accepted: list[dict[str, str]] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    unanswered: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _owned: list[Owned] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Make the accounts that will be linked, and let the clients begin."""
+        with self.plant.database.transaction() as session:
+            for _ in range(400):
+                owner: User = make_user(session)
+                account: Account = make_account(session, administrator=owner)
+                self._owned.append(Owned(account.customer_number, owner.email))
+        for number in range(CLIENTS):
+            customer = self.plant.customers[number % len(self.plant.customers)]
+            self._begin(partial(self._client, customer))
+        self._begin(self._portal)
+
+    def stop(self) -> None:
+        """Let every client finish its call."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def order(self, customer: Customer) -> str | None:
+        """Order until it is accepted. Return the request's id; None if nobody answered in `PATIENCE`."""
+        return self._accept(customer, "order", "POST", "/orders", front.BODY)
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _client(self, customer: Customer) -> None:
+        links: list[Owned] = []
+        while not self._over.wait(PAUSE):
+            what = random.choices(["order", "cancel", "link", "detach"], [5, 1, 3, 1])[0]
+            if what in ("order", "cancel"):
+                id = self.order(customer)
+                if id is not None and what == "cancel":
+                    self._cancel(customer, id)
+            elif what == "link":
+                owned = self._next_owned()
+                if owned is not None and self._link(customer, owned):
+                    links.append(owned)
+            elif links:
+                self._detach(customer, links.pop(0))
+
+    def _link(self, customer: Customer, owned: Owned) -> bool:
+        proof = {"method": "credentials", "email": owned.email, "password": PASSWORD}
+        body = {"customer_number": owned.customer_number, "proof": proof}
+        return self._accept(customer, "link", "POST", "/link-requests", body) is not None
+
+    def _detach(self, customer: Customer, owned: Owned) -> None:
+        path = f"/accounts/{owned.customer_number}"
+        # Only what has been linked can be detached.
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answer = self._ask(customer, "GET", path)
+            if answer is None or answer.status_code == 200:
+                break
+            time.sleep(0.5)
+        self._accept(customer, "detach", "DELETE", f"{path}/link")
+
+    def _cancel(self, customer: Customer, id: str) -> None:
+        answer = self._ask(customer, "POST", f"/requests/{id}/cancel", {})
+        # Without an answer nobody knows, so either end is right.
+        if answer is None or answer.status_code == 200:
+            with self._lock:
+                self.cancelled.append(id)
+
+    def _next_owned(self) -> Owned | None:
+        with self._lock:
+            return self._owned.pop() if self._owned else None
+
+    def _accept(self, customer: Customer, kind: str, method: str, path: str, body: Any = None) -> str | None:
+        answer = self._ask(customer, method, path, body)
+        with self._lock:
+            if answer is None:
+                self.unanswered += 1
+                return None
+            assert answer.status_code == 202, (kind, answer.status_code, answer.text)
+            id = str(answer.json()["id"])
+            self.accepted.append({"id": id, "kind": kind})
+        return id
+
+    def _ask(self, customer: Customer, method: str, path: str, body: Any = None) -> httpx.Response | None:
+        """Call until there is an answer that is no failure of the server; None after `PATIENCE`."""
+        head = {"Authorization": f"Bearer {customer.token}", "Idempotency-Key": uuid4().hex}
+        content = {"content": body, "headers": head | {"Content-Type": "application/json"}}
+        parameters: dict[str, Any] = content if isinstance(body, bytes) else {"json": body, "headers": head}
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(httpx.HTTPError):
+                answer = httpx.request(method, f"{self.plant.front}/api/v1{path}", timeout=20, **parameters)
+                if answer.status_code < 500 and answer.status_code != 429:
+                    return answer
+            time.sleep(0.3)
+        return None
+
+    def _portal(self) -> None:
+        """Somebody who adds forwardings and renews secrets on the pages; what is not answered is done again."""
+        customer = self.plant.customers[-1]
+        while not self._over.wait(2 * PAUSE):
+            id = self.order(customer)
+            if id is None:
+                continue
+            with suppress(httpx.HTTPError, AssertionError):
+                self._forward(customer.manager, self._number_of(customer, id))
+
+    def _number_of(self, customer: Customer, id: str) -> str:
+        answer = self._ask(customer, "GET", f"/requests/{id}")
+        assert answer is not None
+        return str(answer.json()["customer_number"])
+
+    def _forward(self, manager: Principal, customer_number: str) -> None:
+        with front.signed_in(self.plant.port, manager) as browser:
+            path = f"/standortverwaltung/{customer_number}/rufweiterleitung/neu"
+            form = {"condition": "always", "target": "+4930901820", "when": "all", "enabled": "y"}
+            form["csrf_token"] = front.field_of(browser.get(path).text, "csrf_token")
+            browser.post(path, data=form | {"after_seconds": "20"}).raise_for_status()

@@ -1,0 +1,59 @@
+"""A mail server with moods, which notes every mail that it has taken."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import time
+from threading import Lock
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from workers.stack.ports import LOOPBACK, free_port
+
+
+class MoodyMailServer:
+    """An SMTP server in this process. `mood` says how it behaves from now on."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.mood = "well"
+        self._lock = Lock()
+        self._taken: list[dict[str, Any]] = []
+        self._controller = Controller(self, hostname=LOOPBACK, port=self.port)
+        self._controller.start()
+
+    @property
+    def taken(self) -> list[dict[str, Any]]:
+        """Return the mails that were taken: Message-ID, recipient and time."""
+        with self._lock:
+            return list(self._taken)
+
+    def stop(self) -> None:
+        """End the server."""
+        self._controller.stop()
+
+    async def handle_RCPT(
+        self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        """Refuse every other recipient for now, or take all."""
+        if self.mood == "refuses one for now" and address.startswith("hanna"):
+            return "450 4.2.0 come again"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:
+        """Take the mail, late, or without a word about it."""
+        if self.mood == "slow":
+            await asyncio.sleep(2)
+        content = envelope.content
+        assert isinstance(content, bytes)
+        id = str(email.message_from_bytes(content)["Message-ID"])
+        with self._lock:
+            self._taken += [{"id": id, "to": to, "at": time.time()} for to in envelope.rcpt_tos]
+        if self.mood == "hangs up after DATA":
+            assert server.transport is not None
+            server.transport.close()
+        return "250 OK"

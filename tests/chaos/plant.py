@@ -1,0 +1,191 @@
+"""The real stack for a chaos run: every program a process of its own, every way between them through a proxy."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from celery import Celery
+from sqlalchemy.engine import make_url
+
+from models.db.session import Database
+from tests.benchmarks.system import Customer, customers_of
+from tests.chaos.mail_server import MoodyMailServer
+from tests.factories import prepare
+from tests.fakes import wait_until
+from tests.proxy import Proxy, proxy_to
+from workers import programs
+from workers.gateways.registrar import ensure_schema
+from workers.stack.ports import LOOPBACK, accepts_connections, free_port
+from workers.stack.postgres import EmbeddedPostgres
+from workers.stack.redis import EmbeddedRedis
+
+SECRET = "for-development-only: the key of the chaos run"
+LEASE = 20
+"""Seconds: shorter than in operation, so that what a killed worker had in hand goes on within the run."""
+
+
+class Program:
+    """A program that is started again when it ends, as a supervisor does."""
+
+    def __init__(self, name: str, command: list[str], environment: dict[str, str], directory: Path) -> None:
+        self.name = name
+        self._command = command
+        self._environment = environment
+        self._log = directory / f"{name}.log"
+        self._ending = threading.Event()
+        self._process = self._start()
+        self._watch = threading.Thread(target=self._keep_running, daemon=True)
+        self._watch.start()
+
+    @property
+    def process(self) -> psutil.Process:
+        """The program's first process."""
+        return psutil.Process(self._process.pid)
+
+    def all(self) -> list[psutil.Process]:
+        """Return the program's processes that run now, the first one first."""
+        with suppress(psutil.NoSuchProcess):
+            return [self.process, *self.process.children(recursive=True)]
+        return []
+
+    def kill(self, *, first: bool = False, some: int | None = None) -> None:
+        """Kill the program with SIGKILL: only its first process, some of the others, or all."""
+        processes = self.all()
+        doomed = processes[:1] if first else processes
+        if some is not None:
+            doomed = random.sample(processes[1:], min(some, len(processes) - 1))
+        for process in doomed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def end(self) -> None:
+        """End the program in order, and all that it left behind."""
+        self._ending.set()
+        left = self.all()
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+
+    def _keep_running(self) -> None:
+        while not self._ending.wait(0.3):
+            if self._process.poll() is not None and not self._ending.is_set():
+                self._process = self._start()
+
+
+@dataclass
+class Plant:
+    """All parts of the system, and the means to trouble them."""
+
+    directory: Path
+    postgres: EmbeddedPostgres
+    redis: EmbeddedRedis
+    mail: MoodyMailServer
+    database: Database
+    """Our own way to the portal's database, past the proxies."""
+    to_portal: Proxy
+    to_registrar: Proxy
+    to_mail: Proxy
+    environment: dict[str, str]
+    customers: list[Customer]
+    port: int
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    @property
+    def front(self) -> str:
+        """The front's address."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def start(self, name: str, command: list[str], **environment: str) -> Program:
+        """Start a program and keep it running."""
+        program = Program(name, command, self.environment | environment, self.directory)
+        self.programs[name] = program
+        return program
+
+    def start_all(self) -> None:
+        """Start front, worker and beat, and wait for the front."""
+        self.start("front", programs.web(LOOPBACK, self.port, processes=2, threads=8))
+        self.start("worker", programs.worker(2))
+        self.start("beat", programs.beat(self.directory / "schedule"))
+        wait_until(lambda: accepts_connections(self.port), what="the front")
+
+    def end_all(self) -> None:
+        """End every program."""
+        for program in self.programs.values():
+            program.end()
+
+
+@contextmanager
+def open_plant() -> Iterator[Plant]:
+    """Start servers and proxies, make customers, and end everything afterwards."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        postgres = EmbeddedPostgres(directory / "postgres", fsync=False)
+        stack.callback(postgres.stop)
+        postgres.start(("standorte", "registrar"))
+        prepare(postgres.url("standorte"))
+        ensure_schema(postgres.url("registrar"))
+        redis = EmbeddedRedis(directory / "redis")
+        stack.callback(redis.stop)
+        redis.start()
+        mail = MoodyMailServer()
+        stack.callback(mail.stop)
+        socket = f"{postgres.socket_dir}/.s.PGSQL.5432"
+        to_portal, to_registrar = (stack.enter_context(proxy_to(socket)) for _ in range(2))
+        to_mail = stack.enter_context(proxy_to(mail.port))
+
+        def behind(proxy: Proxy, database: str) -> str:
+            url = make_url(postgres.url(database)).set(host=LOOPBACK, port=proxy.port, query={})
+            return url.render_as_string(hide_password=False)
+
+        port = free_port()
+        environment = os.environ | {
+            "DATABASE_URL": behind(to_portal, "standorte"),
+            "REGISTRAR_URL": behind(to_registrar, "registrar"),
+            "REDIS_URL": redis.url(0),
+            "SMTP_URL": f"smtp://{LOOPBACK}:{to_mail.port}",
+            "LETTERS_DIR": str(directory / "letters"),
+            "BASE_URL": f"http://{LOOPBACK}:{port}",
+            "LOG_FORMAT": "json",
+            "SECRET_KEY": SECRET,
+            "LEASE_SECONDS": str(LEASE),
+        }
+        stack.enter_context(Celery("chaos", broker=redis.url(0), config_source="celeryconfig"))
+        database = Database(postgres.url("standorte"), pool_size=20)
+        stack.callback(database.close)
+        customers = customers_of(database)[:6]
+        plant = Plant(
+            directory, postgres, redis, mail, database, to_portal, to_registrar, to_mail, environment, customers, port
+        )
+        stack.callback(plant.end_all)
+        yield plant
+
+
+def skewed_worker(seconds: float) -> tuple[list[str], dict[str, str]]:
+    """Return the command and the environment of a worker whose clock is off by so many seconds."""
+    command = [sys.executable, "-m", "tests.chaos.skewed_worker", "--concurrency", "1"]
+    return command, {"CLOCK_OFF": str(seconds)}
+
+
+def pause(seconds: float) -> None:
+    """Let a fault last."""
+    time.sleep(seconds)
