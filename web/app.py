@@ -62,6 +62,9 @@ from web.uploads import allow_uploads
 
 log = structlog.get_logger()
 
+STATEMENT_LIMIT = 10.0
+"""Seconds for one statement of a page or a call: whoever waits has given up by then, and the thread is needed."""
+
 # Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
 _PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
 
@@ -107,7 +110,9 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     app.before_request(allow_uploads)
     app.before_request(reject_unstorable_text)
     app.url_map.converters["int"] = IdConverter
-    database = Database(settings.database_url, pool_size=settings.web_threads, on_due=hint)
+    database = Database(
+        settings.database_url, pool_size=settings.web_threads, on_due=hint, statement_limit=STATEMENT_LIMIT
+    )
     clock = clock or database.now
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)
     network = TelephoneNetwork(settings.registrar_url, clock) if settings.registrar_url is not None else None

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 PROCESSES: dict[WorkKind, int | None] = {
     WorkKind.VERIFY: None,
     WorkKind.PROVISION: None,
-    WorkKind.MESSAGES: 2,
+    WorkKind.MESSAGES: None,
     WorkKind.REGISTRAR: 1,
     WorkKind.BULKS: 1,
     # Two, so that a job over millions of rows does not hold up the short ones.

@@ -24,7 +24,7 @@ def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[s
 def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
     """Return the command line of a worker for these kinds of work, or for all.
 
-    `concurrency` is the number of processes for each of `requests.verify` and `requests.provision`.
+    `concurrency` is the number of processes for each of requests.verify, requests.provision and messages.send.
     """
     command = [sys.executable, "-m", "workers.pools", "--concurrency", str(concurrency)]
     return [*command, *(["--queues", *kinds] if kinds else [])]

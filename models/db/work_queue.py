@@ -198,7 +198,11 @@ class _Claim:
             # Evaluate the subquery once, not again for each row of the joined table.
             .prefix_with("MATERIALIZED")
         )
-        claim = sa.update(self.table).where(id == due.c[id.key]).values(lease=self.lease, due_at=self.until)
+        # A lease that nobody ended means that its worker died or hung: that counts as an attempt, so that a row that
+        # kills its workers is seen.
+        attempts = self.table.attempts + sa.case((self.table.lease.is_not(None), 1), else_=0)
+        claim = sa.update(self.table).where(id == due.c[id.key])
+        claim = claim.values(lease=self.lease, due_at=self.until, attempts=attempts)
         return list(self.session.scalars(claim.returning(id).execution_options(synchronize_session=False)))
 
 

@@ -32,6 +32,7 @@ def reconcile_requests(run: Run) -> None:
         sa.and_(Request.lease.is_not(None), Request.due_at < now - SOME_TIME),
         sa.and_(Request.lease.is_(None), Request.waiting_until < now - SOME_TIME, Request.due_at > now),
         sa.and_(Request.status.in_((Status.HELD, Status.FAILED)), Request.updated_at < now - LONG_HELD),
+        Request.attempts >= run.runtime.retry.patience,
     )
 
     def judge(session: Session, requests: Sequence[Request]) -> None:
@@ -54,13 +55,15 @@ def _judge(run: Run, request: Request, now: datetime) -> None:
     elif deadline is not None and deadline <= now:
         request.make_due(now)
         _find(run, "past_deadline", request, deadline)
+    if request.status is Status.IN_PROGRESS and run.runtime.retry.exhausted(request.attempts):
+        _find(run, "tried_often", request, request.updated_at, repaired=False, attempts=request.attempts)
     if request.status is Status.HELD and request.updated_at < now - LONG_HELD:
         _find(run, "held_long", request, request.updated_at, repaired=False)
     if request.status is Status.FAILED:
         _find(run, "failed_long", request, request.updated_at, repaired=False)
 
 
-def _find(run: Run, kind: str, request: Request, since: datetime, *, repaired: bool = True) -> None:
+def _find(run: Run, kind: str, request: Request, since: datetime, *, repaired: bool = True, **facts: object) -> None:
     run.find(
         kind,
         str(request.id),
@@ -70,4 +73,5 @@ def _find(run: Run, kind: str, request: Request, since: datetime, *, repaired: b
         step=request.step,
         since=since.isoformat(),
         **({"reason": request.reason} if request.reason is not None else {}),
+        **facts,
     )

@@ -19,6 +19,10 @@ FINDINGS: Mapping[str, str] = {
     "left_by_worker": N_(
         "The request for %(customer_number)s is in the hands of a worker whose lease ended at %(since)s."
     ),
+    "tried_often": N_(
+        "The request for %(customer_number)s has not come further since %(since)s, after %(attempts)s attempts. "
+        "Perhaps it kills the worker that takes it."
+    ),
     "past_deadline": N_("The request for %(customer_number)s still waits, though its time ran out at %(since)s."),
     "held_long": N_("The request for %(customer_number)s has been held since %(since)s. %(reason_text)s"),
     "failed_long": N_(

@@ -169,6 +169,22 @@ def refuse_one(plant: Plant, seconds: float) -> None:
     _mood(plant, "refuses one for now", seconds)
 
 
+def refuse_one_for_good(plant: Plant, seconds: float) -> None:
+    """mail server: refuses one recipient for good"""
+    _mood(plant, "refuses one for good", seconds)
+
+
+def lose_letters(plant: Plant, seconds: float) -> None:
+    """letters: no room for them"""
+    folder = plant.directory / "letters"
+    kept = folder.rename(folder.with_name("kept")) if folder.exists() else None
+    folder.write_text("a file where the folder should be")
+    time.sleep(seconds)
+    folder.unlink()
+    if kept is not None:
+        kept.rename(folder)
+
+
 def hang_up(plant: Plant, seconds: float) -> None:
     """mail server: hangs up after DATA"""
     _mood(plant, "hangs up after DATA", seconds)
@@ -189,7 +205,7 @@ FAULTS: tuple[Fault, ...] = (
     stop_redis, flush_redis, fill_redis, read_only_redis, freeze_redis,
     restart_database, crash_database, cut_database, silence_database, lock_row,
     silence_registrar, cut_registrar,
-    slow_mail, silence_mail, refuse_one, hang_up,
+    slow_mail, silence_mail, refuse_one, refuse_one_for_good, hang_up, lose_letters,
     clock_ahead, clock_behind,
 )  # fmt: skip
 

@@ -13,13 +13,19 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import sqlalchemy as sa
 
-from models.accounts.accounts import Account
+from models.accounts.accounts import Account, account_by_number
+from models.codes import display_code
 from models.people.rights import Principal
-from models.people.users import User
+from models.people.users import User, principal_of
+from models.proofs.submission import create_link_code
+from models.telephony.trunks import SipTrunk
+from models.values import utc_now
+from models.vault import Vault
 from tests.benchmarks import front
 from tests.benchmarks.system import Customer
-from tests.chaos.plant import Plant
+from tests.chaos.plant import SECRET, Plant
 from tests.factories import PASSWORD, make_account, make_user
 
 CLIENTS = 4
@@ -93,9 +99,21 @@ class Load:
                 self._detach(customer, links.pop(0))
 
     def _link(self, customer: Customer, owned: Owned) -> bool:
+        """Link with the other account's login, or with a code that its administrator has made."""
         proof = {"method": "credentials", "email": owned.email, "password": PASSWORD}
+        if random.random() < 0.5:
+            with suppress(sa.exc.DBAPIError):
+                proof = {"method": "link_code", "code": self._code(owned)}
         body = {"customer_number": owned.customer_number, "proof": proof}
         return self._accept(customer, "link", "POST", "/link-requests", body) is not None
+
+    def _code(self, owned: Owned) -> str:
+        with self.plant.database.transaction() as session:
+            account = account_by_number(session, owned.customer_number)
+            owner = session.scalars(sa.select(User).where(User.email == owned.email)).one()
+            assert account is not None
+            words = create_link_code(session, principal_of(session, owner), account, utc_now()).words()
+        return display_code(Vault(SECRET).code(*words))
 
     def _detach(self, customer: Customer, owned: Owned) -> None:
         path = f"/accounts/{owned.customer_number}"
@@ -151,13 +169,26 @@ class Load:
             id = self.order(customer)
             if id is None:
                 continue
-            with suppress(httpx.HTTPError, AssertionError):
-                self._forward(customer.manager, self._number_of(customer, id))
+            with suppress(httpx.HTTPError, AssertionError, sa.exc.DBAPIError):
+                number = self._number_of(customer, id)
+                self._forward(customer.manager, number)
+                self._renew(customer.manager, number)
 
     def _number_of(self, customer: Customer, id: str) -> str:
         answer = self._ask(customer, "GET", f"/requests/{id}")
         assert answer is not None
         return str(answer.json()["customer_number"])
+
+    def _renew(self, manager: Principal, customer_number: str) -> None:
+        """Renew the trunk's secret, as soon as there is a trunk."""
+        with self.plant.database.transaction() as session:
+            mine = sa.select(SipTrunk.id).join(Account).where(Account.customer_number == customer_number)
+            trunk = session.scalar(mine)
+        with front.signed_in(self.plant.port, manager) as browser:
+            path = f"/standortverwaltung/{customer_number}/sip/{trunk}/erneuern"
+            page = browser.get(path).text
+            form = {name: front.field_of(page, name) for name in ("csrf_token", "issue")} | {"password": PASSWORD}
+            browser.post(path, data=form).raise_for_status()
 
     def _forward(self, manager: Principal, customer_number: str) -> None:
         with front.signed_in(self.plant.port, manager) as browser:

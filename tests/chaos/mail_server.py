@@ -38,9 +38,11 @@ class MoodyMailServer:
     async def handle_RCPT(
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Refuse every other recipient for now, or take all."""
+        """Refuse the contact of every order, for now or for good, or take all."""
         if self.mood == "refuses one for now" and address.startswith("hanna"):
             return "450 4.2.0 come again"
+        if self.mood == "refuses one for good" and address.startswith("hanna"):
+            return "550 5.1.1 no such user"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

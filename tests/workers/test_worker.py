@@ -89,9 +89,11 @@ def test_a_worker_does_the_kinds_of_work_it_is_asked_for_and_replaces_what_was_k
         client.flushdb()
     launcher = children.start(programs.console("worker", "--queues", "requests.verify,requests.sweep"))
     wait_until(lambda: children.said().count("ready") == 2, what="both kinds to be ready")
-    workers = psutil.Process(launcher.pid).children()
-    assert len(workers) == 2
-    for worker in workers:
+    with redis.Redis.from_url(redis_url) as client:
+        client.lpush(WorkKind.VERIFY, "a message that nobody can read")
+    wait_until(lambda: "worker.ended" in children.said(), what="the end of the worker that could not read it")
+    wait_until(lambda: len(psutil.Process(launcher.pid).children()) == 2, what="its successor")
+    for worker in psutil.Process(launcher.pid).children():
         worker.kill()
     with Celery(broker=redis_url, set_as_current=False) as sender, redis.Redis.from_url(redis_url) as client:
         sender.send_task(WorkKind.MESSAGES, queue=WorkKind.MESSAGES)
@@ -105,7 +107,7 @@ def test_a_worker_does_the_kinds_of_work_it_is_asked_for_and_replaces_what_was_k
 
         wait_until(rejected, what="the end of the request")
         assert client.llen(WorkKind.MESSAGES) == 1
-    assert children.said().count("worker.ended") == 2
+    assert children.said().count("worker.ended") == 3
 
 
 def test_an_unknown_kind_of_work_is_refused_with_the_known_ones(children: Children) -> None:

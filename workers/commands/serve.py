@@ -43,7 +43,7 @@ def web(
 def worker(
     concurrency: Annotated[
         int,
-        typer.Option(envvar="WORKER_PROCESSES", min=1, help="Processes for each of requests.verify and .provision."),
+        typer.Option(envvar="WORKER_PROCESSES", min=1, help="Processes for each of the first three kinds of work."),
     ] = 2,
     queues: Annotated[
         str | None, typer.Option(envvar="WORKER_QUEUES", metavar="KIND,KIND", help="Only these kinds of work.")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
-from models.db.work_queue import WorkKind
+from models.db.work_queue import WorkKind, claim_due
 from models.jobs.findings import Finding
 from models.jobs.jobs import JobRun, Outcome
 from models.links.collective_invoices import (
@@ -94,6 +95,25 @@ def test_what_nobody_picked_up_is_hinted_at(pipeline: Pipeline) -> None:
     assert (finding.subject, finding.repaired) == (str(id), True)
     assert pipeline.request(id).due_at == due_at
     assert WorkKind.VERIFY in pipeline.told
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    finds(pipeline, "requests")
+
+
+def test_a_request_that_kills_its_workers_is_seen(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order())
+    for _ in range(pipeline.runtime.retry.patience + 1):
+        with pipeline.runtime.database.transaction() as session:
+            now = pipeline.clock.now
+            claimed = claim_due(session, Request, now=now, lease=uuid4(), until=now + MINUTE, limit=1)
+        assert claimed == [id]
+        pipeline.clock.advance(MINUTE)
+    with changing(pipeline) as session:
+        session.get_one(Request, id).begin(pipeline.clock.now)
+    found = finds(pipeline, "requests", "left_by_worker", "tried_often")
+    [finding] = [one for one in found if one.kind == "tried_often"]
+    assert (finding.subject, finding.repaired) == (str(id), False)
+    assert "12 Versuchen" in finding_text(finding, "de")
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED
     finds(pipeline, "requests")
