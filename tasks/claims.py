@@ -21,7 +21,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from models.db.work_queue import Due, claim_due, end_claim, keep_claim
+from models.db.work_queue import QueueRow, claim_due, end_claim, keep_claim
 from models.jobs.outages import ExternalSystem, Outage, lock_outage
 from tasks.runtime import Runtime
 
@@ -38,7 +38,7 @@ class Claim:
     """Rows of one table, by their ids, that this process has claimed under one lease."""
 
     runtime: Runtime
-    table: type[Due]
+    table: type[QueueRow]
     ids: list[Any]
     lease: uuid.UUID
     began: float
@@ -81,7 +81,7 @@ class Claim:
 @contextmanager
 def claimed(
     runtime: Runtime,
-    table: type[Due],
+    table: type[QueueRow],
     *,
     limit: int,
     which: sa.ColumnElement[bool] | None = None,

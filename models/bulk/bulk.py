@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
-from models.db.work_queue import Due, WorkKind, due_index, lease_ends
+from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
 from models.orders.orders import Contact, Location, OrderDraft
 from models.people.rights import Action, Principal, may
@@ -49,7 +49,7 @@ class RowFate(StrEnum):
     REFUSED = "refused"
 
 
-class Bulk(Due, Base):
+class Bulk(QueueRow, Base):
     """A file with many orders or link requests. Due after it was sent: rows have to be placed, or its end checked."""
 
     __tablename__ = "bulks"

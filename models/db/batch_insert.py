@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, SessionTransaction
 
 from models.db.base import Base
-from models.db.work_queue import Due, forget_due, made_due
+from models.db.work_queue import QueueRow, forget_due, made_due
 
 _ROWS = "rows_for_later"
 
@@ -28,7 +28,7 @@ class BatchSession(Session):
         super().flush(objects)
         waiting: dict[type[Base], list[dict[str, Any]]] = self.info.pop(_ROWS, {})
         for table, rows in waiting.items():
-            if issubclass(table, Due):
+            if issubclass(table, QueueRow):
                 made_due(self, table.WORK)
             self.execute(_insert(table, tuple(rows[0])), {"rows": json.dumps(rows, default=str)})
 
@@ -47,7 +47,7 @@ def _write(session: BatchSession) -> None:
 @sa.event.listens_for(BatchSession, "after_flush")
 def _note_due(session: BatchSession, _: object) -> None:
     for row in (*session.new, *session.dirty):
-        if isinstance(row, Due) and row.due_at is not None and row.lease is None:
+        if isinstance(row, QueueRow) and row.due_at is not None and row.lease is None:
             made_due(session, row.work, row.due_at)
 
 

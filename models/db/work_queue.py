@@ -34,7 +34,7 @@ class WorkKind(StrEnum):
     SWEEP = "requests.sweep"
 
 
-class Due:
+class QueueRow:
     """The columns of a table that is a work queue. The table must add `due_index` and `lease_ends`.
 
     `due_index` is a partial index on `due_at`; `lease_ends` is a check that every lease ends. `WORK` is the kind of
@@ -63,7 +63,7 @@ class Due:
         self.due_at = self.lease = None
 
 
-class InBulk(Due):
+class BulkQueueRow(QueueRow):
     """The columns of a work queue whose rows may belong to a bulk, hundreds of rows from one uploaded file.
 
     Rows of a bulk are claimed after all due rows that belong to no bulk. The table must add `alone_index`.
@@ -130,7 +130,7 @@ def lease_ends() -> sa.CheckConstraint:
 
 def claim_due(
     session: Session,
-    table: type[Due],
+    table: type[QueueRow],
     *,
     now: datetime,
     lease: uuid.UUID,
@@ -153,7 +153,7 @@ def claim_due(
     """
     claim = _Claim(session, table, now, lease, until)
     wanted = sa.true() if which is None else which
-    if not issubclass(table, InBulk):
+    if not issubclass(table, BulkQueueRow):
         return claim.oldest(wanted, limit)
     alone = claim.in_turns(wanted & table.bulk_id.is_(None), limit)
     if with_bulks is None:
@@ -167,7 +167,7 @@ def claim_due(
 @dataclass(frozen=True, slots=True)
 class _Claim:
     session: Session
-    table: type[Due]
+    table: type[QueueRow]
     now: datetime
     lease: uuid.UUID
     until: datetime
@@ -206,7 +206,7 @@ class _Claim:
         return list(self.session.scalars(claim.returning(id).execution_options(synchronize_session=False)))
 
 
-def keep_claim(session: Session, table: type[Due], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:
+def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:
     """Move the end of the lease of those rows that are still claimed under `lease`; return how many those are."""
     [id] = sa.inspect(table).primary_key
     kept = sa.update(table).where(id.in_(ids), table.lease == lease).values(due_at=until).returning(id)
@@ -214,7 +214,7 @@ def keep_claim(session: Session, table: type[Due], ids: Collection[Any], lease: 
 
 
 def end_claim(
-    session: Session, table: type[Due], ids: Collection[Any], lease: uuid.UUID, due_at: datetime
+    session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, due_at: datetime
 ) -> list[Any]:
     """Give back those rows that are still claimed under `lease`: due at that time, for any worker.
 
@@ -228,7 +228,9 @@ def end_claim(
     return list(session.scalars(claimed))
 
 
-def count_due(session: Session, table: type[Due], now: datetime, which: sa.ColumnElement[bool] | None = None) -> int:
+def count_due(
+    session: Session, table: type[QueueRow], now: datetime, which: sa.ColumnElement[bool] | None = None
+) -> int:
     """Return the number of rows (of those that match `which`) that are due and not claimed by any worker."""
     wanted = sa.true() if which is None else which
     return session.scalar(sa.select(sa.func.count()).select_from(table).where(table.due_at <= now, wanted)) or 0

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base, enumeration
-from models.db.work_queue import Due, WorkKind, due_index, lease_ends
+from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 
 KEPT_FOR = timedelta(days=90)
 """Retention time of job runs and their findings."""
@@ -45,7 +45,7 @@ class JobHeartbeat(Base):
     counts: Mapped[dict[str, Any]]
 
 
-class Job(Due, Base):
+class Job(QueueRow, Base):
     """A scheduled job, due again after every run. `attempts` counts the failed runs since the last success."""
 
     __tablename__ = "jobs"

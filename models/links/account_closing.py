@@ -14,7 +14,7 @@ from models.contracts.contracts import Contract
 from models.errors import CannotClose
 from models.links.collective_invoices import CollectiveInvoice, CollectiveInvoiceItem
 from models.people.api_tokens import ApiToken
-from models.people.audit_log import Deed, record_of_carrier
+from models.people.audit_log import AuditEvent, record_of_carrier
 from models.people.invitations import Invitation
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind
@@ -71,7 +71,7 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
     for table in (CallForwarding, Invitation):
         session.execute(sa.delete(table).where(table.account_id == account.id))
     account.close()
-    record_of_carrier(session, account, Deed.ACCOUNT_CLOSED, now)
+    record_of_carrier(session, account, AuditEvent.ACCOUNT_CLOSED, now)
     return True
 
 

@@ -21,7 +21,7 @@ from models.accounts.accounts import (
 from models.accounts.hierarchy import ensure_may_be_main
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
-from models.people.audit_log import Deed, record
+from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
 from models.proofs.proofs import MOST_ISSUES, OwnershipProof
@@ -179,7 +179,7 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
         now,
     )
     request.note(now, "detach_received", customer_number=account.customer_number)
-    record(session, principal, account, Deed.DETACH_ASKED, Action.DETACH, now, {"main": main.customer_number})
+    record(session, principal, account, AuditEvent.DETACH_ASKED, Action.DETACH, now, {"main": main.customer_number})
     session.flush()
     return request
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base, enumeration
 from models.db.batch_insert import batch_insert
-from models.db.work_queue import InBulk, WorkKind, alone_index, due_index, lease_ends
+from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.values import Locale
 
 
@@ -39,7 +39,7 @@ class MessageState(StrEnum):
     REFUSED = "refused"
 
 
-class Message(InBulk, Base):
+class Message(BulkQueueRow, Base):
     """One mail or letter to one person about one request or about the person's login.
 
     Unique by request, template, occasion and recipient address, so that no message is queued twice. `occasion`

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account
 from models.contracts.catalogue import block_key
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.errors import Forbidden, NotFound, StillOnOrder
-from models.people.audit_log import Deed, record
+from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.requests.requests import Request
 from models.states import ENDED, Kind
@@ -59,7 +59,7 @@ def release_numbers(session: Session, person: Principal, account: Account, block
             trunk.changed(now)
     if found.item is not None:
         found.item.ended_at = now
-    record(session, person, account, Deed.NUMBERS_RELEASED, Action.MANAGE_TRUNK, now, {"numbers": block.display})
+    record(session, person, account, AuditEvent.NUMBERS_RELEASED, Action.MANAGE_TRUNK, now, {"numbers": block.display})
     release_block(block, now)
 
 

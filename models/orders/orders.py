@@ -224,7 +224,7 @@ def discard_ordered_account(request: Request, now: datetime) -> None:
             close_trunk(request.trunk, now)
 
 
-def call_off(request: Request, reason: Reason, now: datetime) -> None:
+def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
     """Cancel a request, and close the account that an order has reserved. Raises `TooLate`."""
     request.cancel(reason, now)
     discard_ordered_account(request, now)

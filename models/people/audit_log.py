@@ -24,7 +24,7 @@ from models.people.rights import Action, Principal, only_as_staff, through_main
 from models.people.users import User
 
 
-class Deed(StrEnum):
+class AuditEvent(StrEnum):
     """The kinds of logged actions."""
 
     LOOKED_IN = "looked_in"
@@ -51,11 +51,11 @@ class Deed(StrEnum):
 
 
 _OF_STAFF = quoted(
-    Deed.REQUEST_RETRIED,
-    Deed.REQUEST_CANCELLED,
-    Deed.DOCUMENT_OPENED,
-    Deed.DOCUMENT_RELEASED,
-    Deed.DOCUMENT_REFUSED,
+    AuditEvent.REQUEST_RETRIED,
+    AuditEvent.REQUEST_CANCELLED,
+    AuditEvent.DOCUMENT_OPENED,
+    AuditEvent.DOCUMENT_RELEASED,
+    AuditEvent.DOCUMENT_REFUSED,
 )
 
 
@@ -73,7 +73,7 @@ class AuditEntry(Base):
     user_id: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"), index=True)
     through_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
     by_staff: Mapped[bool] = mapped_column(default=False)
-    deed: Mapped[Deed] = mapped_column(enumeration(Deed, "deed"))
+    deed: Mapped[AuditEvent] = mapped_column(enumeration(AuditEvent, "deed"))
     facts: Mapped[dict[str, Any]]
     at: Mapped[datetime]
 
@@ -108,7 +108,7 @@ def record(
     session: Session,
     person: Principal,
     account: Account,
-    deed: Deed,
+    deed: AuditEvent,
     right: Action,
     now: datetime,
     facts: Mapping[str, Any] | None = None,
@@ -128,7 +128,7 @@ def record(
 
 
 def record_of_carrier(
-    session: Session, account: Account, deed: Deed, now: datetime, facts: Mapping[str, Any] | None = None
+    session: Session, account: Account, deed: AuditEvent, now: datetime, facts: Mapping[str, Any] | None = None
 ) -> None:
     """Record in the audit log that the carrier did `deed` to the account at the console."""
     session.add(AuditEntry(account_id=account.id, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
@@ -149,7 +149,7 @@ def record_look(session: Session, person: Principal, account: Account, now: date
         user_id=person.user_id,
         through_id=through,
         by_staff=by_staff,
-        deed=Deed.LOOKED_IN,
+        deed=AuditEvent.LOOKED_IN,
         facts={},
         at=now,
     )

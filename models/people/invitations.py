@@ -17,7 +17,7 @@ from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
 from models.errors import AlreadyUser, Forbidden, LastAdministrator, NotFound, PasswordMissing, TooManyInvitations
 from models.messages.outbox import Recipient, queue_message
-from models.people.audit_log import AuditEntry, Deed, record
+from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.logins import reset_password
 from models.people.rights import Action, Principal, Role, may
 from models.people.users import Membership, User, roles_of
@@ -118,7 +118,7 @@ def invite(
     recipient = Recipient(to.name, email, to.locale)
     queue_message(session, None, "invitation", recipient, facts, now, occasion=occasion, proof=found.words())
     about = {"name": to.name, "role": str(role)}
-    record(session, person, account, Deed.USER_INVITED, Action.MANAGE_USERS, now, about)
+    record(session, person, account, AuditEvent.USER_INVITED, Action.MANAGE_USERS, now, about)
     return found
 
 
@@ -129,7 +129,7 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
     if found is not None and found.account_id == account.id:
         session.delete(found)
         about = {"name": found.name, "role": str(found.role)}
-        record(session, person, account, Deed.INVITATION_WITHDRAWN, Action.MANAGE_USERS, now, about)
+        record(session, person, account, AuditEvent.INVITATION_WITHDRAWN, Action.MANAGE_USERS, now, about)
 
 
 def find_invitation(
@@ -177,7 +177,7 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
             AuditEntry(
                 account_id=invitation.account_id,
                 user_id=user.id,
-                deed=Deed.USER_JOINED,
+                deed=AuditEvent.USER_JOINED,
                 facts={"role": str(invitation.role)},
                 at=now,
             )
@@ -197,7 +197,9 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
         _keep_an_administrator(session, membership)
         _void_what_they_sent(session, membership)
     if role is not membership.role:
-        _record(session, person, account, Deed.ROLE_CHANGED, membership, now, before=str(membership.role), role=role)
+        _record(
+            session, person, account, AuditEvent.ROLE_CHANGED, membership, now, before=str(membership.role), role=role
+        )
     membership.role = role
 
 
@@ -210,14 +212,14 @@ def remove_user(session: Session, person: Principal, account: Account, user_id: 
     _keep_an_administrator(session, membership)
     _void_what_they_sent(session, membership)
     session.delete(membership)
-    _record(session, person, account, Deed.USER_REMOVED, membership, now, role=str(membership.role))
+    _record(session, person, account, AuditEvent.USER_REMOVED, membership, now, role=str(membership.role))
 
 
 def _record(
     session: Session,
     person: Principal,
     account: Account,
-    deed: Deed,
+    deed: AuditEvent,
     about: Membership,
     now: datetime,
     **facts: str,

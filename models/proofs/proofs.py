@@ -86,7 +86,7 @@ class CodedProof:
         """Return whether the code is void or valid for less than `LEAST_LEFT`, so that a new order needs a new code."""
         return self.is_void() or self.expires_at - now < LEAST_LEFT
 
-    def must_send(self, now: datetime) -> bool:
+    def start_sending(self, now: datetime) -> bool:
         """Return whether a mail or letter has to be sent now, the first or a reminder, and record it as sent.
 
         Calling it again for the same code and reminder returns False.

@@ -18,7 +18,7 @@ from models.accounts.accounts import (
 from models.accounts.locks import lock_free_accounts
 from models.db.base import Base, enumeration, quoted
 from models.db.batch_insert import batch_insert
-from models.db.work_queue import InBulk, WorkKind, alone_index, due_index, lease_ends
+from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
 from models.people.rights import Action, Principal, may
 from models.people.users import User
@@ -55,7 +55,7 @@ class TimelineEntry(Base):
     __table_args__ = (sa.Index("ix_timeline_entries_request_id_id", "request_id", "id"),)
 
 
-class Request(InBulk, Base):
+class Request(BulkQueueRow, Base):
     """An order, a link or a detach request. Change its status by its methods only; each adds a timeline entry."""
 
     __tablename__ = "requests"
@@ -311,7 +311,7 @@ _WHOLE = (
 )
 
 
-def still_ours(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
+def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
     """Lock and return those of the requests that are still claimed under this lease, with their accounts.
 
     Waits for nobody: a request is left out if another transaction has locked it or one of its accounts, so that one

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
-from models.orders.orders import call_off
-from models.people.audit_log import AttributedEntry, AuditEntry, Deed, _told, record
+from models.orders.orders import cancel_and_release
+from models.people.audit_log import AttributedEntry, AuditEntry, AuditEvent, _told, record
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.proofs.proofs import AddressDocument, latest_document
@@ -33,15 +33,15 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
     request.retry(now)
-    record_staff_action(session, staff, request, Deed.REQUEST_RETRIED, now)
+    record_staff_action(session, staff, request, AuditEvent.REQUEST_RETRIED, now)
 
 
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
     """Cancel a request for the carrier. Raises `SeenOtherwise`, `TooLate`, `Forbidden` or `NotFound`."""
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
-    call_off(request, Reason.CANCELLED_BY_BACK_OFFICE, now)
-    record_staff_action(session, staff, request, Deed.REQUEST_CANCELLED, now)
+    cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, now)
+    record_staff_action(session, staff, request, AuditEvent.REQUEST_CANCELLED, now)
 
 
 def decide_on_document(
@@ -57,7 +57,7 @@ def decide_on_document(
     if seen is not None:
         _ensure_seen(session, request, seen)
     decide_document(session, session.get_one(User, staff.user_id), request, release=release, now=now)
-    deed = Deed.DOCUMENT_RELEASED if release else Deed.DOCUMENT_REFUSED
+    deed = AuditEvent.DOCUMENT_RELEASED if release else AuditEvent.DOCUMENT_REFUSED
     record_staff_action(session, staff, request, deed, now)
 
 
@@ -69,7 +69,7 @@ def open_document(session: Session, staff: Principal, id: uuid.UUID, now: dateti
     request = find_for_staff(session, staff, id)
     document = latest_document(session, request)
     if document is not None:
-        record_staff_action(session, staff, request, Deed.DOCUMENT_OPENED, now)
+        record_staff_action(session, staff, request, AuditEvent.DOCUMENT_OPENED, now)
     return document
 
 
@@ -97,7 +97,7 @@ def _ensure_seen(session: Session, request: Request, seen: int) -> None:
         raise SeenOtherwise
 
 
-def record_staff_action(session: Session, staff: Principal, request: Request, deed: Deed, now: datetime) -> None:
+def record_staff_action(session: Session, staff: Principal, request: Request, deed: AuditEvent, now: datetime) -> None:
     """Record what a member of staff has done to a request, in the log of its main account."""
     facts = {"request": str(request.id), "customer_number": request.customer_number}
     record(session, staff, session.get_one(Account, request.main_id), deed, Action.OPERATE, now, facts)

@@ -21,7 +21,7 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.db.base import Base, enumeration
 from models.errors import Forbidden, InvalidField, NotFound
-from models.people.audit_log import Deed, record
+from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.phone_numbers import e164, parse_phone_number
 from models.states import AccountState
@@ -139,7 +139,7 @@ def add_forwarding(
     forwarding = CallForwarding(account_id=account.id)
     _fill(session, forwarding, account, draft)
     session.add(forwarding)
-    _finish(session, person, account, Deed.FORWARDING_ADDED, _facts(forwarding), now)
+    _finish(session, person, account, AuditEvent.FORWARDING_ADDED, _facts(forwarding), now)
     return forwarding
 
 
@@ -151,7 +151,7 @@ def change_forwarding(
     forwarding = find_forwarding(session, account, id)
     before = _facts(forwarding)
     _fill(session, forwarding, account, draft)
-    _finish(session, person, account, Deed.FORWARDING_CHANGED, {**_facts(forwarding), "before": before}, now)
+    _finish(session, person, account, AuditEvent.FORWARDING_CHANGED, {**_facts(forwarding), "before": before}, now)
 
 
 def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
@@ -159,7 +159,7 @@ def remove_forwarding(session: Session, person: Principal, account: Account, id:
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     session.delete(forwarding)
-    _finish(session, person, account, Deed.FORWARDING_REMOVED, _facts(forwarding), now)
+    _finish(session, person, account, AuditEvent.FORWARDING_REMOVED, _facts(forwarding), now)
 
 
 def find_forwarding(session: Session, account: Account, id: int) -> CallForwarding:
@@ -236,7 +236,7 @@ def _ensure_free(session: Session, own: CallForwarding, account: Account, draft:
 
 
 def _finish(
-    session: Session, person: Principal, account: Account, deed: Deed, facts: dict[str, object], now: datetime
+    session: Session, person: Principal, account: Account, deed: AuditEvent, facts: dict[str, object], now: datetime
 ) -> None:
     record(session, person, account, deed, Action.FORWARD_CALLS, now, facts)
     session.flush()

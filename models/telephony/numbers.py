@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db.base import Base
-from models.db.work_queue import Due, WorkKind, due_index, lease_ends
+from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.values import block_numbers, display_block
 
 BLOCK_SIZES = (1, 10, 100)
@@ -77,7 +77,7 @@ class NumberBlock(Base):
         return display_block(self.area_code, self.first_number, self.size)
 
 
-class BlockAnnouncement(Due, Base):
+class BlockAnnouncement(QueueRow, Base):
     """A number block that has to be announced to the registrar as ours; deleted once it is announced.
 
     A row of its own, because taking blocks from the pool skips locked blocks.

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
-from models.people.audit_log import Deed, record
+from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal
 from models.telephony.suspension import find_trunk
 from models.telephony.trunks import SipTrunk
@@ -29,7 +29,7 @@ def reveal(session: Session, vault: Vault, person: Principal, account: Account, 
     """Return the secret in clear. Raises `Forbidden`, `NotFound` or `SecretUnreadable`."""
     trunk = find_trunk(session, person, Action.SEE_SECRET, account, id)
     secret = vault.open(trunk.secret)
-    record(session, person, account, Deed.SECRET_SEEN, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
+    record(session, person, account, AuditEvent.SECRET_SEEN, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
     return secret
 
 
@@ -48,5 +48,5 @@ def renew(
     secret = new_sip_secret()
     trunk.secret = vault.seal(secret)
     trunk.changed(now)
-    record(session, person, account, Deed.SECRET_RENEWED, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
+    record(session, person, account, AuditEvent.SECRET_RENEWED, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
     return secret

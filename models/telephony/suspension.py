@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.errors import Forbidden, NotFound, SuspendedByCarrier
-from models.people.audit_log import Deed, record, record_of_carrier
+from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.rights import Action, Principal, may
 from models.states import AccountState
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState
+from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 
 
 def find_trunk(
@@ -47,8 +47,8 @@ def suspend(session: Session, person: Principal, account: Account, id: int, now:
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
     if trunk.state is TrunkState.SUSPENDED:
         return False
-    trunk.suspend(Suspender.CUSTOMER, now)
-    record(session, person, account, Deed.TRUNK_SUSPENDED, Action.MANAGE_TRUNK, now, {"sip_user": trunk.sip_user})
+    trunk.suspend(SuspendedBy.CUSTOMER, now)
+    record(session, person, account, AuditEvent.TRUNK_SUSPENDED, Action.MANAGE_TRUNK, now, {"sip_user": trunk.sip_user})
     return True
 
 
@@ -59,8 +59,10 @@ def resume(session: Session, person: Principal, account: Account, id: int, now: 
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
-    if trunk.resume(Suspender.CUSTOMER, now):
-        record(session, person, account, Deed.TRUNK_RESUMED, Action.MANAGE_TRUNK, now, {"sip_user": trunk.sip_user})
+    if trunk.resume(SuspendedBy.CUSTOMER, now):
+        record(
+            session, person, account, AuditEvent.TRUNK_RESUMED, Action.MANAGE_TRUNK, now, {"sip_user": trunk.sip_user}
+        )
     elif trunk.state is TrunkState.SUSPENDED:
         raise SuspendedByCarrier
     return trunk
@@ -73,10 +75,10 @@ def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datet
     `Forbidden` if the account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
-    changed = trunk.suspend(Suspender.CARRIER, now, reason)
+    changed = trunk.suspend(SuspendedBy.CARRIER, now, reason)
     if changed:
         facts = {"sip_user": sip_user, "reason": reason}
-        record_of_carrier(session, account, Deed.TRUNK_SUSPENDED, now, facts)
+        record_of_carrier(session, account, AuditEvent.TRUNK_SUSPENDED, now, facts)
     return changed
 
 
@@ -86,9 +88,9 @@ def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[
     Safe to run twice. Raises `NotFound`, `TrunkClosed`, or `Forbidden` if the account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
-    changed = trunk.resume(Suspender.CARRIER, now)
+    changed = trunk.resume(SuspendedBy.CARRIER, now)
     if changed:
-        record_of_carrier(session, account, Deed.TRUNK_RESUMED, now, {"sip_user": sip_user})
+        record_of_carrier(session, account, AuditEvent.TRUNK_RESUMED, now, {"sip_user": sip_user})
     return trunk, changed
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
-from models.db.work_queue import Due, WorkKind, due_index, lease_ends
+from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import TrunkClosed
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
@@ -27,14 +27,14 @@ class TrunkState(StrEnum):
     CLOSED = "closed"
 
 
-class Suspender(StrEnum):
+class SuspendedBy(StrEnum):
     """Who has suspended a trunk. Each side lifts only its own suspension."""
 
     CUSTOMER = "customer"
     CARRIER = "carrier"
 
 
-class SipTrunk(Due, Base):
+class SipTrunk(QueueRow, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
     The trunk is suspended as long as `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is
@@ -84,15 +84,15 @@ class SipTrunk(Due, Base):
         self.attempts = 0
         self.make_due(now)
 
-    def suspend(self, by: Suspender, now: datetime, reason: str | None = None) -> bool:
+    def suspend(self, by: SuspendedBy, now: datetime, reason: str | None = None) -> bool:
         """Suspend the trunk: no registration, and no calls except to 110 and 112, until it is resumed.
 
         The carrier gives a reason, and may change the reason later. Safe to run twice: returns False if nothing
         changed. Raises `TrunkClosed`.
         """
-        assert (reason is not None) == (by is Suspender.CARRIER)
+        assert (reason is not None) == (by is SuspendedBy.CARRIER)
         self._ensure_open()
-        if by is Suspender.CUSTOMER:
+        if by is SuspendedBy.CUSTOMER:
             changed = self.customer_suspended_at is None
             self.customer_suspended_at = self.customer_suspended_at or now
         else:
@@ -103,13 +103,13 @@ class SipTrunk(Due, Base):
             self.changed(now)
         return changed
 
-    def resume(self, by: Suspender, now: datetime) -> bool:
+    def resume(self, by: SuspendedBy, now: datetime) -> bool:
         """Lift the suspension by this side; the trunk stays suspended if the other side has suspended it too.
 
         Safe to run twice: returns False if nothing changed. Raises `TrunkClosed`.
         """
         self._ensure_open()
-        if by is Suspender.CUSTOMER:
+        if by is SuspendedBy.CUSTOMER:
             changed = self.customer_suspended_at is not None
             self.customer_suspended_at = None
         else:

@@ -36,7 +36,7 @@ class Matter(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MatterFilter:
     """The filters of the list. A search finds requests whether they wait for the carrier or not."""
 
     search: str = ""
@@ -120,7 +120,7 @@ _MATTER = sa.case(
 _SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Request.updated_at)
 
 
-def page_of(session: Session, wanted: Wanted, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
+def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
     """Return a page of requests: with `wanted.search` those that are found, the newest first.
 
     Without a search, those that wait for the carrier, the longest waiting first. Raises `BadCursor`.
@@ -180,7 +180,7 @@ def _waiting() -> list[sa.ColumnElement[bool]]:
     return [Request.id.in_(_FOR_US.union_all(_WITH_DOCUMENT)), _MATTER.is_not(None)]
 
 
-def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:
     filters: list[sa.ColumnElement[bool]] = []
     if wanted.matter is not None:
         filters.append(_MATTER.in_([wanted.matter]))
@@ -191,7 +191,7 @@ def _filters(wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     return filters
 
 
-def _found(session: Session, wanted: Wanted, place: _Place | None, limit: int) -> sa.SelectBase:
+def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: int) -> sa.SelectBase:
     """Select the ids of a page of search results. Each way to find a request is a range of an index."""
     filters = _filters(wanted)
     if place is not None:

@@ -49,7 +49,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LocationFilter:
     """The filters and the sort order of the list."""
 
     search: str = ""
@@ -78,7 +78,7 @@ class ListedAccount:
 
 
 def page_of(
-    session: Session, main: Account, wanted: Wanted, *, after: str | None = None, limit: int = 50
+    session: Session, main: Account, wanted: LocationFilter, *, after: str | None = None, limit: int = 50
 ) -> Page[ListedAccount]:
     """Return a page of the accounts under this main account. One statement. Raises `BadCursor`."""
     place = _place(after, wanted.order) if after is not None else None
@@ -99,7 +99,7 @@ def page_of(
     return Page(items, write_cursor(rows[limit - 1].key, rows[limit - 1].Account.id) if more else None)
 
 
-def count_of(session: Session, main: Account, wanted: Wanted) -> int:
+def count_of(session: Session, main: Account, wanted: LocationFilter) -> int:
     """Return how many accounts the list has in all."""
     counts = [
         sa.select(sa.func.count()).select_from(half.subquery()).scalar_subquery() for half, _ in _halves(main, wanted)
@@ -144,7 +144,7 @@ def running_about(session: Session, account: Account) -> list[Request]:
     return list(session.scalars(query.order_by(Request.id.desc())))
 
 
-def _halves(main: Account, wanted: Wanted) -> list[tuple[sa.Select[Any], sa.ColumnElement[Any]]]:
+def _halves(main: Account, wanted: LocationFilter) -> list[tuple[sa.Select[Any], sa.ColumnElement[Any]]]:
     running = _running(main)
     resting = (
         sa.select(
@@ -199,7 +199,7 @@ def _key(order: Order, since: sa.ColumnElement[Any] | Any) -> sa.ColumnElement[A
             return sa.type_coerce(since, sa.TIMESTAMP(timezone=True))
 
 
-def _narrow(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
+def _narrow(query: sa.Select[Any], wanted: LocationFilter) -> sa.Select[Any]:
     if wanted.origin is not None:
         query = query.where(Account.origin == wanted.origin)
     if wanted.city:
@@ -220,7 +220,7 @@ def _narrow(query: sa.Select[Any], wanted: Wanted) -> sa.Select[Any]:
     return query.where(*words)
 
 
-def _from(query: sa.Select[Any], key: sa.ColumnElement[Any], wanted: Wanted, place: Any) -> sa.Select[Any]:
+def _from(query: sa.Select[Any], key: sa.ColumnElement[Any], wanted: LocationFilter, place: Any) -> sa.Select[Any]:
     if place is not None:
         here, there = sa.tuple_(key, Account.id), sa.tuple_(*place)
         query = query.where(here < there if wanted.order is Order.NEWEST else here > there)

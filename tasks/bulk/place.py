@@ -62,7 +62,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
     """Process the claimed bulk once. Return whether more of its rows can be processed at once."""
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        bulk = _still_ours(session, id, lease)
+        bulk = _lock_claimed(session, id, lease)
         if bulk is None:
             return False
         if bulk.placed_at is None:
@@ -200,7 +200,7 @@ def _queue_end_mail(session: Session, bulk: Bulk, now: datetime) -> None:
     log.info("bulk.ended", bulk=str(bulk.id), rows=progress.rows, completed=completed)
 
 
-def _still_ours(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | None:
+def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | None:
     # FOR NO KEY UPDATE: workers that insert rows referring to the bulk may hold the main account's lock.
     query = sa.select(Bulk).where(Bulk.id == id, Bulk.lease == lease).with_for_update(key_share=True)
     return session.scalar(query.options(selectinload(Bulk.main), selectinload(Bulk.user)))
@@ -215,7 +215,7 @@ def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
     claim.give_back([id])
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        bulk = _still_ours(session, id, claim.lease)
+        bulk = _lock_claimed(session, id, claim.lease)
         if bulk is None:
             return
         if bulk.attempts and not heals:

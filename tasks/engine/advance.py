@@ -30,7 +30,7 @@ from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
 from models.orders.orders import blocks_wanted, discard_ordered_account
 from models.proofs.proofs import ProofBook
-from models.requests.requests import Request, still_ours
+from models.requests.requests import Request, lock_claimed
 from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony.number_pool import NumberPool
 from tasks import metrics
@@ -147,7 +147,7 @@ def _run_steps(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list[It
     by_id = {item.id: item for item in items}
     left = []
     with batch.runtime.database.transaction() as session:
-        requests = still_ours(session, list(by_id), batch.claim.lease)
+        requests = lock_claimed(session, list(by_id), batch.claim.lease)
         redrawing = [item.id for item in items if isinstance(item.failure, NumberTaken)]
         work = _open_work(batch.runtime, session, requests, redrawing)
         for request in requests:
@@ -298,7 +298,7 @@ def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
         log.error("step.broke", request=str(id), exc_info=error)
     try:
         with batch.runtime.database.transaction() as session:
-            requests = still_ours(session, [id], batch.claim.lease)
+            requests = lock_claimed(session, [id], batch.claim.lease)
             work = _open_work(batch.runtime, session, requests)
             for request in requests:
                 if heals:

@@ -81,7 +81,7 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
         if len(claim.ids) == runtime.batch:
             more_due()
         with runtime.database.transaction() as session:
-            trunks = _still_ours(session, claim.ids, claim.lease)
+            trunks = _lock_claimed(session, claim.ids, claim.lease)
             forwardings = forwardings_of(session, {trunk.account_id for trunk in trunks})
         outcomes = _write(runtime, trunks, forwardings) | _remove(runtime, trunks)
         _record(runtime, claim.lease, outcomes)
@@ -115,7 +115,7 @@ def _remove(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayEr
 def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        ours = _still_ours(session, list(outcomes), lease)
+        ours = _lock_claimed(session, list(outcomes), lease)
         # Another worker may have written newer data before us; the order is unknown, so these are written again.
         lost = outcomes.keys() - {trunk.id for trunk in ours}
         if lost:
@@ -135,7 +135,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
         log.warning("trunks.not_written", count=len(failed), error=failed[0])
 
 
-def _still_ours(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
+def _lock_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
     """Lock and return the trunks that still have this lease. A trunk that was changed since has lost it."""
     ours = sa.select(SipTrunk).where(SipTrunk.id.in_(ids), SipTrunk.lease == lease).order_by(SipTrunk.id)
     return list(

@@ -78,7 +78,7 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
 
 def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
     _end_or_renew(work, request, proof, another_has_contact)
-    if proof.must_send(work.now):
+    if proof.start_sending(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
 
@@ -92,7 +92,7 @@ def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait
         proof.expires_at = max(proof.expires_at, until)
         return Wait(Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, until, until)
     _end_or_renew(work, request, proof, another_has_address)
-    if proof.must_send(work.now):
+    if proof.start_sending(work.now):
         ask_for_address(work, request, proof)
     return Wait(Actor.CONTACT, Reason.ADDRESS_NOT_PROVED, proof.expires_at, proof.wakes_at())
 
@@ -125,7 +125,7 @@ def _wait_for_consent(work: Work, request: Request, consent: Consent) -> Wait:
         raise RuleBroken(Reason.DECLINED_BY_OWNER)
     if work.now >= consent.expires_at:
         raise RuleBroken(Reason.PROOF_EXPIRED)
-    if consent.must_send(work.now):
+    if consent.start_sending(work.now):
         ask_for_consent(work, request, consent)
     return Wait(Actor.OTHER_ACCOUNT, Reason.CONSENT_AWAITED, consent.expires_at, consent.wakes_at())
 

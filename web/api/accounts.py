@@ -8,7 +8,7 @@ from models.accounts.accounts import account_by_number
 from models.errors import NotFound
 from models.people.rights import Action, may
 from models.views import lists
-from models.views.locations import Order, Wanted, page_of
+from models.views.locations import LocationFilter, Order, page_of
 from web.api import schemas
 from web.api.access import caller, token_account, viewable_token_account
 from web.api.blueprint import api, json_response
@@ -17,7 +17,7 @@ from web.api.paging import known_cursor
 from web.resources import resources
 
 # A customer number never changes, so paging neither skips nor repeats an account.
-_BY_NUMBER = Wanted(order=Order.NUMBER)
+_BY_NUMBER = LocationFilter(order=Order.NUMBER)
 
 
 @api.get("/accounts", responses={200: schemas.AccountPage})

@@ -7,7 +7,7 @@ from uuid import UUID
 from flask import Response
 
 from models.db.paging import read_cursor, write_cursor
-from models.orders.orders import call_off
+from models.orders.orders import cancel_and_release
 from models.states import Reason, Status
 from models.views import lists
 from web.api import schemas
@@ -54,7 +54,7 @@ def cancel_request(path: schemas.RequestPath) -> Response:
         call = begin_call(session)
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)
-            call_off(target, Reason.CANCELLED_BY_REQUESTER, now())
+            cancel_and_release(target, Reason.CANCELLED_BY_REQUESTER, now())
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
     call.log_acceptance()

@@ -15,7 +15,7 @@ from rich.text import Text
 from sqlalchemy.orm import Session
 
 from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, TooLate
-from models.orders.orders import call_off
+from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
 from models.proofs.proofs import latest_document
@@ -102,7 +102,7 @@ def cancel(request_id: IdArgument) -> None:
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:
-            call_off(request, Reason.CANCELLED_BY_BACK_OFFICE, utc_now())
+            cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, utc_now())
         except TooLate:
             refuse(f"Too late: the request is {request.status}, step {request.step}, or in a worker's hands.")
     out.print(f"Request {request.id} is cancelled.", highlight=False)

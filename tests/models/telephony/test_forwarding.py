@@ -14,7 +14,7 @@ from models.accounts.hierarchy import (
 )
 from models.db.session import Database
 from models.errors import Forbidden, InvalidField, NotFound
-from models.people.audit_log import AuditEntry, Deed, entries_of
+from models.people.audit_log import AuditEntry, AuditEvent, entries_of
 from models.people.rights import Principal, Role
 from models.people.users import principal_of
 from models.states import AccountState, Origin
@@ -30,7 +30,7 @@ from models.telephony.forwarding import (
     target_of,
 )
 from models.telephony.numbers import NumberBlock
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState
+from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, hours_of
 from tests.factories import NOW, fill_pool, join, make_account, make_main, make_user
 
@@ -155,7 +155,7 @@ def test_always_beats_the_others_while_its_hours_last(database: Database, site: 
     evening, noon = datetime(2026, 3, 2, 17, 0, tzinfo=UTC), datetime(2026, 3, 2, 16, 59, tzinfo=UTC)
     assert [found.condition for found in in_force(all_of_them, [trunk], evening)] == [Condition.ALWAYS]
     assert [found.condition for found in in_force(all_of_them, [trunk], noon)] == [Condition.BUSY, Condition.NO_ANSWER]
-    trunk.suspend(Suspender.CUSTOMER, noon)
+    trunk.suspend(SuspendedBy.CUSTOMER, noon)
     assert in_force(all_of_them, [trunk], noon) == []
 
 
@@ -170,7 +170,7 @@ def test_every_change_is_in_the_log(database: Database, site: tuple[Account, Pri
         session.flush()
         told = entries_of(session, account)
         assert [one.entry.deed for one in told] == [
-            Deed.FORWARDING_REMOVED, Deed.FORWARDING_CHANGED, Deed.FORWARDING_ADDED,
+            AuditEvent.FORWARDING_REMOVED, AuditEvent.FORWARDING_CHANGED, AuditEvent.FORWARDING_ADDED,
         ]  # fmt: skip
         assert {(one.entry.user_id, one.through) for one in told} == {(member.user_id, None)}
         assert told[1].entry.facts["before"]["target"] == MOBILE and told[1].entry.facts["target"] == "+4930901820"

@@ -25,7 +25,7 @@ from models.messages.outbox import Recipient
 from models.orders.number_release import look_at_release, release_numbers
 from models.orders.orders import submit_order
 from models.people.api_tokens import ApiToken, create_token
-from models.people.audit_log import AuditEntry, Deed
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.invitations import invite
 from models.people.rights import Principal, Role, Scope
 from models.people.users import User, principal_of
@@ -40,7 +40,7 @@ from models.telephony.number_pool import (
 )
 from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState, close_trunk
+from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState, close_trunk
 from tests.factories import NOW, VAULT, a_link, an_order, join, make_account, make_bulk, make_main, make_user, sites
 from tests.fakes import wait_until
 from tests.web.portal.accounts.test_dashboard import make_trunk
@@ -91,7 +91,7 @@ def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
         return trunk.state, is_due
 
 
-def deeds(session: Session) -> list[tuple[Deed, int | None, dict[str, str]]]:
+def deeds(session: Session) -> list[tuple[AuditEvent, int | None, dict[str, str]]]:
     """Return deed, user id and facts of every audit entry, the oldest first."""
     entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
     return [(entry.deed, entry.user_id, entry.facts) for entry in entries]
@@ -129,7 +129,7 @@ def test_a_trunk_is_suspended_once_and_resumed_once(database: Database, company:
     assert state(database, company) == (TrunkState.ACTIVE, False)
     with database.transaction() as session:
         about = (company.person.user_id, {"sip_user": "t000000000001"})
-        assert deeds(session) == [(Deed.TRUNK_SUSPENDED, *about), (Deed.TRUNK_RESUMED, *about)]
+        assert deeds(session) == [(AuditEvent.TRUNK_SUSPENDED, *about), (AuditEvent.TRUNK_RESUMED, *about)]
 
 
 def test_what_the_carrier_has_suspended_only_the_carrier_resumes(database: Database, company: Company) -> None:
@@ -145,9 +145,9 @@ def test_what_the_carrier_has_suspended_only_the_carrier_resumes(database: Datab
     assert state(database, company) == (TrunkState.ACTIVE, True)
     with database.transaction() as session:
         assert [(deed, user, facts.get("reason")) for deed, user, facts in deeds(session)] == [
-            (Deed.TRUNK_SUSPENDED, None, "Missbrauch"),
-            (Deed.TRUNK_SUSPENDED, None, "Rechnung offen"),
-            (Deed.TRUNK_RESUMED, None, None),
+            (AuditEvent.TRUNK_SUSPENDED, None, "Missbrauch"),
+            (AuditEvent.TRUNK_SUSPENDED, None, "Rechnung offen"),
+            (AuditEvent.TRUNK_RESUMED, None, None),
         ]
 
 
@@ -224,7 +224,7 @@ def test_the_trunk_of_somebody_else_and_one_that_is_closed_are_not_found(databas
         with pytest.raises(TrunkClosed):
             resume_for_carrier(session, trunk.sip_user, NOW)
         with pytest.raises(TrunkClosed):
-            trunk.suspend(Suspender.CARRIER, NOW, "Missbrauch")
+            trunk.suspend(SuspendedBy.CARRIER, NOW, "Missbrauch")
         with pytest.raises(NotFound):
             suspend_for_carrier(session, "nobody", "Missbrauch", NOW)
 
@@ -264,7 +264,7 @@ def test_numbers_are_given_back_with_what_they_cost(database: Database, company:
         assert not pool_has(session, "030", 10, LATER)
         assert pool_has(session, "030", 10, LATER + QUARANTINE)
         assert deeds(session) == [
-            (Deed.NUMBERS_RELEASED, company.person.user_id, {"numbers": "030 5000000-0 … -9"}),
+            (AuditEvent.NUMBERS_RELEASED, company.person.user_id, {"numbers": "030 5000000-0 … -9"}),
         ]
         assert look_at_release(session, company.person, account, company.one, LATER).is_last
     assert state(database, company) == (TrunkState.ACTIVE, True)
@@ -339,7 +339,7 @@ def test_a_closed_account_has_nothing_and_nobody(database: Database, company: Co
             assert session.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0
         assert session.scalars(sa.select(ApiToken.revoked_at)).one() == LATER
         assert principal_of(session, session.get_one(User, company.person.user_id)).roles == {}
-        assert deeds(session)[-1] == (Deed.ACCOUNT_CLOSED, None, {})
+        assert deeds(session)[-1] == (AuditEvent.ACCOUNT_CLOSED, None, {})
         assert not close_account(session, account, LATER)
     assert state(database, company) == (TrunkState.CLOSED, True)
 

@@ -15,7 +15,7 @@ from models.orders.number_release import release_numbers
 from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
 from models.telephony.sip_secrets import issue_of, renew
 from models.telephony.suspension import resume, resume_for_carrier, suspend, suspend_for_carrier
-from models.telephony.trunks import SipTrunk, Suspender
+from models.telephony.trunks import SipTrunk, SuspendedBy
 from tests.factories import NOW, VAULT
 from tests.models.telephony.test_suspension import Company
 
@@ -23,13 +23,13 @@ LATER = NOW + timedelta(hours=1)
 Change = Callable[[Session, Company, SipTrunk], object]
 
 
-def _suspended(trunk: SipTrunk, by: Suspender) -> str:
-    trunk.suspend(by, NOW, "Rechnung offen" if by is Suspender.CARRIER else None)
+def _suspended(trunk: SipTrunk, by: SuspendedBy) -> str:
+    trunk.suspend(by, NOW, "Rechnung offen" if by is SuspendedBy.CARRIER else None)
     return trunk.sip_user
 
 
 def _lifted(session: Session, company: Company, trunk: SipTrunk) -> None:
-    _suspended(trunk, Suspender.CUSTOMER)
+    _suspended(trunk, SuspendedBy.CUSTOMER)
     session.flush()
     _failed(trunk)
     session.flush()
@@ -37,7 +37,7 @@ def _lifted(session: Session, company: Company, trunk: SipTrunk) -> None:
 
 
 def _lifted_by_carrier(session: Session, _company: Company, trunk: SipTrunk) -> None:
-    sip_user = _suspended(trunk, Suspender.CARRIER)
+    sip_user = _suspended(trunk, SuspendedBy.CARRIER)
     _failed(trunk)
     session.flush()
     resume_for_carrier(session, sip_user, LATER)

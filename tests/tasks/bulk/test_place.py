@@ -14,7 +14,7 @@ from models.accounts.accounts import Account
 from models.bulk.bulk import Bulk, BulkRow, CheckedRow, RowFate, fingerprint_of, keep_file, progress_of
 from models.contracts.catalogue import Product
 from models.orders import orders
-from models.orders.orders import OrderDraft, call_off
+from models.orders.orders import OrderDraft, cancel_and_release
 from models.people.users import Membership, principal_of
 from models.proofs.proofs import MOST_ISSUES
 from models.proofs.submission import create_link_code
@@ -129,7 +129,7 @@ def test_what_was_called_off_can_be_ordered_again_by_another_file(pipeline: Pipe
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
         one = sa.select(Request).where(Request.bulk_id == first).order_by(Request.id).limit(1)
-        call_off(session.scalars(one).one(), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
+        cancel_and_release(session.scalars(one).one(), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
     second = send(pipeline, sites(3), "Noch einmal.csv")
     run_to_the_end(pipeline, second)
     assert [row.fate for row in rows(pipeline, second)] == [RowFate.PLACED, RowFate.REPEATED, RowFate.PLACED]
@@ -270,7 +270,7 @@ def test_somebody_asked_too_often_is_refused_and_takes_no_other_down(pipeline: P
     for _ in range(MOST_ISSUES):
         asking = pipeline.link(a_link(asked, method=ProofMethod.CONSENT))
         with pipeline.runtime.database.transaction() as session:
-            call_off(session.get_one(Request, asking), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
+            cancel_and_release(session.get_one(Request, asking), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
     id = send_links(pipeline, [(asked.customer_number, ""), (other.customer_number, "")])
     pipeline.advance()
     assert [row.refusal for row in rows(pipeline, id)] == ["asked_too_often", None]
@@ -290,7 +290,9 @@ def test_a_file_asks_so_many_at_once_and_goes_on_when_they_have_answered(
     placed = [row for row in rows(pipeline, id) if row.fate is RowFate.PLACED]
     assert len(placed) == 2
     with pipeline.runtime.database.transaction() as session:
-        call_off(session.get_one(Request, placed[0].request_id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock())
+        cancel_and_release(
+            session.get_one(Request, placed[0].request_id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock()
+        )
     pipeline.clock.advance(timedelta(minutes=11))
     pipeline.advance()
     assert {row.fate for row in rows(pipeline, id)} == {RowFate.PLACED}

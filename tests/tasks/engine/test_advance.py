@@ -15,7 +15,7 @@ from models.contracts.contracts import Contract, ContractItem
 from models.errors import TooLate
 from models.jobs.outages import LONGEST
 from models.messages.outbox import Message
-from models.orders.orders import call_off
+from models.orders.orders import cancel_and_release
 from models.people.users import principal_of
 from models.requests.requests import Request
 from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
@@ -349,7 +349,7 @@ def test_an_order_that_the_registrar_may_know_of_cannot_be_cancelled(pipeline: P
         assert session.get_one(Request, id).can_cancel
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session, pytest.raises(TooLate):
-        call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
     pipeline.clock.advance(timedelta(minutes=1))
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED
@@ -378,7 +378,7 @@ def test_a_failed_order_can_be_called_off_and_gives_everything_back(pipeline: Pi
     id = pipeline.order(an_order())
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
-        call_off(session.get_one(Request, id), Reason.CANCELLED_BY_BACK_OFFICE, pipeline.clock.now)
+        cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_BACK_OFFICE, pipeline.clock.now)
     with pipeline.runtime.database.transaction() as session:
         request = session.get_one(Request, id)
         assert request.status is Status.CANCELLED

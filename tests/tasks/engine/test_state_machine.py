@@ -22,7 +22,7 @@ from models.contracts.contracts import Contract
 from models.db.session import Database
 from models.errors import TooLate
 from models.messages.outbox import Message
-from models.orders.orders import call_off
+from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.states import Reason, Status
@@ -106,7 +106,7 @@ class History(RuleBasedStateMachine):
         with self.pipeline.runtime.database.transaction() as session:
             request = session.get_one(Request, id, with_for_update=True)
             try:
-                call_off(request, Reason.CANCELLED_BY_REQUESTER, self.pipeline.clock.now)
+                cancel_and_release(request, Reason.CANCELLED_BY_REQUESTER, self.pipeline.clock.now)
             except TooLate:
                 return
         self.expected[id] = Status.CANCELLED

@@ -32,7 +32,7 @@ from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode
 from models.proofs.submission import create_link_code
 from models.requests.requests import Request
 from models.states import AccountRole, AccountState, Kind, Origin, ProofMethod, Reason, Status, StepName
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState
+from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import LOCALES
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Subscriber
 from tasks.wording.findings import finding_text
@@ -391,7 +391,7 @@ def test_a_trunk_stays_in_the_registrar_while_it_is_suspended_and_says_so(pipeli
     suspended, other = trunk(pipeline), trunk(pipeline)
     there = pipeline.registrar.trunks
     with changing(pipeline) as session:
-        session.get_one(SipTrunk, suspended.id).suspend(Suspender.CUSTOMER, pipeline.clock.now)
+        session.get_one(SipTrunk, suspended.id).suspend(SuspendedBy.CUSTOMER, pipeline.clock.now)
     pipeline.advance()
     assert {user: record.suspended for user, record in there.items()} == {
         suspended.sip_user: True,
@@ -405,7 +405,7 @@ def test_a_trunk_stays_in_the_registrar_while_it_is_suspended_and_says_so(pipeli
         assert finding.facts["what"] == ["suspended"]
     pipeline.advance()
     with changing(pipeline) as session:
-        session.get_one(SipTrunk, suspended.id).resume(Suspender.CUSTOMER, pipeline.clock.now)
+        session.get_one(SipTrunk, suspended.id).resume(SuspendedBy.CUSTOMER, pipeline.clock.now)
     pipeline.advance()
     assert not any(record.suspended for record in there.values())
     finds(pipeline, "registrar")

@@ -13,7 +13,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.errors import Forbidden, NotAwaited, TooEarly
 from models.links.links import submit_detach
-from models.orders.orders import Contact, Location, OrderDraft, call_off
+from models.orders.orders import Contact, Location, OrderDraft, cancel_and_release
 from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
@@ -267,7 +267,7 @@ def test_a_cancelled_order_can_no_longer_be_proved_into_being(pipeline: Pipeline
     id = pipeline.order(fresh())
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
-        call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
     with pytest.raises(NotAwaited):
         confirm(pipeline, id, code_in(mails_to(pipeline, STRANGER.email)[0]))
     with pytest.raises(NotAwaited):
@@ -544,7 +544,7 @@ def test_after_a_cancelled_order_the_next_one_asks_for_itself(pipeline: Pipeline
     first = pipeline.order(fresh())
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
-        call_off(session.get_one(Request, first), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+        cancel_and_release(session.get_one(Request, first), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
     pipeline.clock.advance(3 * DAY)
     second = pipeline.order(fresh())
     pipeline.advance()
@@ -578,7 +578,7 @@ def test_asking_for_consent_is_no_means_to_pester_people(pipeline: Pipeline, own
             id = pipeline.link(a_link(number, method=ProofMethod.CONSENT))
             pipeline.advance()
             with pipeline.runtime.database.transaction() as session:
-                call_off(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
+                cancel_and_release(session.get_one(Request, id), Reason.CANCELLED_BY_REQUESTER, pipeline.clock.now)
         with pytest.raises(TooEarly):
             pipeline.link(a_link(number, method=ProofMethod.CONSENT))
     assert len(mails_to(pipeline, one.email)) == 5

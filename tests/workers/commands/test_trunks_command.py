@@ -11,10 +11,10 @@ from models.accounts.hierarchy import attach
 from models.db.session import Database
 from models.links.collective_invoices import put_on_invoice
 from models.orders.orders import submit_order
-from models.people.audit_log import AuditEntry, Deed
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.states import AccountState, Origin
 from models.telephony.numbers import NumberBlock
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState
+from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import utc_now
 from tests.factories import NOW, an_order, make_account, make_bulk, make_main, sites
 from tests.web.portal.accounts.test_dashboard import make_trunk
@@ -50,7 +50,7 @@ def state(database: Database, number: str) -> AccountState:
         return session.scalars(sa.select(Account.state).where(Account.customer_number == number)).one()
 
 
-def logged(database: Database) -> list[tuple[Deed, int | None]]:
+def logged(database: Database) -> list[tuple[AuditEvent, int | None]]:
     with database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
         return [(entry.deed, entry.user_id) for entry in entries]
@@ -76,7 +76,7 @@ def test_a_trunk_is_suspended_for_a_reason_and_resumed(database: Database) -> No
     assert run("trunks", "resume", SIP_USER).stdout.endswith(f"Trunk {SIP_USER} is not suspended by us any more.\n")
     assert run("trunks", "resume", SIP_USER).stdout.endswith(f"Trunk {SIP_USER} was not suspended by us.\n")
     assert trunk(database).state is TrunkState.ACTIVE
-    assert logged(database) == [(Deed.TRUNK_SUSPENDED, None), (Deed.TRUNK_RESUMED, None)]
+    assert logged(database) == [(AuditEvent.TRUNK_SUSPENDED, None), (AuditEvent.TRUNK_RESUMED, None)]
 
 
 @pytest.mark.usefixtures("number")
@@ -84,7 +84,7 @@ def test_what_the_customer_has_suspended_stays(database: Database) -> None:
     run("trunks", "suspend", SIP_USER, "--reason", "Missbrauch")
     with database.transaction() as session:
         found = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == SIP_USER)).one()
-        found.suspend(Suspender.CUSTOMER, utc_now())
+        found.suspend(SuspendedBy.CUSTOMER, utc_now())
     assert "it stays suspended by the customer" in run("trunks", "resume", SIP_USER).stdout
     assert trunk(database).state is TrunkState.SUSPENDED
 
@@ -118,7 +118,7 @@ def test_an_account_is_closed_once_that_is_confirmed(database: Database, number:
     assert (closed.state, closed.due_at is not None) == (TrunkState.CLOSED, True)
     with database.transaction() as session:
         assert session.scalars(sa.select(NumberBlock.account_id)).all() == [None]
-    assert logged(database) == [(Deed.ACCOUNT_CLOSED, None)]
+    assert logged(database) == [(AuditEvent.ACCOUNT_CLOSED, None)]
     assert run("accounts", "close", number).stdout == f"Account {number} is closed already.\n"
 
 

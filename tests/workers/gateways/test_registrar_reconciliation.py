@@ -18,7 +18,7 @@ from models.jobs.jobs import JobRun, Outcome
 from models.telephony.forwarding import CallForwarding
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState
+from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.vault import Vault
 from tasks.ports import Ports, Subscriber
 from tasks.reconcile import JOBS, registrar
@@ -462,7 +462,7 @@ def test_a_closed_trunk_is_not_in_the_registrar(network: Network, before: Tables
 def test_a_suspended_trunk_has_one_row_more(network: Network, before: Tables, users: list[str]) -> None:
     with network.runtime.database.transaction() as session:
         trunk = session.scalars(sa.select(SipTrunk).where(SipTrunk.sip_user == users[4])).one()
-        trunk.suspend(Suspender.CUSTOMER, network.clock.now)
+        trunk.suspend(SuspendedBy.CUSTOMER, network.clock.now)
         trunk.rest()
     [channels] = [row for row in before[2] if row[0] == users[4] and row[2] == "channels"]
     before[2] = sorted([*before[2], (*channels[:2], "suspended", "1", *channels[4:])], key=str)

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask_babel import gettext as _
 
-from models.people.audit_log import AuditEntry, Deed
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.telephony.forwarding import Condition
 from web.portal.people.users import ROLE_NAMES
@@ -18,53 +18,53 @@ def deed_text(entry: AuditEntry) -> str:
     facts = entry.facts
     number = facts.get("customer_number")
     match entry.deed:
-        case Deed.LOOKED_IN:
+        case AuditEvent.LOOKED_IN:
             return str(_("Looked at the dashboard."))
-        case Deed.SECRET_SEEN:
+        case AuditEvent.SECRET_SEEN:
             return str(_("Had the SIP password of %(user)s shown.", user=facts["sip_user"]))
-        case Deed.SECRET_RENEWED:
+        case AuditEvent.SECRET_RENEWED:
             return str(_("Renewed the SIP password of %(user)s.", user=facts["sip_user"]))
-        case Deed.TRUNK_SUSPENDED if "reason" in facts:
+        case AuditEvent.TRUNK_SUSPENDED if "reason" in facts:
             return str(
                 _("Suspended SIP trunk %(user)s. Reason: %(reason)s", user=facts["sip_user"], reason=facts["reason"])
             )
-        case Deed.TRUNK_SUSPENDED:
+        case AuditEvent.TRUNK_SUSPENDED:
             return str(_("Suspended SIP trunk %(user)s.", user=facts["sip_user"]))
-        case Deed.TRUNK_RESUMED:
+        case AuditEvent.TRUNK_RESUMED:
             return str(_("Lifted the suspension of SIP trunk %(user)s.", user=facts["sip_user"]))
-        case Deed.NUMBERS_RELEASED:
+        case AuditEvent.NUMBERS_RELEASED:
             return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
-        case Deed.ACCOUNT_CLOSED:
+        case AuditEvent.ACCOUNT_CLOSED:
             return str(_("Closed the account."))
-        case Deed.FORWARDING_ADDED:
+        case AuditEvent.FORWARDING_ADDED:
             return str(_("Set up a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
-        case Deed.FORWARDING_CHANGED:
+        case AuditEvent.FORWARDING_CHANGED:
             before = _forwarding(facts["before"])
             return str(_("Changed a call forwarding: %(new)s; before: %(old)s.", new=_forwarding(facts), old=before))
-        case Deed.FORWARDING_REMOVED:
+        case AuditEvent.FORWARDING_REMOVED:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
-        case Deed.DETACH_ASKED:
+        case AuditEvent.DETACH_ASKED:
             return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
-        case Deed.USER_INVITED:
+        case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
-        case Deed.INVITATION_WITHDRAWN:
+        case AuditEvent.INVITATION_WITHDRAWN:
             return str(_("Withdrew the invitation of %(name)s.", name=facts["name"]))
-        case Deed.USER_JOINED:
+        case AuditEvent.USER_JOINED:
             return str(_("Accepted the invitation as %(role)s.", role=_role(facts["role"])))
-        case Deed.ROLE_CHANGED:
+        case AuditEvent.ROLE_CHANGED:
             text = {"name": facts["name"], "role": _role(facts["role"]), "before": _role(facts["before"])}
             return str(_("Changed the role of %(name)s from %(before)s to %(role)s.", **text))
-        case Deed.USER_REMOVED:
+        case AuditEvent.USER_REMOVED:
             return str(_("Removed %(name)s (%(role)s) from the users.", name=facts["name"], role=_role(facts["role"])))
-        case Deed.REQUEST_RETRIED:
+        case AuditEvent.REQUEST_RETRIED:
             return str(_("Had the request for customer number %(number)s tried again.", number=number))
-        case Deed.REQUEST_CANCELLED:
+        case AuditEvent.REQUEST_CANCELLED:
             return str(_("Cancelled the request for customer number %(number)s.", number=number))
-        case Deed.DOCUMENT_OPENED:
+        case AuditEvent.DOCUMENT_OPENED:
             return str(_("Opened the address proof for customer number %(number)s.", number=number))
-        case Deed.DOCUMENT_RELEASED:
+        case AuditEvent.DOCUMENT_RELEASED:
             return str(_("Released the address proof for customer number %(number)s.", number=number))
-        case Deed.DOCUMENT_REFUSED:
+        case AuditEvent.DOCUMENT_REFUSED:
             return str(_("Refused the address proof for customer number %(number)s.", number=number))
 
 

@@ -67,7 +67,7 @@ def show(customer_number: str) -> str:
         log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
-        leads = visible.main is None and listing.count_of(database, account, listing.Wanted()) > 0
+        leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
     return render_template(
         "accounts/account.html",

@@ -236,9 +236,9 @@ def _who(found: Request) -> str | None:
     return None
 
 
-def _wanted() -> listing.Wanted:
+def _wanted() -> listing.LocationFilter:
     # Invalid filters are ignored, so that an outdated URL shows more instead of nothing.
-    return listing.Wanted(
+    return listing.LocationFilter(
         search=_typed("suche"),
         show=request.args.get("status", type=listing.Show),
         origin=request.args.get("herkunft", type=Origin),
@@ -291,7 +291,7 @@ def _origin_words() -> dict[Origin, str]:
     }
 
 
-def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[spreadsheets.Cell]]:
+def _rows(account: Account, wanted: listing.LocationFilter, kind: str) -> Iterator[list[spreadsheets.Cell]]:
     yield [
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
         _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
@@ -302,7 +302,7 @@ def _rows(account: Account, wanted: listing.Wanted, kind: str) -> Iterator[list[
             yield _row(item, kind_label(item.account, listed=True))
 
 
-def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.ListedAccount]]:
+def _pages(account: Account, wanted: listing.LocationFilter) -> Iterator[list[listing.ListedAccount]]:
     # One transaction per page, so that a slow download does not keep a transaction open.
     after: str | None = None
     while True:
@@ -315,7 +315,7 @@ def _pages(account: Account, wanted: listing.Wanted) -> Iterator[list[listing.Li
 
 
 def _page(
-    database: Session, account: Account, wanted: listing.Wanted, after: str | None
+    database: Session, account: Account, wanted: listing.LocationFilter, after: str | None
 ) -> Page[listing.ListedAccount]:
     return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
 

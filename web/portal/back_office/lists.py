@@ -21,7 +21,7 @@ from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import Job, JobRun, ask_for_run, jobs_by_name, last_successes, latest_runs
 from models.states import Kind, Reason
-from models.views.back_office import Matter, Wanted, counts_of, page_of
+from models.views.back_office import Matter, MatterFilter, counts_of, page_of
 from tasks.hints import hint
 from tasks.reconcile import JOBS
 from tasks.wording.findings import finding_text
@@ -49,7 +49,7 @@ def only_for_staff() -> None:
 @office.get("")
 def todo() -> str:
     """Show the requests that wait for staff, longest first; with a search all requests that match."""
-    wanted = Wanted(
+    wanted = MatterFilter(
         search=request.args.get("suche", "").strip()[:100],
         matter=request.args.get("status", type=Matter),
         kind=request.args.get("art", type=Kind),

@@ -16,7 +16,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired
 
 from models.errors import IllegalTransition, NotAwaited, TooLate
-from models.people.audit_log import Deed
+from models.people.audit_log import AuditEvent
 from models.staff import actions
 from models.states import ENDED, Status
 from models.views.back_office import Matter, RequestDetails, request_details
@@ -166,7 +166,7 @@ def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> An
 def _conflict_text(details: RequestDetails, seen: int) -> str:
     fresh = [entry for entry in details.timeline if entry.id > seen]
     times = {entry.at for entry in fresh}
-    by_staff = (told for told in details.staff_actions if told.entry.deed is not Deed.DOCUMENT_OPENED)
+    by_staff = (told for told in details.staff_actions if told.entry.deed is not AuditEvent.DOCUMENT_OPENED)
     told = next((told for told in by_staff if told.entry.at in times), None)
     if told is not None and told.user is not None:
         facts = {"name": told.user.name, "moment": moment(told.entry.at), "what": deed_text(told.entry)}

@@ -13,7 +13,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response
 
 from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
-from models.orders.orders import call_off
+from models.orders.orders import cancel_and_release
 from models.proofs.status import ProofKind
 from models.proofs.submission import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
 from models.requests.requests import Request, may_change
@@ -120,7 +120,9 @@ def resend(id: UUID) -> Response:
 def cancel(id: UUID) -> Response | str:
     """Show what cancelling the request does; on POST cancel it."""
     if request.method == "POST":
-        return _change(id, lambda session, found: call_off(found, Reason.CANCELLED_BY_REQUESTER, resources().clock()))
+        return _change(
+            id, lambda session, found: cancel_and_release(found, Reason.CANCELLED_BY_REQUESTER, resources().clock())
+        )
     with resources().database.transaction() as session:
         page = get_request_page(session, id)
     if not page.may_cancel:

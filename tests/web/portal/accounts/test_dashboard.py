@@ -18,7 +18,7 @@ from models.accounts.hierarchy import (
 )
 from models.contracts.contracts import Contract
 from models.orders.orders import submit_order
-from models.people.audit_log import AuditEntry, Deed
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.people.users import User
 from models.states import Origin
@@ -146,7 +146,7 @@ def send(front: Front, path: str, page: str, password: str = PASSWORD) -> tuple[
     return answer.status_code, answer.text
 
 
-def deeds(front: Front) -> list[tuple[Deed, int | None, int | None]]:
+def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int | None]]:
     """Return the audit log: deed, acting user (None: the carrier) and main account."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
@@ -177,7 +177,7 @@ def test_the_main_accounts_look_is_in_the_log_once_an_hour(front: Front, site: S
     for _ in range(3):
         get(front, site.path)
         get(front, site.path + "/rufweiterleitung")
-    looked = (Deed.LOOKED_IN, front.manager.user_id, front.main.id)
+    looked = (AuditEvent.LOOKED_IN, front.manager.user_id, front.main.id)
     assert deeds(front) == [looked]
     back.clock.advance(timedelta(hours=1))
     get(front, site.path)
@@ -198,7 +198,7 @@ def test_the_whole_log_page_by_page(front: Front, site: Site, monkeypatch: pytes
                 AuditEntry(
                     account_id=site.account.id,
                     user_id=site.administrator.id,
-                    deed=Deed.INVITATION_WITHDRAWN,
+                    deed=AuditEvent.INVITATION_WITHDRAWN,
                     facts={"name": name, "role": "administrator"},
                     at=NOW,
                 )
@@ -227,7 +227,7 @@ def test_a_secret_is_shown_for_the_password_and_logged(front: Front, site: Site)
     assert status == 200
     assert_valid(page)
     assert f'<p class="code" translate="no">{OLD}</p>' in page
-    assert deeds(front) == [(Deed.SECRET_SEEN, site.administrator.id, None)]
+    assert deeds(front) == [(AuditEvent.SECRET_SEEN, site.administrator.id, None)]
     with front.database.transaction() as session:
         assert OLD not in str(session.execute(sa.text("SELECT facts FROM audit_entries")).all())
 
@@ -268,7 +268,7 @@ def test_a_renewed_secret_reaches_the_registrar_and_the_old_one_is_gone(front: F
     assert found[1] in enter(front, site.secret)[1]
     through = (front.manager.user_id, front.main.id)
     assert deeds(front) == [
-        (Deed.LOOKED_IN, *through), (Deed.SECRET_RENEWED, *through), (Deed.SECRET_SEEN, *through),
+        (AuditEvent.LOOKED_IN, *through), (AuditEvent.SECRET_RENEWED, *through), (AuditEvent.SECRET_SEEN, *through),
     ]  # fmt: skip
 
 
@@ -422,7 +422,7 @@ def test_the_user_who_requests_a_detachment_is_in_the_log(front: Front, site: Si
     page = get(front, site.path + "/loesen")
     front.client.post(site.path + "/loesen", data={"csrf_token": csrf(page), "customer_number": number})
     asker = (front.manager.user_id, front.main.id) if foreign else (site.administrator.id, None)
-    assert [deed for deed in deeds(front) if deed[0] is not Deed.LOOKED_IN] == [(Deed.DETACH_ASKED, *asker)]
+    assert [deed for deed in deeds(front) if deed[0] is not AuditEvent.LOOKED_IN] == [(AuditEvent.DETACH_ASKED, *asker)]
     come_in(front, site.administrator.email)
     assert f"Hat beantragt, den Account vom Hauptaccount {main} zu lösen." in get(front, site.path)
     front.client.post("/sprache/en", data={"csrf_token": csrf(get(front, site.path))})

@@ -22,7 +22,7 @@ from models.errors import Forbidden, NotFound
 from models.jobs.jobs import Job, claim_job
 from models.links.links import submit_link
 from models.orders.orders import submit_order
-from models.people.audit_log import AuditEntry, Deed
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.people.users import User, principal_of
 from models.proofs.proofs import AddressDocument, AddressProof
@@ -159,7 +159,7 @@ def codes(front: Front, id: UUID | str) -> list[str]:
         return list(session.scalars(lines.order_by(TimelineEntry.id)))
 
 
-def deeds(front: Front) -> list[tuple[Deed, int | None, int, bool]]:
+def deeds(front: Front) -> list[tuple[AuditEvent, int | None, int, bool]]:
     """Return the audit log: deed, acting user, account, and whether the user acted as staff."""
     with front.database.transaction() as session:
         entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
@@ -325,7 +325,7 @@ def test_a_failed_request_is_tried_again_in_somebodys_name(front: Front, desk: D
     assert "Die Anfrage wird jetzt erneut versucht." in shown.text
     found = request_of(front, id)
     assert (found.status, found.due_at) == (Status.IN_PROGRESS, NOW)
-    assert deeds(front) == [(Deed.REQUEST_RETRIED, bo.id, front.main.id, True)]
+    assert deeds(front) == [(AuditEvent.REQUEST_RETRIED, bo.id, front.main.id, True)]
     assert "Bo Backoffice, <time" in shown.text and "erneut gestartet." in shown.text
     again = desk.press(of(id, "/wiederholen"), page)
     assert "Jetzt ist nichts geschehen, denn es ist schon erledigt. Bo Backoffice, 2. März 2026" in again.text
@@ -342,7 +342,7 @@ def test_an_order_is_cancelled_after_a_question_and_once(front: Front, desk: Des
     assert (found.status, found.reason) == (Status.CANCELLED, Reason.CANCELLED_BY_BACK_OFFICE)
     assert found.account is not None and found.account.state is AccountState.CLOSED
     assert "es ist schon erledigt" in desk.press(of(id, "/stornieren"), asks).text
-    assert deeds(front) == [(Deed.REQUEST_CANCELLED, bo.id, front.main.id, True)]
+    assert deeds(front) == [(AuditEvent.REQUEST_CANCELLED, bo.id, front.main.id, True)]
     assert desk.client.get(of(id, "/stornieren")).headers["Location"] == of(id)
 
 
@@ -353,7 +353,7 @@ def test_a_faster_colleague_is_named_and_nothing_is_done(front: Front, desk: Des
     late = desk.press(of(id, "/wiederholen"), page).text
     assert "es ist schon erledigt. Kay Kollegin" in late and "storniert." in late
     assert request_of(front, id).status is Status.CANCELLED
-    assert [deed for deed, *_ in deeds(front)] == [Deed.REQUEST_CANCELLED]
+    assert [deed for deed, *_ in deeds(front)] == [AuditEvent.REQUEST_CANCELLED]
 
 
 def test_what_the_customer_has_changed_meanwhile_is_said(front: Front, desk: Desk) -> None:
@@ -400,7 +400,7 @@ def test_a_document_is_opened_as_a_file_and_by_whom_is_written_down(
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
     assert answer.headers["Cache-Control"] == "no-store"
-    assert deeds(front) == [(Deed.DOCUMENT_OPENED, bo.id, front.main.id, True)]
+    assert deeds(front) == [(AuditEvent.DOCUMENT_OPENED, bo.id, front.main.id, True)]
 
 
 def test_a_released_document_proves_the_address_and_the_order_goes_on(
@@ -415,7 +415,7 @@ def test_a_released_document_proves_the_address_and_the_order_goes_on(
     assert '<a href="#decision-0">Wählen Sie, ob Sie das Dokument freigeben oder ablehnen.</a>' in unchosen.text
     shown = desk.press(of(id, "/dokument"), unchosen.text, decision="release").text
     assert "Das Dokument ist freigegeben, die Adresse ist nachgewiesen." in shown
-    assert deeds(front) == [(Deed.DOCUMENT_RELEASED, bo.id, front.main.id, True)]
+    assert deeds(front) == [(AuditEvent.DOCUMENT_RELEASED, bo.id, front.main.id, True)]
     back.advance()
     assert request_of(front, id).status is Status.COMPLETED
     with front.database.transaction() as session:
@@ -510,7 +510,7 @@ def test_a_look_of_ours_is_in_the_local_log_once_an_hour(front: Front, desk: Des
         site: Site = make_site(session, session.get_one(Account, front.main.id))
     for _ in range(2):
         desk.page(site.path)
-    assert deeds(front) == [(Deed.LOOKED_IN, bo.id, site.account.id, True)]
+    assert deeds(front) == [(AuditEvent.LOOKED_IN, bo.id, site.account.id, True)]
     page = sit_down(site.administrator.email).page(site.path)
     assert "Unser Kundenservice" in page and "Hat das Dashboard angesehen." in page and bo.name not in page
 

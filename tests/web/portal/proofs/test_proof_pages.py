@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse, encode_multipart
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.errors import NotAwaited
-from models.orders.orders import call_off
+from models.orders.orders import cancel_and_release
 from models.people.rights import Role
 from models.people.users import User
 from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
@@ -202,7 +202,7 @@ def test_the_letters_page_tells_an_outsider_nothing(front: Front, back: Back, da
         west = sa.update(AddressProof).where(AddressProof.address_key.contains("west"))
         session.execute(west.values(proved_at=NOW, method="letter"))
         order = session.scalars(sa.select(Request).where(Request.customer_number == ended)).one()
-        call_off(order, Reason.CANCELLED_BY_REQUESTER, NOW)
+        cancel_and_release(order, Reason.CANCELLED_BY_REQUESTER, NOW)
     assert unknown[0] == 422 and len(unknown[2]) > 4
     for number in (ordinary, waiting, void, proved, ended):
         assert answer(number) == unknown

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.accounts.locks import lock_account
-from models.people.audit_log import AuditEntry, Deed
+from models.people.audit_log import AuditEntry, AuditEvent
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
@@ -83,7 +83,7 @@ def test_a_member_adds_changes_and_removes(front: Front, site: Site) -> None:
     with front.database.transaction() as session:
         entries = list(session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id)))
     assert [entry.deed for entry in entries] == [
-        Deed.FORWARDING_ADDED, Deed.FORWARDING_CHANGED, Deed.FORWARDING_REMOVED,
+        AuditEvent.FORWARDING_ADDED, AuditEvent.FORWARDING_CHANGED, AuditEvent.FORWARDING_REMOVED,
     ]  # fmt: skip
     assert {entry.user_id for entry in entries} == {site.member.id}
 

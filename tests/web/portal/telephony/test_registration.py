@@ -15,9 +15,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from models.accounts.accounts import Account
-from models.people.audit_log import Deed
+from models.people.audit_log import AuditEvent
 from models.people.rights import Role
-from models.telephony.trunks import SipTrunk, Suspender, TrunkState
+from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import BERLIN
 from tests.factories import join, make_account, make_user
 from tests.fakes import FakeClock
@@ -247,7 +247,7 @@ def test_a_change_on_its_way_and_a_suspension_are_said(wired: Front, site: Site)
     assert "Eine Änderung wird gerade" not in get(wired, page_of(site))
     with wired.database.transaction() as session:
         trunk = session.get_one(SipTrunk, site.trunk)
-        trunk.suspend(Suspender.CUSTOMER, trunk.created_at)
+        trunk.suspend(SuspendedBy.CUSTOMER, trunk.created_at)
     page = words(get(wired, page_of(site)))
     assert "Eine Änderung wird gerade an das Telefonnetz übertragen." in page
     assert "Gesperrt Der SIP-Trunk kann sich nicht anmelden" in page and "Nicht angemeldet" not in page
@@ -283,7 +283,7 @@ def test_who_may_see_it(wired: Front, site: Site, who: str) -> None:
         assert wired.client.get(path).status_code == (404 if who == "stranger" else 200)
     for path in (f"{site.path}/sip/{closed}", f"{site.path}/sip/999", f"{main}/sip/{site.trunk}"):
         get(wired, path + "/anrufe", 404)
-    looked = [deed for deed in deeds(wired) if deed[0] is Deed.LOOKED_IN]
+    looked = [deed for deed in deeds(wired) if deed[0] is AuditEvent.LOOKED_IN]
     assert len(looked) == (1 if who in ("manager", "location manager", "staff") else 0)
 
 

@@ -12,7 +12,7 @@ from models.accounts.hierarchy import detach
 from models.contracts.contracts import ContractItem
 from models.links.account_closing import close_account
 from models.orders.orders import submit_order
-from models.people.audit_log import Deed
+from models.people.audit_log import AuditEvent
 from models.people.rights import Role
 from models.telephony.suspension import resume_for_carrier, suspend_for_carrier
 from models.telephony.trunks import SipTrunk, TrunkState
@@ -105,8 +105,8 @@ def test_a_trunk_is_suspended_and_resumed_from_the_dashboard(front: Front, site:
     write_due_trunks(back.runtime, lambda: None)
     assert [record.suspended for record in registrar.writes] == [True, False]
     by = (front.manager.user_id, front.main.id) if who == "manager" else (site.administrator.id, None)
-    done = [deed for deed in deeds(front) if deed[0] is not Deed.LOOKED_IN]
-    assert done == [(Deed.TRUNK_SUSPENDED, *by), (Deed.TRUNK_RESUMED, *by)]
+    done = [deed for deed in deeds(front) if deed[0] is not AuditEvent.LOOKED_IN]
+    assert done == [(AuditEvent.TRUNK_SUSPENDED, *by), (AuditEvent.TRUNK_RESUMED, *by)]
 
 
 def test_a_suspended_trunk_is_marked_in_the_list_of_trunks(front: Front, site: Site) -> None:
@@ -177,8 +177,8 @@ def test_numbers_are_given_back(front: Front, site: Site, block: int, back: Back
     # Submitted twice.
     assert "gehören nicht mehr zum Account" in said(front, press(front, path, page, meant="y"), site)
     get(front, path, 404)
-    assert [deed for deed in deeds(front) if deed[0] is Deed.NUMBERS_RELEASED] == [
-        (Deed.NUMBERS_RELEASED, site.administrator.id, None)
+    assert [deed for deed in deeds(front) if deed[0] is AuditEvent.NUMBERS_RELEASED] == [
+        (AuditEvent.NUMBERS_RELEASED, site.administrator.id, None)
     ]
     assert "Hat die Rufnummern 0221 70034-0 … -9 zurückgegeben." in get(front, site.path)
 
