@@ -45,7 +45,10 @@ SUSPENDED = "suspended"
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """An enabled call forwarding as sent to the registrar. `hours` are minutes of the week in German local time."""
+    """An enabled call forwarding as sent to the registrar.
+
+    It applies during `hours`: pairs of first and end minute since Monday 0:00, German local time, the end excluded.
+    """
 
     condition: str
     target: str

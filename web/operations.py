@@ -112,7 +112,10 @@ class DatabaseCollector(Collector):
 
 
 def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
-    """Yield the findings of the last successful run of each scheduled job, and the age of that run."""
+    """Yield how many findings of each kind a job's last successful run had, and how many seconds ago that run ended.
+
+    `runs` are those runs by job name; a job that never succeeded is not among them.
+    """
     found = GaugeMetricFamily("standorte_findings", "Findings of a job's last whole run", labels=["job", "kind"])
     ages = GaugeMetricFamily("standorte_job_age_seconds", "Since a job last ran to its end", labels=["job"])
     for name, run in runs.items():

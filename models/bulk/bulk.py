@@ -352,7 +352,10 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Return the keys of these rows that were placed before, except those of rejected and cancelled requests."""
+    """Return the keys of those rows for which the same main account has a request already, from this file or another.
+
+    A row's key is a hash of its content. Requests that were rejected or cancelled do not count.
+    """
     placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),
         BulkRow.key.in_([row.key for row in rows]),

@@ -141,15 +141,16 @@ def claim_due(
 ) -> list[Any]:
     """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys.
 
-    The longest due comes first. `until` is the end of the lease; no other worker can claim the rows before then. Skips
-    rows that another transaction has locked, and never claims rows that are not due, so that extra calls are safe.
+    The longest due comes first. `lease` is written to the rows and names this claim; `until` is its end, before which
+    no other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that are
+    not due, so that extra calls are safe.
 
     Customers take turns: where a table says whose each row is (`OWNER`) and one customer's rows would fill more than
-    an eighth of a full batch, up to half of the batch goes to others' rows that are due, however long those rows wait.
+    an eighth of a full batch, up to half of the batch goes to other customers' rows, even if those became due later.
 
-    Rows of a bulk are claimed only if fewer than `limit` other rows are due: up to the remaining number, and at most
-    `with_bulks` rows (None: `limit`). If no other rows are due, up to `with_bulks` rows of bulks are claimed. So
-    rows of bulks delay other rows only by the time that the rows already claimed take.
+    Rows of a bulk only fill the places that other due rows leave free, at most `with_bulks` of them (None: `limit`).
+    If nothing else is due, `with_bulks` rows of bulks are claimed, which may be more than `limit`: larger batches are
+    cheaper, and nobody waits for this one.
     """
     claim = _Claim(session, table, now, lease, until)
     wanted = sa.true() if which is None else which

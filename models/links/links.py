@@ -130,7 +130,11 @@ def _asked_by(main: Account) -> sa.Select[int]:
 
 
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
-    """Return the recorded proof, or a new one if the requester administers both accounts; None if there is no proof."""
+    """Return the proof that the requester may link the account; None if there is none yet, so that consent is needed.
+
+    That is the recorded proof; or a new one, added to the session, if the requester administers both the main account
+    and the account to be linked.
+    """
     proof = session.get(OwnershipProof, request.id)
     if request.requested_by is None:
         return proof

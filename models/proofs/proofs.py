@@ -260,7 +260,9 @@ P = TypeVar("P", EmailProof, AddressProof)
 
 
 class ProofBook:
-    """The proofs of e-mail and connection address that some orders need, read in one go when first asked for.
+    """The proofs of e-mail and connection address that the orders among `requests` need.
+
+    All are read with one query for each kind when the first is asked for, instead of a query for each order.
 
     The rows of proofs that are not given yet are locked until the transaction ends, unless `lock` is False.
     """
@@ -285,7 +287,10 @@ class ProofBook:
         return self._documents.get(request.id)
 
     def open_email(self, request: Request, now: datetime) -> EmailProof:
-        """Create the proof of the contact's e-mail address, or return the one created by another transaction."""
+        """Add a proof of the contact's e-mail address that nobody has given yet, and return it.
+
+        If another transaction has added one meanwhile, return that one. Sends nothing.
+        """
         assert request.account is not None
         main_id, address = request.main_id, request.account.contact_email
         found = self._opened(EmailProof, {"main_id": main_id, "address": address}, now)

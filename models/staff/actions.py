@@ -29,7 +29,11 @@ class SeenOtherwise(Exception):
 
 
 def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
-    """Try a held or failed request again. Raises `SeenOtherwise`, `IllegalTransition`, `Forbidden` or `NotFound`."""
+    """Try a held or failed request again, as a member of the carrier's staff.
+
+    `seen` is the version of the request that the member has seen on the page; `SeenOtherwise` is raised if it has
+    changed since, `IllegalTransition` if it is neither held nor failed; or `Forbidden` or `NotFound`.
+    """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
     request.retry(now)
@@ -37,7 +41,11 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
 
 
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
-    """Cancel a request for the carrier. Raises `SeenOtherwise`, `TooLate`, `Forbidden` or `NotFound`."""
+    """Cancel a customer's request, as a member of the carrier's staff.
+
+    `seen` is the version of the request that the member has seen on the page; `SeenOtherwise` is raised if it has
+    changed since, `TooLate` if it is being provisioned already; or `Forbidden` or `NotFound`.
+    """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
     cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, now)

@@ -55,7 +55,10 @@ class People:
         return "at the site the letter has come, and somebody types its code"
 
     def decide(self, owner: Person, decision: str, view: View) -> str:
-        """Answer a consent request as the account's administrator: open the mail's link, type the code, decide."""
+        """Answer a consent request as `owner`, the account's administrator: open the mail's link and type its code.
+
+        `decision` is the value of the page's button, `view` the request as the API shows it. Returns a sentence.
+        """
         mail = self.mailbox.mail(owner.email, view.customer_number)
         with self._browser() as browser:
             browser.fill_in(link_in(mail), code=code_on(mail), decision=decision)

@@ -80,7 +80,10 @@ class Play:
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Submit every scene and follow all of them to the end. Failures are added to each scene's `problems`."""
+        """Submit the request of every scene and wait until each has ended, as expected or not, or its time is over.
+
+        Raises nothing: what went wrong is added to the scene's `problems`.
+        """
         for scene in self.scenes:
             self._guarded(scene, self._submit)
         while running := [scene for scene in self.scenes if not scene.over]:

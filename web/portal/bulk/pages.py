@@ -259,7 +259,7 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
 
 def _chosen_number() -> str | None:
-    """Return the customer number of the account that the page was for; None if the user may not choose it."""
+    """Return the customer number in the submitted form; None if the user may not add sub-accounts to that account."""
     number = request.form.get("account", "")
     with resources().database.transaction() as session:
         return number if any(choice.customer_number == number for choice in selected_account(session).choices) else None
