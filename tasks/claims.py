@@ -11,18 +11,16 @@ import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from threading import Condition, Thread
 from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.db.work_queue import QueueRow, claim_due, end_claim, keep_claim
-from models.jobs.outages import ExternalSystem, Outage, lock_outage
+from models.jobs.outages import ExternalSystem, Outage, end_try, lock_outage
 from tasks.runtime import Runtime
 
 log = structlog.get_logger()
@@ -60,8 +58,9 @@ class Claim:
         """Move the end of the lease. Raises a database error."""
         length, began = self.runtime.lease, time.monotonic()
         with self.runtime.database.transaction() as session:
-            keep_claim(session, self.table, self.ids, self.lease, self.runtime.clock() + length)
-        self.safe_until = _safe_until(began, length)
+            kept = keep_claim(session, self.table, self.ids, self.lease, self.runtime.clock() + length)
+        if kept:
+            self.safe_until = _safe_until(began, length)
 
     def end(self) -> bool:
         """Give back what is owed. Return whether nothing is left to give back."""
@@ -71,7 +70,7 @@ class Claim:
             with self.runtime.database.transaction() as session:
                 now = self.runtime.clock()
                 left = end_claim(session, self.table, self.owed, self.lease, now + LOCKED_AGAIN)
-        except (DBAPIError, PoolTimeout) as error:
+        except Exception as error:
             log.warning("claim.not_given_back", table=self.table.__name__, count=len(self.owed), error=repr(error))
             return False
         self.owed = set(left)
@@ -98,6 +97,7 @@ def claimed(
     with runtime.database.transaction() as session:
         now = runtime.clock()
         until = now + runtime.lease
+        tried: datetime | None = None
         outage = session.get(Outage, system) if system is not None else None
         if outage is None:
             ids = claim_some(session, now=now, until=until, limit=limit, with_bulks=with_bulks)
@@ -105,12 +105,16 @@ def claimed(
             ids = []
         elif ids := claim_some(session, now=now, until=until, limit=1, with_bulks=1):
             outage.begin_try(now)
+            tried = outage.try_again_at
     claim = Claim(runtime, table, ids, lease, began, _safe_until(began, runtime.lease))
     if not ids:
         yield claim
         return
     with _keeper.keeping(claim):
         yield claim
+    if system is not None and tried is not None:
+        with runtime.database.transaction() as session:
+            end_try(session, system, tried, runtime.clock())
 
 
 def _safe_until(began: float, lease: timedelta) -> float:
@@ -164,7 +168,8 @@ class _Keeper:
     def _extend(self, claim: Claim) -> None:
         try:
             claim.extend()
-        except (DBAPIError, PoolTimeout) as error:
+        except Exception as error:
+            # Whatever it was: the other claims have to be kept.
             log.warning("lease.not_kept", table=claim.table.__name__, error=repr(error))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import structlog
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.db.work_queue import WorkKind, made_due
 from models.jobs.outages import ExternalSystem, Outage, begin_pause, end_pause
@@ -24,12 +26,16 @@ _WAITING = {
 def note_answers(runtime: Runtime, system: ExternalSystem, answers: Iterable[GatewayError | None]) -> None:
     """Record how the system answered: a pause begins if it was unavailable, else any pause ends."""
     away = next((answer for answer in answers if isinstance(answer, GatewayUnavailable)), None)
-    with runtime.database.transaction() as session:
-        if away is not None:
-            begin_pause(session, system, runtime.clock())
-        elif session.get(Outage, system) is not None:
-            end_pause(session, system)
-            for kind in _WAITING[system]:
-                made_due(session, kind)
+    try:
+        with runtime.database.transaction() as session:
+            if away is not None:
+                begin_pause(session, system, runtime.clock())
+            elif session.get(Outage, system) is not None:
+                end_pause(session, system)
+                for kind in _WAITING[system]:
+                    made_due(session, kind)
+    except (DBAPIError, PoolTimeout) as error:
+        # The answers themselves are worth more than what is known about the system.
+        log.warning("system.not_noted", system=system, error=repr(error))
     if away is not None:
         log.warning("system.away", system=system, error=repr(away))

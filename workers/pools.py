@@ -21,6 +21,7 @@ from contextlib import suppress
 from types import FrameType
 
 import structlog
+from celery import signals
 from prometheus_client import CollectorRegistry, multiprocess, start_http_server
 
 from models.db.work_queue import WorkKind
@@ -45,7 +46,7 @@ PATIENT = {WorkKind.BULKS, WorkKind.JOBS}
 """The kinds of work in masses: their processes get processor time when no other kind wants it."""
 _PAUSE = 1.0
 """Seconds before a Celery worker that ended is started again."""
-_STOPS = (signal.SIGTERM, signal.SIGINT)
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NICE = 10
 _PR_SET_PDEATHSIG = 1
 
@@ -64,15 +65,22 @@ class Pools:
         """Run until a signal asks to stop and all Celery workers have finished what they were doing."""
         for kind in self._kinds:
             self._start(kind)
+        for number in _STOPS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
+        # The thread that shows the counters takes no signals: they are for the main thread alone.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             server = start_http_server(settings.metrics_port, settings.metrics_host, registry)[0]
             self._sockets.append(server.socket.fileno())
-        for number in _STOPS:
-            signal.signal(number, self._stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         while self._running:
             pid, status = os.wait()
+            # As a container's first process, this one is told of the ends of strangers too.
+            if pid not in self._running:
+                continue
             kind = self._running.pop(pid)
             if not self._stopping:
                 log.error("worker.ended", kind=kind, code=os.waitstatus_to_exitcode(status))
@@ -112,6 +120,8 @@ class Pools:
             without_gossip=True,
             without_mingle=True,
         )
+        # Celery would answer a hang-up by starting this whole program anew in the place of one Celery worker.
+        signals.worker_ready.connect(_ignore_hang_up)
         celery.start()
         sys.exit(celery.exitcode or 0)
 
@@ -120,6 +130,10 @@ class Pools:
         for pid in self._running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+
+
+def _ignore_hang_up(**_: object) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _load_once() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from enum import IntEnum, unique
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
+
+_ASK_AGAIN = 0.5
+"""Seconds between two tries to hold a lock."""
 
 
 @unique
@@ -28,5 +32,12 @@ def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) ->
 
 
 def hold_advisory_lock(on: sa.Connection, lock: AdvisoryLock) -> None:
-    """Wait until nobody holds the lock, then hold it until the connection is closed."""
-    on.execute(sa.select(sa.func.pg_advisory_lock(int(lock))))
+    """Wait until nobody holds the lock, then hold it until the connection is closed.
+
+    Asks again and again with no transaction open: one that waits inside the server would keep an index from being
+    built concurrently, for which its holder may need the lock.
+    """
+    while not on.scalar(sa.select(sa.func.pg_try_advisory_lock(int(lock)))):
+        on.commit()
+        time.sleep(_ASK_AGAIN)
+    on.commit()

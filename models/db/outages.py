@@ -5,6 +5,13 @@ from __future__ import annotations
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+def is_locked(error: BaseException) -> bool:
+    """Return whether a statement gave up because another transaction holds a row for too long."""
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+
 
 def is_outage(error: BaseException) -> bool:
     """Return whether an error heals by itself: no connection, no answer in time, a lock, a deadlock, a standby.

@@ -27,7 +27,9 @@ _CHECK_LIMIT = 3.0
 _MARGIN = 3.0
 """Seconds after `STATEMENT_LIMIT` at which a server that does not keep its own limit counts as away."""
 _IDLE = 5.0
-"""Seconds after which a pooled connection is checked, and the clock set, before it is used again."""
+"""Seconds after which a pooled connection is checked, and the server's clock is asked, before it is used again."""
+_ROUND_TRIP = 1.0
+"""Seconds. A slower answer does not set the clock."""
 _READ_ONLY = "25006"
 """The SQLSTATE of a write on a server that is, or has become, a read-only standby."""
 
@@ -69,7 +71,8 @@ class Database:
         )
         self.on_due = on_due
         self._patience = None if statement_limit is None else statement_limit + _MARGIN
-        self._offset = timedelta(0)
+        self._anchor: tuple[datetime, float] | None = None
+        """The server's time, and this machine's ticks at that moment."""
         sa.event.listen(self.engine, "do_connect", self._connect)
         sa.event.listen(self.engine, "checkout", self._check)
         sa.event.listen(self.engine, "checkin", _note_use)
@@ -91,14 +94,17 @@ class Database:
     def now(self) -> datetime:
         """Return the current time by the database server's clock: the `Clock` of every program that writes times.
 
-        The difference from this machine's clock is measured with each new connection, and again after idle time.
+        It is asked every few seconds; in between time goes on by this machine's ticks, which nobody sets.
         """
-        return utc_now() + self._offset
+        if self._anchor is None:
+            return utc_now()
+        at, ticks = self._anchor
+        return at + timedelta(seconds=_ticks() - ticks)
 
     @property
     def clock_offset(self) -> float:
         """Return by how many seconds the database server's clock is ahead of this machine's, as last measured."""
-        return self._offset.total_seconds()
+        return (self.now() - utc_now()).total_seconds()
 
     def close(self) -> None:
         """Close every connection of the pool."""
@@ -107,11 +113,12 @@ class Database:
     def _connect(self, _dialect: Any, record: Any, _arguments: Any, parameters: dict[str, Any]) -> psycopg.Connection:
         connection = TimedConnection.within(self._patience, **parameters)
         self._set_clock(connection)
-        record.info["used_at"] = time.monotonic()
+        record.info["used_at"] = _ticks()
         return connection
 
     def _check(self, connection: Any, record: Any, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get("used_at", 0.0) < _IDLE:
+        latest = min(record.info.get("used_at", 0.0), self._anchor[1] if self._anchor else 0.0)
+        if _ticks() - latest < _IDLE:
             return
         try:
             self._set_clock(connection)
@@ -121,17 +128,24 @@ class Database:
 
     def _set_clock(self, connection: TimedConnection) -> None:
         patience, connection.patience = connection.patience, _CHECK_LIMIT
-        before = utc_now()
+        before = _ticks()
         row = connection.execute("SELECT clock_timestamp()").fetchone()
+        after = _ticks()
         connection.rollback()
         connection.patience = patience
         assert row is not None
-        # Half of the round trip belongs to each direction.
-        self._offset = row[0] - before - (utc_now() - before) / 2
+        # Half of the round trip belongs to each direction; a long one says little, as after this process was stopped.
+        if self._anchor is None or after - before < _ROUND_TRIP:
+            self._anchor = row[0], (before + after) / 2
 
 
 def _note_use(_connection: Any, record: Any) -> None:
-    record.info["used_at"] = time.monotonic()
+    record.info["used_at"] = _ticks()
+
+
+def _ticks() -> float:
+    """Return seconds that go on evenly, also while the machine sleeps, and that nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _drop_read_only(context: sa.engine.ExceptionContext) -> None:

@@ -73,6 +73,8 @@ class BulkQueueRow(QueueRow):
 
 
 _MADE_DUE = "made_due"
+_DEADLY = 2
+"""Attempts after which a row whose lease nobody has ended is claimed alone."""
 _SHARE = 8
 """One customer's requests fill a batch only if nobody else's wait: otherwise 1/8 of a batch counts as many."""
 
@@ -143,7 +145,8 @@ def claim_due(
 
     The longest due comes first. `lease` is written to the rows and names this claim; `until` is its end, before which
     no other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that are
-    not due, so that extra calls are safe.
+    not due, so that extra calls are safe. A row whose workers died again and again is claimed alone, when nothing
+    else is due, so that it takes no other row with it.
 
     Customers take turns: where a table says whose each row is (`OWNER`) and one customer's rows would fill more than
     an eighth of a full batch, up to half of the batch goes to other customers' rows, even if those became due later.
@@ -154,6 +157,13 @@ def claim_due(
     """
     claim = _Claim(session, table, now, lease, until)
     wanted = sa.true() if which is None else which
+    deadly = table.lease.is_not(None) & (table.attempts >= _DEADLY)
+    return _claim_some(claim, table, wanted & ~deadly, limit, with_bulks) or claim.oldest(wanted & deadly, 1)
+
+
+def _claim_some(
+    claim: _Claim, table: type[QueueRow], wanted: sa.ColumnElement[bool], limit: int, with_bulks: int | None
+) -> list[Any]:
     if not issubclass(table, BulkQueueRow):
         return claim.oldest(wanted, limit)
     alone = claim.in_turns(wanted & table.bulk_id.is_(None), limit)
@@ -208,10 +218,15 @@ class _Claim:
 
 
 def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:
-    """Move the end of the lease of those rows that are still claimed under `lease`; return how many those are."""
+    """Move the end of the lease of those rows that are still claimed under `lease`; return how many those are.
+
+    Skips rows that another transaction has locked, our own among them.
+    """
     [id] = sa.inspect(table).primary_key
-    kept = sa.update(table).where(id.in_(ids), table.lease == lease).values(due_at=until).returning(id)
-    return len(session.scalars(kept.execution_options(synchronize_session=False)).all())
+    ours = sa.select(id).where(id.in_(ids), table.lease == lease)
+    kept = sa.update(table).where(id.in_(ours.with_for_update(skip_locked=True))).values(due_at=until)
+    session.execute(kept.execution_options(synchronize_session=False))
+    return len(session.scalars(ours.where(table.due_at == until)).all())
 
 
 def end_claim(

@@ -13,7 +13,7 @@ from models.db.base import Base, enumeration
 
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 """The first pause, which is as long as the time between two sweeps, and the longest."""
-ONE_TRY = timedelta(seconds=20)
+ONE_TRY = timedelta(seconds=40)
 """How long the process that tries again has before another one may: longer than any call to an external system."""
 
 
@@ -44,6 +44,12 @@ def lock_outage(session: Session, outage: Outage) -> bool:
     """Lock the outage to try the system again; return False if another process tries it, or has just ended it."""
     still = sa.select(Outage.system).where(Outage.system == outage.system, Outage.try_again_at == outage.try_again_at)
     return session.scalar(still.with_for_update(skip_locked=True)) is not None
+
+
+def end_try(session: Session, system: ExternalSystem, reserved: datetime, now: datetime) -> None:
+    """Let somebody else try soon if the reserved try came to no call, so that nothing is known about the system."""
+    unused = sa.update(Outage).where(Outage.system == system, Outage.try_again_at == reserved)
+    session.execute(unused.values(try_again_at=now + SHORTEST))
 
 
 def begin_pause(session: Session, system: ExternalSystem, now: datetime) -> None:

@@ -185,7 +185,13 @@ def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
     return _locked(session, Message.id.in_(ids) & (Message.state == MessageState.QUEUED))
 
 
+def queued_ids(session: Session, ids: Sequence[int]) -> list[int]:
+    """Return those of the ids whose messages are neither sent nor refused, whoever has locked them."""
+    queued = sa.select(Message.id).where(Message.id.in_(ids), Message.state == MessageState.QUEUED)
+    return list(session.scalars(queued))
+
+
 def _locked(session: Session, which: sa.ColumnElement[bool]) -> list[Message]:
     # The order of `claim_due`: messages of a bulk come after all others.
     found = sa.select(Message).where(which).order_by(Message.bulk_id.is_not(None), Message.id)
-    return list(session.scalars(found.with_for_update()))
+    return list(session.scalars(found.with_for_update(skip_locked=True)))

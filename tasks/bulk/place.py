@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session, selectinload
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before, progress_of
@@ -51,6 +52,8 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
         for id in claim.ids:
             try:
                 more = _place_batch(runtime, id, claim.lease)
+            except SoftTimeLimitExceeded:
+                raise
             except Exception as error:
                 _record_error(claim, id, error)
             else:

@@ -20,11 +20,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.outages import is_outage
+from models.db.outages import is_locked, is_outage
 from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
@@ -58,6 +58,8 @@ STEPS: Mapping[StepName, Step] = {
 
 BLOCKED_FOR = 0.1
 """Seconds after which requests that another transaction had blocked are tried once more; then they are given back."""
+ONE_BY_ONE = 10.0
+"""Seconds for the requests of a batch one by one; each may wait for a lock. The rest is given back."""
 BULK_BATCHES = 2
 """Size of a batch of bulk requests, in ordinary batches: larger, so that more requests share each statement."""
 
@@ -124,14 +126,26 @@ def _transact(batch: Batch, items: Sequence[Item]) -> list[Item]:
 def _run_together(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     try:
         return _run_steps(batch, items)
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:
         log.warning("batch.split", size=len(items), error=repr(error))
-    left, blocked = [], []
-    for item in items:
+    left: list[Item] = []
+    blocked: list[Item] = []
+    ends = time.monotonic() + ONE_BY_ONE
+    for place, item in enumerate(items):
+        if time.monotonic() > ends or not batch.claim.is_safe:
+            blocked += items[place:]
+            break
         try:
             one_left, one_blocked = _run_steps(batch, [item])
+        except SoftTimeLimitExceeded:
+            raise
         except Exception as error:
-            _record_error(batch, item.id, error)
+            if is_locked(error):
+                blocked.append(item)
+            else:
+                _record_error(batch, item.id, error)
         else:
             left += one_left
             blocked += one_blocked
@@ -263,6 +277,8 @@ def _make_calls(batch: Batch, items: Sequence[Item]) -> list[Item]:
     for together in by_step.values():
         try:
             made += _make_together(batch.runtime, together)
+        except SoftTimeLimitExceeded:
+            raise
         except Exception as error:
             log.warning("calls.split", size=len(together), error=repr(error))
             made += _make_one_by_one(batch, together)
@@ -271,9 +287,14 @@ def _make_calls(batch: Batch, items: Sequence[Item]) -> list[Item]:
 
 def _make_one_by_one(batch: Batch, items: Sequence[Item]) -> list[Item]:
     made = []
-    for item in items:
+    for place, item in enumerate(items):
+        if not batch.claim.is_safe:
+            batch.claim.give_back([late.id for late in items[place:]])
+            break
         try:
             made += _make_together(batch.runtime, [item])
+        except SoftTimeLimitExceeded:
+            raise
         except Exception as error:
             _record_error(batch, item.id, error)
     return made
@@ -309,6 +330,8 @@ def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
                 batch.claim.give_back([id])
         for callback in work.committed_callbacks:
             callback()
-    except (DBAPIError, PoolTimeout) as again:
-        log.warning("database.unavailable", request=str(id), error=repr(again))
+    except SoftTimeLimitExceeded:
+        raise
+    except Exception as again:
+        log.error("error.not_recorded", request=str(id), error=repr(again))
         batch.claim.give_back([id])

@@ -6,15 +6,19 @@ key; see docs/decisions/0002.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.db.batch_insert import batch_insert
 from models.jobs.outages import ExternalSystem
-from models.messages.outbox import Channel, Message, MessageState, still_claimed, still_queued
+from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
 from models.requests.requests import TimelineEntry
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
@@ -29,6 +33,8 @@ SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LET
 """The external system behind each channel."""
 SENDING_TIME = timedelta(seconds=2)
 """How long one call of `send_due` goes on beginning messages: then what was queued since, and is no bulk's, is next."""
+TRY_TO_RECORD_AGAIN = 0.5
+"""Seconds until what could not be recorded is tried again."""
 RECORDED_WITHIN = timedelta(milliseconds=100)
 """How long a sent message may be unrecorded: if the worker is killed meanwhile, another one sends it again."""
 
@@ -49,6 +55,7 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
             more_due()
         with runtime.database.transaction() as session:
             messages = still_claimed(session, claim.ids, claim.lease)
+        claim.give_back(set(claim.ids) - {message.id for message in messages})
         begun = _send_some(claim, channel, messages)
         not_begun = [message.id for message in messages if message.id not in begun]
         if not_begun:
@@ -75,12 +82,31 @@ def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> s
         if isinstance(failure, GatewayUnavailable):
             break
         if runtime.clock() - recorded >= RECORDED_WITHIN:
-            _record(runtime, claim.lease, unrecorded)
-            recorded, unrecorded = runtime.clock(), {}
-    _record(runtime, claim.lease, unrecorded)
+            unrecorded = _record_safely(claim, unrecorded)
+            recorded = runtime.clock()
     if begun:
         note_answers(runtime, SYSTEMS[channel], unrecorded.values())
+    while unrecorded := _record_safely(claim, unrecorded):
+        if not claim.is_safe:
+            log.error("messages.not_recorded", messages=sorted(unrecorded))
+            break
+        time.sleep(TRY_TO_RECORD_AGAIN)
     return begun
+
+
+def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
+    """Record outcomes together or, if that fails, one by one. Return those that could not be recorded yet.
+
+    What has left must not leave again because the database, or a single row, was not to be had at that moment.
+    """
+    try:
+        missing = _record(claim.runtime, claim.lease, outcomes) if outcomes else set()
+    except (DBAPIError, PoolTimeout) as error:
+        log.warning("messages.record_split", size=len(outcomes), error=repr(error))
+        missing = set(outcomes) if len(outcomes) == 1 else set()
+        for id in outcomes if len(outcomes) > 1 else ():
+            missing |= _record_safely(claim, {id: outcomes[id]}).keys()
+    return {id: outcomes[id] for id in missing}
 
 
 def _send(runtime: Runtime, message: Message) -> GatewayError | None:
@@ -91,6 +117,8 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
             runtime.ports.mailer.send(render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain))
     except GatewayError as error:
         return error
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:
         # A bug in one message must not stop the others; it is logged, and the message is retried.
         log.error("message.broke", message=message.id, template=message.template, exc_info=error)
@@ -98,15 +126,16 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
     return None
 
 
-def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
-    """Record how messages went: each message's error by id, None if it was sent.
+def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> set[int]:
+    """Record how messages went: each message's error by id, None if it was sent. Return the ids of locked ones.
 
     If the lease was lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt.
     """
     news: list[Message] = []
     now = runtime.clock()
     with runtime.database.transaction() as session:
-        for message in still_queued(session, list(outcomes)) if outcomes else []:
+        locked = set(queued_ids(session, list(outcomes)))
+        for message in still_queued(session, list(outcomes)):
             failure = outcomes[message.id]
             if failure is None:
                 message.left(now)
@@ -121,8 +150,10 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
                 facts = {"name": message.recipient_name}
                 batch_insert(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)
             news.append(message)
+            locked.discard(message.id)
     for message in news:
         outcome = message.state if message.state is not MessageState.QUEUED else "delayed"
         MAILS.labels(message.template, outcome).inc()
         about = {"request": str(message.request_id)} if message.request_id else {"message": message.id}
         log.info("message.left", **about, template=message.template, outcome=str(outcome))
+    return locked

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -127,6 +128,8 @@ def _work(run: Run) -> Exception | None:
     except LeaseLost as error:
         log.warning("lease.lost", job=run.job.name)
         return error
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:
         if isinstance(error, GatewayError | IntegrityError) or is_outage(error):
             # Another transaction was first, or a system does not answer: the next run repairs it.

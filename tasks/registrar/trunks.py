@@ -18,7 +18,7 @@ from models.jobs.outages import ExternalSystem
 from models.telephony.forwarding import enabled_of
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
-from tasks.claims import claimed
+from tasks.claims import Claim, claimed
 from tasks.outages import note_answers
 from tasks.ports import Forwarding, GatewayError, GatewayRefused, TrunkRecord
 from tasks.runtime import Runtime
@@ -82,9 +82,10 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
             more_due()
         with runtime.database.transaction() as session:
             trunks = _lock_claimed(session, claim.ids, claim.lease)
+            claim.give_back(set(claim.ids) - {trunk.id for trunk in trunks})
             forwardings = forwardings_of(session, {trunk.account_id for trunk in trunks})
         outcomes = _write(runtime, trunks, forwardings) | _remove(runtime, trunks)
-        _record(runtime, claim.lease, outcomes)
+        _record(claim, outcomes)
         note_answers(runtime, ExternalSystem.REGISTRAR, outcomes.values())
 
 
@@ -112,13 +113,15 @@ def _remove(runtime: Runtime, trunks: Sequence[SipTrunk]) -> dict[int, GatewayEr
     return dict.fromkeys(ended)
 
 
-def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> None:
+def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
+    runtime, lease = claim.runtime, claim.lease
     now = runtime.clock()
     with runtime.database.transaction() as session:
         ours = _lock_claimed(session, list(outcomes), lease)
+        missing = outcomes.keys() - {trunk.id for trunk in ours}
+        locked = set(session.scalars(sa.select(SipTrunk.id).where(SipTrunk.id.in_(missing), SipTrunk.lease == lease)))
         # Another worker may have written newer data before us; the order is unknown, so these are written again.
-        lost = outcomes.keys() - {trunk.id for trunk in ours}
-        if lost:
+        if lost := missing - locked:
             session.execute(sa.update(SipTrunk).where(SipTrunk.id.in_(lost)).values(due_at=now, lease=None))
             made_due(session, SipTrunk.WORK)
         for trunk in ours:
@@ -129,6 +132,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
             else:
                 trunk.attempts += 1
                 trunk.make_due(now + runtime.retry.pause(trunk.attempts))
+    claim.give_back(locked)
     failed = [repr(failure) for failure in outcomes.values() if failure is not None]
     log.info("trunks.written", count=len(outcomes) - len(failed))
     if failed:
@@ -136,8 +140,15 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
 
 
 def _lock_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
-    """Lock and return the trunks that still have this lease. A trunk that was changed since has lost it."""
+    """Lock and return the trunks that still have this lease and that no other transaction has locked.
+
+    A trunk that was changed since has lost its lease.
+    """
     ours = sa.select(SipTrunk).where(SipTrunk.id.in_(ids), SipTrunk.lease == lease).order_by(SipTrunk.id)
     return list(
-        session.scalars(ours.options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account)).with_for_update())
+        session.scalars(
+            ours.options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account)).with_for_update(
+                skip_locked=True
+            )
+        )
     )

@@ -130,7 +130,7 @@ class System:
             yield child
         finally:
             child.terminate()
-            child.wait(30)
+            child.wait(90)
 
     @contextmanager
     def worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:

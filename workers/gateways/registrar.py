@@ -20,6 +20,8 @@ from models.db.advisory_locks import AdvisoryLock
 from models.db.connections import TimedConnection
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 
+_MOST_HELD = 3
+"""Records of one call that may wait for a lock that somebody holds."""
 _PATIENCE = 7.0
 """Seconds for each answer of the registrar's database; its own limit for a statement is shorter."""
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
@@ -135,6 +137,11 @@ class KamailioRegistrar:
         """
         try:
             return self._put(records)
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            # Somebody holds a row of one of the trunks: the registrar is there, and the others can be written.
+            self.close()
+            if len(records) == 1:
+                return [GatewayError(type(error).__name__)]
         except (psycopg.OperationalError, psycopg.InterfaceError, errors.QueryCanceled) as error:
             self.close()
             return [GatewayUnavailable(type(error).__name__)] * len(records)
@@ -142,8 +149,17 @@ class KamailioRegistrar:
             self.close()
             if len(records) == 1:
                 return [GatewayRefused(type(error).__name__)]
-        # One invalid record has failed the whole transaction.
-        return [answer for record in records for answer in self.put_trunks([record])]
+        # One record has failed the whole transaction.
+        return self._put_one_by_one(records)
+
+    def _put_one_by_one(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
+        answers: list[GatewayError | None] = []
+        for record in records:
+            # Each locked row costs its time: after a few the rest is left for later.
+            held = sum(type(answer) is GatewayError for answer in answers)
+            late = GatewayError("left_for_later")
+            answers += [late] if held == _MOST_HELD else self.put_trunks([record])
+        return answers
 
     def _put(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         facts = [_facts(record) for record in sorted(records, key=lambda record: record.sip_user)]
@@ -163,6 +179,9 @@ class KamailioRegistrar:
         }
         try:
             self._connected().execute(_PUT_BLOCKS, facts)
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            self.close()
+            raise GatewayError(type(error).__name__) from error
         except psycopg.Error as error:
             self.close()
             raise GatewayUnavailable(type(error).__name__) from error

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from threading import Event, Thread, Timer
 from uuid import UUID, uuid4
 
 import pytest
@@ -162,3 +163,45 @@ def test_what_was_done_under_a_lost_lease_counts(
             assert (anna.state, anna.lease) == (MessageState.SENT, None)
         else:
             assert (anna.state, anna.attempts, anna.lease) == (MessageState.QUEUED, 1, claimed_by_another)
+
+
+def impatient(connection: sa.Connection) -> None:
+    """Let a transaction wait for locks only as long as a worker's, in proportion to the test."""
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '100ms'")
+
+
+def test_a_mail_whose_row_is_locked_when_it_has_left_is_recorded_later_and_not_sent_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(pipeline, "anna", "bert")
+    monkeypatch.setattr(send, "TRY_TO_RECORD_AGAIN", 0.05)
+    held, free = Event(), Event()
+
+    def hold() -> None:
+        with pipeline.runtime.database.transaction() as session:
+            session.execute(sa.select(Message).where(Message.recipient_name == "anna").with_for_update())
+            held.set()
+            free.wait(10)
+
+    holder = Thread(target=hold)
+    real = pipeline.mailer.send
+
+    def send_and_lock(mail: Mail) -> None:
+        if not held.is_set():
+            holder.start()
+            held.wait(10)
+            Timer(0.3, free.set).start()
+        real(mail)
+
+    monkeypatch.setattr(pipeline.mailer, "send", send_and_lock)
+    engine = pipeline.runtime.database.engine
+    sa.event.listen(engine, "begin", impatient)
+    try:
+        pipeline.send()
+    finally:
+        sa.event.remove(engine, "begin", impatient)
+        holder.join()
+    assert queued(pipeline) == []
+    pipeline.clock.advance(pipeline.runtime.lease)
+    pipeline.send()
+    assert [mail.recipient_name for mail in pipeline.mailer.sent] == ["anna", "bert"]

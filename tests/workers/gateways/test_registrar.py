@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from models.telephony.weekly_hours import ALL_WEEK
-from tasks.ports import Block, Forwarding, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
+from tasks.ports import Block, Forwarding, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from workers.gateways.registrar import KamailioRegistrar, plain_url
 from workers.stack.ports import free_port
 
@@ -267,3 +267,18 @@ def test_a_lost_connection_is_made_again(registrar: KamailioRegistrar, kamailio:
     assert kamailio.numbers(OTHER.sip_user) == []
     assert registrar.put_trunks([OTHER]) == [None]
     registrar.ping()
+
+
+def test_a_row_that_somebody_holds_takes_no_other_down(
+    registrar: KamailioRegistrar, kamailio: Kamailio, registrar_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registrar.put_trunks([TRUNK])
+    registrar.close()
+    monkeypatch.setattr("workers.gateways.registrar._OPTIONS", "-c statement_timeout=5s -c lock_timeout=200ms")
+    with psycopg.connect(plain_url(registrar_url)) as somebody:
+        somebody.execute("SELECT * FROM usr_preferences FOR UPDATE")
+        held, written = registrar.put_trunks([replace(TRUNK, channels=99), OTHER])
+    # No outage: only this trunk has to be tried again.
+    assert type(held) is GatewayError
+    assert written is None
+    assert registrar.put_trunks([replace(TRUNK, channels=99)]) == [None]
