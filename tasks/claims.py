@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ class Claim:
 
     @property
     def is_safe(self) -> bool:
-        """Whether a further piece of work may begin: whether the lease lasts long enough."""
+        """Return whether a further piece of work may begin: whether the lease lasts long enough."""
         return time.monotonic() < self.safe_until
 
     def give_back(self, ids: Collection[Any]) -> None:
@@ -81,6 +81,7 @@ class Claim:
 def claimed(
     runtime: Runtime,
     table: type[QueueRow],
+    more_due: Callable[[], object],
     *,
     limit: int,
     which: sa.ColumnElement[bool] | None = None,
@@ -89,6 +90,7 @@ def claimed(
 ) -> Iterator[Claim]:
     """Claim up to `limit` due rows (`models.db.work_queue.claim_due`) and keep the claim alive inside the block.
 
+    `more_due` is called after claiming a full batch, because more rows may be due, for which another process is free.
     `system` is the external system that the work needs. While it is away nothing is claimed; when its pause is over,
     one process at a time gets one row to try.
     """
@@ -106,6 +108,8 @@ def claimed(
         elif ids := claim_some(session, now=now, until=until, limit=1, with_bulks=1):
             outage.begin_try(now)
             tried = outage.try_again_at
+    if len(ids) >= limit:
+        more_due()
     claim = Claim(runtime, table, ids, lease, began, _safe_until(began, runtime.lease))
     if not ids:
         yield claim

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from models.contracts.prices import VAT_PERCENT
-from models.db.outages import is_outage
+from models.db.failures import is_outage
 from models.db.session import Database
 from models.errors import DomainError, InvalidField
 from models.values import BERLIN, Clock

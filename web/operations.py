@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models import migrations
 from models.jobs import jobs
 from models.jobs.jobs import JobRun
+from models.jobs.outages import current_outages
 from models.views import lists
 from tasks.hints import PATIENCE
 from web.resources import Resources, resources
@@ -87,13 +88,14 @@ class DatabaseCollector(Collector):
         self._found = found
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the counts of requests and messages, the age of the oldest due request, and the jobs' findings."""
+        """Yield the numbers of requests and messages, the oldest due request's age, outages, and the jobs' findings."""
         now = self._found.clock()
         with self._found.database.transaction() as session:
             requests = lists.request_counts(session)
             oldest = lists.oldest_due(session, now)
             mails = lists.message_counts(session)
             runs = jobs.last_successes(session)
+            away = current_outages(session)
         by_state = GaugeMetricFamily("standorte_requests", "Requests by status and step", labels=["status", "step"])
         for status, step, count in requests:
             by_state.add_metric([status, step], count)
@@ -104,6 +106,10 @@ class DatabaseCollector(Collector):
         )
         age = (now - oldest).total_seconds() if oldest else 0
         yield GaugeMetricFamily("standorte_oldest_due_seconds", "Age of the oldest due request", value=age)
+        outages = GaugeMetricFamily("standorte_outage_seconds", "Since a system does not answer", labels=["system"])
+        for outage in away:
+            outages.add_metric([outage.system], (now - outage.since).total_seconds())
+        yield outages
         letters = GaugeMetricFamily("standorte_messages", "Mails by state", labels=["state"])
         for state, count in mails:
             letters.add_metric([state], count)

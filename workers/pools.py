@@ -7,7 +7,6 @@ ended again, and passes a request to stop on to all.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import importlib
 import os
@@ -16,8 +15,8 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import structlog
@@ -28,6 +27,7 @@ from models.db.work_queue import WorkKind
 from tasks.logs import configure_logging
 from workers.app import app
 from workers.settings import WorkerSettings
+from workers.stack.launcher import end_with
 
 log = structlog.get_logger()
 
@@ -48,7 +48,6 @@ _PAUSE = 1.0
 """Seconds before a Celery worker that ended is started again."""
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NICE = 10
-_PR_SET_PDEATHSIG = 1
 
 
 class Pools:
@@ -63,19 +62,19 @@ class Pools:
 
     def run(self, settings: WorkerSettings) -> None:
         """Run until a signal asks to stop and all Celery workers have finished what they were doing."""
-        for kind in self._kinds:
-            self._start(kind)
         for number in _STOPS:
+            # One that is ignored, as by nohup, stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
-        # The thread that shows the counters takes no signals: they are for the main thread alone.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        for kind in self._kinds:
+            self._start(kind)
         if settings.metrics_port is not None:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-            server = start_http_server(settings.metrics_port, settings.metrics_host, registry)[0]
+            # The thread that shows the counters takes no signals: they are for the main thread alone.
+            with _stops_wait():
+                server = start_http_server(settings.metrics_port, settings.metrics_host, registry)[0]
             self._sockets.append(server.socket.fileno())
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         while self._running:
             pid, status = os.wait()
             # As a container's first process, this one is told of the ends of strangers too.
@@ -90,46 +89,58 @@ class Pools:
     def _start(self, kind: WorkKind) -> None:
         parent = os.getpid()
         # No request to stop between the fork and the moment from which it reaches the new process.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-        pid = 0 if self._stopping else os.fork()
-        if pid or self._stopping:
+        with _stops_wait():
+            if self._stopping:
+                return
+            pid = os.fork()
             if pid:
                 self._running[pid] = kind
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
-            return
-        for number in _STOPS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+                return
+            for number in _STOPS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, signal.SIG_DFL)
         for descriptor in self._sockets:
             # A Celery worker that outlives this process must not keep the port from the next one.
             os.close(descriptor)
-        # It ends with this process, however that ends.
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-            if os.getppid() != parent:
-                sys.exit(1)
+        if not end_with(parent, signal.SIGTERM):
+            sys.exit(1)
         if kind in PATIENT:
             os.nice(_NICE)
-        celery = app.Worker(
-            hostname=f"{kind}@{socket.gethostname()}",
-            queues=[kind],
-            pool="prefork",
-            concurrency=PROCESSES[kind] or self._concurrency,
-            loglevel="INFO",
-            quiet=True,
-            without_gossip=True,
-            without_mingle=True,
-        )
-        # Celery would answer a hang-up by starting this whole program anew in the place of one Celery worker.
-        signals.worker_ready.connect(_ignore_hang_up)
-        celery.start()
-        sys.exit(celery.exitcode or 0)
+        sys.exit(_run_celery(kind, PROCESSES[kind] or self._concurrency))
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
         for pid in self._running:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+
+
+@contextmanager
+def _stops_wait() -> Iterator[None]:
+    """Let requests to stop wait until the end of the block, in this thread and in those that it starts."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+
+
+def _run_celery(kind: WorkKind, processes: int) -> int:
+    """Run a Celery worker for one kind of work until it is asked to stop. Return its exit code."""
+    celery = app.Worker(
+        hostname=f"{kind}@{socket.gethostname()}",
+        queues=[kind],
+        pool="prefork",
+        concurrency=processes,
+        loglevel="INFO",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+    )
+    # Celery would answer a hang-up by starting this whole program anew in the place of one Celery worker.
+    signals.worker_ready.connect(_ignore_hang_up)
+    celery.start()
+    return celery.exitcode or 0
 
 
 def _ignore_hang_up(**_: object) -> None:

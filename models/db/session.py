@@ -19,7 +19,7 @@ from models.db.work_queue import WorkKind, due_kinds
 from models.values import utc_now
 
 STATEMENT_LIMIT = 30.0
-"""Seconds that one statement may take. A job that reads whole tables sets a longer limit for its transaction."""
+"""Seconds that one statement may take, unless its transaction says otherwise, as a job over whole tables does."""
 CONNECT_LIMIT = 5
 """Seconds that connecting may take, at each address of the server."""
 _CHECK_LIMIT = 3.0
@@ -81,13 +81,18 @@ class Database:
         self._sessions = sessionmaker(self.engine, class_=BatchSession, autoflush=False, expire_on_commit=False)
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, statement_limit: float | None = None) -> Iterator[Session]:
         """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised.
 
-        After the commit `on_due` is told which kinds of work became due.
+        `statement_limit` is in seconds; None keeps the limit of this database. After the commit `on_due` is told which
+        kinds of work became due.
         """
         with self._sessions.begin() as session:
-            yield session
+            if statement_limit is None:
+                yield session
+            else:
+                with self._limited(session, statement_limit):
+                    yield session
         if self.on_due is not None and (kinds := due_kinds(session, self.now())):
             self.on_due(kinds)
 
@@ -109,6 +114,17 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
+
+    @contextmanager
+    def _limited(self, session: Session, limit: float) -> Iterator[None]:
+        session.execute(sa.text(f"SET LOCAL statement_timeout = '{limit:g}s'"))
+        connection = session.connection().connection.driver_connection
+        assert isinstance(connection, TimedConnection)
+        connection.patience = limit + _MARGIN
+        try:
+            yield
+        finally:
+            connection.patience = self._patience
 
     def _connect(self, _dialect: Any, record: Any, _arguments: Any, parameters: dict[str, Any]) -> psycopg.Connection:
         connection = TimedConnection.within(self._patience, **parameters)

@@ -50,7 +50,7 @@ class QueueRow:
 
     @property
     def work(self) -> WorkKind:
-        """The kind of work that this row waits for."""
+        """Return the kind of work that this row waits for."""
         return self.WORK
 
     def make_due(self, at: datetime) -> None:

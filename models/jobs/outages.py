@@ -67,6 +67,6 @@ def end_pause(session: Session, system: ExternalSystem) -> None:
     session.execute(sa.delete(Outage).where(Outage.system == system))
 
 
-def outages(session: Session) -> list[Outage]:
-    """Return the systems that are away."""
+def current_outages(session: Session) -> list[Outage]:
+    """Return the systems that are away, the longest first."""
     return list(session.scalars(sa.select(Outage).order_by(Outage.since)))

@@ -140,7 +140,7 @@ class Request(BulkQueueRow, Base):
 
     @property
     def work(self) -> WorkKind:
-        """The kind of work that this request waits for: only its step `provision` needs an external system."""
+        """Return the kind of work that this request waits for: only its step `provision` needs an external system."""
         return WorkKind.PROVISION if self.step is StepName.PROVISION else WorkKind.VERIFY
 
     @classmethod

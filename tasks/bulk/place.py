@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before, progress_of
 from models.db.advisory_locks import take_advisory_lock
-from models.db.outages import is_outage
+from models.db.failures import is_outage
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.links.links import (
     MOST_OPEN_QUESTIONS,
@@ -48,37 +48,34 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
     Safe to run twice, late or when nothing is due: a row's outcome is saved in one transaction with its request.
     """
-    with claimed(runtime, Bulk, limit=1) as claim:
+    with claimed(runtime, Bulk, more_due, limit=1) as claim:
         for id in claim.ids:
             try:
-                more = _place_batch(runtime, id, claim.lease)
+                _place_batch(runtime, id, claim.lease)
             except SoftTimeLimitExceeded:
                 raise
             except Exception as error:
                 _record_error(claim, id, error)
-            else:
-                if more:
-                    more_due()
 
 
-def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
-    """Process the claimed bulk once. Return whether more of its rows can be processed at once."""
+def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
+    """Process the claimed bulk once; it is due again at once if more of its rows can be processed."""
     now = runtime.clock()
     with runtime.database.transaction() as session:
         bulk = _lock_claimed(session, id, lease)
         if bulk is None:
-            return False
+            return
         if bulk.placed_at is None:
             # After a failure rows are placed one by one, so that one bad row does not fail the others.
             rows = open_rows(session, bulk, 1 if bulk.attempts else CHUNK)
             if rows and _limit_reached(session, bulk):
                 bulk.make_due(now + _ANSWERS_LOOKED_FOR)
-                return False
+                return
             _place(session, runtime, bulk, rows, now)
             bulk.attempts = 0
             if rows:
                 bulk.make_due(now)
-                return True
+                return
             bulk.placed(now)
         if is_over(session, bulk):
             bulk.end(now)
@@ -86,7 +83,6 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> bool:
         else:
             assert bulk.sent_at is not None
             bulk.make_due(now + min(max((now - bulk.sent_at) / 10, _SOONEST), _LATEST))
-    return False
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:

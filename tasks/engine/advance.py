@@ -24,7 +24,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.outages import is_locked, is_outage
+from models.db.failures import is_locked, is_outage
 from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
@@ -87,19 +87,18 @@ def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) ->
     """Claim a batch of due requests that wait for this kind of work, and run their steps.
 
     A request goes on until it waits for a person or the other kind of work, is held or has ended. `more_due` is
-    called after claiming a full batch, because more requests may be due. While the registrar is away, nothing is
+    called after claiming a full batch. While the registrar is away, nothing is
     claimed for `provision`. Safe to run twice, late or when nothing is due.
     """
     with claimed(
         runtime,
         Request,
+        more_due,
         limit=runtime.batch,
         which=Request.waits_for(kind),
         with_bulks=runtime.batch * BULK_BATCHES,
         system=ExternalSystem.REGISTRAR if kind is WorkKind.PROVISION else None,
     ) as claim:
-        if len(claim.ids) >= runtime.batch:
-            more_due()
         batch = Batch(runtime, kind, claim)
         waiting = _transact(batch, [Item(id) for id in claim.ids])
         while waiting and claim.is_safe:

@@ -7,7 +7,6 @@ key; see docs/decisions/0002.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -17,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.db.batch_insert import batch_insert
+from models.db.failures import is_locked
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
 from models.requests.requests import TimelineEntry
@@ -44,25 +44,23 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
     Messages that were claimed but not started are released: due at once, in their old order, with no attempt counted.
     A channel that was found away is left alone for a while by all processes (`tasks.outages`). `more_due` is
-    called if messages may be left: after claiming a full batch and after releasing messages. Safe to run twice, late
-    or when nothing is due.
+    called after claiming a full batch. Safe to run twice, late or when nothing is due.
     """
     which = Message.channel == channel
-    with claimed(runtime, Message, limit=runtime.batch, which=which, system=SYSTEMS[channel]) as claim:
+    with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=SYSTEMS[channel]) as claim:
         if not claim.ids:
             return
-        if len(claim.ids) == runtime.batch:
-            more_due()
         with runtime.database.transaction() as session:
             messages = still_claimed(session, claim.ids, claim.lease)
         claim.give_back(set(claim.ids) - {message.id for message in messages})
         begun = _send_some(claim, channel, messages)
-        not_begun = [message.id for message in messages if message.id not in begun]
+        not_begun = {message.id for message in messages} - begun
         if not_begun:
             with runtime.database.transaction() as session:
-                for message in still_claimed(session, not_begun, claim.lease):
+                released = still_claimed(session, list(not_begun), claim.lease)
+                for message in released:
                     message.give_back()
-            more_due()
+            claim.give_back(not_begun - {message.id for message in released})
 
 
 def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> set[int]:
@@ -88,7 +86,7 @@ def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> s
         note_answers(runtime, SYSTEMS[channel], unrecorded.values())
     while unrecorded := _record_safely(claim, unrecorded):
         if not claim.is_safe:
-            log.error("messages.not_recorded", messages=sorted(unrecorded))
+            log.error("messages.given_up", messages=sorted(unrecorded))
             break
         time.sleep(TRY_TO_RECORD_AGAIN)
     return begun
@@ -97,16 +95,28 @@ def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> s
 def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
     """Record outcomes together or, if that fails, one by one. Return those that could not be recorded yet.
 
-    What has left must not leave again because the database, or a single row, was not to be had at that moment.
+    What has left must not leave again because the database, or a single row, was not to be had at that moment. If the
+    request is locked, the message is recorded without a line in its timeline.
     """
+    if not outcomes:
+        return {}
     try:
-        missing = _record(claim.runtime, claim.lease, outcomes) if outcomes else set()
+        locked = _record(claim, outcomes)
     except (DBAPIError, PoolTimeout) as error:
-        log.warning("messages.record_split", size=len(outcomes), error=repr(error))
-        missing = set(outcomes) if len(outcomes) == 1 else set()
-        for id in outcomes if len(outcomes) > 1 else ():
-            missing |= _record_safely(claim, {id: outcomes[id]}).keys()
-    return {id: outcomes[id] for id in missing}
+        log.warning("messages.not_recorded", size=len(outcomes), error=repr(error))
+        if len(outcomes) > 1:
+            return _record_one_by_one(claim, outcomes)
+        if not is_locked(error):
+            return outcomes
+        locked = _record(claim, outcomes, told=False)
+    return {id: outcomes[id] for id in locked}
+
+
+def _record_one_by_one(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
+    left: dict[int, GatewayError | None] = {}
+    for id, failure in outcomes.items():
+        left |= _record_safely(claim, {id: failure}) if claim.is_safe else {id: failure}
+    return left
 
 
 def _send(runtime: Runtime, message: Message) -> GatewayError | None:
@@ -126,11 +136,13 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
     return None
 
 
-def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError | None]) -> set[int]:
+def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
     """Record how messages went: each message's error by id, None if it was sent. Return the ids of locked ones.
 
     If the lease was lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt.
+    `told` adds a line to the request's timeline, where the message is announced there.
     """
+    runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -145,7 +157,7 @@ def _record(runtime: Runtime, lease: uuid.UUID, outcomes: dict[int, GatewayError
                 message.attempts += 1
                 if message.lease == lease:
                     message.make_due(now + runtime.retry.pause(message.attempts))
-            if message.announced and message.request_id and message.state is not MessageState.QUEUED:
+            if told and message.announced and message.request_id and message.state is not MessageState.QUEUED:
                 code = "confirmed" if failure is None else "mail_refused"
                 facts = {"name": message.recipient_name}
                 batch_insert(session, TimelineEntry, request_id=message.request_id, at=now, code=code, facts=facts)

@@ -19,7 +19,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from models.db.outages import is_outage
+from models.db.failures import is_outage
 from models.jobs.findings import Finding
 from models.jobs.jobs import JobRun, LeaseLost, begin_run, claim_job, forget_runs, keep_job
 from tasks.ports import GatewayError
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 LEASE = timedelta(minutes=5)
 """The lease of a run, renewed by each transaction: longer than the slowest single statement of any job."""
+STATEMENT_LIMIT = 240.0
+"""Seconds for one statement of a job, which may read or delete in masses: shorter than the lease."""
 MOST_RECORDED = 1000
 """The most findings of one kind that a run records in detail; all are counted and repaired."""
 
@@ -74,7 +76,7 @@ class Run:
         Raises `LeaseLost` if another run has claimed the job since.
         """
         self._fresh.clear()
-        with self.runtime.database.transaction() as session:
+        with self.runtime.database.transaction(statement_limit=STATEMENT_LIMIT) as session:
             keep_job(session, self.job.name, lease=self.lease, until=self.now + LEASE)
             if self.dry:
                 with session.begin_nested() as undone:

@@ -26,12 +26,12 @@ def announce_due_blocks(runtime: Runtime, more_due: Callable[[], object]) -> Non
 
     A failed block is retried with exponential backoff.
     """
-    with claimed(runtime, BlockAnnouncement, limit=AT_ONCE, system=ExternalSystem.REGISTRAR) as claim:
+    with claimed(runtime, BlockAnnouncement, more_due, limit=AT_ONCE, system=ExternalSystem.REGISTRAR) as claim:
         if claim.ids:
-            _announce(claim, more_due)
+            _announce(claim)
 
 
-def _announce(claim: Claim, more_due: Callable[[], object]) -> None:
+def _announce(claim: Claim) -> None:
     runtime = claim.runtime
     ids = BlockAnnouncement.block_id == sa.any_(sa.literal(claim.ids, postgresql.ARRAY(sa.BigInteger)))
     with runtime.database.transaction() as session:
@@ -51,8 +51,6 @@ def _announce(claim: Claim, more_due: Callable[[], object]) -> None:
         log.warning("blocks.not_announced", count=len(found), error=repr(error))
     else:
         log.info("blocks.announced", count=len(found))
-        if len(found) == AT_ONCE:
-            more_due()
     with runtime.database.transaction() as session:
         session.execute(told.execution_options(synchronize_session=False))
     note_answers(runtime, ExternalSystem.REGISTRAR, [failure])

@@ -75,11 +75,9 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
     A failed trunk is retried with exponential backoff, a refused one too: its number may still be assigned to a trunk
     that is about to release it. Safe to run twice, late or when nothing is due.
     """
-    with claimed(runtime, SipTrunk, limit=runtime.batch, system=ExternalSystem.REGISTRAR) as claim:
+    with claimed(runtime, SipTrunk, more_due, limit=runtime.batch, system=ExternalSystem.REGISTRAR) as claim:
         if not claim.ids:
             return
-        if len(claim.ids) == runtime.batch:
-            more_due()
         with runtime.database.transaction() as session:
             trunks = _lock_claimed(session, claim.ids, claim.lease)
             claim.give_back(set(claim.ids) - {trunk.id for trunk in trunks})

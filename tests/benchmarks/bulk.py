@@ -82,18 +82,23 @@ def _rate(system: System, count: int, began: float, used: float) -> Rate:
     return Rate(count / (time.perf_counter() - began), (system.cpu_seconds() - used) / count * 1000)
 
 
+def upload(client: httpx.Client, customer_number: str, content: bytes) -> float:
+    """Upload a file of orders and press the button that orders them. Return the seconds until that was answered."""
+    token = front.field_of(client.get(START).text, "csrf_token")
+    data = {"csrf_token": token, "kind": "order", "account": customer_number}
+    page = client.post(START, data=data, files={"file": ("bench.csv", content)})
+    shown = front.field_of(page.text, "shown")
+    pressed = time.perf_counter()
+    client.post(f"{page.url}/senden", data={"csrf_token": token, "shown": shown}).raise_for_status()
+    return time.perf_counter() - pressed
+
+
 def _bulk(system: System, port: int, rows: int) -> tuple[Rate, float]:
-    content = _file(rows)
-    with front.signed_in(port, system.customers[0].manager) as client:
-        token = front.field_of(client.get(START).text, "csrf_token")
+    content = file_of(rows)
+    customer = system.customers[0]
+    with front.signed_in(port, customer.manager) as client:
         began, used = time.perf_counter(), system.cpu_seconds()
-        data = {"csrf_token": token, "kind": "order", "account": system.customers[0].main.customer_number}
-        files = {"file": ("bench.csv", content)}
-        page = client.post(START, data=data, files=files)
-        shown = front.field_of(page.text, "shown")
-        pressed = time.perf_counter()
-        client.post(f"{page.url}/senden", data={"csrf_token": token, "shown": shown}).raise_for_status()
-        answered = time.perf_counter() - pressed
+        answered = upload(client, customer.main.customer_number, content)
     wait_until(lambda: _confirmed(system, rows), seconds=3600, what="the last order of the bulk")
     return _rate(system, rows, began, used), answered
 
@@ -147,7 +152,8 @@ def _somebody_else(system: System, port: int) -> Iterator[list[float]]:
         thread.join()
 
 
-def _file(rows: int) -> bytes:
+def file_of(rows: int) -> bytes:
+    """Return a file of so many orders."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=";")
     writer.writerow([column.de for column in COLUMNS[Kind.ORDER]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID, uuid4
@@ -59,26 +59,34 @@ class Size:
     rows: int
 
 
+Troubled = tuple[System, Callable[[], object]]
+"""The system in trouble, and what goes on in it beside each request."""
+Trouble = Callable[[System, Size], AbstractContextManager[Troubled]]
+TROUBLES: dict[str, Trouble] = {}
+"""All troubles by their names in the table."""
+SILENT_REGISTRAR = "a silent registrar database, 100 orders waiting; links alone"
+
+
+def _trouble(name: str) -> Callable[[Trouble], Trouble]:
+    def keep(trouble: Trouble) -> Trouble:
+        TROUBLES[name] = trouble
+        return trouble
+
+    return keep
+
+
 def measure(system: System, size: Size) -> dict[str, Felt]:
     """Measure an idle system and one in each trouble; `idle` comes first and, the same again, last."""
     system = replace(system, database=Database(system.environment["DATABASE_URL"], on_due=hint))
     felt: dict[str, Felt] = {}
     with _working(system):
         felt["idle"] = _feel(system, size.requests)
-        print(felt["idle"], file=sys.stderr)
-    for trouble in (_slow_mails, _silent_mails, _silent_registrar, _job, _bulk, _locked_row, _poison):
+    for name, trouble in TROUBLES.items():
         with trouble(system, size) as (troubled, beside):
-            orders = trouble is not _silent_registrar
-            assert trouble.__doc__ is not None
-            felt[trouble.__doc__.rstrip(".")] = _feel(troubled, size.requests, beside, orders=orders)
-            print(trouble.__doc__, felt[trouble.__doc__.rstrip(".")], file=sys.stderr)
+            felt[name] = _feel(troubled, size.requests, beside, orders=name != SILENT_REGISTRAR)
     with _working(system):
         felt["idle, once more"] = _feel(system, size.requests)
     return felt
-
-
-Trouble = Iterator[tuple[System, Callable[[], object]]]
-"""The system in trouble, and what goes on in it beside each request."""
 
 
 def _feel(system: System, requests: int, beside: Callable[[], object] = lambda: None, *, orders: bool = True) -> Felt:
@@ -129,9 +137,9 @@ def _working(system: System, **environment: str) -> Iterator[System]:
         yield troubled
 
 
+@_trouble("a mail server that takes four seconds a mail, 500 mails waiting")
 @contextmanager
-def _slow_mails(system: System, _size: Size) -> Trouble:
-    """A mail server that takes four seconds a mail, 500 mails waiting."""
+def _slow_mails(system: System, _size: Size) -> Iterator[Troubled]:
     port = free_port()
     with (
         system.running([sys.executable, "-m", "tests.benchmarks.sink", str(port), str(SLOW)]),
@@ -143,9 +151,9 @@ def _slow_mails(system: System, _size: Size) -> Trouble:
     _drop_mails(system)
 
 
+@_trouble("a silent mail server, 500 mails waiting")
 @contextmanager
-def _silent_mails(system: System, _size: Size) -> Trouble:
-    """A silent mail server, 500 mails waiting."""
+def _silent_mails(system: System, _size: Size) -> Iterator[Troubled]:
     with (
         _silent(int(system.environment["SMTP_URL"].rpartition(":")[2])) as proxy,
         _working(system, SMTP_URL=f"smtp://{LOOPBACK}:{proxy.port}") as troubled,
@@ -155,9 +163,9 @@ def _silent_mails(system: System, _size: Size) -> Trouble:
     _drop_mails(system)
 
 
+@_trouble(SILENT_REGISTRAR)
 @contextmanager
-def _silent_registrar(system: System, _size: Size) -> Trouble:
-    """A silent registrar database, 100 orders waiting; links alone."""
+def _silent_registrar(system: System, _size: Size) -> Iterator[Troubled]:
     with _silent(f"{system.postgres.socket_dir}/.s.PGSQL.5432") as proxy:
         url = make_url(system.environment["REGISTRAR_URL"]).set(host=LOOPBACK, port=proxy.port, query={})
         with _working(system, REGISTRAR_URL=url.render_as_string(hide_password=False)) as troubled:
@@ -166,9 +174,9 @@ def _silent_registrar(system: System, _size: Size) -> Trouble:
             yield troubled, lambda: None
 
 
+@_trouble("the registrar job over many trunks, leftovers beside it")
 @contextmanager
-def _job(system: System, size: Size) -> Trouble:
-    """The registrar job over many trunks, leftovers beside it."""
+def _job(system: System, size: Size) -> Iterator[Troubled]:
     with ExitStack() as stack:
         ours = stack.enter_context(system.fresh("ours", prepare))
         theirs = stack.enter_context(system.fresh("theirs", ensure_schema))
@@ -192,9 +200,9 @@ def _job(system: System, size: Size) -> Trouble:
         yield troubled, run_again
 
 
+@_trouble("a file of many orders of somebody else")
 @contextmanager
-def _bulk(system: System, size: Size) -> Trouble:
-    """A file of many orders of somebody else."""
+def _bulk(system: System, size: Size) -> Iterator[Troubled]:
     with _working(system) as troubled:
         customer = system.customers[-1]
         with system.database.transaction() as session:
@@ -204,9 +212,9 @@ def _bulk(system: System, size: Size) -> Trouble:
         wait_until(system.idle_but_alone, seconds=3600, what="the last order of the file")
 
 
+@_trouble("one customer's account is locked, and its orders trickle in")
 @contextmanager
-def _locked_row(system: System, _size: Size) -> Trouble:
-    """One customer's account is locked, and its orders trickle in."""
+def _locked_row(system: System, _size: Size) -> Iterator[Troubled]:
     with _working(system) as troubled, system.database.transaction() as session:
         locked = len(system.customers) - 1
         id = system.customers[locked].main.id
@@ -222,9 +230,9 @@ def _locked_row(system: System, _size: Size) -> Trouble:
         yield troubled, order
 
 
+@_trouble("a request whose step breaks each time it is tried")
 @contextmanager
-def _poison(system: System, _size: Size) -> Trouble:
-    """A request whose step breaks each time it is tried."""
+def _poison(system: System, _size: Size) -> Iterator[Troubled]:
     with _working(system) as troubled:
         id = _order(system, 0)
         assert _seconds(troubled, lambda: id) < PATIENCE

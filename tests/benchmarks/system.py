@@ -167,11 +167,11 @@ class System:
 
 
 @contextmanager
-def open_system() -> Iterator[System]:
-    """Start everything but workers and front; end it afterwards."""
+def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres, EmbeddedRedis]]:
+    """Start PostgreSQL, with both databases ready, and Redis in a new directory; end and delete all afterwards."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        postgres = EmbeddedPostgres(directory / "postgres")
+        postgres = EmbeddedPostgres(directory / "postgres", fsync=fsync)
         stack.callback(postgres.stop)
         postgres.start(("standorte", "registrar"))
         prepare(postgres.url("standorte"))
@@ -179,6 +179,14 @@ def open_system() -> Iterator[System]:
         broker = EmbeddedRedis(directory / "redis")
         stack.callback(broker.stop)
         broker.start()
+        yield directory, postgres, broker
+
+
+@contextmanager
+def open_system() -> Iterator[System]:
+    """Start everything but workers and front; end it afterwards."""
+    with ExitStack() as stack:
+        directory, postgres, broker = stack.enter_context(open_servers())
         smtp_port = free_port()
         environment = os.environ | {
             "DATABASE_URL": postgres.url("standorte"),

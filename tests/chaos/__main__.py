@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,17 +21,19 @@ from models.messages.outbox import Message
 from models.requests.requests import Request
 from models.states import Status
 from models.telephony.trunks import SipTrunk
-from models.values import utc_now
-from tests.chaos.faults import FAULTS, Fault, name_of
+from tests.chaos.faults import FAULTS, LOCKED_ROW
 from tests.chaos.load import Load
 from tests.chaos.plant import Plant, open_plant
-from tests.factories import make_bulk, sites
 from tests.fakes import wait_until
 from workers.gateways.registrar import plain_url
 from workers.stack.directory import StackDirectory
 
-SHORT, LONG = 2.0, 15.0
+SHORT, LONG = 2.0, 5.0
 """Seconds that a fault lasts."""
+A_MINUTE = 60.0
+"""Seconds that a row is locked in a long run."""
+MANY = 10_000
+"""Requests of a long run: all faults happen again and again until so many were accepted."""
 GIVES_UP = 120.0
 """Seconds after a fault in which an order has to go through for the run to go on."""
 
@@ -39,27 +42,28 @@ def main() -> None:
     """Run, and let the auditor judge."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--long", action="store_true", help="longer faults, several rounds, and 10,000 requests")
-    parser.add_argument("--only", choices=[fault.__name__ for fault in FAULTS], action="append")
+    parser.add_argument("--only", choices=FAULTS, action="append", help="only this fault; may be repeated")
     arguments = parser.parse_args()
-    faults = [fault for fault in FAULTS if not arguments.only or fault.__name__ in arguments.only]
+    names = arguments.only or list(FAULTS)
     file = StackDirectory().path / "chaos.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     with open_plant() as plant:
-        file.write_text(
-            json.dumps(_run(plant, faults * (8 if arguments.long else 1), LONG if arguments.long else SHORT))
-        )
+        file.write_text(json.dumps(_run(plant, names, long=arguments.long)))
         ended = subprocess.run([sys.executable, "-m", "tests.chaos.auditor", str(file)])
         if ended.returncode:
             _show_logs(plant)
     sys.exit(ended.returncode)
 
 
-def _run(plant: Plant, faults: list[Fault], seconds: float) -> dict[str, Any]:
+def _run(plant: Plant, names: Sequence[str], *, long: bool) -> dict[str, Any]:
     plant.start_all()
     load = Load(plant)
     load.start()
-    _place_bulk(plant)
-    suffered = [_suffer(plant, load, fault, seconds) for fault in faults]
+    suffered = [_suffer(plant, load, name, LONG if long else SHORT) for name in names]
+    while long and len(load.accepted) < MANY:
+        suffered += [_suffer(plant, load, name, LONG) for name in names]
+    if long:
+        suffered.append(_suffer(plant, load, LOCKED_ROW, A_MINUTE))
     load.stop()
     try:
         wait_until(lambda: _idle(plant), seconds=GIVES_UP, what="the end of all work")
@@ -77,10 +81,10 @@ def _run(plant: Plant, faults: list[Fault], seconds: float) -> dict[str, Any]:
     }
 
 
-def _suffer(plant: Plant, load: Load, fault: Fault, seconds: float) -> dict[str, Any]:
+def _suffer(plant: Plant, load: Load, name: str, seconds: float) -> dict[str, Any]:
     """Let a fault happen, and measure how long after its end an order goes through."""
     began = time.time()
-    fault(plant, seconds)
+    FAULTS[name](plant, seconds)
     ended = time.time()
     id = load.order(plant.customers[2])
     healed = None
@@ -89,19 +93,13 @@ def _suffer(plant: Plant, load: Load, fault: Fault, seconds: float) -> dict[str,
             healed = time.time() - ended
             break
         time.sleep(0.02)
-    print(f"{name_of(fault)}: {'never healed' if healed is None else f'{healed:.1f} s'}", flush=True)
-    return {"name": name_of(fault), "began": began, "ended": ended, "healed": healed}
+    print(f"{name}: {'never healed' if healed is None else f'{healed:.1f} s'}", flush=True)
+    return {"name": name, "began": began, "ended": ended, "healed": healed}
 
 
 def _is_completed(plant: Plant, id: UUID) -> bool:
     with plant.database.transaction() as session:
         return session.scalar(sa.select(Request.status).where(Request.id == id)) is Status.COMPLETED
-
-
-def _place_bulk(plant: Plant) -> None:
-    customer = plant.customers[3]
-    with plant.database.transaction() as session:
-        make_bulk(session, customer.manager, customer.main, sites(60)).send(utc_now())
 
 
 def _idle(plant: Plant) -> bool:

@@ -1,4 +1,4 @@
-"""What goes wrong in a chaos run. Each fault is a function that causes it and ends it; its docstring is its name."""
+"""What goes wrong in a chaos run: functions that cause a fault, let it last, and end it."""
 
 from __future__ import annotations
 
@@ -16,85 +16,96 @@ from tests.chaos.plant import Plant, skewed_worker
 from workers import programs
 
 Fault = Callable[[Plant, float], None]
-"""Causes the fault, lets it last for so many seconds, and ends it."""
+"""A function that causes a fault, lets it last for so many seconds, and ends it."""
+FAULTS: dict[str, Fault] = {}
+"""All faults by their names in the report, in the order of a run."""
+LOCKED_ROW = "database: one customer's account locked"
 
 
+def _fault(name: str) -> Callable[[Fault], Fault]:
+    def keep(fault: Fault) -> Fault:
+        FAULTS[name] = fault
+        return fault
+
+    return keep
+
+
+@_fault("worker: some processes killed, three times")
 def kill_worker_processes(plant: Plant, seconds: float) -> None:
-    """worker: some processes killed, three times"""
     for _ in range(3):
         plant.programs["worker"].kill(some=4)
         time.sleep(seconds / 3)
 
 
+@_fault("worker: killed with all its processes")
 def kill_worker(plant: Plant, seconds: float) -> None:
-    """worker: killed with all its processes"""
     plant.programs["worker"].kill()
     time.sleep(seconds)
 
 
+@_fault("worker: its first process killed")
 def kill_workers_parent(plant: Plant, seconds: float) -> None:
-    """worker: its first process killed"""
     plant.programs["worker"].kill(first=True)
     time.sleep(seconds)
 
 
+@_fault("worker: stopped and continued")
 def stop_worker(plant: Plant, seconds: float) -> None:
-    """worker: stopped and continued"""
     stopped = plant.programs["worker"].all()
     _signal(stopped, signal.SIGSTOP)
     time.sleep(seconds)
     _signal(stopped, signal.SIGCONT)
 
 
+@_fault("beat: killed")
 def kill_beat(plant: Plant, seconds: float) -> None:
-    """beat: killed"""
     plant.programs["beat"].kill()
     time.sleep(seconds)
 
 
+@_fault("beat: two of them")
 def second_beat(plant: Plant, seconds: float) -> None:
-    """beat: two of them"""
     second = plant.start("second beat", programs.beat(plant.directory / "second-schedule"))
     time.sleep(seconds)
     second.end()
 
 
+@_fault("front: killed in the midst of requests")
 def kill_front(plant: Plant, seconds: float) -> None:
-    """front: killed in the midst of requests"""
     plant.programs["front"].kill()
     time.sleep(seconds)
 
 
+@_fault("redis: stopped and started empty")
 def stop_redis(plant: Plant, seconds: float) -> None:
-    """redis: stopped and started empty"""
     plant.redis.stop()
     time.sleep(seconds)
     plant.redis.start()
 
 
+@_fault("redis: flushed, three times")
 def flush_redis(plant: Plant, seconds: float) -> None:
-    """redis: flushed, three times"""
     for _ in range(3):
         _redis(plant, "FLUSHALL")
         time.sleep(seconds / 3)
 
 
+@_fault("redis: full")
 def fill_redis(plant: Plant, seconds: float) -> None:
-    """redis: full"""
     _redis(plant, "CONFIG", "SET", "maxmemory", "1")
     time.sleep(seconds)
     _redis(plant, "CONFIG", "SET", "maxmemory", "0")
 
 
+@_fault("redis: a read-only replica")
 def read_only_redis(plant: Plant, seconds: float) -> None:
-    """redis: a read-only replica"""
     _redis(plant, "REPLICAOF", "127.0.0.1", "1")
     time.sleep(seconds)
     _redis(plant, "REPLICAOF", "NO", "ONE")
 
 
+@_fault("redis: frozen")
 def freeze_redis(plant: Plant, seconds: float) -> None:
-    """redis: frozen"""
     with redis.Redis(port=plant.redis.port) as client:
         frozen = [psutil.Process(int(client.info()["process_id"]))]  # type: ignore[index, unused-ignore]
     _signal(frozen, signal.SIGSTOP)
@@ -102,80 +113,80 @@ def freeze_redis(plant: Plant, seconds: float) -> None:
     _signal(frozen, signal.SIGCONT)
 
 
+@_fault("database: restarted, fast")
 def restart_database(plant: Plant, seconds: float) -> None:
-    """database: restarted, fast"""
     _restart(plant, signal.SIGINT)
     time.sleep(seconds)
 
 
+@_fault("database: restarted, immediate")
 def crash_database(plant: Plant, seconds: float) -> None:
-    """database: restarted, immediate"""
     _restart(plant, signal.SIGQUIT)
     time.sleep(seconds)
 
 
+@_fault("database: connections cut, again and again")
 def cut_database(plant: Plant, seconds: float) -> None:
-    """database: connections cut, again and again"""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         plant.to_portal.cut()
         time.sleep(0.4)
 
 
+@_fault("database: its host silent")
 def silence_database(plant: Plant, seconds: float) -> None:
-    """database: its host silent"""
     plant.to_portal.silence()
     time.sleep(seconds)
     plant.to_portal.speak()
 
 
+@_fault(LOCKED_ROW)
 def lock_row(plant: Plant, seconds: float) -> None:
-    """database: one customer's account locked"""
     with suppress(sa.exc.DBAPIError), plant.database.transaction() as session:
         id = plant.customers[1].main.id
         session.execute(sa.select(Account).where(Account.id == id).with_for_update())
         time.sleep(seconds)
 
 
+@_fault("registrar: silent")
 def silence_registrar(plant: Plant, seconds: float) -> None:
-    """registrar: silent"""
     plant.to_registrar.silence()
     time.sleep(seconds)
     plant.to_registrar.speak()
 
 
+@_fault("registrar: connections cut, also after a commit")
 def cut_registrar(plant: Plant, seconds: float) -> None:
-    """registrar: connections cut, also after a commit"""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         plant.to_registrar.cut()
         time.sleep(0.15)
 
 
+@_fault("mail server: slow")
 def slow_mail(plant: Plant, seconds: float) -> None:
-    """mail server: slow"""
     _mood(plant, "slow", seconds)
 
 
+@_fault("mail server: silent")
 def silence_mail(plant: Plant, seconds: float) -> None:
-    """mail server: silent"""
     plant.to_mail.silence()
     time.sleep(seconds)
     plant.to_mail.speak()
 
 
+@_fault("mail server: refuses one recipient for now")
 def refuse_one(plant: Plant, seconds: float) -> None:
-    """mail server: refuses one recipient for now"""
     _mood(plant, "refuses one for now", seconds)
 
 
+@_fault("mail server: refuses one recipient for good")
 def refuse_one_for_good(plant: Plant, seconds: float) -> None:
-    """mail server: refuses one recipient for good"""
     _mood(plant, "refuses one for good", seconds)
 
 
+@_fault("letters: no room for them")
 def lose_letters(plant: Plant, seconds: float) -> None:
-    """letters: no room for them"""
     folder = plant.directory / "letters"
     kept = folder.rename(folder.with_name("kept")) if folder.exists() else None
     folder.write_text("a file where the folder should be")
@@ -185,35 +196,19 @@ def lose_letters(plant: Plant, seconds: float) -> None:
         kept.rename(folder)
 
 
+@_fault("mail server: hangs up after DATA")
 def hang_up(plant: Plant, seconds: float) -> None:
-    """mail server: hangs up after DATA"""
     _mood(plant, "hangs up after DATA", seconds)
 
 
+@_fault("clock: of a second worker, two minutes ahead")
 def clock_ahead(plant: Plant, seconds: float) -> None:
-    """clock: of a second worker, two minutes ahead"""
     _beside(plant, 120, seconds)
 
 
+@_fault("clock: of a second worker, two minutes behind")
 def clock_behind(plant: Plant, seconds: float) -> None:
-    """clock: of a second worker, two minutes behind"""
     _beside(plant, -120, seconds)
-
-
-FAULTS: tuple[Fault, ...] = (
-    kill_worker_processes, kill_worker, kill_workers_parent, stop_worker, kill_beat, second_beat, kill_front,
-    stop_redis, flush_redis, fill_redis, read_only_redis, freeze_redis,
-    restart_database, crash_database, cut_database, silence_database, lock_row,
-    silence_registrar, cut_registrar,
-    slow_mail, silence_mail, refuse_one, refuse_one_for_good, hang_up, lose_letters,
-    clock_ahead, clock_behind,
-)  # fmt: skip
-
-
-def name_of(fault: Fault) -> str:
-    """Return what the fault is called in the report."""
-    assert fault.__doc__ is not None
-    return fault.__doc__
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:

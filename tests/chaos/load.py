@@ -10,20 +10,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number
 from models.codes import display_code
 from models.people.rights import Principal
 from models.people.users import User, principal_of
-from models.proofs.submission import create_link_code
+from models.proofs.proofs import Consent, Decision
+from models.proofs.submission import create_link_code, decide
+from models.requests.requests import Request
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
-from tests.benchmarks import front
+from tests.benchmarks import bulk, front
 from tests.benchmarks.system import Customer
 from tests.chaos.plant import SECRET, Plant
 from tests.factories import PASSWORD, make_account, make_user
@@ -31,6 +34,8 @@ from tests.factories import PASSWORD, make_account, make_user
 CLIENTS = 4
 PATIENCE = 90.0
 """Seconds for which a client repeats a call."""
+ROWS = 60
+"""Rows of the file."""
 PAUSE = 0.25
 """Seconds between two calls of one client."""
 
@@ -67,6 +72,7 @@ class Load:
             customer = self.plant.customers[number % len(self.plant.customers)]
             self._begin(partial(self._client, customer))
         self._begin(self._portal)
+        self._begin(self._upload)
 
     def stop(self) -> None:
         """Let every client finish its call."""
@@ -99,21 +105,53 @@ class Load:
                 self._detach(customer, links.pop(0))
 
     def _link(self, customer: Customer, owned: Owned) -> bool:
-        """Link with the other account's login, or with a code that its administrator has made."""
+        """Link with the other account's login, or with a code or the consent of its administrator."""
         proof = {"method": "credentials", "email": owned.email, "password": PASSWORD}
-        if random.random() < 0.5:
-            with suppress(sa.exc.DBAPIError):
-                proof = {"method": "link_code", "code": self._code(owned)}
+        method = random.choice(["credentials", "link_code", "consent"])
+        if method == "link_code":
+            proof = {"method": method, "code": self._administered(owned, self._code)}
+        elif method == "consent":
+            proof = {"method": method}
         body = {"customer_number": owned.customer_number, "proof": proof}
-        return self._accept(customer, "link", "POST", "/link-requests", body) is not None
+        id = self._accept(customer, "link", "POST", "/link-requests", body)
+        if id is not None and method == "consent":
+            self._administered(owned, partial(self._consent, id))
+        return id is not None
 
-    def _code(self, owned: Owned) -> str:
-        with self.plant.database.transaction() as session:
-            account = account_by_number(session, owned.customer_number)
-            owner = session.scalars(sa.select(User).where(User.email == owned.email)).one()
-            assert account is not None
-            words = create_link_code(session, principal_of(session, owner), account, utc_now()).words()
+    def _administered(self, owned: Owned, act: Callable[[Session, User, Account], str | None]) -> str:
+        """Let an account's administrator act until it has worked."""
+        while True:
+            with suppress(sa.exc.DBAPIError), self.plant.database.transaction() as session:
+                account = account_by_number(session, owned.customer_number)
+                owner = session.scalars(sa.select(User).where(User.email == owned.email)).one()
+                assert account is not None
+                done = act(session, owner, account)
+                if done is not None:
+                    return done
+            time.sleep(0.3)
+
+    def _code(self, session: Session, owner: User, account: Account) -> str:
+        words = create_link_code(session, principal_of(session, owner), account, utc_now()).words()
         return display_code(Vault(SECRET).code(*words))
+
+    def _consent(self, id: str, session: Session, owner: User, _account: Account) -> str | None:
+        """Give the consent, signed in, as soon as the question has been asked."""
+        request = session.get_one(Request, UUID(id))
+        if session.get(Consent, request.id) is None:
+            return None
+        decide(session, Vault(SECRET), request, owner, Decision.ACCEPTED, None, utc_now())
+        return "given"
+
+    def _upload(self) -> None:
+        """Upload a file of orders until it is sent; the same content is the same file."""
+        customer = self.plant.customers[3]
+        while not self._over.wait(PAUSE):
+            with (
+                suppress(httpx.HTTPError, AssertionError),
+                front.signed_in(self.plant.port, customer.manager) as client,
+            ):
+                bulk.upload(client, customer.main.customer_number, bulk.file_of(ROWS))
+                return
 
     def _detach(self, customer: Customer, owned: Owned) -> None:
         path = f"/accounts/{owned.customer_number}"

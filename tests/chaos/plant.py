@@ -6,9 +6,7 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,13 +17,11 @@ from celery import Celery
 from sqlalchemy.engine import make_url
 
 from models.db.session import Database
-from tests.benchmarks.system import Customer, customers_of
+from tests.benchmarks.system import Customer, customers_of, open_servers
 from tests.chaos.mail_server import MoodyMailServer
-from tests.factories import prepare
 from tests.fakes import wait_until
 from tests.proxy import Proxy, proxy_to
 from workers import programs
-from workers.gateways.registrar import ensure_schema
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
@@ -138,15 +134,7 @@ class Plant:
 def open_plant() -> Iterator[Plant]:
     """Start servers and proxies, make customers, and end everything afterwards."""
     with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        postgres = EmbeddedPostgres(directory / "postgres", fsync=False)
-        stack.callback(postgres.stop)
-        postgres.start(("standorte", "registrar"))
-        prepare(postgres.url("standorte"))
-        ensure_schema(postgres.url("registrar"))
-        redis = EmbeddedRedis(directory / "redis")
-        stack.callback(redis.stop)
-        redis.start()
+        directory, postgres, redis = stack.enter_context(open_servers(fsync=False))
         mail = MoodyMailServer()
         stack.callback(mail.stop)
         socket = f"{postgres.socket_dir}/.s.PGSQL.5432"
@@ -184,8 +172,3 @@ def skewed_worker(seconds: float) -> tuple[list[str], dict[str, str]]:
     """Return the command and the environment of a worker whose clock is off by so many seconds."""
     command = [sys.executable, "-m", "tests.chaos.skewed_worker", "--concurrency", "1"]
     return command, {"CLOCK_OFF": str(seconds)}
-
-
-def pause(seconds: float) -> None:
-    """Let a fault last."""
-    time.sleep(seconds)

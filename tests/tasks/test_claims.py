@@ -23,6 +23,10 @@ from tests.tasks.conftest import Pipeline
 AWAY = GatewayUnavailable("down")
 
 
+def nobody() -> None:
+    """Nobody hears that more rows are due."""
+
+
 def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:
     """The runtime with leases that end by the machine's clock."""
     return replace(pipeline.runtime, clock=utc_now, lease=lease)
@@ -36,19 +40,19 @@ def lock(session: sa.orm.Session, id: UUID) -> Request:
 def test_a_lease_lasts_as_long_as_the_work(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order())
     runtime = by_the_real_clock(pipeline, timedelta(seconds=0.6))
-    with claimed(runtime, Request, limit=10) as claim:
+    with claimed(runtime, Request, nobody, limit=10) as claim:
         first_end = pipeline.request(id).due_at
         assert first_end is not None
         wait_until(lambda: utc_now() > first_end + runtime.lease, what="the time at which the lease would have ended")
         assert claim.is_safe
-        with claimed(runtime, Request, limit=10) as another:
+        with claimed(runtime, Request, nobody, limit=10) as another:
             assert another.ids == []
 
 
 def test_no_work_begins_under_a_lease_that_could_not_be_kept(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order())
     runtime = by_the_real_clock(pipeline, timedelta(seconds=0.6))
-    with claimed(runtime, Request, limit=10) as claim:
+    with claimed(runtime, Request, nobody, limit=10) as claim:
         assert claim.is_safe
         with runtime.database.transaction() as session:
             # The row is locked, as by a transaction that hangs; the lease cannot be moved.
@@ -58,7 +62,7 @@ def test_no_work_begins_under_a_lease_that_could_not_be_kept(pipeline: Pipeline)
 
 def test_what_could_not_be_recorded_is_given_back(pipeline: Pipeline) -> None:
     given, kept = pipeline.order(an_order()), pipeline.order(an_order())
-    with claimed(pipeline.runtime, Request, limit=10) as claim:
+    with claimed(pipeline.runtime, Request, nobody, limit=10) as claim:
         claim.give_back([given])
     row = pipeline.request(given)
     assert (row.lease, row.due_at) == (None, pipeline.clock.now + timedelta(seconds=1))
@@ -68,7 +72,7 @@ def test_what_could_not_be_recorded_is_given_back(pipeline: Pipeline) -> None:
 def test_a_locked_row_is_given_back_when_it_is_free(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order())
     with pipeline.runtime.database.transaction() as session:
-        with claimed(pipeline.runtime, Request, limit=10) as claim:
+        with claimed(pipeline.runtime, Request, nobody, limit=10) as claim:
             lock(session, id)
             claim.give_back([id])
         assert pipeline.request(id).lease == claim.lease
@@ -77,9 +81,9 @@ def test_a_locked_row_is_given_back_when_it_is_free(pipeline: Pipeline) -> None:
 
 def test_a_row_that_another_worker_has_claimed_since_is_left_to_it(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order())
-    with claimed(pipeline.runtime, Request, limit=10) as late:
+    with claimed(pipeline.runtime, Request, nobody, limit=10) as late:
         pipeline.clock.advance(pipeline.runtime.lease)
-        with claimed(pipeline.runtime, Request, limit=10) as claim:
+        with claimed(pipeline.runtime, Request, nobody, limit=10) as claim:
             late.give_back([id])
     assert pipeline.request(id).lease == claim.lease
 
@@ -103,7 +107,7 @@ def test_while_a_system_is_away_nobody_claims_for_it(pipeline: Pipeline) -> None
 
 def claims(pipeline: Pipeline, system: ExternalSystem) -> int:
     """How many rows a worker gets that needs the system."""
-    with claimed(pipeline.runtime, Request, limit=10, system=system) as claim:
+    with claimed(pipeline.runtime, Request, nobody, limit=10, system=system) as claim:
         return len(claim.ids)
 
 
@@ -120,10 +124,50 @@ def test_the_pauses_grow_and_have_a_longest(pipeline: Pipeline) -> None:
 def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order())
     engine = pipeline.runtime.database.engine
-    with claimed(pipeline.runtime, Request, limit=10) as claim, engine.connect() as connection:
+    with claimed(pipeline.runtime, Request, nobody, limit=10) as claim, engine.connect() as connection:
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
         with suppress(sa.exc.OperationalError):
             connection.execute(sa.text(others))
         connection.invalidate()
         claim.give_back([id])
     wait_until(lambda: pipeline.request(id).lease is None, what="the row to be given back")
+
+
+def die_with(pipeline: Pipeline, times: int) -> None:
+    """Let workers claim what is due and die with it."""
+    for _ in range(times):
+        with claimed(pipeline.runtime, Request, nobody, limit=10):
+            pass
+        pipeline.clock.advance(pipeline.runtime.lease)
+
+
+def test_a_row_whose_workers_died_again_and_again_takes_no_other_row_with_it(pipeline: Pipeline) -> None:
+    deadly = {pipeline.order(an_order()) for _ in range(2)}
+    die_with(pipeline, 3)
+    harmless = pipeline.order(an_order())
+    with claimed(pipeline.runtime, Request, nobody, limit=10) as claim:
+        assert claim.ids == [harmless]
+    for _ in range(2):
+        with claimed(pipeline.runtime, Request, nobody, limit=10) as claim:
+            [alone] = claim.ids
+            deadly.remove(alone)
+
+
+def test_a_full_claim_says_so_and_no_other(pipeline: Pipeline) -> None:
+    told: list[str] = []
+    for _ in range(3):
+        pipeline.order(an_order())
+    with claimed(pipeline.runtime, Request, lambda: told.append("more"), limit=2) as claim:
+        assert (len(claim.ids), told) == (2, ["more"])
+    with claimed(pipeline.runtime, Request, lambda: told.append("more"), limit=2) as claim:
+        assert (len(claim.ids), told) == (1, ["more"])
+
+
+def test_a_try_that_came_to_no_call_lets_another_follow_soon(pipeline: Pipeline) -> None:
+    pipeline.order(an_order())
+    note_answers(pipeline.runtime, ExternalSystem.REGISTRAR, [AWAY])
+    pipeline.clock.advance(SHORTEST)
+    with claimed(pipeline.runtime, Request, nobody, limit=10, system=ExternalSystem.REGISTRAR) as claim:
+        assert len(claim.ids) == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(Outage, ExternalSystem.REGISTRAR).try_again_at == pipeline.clock.now + SHORTEST

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import httpx
@@ -114,3 +116,16 @@ def test_an_unknown_kind_of_work_is_refused_with_the_known_ones(children: Childr
     launcher = children.start(programs.console("worker", "--queues", "requests"))
     assert launcher.wait(30) == 2
     assert all(kind in children.said().replace("\n", " ") for kind in WorkKind)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGHUP])
+def test_a_worker_that_is_asked_to_stop_leaves_no_process(children: Children, stop: signal.Signals) -> None:
+    launcher = children.start(programs.worker(1))
+    wait_until(lambda: children.said().count("ready.") == len(WorkKind), what="all kinds to be ready")
+    processes = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(processes) > 2 * len(WorkKind)
+    # As a terminal that closes, or systemd: to all at once.
+    os.killpg(launcher.pid, stop)
+    assert launcher.wait(30) == 0
+    _, left = psutil.wait_procs(processes, timeout=10)
+    assert left == []

@@ -40,10 +40,10 @@ def refuse(message: str, code: int = 1) -> NoReturn:
 def open_database() -> Iterator[Database]:
     """Open the portal's database for the length of the block, and close the database afterwards.
 
-    Workers are told of rows that become due. A database that cannot be reached ends the command with a message and
-    code 1.
+    Workers are told of rows that become due. Statements may take as long as they need. A database that cannot be
+    reached ends the command with a message and code 1.
     """
-    database = Database(WorkerSettings().database_url, on_due=hint_workers)
+    database = Database(WorkerSettings().database_url, on_due=hint_workers, statement_limit=None)
     try:
         yield database
     except sa.exc.OperationalError as error:

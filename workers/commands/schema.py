@@ -28,7 +28,7 @@ def migrate(
     settings = WorkerSettings()
     if registrar:
         ensure_schema(settings.registrar_url)
-    with closing(Database(settings.database_url)) as database:
+    with closing(Database(settings.database_url, statement_limit=None)) as database:
         with database.engine.connect() as connection:
             before = migrations.current_revision(connection)
         migrations.upgrade(database.engine)
@@ -45,6 +45,6 @@ def seed() -> None:
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)
     registrar = KamailioRegistrar(settings.registrar_url)
-    with closing(Database(settings.database_url)) as database, closing(registrar):
+    with closing(Database(settings.database_url, statement_limit=None)) as database, closing(registrar):
         seeded = load(database, vault, settings.sip_domain, utc_now(), registrar=registrar)
     out.print(f"{seeded.new_accounts} new accounts, {seeded.new_blocks} new number blocks")

@@ -18,6 +18,16 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
+def end_with(parent: int, signal: int) -> bool:
+    """Have the kernel send `signal` to this process when its parent dies in any way.
+
+    Return False if `parent` is not this process's parent any more, so that the signal would never come.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
+    return os.getppid() == parent
+
+
 def main() -> None:
     """Set up user and parent-death signal from the command line's arguments, then execute the command."""
     parent, signal, uid, gid = (int(argument) for argument in sys.argv[1:5])
@@ -27,10 +37,8 @@ def main() -> None:
         os.setgid(gid)
         os.setuid(uid)
     # After the change of user, which resets the parent-death signal.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
-        if os.getppid() != parent:
-            sys.exit(f"The stack ended before {command[0]} could start.")
+    if not end_with(parent, signal):
+        sys.exit(f"The stack ended before {command[0]} could start.")
     os.execv(command[0], command)  # noqa: S606 - a list of our own, no shell
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from models.db import session as sessions
-from models.db.outages import is_outage
+from models.db.failures import is_outage
 from models.db.session import Database
 from models.db.work_queue import WorkKind, made_due
 from models.values import utc_now
@@ -130,3 +130,13 @@ def test_workers_are_told_what_became_due_and_only_after_the_commit(postgres: Em
         assert told == []
     assert told == [{WorkKind.MESSAGES}]
     database.close()
+
+
+def test_a_transaction_may_have_a_limit_of_its_own(behind: Database) -> None:
+    with behind.transaction(statement_limit=10) as session:
+        # Longer than the database's limits, its own and ours for its answer.
+        session.execute(sa.text("SELECT pg_sleep(1)"))
+    with behind.transaction() as session:
+        with pytest.raises(sa.exc.OperationalError, match="57014"):
+            session.execute(sa.text("SELECT pg_sleep(1)"))
+        session.rollback()

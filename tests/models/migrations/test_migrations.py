@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -134,6 +135,14 @@ def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.
         assert "accounts" in _tables(empty)
     # What was undone before it gave up was undone whole.
     migrations.upgrade(empty)
+    assert _tables(empty) == set(metadata.tables)
+
+
+def test_two_machines_that_migrate_at_once_wait_for_each_other(empty: sa.Engine) -> None:
+    """The second waits with no transaction open: one would keep the first from building an index concurrently."""
+    with ThreadPoolExecutor() as machines:
+        for upgraded in [machines.submit(migrations.upgrade, empty) for _ in range(3)]:
+            upgraded.result()
     assert _tables(empty) == set(metadata.tables)
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from celery.exceptions import SoftTimeLimitExceeded
 
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract, ContractItem
@@ -389,3 +390,37 @@ def test_a_failed_order_can_be_called_off_and_gives_everything_back(pipeline: Pi
         blocks = session.scalars(sa.select(NumberBlock)).all()
         assert all(block.account_id is None for block in blocks)
         assert [block.available_from for block in blocks].count(pipeline.clock.now + QUARANTINE) == 1
+
+
+def test_the_end_of_a_tasks_time_is_no_bug_of_a_request(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(2)]
+
+    def out_of_time(*_: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as late:
+        late.setitem(advance.STEPS, StepName.VERIFY, out_of_time)
+        with pytest.raises(SoftTimeLimitExceeded):
+            pipeline.advance()
+    assert {pipeline.request(id).status for id in ids} == {Status.ACKNOWLEDGED}
+    pipeline.clock.advance(pipeline.runtime.lease)
+    pipeline.advance()
+    assert {pipeline.request(id).status for id in ids} == {Status.COMPLETED}
+
+
+def test_one_by_one_a_batch_ends_in_time_and_gives_the_rest_back(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [pipeline.order(an_order()) for _ in range(3)]
+    monkeypatch.setattr(advance, "ONE_BY_ONE", 0)
+
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setitem(advance.STEPS, StepName.VERIFY, breaks)
+        pipeline.advance()
+    assert {(pipeline.request(id).status, pipeline.request(id).lease) for id in ids} == {(Status.ACKNOWLEDGED, None)}
+    pipeline.clock.advance(timedelta(seconds=1))
+    pipeline.advance()
+    assert {pipeline.request(id).status for id in ids} == {Status.COMPLETED}

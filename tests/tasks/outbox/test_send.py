@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from models.db.work_queue import WorkKind
 from models.messages.outbox import Message, MessageState, Recipient, queue_message
 from models.states import Status
 from tasks.outbox import send
@@ -91,13 +92,14 @@ def test_mails_that_were_not_begun_keep_their_place(pipeline: Pipeline, mailer: 
     queued_at = pipeline.clock.now
     pipeline.send()
     assert [(row.due_at, row.lease, row.attempts) for row in queued(pipeline)] == [(queued_at, None, 0)] * 2
-    assert pipeline.hints == ["more"]
+    assert pipeline.told[-1] is WorkKind.MESSAGES
+    told = len(pipeline.told)
     queue(pipeline, "dora")
     for _ in range(3):
         pipeline.send()
     assert [mail.recipient_name for mail in mailer.sent] == ["anna", "bert", "cleo", "dora"]
     # The last one left nothing behind.
-    assert pipeline.hints == ["more"] * 3
+    assert pipeline.told[told:] == [WorkKind.MESSAGES] * 3
 
 
 def test_mails_of_a_bulk_come_after_the_others(pipeline: Pipeline, mailer: SlowMailer) -> None:

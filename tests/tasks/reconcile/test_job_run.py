@@ -241,3 +241,14 @@ def test_the_task_runs_every_job_that_is_due(pipeline: Pipeline, monkeypatch: py
     pipeline.clock.advance(JOBS["requests"].every)
     celery_tasks.run_scheduled_jobs()
     assert Counter(run.name for run in runs(pipeline))["requests"] == 2
+
+
+def test_a_job_may_take_longer_for_a_statement_than_others(pipeline: Pipeline) -> None:
+    limits: list[str] = []
+
+    def ask(run: Run) -> None:
+        with run.transaction() as session:
+            limits.append(str(session.scalar(sa.text("SHOW statement_timeout"))))
+
+    start(pipeline, ask)
+    assert limits == ["4min"]
