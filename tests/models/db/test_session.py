@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -50,8 +51,9 @@ def test_a_server_that_takes_everything_and_says_nothing_is_left(behind: Databas
     with behind.transaction() as session:
         session.execute(sa.text("SELECT 1"))
         proxy.silence()
-        with pytest.raises(sa.exc.OperationalError) as raised:
-            session.execute(sa.text("SELECT 1"))
+        with ThreadPoolExecutor() as beside, pytest.raises(sa.exc.OperationalError) as raised:
+            # Far longer than our limit, and far shorter than what ends the wait without it.
+            beside.submit(session.execute, sa.text("SELECT 1")).result(timeout=15)
         assert is_outage(raised.value) and raised.value.connection_invalidated
         session.rollback()
     proxy.speak()
