@@ -99,10 +99,13 @@ class Database:
     def now(self) -> datetime:
         """Return the current time by the database server's clock: the `Clock` of every program that writes times.
 
-        It is asked every few seconds; in between time goes on by this machine's ticks, which nobody sets.
+        It is asked every few seconds; in between time goes on by this machine's ticks, which nobody sets. Connects if
+        it has not been asked yet.
         """
         if self._anchor is None:
-            return utc_now()
+            with self.engine.connect():
+                pass
+        assert self._anchor is not None
         at, ticks = self._anchor
         return at + timedelta(seconds=_ticks() - ticks)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -46,12 +47,16 @@ class JobHeartbeat(Base):
 
 
 class Job(QueueRow, Base):
-    """A scheduled job, due again after every run. `attempts` counts the failed runs since the last success."""
+    """A scheduled job, due again after every run. `attempts` counts the failed runs since the last success.
+
+    `allow_removals`: somebody has looked, and lets the next run remove also what looks like a mistake of ours.
+    """
 
     __tablename__ = "jobs"
     WORK = WorkKind.JOBS
 
     name: Mapped[str] = mapped_column(primary_key=True)
+    allow_removals: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
 
     __table_args__ = (
         sa.CheckConstraint("due_at IS NOT NULL", name="never_ends"),
@@ -110,37 +115,52 @@ def last_run(session: Session, name: str) -> datetime | None:
     return session.scalar(sa.select(JobHeartbeat.ran_at).where(JobHeartbeat.name == name))
 
 
+@dataclass(frozen=True, slots=True)
+class JobClaim:
+    """A claimed job: when it was due, and whether its run may remove also what looks like a mistake of ours."""
+
+    was_due: datetime
+    allow_removals: bool
+
+
 def claim_job(
     session: Session, name: str, *, now: datetime, lease: uuid.UUID, until: datetime, by_hand: bool
-) -> datetime | None:
-    """Claim the job and return the time at which it was due; return None if the job cannot be claimed.
+) -> JobClaim | None:
+    """Claim the job; return None if it cannot be claimed. What was allowed is allowed for this run only.
 
     A job can be claimed if it is due; a manual run (`by_hand`) can claim a job that is not due, unless another worker
     holds it. A job that never ran is due. `until` is the end of the lease.
     """
-    session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
+    _ensure(session, name, now)
     free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now
     job = session.scalar(sa.select(Job).where(Job.name == name, free).with_for_update(skip_locked=True))
     if job is None:
         return None
-    was_due, job.lease, job.due_at = job.due_at, lease, until
-    return was_due
+    assert job.due_at is not None
+    claim = JobClaim(job.due_at, job.allow_removals)
+    job.lease, job.due_at, job.allow_removals = lease, until, False
+    return claim
 
 
-def ask_for_run(session: Session, name: str, now: datetime) -> datetime | None:
+def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: bool = False) -> datetime | None:
     """Make the job due now. If a run is under way, change nothing and return the end of its lease; else return None.
 
-    Safe to run twice: a job that is already due stays due.
+    `allow_removals` lets the run remove also what looks like a mistake of ours. Safe to run twice: a job that is
+    already due stays due, and what was allowed stays allowed.
     """
-    session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
+    _ensure(session, name, now)
     job = session.get_one(Job, name, with_for_update=True)
     assert job.due_at is not None
-    if job.due_at <= now:
-        return None
-    if job.lease is not None:
+    if job.lease is not None and job.due_at > now:
         return job.due_at
-    job.make_due(now)
+    job.allow_removals |= allow_removals
+    if job.due_at > now:
+        job.make_due(now)
     return None
+
+
+def _ensure(session: Session, name: str, now: datetime) -> None:
+    session.execute(postgresql.insert(Job).values(name=name, due_at=now, attempts=0).on_conflict_do_nothing())
 
 
 def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:

@@ -114,14 +114,13 @@ def run_job(
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:
-        was_due = claim_job(session, job.name, now=now, lease=lease, until=now + LEASE, by_hand=by_hand)
-        if was_due is None:
+        claim = claim_job(session, job.name, now=now, lease=lease, until=now + LEASE, by_hand=by_hand)
+        if claim is None:
             return None
-        run = Run(
-            runtime, job, lease, begin_run(session, job.name, now, dry=dry).id, dry=dry, allow_removals=allow_removals
-        )
+        id = begin_run(session, job.name, now, dry=dry).id
+        run = Run(runtime, job, lease, id, dry=dry, allow_removals=allow_removals or claim.allow_removals)
     error = _work(run)
-    return _end(run, error, began=now, was_due=was_due)
+    return _end(run, error, began=now, was_due=claim.was_due)
 
 
 def _work(run: Run) -> Exception | None:

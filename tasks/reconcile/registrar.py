@@ -30,6 +30,8 @@ from tasks.reconcile.job_run import Run
 from tasks.reconcile.merge_compare import Comparison
 from tasks.registrar.trunks import Forwardings, forwardings_of, record_from
 
+LOOK_FIRST = {"forgotten_here", "too_many_unknown", "too_many_unknown_blocks"}
+"""Findings that keep a run from removing anything, until somebody has looked and allows it."""
 REFUSED_OFTEN = 3
 """After so many attempts a trunk is no longer on its way: the registrar will not have it."""
 

@@ -23,6 +23,8 @@ from models.accounts.hierarchy import (
     detach,
 )
 from models.contracts.contracts import ContractItem
+from models.jobs.findings import Finding
+from models.jobs.jobs import ask_for_run, begin_run
 from models.links.account_closing import close_account
 from models.links.links import submit_detach, submit_link
 from models.messages.outbox import Recipient
@@ -513,7 +515,14 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     look_after(page, page.get_by_role("link", name="Ihr Code"))
 
 
-@shows("office.todo", "office.request_page", "office.request_cancel", "office.request_document", "office.jobs")
+@shows(
+    "office.todo",
+    "office.request_page",
+    "office.request_cancel",
+    "office.request_document",
+    "office.jobs",
+    "office.removals",
+)
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, order = waiting_order(portal, clock)
     with portal.database.transaction() as session:
@@ -536,6 +545,14 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     look(page, f"{office}/abgleich")
     page.locator("main summary").first.click()
     look_as_it_is(page)
+    with portal.database.transaction() as session:
+        ask_for_run(session, "registrar", clock.now)
+        run = begin_run(session, "registrar", clock.now, dry=False)
+        facts = {"sip_user": "t1", "domain": "sip.example", "what": ["numbers"]}
+        session.add(Finding(run_id=run.id, kind="forgotten_here", subject="t1", facts=facts, repaired=False))
+        run.end({}, {"forgotten_here": 60}, 60, None, clock.now)
+    look(page, f"{office}/abgleich")
+    look(page, f"{office}/abgleich/registrar/entfernen")
     for query in ("", f"?suche={portal.main.customer_number}", "?suche=nothing", "?art=link"):
         look(page, office + query)
     for id in (order.id, *(each.id for each in stuck)):

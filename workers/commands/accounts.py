@@ -17,7 +17,6 @@ from models.errors import CannotClose
 from models.links.account_closing import close_account, ensure_closable
 from models.states import AccountState
 from models.telephony.holdings import holdings_of
-from models.values import utc_now
 from workers.accounts.customer_file import CustomerFile, UnusableFile, open_customers
 from workers.accounts.customer_import import AccountImport, Finding, Summary
 from workers.commands.resources import err, known_account, open_database, out, refuse
@@ -90,7 +89,7 @@ def close(
                     out.print(f"Account {customer_number} is closed already.", highlight=False)
                     return
                 ensure_closable(session, account)
-                holdings = holdings_of(session, account, utc_now())
+                holdings = holdings_of(session, account, database.now())
             if not yes:
                 trunks = ", ".join(trunk.sip_user for trunk in holdings.trunks) or "none"
                 numbers = ", ".join(block.display for block in holdings.blocks) or "none"
@@ -98,7 +97,7 @@ def close(
                 err.print(what, highlight=False, markup=False, soft_wrap=True)
                 typer.confirm("Close this account for good?", abort=True, err=True)
             with database.transaction() as session:
-                close_account(session, known_account(session, customer_number), utc_now())
+                close_account(session, known_account(session, customer_number), database.now())
         except CannotClose as error:
             refuse(REFUSALS[error.code].format(number=customer_number, facts=", ".join(error.facts)))
     out.print(f"Account {customer_number} is closed.", highlight=False)
@@ -113,7 +112,7 @@ def _run(database: Database, file: Path, customers: CustomerFile, findings: Repo
         def advance(done: int) -> None:
             progress.update(task, completed=done)
 
-        return AccountImport(database, utc_now, findings.add, advance).run(customers)
+        return AccountImport(database, database.now, findings.add, advance).run(customers)
 
 
 class Report:

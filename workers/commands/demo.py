@@ -18,7 +18,6 @@ from models.db.session import Database
 from models.messages.outbox import MessageState, messages_of
 from models.people.passwords import hash_password
 from models.states import ENDED
-from models.values import utc_now
 from models.vault import Vault
 from workers.commands.requests import STYLES
 from workers.commands.resources import open_database, out, refuse
@@ -62,7 +61,7 @@ def demo(
                 played = _perform(api, scenes(stage, people), patience)
         finally:
             with database.transaction() as session:
-                clear_stage(session, utc_now())
+                clear_stage(session, database.now())
         mails = _check_mails(database, played, mailbox.mails, began)
     out.print(_verdict(played, mails))
     if any(scene.problems for scene in played):
@@ -82,7 +81,7 @@ def _mailbox(settings: WorkerSettings) -> Mailbox:
 
 def _set_stage(database: Database, settings: WorkerSettings) -> Stage:
     vault = Vault(*settings.secret_keys)
-    carrier = Carrier(vault, settings.sip_domain, hash_password(PASSWORD), utc_now())
+    carrier = Carrier(vault, settings.sip_domain, hash_password(PASSWORD), database.now())
     with database.transaction() as session:
         stage = set_stage(session, carrier)
         records = trunk_records(session, vault, list(stage.fresh.values()))

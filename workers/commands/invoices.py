@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from models.links.collective_invoices import BilledElsewhere, OtherPayer, put_on_invoice, take_off_invoice
-from models.values import utc_now
 from workers.commands.resources import known_account, open_database, out, refuse
 
 app = typer.Typer(no_args_is_help=True, help="Collective invoices.")
@@ -30,7 +29,7 @@ def add(
         payer = known_account(session, main)
         for customer_number in customer_numbers:
             try:
-                put_on_invoice(session, number, payer, known_account(session, customer_number), utc_now())
+                put_on_invoice(session, number, payer, known_account(session, customer_number), database.now())
             except BilledElsewhere:
                 refuse(f"{customer_number} is on another collective invoice.")
             except OtherPayer:
@@ -43,5 +42,5 @@ def remove(number: NumberArgument, customer_numbers: AccountsArgument) -> None:
     """Remove accounts from a collective invoice; the next reconciliation detaches them from the main account."""
     with open_database() as database, database.transaction() as session:
         accounts = [known_account(session, customer_number) for customer_number in customer_numbers]
-        left = sum(take_off_invoice(session, number, account, utc_now()) for account in accounts)
+        left = sum(take_off_invoice(session, number, account, database.now()) for account in accounts)
     out.print(f"{left} left collective invoice {number}, {len(accounts) - left} were not on it.", highlight=False)

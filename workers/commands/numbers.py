@@ -9,7 +9,6 @@ from rich.table import Table
 
 from models.errors import InvalidField
 from models.orders.restocking import pool_levels, restock
-from models.values import utc_now
 from workers.commands.resources import open_database, out, refuse
 
 app = typer.Typer(no_args_is_help=True, help="Number pools.")
@@ -38,7 +37,7 @@ def stock(
     with open_database() as database:
         try:
             with database.transaction() as session:
-                done = restock(session, area_code, first_subscriber, size, count, utc_now())
+                done = restock(session, area_code, first_subscriber, size, count, database.now())
         except InvalidField as error:
             refuse(REFUSALS[error.code].format(area_code=area_code, size=size))
     blocks = "1 block" if done.added == 1 else f"{done.added} blocks"
@@ -61,7 +60,7 @@ def show(
     for heading in ("block of", "free", "resting", "given out"):
         table.add_column(heading, justify="right")
     with open_database() as database, database.transaction() as session:
-        for line in pool_levels(session, utc_now(), area_code):
+        for line in pool_levels(session, database.now(), area_code):
             counts = (line.size, line.free, line.quarantined, line.given_out)
             style = "" if line.free else "yellow"
             table.add_row(line.area_code, line.area_name, *map(str, counts), style=style)

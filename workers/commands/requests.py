@@ -22,7 +22,7 @@ from models.proofs.proofs import latest_document
 from models.requests.requests import Request
 from models.staff.actions import decide_on_document
 from models.states import Reason, Status
-from models.values import Locale, utc_now
+from models.values import Locale
 from models.views.back_office import RequestDetails, request_details
 from models.views.lists import recent_requests
 from tasks.wording.labels import status_text
@@ -78,7 +78,7 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
     """Show one request: its state, what happens next, its mails, and the timeline as the customer sees it."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
-        whole = request_details(session, _id(request_id), utc_now())
+        whole = request_details(session, _id(request_id), database.now())
         if whole is None:
             _refuse_unknown(request_id)
         out.print(Panel(Group(_facts(whole, locale), _timeline(whole, locale))))
@@ -90,7 +90,7 @@ def retry(request_id: IdArgument) -> None:
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:
-            request.retry(utc_now())
+            request.retry(database.now())
         except IllegalTransition:
             refuse(f"Only held and failed requests can be tried again; this one is {request.status}.")
     out.print(f"Request {request.id} goes on with {request.step}.", highlight=False)
@@ -102,7 +102,7 @@ def cancel(request_id: IdArgument) -> None:
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:
-            cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, utc_now())
+            cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, database.now())
         except TooLate:
             refuse(f"Too late: the request is {request.status}, step {request.step}, or in a worker's hands.")
     out.print(f"Request {request.id} is cancelled.", highlight=False)
@@ -118,7 +118,7 @@ def release_address(
     id = _id(request_id)
     with open_database() as database, database.transaction() as session:
         try:
-            decide_on_document(session, _staff(session, by), id, None, utc_now(), release=not refuse_it)
+            decide_on_document(session, _staff(session, by), id, None, database.now(), release=not refuse_it)
         except NotFound:
             _refuse_unknown(request_id)
         except NotAwaited:

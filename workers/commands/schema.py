@@ -11,7 +11,6 @@ from models import migrations
 from models.contracts.catalogue import load_price_list
 from models.db.session import Database
 from models.telephony.area_codes import load_area_codes
-from models.values import utc_now
 from models.vault import Vault
 from workers.commands.resources import out
 from workers.demo.seed import seed as load
@@ -46,5 +45,5 @@ def seed() -> None:
     vault = Vault(*settings.secret_keys)
     registrar = KamailioRegistrar(settings.registrar_url)
     with closing(Database(settings.database_url, statement_limit=None)) as database, closing(registrar):
-        seeded = load(database, vault, settings.sip_domain, utc_now(), registrar=registrar)
+        seeded = load(database, vault, settings.sip_domain, database.now(), registrar=registrar)
     out.print(f"{seeded.new_accounts} new accounts, {seeded.new_blocks} new number blocks")

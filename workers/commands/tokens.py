@@ -14,7 +14,6 @@ from models.people.api_tokens import ApiToken, create_token
 from models.people.rights import Scope
 from models.people.users import Membership, User, administrators_of
 from models.states import AccountState
-from models.values import utc_now
 from workers.commands.resources import known_account, open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="API tokens.")
@@ -42,7 +41,7 @@ def create(
         if owner.state is AccountState.CLOSED:
             refuse(f"Account {account} is closed.")
         acts_for = _user(session, owner, user)
-        token = create_token(session, owner, acts_for, name.strip(), frozenset(scope or Scope), utc_now())
+        token = create_token(session, owner, acts_for, name.strip(), frozenset(scope or Scope), database.now())
     # Printed without rich, which would wrap or colour a token that a script reads.
     typer.echo(token)
 
@@ -78,7 +77,7 @@ def revoke(token_id: Annotated[int, typer.Argument(metavar="ID", help="As `token
         token = session.get(ApiToken, token_id)
         if token is None:
             refuse(f"There is no token {token_id}.")
-        token.revoke(utc_now())
+        token.revoke(database.now())
         name = token.name
     out.print(f"Token {token_id} ({name}) is revoked.", highlight=False, markup=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -12,7 +13,6 @@ from sqlalchemy.orm import Session
 from models.errors import Forbidden, NotFound, TrunkClosed
 from models.telephony.suspension import resume_for_carrier, suspend_for_carrier
 from models.telephony.trunks import TrunkState
-from models.values import utc_now
 from workers.commands.resources import open_database, out, refuse
 
 app = typer.Typer(no_args_is_help=True, help="SIP trunks.")
@@ -32,8 +32,8 @@ def suspend(
     reason = " ".join(reason.split())
     if not reason:
         refuse("The customer has to read why: --reason.")
-    with _telling(sip_user) as session:
-        changed = suspend_for_carrier(session, sip_user, reason, utc_now())
+    with _changing(sip_user) as (session, now):
+        changed = suspend_for_carrier(session, sip_user, reason, now)
     done = "is suspended" if changed else "was suspended for that already"
     out.print(f"Trunk {sip_user} {done}.", highlight=False)
 
@@ -41,23 +41,23 @@ def suspend(
 @app.command()
 def resume(sip_user: UserArgument) -> None:
     """Lift the carrier's suspension of a trunk. Safe to run twice."""
-    with _telling(sip_user) as session:
-        trunk, changed = resume_for_carrier(session, sip_user, utc_now())
+    with _changing(sip_user) as (session, now):
+        trunk, changed = resume_for_carrier(session, sip_user, now)
     done = "is not suspended by us any more" if changed else "was not suspended by us"
     stays = "; it stays suspended by the customer" if trunk.state is TrunkState.SUSPENDED else ""
     out.print(f"Trunk {sip_user} {done}{stays}.", highlight=False)
 
 
 @contextmanager
-def _telling(sip_user: str) -> Iterator[Session]:
-    """Open a transaction that changes the trunk.
+def _changing(sip_user: str) -> Iterator[tuple[Session, datetime]]:
+    """Open a transaction that changes the trunk, and yield it with the current time.
 
     `NotFound`, `TrunkClosed` and `Forbidden` end the command with a message.
     """
     with open_database() as database:
         try:
             with database.transaction() as session:
-                yield session
+                yield session, database.now()
         except NotFound:
             refuse(f"There is no trunk {sip_user}.")
         except TrunkClosed:

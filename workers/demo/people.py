@@ -17,7 +17,6 @@ from models.people.users import User, principal_of
 from models.proofs.proofs import Consent
 from models.requests.requests import Request
 from models.staff.actions import decide_on_document
-from models.values import utc_now
 from workers.demo.api import PortalApi, View
 from workers.demo.cast import BACK_OFFICE, PASSWORD, Person, Pool
 from workers.demo.mailbox import Mailbox, link_in
@@ -80,21 +79,23 @@ class People:
         """Accept the uploaded document as the back office, and notify the workers."""
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
-            decide_on_document(session, principal_of(session, staff), uuid.UUID(view.id), None, utc_now(), release=True)
+            decide_on_document(
+                session, principal_of(session, staff), uuid.UUID(view.id), None, self.database.now(), release=True
+            )
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
         """Refill a pool as the carrier, which makes the held orders continue, and notify the workers."""
         del view
         with self.database.transaction() as session:
-            retried = refill(session, pool, utc_now()).retried
+            retried = refill(session, pool, self.database.now()).retried
         orders = "order goes on" if len(retried) == 1 else "orders go on"
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
     def stock_and_retry(self, pool: Pool, view: View) -> str:
         """Refill a pool without making the held orders due, and retry this order as the requester."""
         with self.database.transaction() as session:
-            stock(session, pool, utc_now())
+            stock(session, pool, self.database.now())
         self.api.retry(view.id)
         return "there are numbers again; the requester presses retry"
 
@@ -110,7 +111,7 @@ class People:
             request = _locked(session, view)
             consent = session.get_one(Consent, request.id)
             consent.asked_at, consent.expires_at = consent.asked_at - by, consent.expires_at - by
-            request.make_due(utc_now())
+            request.make_due(self.database.now())
         return f"{days} days pass, and nobody answers"
 
     @contextmanager

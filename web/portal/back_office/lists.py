@@ -24,6 +24,7 @@ from models.states import Kind, Reason
 from models.views.back_office import Matter, MatterFilter, counts_of, page_of
 from tasks.hints import hint
 from tasks.reconcile import JOBS
+from tasks.reconcile.registrar import LOOK_FIRST
 from tasks.wording.findings import finding_text
 from web.portal.back_office import wording
 from web.portal.page.locale import locale, moment
@@ -117,6 +118,11 @@ class JobRow:
         return self.last_success.unrepaired if self.last_success is not None else 0
 
     @property
+    def waits_for_decision(self) -> bool:
+        """Return whether the job removes nothing until somebody has looked and allows it."""
+        return self.last_success is not None and not LOOK_FIRST.isdisjoint(self.last_success.found)
+
+    @property
     def repaired(self) -> int:
         """The number of findings that the job repaired."""
         return sum(self.last_success.found.values()) - self.unrepaired if self.last_success is not None else 0
@@ -142,6 +148,27 @@ def jobs() -> str:
     return render_template("back_office/jobs.html", jobs=seen, words=wording, now=resources().clock())
 
 
+@office.route("/abgleich/registrar/entfernen", methods=["GET", "POST"])
+def removals() -> str | Response:
+    """Ask whether the next run may remove from the registrar what looks like a mistake of ours; on POST let it run."""
+    with resources().database.transaction() as session:
+        run = last_successes(session).get("registrar")
+        kept = [one for one in findings_of(session, run, limit=FINDINGS) if one.kind in LOOK_FIRST] if run else []
+        until = None
+        if kept and request.method == "POST":
+            until = ask_for_run(session, "registrar", resources().clock(), allow_removals=True)
+    if not kept:
+        flash(_("There is nothing that waits for a decision any more."), "warning")
+        return redirect(url_for("office.jobs"), 303)
+    if request.method == "GET":
+        assert run is not None
+        more = sum(count for kind, count in run.found.items() if kind in LOOK_FIRST) - len(kept)
+        return render_template("back_office/removals.html", kept=[_finding_row(one) for one in kept], more=more)
+    if until is None:
+        log.warning("removals.allowed", by=principal().user_id)
+    return _asked("registrar", until)
+
+
 @office.post("/abgleich/<name>")
 def jobs_run(name: str) -> Response:
     """Make the job due now."""
@@ -149,6 +176,11 @@ def jobs_run(name: str) -> Response:
         abort(404)
     with resources().database.transaction() as session:
         until = ask_for_run(session, name, resources().clock())
+    return _asked(name, until)
+
+
+def _asked(name: str, until: datetime | None) -> Response:
+    """Go back to the jobs and say when the job runs; `until` is the end of a run that is under way, if there is one."""
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")
         return redirect(url_for("office.jobs"), 303)

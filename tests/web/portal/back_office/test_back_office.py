@@ -32,10 +32,11 @@ from models.staff.actions import cancel, decide_on_document, open_document, retr
 from models.states import AccountState, Reason, Status
 from models.vault import Vault
 from models.views.back_office import Matter
+from tasks.ports import Subscriber
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE, run_job
 from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_user
-from tests.fakes import wait_until
+from tests.fakes import FakeRegistrar, wait_until
 from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
 from tests.web.conftest import SECRET, Back, Front, FrontOf
@@ -45,6 +46,7 @@ from tests.web.portal.page.test_portal import csrf
 from web.portal.back_office import wording
 
 OFFICE, JOBS_PAGE = "/backoffice", "/backoffice/abgleich"
+REMOVALS = f"{JOBS_PAGE}/registrar/entfernen"
 HOUR = timedelta(hours=1)
 NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
@@ -568,6 +570,33 @@ def test_a_run_that_is_under_way_is_not_doubled(front: Front, desk: Desk) -> Non
     pressed = desk.press(f"{JOBS_PAGE}/mails", page).text
     assert "Ein Lauf ist schon unterwegs, längstens bis 2. März 2026, 09:05 Uhr." in pressed
     assert due_at(front, "mails") == NOW + LEASE
+
+
+def test_removing_what_looks_like_our_mistake_is_decided_after_a_look_and_for_one_run(back: Back, desk: Desk) -> None:
+    registrar = back.runtime.ports.subscribers
+    assert isinstance(registrar, FakeRegistrar)
+
+    def appear(user: str) -> None:
+        # As we write a trunk; our database has forgotten it.
+        ours = Subscriber(user, "sip.example", ("a", "b", ""), (), (("provision_key", user),), frozenset({user}))
+        registrar.strangers[user, "sip.example"] = ours
+
+    appear("newer")
+    assert REMOVALS not in desk.page(JOBS_PAGE)
+    nothing = desk.client.get(REMOVALS, follow_redirects=True).text
+    assert "wartet nichts mehr auf eine Entscheidung" in nothing
+    run_job(back.runtime, JOBS["registrar"], by_hand=True)
+    assert REMOVALS in desk.page(JOBS_PAGE)
+    asked = desk.page(REMOVALS)
+    assert "newer@sip.example" in asked and "nicht rückgängig" in asked
+    assert len(registrar.strangers) == 1
+    desk.press(REMOVALS, asked)
+    run_job(back.runtime, JOBS["registrar"])
+    assert registrar.strangers == {}
+    # It was allowed once.
+    appear("newest")
+    run_job(back.runtime, JOBS["registrar"], by_hand=True)
+    assert len(registrar.strangers) == 1
 
 
 def test_a_worker_is_told_of_the_job(front_of: FrontOf, front: Front, bo: User, redis_url: str) -> None:
