@@ -4,10 +4,15 @@ late without harm."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
+import structlog
 from celery import shared_task
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.bulk.bulk import Bulk
+from models.db.failures import is_outage
 from models.db.work_queue import WorkKind, count_due
 from models.jobs.jobs import record_run
 from models.messages.outbox import Channel, Message
@@ -24,51 +29,77 @@ from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tasks.registrar.number_blocks import announce_due_blocks
 from tasks.registrar.trunks import write_due_trunks
+from tasks.runtime import Runtime
+
+log = structlog.get_logger()
 
 
-@shared_task(name=WorkKind.VERIFY)
-def verify_requests() -> None:
+Task = Callable[[Runtime], None]
+
+
+def _task(kind: WorkKind) -> Callable[[Task], Task]:
+    """Make a function the Celery task of a kind of work.
+
+    A database that is away is no error of the task: what is due stays due, and the sweep comes back to it.
+    """
+
+    def register(work: Task) -> Task:
+        @shared_task(name=kind)
+        def run() -> None:
+            try:
+                work(context.runtime())
+            except (DBAPIError, PoolTimeout) as error:
+                if not is_outage(error):
+                    raise
+                log.warning("database.unavailable", task=kind, error=repr(error))
+
+        return work
+
+    return register
+
+
+@_task(WorkKind.VERIFY)
+def verify_requests(runtime: Runtime) -> None:
     """Run the steps of due requests that need only the database. Safe to run twice or when nothing is due."""
-    advance(context.runtime(), WorkKind.VERIFY, lambda: send_hint(WorkKind.VERIFY))
+    advance(runtime, WorkKind.VERIFY, lambda: send_hint(WorkKind.VERIFY))
 
 
-@shared_task(name=WorkKind.PROVISION)
-def provision_requests() -> None:
+@_task(WorkKind.PROVISION)
+def provision_requests(runtime: Runtime) -> None:
     """Write due orders to the registrar and complete them. Safe to run twice or when nothing is due."""
-    advance(context.runtime(), WorkKind.PROVISION, lambda: send_hint(WorkKind.PROVISION))
+    advance(runtime, WorkKind.PROVISION, lambda: send_hint(WorkKind.PROVISION))
 
 
-@shared_task(name=WorkKind.MESSAGES)
-def send_messages() -> None:
+@_task(WorkKind.MESSAGES)
+def send_messages(runtime: Runtime) -> None:
     """Send due letters and mails. Safe to run twice or when nothing is due."""
     for channel in (Channel.LETTER, Channel.MAIL):
-        send_due(context.runtime(), channel, lambda: send_hint(WorkKind.MESSAGES))
+        send_due(runtime, channel, lambda: send_hint(WorkKind.MESSAGES))
 
 
-@shared_task(name=WorkKind.REGISTRAR)
-def sync_registrar() -> None:
+@_task(WorkKind.REGISTRAR)
+def sync_registrar(runtime: Runtime) -> None:
     """Tell the registrar of changed trunks and new number blocks. Safe to run twice or when nothing is due."""
     for work in (write_due_trunks, announce_due_blocks):
-        work(context.runtime(), lambda: send_hint(WorkKind.REGISTRAR))
+        work(runtime, lambda: send_hint(WorkKind.REGISTRAR))
 
 
-@shared_task(name=WorkKind.BULKS)
-def place_bulks() -> None:
+@_task(WorkKind.BULKS)
+def place_bulks(runtime: Runtime) -> None:
     """Turn rows of uploaded files into requests. Safe to run twice or when nothing is due."""
-    place_due(context.runtime(), lambda: send_hint(WorkKind.BULKS))
+    place_due(runtime, lambda: send_hint(WorkKind.BULKS))
 
 
-@shared_task(name=WorkKind.JOBS)
-def run_scheduled_jobs() -> None:
+@_task(WorkKind.JOBS)
+def run_scheduled_jobs(runtime: Runtime) -> None:
     """Run the scheduled jobs whose rows say that they are due. Safe to run twice, in parallel or when none is due."""
     for job in JOBS.values():
-        run_job(context.runtime(), job)
+        run_job(runtime, job)
 
 
-@shared_task(name=WorkKind.SWEEP)
-def sweep() -> None:
+@_task(WorkKind.SWEEP)
+def sweep(runtime: Runtime) -> None:
     """Send a hint for each kind of work with rows that are due and not claimed. Safe to run in parallel."""
-    runtime = context.runtime()
     now = runtime.clock()
     due: Counter[WorkKind] = Counter()
     with runtime.database.transaction() as session:

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 import redis
+from celery import current_app
 
 from models.db.work_queue import WorkKind
-from tasks.celery_tasks import verify_requests
 from tasks.hints import hint
 from tests.benchmarks import baselines
 from tests.benchmarks.system import System
@@ -77,7 +77,7 @@ def memory(system: System, tasks: int) -> list[float]:
         for _ in range(10):
             system.accept(tasks // 40)
             for _ in range(tasks // 10):
-                verify_requests.apply_async()
+                current_app.send_task(WorkKind.VERIFY)
             wait_until(
                 lambda: client.llen(WorkKind.VERIFY) == 0 and system.idle(), seconds=600, what="a tenth of the tasks"
             )

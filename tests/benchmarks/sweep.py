@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -17,7 +18,6 @@ import sqlalchemy as sa
 from models.db.work_queue import WorkKind, claim_due, count_due
 from models.requests.requests import Request
 from models.values import utc_now
-from tasks import context
 from tasks.celery_tasks import sweep
 from tasks.runtime import Runtime
 from tests.benchmarks.system import System, vacuum
@@ -84,7 +84,6 @@ def _runtime(system: System, url: str) -> Iterator[Runtime]:
     try:
         yield runtime
     finally:
-        context.set_runtime(None)
         close_runtime(runtime)
 
 
@@ -95,8 +94,7 @@ def _sweeps(runtime: Runtime, rounds: int) -> tuple[list[float], list[float]]:
     busy: list[float] = []
     for _ in range(rounds):
         for at, times in ((yesterday, idle), (runtime, busy)):
-            context.set_runtime(at)
-            times.append(_seconds(sweep))
+            times.append(_seconds(partial(sweep, at)))
     return idle, busy
 
 

@@ -5,7 +5,9 @@ A program of its own, which shares no code with the product, only the names of i
 
 RECORD.json is what the run wrote down: `portal` and `registrar`, where the databases are; `accepted`, the calls that
 were answered with 202 (`id`, `kind`); `unanswered`, how many calls never got an answer, so that nobody knows whether
-they were accepted; `cancelled`, the ids that a client cancelled; `mails` that arrived (`id`, `to`, `at`); `faults`
+they were accepted; `failed`, what clients did not expect; `cancelled`, the ids
+that a client cancelled; `mails` that arrived (`id`, `to`, `at`); `letters`
+that were printed; `faults`
 (`name`, `began`, `ended`, `healed`: seconds, None if never). Times are seconds since 1970.
 """
 
@@ -73,6 +75,12 @@ def lost(evidence: Evidence) -> Iterator[str]:
     for call in evidence.record["accepted"]:
         if call["id"] not in known:
             yield f"{call['kind']} {call['id']}"
+
+
+@_check("answers that no client expected")
+def unexpected(evidence: Evidence) -> Iterator[str]:
+    """Every client got answers that it could go on with."""
+    yield from evidence.record["failed"]
 
 
 @_check("doubled: there, and never accepted")
@@ -186,6 +194,9 @@ def owed(evidence: Evidence) -> Iterator[str]:
             " count(*) FILTER (WHERE state = 'refused') AS refused FROM messages WHERE channel = 'mail' GROUP BY 1"
         )
     }
+    [printed] = evidence.ask("SELECT count(*) FROM messages WHERE state = 'sent' AND channel = 'letter'")
+    if printed["count"] != len(evidence.record["letters"]):
+        yield f"letters: {printed['count']} sent, {len(evidence.record['letters'])} printed"
     arrived = Counter(to for _, to in {(mail["id"], mail["to"]) for mail in evidence.record["mails"]})
     for address in sorted(sent.keys() | arrived.keys()):
         left, refused = sent.get(address, (0, 0))

@@ -187,13 +187,17 @@ def refuse_one_for_good(plant: Plant, seconds: float) -> None:
 
 @_fault("letters: no room for them")
 def lose_letters(plant: Plant, seconds: float) -> None:
-    folder = plant.directory / "letters"
-    kept = folder.rename(folder.with_name("kept")) if folder.exists() else None
+    folder, kept = plant.directory / "letters", plant.directory / "kept"
+    folder.mkdir(exist_ok=True)
+    folder.rename(kept)
     folder.write_text("a file where the folder should be")
     time.sleep(seconds)
     folder.unlink()
-    if kept is not None:
-        kept.rename(folder)
+    # The worker may make the folder anew in this moment.
+    folder.mkdir(exist_ok=True)
+    for letter in kept.iterdir():
+        letter.rename(folder / letter.name)
+    kept.rmdir()
 
 
 @_fault("mail server: hangs up after DATA")

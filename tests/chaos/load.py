@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import sqlalchemy as sa
+from pypdf import PdfReader
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account, account_by_number
@@ -56,6 +60,8 @@ class Load:
     accepted: list[dict[str, str]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     unanswered: int = 0
+    failed: list[str] = field(default_factory=list)
+    """What clients did not expect, so that they ended."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -73,6 +79,7 @@ class Load:
             self._begin(partial(self._client, customer))
         self._begin(self._portal)
         self._begin(self._upload)
+        self._begin(self._letters)
 
     def stop(self) -> None:
         """Let every client finish its call."""
@@ -85,7 +92,13 @@ class Load:
         return self._accept(customer, "order", "POST", "/orders", front.BODY)
 
     def _begin(self, work: Callable[[], None]) -> None:
-        thread = threading.Thread(target=work, daemon=True)
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                self.failed.append(repr(error))
+
+        thread = threading.Thread(target=run, daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -141,6 +154,26 @@ class Load:
             return None
         decide(session, Vault(SECRET), request, owner, Decision.ACCEPTED, None, utc_now())
         return "given"
+
+    def _letters(self) -> None:
+        """Somebody whose sites are new to us: each order waits for the code in a letter."""
+        customer = self.plant.customers[4]
+        read: set[Path] = set()
+        while not self._over.wait(PAUSE):
+            body = json.loads(front.BODY)
+            body["location"] |= {"name": f"Filiale {len(read)}", "street": f"Brückenstr. {1000 + len(read)}"}
+            id = self._accept(customer, "order", "POST", "/orders", body)
+            if id is None:
+                continue
+            while not (arrived := set((self.plant.directory / "letters").glob("*.pdf")) - read):
+                time.sleep(0.3)
+            [letter] = arrived
+            text = "".join(page.extract_text() for page in PdfReader(letter).pages)
+            code = re.search(r"[A-Z0-9]{5} [A-Z0-9]{5}", text)
+            assert code is not None
+            answer = self._ask(customer, "POST", f"/requests/{id}/proofs", {"kind": "letter_code", "code": code[0]})
+            assert answer is not None and answer.status_code == 200, answer
+            read.add(letter)
 
     def _upload(self) -> None:
         """Upload a file of orders until it is sent; the same content is the same file."""

@@ -17,7 +17,7 @@ from tests.tasks.conftest import Pipeline
 from tests.tasks.conftest import pipeline as pipeline
 from workers.gateways.registrar import KamailioRegistrar, plain_url
 
-LOST, INVENTED, NOT_ENDED, DOUBLED, SHARED, DIFFERENT, OWED, TWICE, ORDER, STILL, HEALED = CHECKS
+LOST, UNEXPECTED, INVENTED, NOT_ENDED, DOUBLED, SHARED, DIFFERENT, OWED, TWICE, ORDER, STILL, HEALED = CHECKS
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def record(pipeline: Pipeline, portal_url: str, registrar_url: str) -> dict[str,
         "accepted": [{"id": str(id), "kind": "order"} for id in ids],
         "cancelled": [],
         "unanswered": 0,
+        "failed": [],
         "mails": mails,
+        "letters": [],
         "faults": [{"name": "database: a fault", "began": 10.0, "ended": 12.0, "healed": 0.5}],
     }
 
@@ -105,6 +107,7 @@ def test_what_is_lost_or_invented_is_found(record: dict[str, Any]) -> None:
     assert wrong(record | {"accepted": [*record["accepted"], {"id": nobodys, "kind": "order"}]}) == {LOST}
     assert wrong(record | {"accepted": record["accepted"][:1]}) == {INVENTED}
     assert wrong(record | {"accepted": record["accepted"][:1], "unanswered": 1}) == set()
+    assert wrong(record | {"failed": ["AssertionError('404')"]}) == {UNEXPECTED}
 
 
 def test_a_mail_that_came_twice_needs_a_fault(record: dict[str, Any]) -> None:
@@ -117,6 +120,10 @@ def test_a_mail_that_came_twice_needs_a_fault(record: dict[str, Any]) -> None:
     ):
         faults = [record["faults"][0] | {"name": fault}]
         assert wrong(record | {"mails": [first, first | {"at": at}, *others], "faults": faults}) == expected
+
+
+def test_a_letter_that_nobody_sent_is_found(record: dict[str, Any]) -> None:
+    assert wrong(record | {"letters": ["one.pdf"]}) == {OWED}
 
 
 def test_a_mail_that_never_arrived_and_a_fault_that_never_healed_are_found(record: dict[str, Any]) -> None:

@@ -52,9 +52,9 @@ def run(environment: Mapping[str, str], log: Path, ahead: timedelta, stop: Stop 
     with app.connection_for_read() as connection:
         hints: Any = connection.default_channel
         while True:
-            celery_tasks.sweep()
+            celery_tasks.sweep(context.runtime())
             due = [kind for kind in TASKS if hints.queue_purge(kind)]
             for kind in due:
-                TASKS[kind]()
+                TASKS[kind](context.runtime())
             if not due:
                 time.sleep(0.02)

@@ -129,3 +129,14 @@ def test_a_worker_that_is_asked_to_stop_leaves_no_process(children: Children, st
     assert launcher.wait(30) == 0
     _, left = psutil.wait_procs(processes, timeout=10)
     assert left == []
+
+
+def test_a_database_that_is_away_is_a_line_in_the_log_and_no_traceback(
+    children: Children, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    children.start(programs.worker(1, [WorkKind.SWEEP]))
+    with Celery(broker=redis_url, set_as_current=False) as sender:
+        sender.send_task(WorkKind.SWEEP, queue=WorkKind.SWEEP)
+    wait_until(lambda: "database.unavailable" in children.said(), what="the line")
+    assert "Traceback" not in children.said()

@@ -16,7 +16,7 @@ from celeryconfig import beat_schedule
 from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding
 from models.jobs.jobs import KEPT_FOR, Job, JobHeartbeat, JobRun, Outcome, last_run, last_successes, latest_runs
-from tasks import celery_tasks, context
+from tasks import celery_tasks
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import JOBS
 from tasks.reconcile import job_run as jobs
@@ -233,13 +233,12 @@ def test_beat_asks_for_jobs_more_often_than_any_is_due() -> None:
     assert all(asked < found.every for found in JOBS.values())
 
 
-def test_the_task_runs_every_job_that_is_due(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "_runtime", pipeline.runtime)
-    celery_tasks.run_scheduled_jobs()
-    celery_tasks.run_scheduled_jobs()
+def test_the_task_runs_every_job_that_is_due(pipeline: Pipeline) -> None:
+    celery_tasks.run_scheduled_jobs(pipeline.runtime)
+    celery_tasks.run_scheduled_jobs(pipeline.runtime)
     assert sorted(run.name for run in runs(pipeline)) == sorted(JOBS)
     pipeline.clock.advance(JOBS["requests"].every)
-    celery_tasks.run_scheduled_jobs()
+    celery_tasks.run_scheduled_jobs(pipeline.runtime)
     assert Counter(run.name for run in runs(pipeline))["requests"] == 2
 
 
