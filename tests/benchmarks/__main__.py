@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import (
+    broker,
     bulk,
     bulkheads,
     dialtone,
@@ -192,6 +193,16 @@ def acceptance(system: System, size: Size) -> list[Figure]:
     ]
 
 
+def broken_broker(system: System, size: Size) -> list[Figure]:
+    """Orders accepted over HTTP while Redis is away, frozen, full, read-only or takes nothing."""
+    rates = broker.measure(system, size.posts)
+    usual = rates[broker.NORMAL]
+    return [
+        Figure(f"orders accepted beside a Redis {state}", "1/s", rate, usual, "a Redis that works")
+        for state, rate in rates.items()
+    ]
+
+
 def memory(system: System, size: Size) -> list[Figure]:
     """Resident memory of a worker process: the last third of so many tasks against the third before."""
     samples = pipeline.memory(system, size.tasks)
@@ -280,6 +291,7 @@ PARTS: dict[str, Callable[[System, Size], list[Figure]]] = {
     "dialtone": dial_tone,
     "throughput": throughput,
     "front": acceptance,
+    "broker": broken_broker,
     "bulk": bulks,
     "memory": memory,
     "registrar": registrar,
