@@ -12,11 +12,12 @@ LOOPBACK = "127.0.0.1"
 
 
 class Proxy:
-    """Forwards connections to a server on this machine until it is made silent: then it takes bytes and passes none."""
+    """Forwards connections to a server on this machine until it is troubled."""
 
     def __init__(self, server: int | str) -> None:
         self._server = server
         self._silent = Event()
+        self._loses_answers = Event()
         self._ended = Event()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listening = socket.create_server((LOOPBACK, 0))
@@ -31,6 +32,13 @@ class Proxy:
         """Pass everything again; connections that were silent are cut, as a firewall does that forgot them."""
         self.cut()
         self._silent.clear()
+
+    @contextmanager
+    def losing_answers(self) -> Iterator[None]:
+        """Within the block, end each connection in place of passing on what the server answers."""
+        self._loses_answers.set()
+        yield
+        self._loses_answers.clear()
 
     def cut(self) -> None:
         """End all connections."""
@@ -69,7 +77,7 @@ class Proxy:
             while not self._ended.is_set():
                 for ready in select([client, server], [], [], 0.2)[0]:
                     data = ready.recv(65536)
-                    if not data:
+                    if not data or (ready is server and self._loses_answers.is_set()):
                         return
                     if not self._silent.is_set():
                         (server if ready is client else client).sendall(data)

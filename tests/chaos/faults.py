@@ -76,6 +76,12 @@ def kill_front(plant: Plant, seconds: float) -> None:
     time.sleep(seconds)
 
 
+@_fault("front: its answers lost")
+def lose_answers(plant: Plant, seconds: float) -> None:
+    with plant.to_front.losing_answers():
+        time.sleep(seconds)
+
+
 @_fault("redis: stopped and started empty")
 def stop_redis(plant: Plant, seconds: float) -> None:
     plant.redis.stop()

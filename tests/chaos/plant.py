@@ -101,14 +101,20 @@ class Plant:
     to_portal: Proxy
     to_registrar: Proxy
     to_mail: Proxy
+    to_front: Proxy
     environment: dict[str, str]
     customers: list[Customer]
-    port: int
+    front_port: int
     programs: dict[str, Program] = field(default_factory=dict)
 
     @property
+    def port(self) -> int:
+        """The port at which clients reach the front."""
+        return self.to_front.port
+
+    @property
     def front(self) -> str:
-        """The front's address."""
+        """The address at which clients reach the front."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self, name: str, command: list[str], **environment: str) -> Program:
@@ -119,10 +125,10 @@ class Plant:
 
     def start_all(self) -> None:
         """Start front, worker and beat, and wait for the front."""
-        self.start("front", programs.web(LOOPBACK, self.port, processes=2, threads=8))
+        self.start("front", programs.web(LOOPBACK, self.front_port, processes=2, threads=8))
         self.start("worker", programs.worker(2))
         self.start("beat", programs.beat(self.directory / "schedule"))
-        wait_until(lambda: accepts_connections(self.port), what="the front")
+        wait_until(lambda: accepts_connections(self.front_port), what="the front")
 
     def end_all(self) -> None:
         """End every program."""
@@ -145,14 +151,15 @@ def open_plant() -> Iterator[Plant]:
             url = make_url(postgres.url(database)).set(host=LOOPBACK, port=proxy.port, query={})
             return url.render_as_string(hide_password=False)
 
-        port = free_port()
+        front_port = free_port()
+        to_front = stack.enter_context(proxy_to(front_port))
         environment = os.environ | {
             "DATABASE_URL": behind(to_portal, "standorte"),
             "REGISTRAR_URL": behind(to_registrar, "registrar"),
             "REDIS_URL": redis.url(0),
             "SMTP_URL": f"smtp://{LOOPBACK}:{to_mail.port}",
             "LETTERS_DIR": str(directory / "letters"),
-            "BASE_URL": f"http://{LOOPBACK}:{port}",
+            "BASE_URL": f"http://{LOOPBACK}:{to_front.port}",
             "LOG_FORMAT": "json",
             "SECRET_KEY": SECRET,
             "LEASE_SECONDS": str(LEASE),
@@ -162,7 +169,18 @@ def open_plant() -> Iterator[Plant]:
         stack.callback(database.close)
         customers = customers_of(database)[:6]
         plant = Plant(
-            directory, postgres, redis, mail, database, to_portal, to_registrar, to_mail, environment, customers, port
+            directory,
+            postgres,
+            redis,
+            mail,
+            database,
+            to_portal,
+            to_registrar,
+            to_mail,
+            to_front,
+            environment,
+            customers,
+            front_port,
         )
         stack.callback(plant.end_all)
         yield plant
