@@ -111,7 +111,12 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     app.before_request(reject_unstorable_text)
     app.url_map.converters["int"] = IdConverter
     database = Database(
-        settings.database_url, pool_size=settings.web_threads, on_due=hint, statement_limit=STATEMENT_LIMIT
+        settings.database_url,
+        pool_size=settings.web_threads,
+        on_due=hint,
+        statement_limit=STATEMENT_LIMIT,
+        # One thread is left for what needs no database, such as /healthz, while the database does not answer.
+        at_once=max(1, settings.web_threads - 1),
     )
     clock = clock or database.now
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)

@@ -13,6 +13,11 @@ def is_locked(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
+def is_silent(error: BaseException) -> bool:
+    """Return whether the database's server could not be reached, or did not answer."""
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) is None
+
+
 def is_outage(error: BaseException) -> bool:
     """Return whether an error heals by itself: no connection, no answer in time, a lock, a deadlock, a standby.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from models.db.batch_insert import BatchSession
 from models.db.connections import TimedConnection
+from models.db.failures import is_silent
 from models.db.work_queue import WorkKind, due_kinds
 from models.values import utc_now
 
@@ -30,6 +32,8 @@ _IDLE = 5.0
 """Seconds after which a pooled connection is checked, and the server's clock is asked, before it is used again."""
 _ROUND_TRIP = 1.0
 """Seconds. A slower answer does not set the clock."""
+_STUCK = 2.0
+"""Seconds after which a transaction counts as stuck."""
 _READ_ONLY = "25006"
 """The SQLSTATE of a write on a server that is, or has become, a read-only standby."""
 
@@ -41,7 +45,9 @@ class Database:
     """An engine with its connection pool, and sessions on the engine. Does not connect before the first transaction.
 
     Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated
-    key flushes explicitly. `on_due` is called after each commit that made rows of a work queue due.
+    key flushes explicitly. `on_due` is called after each commit that made rows of a work queue due. `at_once` limits
+    how many transactions run at once, None sets no limit: further ones wait for their turn, and raise `TimeoutError`
+    of SQLAlchemy as soon as all that run are stuck.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Database:
         on_due: OnDue | None = None,
         statement_limit: float | None = STATEMENT_LIMIT,
         lock_limit: float = 10,
+        at_once: int | None = None,
     ) -> None:
         options = ["timezone=UTC", f"lock_timeout={lock_limit:g}s", "idle_in_transaction_session_timeout=60s"]
         if statement_limit is not None:
@@ -70,6 +77,11 @@ class Database:
             },
         )
         self.on_due = on_due
+        self._turns = None if at_once is None else threading.Semaphore(at_once)
+        self._latest_turn = 0.0
+        """This machine's ticks when the latest transaction began."""
+        self._silent = False
+        """Whether the server did not answer the transaction that ended last."""
         self._patience = None if statement_limit is None else statement_limit + _MARGIN
         self._anchor: tuple[datetime, float] | None = None
         """The server's time, and this machine's ticks at that moment."""
@@ -87,7 +99,7 @@ class Database:
         `statement_limit` is in seconds; None keeps the limit of this database. After the commit `on_due` is told which
         kinds of work became due.
         """
-        with self._sessions.begin() as session:
+        with self._turn(), self._sessions.begin() as session:
             if statement_limit is None:
                 yield session
             else:
@@ -117,6 +129,25 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pool."""
         self.engine.dispose()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until this transaction may begin. Raises `TimeoutError` of SQLAlchemy when all that run are stuck."""
+        if self._turns is None:
+            yield
+            return
+        patience = 0.0 if self._silent else max(0.0, self._latest_turn + _STUCK - _ticks())
+        if not self._turns.acquire(timeout=patience):
+            raise sa.exc.TimeoutError("all transactions are stuck")
+        self._latest_turn = _ticks()
+        try:
+            yield
+            self._silent = False
+        except sa.exc.OperationalError as error:
+            self._silent = is_silent(error)
+            raise
+        finally:
+            self._turns.release()
 
     @contextmanager
     def _limited(self, session: Session, limit: float) -> Iterator[None]:

@@ -9,12 +9,14 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from models.db import session as sessions
 from models.vault import Vault
 from tasks.ports import GatewayUnavailable, Ports
 from tasks.reconcile.job_run import Run, ScheduledJob, run_job
 from tasks.runtime import Runtime
 from tests.fakes import FakeClock, FakeMailer, FakePrinter, FakeRegistrar
 from tests.web.conftest import ORDER, Front, FrontOf
+from web.resources import resources
 
 Start = Callable[[Callable[[Run], None]], None]
 
@@ -118,3 +120,20 @@ def test_a_database_that_has_become_read_only_is_an_outage(front_of: FrontOf, fr
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert answer.get_json()["type"] == "/problems/unavailable"
     assert client.get("/healthz").status_code == 200
+
+
+def test_while_the_database_does_not_answer_one_thread_is_left(
+    front_of: FrontOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_STUCK", 0.2)
+    client = front_of(web_threads=3)
+    with client.application.app_context():
+        database = resources().database
+    with database.transaction(), database.transaction():
+        refused = client.get("/readyz")
+        assert refused.status_code == 503
+        assert refused.json is not None and refused.json["checks"]["database"] == "TimeoutError"
+        call = client.get("/api/v1/products", headers={"Authorization": "Bearer unknown"})
+        assert (call.status_code, "Retry-After" in call.headers) == (503, True)
+        assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 200

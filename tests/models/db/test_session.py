@@ -81,6 +81,34 @@ def test_a_connection_that_is_silent_in_the_pool_is_noticed_before_it_is_used(
     assert ask(behind) == 42
 
 
+def test_a_transaction_waits_for_its_turn_unless_all_that_run_are_stuck(
+    postgres: EmbeddedPostgres, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_url(postgres.url("standorte")).set(port=proxy.port, host=LOOPBACK, query={})
+    database = Database(url.render_as_string(hide_password=False), statement_limit=1, at_once=1)
+    with ThreadPoolExecutor() as beside:
+        with database.transaction():
+            waiting = beside.submit(ask, database)
+        assert waiting.result(timeout=15) == 42
+        monkeypatch.setattr(sessions, "_STUCK", 0.2)
+        with database.transaction():
+            with pytest.raises(sa.exc.TimeoutError) as raised:
+                beside.submit(ask, database).result(timeout=15)
+            assert is_outage(raised.value)
+        # After a server that was silent nobody waits behind those that try again.
+        monkeypatch.setattr(sessions, "_STUCK", 60.0)
+        monkeypatch.setattr(sessions, "_MARGIN", 0.0)
+        monkeypatch.setattr(sessions, "CONNECT_LIMIT", 2)
+        proxy.silence()
+        with pytest.raises(sa.exc.OperationalError):
+            ask(database)
+        with database._turn(), pytest.raises(sa.exc.TimeoutError):
+            beside.submit(ask, database).result(timeout=15)
+    proxy.speak()
+    assert ask(database) == 42
+    database.close()
+
+
 def test_the_servers_clock_counts_whatever_this_machines_clock_says(
     postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
