@@ -40,6 +40,8 @@ class Claim:
     ids: list[Any]
     lease: uuid.UUID
     began: float
+    failures: int
+    """How often in a row the external system that the work needs had failed when the rows were claimed."""
     safe_until: float
     """By `time.monotonic()`: before the lease ends. After this moment no new piece of work may begin."""
     owed: set[Any] = field(default_factory=set)
@@ -110,7 +112,8 @@ def claimed(
             tried = outage.try_again_at
     if len(ids) >= limit:
         more_due()
-    claim = Claim(runtime, table, ids, lease, began, _safe_until(began, runtime.lease))
+    failures = 0 if outage is None else outage.failures
+    claim = Claim(runtime, table, ids, lease, began, failures, _safe_until(began, runtime.lease))
     if not ids:
         yield claim
         return

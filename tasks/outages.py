@@ -10,8 +10,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.db.work_queue import WorkKind, made_due
 from models.jobs.outages import ExternalSystem, Outage, begin_pause, end_pause
-from tasks.ports import GatewayError, GatewayUnavailable
-from tasks.runtime import Runtime
+from tasks.claims import Claim
+from tasks.ports import GatewayError, GatewayUnavailable, NotSent
 
 log = structlog.get_logger()
 
@@ -23,13 +23,20 @@ _WAITING = {
 """The kinds of work that wait for each system."""
 
 
-def note_answers(runtime: Runtime, system: ExternalSystem, answers: Iterable[GatewayError | None]) -> None:
-    """Record how the system answered: a pause begins if it was unavailable, else any pause ends."""
+def note_answers(claim: Claim, system: ExternalSystem, answers: Iterable[GatewayError | None]) -> None:
+    """Record how the system answered the work of a claim: a pause begins if it was unavailable, else any pause ends.
+
+    What was refused before it left this machine, with `NotSent`, says nothing about the system.
+    """
+    answers = [answer for answer in answers if not isinstance(answer, NotSent)]
+    if not answers:
+        return
+    runtime = claim.runtime
     away = next((answer for answer in answers if isinstance(answer, GatewayUnavailable)), None)
     try:
         with runtime.database.transaction() as session:
             if away is not None:
-                begin_pause(session, system, runtime.clock())
+                begin_pause(session, system, claim.failures, runtime.clock())
             elif session.get(Outage, system) is not None:
                 end_pause(session, system)
                 for kind in _WAITING[system]:

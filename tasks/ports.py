@@ -31,6 +31,10 @@ class GatewayRefused(GatewayError):
     """A permanent failure: the external system refused the call, and a retry cannot help."""
 
 
+class NotSent(GatewayRefused):
+    """A permanent failure before anything left this machine; it says nothing about the external system."""
+
+
 class NumberTaken(GatewayRefused):
     """The registrar has one of the trunk's numbers as another trunk's; the same trunk with other numbers may do."""
 

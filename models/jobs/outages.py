@@ -52,10 +52,16 @@ def end_try(session: Session, system: ExternalSystem, reserved: datetime, now: d
     session.execute(unused.values(try_again_at=now + SHORTEST))
 
 
-def begin_pause(session: Session, system: ExternalSystem, now: datetime) -> None:
-    """Record that the system did not answer: the next pause is twice as long as the one before, up to `LONGEST`."""
+def begin_pause(session: Session, system: ExternalSystem, before: int, now: datetime) -> None:
+    """Record that the system did not answer: the next pause is twice as long as the one before, up to `LONGEST`.
+
+    `before` is the number of failures that were known when the caller began its work. If more are known by now,
+    the caller is one of several that tried at the same time, and nothing is recorded.
+    """
     outage = session.get(Outage, system, with_for_update=True)
-    failures = 1 if outage is None else outage.failures + 1
+    if outage is not None and outage.failures != before:
+        return
+    failures = before + 1
     again = now + min(SHORTEST * int(2 ** min(failures - 1, 10)), LONGEST)
     row = postgresql.insert(Outage).values(system=system, since=now, failures=failures, try_again_at=again)
     renewed = {"failures": row.excluded.failures, "try_again_at": row.excluded.try_again_at}

@@ -275,7 +275,7 @@ def _make_calls(batch: Batch, items: Sequence[Item]) -> list[Item]:
     made = []
     for together in by_step.values():
         try:
-            made += _make_together(batch.runtime, together)
+            made += _make_together(batch, together)
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:
@@ -291,7 +291,7 @@ def _make_one_by_one(batch: Batch, items: Sequence[Item]) -> list[Item]:
             batch.claim.give_back([late.id for late in items[place:]])
             break
         try:
-            made += _make_together(batch.runtime, [item])
+            made += _make_together(batch, [item])
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:
@@ -299,10 +299,10 @@ def _make_one_by_one(batch: Batch, items: Sequence[Item]) -> list[Item]:
     return made
 
 
-def _make_together(runtime: Runtime, items: Sequence[Item]) -> list[Item]:
+def _make_together(batch: Batch, items: Sequence[Item]) -> list[Item]:
     calls = [item.call for item in items if item.call is not None]
-    failures = calls[0].make(calls, runtime.ports)
-    note_answers(runtime, ExternalSystem.REGISTRAR, failures)
+    failures = calls[0].make(calls, batch.runtime.ports)
+    note_answers(batch.claim, ExternalSystem.REGISTRAR, failures)
     return [replace(item, failure=failure) for item, failure in zip(items, failures, strict=True)]
 
 

@@ -83,7 +83,7 @@ def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> s
             unrecorded = _record_safely(claim, unrecorded)
             recorded = runtime.clock()
     if begun:
-        note_answers(runtime, SYSTEMS[channel], unrecorded.values())
+        note_answers(claim, SYSTEMS[channel], unrecorded.values())
     while unrecorded := _record_safely(claim, unrecorded):
         if not claim.is_safe:
             log.error("messages.given_up", messages=sorted(unrecorded))

@@ -53,4 +53,4 @@ def _announce(claim: Claim) -> None:
         log.info("blocks.announced", count=len(found))
     with runtime.database.transaction() as session:
         session.execute(told.execution_options(synchronize_session=False))
-    note_answers(runtime, ExternalSystem.REGISTRAR, [failure])
+    note_answers(claim, ExternalSystem.REGISTRAR, [failure])

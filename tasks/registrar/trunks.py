@@ -20,7 +20,7 @@ from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
 from tasks.claims import Claim, claimed
 from tasks.outages import note_answers
-from tasks.ports import Forwarding, GatewayError, GatewayRefused, TrunkRecord
+from tasks.ports import Forwarding, GatewayError, NotSent, TrunkRecord
 from tasks.runtime import Runtime
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
             forwardings = forwardings_of(session, {trunk.account_id for trunk in trunks})
         outcomes = _write(runtime, trunks, forwardings) | _remove(runtime, trunks)
         _record(claim, outcomes)
-        note_answers(runtime, ExternalSystem.REGISTRAR, outcomes.values())
+        note_answers(claim, ExternalSystem.REGISTRAR, outcomes.values())
 
 
 def _write(runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwardings) -> dict[int, GatewayError | None]:
@@ -95,7 +95,7 @@ def _write(runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwarding
             try:
                 records[trunk.id] = record_of(trunk, runtime.vault, forwardings)
             except SecretUnreadable:
-                outcomes[trunk.id] = GatewayRefused("secret_unreadable")
+                outcomes[trunk.id] = NotSent("secret_unreadable")
     answers = runtime.ports.registrar.put_trunks(list(records.values())) if records else []
     return outcomes | dict(zip(records, answers, strict=True))
 

@@ -105,11 +105,13 @@ class Load:
     def _client(self, customer: Customer) -> None:
         links: list[Owned] = []
         while not self._over.wait(PAUSE):
-            what = random.choices(["order", "cancel", "link", "detach"], [5, 1, 3, 1])[0]
-            if what in ("order", "cancel"):
+            what = random.choices(["order", "cancel", "retry", "link", "detach"], [5, 1, 1, 3, 1])[0]
+            if what in ("order", "cancel", "retry"):
                 id = self.order(customer)
                 if id is not None and what == "cancel":
                     self._cancel(customer, id)
+                elif id is not None and what == "retry":
+                    self._ask(customer, "POST", f"/requests/{id}/retry", {})
             elif what == "link":
                 owned = self._next_owned()
                 if owned is not None and self._link(customer, owned):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 
 from models.jobs.outages import LONGEST, ONE_TRY, SHORTEST, ExternalSystem, Outage
 from models.requests.requests import Request
 from models.values import utc_now
-from tasks.claims import claimed
+from tasks.claims import Claim, claimed
 from tasks.outages import note_answers
-from tasks.ports import GatewayRefused, GatewayUnavailable
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NotSent
 from tasks.runtime import Runtime
 from tests.factories import an_order
 from tests.fakes import wait_until
@@ -91,7 +91,7 @@ def test_a_row_that_another_worker_has_claimed_since_is_left_to_it(pipeline: Pip
 def test_while_a_system_is_away_nobody_claims_for_it(pipeline: Pipeline) -> None:
     for _ in range(3):
         pipeline.order(an_order())
-    note_answers(pipeline.runtime, ExternalSystem.REGISTRAR, [None, AWAY])
+    answered(pipeline, ExternalSystem.REGISTRAR, [None, AWAY])
     assert claims(pipeline, ExternalSystem.REGISTRAR) == 0
     assert claims(pipeline, ExternalSystem.MAIL) == 3
     pipeline.clock.advance(pipeline.runtime.lease)
@@ -100,9 +100,42 @@ def test_while_a_system_is_away_nobody_claims_for_it(pipeline: Pipeline) -> None
     assert claims(pipeline, ExternalSystem.REGISTRAR) == 0
     pipeline.clock.advance(ONE_TRY)
     assert claims(pipeline, ExternalSystem.REGISTRAR) == 1
-    note_answers(pipeline.runtime, ExternalSystem.REGISTRAR, [GatewayRefused("an answer is an answer")])
+    answered(pipeline, ExternalSystem.REGISTRAR, [GatewayRefused("an answer is an answer")])
     pipeline.clock.advance(pipeline.runtime.lease)
     assert claims(pipeline, ExternalSystem.REGISTRAR) == 3
+
+
+def answered(pipeline: Pipeline, system: ExternalSystem, answers: list[GatewayError | None], before: int = -1) -> None:
+    """Note the answers of a worker that knew of so many failures when it began; -1: of all there are."""
+    if before < 0:
+        before = failures(pipeline, system)
+    note_answers(Claim(pipeline.runtime, Request, [], uuid4(), 0.0, before, 0.0), system, answers)
+
+
+def failures(pipeline: Pipeline, system: ExternalSystem) -> int:
+    """How often in a row the system is known to have failed."""
+    with pipeline.runtime.database.transaction() as session:
+        outage = session.get(Outage, system)
+        return 0 if outage is None else outage.failures
+
+
+def test_processes_that_fail_at_the_same_time_are_one_failure(pipeline: Pipeline) -> None:
+    for _ in range(4):
+        answered(pipeline, ExternalSystem.REGISTRAR, [AWAY], before=0)
+    assert failures(pipeline, ExternalSystem.REGISTRAR) == 1
+    pipeline.order(an_order())
+    pipeline.clock.advance(SHORTEST)
+    with claimed(pipeline.runtime, Request, nobody, limit=1, system=ExternalSystem.REGISTRAR) as claim:
+        note_answers(claim, ExternalSystem.REGISTRAR, [AWAY])
+    assert failures(pipeline, ExternalSystem.REGISTRAR) == 2
+
+
+def test_what_never_left_this_machine_ends_no_pause(pipeline: Pipeline) -> None:
+    answered(pipeline, ExternalSystem.MAIL, [AWAY])
+    answered(pipeline, ExternalSystem.MAIL, [NotSent("header_not_possible")])
+    assert failures(pipeline, ExternalSystem.MAIL) == 1
+    answered(pipeline, ExternalSystem.MAIL, [NotSent("header_not_possible"), None])
+    assert failures(pipeline, ExternalSystem.MAIL) == 0
 
 
 def claims(pipeline: Pipeline, system: ExternalSystem) -> int:
@@ -114,7 +147,7 @@ def claims(pipeline: Pipeline, system: ExternalSystem) -> int:
 def test_the_pauses_grow_and_have_a_longest(pipeline: Pipeline) -> None:
     pauses = []
     for _ in range(8):
-        note_answers(pipeline.runtime, ExternalSystem.MAIL, [AWAY])
+        answered(pipeline, ExternalSystem.MAIL, [AWAY])
         with pipeline.runtime.database.transaction() as session:
             pauses.append(session.get_one(Outage, ExternalSystem.MAIL).try_again_at - pipeline.clock.now)
     assert pauses[:3] == [SHORTEST, 2 * SHORTEST, 4 * SHORTEST]
@@ -165,7 +198,7 @@ def test_a_full_claim_says_so_and_no_other(pipeline: Pipeline) -> None:
 
 def test_a_try_that_came_to_no_call_lets_another_follow_soon(pipeline: Pipeline) -> None:
     pipeline.order(an_order())
-    note_answers(pipeline.runtime, ExternalSystem.REGISTRAR, [AWAY])
+    answered(pipeline, ExternalSystem.REGISTRAR, [AWAY])
     pipeline.clock.advance(SHORTEST)
     with claimed(pipeline.runtime, Request, nobody, limit=10, system=ExternalSystem.REGISTRAR) as claim:
         assert len(claim.ids) == 1

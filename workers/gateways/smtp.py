@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import idna
 
 from models.values import utc_now
-from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, RecipientUnavailable
+from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, NotSent, RecipientUnavailable
 
 CONVERSATION = timedelta(seconds=30)
 """How long one mail may take, with connecting: less than a lease (`LEASE_SECONDS`), so that nobody sends it beside."""
@@ -195,17 +195,17 @@ class SmtpMailer:
 def build_message(mail: Mail, sender: Address) -> EmailMessage:
     """Return the mail as a MIME message with text and HTML as alternatives.
 
-    Raises `GatewayRefused` if the recipient's address or name, or the subject, is not allowed in a header.
+    Raises `NotSent` if the recipient's address or name, or the subject, is not allowed in a header.
     """
     message = EmailMessage(policy=_TEXT)
     try:
         message["To"] = str(_mailbox(mail.recipient_name, mail.recipient_address))
         message["Subject"] = mail.subject
     except (ValueError, IndexError, HeaderParseError) as error:
-        raise GatewayRefused("header_not_possible") from error
+        raise NotSent("header_not_possible") from error
     # Python 3.11 decodes a line break hidden in a name like =?utf-8?q?=0ABcc:_...?= and would write it into the header.
     if any(_CONTROL.search(str(value)) for value in message.values()):
-        raise GatewayRefused("header_not_possible")
+        raise NotSent("header_not_possible")
     message["From"] = str(sender)
     message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = mail.message_id
