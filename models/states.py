@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class StepName(StrEnum):
-    """The next processing step of a request."""
+    """A processing step of a request. `ROUTES` lists the steps of each kind of request in their order."""
 
     VERIFY = "verify"
     PROVISION = "provision"
