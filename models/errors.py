@@ -171,7 +171,7 @@ class NotAccepted(DomainError):
 class NotAwaited(DomainError):
     """Raised when a proof, a decision or a call for a new code arrives that no request waits for.
 
-    The request never needed the proof, has it already, or has ended.
+    For example, the request has the proof already, has had the most codes allowed, or has ended.
     """
 
 
