@@ -153,7 +153,7 @@ def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: b
     """Schedule the job to run now; return None. If a run is under way, change nothing and return the end of its lease.
 
     `allow_removals` permits the run to delete also registrar entries whose deletion runs hold back, because the mistake
-    seems to be in the portal's data. Safe to run twice: a permission once given stays until the next run.
+    seems to be in the portal's data. Safe to run twice: a job that is due stays so, and a permission stays.
     """
     _ensure(session, name, now)
     job = session.get_one(Job, name, with_for_update=True)
