@@ -78,9 +78,10 @@ SCOPED: Mapping[Scope, frozenset[Action]] = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The acting person, signed in or using an API token, with the roles as read when this object was created.
+    """The acting person, signed in or using an API token. `roles` maps account ids to the person's role there.
 
-    `token_id`, `token_account_id` and `scopes` are set only for an API token.
+    The roles are those at the time when this object was created. `token_id`, the token's account `token_account_id` and
+    its `scopes` are set only if the person acts with an API token.
     """
 
     user_id: int
