@@ -138,8 +138,8 @@ class AlreadyRequested(DomainError):
 class TooLate(DomainError):
     """Raised when a request cannot be cancelled any more.
 
-    Either the request was completed, rejected or cancelled, or its provisioning, attaching or detaching has begun, or a
-    worker is processing the request at this moment. `status` is the request's current status.
+    Either the request was completed, rejected or cancelled, or its provisioning has begun and has not failed, or its
+    attaching or detaching has begun, or a worker has claimed the request. `status` is the request's current status.
     """
 
     def __init__(self, status: Status) -> None:

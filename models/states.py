@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """The status of a request (TMF622)."""
+    """The status of a request, with the names of TM Forum's TMF622."""
 
     ACKNOWLEDGED = "acknowledged"
     IN_PROGRESS = "in_progress"

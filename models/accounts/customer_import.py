@@ -127,7 +127,7 @@ def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
 
 
 def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> list[Taken]:
-    """Import a batch of rows and return the result of each row, in the order of `rows`.
+    """Import a batch of rows and return the result of each row, in the order of `rows`; `now` dates new accounts.
 
     No customer number may occur twice in a batch. Safe to run twice: a second import of equal rows changes nothing.
     Runs a fixed number of statements for any number of rows. One import runs at a time (advisory lock).

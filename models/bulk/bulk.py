@@ -110,8 +110,8 @@ class BulkRow(Base):
     """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create.
 
     A link code is stored encrypted. `key` is a hash of an order's content, by which repeated orders are found; a link
-    request has a key of its own. `fate` is the result after the bulk was sent, with
-    the request's id or, in `refusal`, the code of the reason for a refusal.
+    request has a key of its own. `fate` is the result after the bulk was sent, with the request's id or, in `refusal`,
+    the code of the reason for a refusal.
     """
 
     __tablename__ = "bulk_rows"

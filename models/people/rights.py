@@ -99,7 +99,8 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
     """Return whether the person may perform the action on the account. Every decision about a right is made here.
 
     An API token limits its user's rights to the token's account with its sub-accounts, and to the token's scopes.
-    Proving ownership of another account is a right of the user and only needs the scope.
+    Proving ownership of an account is an exception: with a token it needs only the scope, for any account in which the
+    user has that right.
     """
     if principal.token_id is not None:
         if not any(action in SCOPED[scope] for scope in principal.scopes):

@@ -45,9 +45,9 @@ def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: da
     """Cancel a customer's request, as a member of the carrier's staff.
 
     Also closes the account that an order has reserved. `seen` is the version of the request that the person saw on the
-    page. Raises `SeenOtherwise` if the request has changed since then, `TooLate` if it has ended without having failed,
-    its provisioning, attaching or detaching has begun, or a worker has claimed it, `NotFound` if no request has this
-    id, and `Forbidden` if the person does not belong to the staff.
+    page. Raises `SeenOtherwise` if the request has changed since then, `TooLate` if it was completed, rejected or
+    cancelled, if its provisioning has begun (and has not failed), if its attaching or detaching has begun, or if a
+    worker has claimed it. Raises `NotFound` if no request has this id, and `Forbidden` if the person is not staff.
     """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
