@@ -16,7 +16,7 @@ Place = str | int | datetime | UUID
 
 
 class BadCursor(ValueError):
-    """Raised when a text is not a valid cursor of the list."""
+    """Raised when a text that was given as a cursor, a position in a list, is not a valid one for that list."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Database:
 
     @property
     def clock_offset(self) -> float:
-        """Return how many seconds the server's clock was ahead of this machine's when last read (negative: behind)."""
+        """Return how many seconds the server's clock, as last read, is ahead of this machine's (negative: behind)."""
         return (self.now() - utc_now()).total_seconds()
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ class LeaseLost(Exception):
 
 
 class Outcome(StrEnum):
-    """The result of a run. `lost`: the worker died, or took longer than its lease."""
+    """The result of a run. `lost`: the worker died, or took longer than the time for which it had claimed the job."""
 
     DONE = "done"
     FAILED = "failed"
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 
 class JobHeartbeat(Base):
-    """The time and counts of the last run of a job that runs too often to keep a row for each run, the sweep."""
+    """The time and counts of the last run of the sweep, the one job that runs too often to keep a row for each run."""
 
     __tablename__ = "job_heartbeats"
 

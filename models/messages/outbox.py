@@ -40,7 +40,7 @@ class MessageState(StrEnum):
 
 
 class Message(BulkQueueRow, Base):
-    """One mail or letter to one person about one request or about the person's login.
+    """One mail or letter to one person about one request, or about a login, an invitation or a whole bulk file.
 
     Unique by request, template, occasion and recipient address, so that no message is queued twice. `template` names
     the message's text, `facts` are the variables of the text. `occasion` distinguishes messages that are sent again on

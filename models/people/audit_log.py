@@ -164,7 +164,7 @@ def record_look(session: Session, person: Principal, account: Account, now: date
 def entries_of(
     session: Session, account: Account, *, before: int | None = None, limit: int = 50
 ) -> Sequence[AttributedEntry]:
-    """Return up to `limit` audit entries of the account, the newest first. One statement.
+    """Return up to `limit` audit entries of the account, the newest first. Runs one statement.
 
     `before` is the id of an audit entry: only entries older than it are returned; None starts with the newest entry.
     """
