@@ -20,7 +20,7 @@ def plain_code(typed: str) -> str:
 
 
 def code_from(digest: bytes) -> str:
-    """Return the code that a digest stands for."""
+    """Return the code for a digest: `CODE_LENGTH` characters of `CODE_ALPHABET`; equal digests give equal codes."""
     number = int.from_bytes(digest)
     characters = []
     for _ in range(CODE_LENGTH):

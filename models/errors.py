@@ -21,7 +21,10 @@ class IllegalTransition(DomainError):
 
 
 class RuleBroken(DomainError):
-    """Raised when a broken rule ends a request: the pipeline rejects the request with `reason`."""
+    """Raised when a request breaks a business rule: the pipeline ends the request as rejected, with `reason`.
+
+    `customer_number` is the account that breaks the rule; None if the rule is not about one account.
+    """
 
     reason: Reason
 
@@ -46,7 +49,7 @@ class IsMainAccount(RuleBroken):
 
 
 class NoNumbersAvailable(DomainError):
-    """Raised when the number pool of an area code has no free block of the wanted size."""
+    """Raised when the number pool of the area code `area_code` has no free block of `size` numbers."""
 
     def __init__(self, area_code: str, size: int) -> None:
         super().__init__(f"{area_code}/{size}")
@@ -55,7 +58,7 @@ class NoNumbersAvailable(DomainError):
 
 
 class TrunkClosed(DomainError):
-    """Raised when an operation needs an open trunk and the trunk is permanently closed."""
+    """Raised when an operation needs an open trunk, and the trunk of the SIP user `sip_user` is permanently closed."""
 
     def __init__(self, sip_user: str) -> None:
         super().__init__(sip_user)
@@ -63,15 +66,18 @@ class TrunkClosed(DomainError):
 
 
 class SuspendedByCarrier(DomainError):
-    """Raised when the carrier has suspended the trunk; only the carrier can lift that suspension."""
+    """Raised when a customer resumes a trunk that the carrier has suspended: only the carrier can lift that."""
 
 
 class StillOnOrder(DomainError):
-    """Raised when an order for the account is not completed yet."""
+    """Raised when a number block is to be released while an order for its account is still running."""
 
 
 class CannotClose(DomainError):
-    """Raised when an account cannot be closed. `code` names the kind of obstacle, `facts` the individual obstacles."""
+    """Raised when an account cannot be closed.
+
+    `code` names the kind of obstacle, such as `request_runs`; `facts` identify the obstacles, such as request ids.
+    """
 
     def __init__(self, code: str, *facts: str) -> None:
         super().__init__(f"{code}: {', '.join(facts)}")
@@ -80,7 +86,7 @@ class CannotClose(DomainError):
 
 
 class Forbidden(DomainError):
-    """Raised when a person has no right to perform an action on an account."""
+    """Raised when a person may not perform an action on an account, or when the account's state forbids the action."""
 
 
 class AlreadyUser(DomainError):
@@ -88,7 +94,7 @@ class AlreadyUser(DomainError):
 
 
 class PasswordMissing(DomainError):
-    """Raised when a new login is to be created without a password."""
+    """Raised when an invited person who has no password yet accepts the invitation without choosing a password."""
 
 
 class TooManyInvitations(DomainError):
@@ -110,7 +116,8 @@ class NotFound(DomainError):
 class InvalidField(DomainError):
     """Raised when one field of a form or request body breaks a rule.
 
-    `field` names the field, `code` the rule, and `allowed` gives the values that would be valid.
+    `field` names the field and `code` the broken rule. `allowed` is a value for the error text, usually the values or
+    the limit that would be valid; None if the text needs no such value.
     """
 
     def __init__(self, field: str, code: str, allowed: object = None) -> None:
@@ -121,7 +128,7 @@ class InvalidField(DomainError):
 
 
 class AlreadyRequested(DomainError):
-    """Raised when a main account requests an account again while its first request, `request_id`, is still running."""
+    """Raised when a link or detach request is repeated while the first one, with the id `request_id`, is running."""
 
     def __init__(self, request_id: str) -> None:
         super().__init__(request_id)
@@ -129,9 +136,10 @@ class AlreadyRequested(DomainError):
 
 
 class TooLate(DomainError):
-    """Raised when a request cannot be cancelled any more: processing is too far advanced, or a worker is active on it.
+    """Raised when a request cannot be cancelled any more.
 
-    `status` is the request's current status.
+    Either the request was completed, rejected or cancelled, or its provisioning has begun and has not failed, or its
+    attaching or detaching has begun, or a worker has claimed the request. `status` is the request's current status.
     """
 
     def __init__(self, status: Status) -> None:
@@ -140,7 +148,7 @@ class TooLate(DomainError):
 
 
 class TooEarly(DomainError):
-    """Raised when an action is repeated too soon; the action is allowed again from `again_at` on."""
+    """Raised when an action, such as requesting a new code, is repeated before `again_at`, when it is allowed again."""
 
     def __init__(self, again_at: datetime) -> None:
         super().__init__(again_at.isoformat())
@@ -150,8 +158,8 @@ class TooEarly(DomainError):
 class NotAccepted(DomainError):
     """Raised when a code, a login or a link is wrong, has expired or was tried too often.
 
-    `field` names the input field with the wrong value. The error is identical for every cause, so that an outsider
-    cannot tell the causes apart.
+    `field` names the input field with the wrong value, `code` the error for the reader. The error is identical for
+    every cause, so that an outsider cannot tell the causes apart.
     """
 
     def __init__(self, field: str, code: str = "not_accepted") -> None:
@@ -161,7 +169,10 @@ class NotAccepted(DomainError):
 
 
 class NotAwaited(DomainError):
-    """Raised when a proof or decision is handed in or asked for that the request does not, or no longer, wait for."""
+    """Raised when a proof, a decision or a call for a new code arrives that no request waits for.
+
+    For example, the request has the proof already, has had the most codes allowed, or has ended.
+    """
 
 
 class IdempotencyConflict(DomainError):

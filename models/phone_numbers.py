@@ -23,6 +23,6 @@ def e164(number: PhoneNumber) -> str:
 
 
 def typed_phone_number(typed: str) -> str | None:
-    """Return a contact's typed phone number in E.164; None unless its length is possible in the number's country."""
+    """Return a typed phone number in E.164; None if it is no number or its length is impossible in its country."""
     number = parse_phone_number(typed)
     return e164(number) if number is not None and phonenumbers.is_possible_number(number) else None

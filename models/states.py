@@ -17,7 +17,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """The status of a request (TMF622)."""
+    """The status of a request, with the names of TM Forum's TMF622."""
 
     ACKNOWLEDGED = "acknowledged"
     IN_PROGRESS = "in_progress"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 
 class StepName(StrEnum):
-    """The next processing step of a request."""
+    """A processing step of a request. `ROUTES` lists the steps of each kind of request in their order."""
 
     VERIFY = "verify"
     PROVISION = "provision"

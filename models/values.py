@@ -53,7 +53,7 @@ def typed_customer_number(text: str) -> str | None:
 
 
 def fold(text: str) -> str:
-    """Return the text in lower case without accents: 'München' is 'munchen'. Agrees with SQL by `plain_sql`."""
+    """Return the text in lower case without accents: 'München' is 'munchen'. `plain_sql` does the same in SQL."""
     return _small(text).translate(str.maketrans(MARKED, PLAIN))
 
 
@@ -112,12 +112,15 @@ def national_to_e164(area_code: str) -> str:
 
 
 def block_numbers(first: int, size: int) -> tuple[str, ...]:
-    """Return all `size` numbers of a block in E.164, with the plus sign; `first` is the first one as an integer."""
+    """Return all `size` numbers of a block in E.164, with the plus sign; `first` is its first number as an integer."""
     return tuple(f"+{number}" for number in range(first, first + size))
 
 
 def display_block(area_code: str, first: int, size: int) -> str:
-    """Return a number block in German notation: '030 2312551-0 … -9', or '030 2312551' for a block of one number."""
+    """Return a number block in German notation: '030 2312551-0 … -9', or '030 2312551' for a block of one number.
+
+    `first` is the block's first number as an integer, in E.164 digits without the plus sign.
+    """
     digits = str(first).removeprefix(national_to_e164(area_code))
     tail = len(str(size)) - 1
     if tail == 0:

@@ -23,7 +23,7 @@ class SecretUnreadable(Exception):
 
 
 class Vault:
-    """A key ring that encrypts and derives with the first key, and decrypts and accepts codes with any key."""
+    """A key ring: the first key encrypts secrets and derives codes and tokens, any key decrypts and checks them."""
 
     def __init__(self, *keys: str) -> None:
         self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derived("vault", key))) for key in keys])
@@ -49,15 +49,21 @@ class Vault:
         return hmac.digest(_derived(use, self._key), content, "sha256")
 
     def code(self, *about: str) -> str:
-        """Derive the code of these words: ten characters without look-alikes, the same at each call."""
+        """Derive the code that belongs to the words `about`: ten characters without look-alikes, the same at each call.
+
+        `about` are texts that identify the code's purpose, such as a kind of proof, an id and a counter.
+        """
         return code_from(_mac(self._keys[0], "code", about))
 
     def token(self, *about: str) -> str:
-        """Derive the link token of these words: 128 bits as URL-safe text, the same at each call."""
+        """Derive the link token that belongs to the words `about`: 128 bits as URL-safe text, the same at each call.
+
+        `about` are texts that identify the link's purpose, such as "invitation", an id and a counter.
+        """
         return _token(self._keys[0], about)
 
     def is_code(self, typed: str, *about: str) -> bool:
-        """Return whether the typed text is the code of these words; case, spaces and dashes do not matter.
+        """Return whether the text is the code that belongs to the words `about`; case, spaces and dashes do not matter.
 
         Accepts a code derived with any key. Takes constant time.
         """
@@ -66,7 +72,7 @@ class Vault:
         return sum(hmac.compare_digest(plain, code_from(_mac(key, "code", about)).encode()) for key in self._keys) > 0
 
     def is_token(self, given: str, *about: str) -> bool:
-        """Return whether the given text is the link token of these words, derived with any key. Takes constant time."""
+        """Return whether the text is the token that belongs to the words `about`, by any key. Takes constant time."""
         return sum(hmac.compare_digest(given.encode(), _token(key, about).encode()) for key in self._keys) > 0
 
 

@@ -21,7 +21,7 @@ from models.values import random_customer_number
 
 
 class IssuedCustomerNumber(Base):
-    """A customer number that was issued at some time. A trigger forbids changes and deletes, so none is reused."""
+    """A customer number that was issued at some time. A trigger forbids changes and deletes, so no number is reused."""
 
     __tablename__ = "customer_numbers"
 
@@ -31,7 +31,7 @@ class IssuedCustomerNumber(Base):
 
 
 class Account(Base):
-    """One customer number with its contracts, at one location."""
+    """One customer number with its contracts, at one location. `main_id` is a sub-account's main account, else null."""
 
     __tablename__ = "accounts"
 
@@ -110,7 +110,7 @@ def account_by_number(session: Session, customer_number: str) -> Account | None:
 
 
 def ids_by_customer_number(session: Session, customer_numbers: Sequence[str]) -> dict[str, int]:
-    """Return the ids of accounts by customer number; numbers without an account are left out."""
+    """Return a dict of customer number to account id; customer numbers that no account has are left out."""
     if not customer_numbers:
         return {}
     known = sa.select(Account.customer_number, Account.id).where(Account.customer_number.in_(customer_numbers))

@@ -48,7 +48,11 @@ _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
 
 
 class Fate(StrEnum):
-    """The result of importing a valid row."""
+    """The result of importing a valid row.
+
+    `ordered_here`: the account was ordered in the portal, so the file does not change the account. `number_used_up`:
+    the customer number was issued before, but no account has the number.
+    """
 
     CREATED = "created"
     UPDATED = "updated"
@@ -80,14 +84,17 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The result of importing one row. `address_kept`: the file's address differs, and the account's was kept."""
+    """The result of importing one row. `address_kept`: the account kept its address, though the file's differs."""
 
     fate: Fate
     address_kept: bool = False
 
 
 def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
-    """Validate one row of the import file; return the row in canonical form, or one error for each problem found."""
+    """Validate one row of the import file; return the row in canonical form, or one error for each problem found.
+
+    `values` are the row's texts by column name; a missing column counts as empty.
+    """
     problems: list[InvalidField] = []
     clean: dict[str, str] = {}
     for column in COLUMNS:
@@ -120,9 +127,9 @@ def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
 
 
 def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> list[Taken]:
-    """Import a batch of rows and return the result of each row, in the order of `rows`.
+    """Import a batch of rows and return the result of each row, in the order of `rows`; `now` dates new accounts.
 
-    No customer number may occur twice in a batch. Safe to run twice: the second time every imported row is unchanged.
+    No customer number may occur twice in a batch. Safe to run twice: a second import of equal rows changes nothing.
     Runs a fixed number of statements for any number of rows. One import runs at a time (advisory lock).
     """
     # One batch at a time, so that two imports of the same customers wait for each other and never deadlock.

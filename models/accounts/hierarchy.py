@@ -18,14 +18,18 @@ def may_be_main(account: Account) -> bool:
 
 
 def ensure_may_be_main(account: Account) -> None:
-    """Raise `RuleBroken` unless the account is, or may become, a main account."""
+    """Raise `RuleBroken` if the account can neither be nor become a main account: it is closed or a sub-account."""
     if not may_be_main(account):
         closed = account.state is AccountState.CLOSED
         raise RuleBroken(Reason.ACCOUNT_CLOSED if closed else Reason.IS_SUB_ACCOUNT, account.customer_number)
 
 
 def ensure_may_be_sub(account: Account) -> None:
-    """Raise `AlreadyAttached`, `IsMainAccount` or another `RuleBroken` unless the account may become a sub-account."""
+    """Raise an error if the account may not become a sub-account.
+
+    Raises `AlreadyAttached` if it is a sub-account, `IsMainAccount` if it is a main account, or `RuleBroken` if it is
+    closed.
+    """
     if account.role is AccountRole.SUB:
         raise AlreadyAttached(account.customer_number)
     if account.role is AccountRole.MAIN:
@@ -37,8 +41,8 @@ def ensure_may_be_sub(account: Account) -> None:
 def promote(session: Session, main_id: int) -> Account:
     """Make a standalone account a main account; an account that already is a main account stays one.
 
-    Raises `RuleBroken` if the account is a sub-account or closed. Locks no account that is a main account already:
-    the foreign key of its sub-accounts and the trigger ensure that a main account stays one.
+    Raises `RuleBroken` if the account is a sub-account or closed. Locks no account that is a main account already: a
+    database trigger and the foreign key of its sub-accounts ensure that a main account stays one.
     """
     account = session.get_one(Account, main_id)
     if account.role is not AccountRole.MAIN:
@@ -55,7 +59,8 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
 
     Safe to run twice: an account already attached to this main account is left unchanged. Locks the account, so that
     exactly one of several main accounts succeeds if they attach it at the same time.
-    Raises `AlreadyAttached`, `IsMainAccount` or another `RuleBroken`.
+    Raises `AlreadyAttached` if the account has another main account, `IsMainAccount` if it is a main account itself, or
+    `RuleBroken` if both ids are equal, the account is closed, or `main_id` is closed or a sub-account.
     """
     if main_id == account_id:
         raise RuleBroken(Reason.SAME_ACCOUNT)
@@ -75,7 +80,7 @@ def attach(session: Session, main_id: int, account_id: int, origin: Origin, now:
 def detach(session: Session, main_id: int, account_id: int) -> Account:
     """Detach a sub-account from its main account; the account keeps its logins, numbers, contract and address.
 
-    Locks the account. Raises `RuleBroken` if the account is not, or no longer, attached to the main account.
+    Locks the account. Raises `RuleBroken` if the account is not, or no longer, attached to the account `main_id`.
     """
     lock_accounts(session, [account_id])
     account = session.get_one(Account, account_id)

@@ -27,9 +27,11 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
 
 
 def lock_free_accounts(session: Session, ids: Collection[int], referred_to: Collection[int]) -> set[int]:
-    """Lock those of the accounts that no other transaction has locked, and return their ids.
+    """Lock those of the accounts that no other transaction has locked, and return the ids of all locked accounts.
 
-    `ids` are locked and reloaded as by `lock_accounts`, `referred_to` only as a foreign key does (FOR KEY SHARE).
+    The accounts `ids` are locked for changes and reloaded; the accounts `referred_to` only against being deleted, as a
+    foreign key locks them (FOR KEY SHARE). Waits for no lock. The result includes the accounts that this transaction
+    has locked for changes before.
     """
     locked: set[int] = session.info.setdefault("locked_accounts", set())
     query = sa.select(Account).where(Account.id.in_(sorted(set(ids) - locked))).order_by(Account.id)

@@ -1,11 +1,11 @@
-"""Bulks: hundreds of orders or link requests out of one file.
+"""Bulks: a bulk is one uploaded file with hundreds of orders or link requests.
 
-A row keeps its cells as they were typed until the bulk is sent, with the errors found in them. A sent bulk is its own
-queue (`models.db.work_queue`): a worker turns its rows into requests, some at a time, each in the transaction that also
-records it in the row. So a row is ordered once, even if the worker dies in between.
+A row keeps its cells as they were typed until the bulk is sent, with the errors found in them. Sent bulks are a work
+queue (`models.db.work_queue`): a worker turns a bulk's rows into requests, some at a time, each in the transaction that
+also records the request in the row. So a row is ordered once, even if the worker dies in between.
 
-An order counts once for a main account: the same content in another file is not ordered again (`key`), unless it was
-rejected or cancelled.
+An order counts once for a main account: equal content in another file is not ordered again (`key`), unless the first
+order was rejected or cancelled.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from models.values import Locale
 from models.vault import Vault
 
 MOST_ROWS = 10_000
-"""Of one file."""
+"""Maximum number of rows in one file."""
 KEPT_FOR = timedelta(days=30)
-"""How long a bulk that was not sent stays."""
+"""The time after which a bulk that was not sent expires."""
 
 
 class RowFate(StrEnum):
-    """What became of a row of a sent bulk: a request, a repetition of an earlier row, or a refusal."""
+    """The result of a row of a sent bulk: a request was created, the row repeats an earlier row, or it was refused."""
 
     PLACED = "placed"
     REPEATED = "repeated"
@@ -50,7 +50,11 @@ class RowFate(StrEnum):
 
 
 class Bulk(QueueRow, Base):
-    """A file with many orders or link requests. Due after it was sent: rows have to be placed, or its end checked."""
+    """An uploaded file with many orders or link requests (`kind`) of the main account `main_id`.
+
+    A sent bulk stays in the work queue until it ends: a worker turns its rows into requests until `placed_at`, and then
+    checks whether those requests have all ended (`ended_at`). `fingerprint` is a digest of the content.
+    """
 
     __tablename__ = "bulks"
     WORK = WorkKind.BULKS
@@ -83,27 +87,32 @@ class Bulk(QueueRow, Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Select the bulks that were not sent and have expired."""
+        """Return an SQL condition: the bulk was not sent and was uploaded at least `KEPT_FOR` (30 days) ago."""
         return cls.sent_at.is_(None) & (cls.created_at <= now - KEPT_FOR)
 
     def send(self, now: datetime) -> None:
-        """Make the bulk due, so that its rows are placed. Safe to run twice: the first time counts."""
+        """Schedule the bulk's rows to be turned into requests now. Safe to run twice: the first `sent_at` is kept."""
         if self.sent_at is None:
             self.sent_at = now
             self.make_due(now)
 
     def placed(self, now: datetime) -> None:
-        """Record that every row was placed, found repeated or refused."""
+        """Record that every row has a result: a request was created, the row was found repeated, or it was refused."""
         self.placed_at = now
 
     def end(self, now: datetime) -> None:
-        """Record that every request of the bulk has ended."""
+        """Record that every request of the bulk has ended, and take the bulk out of the work queue."""
         self.ended_at = now
         self.rest()
 
 
 class BulkRow(Base):
-    """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create."""
+    """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create.
+
+    A link code is stored encrypted. `key` is a hash of an order's content, by which repeated orders are found; a link
+    request has a key of its own. `fate` is the result after the bulk was sent, with the request's id or, in `refusal`,
+    the code of the reason for a refusal.
+    """
 
     __tablename__ = "bulk_rows"
 
@@ -130,7 +139,7 @@ class BulkRow(Base):
 
 
 _CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
-"""For good: what was asked for like this can be asked for again."""
+"""Final statuses of a request without success, after which an equal order may be placed."""
 _placed = sa.orm.aliased(BulkRow)
 _BEFORE = sa.exists().where(
     _placed.main_id == BulkRow.main_id,
@@ -139,12 +148,15 @@ _BEFORE = sa.exists().where(
     _placed.request_id == Request.id,
     Request.status.not_in(_CAME_TO_NOTHING),
 )
-"""Whether a line was ordered before, out of another file."""
+"""An SQL condition: the main account has ordered the row's content before, in another file."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """A line with its errors by column (`[code, allowed]`), or with the request that it asks for."""
+    """A line of the file with `errors`, or with `draft`, the request to create; the other one is None.
+
+    `errors` maps each wrong column to `[code, allowed]`: the broken rule, and the values that would be valid or None.
+    """
 
     line: int
     cells: Mapping[str, str]
@@ -154,7 +166,10 @@ class CheckedRow:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many rows of a bulk are still open, were repeated or refused, and the requests of the others by status."""
+    """The progress of a bulk: its numbers of `rows`, rows without a result (`open`), repeated rows and refused rows.
+
+    `by_status` has the number of the bulk's requests in each status.
+    """
 
     rows: int
     open: int
@@ -164,19 +179,19 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Return how many rows are finished: repeated, refused, or with an ended request."""
+        """Return the number of finished rows: repeated, refused, or with a request that has ended."""
         return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
 
 
 def fingerprint_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
-    """Return a digest of the rows that does not depend on the name or format of the file."""
+    """Return a keyed digest of `kind` and the rows' cells, which does not depend on the file's name or format."""
     # With a key: link codes are part of the content, and nobody with the database alone may try codes against it.
     content = "\n".join((kind, *(json.dumps(cells, sort_keys=True) for cells in rows)))
     return vault.fingerprint("bulk", content.encode())
 
 
 def same_file(session: Session, main: Account, fingerprint: bytes) -> Bulk | None:
-    """Return the bulk that was uploaded earlier with the same content; None if there is none."""
+    """Return the main account's earlier bulk whose content has this fingerprint; None if there is none."""
     return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint == fingerprint))
 
 
@@ -190,9 +205,10 @@ def keep_file(
     rows: Sequence[CheckedRow],
     now: datetime,
 ) -> Bulk:
-    """Save a new bulk that is not sent yet; return the existing one if the same content was uploaded meanwhile.
+    """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
-    Raises `Forbidden`.
+    If the main account has a bulk with this fingerprint already, saves nothing and returns that bulk. Raises
+    `Forbidden` if the person may not create requests of this kind for the main account.
     """
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
@@ -219,7 +235,10 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Sequence[int]) -> None:
-    """Save the corrected rows, valid or not, and delete those left out. The bulk must be locked and not sent."""
+    """Save the corrected `rows`, valid or not, and delete the rows whose line numbers are in `left_out`.
+
+    The bulk must be locked and not sent.
+    """
     assert bulk.sent_at is None
     known = {row.line: row for row in rows_of(session, bulk, lines=[row.line for row in rows])}
     for row in rows:
@@ -231,7 +250,10 @@ def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Seq
 
 
 def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: bool = False) -> Bulk:
-    """Return a bulk that this person may see and send. Raises `NotFound`."""
+    """Return the bulk with this id. `lock` locks its row until the transaction ends.
+
+    Raises `NotFound` if there is none, or if the person may not create requests of its kind for its main account.
+    """
     found = session.get(Bulk, id, with_for_update=lock or None)
     if found is None or not may(principal, _ACTIONS[found.kind], session.get_one(Account, found.main_id)):
         raise NotFound
@@ -239,7 +261,7 @@ def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: boo
 
 
 def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
-    """Return a main account's bulks, the newest first."""
+    """Return up to `most` bulks of a main account, the newest first."""
     return list(session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id).order_by(Bulk.id.desc()).limit(most)))
 
 
@@ -252,7 +274,10 @@ def rows_of(
     after: int = 0,
     most: int = MOST_ROWS,
 ) -> list[BulkRow]:
-    """Return rows of a bulk in the order of the file, on request only those with errors."""
+    """Return up to `most` rows of a bulk in the order of the file, beginning after the line number `after`.
+
+    `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors.
+    """
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if lines is not None:
         query = query.where(BulkRow.line.in_(lines))
@@ -262,7 +287,7 @@ def rows_of(
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """Return the number of rows, of rows with errors, and of wrong cells."""
+    """Return three numbers of a bulk: of its rows, of its rows with errors, and of the wrong cells in them."""
     cells = sa.select(sa.func.count()).select_from(sa.func.jsonb_object_keys(BulkRow.errors)).scalar_subquery()
     row = session.execute(
         sa.select(
@@ -273,7 +298,11 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 
 
 def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
-    """Return how many valid rows will not be ordered: placed before from another file, or equal to an earlier row."""
+    """Return two numbers of valid rows that will not be ordered.
+
+    First the rows whose content was ordered before from another file, then those that repeat an earlier row of the
+    bulk.
+    """
     counted = sa.select(
         sa.func.count(BulkRow.key),
         sa.func.count(BulkRow.key).filter(_BEFORE),
@@ -284,7 +313,11 @@ def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
 
 
 def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:
-    """Return the product choices of the rows that will be ordered, each with the number of different rows."""
+    """Return each product choice of the rows that will be ordered, with the number of different rows that have it.
+
+    A choice is a dict with the keys `product_key` (the trunk), `block_size` and `option_keys`. Rows whose content was
+    ordered before are left out, and equal rows count once.
+    """
     chosen = sa.func.jsonb_build_object(
         "product_key", BulkRow.draft["product_key"],
         "block_size", BulkRow.draft["block_size"],
@@ -299,7 +332,7 @@ def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]
 
 
 def content_of(session: Session, bulk: Bulk) -> bytes:
-    """Return a digest of what the rows ask for, in order; it changes with every changed or deleted row."""
+    """Return a digest of the drafts of all rows; the digest changes if a draft changes or a row is deleted."""
     drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text)).where(BulkRow.bulk_id == bulk.id)
     digest = hashlib.sha256()
     for line, draft in session.execute(drafts.order_by(BulkRow.line)):
@@ -308,7 +341,7 @@ def content_of(session: Session, bulk: Bulk) -> bytes:
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:
-    """Return how far the bulk is now."""
+    """Return how many rows of the bulk have which result, and how many of its requests have which status."""
     counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
     fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
     statuses = session.execute(
@@ -324,7 +357,10 @@ def progress_of(session: Session, bulk: Bulk) -> Progress:
 
 
 def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
-    """Return the rows that were refused or repeated, or whose request waits for somebody or ended without success."""
+    """Return up to `most` rows that need attention, each with its request (None if none was created).
+
+    These rows were refused or repeated, or their request is pending, held or has ended without success.
+    """
     fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
     rows = session.execute(
         sa.select(BulkRow, Request)
@@ -346,7 +382,7 @@ def is_over(session: Session, bulk: Bulk) -> bool:
 
 
 def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
-    """Return up to `most` rows of the bulk that have not become a request yet, in the order of the file."""
+    """Return up to `most` rows of the bulk that have no result yet, in the order of the file."""
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.fate.is_(None))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
 
@@ -354,7 +390,8 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
     """Return the keys of those rows for which the same main account has a request already, from this file or another.
 
-    A row's key is a hash of its content. Requests that were rejected or cancelled do not count.
+    A row's key is a hash of its content. Requests that were rejected or cancelled do not count: the rows of such
+    requests first get other keys, so that equal content can be requested again.
     """
     placed = (
         BulkRow.main_id.in_({row.main_id for row in rows}),
@@ -370,7 +407,7 @@ def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
 
 
 def as_order(draft: Mapping[str, Any]) -> OrderDraft:
-    """Return the order draft that `as_facts` has turned into JSON."""
+    """Return the order draft from the JSON object that is saved with its row (made by `as_facts`)."""
     return OrderDraft(
         **{
             **draft,
@@ -382,7 +419,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
 
 
 def as_facts(order: OrderDraft) -> dict[str, Any]:
-    """Return the order draft as JSON, to be saved with the row."""
+    """Return the order draft as a JSON object, to be saved with its row."""
     return asdict(order)
 
 

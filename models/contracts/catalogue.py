@@ -23,7 +23,10 @@ class ProductKind(StrEnum):
 
 
 class Product(Base):
-    """A product on the price list. Withdrawn products stay in the table for the contracts that contain them."""
+    """A product on the price list, with net prices in euro cents.
+
+    Withdrawn products (`orderable` is false) stay in the table for the contracts that contain them.
+    """
 
     __tablename__ = "products"
 
@@ -103,7 +106,7 @@ def load_price_list(session: Session) -> None:
 
 
 def price_list(session: Session) -> dict[str, Product]:
-    """Return every product by its key, including withdrawn products, in price list order.
+    """Return a dict of product key to product, including withdrawn products, in price list order.
 
     Reads the table once for each session and keeps the result, since the price list is short.
     """

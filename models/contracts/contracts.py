@@ -14,7 +14,7 @@ from models.db.base import Base
 
 
 class Contract(Base):
-    """One contract of an account. `request_id` is unique, so that one order never creates two contracts."""
+    """One contract of an account. `request_id`, the order it comes from, is unique: no order creates two contracts."""
 
     __tablename__ = "contracts"
 
@@ -65,5 +65,5 @@ def new_contract(
 
 
 def runs(what: type[Contract] | type[ContractItem], now: datetime) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the contract or contract item is still billed at the time `now`."""
+    """Return the SQL condition that a row of the table `what` is still billed at the time `now`."""
     return sa.or_(what.ended_at.is_(None), what.ended_at > now)

@@ -37,7 +37,7 @@ class Costs:
 
 
 def costs_of(products: Iterable[Product]) -> Costs:
-    """Return the total monthly and one-off costs of the products."""
+    """Return the total monthly and one-off costs of the products; a product given twice counts twice."""
     chosen = tuple(products)
     return Costs(
         Amount(sum(product.monthly_cents for product in chosen)),

@@ -14,7 +14,7 @@ _ASK_AGAIN = 0.5
 
 @unique
 class AdvisoryLock(IntEnum):
-    """Advisory locks with a fixed number: one number for each kind of work."""
+    """The advisory locks that have a fixed number: one lock for each kind of work that must not run in parallel."""
 
     MIGRATION = 7_331_001
     CUSTOMER_IMPORT = 7_331_002
@@ -25,17 +25,18 @@ class AdvisoryLock(IntEnum):
 def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) -> None:
     """Wait until no other transaction holds the lock, then hold the lock until the transaction ends.
 
-    A text names a lock for one subject, as `bulk 17`; two texts share a lock only if their 64-bit hashes agree.
+    `lock` is a fixed lock, or a text that names the subject to lock, such as `bulk 17`; two texts share a lock only if
+    their 64-bit hashes agree.
     """
     key = sa.func.hashtextextended(lock, 0) if isinstance(lock, str) else int(lock)
     on.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
 def hold_advisory_lock(on: sa.Connection, lock: AdvisoryLock) -> None:
-    """Wait until nobody holds the lock, then hold it until the connection is closed.
+    """Wait until no other connection holds the lock, then hold the lock until the connection is closed.
 
-    Asks again and again with no transaction open: one that waits inside the server would keep an index from being
-    built concurrently, for which its holder may need the lock.
+    Tries every half second, with no transaction open in between: a transaction that waits inside the server would
+    block CREATE INDEX CONCURRENTLY, which the holder of the lock may be running.
     """
     while not on.scalar(sa.select(sa.func.pg_try_advisory_lock(int(lock)))):
         on.commit()

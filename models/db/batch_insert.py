@@ -34,7 +34,10 @@ class BatchSession(Session):
 
 
 def batch_insert(session: Session, table: type[Base], **values: Any) -> None:
-    """Queue a row for insertion at the next flush or at the commit. All rows of a table must name the same columns."""
+    """Queue a row, given as column values, for insertion at the next flush or at the commit.
+
+    All rows of a table that are queued for one flush must name the same columns.
+    """
     session.info.setdefault(_ROWS, {}).setdefault(table, []).append(values)
 
 

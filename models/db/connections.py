@@ -20,22 +20,25 @@ TCP_LIMITS = {
 class TimedConnection(psycopg.Connection[Any]):
     """A connection that is closed, with `OperationalError`, when one answer takes longer than `patience` seconds.
 
-    The server's own `statement_timeout` is shorter: this limit is for a server, or something in between, that takes
-    what we send and says nothing.
+    The server's own `statement_timeout` is shorter: this limit is for a server, or a proxy in between, that accepts
+    statements and never answers.
     """
 
     patience: float | None = None
-    """Seconds; None sets no limit."""
+    """Seconds to wait for one answer; None sets no limit."""
 
     @classmethod
     def within(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
-        """Connect as psycopg does, with the TCP limits, and with so many seconds for each answer."""
+        """Connect as psycopg does, with `TCP_LIMITS`, and limit each answer to `patience` seconds (None: no limit)."""
         connection = cls.connect(url, **(TCP_LIMITS | parameters))
         connection.patience = patience
         return connection
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server as psycopg does, but no longer than `patience`."""
+        """Wait for the server's answer that `gen` reads, for `timeout` seconds (None: `patience` seconds).
+
+        Raises `OperationalError` after that time, and closes the connection if the answer is still outstanding.
+        """
         try:
             return super().wait(gen, interval, self.patience if timeout is None else timeout)
         except psycopg.OperationalError:

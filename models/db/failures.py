@@ -1,4 +1,4 @@
-"""Which database errors mean that the database is away for now, so that the work is repeated later."""
+"""Tests of database errors: does an error mean that the database is away for now, so that work is repeated later?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LOCK_NOT_AVAILABLE = "55P03"
 
 
 def is_locked(error: BaseException) -> bool:
-    """Return whether a statement gave up because another transaction holds a row for too long."""
+    """Return whether the error means that a statement waited too long for a lock that another transaction holds."""
     return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
@@ -19,10 +19,10 @@ def is_silent(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether an error heals by itself: no connection, no answer in time, a lock, a deadlock, a standby.
+    """Return whether the error heals by itself, so that the work can be repeated later.
 
-    A server that has become read-only answers with an error of the statement; `models.db.session` drops its
-    connections.
+    True for no connection, no answer in time, a lock that was not released in time, and a deadlock; also for a write on
+    a server that has become a read-only standby, an error that `models.db.session` marks as a lost connection.
     """
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True

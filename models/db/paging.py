@@ -16,7 +16,7 @@ Place = str | int | datetime | UUID
 
 
 class BadCursor(ValueError):
-    """Raised when a text is not a valid cursor of the list."""
+    """Raised when a text that was given as a cursor, a position in a list, is not a valid one for that list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,16 @@ class Page(Generic[Listed]):
 
 
 def write_cursor(*places: Place) -> str:
-    """Encode the sort keys of a page's last row as a cursor that is safe in a URL."""
+    """Encode the sort keys of a page's last row as a cursor, a text that is safe in a URL."""
     values = [place if isinstance(place, (str, int)) else _text(place) for place in places]
     return urlsafe_b64encode(json.dumps(values, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, *kinds: type[Any]) -> tuple[Any, ...]:
-    """Decode a cursor made by `write_cursor` into values of the types `kinds`, all valid as SQL parameters.
+    """Decode a cursor into the sort keys from which `write_cursor` made it; `kinds` are their types, in order.
 
-    Raises `BadCursor` for every other text, since a user can type any text as a cursor.
+    All returned values are valid SQL parameters. Raises `BadCursor` if the text is not such a cursor, since a user can
+    type any text.
     """
     try:
         values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

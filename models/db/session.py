@@ -38,16 +38,22 @@ _READ_ONLY = "25006"
 """The SQLSTATE of a write on a server that is, or has become, a read-only standby."""
 
 OnDue = Callable[[Collection[WorkKind]], object]
-"""Called after a commit that made rows due, with the kinds of work that they wait for."""
+"""A function called after a commit that scheduled rows for processing now, with the rows' kinds of work."""
 
 
 class Database:
     """An engine with its connection pool, and sessions on the engine. Does not connect before the first transaction.
 
     Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated
+<<<<<<< HEAD
     key flushes explicitly. `on_due` is called after each commit that made rows of a work queue due. `at_once` limits
     how many transactions run at once, None sets no limit: further ones wait for their turn, and raise `TimeoutError`
     of SQLAlchemy as soon as all that run are stuck.
+=======
+    key flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed
+    now. `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for
+    a lock.
+>>>>>>> d1
     """
 
     def __init__(
@@ -96,8 +102,8 @@ class Database:
     def transaction(self, *, statement_limit: float | None = None) -> Iterator[Session]:
         """Open a session in a transaction; commit at the end of the block, roll back if an exception is raised.
 
-        `statement_limit` is in seconds; None keeps the limit of this database. After the commit `on_due` is told which
-        kinds of work became due.
+        `statement_limit` is in seconds; None keeps the limit of this `Database`. After the commit `on_due` is called
+        with the kinds of work for which the transaction scheduled rows to be processed now.
         """
         with self._turn(), self._sessions.begin() as session:
             if statement_limit is None:
@@ -111,8 +117,8 @@ class Database:
     def now(self) -> datetime:
         """Return the current time by the database server's clock: the `Clock` of every program that writes times.
 
-        It is asked every few seconds; in between time goes on by this machine's ticks, which nobody sets. Connects if
-        it has not been asked yet.
+        The server's time is read every few seconds, when a connection is used; the time that has passed since then is
+        measured with this machine's monotonic clock. Connects if the server's time was never read.
         """
         if self._anchor is None:
             with self.engine.connect():
@@ -123,7 +129,7 @@ class Database:
 
     @property
     def clock_offset(self) -> float:
-        """Return by how many seconds the database server's clock is ahead of this machine's, as last measured."""
+        """Return how many seconds the server's clock, as last read, is ahead of this machine's (negative: behind)."""
         return (self.now() - utc_now()).total_seconds()
 
     def close(self) -> None:
@@ -194,12 +200,12 @@ def _note_use(_connection: Any, record: Any) -> None:
 
 
 def _ticks() -> float:
-    """Return seconds that go on evenly, also while the machine sleeps, and that nobody sets."""
+    """Return the seconds of a monotonic clock of this machine, if possible one that also counts while it sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def _drop_read_only(context: sa.engine.ExceptionContext) -> None:
-    """Treat a server that has become read-only as an outage: drop its connections, so that new ones find another."""
+    """Treat a server that has become read-only as an outage: drop its connections to open them elsewhere."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
 

@@ -36,9 +36,9 @@ MOST_WORDS = 5
 
 
 def matching(words: Sequence[str], *columns: Any) -> list[sa.ColumnElement[bool]]:
-    """Return one SQL condition for each word: some column contains the word, in either spelling of its umlauts.
+    """Return one SQL condition for each word: the columns' joined text contains it, in either spelling of umlauts.
 
-    Only the first `MOST_WORDS` words count.
+    Only the first `MOST_WORDS` (5) words count; case and accents do not matter.
     """
     whole = sa.func.concat_ws(" ", *columns)
     plain, spelled = plain_sql(whole), spelled_sql(whole)

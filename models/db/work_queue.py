@@ -21,8 +21,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 class WorkKind(StrEnum):
     """The kinds of background work. Each has a Celery task and a queue of its name, and processes of its own.
 
-    What needs only the portal's database (`VERIFY`: the steps verify, attach, detach and confirm, which run in one
-    transaction) is apart from what waits for an external system (`PROVISION`, `MESSAGES`, `REGISTRAR`).
+    Work that needs only the portal's database (`VERIFY`: the steps verify, attach, detach and confirm, which run in one
+    transaction) is separate from work that waits for an external system (`PROVISION`, `MESSAGES`, `REGISTRAR`).
     """
 
     VERIFY = "requests.verify"
@@ -37,8 +37,9 @@ class WorkKind(StrEnum):
 class QueueRow:
     """The columns of a table that is a work queue. The table must add `due_index` and `lease_ends`.
 
-    `due_index` is a partial index on `due_at`; `lease_ends` is a check that every lease ends. `WORK` is the kind of
-    work that its rows wait for; `OWNER` the column that says whose a row is, if customers take turns.
+    `due_index` is a partial index on `due_at`, the time from which a row may be processed; `lease_ends` checks that
+    every lease, by which a worker has claimed a row, has an end. `WORK` is the kind of work that the table's rows wait
+    for; `OWNER` names the column with the customer that a row belongs to, or is None if customers do not take turns.
     """
 
     WORK: ClassVar[WorkKind]
@@ -54,7 +55,7 @@ class QueueRow:
         return self.WORK
 
     def make_due(self, at: datetime) -> None:
-        """Make the row due from this time on and end any worker's claim on the row."""
+        """Schedule the row to be processed from the time `at` on, and end any worker's claim on the row."""
         self.due_at = at
         self.lease = None
 
@@ -66,7 +67,8 @@ class QueueRow:
 class BulkQueueRow(QueueRow):
     """The columns of a work queue whose rows may belong to a bulk, hundreds of rows from one uploaded file.
 
-    Rows of a bulk are claimed after all due rows that belong to no bulk. The table must add `alone_index`.
+    Workers claim rows of a bulk after all waiting rows that belong to no bulk (`bulk_id` is null). The table must add
+    `alone_index`, an index of the rows without a bulk.
     """
 
     bulk_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("bulks.id"))
@@ -74,34 +76,35 @@ class BulkQueueRow(QueueRow):
 
 _MADE_DUE = "made_due"
 _DEADLY = 2
-"""Attempts after which a row whose lease nobody has ended is claimed alone."""
+"""Number of attempts from which on a row whose lease has expired is claimed alone: it may be killing its workers."""
 _SHARE = 8
-"""One customer's requests fill a batch only if nobody else's wait: otherwise 1/8 of a batch counts as many."""
+"""A customer with more than 1/8 of a full batch has many rows; other customers get up to half of the batch."""
 
 
 def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> None:
-    """Note that this transaction made rows due at that time (None: at once), so that a hint follows its commit.
+    """Note that this transaction scheduled rows of this kind of work for the time `at` (None: immediately).
 
-    Objects of the session and `batch_insert` are noted by `BatchSession`; call this where a statement of its own
-    makes rows due.
+    After the commit, workers then get a hint: a message that rows wait. `BatchSession` calls this for changed objects
+    and for `batch_insert`; call it only after another SQL statement that schedules rows.
     """
     session.info.setdefault(_MADE_DUE, []).append((kind, at))
 
 
 def due_kinds(session: Session, now: datetime) -> set[WorkKind]:
-    """Return the kinds of work that the committed transaction made due by `now`, and forget them."""
+    """Return the kinds of work for which the committed transaction scheduled rows by `now`, and clear the list."""
     return {kind for kind, at in session.info.pop(_MADE_DUE, ()) if at is None or at <= now}
 
 
 def forget_due(session: Session) -> None:
-    """Forget what was noted as due, because the transaction was rolled back."""
+    """Clear the list of scheduled kinds of work that `made_due` noted, because the transaction was rolled back."""
     session.info.pop(_MADE_DUE, None)
 
 
 def due_index(table: str, kind: sa.TextClause | None = None) -> sa.Index:
-    """Return the partial index on `due_at` by which `claim_due` finds due rows.
+    """Return the partial index on `due_at` by which `claim_due` finds the rows that wait to be processed.
 
-    `kind` is an expression that comes first in the index, if it tells for which kind of work a row waits.
+    `kind` is an SQL expression for the kind of work that a row waits for, which becomes the index's first column; None
+    if all rows of the table wait for one kind.
     """
     name, columns = _of_kind(kind)
     return sa.Index(f"ix_{table}{name}_due_at", *columns, postgresql_where=sa.text("due_at IS NOT NULL"))
@@ -110,7 +113,9 @@ def due_index(table: str, kind: sa.TextClause | None = None) -> sa.Index:
 def alone_index(table: str, kind: sa.TextClause | None = None, include: Collection[str] = ()) -> sa.Index:
     """Return a partial index on `due_at` of the rows that belong to no bulk.
 
-    With the index these rows are found at once, however many rows of bulks have been due for longer.
+    With the index these rows are found quickly, however many rows of bulks have waited for longer. `kind` is an SQL
+    expression for the kind of work, which becomes the first column (None: no such column); `include` names further
+    columns that are stored in the index.
     """
     name, columns = _of_kind(kind)
     return sa.Index(
@@ -126,7 +131,7 @@ def _of_kind(kind: sa.TextClause | None) -> tuple[str, list[sa.TextClause | str]
 
 
 def lease_ends() -> sa.CheckConstraint:
-    """Return the check that a row with a lease has a `due_at`, so that no claim lasts forever."""
+    """Return the check that a row with a lease has a `due_at`, the end of the lease, so that no claim lasts forever."""
     return sa.CheckConstraint("due_at IS NOT NULL OR lease IS NULL", name="lease_ends")
 
 
@@ -143,17 +148,18 @@ def claim_due(
 ) -> list[Any]:
     """Claim up to `limit` due rows of a table (of those that match `which`), and return their primary keys.
 
-    The longest due comes first. `lease` is written to the rows and names this claim; `until` is its end, before which
-    no other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that are
-    not due, so that extra calls are safe. A row whose workers died again and again is claimed alone, when nothing
-    else is due, so that it takes no other row with it.
+    A row is due when its `due_at` has passed; a claim reserves the row for one worker. Rows that have been due for
+    longest come first. `lease` is written to the rows and names this claim; `until` is the claim's end, before which no
+    other worker can claim the rows. Skips rows that another transaction has locked, and never claims rows that are not
+    due, so that extra calls are safe. A row whose workers died repeatedly is claimed alone, when no other row is due,
+    so that the row can stop no other row.
 
-    Customers take turns: where a table says whose each row is (`OWNER`) and one customer's rows would fill more than
-    an eighth of a full batch, up to half of the batch goes to other customers' rows, even if those became due later.
+    Customers take turns: if the table has an `OWNER` column and one customer's rows would fill more than an eighth of a
+    full batch, up to half of the batch goes to other customers' rows, even if those became due later.
 
-    Rows of a bulk only fill the places that other due rows leave free, at most `with_bulks` of them (None: `limit`).
-    If nothing else is due, `with_bulks` rows of bulks are claimed, which may be more than `limit`: larger batches are
-    cheaper, and nobody waits for this one.
+    Rows of a bulk (many rows from one uploaded file) only fill the places that other due rows leave free, at most
+    `with_bulks` of them (None: `limit`). If no other row is due, `with_bulks` rows of bulks are claimed, which may be
+    more than `limit`: larger batches are cheaper, and no single request waits for this one.
     """
     claim = _Claim(session, table, now, lease, until)
     wanted = sa.true() if which is None else which
@@ -218,9 +224,9 @@ class _Claim:
 
 
 def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, until: datetime) -> int:
-    """Move the end of the lease of those rows that are still claimed under `lease`; return how many those are.
+    """Extend the claim `lease` to the time `until` on those rows that still have it; return how many were extended.
 
-    Skips rows that another transaction has locked, our own among them.
+    Skips rows that another transaction has locked, even a transaction of the worker that has the claim.
     """
     [id] = sa.inspect(table).primary_key
     ours = sa.select(id).where(id.in_(ids), table.lease == lease)
@@ -232,9 +238,9 @@ def keep_claim(session: Session, table: type[QueueRow], ids: Collection[Any], le
 def end_claim(
     session: Session, table: type[QueueRow], ids: Collection[Any], lease: uuid.UUID, due_at: datetime
 ) -> list[Any]:
-    """Give back those rows that are still claimed under `lease`: due at that time, for any worker.
+    """End the claim `lease` on those rows that still have it, so that any worker may claim them from `due_at` on.
 
-    Skips rows that another transaction has locked, and returns their ids.
+    Skips rows that another transaction has locked, and returns the ids of the skipped rows.
     """
     [id] = sa.inspect(table).primary_key
     claimed = sa.select(id).where(id.in_(ids), table.lease == lease)
@@ -247,6 +253,6 @@ def end_claim(
 def count_due(
     session: Session, table: type[QueueRow], now: datetime, which: sa.ColumnElement[bool] | None = None
 ) -> int:
-    """Return the number of rows (of those that match `which`) that are due and not claimed by any worker."""
+    """Return how many rows that match `which` (None: all rows) may be processed now and are claimed by no worker."""
     wanted = sa.true() if which is None else which
     return session.scalar(sa.select(sa.func.count()).select_from(table).where(table.due_at <= now, wanted)) or 0

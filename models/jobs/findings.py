@@ -15,7 +15,8 @@ from models.jobs.jobs import JobRun
 class Finding(Base):
     """A discrepancy that a job run found. `subject` is a customer or phone number, a SIP user or a request's id.
 
-    `repaired`: the run repaired the discrepancy or started its repair; in a dry run, would have done so.
+    `facts` are the values for the text of this `kind` of finding. `repaired`: the run repaired the discrepancy or
+    started its repair; in a dry run, would have done so.
     """
 
     __tablename__ = "findings"
@@ -29,6 +30,6 @@ class Finding(Base):
 
 
 def findings_of(session: Session, run: JobRun, *, limit: int) -> Sequence[Finding]:
-    """Return up to `limit` findings of a run, those that the run could not repair first."""
+    """Return up to `limit` findings of a run: first the findings that the run could not repair, then the others."""
     found = sa.select(Finding).where(Finding.run_id == run.id).order_by(Finding.repaired, Finding.id).limit(limit)
     return session.scalars(found).all()

@@ -25,11 +25,11 @@ KEPT_FOR = timedelta(days=90)
 
 
 class LeaseLost(Exception):
-    """Raised when a run outlasted its lease, so that another worker may have claimed the job."""
+    """Raised when a run took longer than its lease (its claim on the job), so that another worker may have the job."""
 
 
 class Outcome(StrEnum):
-    """The result of a run. `lost`: the worker died, or took longer than its lease."""
+    """The result of a run. `lost`: the worker died, or took longer than the time for which it had claimed the job."""
 
     DONE = "done"
     FAILED = "failed"
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 
 class JobHeartbeat(Base):
-    """The last run of a job that runs too often to keep a row for each run: the sweep."""
+    """The time and counts of the last run of the sweep, the one job that runs too often to keep a row for each run."""
 
     __tablename__ = "job_heartbeats"
 
@@ -47,9 +47,10 @@ class JobHeartbeat(Base):
 
 
 class Job(QueueRow, Base):
-    """A scheduled job, due again after every run. `attempts` counts the failed runs since the last success.
+    """A scheduled job. `due_at` is the time of its next run, `attempts` counts the failed runs since the last success.
 
-    `allow_removals`: somebody has looked, and lets the next run remove also what looks like a mistake of ours.
+    `allow_removals`: a member of staff has read the findings and permits the next run to delete also those entries of
+    the registrar whose deletion runs hold back, because the mistake seems to be in the portal's data.
     """
 
     __tablename__ = "jobs"
@@ -66,9 +67,10 @@ class Job(QueueRow, Base):
 
 
 class JobRun(Base):
-    """One run of a job. `counts` are the numbers of objects checked and actions taken.
+    """One run of a job. `counts` has the numbers of objects checked and actions taken, by name.
 
-    `found` is the number of findings by kind, including findings that were not recorded as rows.
+    `found` has the number of findings by kind, including findings that were not recorded as rows; `unrepaired` is the
+    number of findings that the run could not repair.
     """
 
     __tablename__ = "job_runs"
@@ -93,14 +95,14 @@ class JobRun(Base):
     def end(
         self, counts: Mapping[str, int], found: Mapping[str, int], unrepaired: int, error: str | None, now: datetime
     ) -> None:
-        """Record the end and the results of the run; the run counts as failed if `error` is not None."""
+        """Record the end and the results of the run; `error` describes why the run failed, None after a success."""
         self.ended_at, self.error = now, error
         self.counts, self.found, self.unrepaired = dict(counts), dict(found), unrepaired
         self.outcome = Outcome.DONE if error is None else Outcome.FAILED
 
 
 def record_run(session: Session, name: str, now: datetime, **counts: int) -> None:
-    """Record the time and counts of the last run of a job that keeps no run rows, only a heartbeat."""
+    """Record the time and the counts, by name, of the latest run of a job that keeps a heartbeat and no run rows."""
     statement = postgresql.insert(JobHeartbeat).values(name=name, ran_at=now, counts=counts)
     session.execute(
         statement.on_conflict_do_update(
@@ -111,13 +113,17 @@ def record_run(session: Session, name: str, now: datetime, **counts: int) -> Non
 
 
 def last_run(session: Session, name: str) -> datetime | None:
-    """Return the time of the last run of a job with a heartbeat; None if the job never ran."""
+    """Return the time of the latest run of a job that keeps only a heartbeat; None if the job never ran."""
     return session.scalar(sa.select(JobHeartbeat.ran_at).where(JobHeartbeat.name == name))
 
 
 @dataclass(frozen=True, slots=True)
 class JobClaim:
-    """A claimed job: when it was due, and whether its run may remove also what looks like a mistake of ours."""
+    """A claimed job. `was_due` is the time for which its run was scheduled.
+
+    `allow_removals` permits the run to delete also registrar entries whose deletion runs otherwise hold back, because
+    the mistake seems to be in the portal's data.
+    """
 
     was_due: datetime
     allow_removals: bool
@@ -126,10 +132,11 @@ class JobClaim:
 def claim_job(
     session: Session, name: str, *, now: datetime, lease: uuid.UUID, until: datetime, by_hand: bool
 ) -> JobClaim | None:
-    """Claim the job; return None if it cannot be claimed. What was allowed is allowed for this run only.
+    """Claim the job for one run under the id `lease`, which ends at `until`; return None if it cannot be claimed.
 
-    A job can be claimed if it is due; a manual run (`by_hand`) can claim a job that is not due, unless another worker
-    holds it. A job that never ran is due. `until` is the end of the lease.
+    A job can be claimed if it is due, that is its scheduled time has passed or it never ran; a manual run (`by_hand`)
+    can also claim a job that is not due, unless another worker has claimed it. The permission `allow_removals` moves
+    from the job to the claim, so that it holds for this run only.
     """
     _ensure(session, name, now)
     free = sa.or_(Job.due_at <= now, Job.lease.is_(None)) if by_hand else Job.due_at <= now
@@ -143,10 +150,10 @@ def claim_job(
 
 
 def ask_for_run(session: Session, name: str, now: datetime, *, allow_removals: bool = False) -> datetime | None:
-    """Make the job due now. If a run is under way, change nothing and return the end of its lease; else return None.
+    """Schedule the job to run now; return None. If a run is under way, change nothing and return the end of its lease.
 
-    `allow_removals` lets the run remove also what looks like a mistake of ours. Safe to run twice: a job that is
-    already due stays due, and what was allowed stays allowed.
+    `allow_removals` permits the run to delete also registrar entries whose deletion runs hold back, because the mistake
+    seems to be in the portal's data. Safe to run twice: a job that is due stays so, and a permission stays.
     """
     _ensure(session, name, now)
     job = session.get_one(Job, name, with_for_update=True)
@@ -164,7 +171,7 @@ def _ensure(session: Session, name: str, now: datetime) -> None:
 
 
 def keep_job(session: Session, name: str, *, lease: uuid.UUID, until: datetime) -> Job:
-    """Lock the job and extend its lease to `until`. Raises `LeaseLost` if the job is not claimed under `lease`."""
+    """Lock the job and extend its claim to `until`. Raises `LeaseLost` if `lease` is not, or no longer, its claim."""
     job = session.scalar(sa.select(Job).where(Job.name == name, Job.lease == lease).with_for_update())
     if job is None:
         raise LeaseLost(name)
@@ -191,17 +198,17 @@ def forget_runs(session: Session, name: str, now: datetime) -> None:
 
 
 def jobs_by_name(session: Session) -> dict[str, Job]:
-    """Return the jobs by name; only jobs that were claimed or made due at least once have a row."""
+    """Return the jobs by name; a job that was never claimed and never scheduled to run is missing."""
     return {job.name: job for job in session.scalars(sa.select(Job))}
 
 
 def latest_runs(session: Session) -> dict[str, JobRun]:
-    """Return by job name each job's last run that has ended, with any outcome, and was not a dry run."""
+    """Return by job name each job's latest started run that has ended, with any outcome, and was not a dry run."""
     return _latest(session, JobRun.ended_at.is_not(None))
 
 
 def last_successes(session: Session) -> dict[str, JobRun]:
-    """Return by job name each job's last successful run that was not a dry run."""
+    """Return by job name each job's latest started run that succeeded and was not a dry run."""
     return _latest(session, JobRun.outcome == Outcome.DONE)
 
 

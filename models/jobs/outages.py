@@ -1,4 +1,4 @@
-"""External systems that were found away: all processes leave such a system alone for a growing while."""
+"""External systems that do not answer: no process calls such a system during a pause that grows with each failure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.db.base import Base, enumeration
 
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
-"""The first pause, which is as long as the time between two sweeps, and the longest."""
+"""The shortest pause before a system is tried again, which is the time between two sweeps, and the longest pause."""
 ONE_TRY = timedelta(seconds=40)
-"""How long the process that tries again has before another one may: longer than any call to an external system."""
+"""The time that one process has for a new try before another process may try: longer than any call to a system."""
 
 
 class ExternalSystem(StrEnum):
-    """What the pipeline has to reach besides the portal's database."""
+    """The external systems that the pipeline calls: the registrar, the mail server and the printing of letters."""
 
     REGISTRAR = "registrar"
     MAIL = "mail"
@@ -26,7 +26,7 @@ class ExternalSystem(StrEnum):
 
 
 class Outage(Base):
-    """A system that did not answer `failures` times in a row; nobody tries it before `try_again_at`."""
+    """A system that did not answer `failures` times in a row, first at `since`; not called before `try_again_at`."""
 
     __tablename__ = "outages"
 
@@ -36,24 +36,27 @@ class Outage(Base):
     try_again_at: Mapped[datetime]
 
     def begin_try(self, now: datetime) -> None:
-        """Reserve the next try for the caller, which has `ONE_TRY` for it."""
+        """Reserve the next try of the system for the caller: no other process tries it for `ONE_TRY` (40 seconds)."""
         self.try_again_at = now + ONE_TRY
 
 
 def lock_outage(session: Session, outage: Outage) -> bool:
-    """Lock the outage to try the system again; return False if another process tries it, or has just ended it."""
+    """Lock the outage for a new try; return False if another process tries the system now or has ended the outage."""
     still = sa.select(Outage.system).where(Outage.system == outage.system, Outage.try_again_at == outage.try_again_at)
     return session.scalar(still.with_for_update(skip_locked=True)) is not None
 
 
 def end_try(session: Session, system: ExternalSystem, reserved: datetime, now: datetime) -> None:
-    """Let somebody else try soon if the reserved try came to no call, so that nothing is known about the system."""
+    """Allow the next try in 2 seconds if the try reserved by `begin_try` led to no call and so has no result.
+
+    `reserved` is the `try_again_at` that `begin_try` has set; nothing changes if the outage has another value now.
+    """
     unused = sa.update(Outage).where(Outage.system == system, Outage.try_again_at == reserved)
     session.execute(unused.values(try_again_at=now + SHORTEST))
 
 
 def begin_pause(session: Session, system: ExternalSystem, before: int, now: datetime) -> None:
-    """Record that the system did not answer: the next pause is twice as long as the one before, up to `LONGEST`.
+    """Record that the system did not answer, and begin a pause: 2 seconds, doubled at each failure up to 1 minute.
 
     `before` is the number of failures that were known when the caller began its work. If more are known by now,
     the caller is one of several that tried at the same time, and nothing is recorded.
@@ -61,7 +64,7 @@ def begin_pause(session: Session, system: ExternalSystem, before: int, now: date
     outage = session.get(Outage, system, with_for_update=True)
     if outage is not None and outage.failures != before:
         return
-    failures = before + 1
+    failures = 1 if outage is None else before + 1
     again = now + min(SHORTEST * int(2 ** min(failures - 1, 10)), LONGEST)
     row = postgresql.insert(Outage).values(system=system, since=now, failures=failures, try_again_at=again)
     renewed = {"failures": row.excluded.failures, "try_again_at": row.excluded.try_again_at}
@@ -69,10 +72,10 @@ def begin_pause(session: Session, system: ExternalSystem, before: int, now: date
 
 
 def end_pause(session: Session, system: ExternalSystem) -> None:
-    """Record that the system answers."""
+    """Record that the system answers: delete its outage, if there is one."""
     session.execute(sa.delete(Outage).where(Outage.system == system))
 
 
 def current_outages(session: Session) -> list[Outage]:
-    """Return the systems that are away, the longest first."""
+    """Return the outages of the systems that do not answer at present, the earliest begun first."""
     return list(session.scalars(sa.select(Outage).order_by(Outage.since)))

@@ -40,12 +40,13 @@ class MessageState(StrEnum):
 
 
 class Message(BulkQueueRow, Base):
-    """One mail or letter to one person about one request or about the person's login.
+    """One mail or letter to one person about one request, or about a login, an invitation or a whole bulk file.
 
-    Unique by request, template, occasion and recipient address, so that no message is queued twice. `occasion`
-    distinguishes messages that are sent again on purpose: a reminder, a new code. `proof` holds the words from which
-    the message's code and link are derived. `announced`: the request's timeline shows the message once it was sent;
-    a message that would reveal something to an outsider is not announced.
+    Unique by request, template, occasion and recipient address, so that no message is queued twice. `template` names
+    the message's text, `facts` are the variables of the text. `occasion` distinguishes messages that are sent again on
+    purpose: a reminder, a new code. `proof` holds the words from which the code and the link in the message are
+    derived. `announced`: the request's timeline shows the message once it was sent; a message that would reveal
+    something to an outsider is not announced.
     """
 
     __tablename__ = "messages"
@@ -107,11 +108,14 @@ class Message(BulkQueueRow, Base):
         return f"<{self.key}@{domain}>"
 
     def give_back(self) -> None:
-        """Release a claimed message without an attempt to send: due at once, before all messages queued later."""
+        """End the worker's claim on a message that it did not try to send.
+
+        Any worker may claim the message immediately, before all messages that were queued later.
+        """
         self.make_due(self.queued_at)
 
     def left(self, now: datetime) -> None:
-        """Mark the message as sent, that is handed over to the mail server or the printer, and end its claim."""
+        """Mark the message as sent, that is handed over to mail server or printer, and end the worker's claim on it."""
         self.state, self.sent_at = MessageState.SENT, now
         self.rest()
 
@@ -123,7 +127,7 @@ class Message(BulkQueueRow, Base):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """The recipient of a message: name, address and language."""
+    """The recipient of a message: name, e-mail or postal address, and language."""
 
     name: str
     address: str
@@ -146,8 +150,11 @@ def queue_message(
 ) -> None:
     """Queue a message to `to`; a worker sends it after the commit.
 
-    `request_id` is None for a message about a login or an invitation. `facts` are the template's variables; the
-    recipient's name is added. Uses `batch_insert`: the row is inserted at the next flush.
+    `request_id` is None for a message about a login, an invitation or a whole bulk file. `template` names the text and
+    `facts` are its variables; the recipient's name is added. `occasion` tells messages apart that repeat a template on
+    purpose, and `proof` holds the words from which the code and the link are derived. `announced`: the request's
+    timeline shows the message once it was sent. `bulk_id` is the bulk file that the request comes from; such messages
+    are sent after all others. Uses `batch_insert`: the row is inserted at the next flush.
     """
     batch_insert(
         session,
@@ -171,22 +178,28 @@ def queue_message(
 
 
 def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Message]:
-    """Return every message of the requests, the oldest first."""
+    """Return every message about the requests with these ids, in the order in which the messages were queued."""
     return list(session.scalars(sa.select(Message).where(Message.request_id.in_(request_ids)).order_by(Message.id)))
 
 
 def still_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[Message]:
-    """Lock and return those of the messages that are still claimed under `lease`, in the order to send them."""
+    """Lock and return those of the messages that the claim `lease` still holds, in the order to send them.
+
+    A claim reserves messages for one worker. Skips messages that another transaction has locked.
+    """
     return _locked(session, Message.id.in_(ids) & (Message.lease == lease))
 
 
 def still_queued(session: Session, ids: Sequence[int]) -> list[Message]:
-    """Lock and return those of the messages that are neither sent nor refused, under any lease."""
+    """Lock and return those of the messages that are neither sent nor refused, in the order to send them.
+
+    It does not matter which worker has claimed them. Skips messages that another transaction has locked.
+    """
     return _locked(session, Message.id.in_(ids) & (Message.state == MessageState.QUEUED))
 
 
 def queued_ids(session: Session, ids: Sequence[int]) -> list[int]:
-    """Return those of the ids whose messages are neither sent nor refused, whoever has locked them."""
+    """Return those of the ids whose messages are neither sent nor refused, including messages that are locked."""
     queued = sa.select(Message.id).where(Message.id.in_(ids), Message.state == MessageState.QUEUED)
     return list(session.scalars(queued))
 

@@ -28,7 +28,7 @@ def _config(connection: sa.Connection | None = None) -> Config:
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
-    """Migrate the schema up to a revision. Safe to run twice, and on two machines at once."""
+    """Migrate the schema up to a revision. Safe to run twice, and on two machines at the same time."""
     with _alone(engine) as connection:
         command.upgrade(_config(connection), revision)
 
@@ -40,7 +40,7 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
 
 
 def statements(revisions: str) -> str:
-    """Return the SQL of a range of revisions, as `0013:head`, as a script for the linter. Needs no database."""
+    """Return the SQL script for a range of revisions, such as `0013:head`, for the linter. Needs no database."""
     config = _config()
     config.output_buffer = io.StringIO()
     command.upgrade(config, revisions, sql=True)
@@ -48,7 +48,7 @@ def statements(revisions: str) -> str:
 
 
 def head_revision() -> str:
-    """Return the schema revision that the code needs: the newest one."""
+    """Return the schema revision that the code needs: the newest revision among the migration files."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return head
@@ -61,7 +61,7 @@ def current_revision(connection: sa.Connection) -> str | None:
 
 @contextmanager
 def _alone(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Connect, and migrate nowhere else meanwhile, also when two machines start at once."""
+    """Yield a connection that holds the migration lock, so that two machines that start at once never both migrate."""
     with engine.connect() as connection:
         hold_advisory_lock(connection, AdvisoryLock.MIGRATION)
         connection.execute(sa.text("SET lock_timeout = '4s'"))

@@ -41,7 +41,7 @@ class ApiToken(Base):
 def create_token(
     session: Session, account: Account, user: User, name: str, scopes: frozenset[Scope], now: datetime
 ) -> str:
-    """Create an API token and return its text. The text cannot be read again: only a hash of the token is stored."""
+    """Create an API token and return its text. The text cannot be read later: only a hash of the token is stored."""
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     session.add(
         ApiToken(
@@ -58,7 +58,7 @@ def create_token(
 
 
 def principal_by_token(session: Session, token: str) -> Principal | None:
-    """Return the person who acts with the bearer token, without staff rights; None if it is unknown or revoked."""
+    """Return the person who acts with the token, without staff rights; None if the token is unknown or revoked."""
     row = session.execute(
         sa.select(ApiToken, User)
         .join(User, User.id == ApiToken.user_id)

@@ -60,10 +60,11 @@ _OF_STAFF = quoted(
 
 
 class AuditEntry(Base):
-    """One logged action. `through_id` is the main account, if the person's right came only from a role there.
+    """One logged action `deed` on an account; `facts` are the details for the entry's text.
 
-    `through_id` is null if the person had a right of their own. `by_staff`: the right came only from being the
-    carrier's staff; without a person, the action was done at the console.
+    `through_id` is the main account if the person's right came only from a role there, and null if the person had a
+    right of their own. `by_staff`: the right came only from being the carrier's staff; if `user_id` is null as well,
+    the action was done at the console.
     """
 
     __tablename__ = "audit_entries"
@@ -97,7 +98,7 @@ class AuditEntry(Base):
 
 @dataclass(frozen=True, slots=True)
 class AttributedEntry:
-    """An audit entry with its user (None: the carrier) and the main account that gave the right (None: no such)."""
+    """An audit entry with its user (None: at the console) and the main account that gave the right (None: none did)."""
 
     entry: AuditEntry
     user: User | None
@@ -113,7 +114,11 @@ def record(
     now: datetime,
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record in the audit log that the person did `deed` to the account by the right `right`."""
+    """Record in the audit log that the person did `deed` to the account, an action that needs the right `right`.
+
+    `facts` are the details for the entry's text. Also records whether the right came from the main account or only
+    from being staff.
+    """
     session.add(
         AuditEntry(
             account_id=account.id,
@@ -130,7 +135,7 @@ def record(
 def record_of_carrier(
     session: Session, account: Account, deed: AuditEvent, now: datetime, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Record in the audit log that the carrier did `deed` to the account at the console."""
+    """Record that the carrier did `deed` to the account at the console. `facts` are details for the entry's text."""
     session.add(AuditEntry(account_id=account.id, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
 
 
@@ -159,9 +164,9 @@ def record_look(session: Session, person: Principal, account: Account, now: date
 def entries_of(
     session: Session, account: Account, *, before: int | None = None, limit: int = 50
 ) -> Sequence[AttributedEntry]:
-    """Return up to `limit` audit entries of the account, the newest first. One statement.
+    """Return up to `limit` audit entries of the account, the newest first. Runs one statement.
 
-    `before` is the id of an entry: only older entries are returned. None starts with the newest.
+    `before` is the id of an audit entry: only entries older than it are returned; None starts with the newest entry.
     """
     query = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).limit(limit)
     if before is not None:

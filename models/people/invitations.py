@@ -27,13 +27,13 @@ from models.vault import Vault
 INVITATION_VALID_FOR = timedelta(days=7)
 OPEN_PER_ACCOUNT = 50
 OPEN_PER_INVITER = 100
-"""The maximum number of one person's open invitations, so that nobody can use the portal to send mass mail."""
+"""The maximum number of unexpired invitations by one person, so that nobody can use the portal to send mass mail."""
 LISTED_FOR = timedelta(days=30)
 """The time for which an expired invitation stays on the list, where it can be renewed."""
 
 
 class Invitation(Base):
-    """An invitation that was not accepted yet. `issue` counts the mails; each new link makes the old link invalid."""
+    """An invitation that was not accepted yet. `issue` counts its mails; the link of a new mail voids the old link."""
 
     __tablename__ = "invitations"
 
@@ -65,7 +65,7 @@ class Invitation(Base):
 
 
 def users_of(session: Session, account: Account) -> list[tuple[User, Role]]:
-    """Return every user with a role in the account, and the role, sorted by name."""
+    """Return every user with a role in the account, each with that role, sorted by the users' names."""
     query = sa.select(User, Membership.role).join(Membership, Membership.user_id == User.id)
     rows = session.execute(query.where(Membership.account_id == account.id).order_by(User.name, User.id))
     return [(user, role) for user, role in rows]
@@ -88,8 +88,9 @@ def invite(
 ) -> Invitation:
     """Invite a person to the account by mail, or renew the invitation that the address already has.
 
-    A renewed invitation gets a new link, and its old link becomes invalid. Raises `Forbidden`, `AlreadyUser` if the
-    address has a role in the account, or `TooManyInvitations`.
+    A renewed invitation gets a new link, and its old link becomes invalid. Raises `Forbidden` if the inviting person
+    may not manage the account's users, `AlreadyUser` if the invited address has a role in the account, and
+    `TooManyInvitations` if the account (50) or the inviting person (100) has the maximum of unexpired invitations.
     """
     _lock(session, person, account)
     email = to.address.strip().lower()
@@ -123,7 +124,10 @@ def invite(
 
 
 def withdraw(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> None:
-    """Withdraw an invitation, so that its link becomes invalid. Safe to run twice."""
+    """Delete an invitation to the account, so that its link becomes invalid; do nothing if there is no such invitation.
+
+    Safe to run twice. Raises `Forbidden` if the person may not manage the account's users.
+    """
     _lock(session, person, account)
     found = session.get(Invitation, invitation_id)
     if found is not None and found.account_id == account.id:
@@ -135,10 +139,10 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 def find_invitation(
     session: Session, vault: Vault, id: int, token: str, now: datetime, *, lock: bool = False
 ) -> Invitation:
-    """Return the invitation that the link's id and token belong to.
+    """Return the invitation whose link contains this id and this token.
 
-    `lock` locks its account, and then its row, until the transaction ends. Raises `NotFound` if there is no such
-    invitation, the token is wrong, or the invitation has expired.
+    `lock` locks the invitation's account, and then its row, until the transaction ends. Raises `NotFound` if there is
+    no such invitation, the token is wrong, or the invitation has expired.
     """
     if lock:
         account = sa.select(Invitation.account_id).where(Invitation.id == id).scalar_subquery()
@@ -150,15 +154,15 @@ def find_invitation(
 
 
 def invited_user(session: Session, invitation: Invitation) -> User | None:
-    """Return the invited person's user; None if the person cannot sign in yet, that is has no password."""
+    """Return the user with the invited e-mail address; None if there is none, or the user has no password yet."""
     return session.scalar(sa.select(User).where(User.email == invitation.email, User.password_hash.is_not(None)))
 
 
 def accept(session: Session, invitation: Invitation, password: str | None, now: datetime) -> tuple[User, bool]:
-    """Give the invited person the role and delete the invitation; create the user if there is none yet.
+    """Give the invited person the offered role and delete the invitation; create the person's user if there is none.
 
     Returns the user, and whether `password` was set as the user's password: an existing password stays. Raises
-    `PasswordMissing` if the user has no password and none is given.
+    `PasswordMissing` if the user has no password and `password` is None.
     """
     # Invitations to two accounts may be accepted at the same time: the second then finds the user of the first.
     made = {"email": invitation.email, "name": invitation.name, "locale": invitation.locale, "created_at": now}
@@ -188,9 +192,11 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
 
 
 def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
-    """Change a user's role in the account; unless the new role is administrator, delete the user's open invitations.
+    """Change a user's role in the account.
 
-    Only invitations to this account are deleted. Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
+    Unless the new role is administrator, deletes the open invitations to this account that the user has sent.
+    Raises `Forbidden` if `person` may not manage the account's users, `NotFound` if no user of the account has the id
+    `user_id`, and `LastAdministrator` if the user is the account's only administrator and `role` is another role.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
@@ -206,7 +212,8 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
 def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
     """Remove a user from the account, and delete the invitations to the account that the user has sent.
 
-    Raises `Forbidden`, `NotFound`, or `LastAdministrator`.
+    Raises `Forbidden` if `person` may not manage the account's users, `NotFound` if no user of the account has the id
+    `user_id`, and `LastAdministrator` if the user is the account's only administrator.
     """
     membership = _membership(session, person, account, user_id)
     _keep_an_administrator(session, membership)
@@ -237,7 +244,7 @@ def _membership(session: Session, person: Principal, account: Account, user_id: 
 
 
 def _lock(session: Session, person: Principal, account: Account) -> None:
-    """Lock the account against other changes of its users; raise `Forbidden` unless the person may manage its users.
+    """Lock the account against parallel changes of its users; raise `Forbidden` if the person may not manage them.
 
     Without the lock, two administrators who remove each other at the same time would leave no administrator.
     """

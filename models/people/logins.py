@@ -20,7 +20,7 @@ from models.vault import Vault
 RESET_VALID_FOR = timedelta(hours=1)
 _ONE_MAIL_IN = timedelta(minutes=10)
 IDLE = timedelta(days=30)
-"""The time without a request after which a login expires."""
+"""The time without a request by the browser after which a login expires."""
 _SEEN_EVERY = timedelta(minutes=5)
 _LONGEST_AGENT = 300
 
@@ -45,7 +45,7 @@ class Login(Base):
 
 
 def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
-    """Sign the person in; return the new login and the secret that the browser must keep."""
+    """Sign the person in from the IP address `address`; return the login and the secret that the browser must keep."""
     secret = secrets.token_urlsafe(32)
     login = Login(
         user_id=user.id,
@@ -103,7 +103,7 @@ def set_password(session: Session, user: User, password: str) -> None:
 
 
 def ask_for_reset(session: Session, email: str, now: datetime) -> None:
-    """Mail the person a link to set a new password, at most one mail in ten minutes; an unknown address gets no mail.
+    """Mail a link to set a new password, at most one for an address in ten minutes; an unknown address gets no mail.
 
     The duration does not reveal whether the address is known: for an unknown address the statements, lock waits and
     disk writes are identical, and the queued mail is rolled back.
@@ -132,8 +132,9 @@ def user_by_reset(
 ) -> User | None:
     """Return the user of a password reset link; None if the link is wrong or no longer valid.
 
-    A link is valid for one hour and until the password changes. `issued` is the link's Unix time in seconds;
-    `lock` locks the user's row until the transaction ends.
+    A link is valid for one hour and until the password changes. `user_id`, `issued` and `token` are the parts of the
+    link: the user, the Unix time in seconds at which the link was made, and the secret. `lock` locks the user's row
+    until the transaction ends.
     """
     user = session.get(User, user_id, with_for_update=lock or None)
     if user is None or not vault.is_token(token, *_words(user, issued)):
@@ -143,7 +144,7 @@ def user_by_reset(
 
 
 def reset_password(session: Session, user: User, password: str, now: datetime) -> None:
-    """Set a new password for the user of a mailed link, and end all of the user's logins.
+    """Set a new password for a user who came by a mailed link, and end all of the user's logins.
 
     Also confirms the e-mail address, since a person with the link can read mail to the address.
     """

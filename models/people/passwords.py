@@ -1,4 +1,4 @@
-"""Passwords: the shortest one, how they are hashed, and how a login is checked."""
+"""Passwords: the minimum length, hashing, and checking of an e-mail address with a password."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hash_password(password: str) -> str:
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
-    """Return the user with these credentials; None if the credentials are wrong.
+    """Return the user with this e-mail address and password; None if either is wrong.
 
     A wrong password, a user without a password and an unknown address take the same time.
     """

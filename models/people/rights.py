@@ -78,9 +78,10 @@ SCOPED: Mapping[Scope, frozenset[Action]] = {
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The acting person, signed in or using an API token, with the roles as read when this object was created.
+    """The acting person, signed in or using an API token. `roles` maps account ids to the person's role there.
 
-    `token_id`, `token_account_id` and `scopes` are set only for an API token.
+    The roles are those at the time when this object was created. `token_id`, the token's account `token_account_id` and
+    its `scopes` are set only if the person acts with an API token.
     """
 
     user_id: int
@@ -98,7 +99,8 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
     """Return whether the person may perform the action on the account. Every decision about a right is made here.
 
     An API token limits its user's rights to the token's account with its sub-accounts, and to the token's scopes.
-    Proving ownership of another account is a right of the user and only needs the scope.
+    Proving ownership of an account is an exception: with a token it needs only the scope, for any account in which the
+    user has that right.
     """
     if principal.token_id is not None:
         if not any(action in SCOPED[scope] for scope in principal.scopes):

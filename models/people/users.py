@@ -1,4 +1,4 @@
-"""People who can sign in, their memberships in accounts, and password hashing and checking."""
+"""People who can sign in, and their memberships in accounts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def principal_of(session: Session, user: User) -> Principal:
 
 
 def roles_of(session: Session, user_id: int) -> dict[int, Role]:
-    """Return account id to role for every account the person is a member of.
+    """Return a dict of account id to role, for every account that the person is a member of.
 
     Closed accounts are left out, because nobody has any right in a closed account.
     """
@@ -70,7 +70,7 @@ def roles_of(session: Session, user_id: int) -> dict[int, Role]:
 
 
 def administrators_of(session: Session, account_id: int) -> list[User]:
-    """Return the administrators that are members of the account itself, the oldest user first."""
+    """Return the users who are administrators of the account itself, not of its main account, first created first."""
     return list(
         session.scalars(
             sa.select(User)

@@ -1,4 +1,4 @@
-"""What the carrier's staff do to a request, each action in the name of a member of staff.
+"""Actions of the carrier's staff on a request, each in the name of a member of staff.
 
 An action applies to the request as the person saw it: if the request has changed since, `SeenOtherwise` is raised.
 """
@@ -25,14 +25,15 @@ from models.states import Reason
 
 
 class SeenOtherwise(Exception):
-    """Raised when the request has changed since the page that the person sees was made."""
+    """Raised when a request has changed since the page was made on which the person decided to act."""
 
 
 def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
     """Try a held or failed request again, as a member of the carrier's staff.
 
-    `seen` is the version of the request that the member has seen on the page; `SeenOtherwise` is raised if it has
-    changed since, `IllegalTransition` if it is neither held nor failed; or `Forbidden` or `NotFound`.
+    `seen` is the version of the request that the person saw on the page. Raises `SeenOtherwise` if the request has
+    changed since then, `IllegalTransition` if it is neither held nor failed, `NotFound` if no request has this id, and
+    `Forbidden` if the person does not belong to the staff.
     """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
@@ -43,8 +44,10 @@ def retry(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: dat
 def cancel(session: Session, staff: Principal, id: uuid.UUID, seen: int, now: datetime) -> None:
     """Cancel a customer's request, as a member of the carrier's staff.
 
-    `seen` is the version of the request that the member has seen on the page; `SeenOtherwise` is raised if it has
-    changed since, `TooLate` if it is being provisioned already; or `Forbidden` or `NotFound`.
+    Also closes the account that an order has reserved. `seen` is the version of the request that the person saw on the
+    page. Raises `SeenOtherwise` if the request has changed since then, `TooLate` if it was completed, rejected or
+    cancelled, if its provisioning has begun (and has not failed), if its attaching or detaching has begun, or if a
+    worker has claimed it. Raises `NotFound` if no request has this id, and `Forbidden` if the person is not staff.
     """
     request = _locked(session, staff, id)
     _ensure_seen(session, request, seen)
@@ -57,8 +60,10 @@ def decide_on_document(
 ) -> None:
     """Accept (`release`) or refuse the document that was uploaded as address proof.
 
-    A refused document leaves the order waiting for the code of the letter or another document. `seen` is the version of
-    the request on the page, None at the console. Raises `SeenOtherwise`, `NotAwaited`, `Forbidden` or `NotFound`.
+    After a refusal the order still waits, for the code that was sent by letter or for another document. `seen` is the
+    version of the request that the person saw on the page, None at the console. Raises `SeenOtherwise` if the request
+    has changed since then, `NotAwaited` if no document is undecided or the order does not wait for an address proof,
+    `NotFound` if no request has this id, and `Forbidden` if the person does not belong to the staff.
     """
     request = find_for_staff(session, staff, id)
     lock_for_address(session, request)
@@ -70,9 +75,9 @@ def decide_on_document(
 
 
 def open_document(session: Session, staff: Principal, id: uuid.UUID, now: datetime) -> AddressDocument | None:
-    """Return the document that was uploaded last, with its content, and record who opened it; None if there is none.
+    """Return the request's latest uploaded document, decided on or not, and record who opened it; None without one.
 
-    Raises `Forbidden` or `NotFound`.
+    Raises `NotFound` if no request has this id, and `Forbidden` if the person does not belong to the staff.
     """
     request = find_for_staff(session, staff, id)
     document = latest_document(session, request)
@@ -82,7 +87,7 @@ def open_document(session: Session, staff: Principal, id: uuid.UUID, now: dateti
 
 
 def find_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Request:
-    """Return the request. Raises `NotFound`, or `Forbidden` unless the person belongs to the staff."""
+    """Return the request with this id. Raises `NotFound` if there is none, `Forbidden` if the person is not staff."""
     return _allowed(session, staff, session.get(Request, id))
 
 
@@ -99,19 +104,19 @@ def _allowed(session: Session, staff: Principal, request: Request | None) -> Req
 
 
 def _ensure_seen(session: Session, request: Request, seen: int) -> None:
-    """Raise `SeenOtherwise` unless `seen` is the last timeline entry, which serves as version of the request."""
+    """Raise `SeenOtherwise` unless `seen` is the id of the newest timeline entry, which is the request's version."""
     last = sa.select(sa.func.max(TimelineEntry.id)).where(TimelineEntry.request_id == request.id)
     if session.scalar(last) != seen:
         raise SeenOtherwise
 
 
 def record_staff_action(session: Session, staff: Principal, request: Request, deed: AuditEvent, now: datetime) -> None:
-    """Record what a member of staff has done to a request, in the log of its main account."""
+    """Record that a member of staff did `deed` to the request, in the audit log of the request's main account."""
     facts = {"request": str(request.id), "customer_number": request.customer_number}
     record(session, staff, session.get_one(Account, request.main_id), deed, Action.OPERATE, now, facts)
 
 
 def staff_actions_on(session: Session, request: Request) -> Sequence[AttributedEntry]:
-    """Return what staff did to a request, the newest first. One statement."""
+    """Return the audit entries of the staff's actions on a request, the newest first. Runs one statement."""
     about = sa.select(AuditEntry).where(AuditEntry.account_id == request.main_id, AuditEntry.by_staff)
     return _told(session, about.where(AuditEntry.facts["request"].astext == str(request.id)))
