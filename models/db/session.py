@@ -45,15 +45,10 @@ class Database:
     """An engine with its connection pool, and sessions on the engine. Does not connect before the first transaction.
 
     Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated
-<<<<<<< HEAD
-    key flushes explicitly. `on_due` is called after each commit that made rows of a work queue due. `at_once` limits
-    how many transactions run at once, None sets no limit: further ones wait for their turn, and raise `TimeoutError`
-    of SQLAlchemy as soon as all that run are stuck.
-=======
     key flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed
     now. `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for
-    a lock.
->>>>>>> d1
+    a lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
+    raise `TimeoutError` of SQLAlchemy as soon as all that run are stuck.
     """
 
     def __init__(
