@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +21,15 @@ class ProductKind(StrEnum):
     TRUNK = "trunk"
     NUMBER_BLOCK = "number_block"
     OPTION = "option"
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLine:
+    """A product at a price that was agreed: net euro cents a month, and once."""
+
+    product_key: str
+    monthly_cents: int
+    one_off_cents: int
 
 
 class Product(Base):
@@ -46,6 +56,11 @@ class Product(Base):
         sa.CheckConstraint("(kind = 'number_block') = (block_size IS NOT NULL)", name="block_has_size"),
         sa.CheckConstraint("monthly_cents >= 0 AND one_off_cents >= 0", name="prices"),
     )
+
+    @property
+    def price_line(self) -> PriceLine:
+        """Return the product at its price of now."""
+        return PriceLine(self.key, self.monthly_cents, self.one_off_cents)
 
     def name(self, locale: Locale) -> str:
         """Return the product's name in the given language."""

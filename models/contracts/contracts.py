@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from models.contracts.catalogue import Product
+from models.contracts.catalogue import PriceLine
 from models.db.base import Base
 
 
@@ -51,16 +52,13 @@ class ContractItem(Base):
 
 
 def new_contract(
-    account_id: int, products: Iterable[Product], started_at: datetime, request_id: uuid.UUID | None = None
+    account_id: int, lines: Iterable[PriceLine], started_at: datetime, request_id: uuid.UUID | None = None
 ) -> Contract:
-    """Build a contract for the products at their current prices; the caller adds the contract to a session.
+    """Build a contract for the products at their agreed prices; the caller adds the contract to a session.
 
     `request_id` is the order that the contract comes from; None if there is no order.
     """
-    items = [
-        ContractItem(product_key=product.key, monthly_cents=product.monthly_cents, one_off_cents=product.one_off_cents)
-        for product in products
-    ]
+    items = [ContractItem(**asdict(line)) for line in lines]
     return Contract(account_id=account_id, request_id=request_id, started_at=started_at, items=items)
 
 

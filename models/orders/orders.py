@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from models.accounts.accounts import (
     issue_customer_numbers,
 )
 from models.accounts.hierarchy import ensure_may_be_main
-from models.contracts.catalogue import Product, ProductKind, block_key, orderable_products
+from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, orderable_products
 from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.people.rights import Action, Principal, may
@@ -73,6 +73,11 @@ class Basket:
         """Return the trunk product."""
         return self.products[0]
 
+    @property
+    def price_lines(self) -> list[PriceLine]:
+        """Return the products at their prices of now."""
+        return [product.price_line for product in self.products]
+
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
     """Save an order: the request, and the new account with its customer number, which the overview lists at once.
@@ -88,7 +93,7 @@ def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
 
     Raises `InvalidField` for a product that cannot be ordered, too many channels, or an unknown area code.
     """
-    basket = basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
+    basket = _basket(session, draft)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
     return basket
@@ -149,6 +154,7 @@ def submit_orders(
                 area_code=draft.area_code,
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
+                price_lines=[asdict(line) for line in _basket(session, draft).price_lines],
                 bulk_id=bulk_id,
             )
             for account, draft in zip(accounts, drafts, strict=True)
@@ -159,6 +165,10 @@ def submit_orders(
         request.note(now, "order_received", customer_number=request.customer_number)
     session.flush()
     return requests
+
+
+def _basket(session: Session, draft: OrderDraft) -> Basket:
+    return basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
 
 
 def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
@@ -196,6 +206,17 @@ def ordered_basket(session: Session, request: Request) -> Basket:
         return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
     except InvalidField as error:
         raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
+
+
+def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
+    """Return the products of a running order at the prices of the moment when it was ordered.
+
+    Raises `RuleBroken` if one of the products was withdrawn since.
+    """
+    basket = ordered_basket(session, request)
+    if request.price_lines is None:
+        return basket.price_lines
+    return [PriceLine(**line) for line in request.price_lines]
 
 
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:

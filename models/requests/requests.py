@@ -80,6 +80,8 @@ class Request(BulkQueueRow, Base):
     area_code: Mapped[str | None] = mapped_column(sa.ForeignKey("area_codes.code"))
     block_size: Mapped[int | None]
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+    price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
+    """The products of an order at the prices agreed, as `PriceLine`; None for orders of before they were kept."""
 
     asked_proof: Mapped[ProofMethod | None] = mapped_column(enumeration(ProofMethod, "asked_proof"))
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from models.contracts.catalogue import PriceLine
 from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
-from models.orders.orders import Basket, ordered_basket
+from models.orders.orders import agreed_prices
 from models.requests.requests import Request
 from models.telephony.number_pool import set_aside_block
 from models.telephony.trunks import SipTrunk, new_sip_user
@@ -60,22 +61,22 @@ def provision(work: Work, request: Request) -> Outcome:
     """
     if request.trunk is None or not request.trunk.blocks:
         assert request.account_id and request.area_code and request.block_size
-        basket = ordered_basket(work.session, request)
+        lines = agreed_prices(work.session, request)
         try:
             block = work.pool.take(request.area_code, request.block_size, request.account_id)
         except NoNumbersAvailable:
             return NO_NUMBERS
-        request.trunk = request.trunk or _new_trunk(work, request, basket)
+        request.trunk = request.trunk or _new_trunk(work, request, lines)
         request.trunk.blocks = [block]
     trunk = request.trunk
     return RegisterTrunk(record_of(trunk, work.runtime.vault), ", ".join(block.display for block in trunk.blocks))
 
 
-def _new_trunk(work: Work, request: Request, basket: Basket) -> SipTrunk:
+def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipTrunk:
     assert request.account is not None and request.channels is not None
     return SipTrunk(
         account=request.account,
-        contract=new_contract(request.account.id, basket.products, work.now, request.id),
+        contract=new_contract(request.account.id, lines, work.now, request.id),
         request_id=request.id,
         sip_user=new_sip_user(),
         domain=work.runtime.sip_domain,

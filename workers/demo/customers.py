@@ -118,7 +118,7 @@ def _trunk(
     basket = basket_of(session, site.product, site.block_size, ())
     return SipTrunk(
         account_id=account.id,
-        contract=new_contract(account.id, basket.products, since),
+        contract=new_contract(account.id, basket.price_lines, since),
         sip_user=new_sip_user(),
         domain=carrier.sip_domain,
         secret=carrier.vault.seal(new_sip_secret()),

@@ -15,7 +15,7 @@ from tests.factories import NOW, make_account
 def test_a_contract_keeps_the_prices_of_the_day_on_which_it_is_made(database: Database) -> None:
     with database.transaction() as session:
         products = price_list(session)
-        bought = [products["trunk-10"], products["directory-entry"]]
+        bought = [products[key].price_line for key in ("trunk-10", "directory-entry")]
         contract = new_contract(make_account(session).id, bought, NOW)
         session.add(contract)
         session.flush()

@@ -1,0 +1,20 @@
+"""An order keeps the prices of the moment when it was ordered."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("requests", sa.Column("price_lines", postgresql.JSONB(), nullable=True), if_not_exists=True)
+
+
+def downgrade() -> None:
+    op.drop_column("requests", "price_lines", if_exists=True)
