@@ -24,7 +24,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What the release of `block` means: the contract line `item` ends, and `is_last` if the account has no other block.
+    """What the release of `block` means: contract line `item` ends, and `is_last` if the account has no other block.
 
     `item` is None if no contract line is for this block alone.
     """
