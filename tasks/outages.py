@@ -1,4 +1,4 @@
-"""Record how external systems answer. All workers leave a system that is away alone: see `tasks.claims`."""
+"""Record how external systems answer. While a system is away, no worker claims work that needs it (`tasks.claims`)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ _WAITING = {
     ExternalSystem.MAIL: (WorkKind.MESSAGES,),
     ExternalSystem.LETTER: (WorkKind.MESSAGES,),
 }
-"""The kinds of work that wait for each system."""
+"""Each external system, with the kinds of work that need it."""
 
 
 def note_answers(runtime: Runtime, system: ExternalSystem, answers: Iterable[GatewayError | None]) -> None:
-    """Record how the system answered: a pause begins if it was unavailable, else any pause ends."""
+    """Record how an external system answered: `answers` has each call's error, None for a call that succeeded.
+
+    If one call found the system unavailable, a pause begins, in which no worker tries the system. Otherwise any pause
+    ends, and hints are sent for the work that needs the system. A database outage is logged, not raised.
+    """
     away = next((answer for answer in answers if isinstance(answer, GatewayUnavailable)), None)
     try:
         with runtime.database.transaction() as session:
