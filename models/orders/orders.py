@@ -209,7 +209,7 @@ def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] 
     """Return how many number blocks the requests still need, by (area code, block size).
 
     An order with a block needs none, unless its id is in `redrawing`: the orders that need another block, because the
-    registrar lists theirs as another carrier's.
+    registrar lists a number of theirs under another trunk.
     """
     return Counter(
         (request.area_code, request.block_size)

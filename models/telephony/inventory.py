@@ -149,10 +149,7 @@ def _split(search: str) -> tuple[list[str], str]:
 
 
 def _few_hits(session: Session, typed: str) -> list[int] | None:
-    """Return the ids of all customers' blocks with a number that contains the typed digits; None if more than `FEW`.
-
-    The index finds them.
-    """
+    """Return, by the index, the ids of all customers' blocks that match the typed digits; None if more than `FEW`."""
     hits = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None), found_by(typed)).limit(FEW + 1)
     found = list(session.scalars(hits))
     return found if len(found) <= FEW else None

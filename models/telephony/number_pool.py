@@ -19,7 +19,7 @@ QUARANTINE = timedelta(days=90)
 
 
 SET_ASIDE = datetime(9999, 1, 1, tzinfo=UTC)
-"""`available_from` of a block that the registrar lists as another carrier's: not assigned unless staff change it."""
+"""`available_from` of a block whose numbers the registrar lists under another trunk: not assigned until staff act."""
 
 
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
@@ -129,9 +129,9 @@ def release_block(block: NumberBlock, now: datetime) -> None:
 
 
 def set_aside_block(block: NumberBlock) -> None:
-    """Take a block that the registrar lists as another carrier's from its account and trunk, and never assign it again.
+    """Take a block from its account and trunk, because the registrar lists one of its numbers under another trunk.
 
-    Job `registrar` reports the block to staff.
+    The block is assigned to no other account; job `registrar` reports the block to staff.
     """
     block.account_id = None
     block.trunk_id = None

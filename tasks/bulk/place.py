@@ -44,7 +44,7 @@ _ANSWERS_LOOKED_FOR = timedelta(minutes=10)
 
 
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Turn a batch of rows of the longest-waiting due bulk into requests, or check whether all its requests have ended.
+    """Turn a batch of rows of the longest-waiting bulk into requests, or check whether all its requests have ended.
 
     `more_due` is called if a bulk was claimed, because others may be due. Safe to run twice, late or when nothing is
     due: a row's outcome is saved in one transaction with its request.

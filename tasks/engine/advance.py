@@ -87,7 +87,7 @@ class Item:
 
 
 def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) -> None:
-    """Claim a batch of due requests that wait for this kind of work (`VERIFY` or `PROVISION`), and run their steps.
+    """Claim a batch of requests that wait for this kind of work (`VERIFY` or `PROVISION`) now, and run their steps.
 
     The steps of a request run until it waits for a person or the other kind of work, is held or has ended. `more_due`
     is called after claiming a full batch, because more requests may be due. While the registrar is away, no request is

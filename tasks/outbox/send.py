@@ -40,9 +40,9 @@ RECORDED_WITHIN = timedelta(milliseconds=100)
 
 
 def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
-    """Send up to a batch of due messages of one channel, beginning none after `SENDING_TIME`.
+    """Send up to a batch of the channel's messages that are due to be sent, beginning none after `SENDING_TIME`.
 
-    Messages that were claimed but not begun are released: due immediately, in their old order, with no attempt counted.
+    Messages that were claimed but not begun are released for any worker, in their old order, with no attempt counted.
     While the channel's external system is away, no message is claimed (`tasks.outages`). `more_due` is called after
     claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
     """

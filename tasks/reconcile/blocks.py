@@ -90,7 +90,7 @@ def _settle(run: Run, suspects: Sequence[int]) -> None:
 
 
 def report_set_aside(run: Run) -> None:
-    """Report as findings the blocks that orders have set aside, because the registrar lists them as another trunk's."""
+    """Report as findings the blocks set aside because the registrar lists one of their numbers under another trunk."""
     with run.transaction() as session:
         for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from == SET_ASIDE)):
             number = f"+{block.first_number}"

@@ -74,7 +74,7 @@ def record_from(
 
 
 def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Write a batch of trunks that are due to the registrar; delete the rows of closed trunks there.
+    """Write a batch of changed trunks, which are due to be written, to the registrar; delete closed trunks' rows there.
 
     A trunk that fails is retried with exponential backoff, even if the registrar refuses it: its number may still be
     assigned to a trunk that is about to release the number. `more_due` is called after claiming a full batch, because

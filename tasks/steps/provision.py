@@ -45,9 +45,9 @@ class RegisterTrunk:
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Prepare the step for other numbers if the failure is that the registrar lists the trunk's numbers elsewhere.
+        """Set the trunk's number blocks aside if the registrar lists one of their numbers under another trunk.
 
-        Then the trunk's blocks are set aside, so that no account gets them. Return whether the step can run again.
+        No account then gets these blocks, and the step takes another one. Return whether the failure was of this kind.
         """
         if not isinstance(failure, NumberTaken):
             return False

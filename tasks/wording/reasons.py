@@ -57,5 +57,5 @@ REASONS: Mapping[Reason, str] = {
 
 
 def reason_text(reason: Reason, locale: Locale) -> str:
-    """Return the sentence for why a request waits or ended without success, and what can be done about it, if anything."""
+    """Return the sentence for why a request waits or ended without success, and for what can be done about that."""
     return translate(locale, REASONS[reason])
