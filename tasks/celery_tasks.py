@@ -62,13 +62,16 @@ def _task(kind: WorkKind) -> Callable[[Task], Task]:
 
 @_task(WorkKind.VERIFY)
 def verify_requests(runtime: Runtime) -> None:
-    """Run the steps of due requests that need only the database. Safe to run twice or when nothing is due."""
+    """Run the next steps of requests whose time has come, if the steps need only the database.
+
+    Safe to run twice or when nothing is due.
+    """
     advance(runtime, WorkKind.VERIFY, lambda: send_hint(WorkKind.VERIFY))
 
 
 @_task(WorkKind.PROVISION)
 def provision_requests(runtime: Runtime) -> None:
-    """Write the trunks of due orders to the registrar, and run the steps that follow.
+    """Write the trunks of orders that wait for it to the registrar, and run the orders' remaining steps.
 
     Safe to run twice or when nothing is due.
     """
@@ -77,7 +80,7 @@ def provision_requests(runtime: Runtime) -> None:
 
 @_task(WorkKind.MESSAGES)
 def send_messages(runtime: Runtime) -> None:
-    """Send due letters and mails. Safe to run twice or when nothing is due."""
+    """Send queued letters and mails whose time has come. Safe to run twice or when nothing is due."""
     for channel in (Channel.LETTER, Channel.MAIL):
         send_due(runtime, channel, lambda: send_hint(WorkKind.MESSAGES))
 

@@ -28,7 +28,7 @@ class RecipientUnavailable(GatewayError):
 
 
 class GatewayRefused(GatewayError):
-    """A permanent failure: the external system refused the call, and a retry cannot help."""
+    """A permanent failure: the external system refused the call, so that an unchanged retry cannot help."""
 
 
 class NumberTaken(GatewayRefused):
@@ -92,7 +92,7 @@ class TrunkRecord:
 
     @property
     def ha1b(self) -> str:
-        """Return the digest HA1 (RFC 2617) for phones that log in as user@domain."""
+        """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as user@domain."""
         return _digest(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
 
     @property
@@ -126,7 +126,7 @@ class Block:
 
 
 class Registrar(Protocol):
-    """The telephone network's database of trunks and number blocks."""
+    """The port by which trunks and number blocks are written to the registrar, the telephone network's database."""
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
         """Record blocks as the carrier's own numbers. Safe to run twice.
@@ -173,7 +173,7 @@ class Subscriber:
 
 
 class Subscribers(Protocol):
-    """The registrar's subscribers and number blocks, read back and repaired by reconciliation."""
+    """The port by which job `registrar` reads and deletes the registrar's subscribers (SIP users) and number blocks."""
 
     def read(self) -> Generator[Subscriber]:
         """Yield every subscriber, in byte order of SIP user and domain, from one snapshot, read in pages.
@@ -221,7 +221,7 @@ class Subscribers(Protocol):
 
 
 class CallRecords(Protocol):
-    """The telephone network's records of calls and refused registrations, which the portal shows."""
+    """The port to the telephone network's records of calls and refused registrations, to delete the old ones."""
 
     def count(self, before: datetime) -> int:
         """Return how many records of calls and refusals are older than `before`.
@@ -261,7 +261,7 @@ class Mailer(Protocol):
         """
 
     def close(self) -> None:
-        """End the SMTP conversation."""
+        """Close the connection to the mail server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class Draft(Base):
 
     @property
     def kept_until(self) -> datetime:
-        """Return when the draft expires."""
+        """Return the time at which the draft expires, so that it can no longer be resumed."""
         return self.updated_at + KEPT_FOR
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:

@@ -50,7 +50,11 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class OrderDraft:
-    """An order as it was typed: well-formed, but not yet checked against the rules."""
+    """An order as it was typed: well-formed, but not yet checked against the business rules.
+
+    `channels` is the number of simultaneous calls, and `block_size` the number of phone numbers (1, 10 or 100) in the
+    area code. `product_key` and `option_keys` name products of the price list.
+    """
 
     product_key: str
     channels: int
@@ -70,7 +74,7 @@ class Basket:
 
     @property
     def trunk(self) -> Product:
-        """Return the trunk product."""
+        """Return the product of the ordered SIP trunk."""
         return self.products[0]
 
 
@@ -86,9 +90,9 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """Check products, number of channels and area code of an order, and return its products.
+    """Check the products, number of channels and area code of an order, and return its products.
 
-    Raises `InvalidField` for a product that cannot be ordered, too many channels, or an unknown area code.
+    Raises `InvalidField` if a product cannot be ordered, there are too many channels, or the area code is unknown.
     """
     basket = basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
     ensure_channels(basket.trunk, draft.channels)
@@ -103,7 +107,7 @@ def ensure_channels(trunk: Product, channels: int) -> None:
 
 
 def ensure_area_exists(session: Session, code: str) -> AreaCode:
-    """Return the Ortsnetz with this area code. Raises `InvalidField` if there is none."""
+    """Return the Ortsnetz (local network) with this German area code. Raises `InvalidField` if there is none."""
     # Hundreds of orders name a few: each is looked up once a transaction.
     known: dict[str, AreaCode | None] = session.info.setdefault("area_codes", {})
     if code not in known:

@@ -63,7 +63,7 @@ NO_NUMBERS = Hold(Reason.NO_NUMBERS_AVAILABLE, timedelta(minutes=15))
 
 
 class Call(Protocol):
-    """A call to an external system: made with no transaction open, recorded in the next transaction."""
+    """A call to an external system that a step asks for: made with no transaction open, recorded in the next one."""
 
     @staticmethod
     def make(calls: Sequence[Any], ports: Ports) -> list[GatewayError | None]:

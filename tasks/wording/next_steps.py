@@ -70,7 +70,7 @@ def expectation(request: Request, locale: Locale) -> str | None:
 
 
 def next_action(request: Request, locale: Locale) -> NextAction | None:
-    """Return the next action on a request; None once the request has ended."""
+    """Return who has to act next on the request, what to do and until when; None once the request has ended."""
     if request.status in ENDED:
         return None
     if request.waiting_for is not None and request.reason is not None:
