@@ -173,7 +173,7 @@ class Subscriber:
 
 
 class Subscribers(Protocol):
-    """The port by which job `registrar` reads and deletes the registrar's subscribers (SIP users) and number blocks."""
+    """The port by which the registrar's subscribers (SIP users) and number blocks are read back and deleted."""
 
     def read(self) -> Generator[Subscriber]:
         """Yield every subscriber, in byte order of SIP user and domain, from one snapshot, read in pages.
