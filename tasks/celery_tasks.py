@@ -1,5 +1,7 @@
-"""The Celery tasks: one for each kind of work. Messages are only hints that rows are due: they may be lost, doubled or
-late without harm."""
+"""The Celery tasks, one for each kind of work. A task's message is only a hint that rows of a work queue are due.
+
+A hint may be lost, doubled or late without harm.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,9 @@ Task = Callable[[Runtime], None]
 
 
 def _task(kind: WorkKind) -> Callable[[Task], Task]:
-    """Make a function the Celery task of a kind of work.
+    """Return a decorator that registers a function as the Celery task of this kind of work.
 
-    A database that is away is no error of the task: what is due stays due, and the sweep comes back to it.
+    If the database is away, the task logs a warning and does not fail: due rows stay due, and the sweep sends hints.
     """
 
     def register(work: Task) -> Task:
@@ -60,46 +62,55 @@ def _task(kind: WorkKind) -> Callable[[Task], Task]:
 
 @_task(WorkKind.VERIFY)
 def verify_requests(runtime: Runtime) -> None:
-    """Run the steps of due requests that need only the database. Safe to run twice or when nothing is due."""
+    """Run the next steps of requests whose time has come, if the steps need only the database.
+
+    Safe to run twice or when nothing is due.
+    """
     advance(runtime, WorkKind.VERIFY, lambda: send_hint(WorkKind.VERIFY))
 
 
 @_task(WorkKind.PROVISION)
 def provision_requests(runtime: Runtime) -> None:
-    """Write due orders to the registrar and complete them. Safe to run twice or when nothing is due."""
+    """Write the trunks of orders that wait for it to the registrar, and run the orders' remaining steps.
+
+    Safe to run twice or when nothing is due.
+    """
     advance(runtime, WorkKind.PROVISION, lambda: send_hint(WorkKind.PROVISION))
 
 
 @_task(WorkKind.MESSAGES)
 def send_messages(runtime: Runtime) -> None:
-    """Send due letters and mails. Safe to run twice or when nothing is due."""
+    """Send queued letters and mails whose time has come. Safe to run twice or when nothing is due."""
     for channel in (Channel.LETTER, Channel.MAIL):
         send_due(runtime, channel, lambda: send_hint(WorkKind.MESSAGES))
 
 
 @_task(WorkKind.REGISTRAR)
 def sync_registrar(runtime: Runtime) -> None:
-    """Tell the registrar of changed trunks and new number blocks. Safe to run twice or when nothing is due."""
+    """Write changed trunks and new number blocks to the registrar. Safe to run twice or when nothing is due."""
     for work in (write_due_trunks, announce_due_blocks):
         work(runtime, lambda: send_hint(WorkKind.REGISTRAR))
 
 
 @_task(WorkKind.BULKS)
 def place_bulks(runtime: Runtime) -> None:
-    """Turn rows of uploaded files into requests. Safe to run twice or when nothing is due."""
+    """Turn rows of bulks (uploaded files) into requests. Safe to run twice or when nothing is due."""
     place_due(runtime, lambda: send_hint(WorkKind.BULKS))
 
 
 @_task(WorkKind.JOBS)
 def run_scheduled_jobs(runtime: Runtime) -> None:
-    """Run the scheduled jobs whose rows say that they are due. Safe to run twice, in parallel or when none is due."""
+    """Run the scheduled jobs whose time has come. Safe to run twice, in parallel or when no job is due."""
     for job in JOBS.values():
         run_job(runtime, job)
 
 
 @_task(WorkKind.SWEEP)
 def sweep(runtime: Runtime) -> None:
-    """Send a hint for each kind of work with rows that are due and not claimed. Safe to run in parallel."""
+    """Send a hint to the workers for each kind of work with rows that are due and not claimed, and count such rows.
+
+    Safe to run in parallel.
+    """
     now = runtime.clock()
     due: Counter[WorkKind] = Counter()
     with runtime.database.transaction() as session:

@@ -1,7 +1,7 @@
 """Claims on due rows: a lease that is kept alive while the work goes on, and rows that are given back afterwards.
 
-One thread of the process moves the ends of all leases in use, and gives rows back that could not be given back at
-once because the database did not answer or another transaction had locked them.
+One thread of the process extends all leases in use, and gives rows back later if that first failed, because the
+database did not answer or another transaction had locked them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 LOCKED_AGAIN = timedelta(seconds=1)
-"""How long a row is put back that another transaction has locked, or whose account it has."""
+"""How long after it is given back a row is due again: the time for another transaction to end its locks."""
 _LONGEST = timedelta(minutes=10)
-"""So long a lease is kept alive at most: what works for longer hangs, and other workers take over."""
+"""The longest time for which a lease is extended: work that takes longer hangs, and other workers take over."""
 
 
 @dataclass(slots=True, eq=False)
 class Claim:
-    """Rows of one table, by their ids, that this process has claimed under one lease."""
+    """Rows of one table, by their primary keys (`ids`), that this process has claimed under one lease.
+
+    `began` is the time of the claim by `time.monotonic()`.
+    """
 
     runtime: Runtime
     table: type[QueueRow]
@@ -43,21 +46,24 @@ class Claim:
     failures: int
     """How often in a row the external system that the work needs had failed when the rows were claimed."""
     safe_until: float
-    """By `time.monotonic()`: before the lease ends. After this moment no new piece of work may begin."""
+    """The moment, by `time.monotonic()` and before the lease ends, after which no new piece of work may begin."""
     owed: set[Any] = field(default_factory=set)
-    """Rows that have to be given back because nothing could be recorded about them."""
+    """Ids of rows that must be given back, because no result was recorded for them."""
 
     @property
     def is_safe(self) -> bool:
-        """Return whether a further piece of work may begin: whether the lease lasts long enough."""
+        """Return whether the lease lasts long enough for a further piece of work to begin."""
         return time.monotonic() < self.safe_until
 
     def give_back(self, ids: Collection[Any]) -> None:
-        """Make rows due again soon when the claim ends: nothing could be recorded about them."""
+        """Mark the rows with these ids to be given back when the claim ends, because no result was recorded for them.
+
+        Any worker may claim them `LOCKED_AGAIN` after that.
+        """
         self.owed.update(ids)
 
     def extend(self) -> None:
-        """Move the end of the lease. Raises a database error."""
+        """Extend the lease by its full length from now. Raises a database error if the database does not answer."""
         length, began = self.runtime.lease, time.monotonic()
         with self.runtime.database.transaction() as session:
             kept = keep_claim(session, self.table, self.ids, self.lease, self.runtime.clock() + length)
@@ -65,7 +71,11 @@ class Claim:
             self.safe_until = _safe_until(began, length)
 
     def end(self) -> bool:
-        """Give back what is owed. Return whether nothing is left to give back."""
+        """Give back the rows marked by `give_back`. Return whether none is left to give back.
+
+        Rows are left if the database fails or another transaction has locked them. Once the lease must have ended,
+        returns True without giving back, because any worker may claim the rows.
+        """
         if not self.owed or time.monotonic() > self.began + (_LONGEST + self.runtime.lease).total_seconds():
             return True
         try:
@@ -90,11 +100,12 @@ def claimed(
     with_bulks: int | None = None,
     system: ExternalSystem | None = None,
 ) -> Iterator[Claim]:
-    """Claim up to `limit` due rows (`models.db.work_queue.claim_due`) and keep the claim alive inside the block.
+    """Claim up to `limit` due rows of a table, and keep the claim alive inside the block.
 
-    `more_due` is called after claiming a full batch, because more rows may be due, for which another process is free.
-    `system` is the external system that the work needs. While it is away nothing is claimed; when its pause is over,
-    one process at a time gets one row to try.
+    Of the rows, only those that match `which` are claimed, and at most `with_bulks` that belong to a bulk (an uploaded
+    file); see `models.db.work_queue.claim_due`. `more_due` is called after claiming a full batch, because more rows may
+    be due, for which another process is free. `system` is the external system that the work needs: while it is recorded
+    as away, no row is claimed; when its pause is over, one process at a time gets one row to try.
     """
     lease, began = uuid.uuid4(), time.monotonic()
     claim_some = partial(claim_due, table=table, lease=lease, which=which)

@@ -14,7 +14,7 @@ def set_runtime(runtime: Runtime | None) -> None:
 
 
 def runtime() -> Runtime:
-    """Return the `Runtime` of this process. Raises if none was set: the web front runs no tasks."""
+    """Return the `Runtime` of this process. Raises `RuntimeError` if none was set, as in the web front."""
     if _runtime is None:
         raise RuntimeError("no runtime in this process: only workers run tasks")
     return _runtime

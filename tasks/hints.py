@@ -1,4 +1,4 @@
-"""Hints: Celery messages that only say that rows of one kind of work are due. The sweep replaces lost ones."""
+"""Hints: Celery messages that only say that rows of one kind of work are due. The sweep replaces lost hints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.db.work_queue import WorkKind
 log = structlog.get_logger()
 
 PATIENCE = 1.0
-"""How long a program that only sends hints waits for the broker, in seconds: a customer waits with it."""
+"""How long a program that only sends hints waits for the broker, in seconds: short, because a customer waits too."""
 
 
 class BrokerPause:
@@ -35,7 +35,10 @@ class BrokerPause:
         self._ends = 0.0
 
     def is_over(self) -> bool:
-        """Return whether the caller may contact the broker. After a pause only one caller gets True until `found`."""
+        """Return whether the caller may contact the broker: it is not paused, or the caller is the one to try it again.
+
+        When a pause is over, one caller gets True, and for the others another pause begins.
+        """
         with self._lock:
             if self._away_since is not None:
                 if self._now() < self._ends:
@@ -44,7 +47,7 @@ class BrokerPause:
             return True
 
     def found(self, *, away: bool) -> None:
-        """Record whether the broker was unreachable (`away`) when a caller contacted it."""
+        """Record whether the broker was unreachable (`away`) when a caller contacted it: begin or end the pause."""
         with self._lock:
             if not away:
                 self._away_since = None
@@ -61,7 +64,7 @@ _pause = BrokerPause()
 
 
 def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
-    """Return a Celery app that only sends hints, with short broker timeouts.
+    """Return a Celery app that only sends hints, with short broker timeouts and at most `connections` connections.
 
     For programs that run no tasks: a worker's connection needs longer timeouts.
     """
@@ -79,9 +82,10 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
 
 
 def hint(kinds: Collection[WorkKind]) -> bool:
-    """Send a hint for each kind of work, after a commit, for programs that people wait for.
+    """Send the workers a hint for each kind of work that has due rows, from a program that people wait for.
 
-    Never raises; returns False if the broker is unreachable, or paused because it was.
+    Call this function after the commit. Never raises; returns False if the broker is unreachable, or was so recently
+    that it is not contacted now.
     """
     pause = _pause
     if not pause.is_over():
@@ -92,10 +96,10 @@ def hint(kinds: Collection[WorkKind]) -> bool:
 
 
 def send_hint(kind: WorkKind) -> bool:
-    """Send a hint for a kind of work, for workers. Never raises; returns False if the broker is unreachable.
+    """Send the workers a hint that rows of this kind of work are due. Never raises.
 
-    Sends nothing if the queue of this kind already holds a hint: the worker that takes that one finds every due row.
-    So the queues stay short under load, and while no worker runs.
+    Returns False if the broker is unreachable. Sends nothing if the queue of this kind already holds a hint: the worker
+    that takes that hint finds every due row. So the queues stay short under load, and while no worker runs.
     """
     try:
         with current_app.producer_or_acquire() as producer:
@@ -108,13 +112,13 @@ def send_hint(kind: WorkKind) -> bool:
 
 
 def send_hints(kinds: Iterable[WorkKind]) -> None:
-    """Send a hint for each kind of work, for workers. Never raises."""
+    """Send the workers a hint for each kind of work that has due rows, from a worker process. Never raises."""
     for kind in kinds:
         send_hint(kind)
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:
-    """Return how many hints wait in the queue of a kind of work."""
+    """Return how many hints wait in the queue of a kind of work; `channel` is an open kombu channel to the broker."""
     return int(channel.queue_declare(kind).message_count)
 
 

@@ -14,7 +14,10 @@ _CHATTY = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "ce
 
 
 def configure_logging(form: Literal["json", "console"]) -> None:
-    """Send structlog's events and the standard library's records to stderr in one form. Safe to run twice."""
+    """Send structlog's events and the standard library's records to stderr, as JSON lines or for a console.
+
+    Safe to run twice.
+    """
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

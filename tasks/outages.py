@@ -1,4 +1,4 @@
-"""Record how external systems answer. All workers leave a system that is away alone: see `tasks.claims`."""
+"""Record how external systems answer. While a system is away, no worker claims work that needs it (`tasks.claims`)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ _WAITING = {
     ExternalSystem.MAIL: (WorkKind.MESSAGES,),
     ExternalSystem.LETTER: (WorkKind.MESSAGES,),
 }
-"""The kinds of work that wait for each system."""
+"""Each external system, with the kinds of work that need it."""
 
 
 def note_answers(claim: Claim, system: ExternalSystem, answers: Iterable[GatewayError | None]) -> None:
-    """Record how the system answered the work of a claim: a pause begins if it was unavailable, else any pause ends.
+    """Record how an external system answered the work of a claim: `answers` has each call's error, None for success.
 
-    What was refused before it left this machine, with `NotSent`, says nothing about the system.
+    If one call found the system unavailable, a pause begins, in which no worker tries the system. Otherwise any pause
+    ends, and hints are sent for the work that needs the system. `NotSent` says nothing about the system. A database
+    outage is logged, not raised.
     """
     answers = [answer for answer in answers if not isinstance(answer, NotSent)]
     if not answers:

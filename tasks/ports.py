@@ -16,19 +16,19 @@ from models.telephony.weekly_hours import Hours
 
 
 class GatewayError(Exception):
-    """An external system did not do what was asked."""
+    """Raised or returned when an external system did not do what it was asked for; base class of the errors below."""
 
 
 class GatewayUnavailable(GatewayError):
-    """A temporary failure: no answer in time, so that the call may have taken effect. Retry with the same key."""
+    """A temporary failure, such as no answer in time: the call may have taken effect. Retry with the same key."""
 
 
 class RecipientUnavailable(GatewayError):
-    """A temporary failure of one recipient, such as a full mailbox; others can be reached. Retry with the same key."""
+    """A temporary failure of one recipient of mail, such as a full mailbox. Retry with the same Message-ID."""
 
 
 class GatewayRefused(GatewayError):
-    """A permanent failure: the external system refused the call, and a retry cannot help."""
+    """A permanent failure: the external system refused the call, so that an unchanged retry cannot help."""
 
 
 class NotSent(GatewayRefused):
@@ -36,22 +36,23 @@ class NotSent(GatewayRefused):
 
 
 class NumberTaken(GatewayRefused):
-    """The registrar has one of the trunk's numbers as another trunk's; the same trunk with other numbers may do."""
+    """A refusal of a trunk, one of whose numbers the registrar lists as another trunk's. Retry with other numbers."""
 
 
 FORWARD = "forward."
-"""What the names of those preferences begin with that are forwardings."""
+"""The beginning of the names of those preferences that are call forwardings."""
 SECRET_ISSUE = "secret_issue"  # noqa: S105 - the name of a preference
-"""The preference that says which secret is in force, without a word about it."""
+"""The name of the preference that changes with the trunk's secret, without revealing the secret."""
 SUSPENDED = "suspended"
-"""The preference that a suspended trunk has, and no other."""
+"""The name of the preference that only suspended trunks have."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """An enabled call forwarding as sent to the registrar.
+    """An enabled call forwarding as sent to the registrar: calls under `condition` go to `target`.
 
-    It applies during `hours`: pairs of first and end minute since Monday 0:00, German local time, the end excluded.
+    The forwarding applies during `hours`: pairs of first and end minute since Monday 0:00, German local time, the end
+    excluded. `after_seconds` is how long a call rings first; None unless the condition is "no answer".
     """
 
     condition: str
@@ -61,7 +62,10 @@ class Forwarding:
 
     @property
     def preferences(self) -> Iterator[tuple[str, str]]:
-        """One for each stretch of hours: condition and begin in its name, which no two share; target, seconds, end."""
+        """Yield a preference, as a pair of name and value, for each span of the hours.
+
+        The unique name has the condition and the span's first minute, the value the target, the seconds and the end.
+        """
         for start, end in self.hours:
             yield f"{FORWARD}{self.condition}.{start}", f"{self.target} {self.after_seconds or 0} {end}"
 
@@ -70,9 +74,9 @@ class Forwarding:
 class TrunkRecord:
     """One SIP trunk as sent to the registrar.
 
-    `key` is the idempotency key: writing the same record again changes nothing. `numbers` are all numbers of the
-    trunk's blocks, in E.164 with the plus sign. `postal_code` is the connection address's; emergency calls are routed
-    by it. A `suspended` trunk can only call 110 and 112.
+    `key` is the idempotency key: writing a record again under its key changes nothing. `numbers` are all numbers of the
+    trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which emergency
+    calls are routed. A `suspended` trunk can only call 110 and 112.
     """
 
     key: str
@@ -87,17 +91,17 @@ class TrunkRecord:
 
     @property
     def ha1(self) -> str:
-        """Return the digest HA1 (RFC 2617) of SIP user, domain and secret."""
+        """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as the user."""
         return _digest(f"{self.sip_user}:{self.domain}:{self.secret}")
 
     @property
     def ha1b(self) -> str:
-        """Return the digest HA1 (RFC 2617) for phones that log in as user@domain."""
+        """Return the digest HA1 (RFC 2617) of SIP user, domain and secret, for phones that log in as user@domain."""
         return _digest(f"{self.sip_user}@{self.domain}:{self.domain}:{self.secret}")
 
     @property
     def preferences(self) -> dict[str, str]:
-        """Return the trunk's rows for Kamailio's `usr_preferences`, as attribute name to value."""
+        """Return the trunk's rows for Kamailio's table `usr_preferences`, as a dict of attribute name to value."""
         known = {
             "provision_key": self.key,
             SECRET_ISSUE: hashlib.sha256(self.ha1.encode()).hexdigest()[:16],
@@ -116,31 +120,37 @@ def _digest(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A number block of the carrier, assigned or free. `first_number` is E.164 without the plus sign."""
+    """A number block of the carrier, assigned or free: `size` consecutive numbers from `first_number` on.
+
+    `first_number` is in E.164, as an integer without the plus sign.
+    """
 
     first_number: int
     size: int
 
 
 class Registrar(Protocol):
-    """The telephone network's database of trunks and number blocks."""
+    """The port by which trunks and number blocks are written to the registrar, the telephone network's database."""
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
-        """Record blocks as the carrier's own numbers. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Record blocks as the carrier's own numbers. Safe to run twice.
+
+        Raises `GatewayUnavailable` if the registrar does not answer, and `GatewayError` if it reports another error.
+        """
 
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
-        """Create or update trunks and their numbers. Return each record's error in order; None if it was written.
+        """Create or update trunks and their numbers. Return each record's error, in order; None for a written record.
 
         Registrations of a suspended trunk, and those made with a trunk's previous secret, are deleted. Safe to run
         twice: each record is an upsert under its key.
         """
 
     def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection to the registrar."""
 
 
 SipAddress = tuple[str, str]
-"""SIP user and domain."""
+"""A pair of SIP user and domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +158,8 @@ class Subscriber:
     """All rows that the registrar has for one SIP user, duplicates included.
 
     `login` is HA1, HA1b and the clear-text password, which must be empty; None if there is no subscriber row.
-    `aliases` are pairs of number and domain, `preferences` pairs of name and value, `keys` the idempotency keys of
-    the trunk's records.
+    `aliases` are pairs of number and domain, `preferences` pairs of name and value, `keys` the idempotency keys that
+    the preferences were written under. `registered` is whether a phone is registered.
     """
 
     sip_user: str
@@ -162,60 +172,77 @@ class Subscriber:
 
     @property
     def address(self) -> SipAddress:
-        """Return the SIP user and domain."""
+        """Return the subscriber's SIP address: user and domain."""
         return self.sip_user, self.domain
 
 
 class Subscribers(Protocol):
-    """The registrar's subscribers and number blocks, read back and repaired by reconciliation."""
+    """The port by which the registrar's subscribers (SIP users) and number blocks are read back and deleted."""
 
     def read(self) -> Generator[Subscriber]:
         """Yield every subscriber, in byte order of SIP user and domain, from one snapshot, read in pages.
 
-        Raises `GatewayUnavailable`. The caller closes a generator that it does not exhaust.
+        Raises `GatewayUnavailable` if the registrar does not answer. The caller closes a generator that it does not
+        exhaust.
         """
 
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
-        """Return the current subscribers of SIP addresses; no entry if none. Raises `GatewayUnavailable`."""
+        """Return the current subscribers by SIP address; an address that the registrar does not know has no entry.
+
+        Raises `GatewayUnavailable` if the registrar does not answer.
+        """
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
-        """Delete every row of SIP addresses. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Delete every row of the SIP addresses. Safe to run twice.
+
+        Raises `GatewayUnavailable` if the registrar does not answer.
+        """
 
     def release(self, addresses: Collection[SipAddress]) -> None:
-        """Delete the keys of SIP addresses, so that their trunks can be rewritten; registrations stay.
+        """Delete the idempotency keys of the SIP addresses, so that their trunks can be written under other keys.
 
-        Safe to run twice. Raises `GatewayUnavailable`.
+        Registrations stay. Safe to run twice. Raises `GatewayUnavailable` if the registrar does not answer.
         """
 
     def read_blocks(self) -> Generator[Block]:
-        """Yield all number blocks by number, read in pages. Raises `GatewayUnavailable`.
+        """Yield all number blocks in the order of their first numbers, read in pages.
 
-        The caller closes a generator that it does not exhaust.
+        Raises `GatewayUnavailable` if the registrar does not answer. The caller closes a generator that it does not
+        exhaust.
         """
 
     def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
-        """Return the current blocks by first number; no entry if none. Raises `GatewayUnavailable`."""
+        """Return the current blocks by first number; a number with which no block begins has no entry.
+
+        Raises `GatewayUnavailable` if the registrar does not answer.
+        """
 
     def remove_blocks(self, first_numbers: Collection[int]) -> None:
-        """Delete blocks by first number. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Delete the blocks with these first numbers. Safe to run twice.
+
+        Raises `GatewayUnavailable` if the registrar does not answer.
+        """
 
 
 class CallRecords(Protocol):
-    """The telephone network's records of calls and refused registrations, which the portal shows."""
+    """The port to the telephone network's records of calls and refused registrations, to delete the old ones."""
 
     def count(self, before: datetime) -> int:
-        """Return how many records are older than `before`. Raises `GatewayUnavailable`."""
+        """Return how many records of calls and refusals are older than `before`.
+
+        Raises `GatewayUnavailable` if the telephone network's database does not answer.
+        """
 
     def forget(self, before: datetime, limit: int) -> int:
         """Delete up to `limit` calls and `limit` refusals older than `before`. Return how many were deleted.
 
-        Safe to run twice. Raises `GatewayUnavailable`.
+        Safe to run twice. Raises `GatewayUnavailable` if the telephone network's database does not answer.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One rendered mail to one person. `message_id` has the angle brackets and is the same at every attempt."""
+    """One rendered mail to one person. `message_id` includes the angle brackets and is equal at every attempt."""
 
     message_id: str
     recipient_name: str
@@ -227,22 +254,23 @@ class Mail:
 
 
 class Mailer(Protocol):
-    """Hands mails to the carrier's mail server."""
+    """The port by which mails are handed over to the carrier's mail server."""
 
     def send(self, mail: Mail) -> None:
         """Send one mail, at least once.
 
         If the server's answer is lost, a retry delivers the mail again with the same Message-ID, which mail systems
-        drop as a duplicate.
+        drop as a duplicate. Raises `GatewayRefused` if the mail is refused permanently, `RecipientUnavailable` if it
+        cannot be delivered to this recipient now, and `GatewayUnavailable` if the server cannot be used now.
         """
 
     def close(self) -> None:
-        """End the SMTP conversation."""
+        """Close the connection to the mail server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One letter on paper. `key` is the same at every attempt; `recipient` are the lines of the address."""
+    """One letter on paper. `key` identifies the letter at every attempt; `recipient` are the lines of the address."""
 
     key: str
     recipient: tuple[str, ...]
@@ -252,10 +280,13 @@ class Letter:
 
 
 class LetterPrinter(Protocol):
-    """Prints letters and posts them."""
+    """The port by which letters are printed and posted."""
 
     def print_letter(self, letter: Letter) -> None:
-        """Print one letter. Safe to run twice: a letter's key is printed once."""
+        """Print and post one letter. Safe to run twice: letters with one key are printed once.
+
+        Raises `GatewayUnavailable` if the printer cannot be reached.
+        """
 
 
 @dataclass(frozen=True, slots=True)

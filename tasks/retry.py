@@ -9,9 +9,10 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential backoff with jitter: the first pause is `first`, each next one is twice as long, up to `ceiling`.
+    """Exponential backoff: the first pause is `first`, each next pause is twice as long, up to `ceiling`.
 
-    After `patience` attempts the request is held, so that the back office sees it, and retried every `while_held`.
+    Each pause varies at random by the fraction `jitter`. After `patience` failed attempts the request is held, so that
+    the back office sees it, and retried every `while_held`.
     """
 
     first: timedelta = timedelta(seconds=1)
@@ -21,11 +22,11 @@ class RetryPolicy:
     while_held: timedelta = timedelta(minutes=30)
 
     def pause(self, attempts: int) -> timedelta:
-        """Return how long to wait after a number of failed attempts (1 or more), with jitter."""
+        """Return how long to wait after this number of failed attempts (1 or more), with jitter."""
         plain = min(self.first * int(2 ** min(attempts - 1, 30)), self.ceiling)
         spread: float = random.uniform(1 - self.jitter, 1 + self.jitter)
         return plain * spread
 
     def exhausted(self, attempts: int) -> bool:
-        """Return whether the number of attempts has reached `patience`, so that the request is to be held."""
+        """Return whether the number of failed attempts has reached `patience`, so that the request is to be held."""
         return attempts >= self.patience

@@ -16,8 +16,9 @@ from tasks.retry import RetryPolicy
 class Runtime:
     """The resources of a worker process, built once by `workers`.
 
-    `lease` is how long a claim lasts: longer than the slowest calls of a batch, yet short enough to wait out when a
-    worker dies. `batch` is how many due rows are claimed at once.
+    `sip_domain` is the domain of new trunks, `base_url` the beginning of links in mails, and `mail_domain` the domain
+    of Message-IDs. `lease` is how long a claim on due rows lasts: longer than the slowest calls of a batch, yet short
+    enough to wait out when a worker dies. `batch` is how many due rows are claimed together.
     """
 
     database: Database

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SettingsError(Exception):
-    """Environment variables are missing or invalid; the message names each one."""
+    """Raised when environment variables are missing or invalid; the message names each of them."""
 
 
 def _postgres(url: str) -> str:
@@ -39,20 +39,23 @@ def _keys_in(secret: SecretStr) -> list[str]:
 
 
 PUBLISHED_KEY = "for-development-only"
-"""Part of every secret key that stands in this repository, where everybody can read it."""
+"""The text that every secret key published in this repository contains."""
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
 
 
 class Settings(BaseSettings):
-    """Base class of the settings; creating an instance reads the environment. Raises `SettingsError`."""
+    """The base class of the settings of every program. Creating an instance reads the environment variables.
+
+    Raises `SettingsError` if a variable is missing or invalid.
+    """
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     log_format: Literal["json", "console"] = "json"
     prometheus_multiproc_dir: Path | None = None
-    """Where processes on one machine keep their counters for /metrics; None: nobody collects them."""
+    """The directory in which the processes of a machine keep their counters for /metrics; None if they keep none."""
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -70,9 +73,9 @@ class SecretSettings(Settings):
     """Settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]
-    """Seals SIP passwords, signs sessions, makes codes. One key, or a new one before the old ones, with commas."""
+    """The key that encrypts SIP passwords, signs sessions and derives codes; or a new key and old ones, with commas."""
     base_url: str = "http://127.0.0.1:8000"
-    """How customers reach the portal; the links in mails begin with it."""
+    """The URL at which customers reach the portal, with which the links in mails begin."""
 
     @property
     def secret_keys(self) -> list[str]:
@@ -92,7 +95,7 @@ class SecretSettings(Settings):
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name or address is the local machine's loopback."""
+    """Return whether a host name or IP address is the local machine's loopback."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""Closing a standalone account for good, by the carrier, when nothing is running for the account."""
+"""Permanent closing of a standalone account by the carrier, when no request is running for the account."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ from models.telephony.trunks import SipTrunk, TrunkState, close_trunk
 def ensure_closable(session: Session, account: Account) -> None:
     """Raise `CannotClose` unless the account may be closed.
 
-    Codes of the error: `ordered` (with the order's id), `request_runs` (with the ids), `bulk_runs`, `billed_together`
-    (with the invoice's number), `is_sub_account` (with the main account's number), `has_sub_accounts` (with the count).
+    The error's code is the first that applies, with its facts: `ordered` if the account's order is not completed (the
+    order's id), `request_runs` (the ids of running requests), `bulk_runs` if a bulk (a file of requests) was sent and
+    has not ended (no facts), `billed_together` (the numbers of collective invoices), `is_sub_account` (the main
+    account's customer number), `has_sub_accounts` (how many).
     """
     if account.state is AccountState.ORDERED:
         order = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.ORDER)
@@ -49,10 +51,11 @@ def ensure_closable(session: Session, account: Account) -> None:
 
 
 def close_account(session: Session, account: Account, now: datetime) -> bool:
-    """Close the account: end its trunks, numbers, contracts, forwardings, invitations, API tokens and all rights in it.
+    """Close the account permanently: close its trunks, release its numbers, end its contracts, revoke its API tokens.
 
-    The customer number is never issued again. Safe to run twice: returns False if the account is closed already.
-    Raises `CannotClose`.
+    Its forwardings and invitations are deleted, and all rights in the account end. The customer number is never issued
+    again. Safe to run twice: returns False if the account is closed already. Raises `CannotClose` if `ensure_closable`
+    finds an obstacle: the account is ordered, billed with others or in a hierarchy, or a request or bulk is running.
     """
     # Who refers to the account waits, and is refused afterwards, because it is closed.
     lock_accounts(session, [account.id])
@@ -76,7 +79,7 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
 
 
 def _running(session: Session, account: Account) -> list[str]:
-    """Return the running requests of the account and about the account, including those of other accounts."""
+    """Return the ids of running requests by the account, and of those by other accounts about the account."""
     about = sa.or_(
         Request.main_id == account.id,
         Request.account_id == account.id,
@@ -87,7 +90,7 @@ def _running(session: Session, account: Account) -> list[str]:
 
 
 def _invoices(session: Session, account: Account) -> list[str]:
-    """Return the collective invoices that bill the account or that the account pays for others."""
+    """Return the numbers of the collective invoices that bill the account, or that the account pays for others."""
     query = (
         sa.select(CollectiveInvoice.number)
         .join(CollectiveInvoiceItem, CollectiveInvoiceItem.invoice_id == CollectiveInvoice.id)

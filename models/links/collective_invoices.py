@@ -23,7 +23,7 @@ _LOCALE: Locale = "de"
 
 
 class CollectiveInvoice(Base):
-    """One invoice for several accounts, paid by the main account."""
+    """One invoice for several accounts, paid by the account `main`. `number` is its unique number in billing."""
 
     __tablename__ = "collective_invoices"
 
@@ -35,7 +35,10 @@ class CollectiveInvoice(Base):
 
 
 class CollectiveInvoiceItem(Base):
-    """An account on a collective invoice, from `since` until the account left. One open item an account at most."""
+    """The time of an account on a collective invoice, from `since` until `left_at`, None while the item is open.
+
+    An account has at most one open item, over all invoices.
+    """
 
     __tablename__ = "collective_invoice_items"
 
@@ -57,7 +60,7 @@ class CollectiveInvoiceItem(Base):
 
 
 class BilledElsewhere(Exception):
-    """Raised when the account is on another collective invoice already."""
+    """Raised when an account is to be put on a collective invoice but is on another one already."""
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(customer_number)
@@ -65,13 +68,14 @@ class BilledElsewhere(Exception):
 
 
 class OtherPayer(Exception):
-    """Raised when the collective invoice with this number belongs to another main account."""
+    """Raised when an account is to be put on a collective invoice that another main account pays."""
 
 
 def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> None:
-    """Bill an account by this collective invoice, and create the invoice if there is none. Safe to run twice.
+    """Bill an account by the collective invoice `number`, and create the invoice, paid by `main`, if there is none.
 
-    Raises `BilledElsewhere` or `OtherPayer`.
+    Safe to run twice. Raises `BilledElsewhere` if the account is on another collective invoice, and `OtherPayer` if
+    the invoice with this number belongs to another main account.
     """
     made = postgresql.insert(CollectiveInvoice).values(number=number, main_id=main.id).on_conflict_do_nothing()
     session.execute(made)
@@ -85,7 +89,10 @@ def put_on_invoice(session: Session, number: str, main: Account, account: Accoun
 
 
 def take_off_invoice(session: Session, number: str, account: Account, now: datetime) -> bool:
-    """Bill the account by itself from now on. Safe to run twice: returns False if it was not on this invoice."""
+    """Take the account off the collective invoice `number`, so that the account is billed by itself from now on.
+
+    Safe to run twice: returns False if the account is not on this invoice.
+    """
     item = open_item(session, account.id, number)
     if item is None:
         return False
@@ -94,7 +101,7 @@ def take_off_invoice(session: Session, number: str, account: Account, now: datet
 
 
 def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoiceItem | None:
-    """Return the account's open item on this invoice; None if there is none."""
+    """Return the account's open item on the collective invoice `number`; None if the account is not on this invoice."""
     return session.scalar(
         sa.select(CollectiveInvoiceItem)
         .join(CollectiveInvoiceItem.invoice)
@@ -107,7 +114,10 @@ def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoi
 
 
 def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime) -> Request:
-    """Create the request that makes an account on an invoice a sub-account. The invoice is the proof."""
+    """Create the link request that makes the account of an open invoice item a sub-account of the invoice's payer.
+
+    The invoice is recorded as the ownership proof. Returns the request.
+    """
     request = _write(session, Kind.LINK, item.invoice.main, item.account, now, ProofMethod.COLLECTIVE_INVOICE)
     proof = OwnershipProof(
         request_id=request.id, account_id=item.account_id, method=ProofMethod.COLLECTIVE_INVOICE, proved_at=now
@@ -118,14 +128,14 @@ def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime
 
 
 def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoiceItem, now: datetime) -> None:
-    """Record the invoice as ownership proof of a link request that waits for a proof."""
+    """Record the item's invoice as ownership proof of a link request, and schedule the request's next step, now."""
     proof = {"account_id": item.account_id, "method": ProofMethod.COLLECTIVE_INVOICE, "proved_at": now}
     session.add(OwnershipProof(request_id=request.id, **proof))
     request.make_due(now)
 
 
 def request_leaving(session: Session, main: Account, account: Account, now: datetime) -> Request:
-    """Create the request that detaches an account which is on none of the main account's invoices any more."""
+    """Create the request that detaches `account` from `main`, because no invoice of `main` bills it any more."""
     request = _write(session, Kind.DETACH, main, account, now, None)
     request.note(now, "invoice_left", customer_number=request.customer_number)
     return request

@@ -1,8 +1,7 @@
 """Link and detach requests: attaching an existing account to a main account, and detaching a sub-account.
 
-An outsider learns nothing: whatever is wrong (no such customer number, another company's account, wrong login), the
-same statements run, one password is verified, the answer is the same 202, and the request is rejected with the same
-reason.
+An outsider learns nothing: in every case of error (no such customer number, another company's account, wrong login),
+the same statements run, one password is verified, the response is a 202, and the request is rejected with one reason.
 """
 
 from __future__ import annotations
@@ -33,14 +32,17 @@ from models.vault import Vault
 
 ASKED_WITHIN = timedelta(days=1)
 MOST_WRONG_CODES = 50
-"""Of a main account in a day: five void a code, and a file must not void a thousand of them."""
+"""The most wrong link codes from files of a main account in a day: five void a code, and no file may void thousands."""
 MOST_OPEN_QUESTIONS = 1000
-"""So many administrators at the most are asked at once by files of a main account; further rows wait."""
+"""The most link requests that may wait for consent while rows of a main account's files add more; further rows wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkDraft:
-    """A link request as it was typed. `means` holds the credentials or the link code that the proof method needs."""
+    """A link request as it was typed: to attach the account with `customer_number`, with a proof by `method`.
+
+    `means` is what the method needs: credentials or a link code; None if the method needs neither.
+    """
 
     customer_number: str
     method: ProofMethod
@@ -57,10 +59,12 @@ def submit_link(
     now: datetime,
     bulk_id: uuid.UUID | None = None,
 ) -> Request:
-    """Create a link request, with its ownership proof if the proof is given already.
+    """Create a request to attach an account to `main`, with an ownership proof if the draft's means are right.
 
-    Raises `Forbidden`, `RuleBroken` (the requester's own account cannot be a main account), `InvalidField`
-    or `AlreadyRequested`.
+    `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from. Wrong means raise nothing. Raises
+    `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
+    `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link request between the two
+    accounts is running, and `TooEarly` if `main` has asked for this account's consent too often within a day.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
@@ -94,7 +98,10 @@ def submit_link(
 
 
 def _ensure_not_pestering(session: Session, main: Account, customer_number: str, now: datetime) -> None:
-    """Raise `TooEarly` after too many consent questions in a day, also for customer numbers that do not exist."""
+    """Raise `TooEarly` if `main` has asked for the account's consent `MOST_ISSUES` times within a day.
+
+    Customer numbers without an account count too.
+    """
     asked = session.scalars(
         sa.select(Request.created_at)
         .where(
@@ -111,7 +118,7 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
 
 
 def wrong_codes(session: Session, main: Account, now: datetime) -> int:
-    """Return how many wrong link codes the main account has submitted within a day."""
+    """Return how many link requests with a link code, without a proof, `main` has made within a day before `now`."""
     proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
     tried = _asked_by(main).where(
         Request.asked_proof == ProofMethod.LINK_CODE, Request.created_at > now - ASKED_WITHIN, ~proved
@@ -120,7 +127,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many of the main account's link requests wait for consent or are about to."""
+    """Return how many of the main account's link requests by consent are running: they wait for it or are about to."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 
@@ -130,10 +137,10 @@ def _asked_by(main: Account) -> sa.Select[int]:
 
 
 def find_proof(session: Session, request: Request, now: datetime) -> OwnershipProof | None:
-    """Return the proof that the requester may link the account; None if there is none yet, so that consent is needed.
+    """Return the proof that a link request's requester may attach the account; None if there is none yet.
 
-    That is the recorded proof; or a new one, added to the session, if the requester administers both the main account
-    and the account to be linked.
+    Returns the recorded proof, or a new one, added to the session, if the requester administers both the main account
+    and the account to be attached.
     """
     proof = session.get(OwnershipProof, request.id)
     if request.requested_by is None:
@@ -157,9 +164,10 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
 
 
 def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
-    """Create the request that detaches a sub-account from its main account.
+    """Create the request that detaches a sub-account from its main account, and record it in the account's log.
 
-    Raises `Forbidden`, `RuleBroken` (not a sub-account, or billed with the main account) or `AlreadyRequested`.
+    Raises `Forbidden` if the person may not detach the account, `RuleBroken` if it is not a sub-account or is on a
+    collective invoice of its main account, and `AlreadyRequested` if a request to detach it is running.
     """
     if not may(principal, Action.DETACH, account):
         raise Forbidden
@@ -189,9 +197,9 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
 
 
 def ensure_not_running(session: Session, kind: Kind, main: Account, customer_number: str) -> None:
-    """Raise `AlreadyRequested` if a request of this kind is running between the two accounts.
+    """Raise `AlreadyRequested` if a request of this kind by `main` about the customer number is running.
 
-    Of two transactions that call this at the same time, one waits here until the other has ended.
+    Of two transactions that call this function for the same request at one time, one waits until the other has ended.
     """
     # There is no row yet that could be locked, nor need there be such an account.
     take_advisory_lock(session, f"{kind} {main.id} {customer_number}")

@@ -23,9 +23,9 @@ from models.people.users import User
 from models.requests.requests import Request
 
 KEPT_FOR = timedelta(days=90)
-"""How long a draft can be resumed after it was touched last."""
+"""How long a draft can be resumed after its last change."""
 MOST_TYPED = 500
-"""Longer than anything that is right; so much of a field is kept."""
+"""The most characters of a field that are kept: longer than any valid value."""
 
 
 class DraftStep(StrEnum):
@@ -39,7 +39,11 @@ class DraftStep(StrEnum):
 
 
 class Draft(Base):
-    """An order that is being filled in. `data` holds what was typed, field by field, even if invalid."""
+    """An order that is being filled in. `data` maps the form's field names to what was typed, even if invalid.
+
+    `step` is the form's step at which the draft is resumed, and `request_id` the order that the draft became, None if
+    it was not ordered yet.
+    """
 
     __tablename__ = "order_drafts"
 
@@ -59,16 +63,19 @@ class Draft(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the draft was not changed for `KEPT_FOR`. It can go, also if it was ordered."""
+        """Return an SQL condition: the draft was not changed for `KEPT_FOR` and can be deleted, even if ordered."""
         return cls.updated_at <= now - KEPT_FOR
 
     @property
     def kept_until(self) -> datetime:
-        """Return when the draft expires."""
+        """Return the time at which the draft expires, so that it can no longer be resumed."""
         return self.updated_at + KEPT_FOR
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
-        """Save the fields of one step beside those of the other steps."""
+        """Save the typed fields of a step, by field name, beside those of the other steps, and extend the draft's life.
+
+        `step` becomes the step at which the draft is resumed.
+        """
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
         self.touch(now)
@@ -78,18 +85,21 @@ class Draft(Base):
         self.step = step
 
     def touch(self, now: datetime) -> None:
-        """Restart the time for which the draft is kept."""
+        """Restart, from `now`, the time for which the draft is kept."""
         self.updated_at = now
 
 
 def new_draft_id(session: Session) -> uuid.UUID:
-    """Return an id for a draft that is saved only when something is typed."""
+    """Return a new id for a draft; saves nothing, as a draft is saved only when something is typed."""
     found: uuid.UUID = session.execute(sa.select(sa.func.uuidv7())).scalar_one()
     return found
 
 
 def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Principal, now: datetime) -> Draft:
-    """Return the draft with this id, locked; create it if missing. Raises `NotFound` for another account's draft."""
+    """Return the draft with this id, locked; create it for the account if there is none.
+
+    Raises `NotFound` if the draft has expired or the person may not order for its account.
+    """
     session.execute(
         postgresql.insert(Draft)
         .values(
@@ -107,7 +117,10 @@ def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Pr
 
 
 def find_draft(session: Session, id: uuid.UUID, *, lock: bool = False) -> Draft | None:
-    """Return the draft with this id, of any account, with its account."""
+    """Return the draft with this id, of any account and even if expired, with its account; None if there is none.
+
+    The draft is locked if `lock`.
+    """
     query = sa.select(Draft).where(Draft.id == id).options(joinedload(Draft.account))
     if lock:
         query = query.with_for_update(of=Draft).execution_options(populate_existing=True)
@@ -115,7 +128,10 @@ def find_draft(session: Session, id: uuid.UUID, *, lock: bool = False) -> Draft 
 
 
 def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: datetime, *, lock: bool = False) -> Draft:
-    """Return a draft of an account that this person may order for. Raises `NotFound`, also for an expired draft."""
+    """Return the draft with this id, locked if `lock`.
+
+    Raises `NotFound` if there is none, if the person may not order for its account, or if it has expired.
+    """
     draft = find_draft(session, id, lock=lock)
     if draft is None or not may(principal, Action.ORDER, draft.account) or draft.kept_until <= now:
         raise NotFound
@@ -123,7 +139,10 @@ def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: dateti
 
 
 def open_drafts(session: Session, account: Account, now: datetime, limit: int = 50) -> list[Draft]:
-    """Return the account's drafts that can be resumed, each with the user who began it, the last changed first."""
+    """Return the account's drafts that can be resumed, each with the user who began it, the latest changed first.
+
+    A draft is left out if it was ordered, has expired, or has nothing typed into it.
+    """
     query = (
         sa.select(Draft)
         .where(Draft.account_id == account.id, ~Draft.left_over(now), Draft.request_id.is_(None))
@@ -136,7 +155,10 @@ def open_drafts(session: Session, account: Account, now: datetime, limit: int = 
 
 
 def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) -> Request:
-    """Return the request that this draft became; submit the order now if there is none. The draft must be locked."""
+    """Return the request that the draft became; if there is none yet, call `submit` and save its request as that one.
+
+    The draft must be locked.
+    """
     if draft.request_id is not None:
         return session.get_one(Request, draft.request_id)
     request = submit()

@@ -1,4 +1,4 @@
-"""Releasing numbers: giving one block of an account back to the pool. The contract line of the block ends too."""
+"""Releasing numbers: returning one number block of an account to the pool. The block's contract line ends too."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What releasing a block ends: its contract line, if there is one, and whether the account keeps no number."""
+    """What the release of `block` means: contract line `item` ends, and `is_last` if the account has no other block.
+
+    `item` is None if no contract line is for this block alone.
+    """
 
     block: NumberBlock
     item: ContractItem | None
@@ -32,7 +35,11 @@ class Release:
 
 
 def look_at_release(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> Release:
-    """Return what releasing this block would end. Raises `Forbidden`, `NotFound` or `StillOnOrder`."""
+    """Return what releasing the account's number block `block_id` would end, without releasing the block.
+
+    Raises `Forbidden` if the person may not manage the account's trunks, `StillOnOrder` while an order for the account
+    is running, and `NotFound` if the account has no block with this id.
+    """
     if not may(person, Action.MANAGE_TRUNK, account):
         raise Forbidden
     # First, so that an account that is not in service yet says the same whatever block is asked for.
@@ -46,9 +53,11 @@ def look_at_release(session: Session, person: Principal, account: Account, block
 
 
 def release_numbers(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> None:
-    """Release the block: its numbers stop ringing, rest for the quarantine, and are not billed any more.
+    """Release the account's number block `block_id`: its numbers stop ringing and are no longer billed.
 
-    Raises `Forbidden`, `StillOnOrder`, or `NotFound` if the block was released already.
+    The block returns to the pool after its quarantine. Raises `Forbidden` if the account is not active or the person
+    may not manage its trunks, `StillOnOrder` while an order for the account is running, and `NotFound` if the account
+    has no block with this id, for example because the block was released already.
     """
     lock_active_account(session, account)
     found = look_at_release(session, person, account, block_id, now)
@@ -64,7 +73,7 @@ def release_numbers(session: Session, person: Principal, account: Account, block
 
 
 def order_runs(session: Session, account: Account) -> bool:
-    """Return whether an order for the account is still running; until its end no block of the account is released."""
+    """Return whether an order for the account is running; no block of the account can be released until it ends."""
     order = sa.select(Request.id).where(
         Request.account_id == account.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)
     )
@@ -76,7 +85,10 @@ def _is_of(account: Account) -> sa.ColumnElement[bool]:
 
 
 def _item_of(session: Session, block: NumberBlock, now: datetime) -> ContractItem | None:
-    """Return the contract line of this block alone: a contract has one line for each block size."""
+    """Return the running contract line of this block; None if there is none or another block of the size shares it.
+
+    A contract has one line for each block size.
+    """
     trunk = session.get(SipTrunk, block.trunk_id) if block.trunk_id is not None else None
     if trunk is None:
         return None

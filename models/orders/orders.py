@@ -31,7 +31,7 @@ from models.values import Locale, fold, same_place, spell
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """The connection address: it decides area code and emergency routing."""
+    """The new location's name and connection address; the address decides area code and emergency routing."""
 
     name: str
     street: str
@@ -50,7 +50,11 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class OrderDraft:
-    """An order as it was typed: well-formed, but not yet checked against the rules."""
+    """An order as it was typed: well-formed, but not yet checked against the business rules.
+
+    `channels` is the number of simultaneous calls, and `block_size` the number of phone numbers (1, 10 or 100) in the
+    area code. `product_key` and `option_keys` name products of the price list.
+    """
 
     product_key: str
     channels: int
@@ -64,13 +68,13 @@ class OrderDraft:
 
 @dataclass(frozen=True, slots=True)
 class Basket:
-    """The products of one order: the trunk first, then the number block, then the options."""
+    """The products of one order: first the trunk, then the number block, then the options."""
 
     products: tuple[Product, ...]
 
     @property
     def trunk(self) -> Product:
-        """Return the trunk product."""
+        """Return the product of the ordered SIP trunk."""
         return self.products[0]
 
     @property
@@ -80,18 +84,20 @@ class Basket:
 
 
 def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
-    """Save an order: the request, and the new account with its customer number, which the overview lists at once.
+    """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
 
-    Raises `Forbidden`, `RuleBroken` (the account cannot be a main account) or `InvalidField`.
+    The overview of locations lists the account immediately. Returns the request. Raises `Forbidden` if the person may
+    not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if a product cannot be
+    ordered, there are too many channels, or the area code is unknown.
     """
     ensure_orderable(session, draft)
     return submit_orders(session, principal, main, [draft], now)[0]
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """Check products, number of channels and area code of an order, and return its products.
+    """Check the products, number of channels and area code of an order, and return its products.
 
-    Raises `InvalidField` for a product that cannot be ordered, too many channels, or an unknown area code.
+    Raises `InvalidField` if a product cannot be ordered, there are too many channels, or the area code is unknown.
     """
     basket = _basket(session, draft)
     ensure_channels(basket.trunk, draft.channels)
@@ -100,13 +106,13 @@ def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
 
 
 def ensure_channels(trunk: Product, channels: int) -> None:
-    """Raise `InvalidField` unless the trunk product has at least this number of channels."""
+    """Raise `InvalidField` unless `channels` is at least 1 and at most the number that the trunk product has."""
     if trunk.channels is None or not 1 <= channels <= trunk.channels:
         raise InvalidField("channels", "channels_out_of_range", trunk.channels)
 
 
 def ensure_area_exists(session: Session, code: str) -> AreaCode:
-    """Return the Ortsnetz with this area code. Raises `InvalidField` if there is none."""
+    """Return the Ortsnetz (local network) with this German area code. Raises `InvalidField` if there is none."""
     # Hundreds of orders name a few: each is looked up once a transaction.
     known: dict[str, AreaCode | None] = session.info.setdefault("area_codes", {})
     if code not in known:
@@ -125,9 +131,11 @@ def submit_orders(
     now: datetime,
     bulk_id: uuid.UUID | None = None,
 ) -> Sequence[Request]:
-    """Save several orders that `ensure_orderable` has accepted, with one statement a table.
+    """Save several orders that `ensure_orderable` has accepted, with one statement for each table.
 
-    Raises `Forbidden`, or `RuleBroken` if the account cannot be a main account.
+    Each order gets a request and a new account. Returns the requests in the order of `drafts`; `bulk_id` is the bulk
+    (the uploaded file of orders) that they come from. Raises `Forbidden` if the person may not order for `main`, and
+    `RuleBroken` if `main` is closed or a sub-account.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
@@ -187,7 +195,10 @@ def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
 
 
 def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str]) -> Basket:
-    """Return the products with these keys. Raises `InvalidField` for a product that cannot be ordered."""
+    """Return the trunk product, the product for a number block of `block_size` numbers, and the option products.
+
+    Raises `InvalidField` if one of them cannot be ordered or is of another kind, or if an option is named twice.
+    """
     keys = (trunk_key, block_key(block_size), *option_keys)
     found = {product.key: product for product in orderable_products(session)}
     _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
@@ -200,7 +211,7 @@ def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Se
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """Return the products of a running order. Raises `RuleBroken` if one of them was withdrawn meanwhile."""
+    """Return the products of a running order. Raises `RuleBroken` if one of them can no longer be ordered."""
     assert request.product_key is not None and request.block_size is not None
     try:
         return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
@@ -220,9 +231,10 @@ def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
 
 
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
-    """Return how many number blocks of each area code and size these requests still need.
+    """Return how many number blocks the requests still need, by (area code, block size).
 
-    `redrawing` are the ids of requests whose block turned out to be somebody else's.
+    An order with a block needs none, unless its id is in `redrawing`: the orders that need another block, because the
+    registrar lists a number of theirs under another trunk.
     """
     return Counter(
         (request.area_code, request.block_size)
@@ -234,9 +246,10 @@ def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] 
 
 
 def discard_ordered_account(request: Request, now: datetime) -> None:
-    """Close the account of an order that ended before its provisioning, with everything it was given.
+    """Close the account, trunk and contract of an order that ended before its account became active.
 
-    The customer number is never issued again; the numbers rest before another account gets them.
+    Does nothing for other requests. The customer number is never issued again, and the numbers return to the pool
+    after their quarantine.
     """
     account = request.account
     if request.kind is Kind.ORDER and account is not None and account.state is AccountState.ORDERED:
@@ -246,28 +259,32 @@ def discard_ordered_account(request: Request, now: datetime) -> None:
 
 
 def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
-    """Cancel a request, and close the account that an order has reserved. Raises `TooLate`."""
+    """Cancel a request for `reason`, and close the account that an order has reserved.
+
+    Raises `TooLate` if the request has ended (except as failed), a worker has claimed it, or its provisioning (for a
+    link or detach request: the change of the account) has begun.
+    """
     request.cancel(reason, now)
     discard_ordered_account(request, now)
 
 
 def area_code_fits(request: Request) -> bool:
-    """Return whether the city of the account can lie in the Ortsnetz of the ordered numbers.
+    """Return whether the city of the ordered account can lie in the Ortsnetz (German area code) of its numbers.
 
-    An Ortsnetz can have several towns, and a town several names; one of them has to be the city's. German geographic
-    numbers may only be assigned to an address inside their Ortsnetz (TKG; BNetzA's number plan).
+    An Ortsnetz can have several towns, and a town several names; one of the names has to be the city's. German
+    geographic numbers may only be assigned to an address inside their Ortsnetz (TKG; BNetzA's number plan).
     """
     assert request.account is not None and request.area is not None
     return city_fits(request.account.city, request.area)
 
 
 def city_fits(city: str, area: AreaCode) -> bool:
-    """Return whether a city can lie in this Ortsnetz, by the rule that also verifies the order."""
+    """Return whether a city can lie in this Ortsnetz (German area code), by the rule that also verifies orders."""
     return any(same_place(city, town) for town in (area.name, *FURTHER_TOWNS.get(area.code, ())))
 
 
 def area_codes_for(session: Session, city: str, most: int = 5) -> list[AreaCode]:
-    """Return the Ortsnetze that this city can lie in, those of exactly its name first."""
+    """Return at most `most` Ortsnetze (German area codes) that the city can lie in, those of exactly its name first."""
     # The first letter decides most: what is left is compared one by one. An umlaut may be written with two letters.
     first = fold(city.strip())[:1]
     if not first.isalpha():

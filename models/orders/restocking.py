@@ -18,12 +18,12 @@ from models.telephony.numbers import NumberBlock
 from models.values import national_to_e164
 
 MOST_DIGITS = 13
-"""Of a German number with its country code, without the plus sign (BNetzA's number plan)."""
+"""The most digits of a German number with its country code, without the plus sign (BNetzA's number plan)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restocked:
-    """The number of blocks added to the pool, and the held orders that are retried."""
+    """The result of restocking: how many blocks were added to the pool, and the ids of the held orders retried."""
 
     added: int
     retried: list[uuid.UUID]
@@ -31,7 +31,10 @@ class Restocked:
 
 @dataclass(frozen=True, slots=True)
 class PoolLine:
-    """The blocks of one size in a pool: free, assigned and in quarantine. Quarantine ends by itself."""
+    """How many number blocks of one size an area code has: free, in quarantine, and given out, that is assigned.
+
+    A quarantined block becomes free by itself.
+    """
 
     area_code: str
     area_name: str
@@ -42,10 +45,13 @@ class PoolLine:
 
 
 def restock(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> Restocked:
-    """Add free blocks to a pool, and retry the orders that wait there for blocks of this size.
+    """Add `count` consecutive free blocks of `size` numbers to an area code's pool, and retry the orders held for them.
 
-    Safe to run twice: numbers that are in a pool already stay unchanged. A hint follows the commit,
-    because the registrar is notified too. Raises `InvalidField`.
+    `first_subscriber` is the first block's first number without the area code. Safe to run twice: numbers that are in
+    the pool already stay unchanged. A hint to the workers follows the commit, because the new blocks have to be
+    announced to the registrar too. Raises `InvalidField` if the area code is unknown, `first_subscriber` has other
+    characters than digits or is not a multiple of `size`, the numbers are too long or outside the area code, or `size`
+    is not 1, 10 or 100.
     """
     if session.get(AreaCode, area_code) is None:
         raise InvalidField("area_code", "unknown_area_code")
@@ -74,7 +80,10 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
 
 
 def pool_levels(session: Session, now: datetime, area_code: str | None = None) -> list[PoolLine]:
-    """Return what every pool has left, by area code and block size."""
+    """Return the number of free, quarantined and assigned blocks for each area code and block size, in this order.
+
+    With `area_code`, return only the lines of this area code.
+    """
     free = NumberBlock.account_id.is_(None)
     counted = sa.func.count().filter
     query = (

@@ -1,7 +1,7 @@
 """The tables of proofs: ownership of an account, an e-mail address, a connection address.
 
-A proof that waits for a person is a row with the time at which it was requested and the number of its code. The code is
-derived from the words of the row (`models.vault`) and stored nowhere.
+A proof that waits for a person is a row with the time at which it was requested and a count of the codes issued for it.
+A code is derived from words that identify the row and the count (`models.vault`), and stored nowhere.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from models.values import address_key
 from models.vault import Vault
 
 VALID_FOR = timedelta(days=14)
-"""How long a mailed or printed code is good, as the carrier's help pages promise."""
+"""How long a mailed or printed code is valid, as the carrier's help pages promise."""
 LINK_CODE_VALID_FOR = timedelta(days=7)
 WRONG_TRIES = 5
 """The number of wrong tries after which a code is void."""
 MOST_ISSUES = 5
 """The most codes that one person gets for one proof, so that nobody is pestered."""
 LEAST_LEFT = timedelta(days=7)
-"""The least time that a code must stay valid for another order to share it."""
+"""The least time that a code must still be valid for a new order to share it; otherwise a new code is requested."""
 
 
 class Decision(StrEnum):
@@ -44,10 +44,11 @@ class Decision(StrEnum):
 
 
 class CodedProof:
-    """A proof by a code that is sent to somebody. `issue` counts the codes: a new code voids the old one.
+    """The columns of a proof by a code sent to a person. `issue` counts the codes: a new code voids the old one.
 
-    `sent_issue` is the last code that was sent. Requesting a new code only increases `issue`; the verify step sends
-    it, in the same way and time whether there is a recipient or not.
+    `sent_issue` is the `issue` of the code that was sent latest, `reminders` how many reminders of the current code
+    were sent, and `resent` how many further codes a person requested. Requesting a new code only increases `issue`;
+    the verify step sends the code, in an equal way and time whether there is a recipient or not.
     """
 
     reminded_after: ClassVar[tuple[timedelta, ...]] = (timedelta(days=7), timedelta(days=12))
@@ -62,12 +63,16 @@ class CodedProof:
     resent: Mapped[int] = mapped_column(default=0)
 
     def ask(self, now: datetime) -> None:
-        """Start the time in which the code can be entered; the code is sent by the verify step."""
+        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
         self.asked_at, self.expires_at = now, now + VALID_FOR
         self.wrong_tries = self.reminders = 0
 
     def ask_again(self, now: datetime) -> None:
-        """Void the code and request a new one. Raises `TooEarly`, or `NotAwaited` after too many codes."""
+        """Void the current code and request a new one.
+
+        Raises `TooEarly` until `new_after` has passed since the current code was requested, and `NotAwaited` if the
+        person has had `MOST_ISSUES` codes already.
+        """
         if now < self.asked_at + self.new_after:
             raise TooEarly(self.asked_at + self.new_after)
         if self.resent + 1 >= MOST_ISSUES:
@@ -77,19 +82,19 @@ class CodedProof:
         self.ask(now)
 
     def renew(self, now: datetime) -> None:
-        """Request the proof anew for another order: the earlier request for it was never answered."""
+        """Void the current code, which nobody has answered, and request a first code anew, for another order."""
         self.issue += 1
         self.resent = 0
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether the code is void or valid for less than `LEAST_LEFT`, so that a new order needs a new code."""
+        """Return whether a new order needs a new code: the current one is void or valid for less than `LEAST_LEFT`."""
         return self.is_void() or self.expires_at - now < LEAST_LEFT
 
     def start_sending(self, now: datetime) -> bool:
-        """Return whether a mail or letter has to be sent now, the first or a reminder, and record it as sent.
+        """Return whether a mail or letter with the code, or a reminder, has to be sent now, and record it as sent.
 
-        Calling it again for the same code and reminder returns False.
+        A second call for the same code and reminder returns False.
         """
         passed = sum(self.asked_at + after <= now for after in self.reminded_after)
         first, again = self.sent_issue < self.issue, passed > self.reminders
@@ -97,20 +102,23 @@ class CodedProof:
         return first or again
 
     def wakes_at(self) -> datetime:
-        """Return when the next reminder or the expiry is due, if nobody answers."""
+        """Return the time of the next reminder, or the code's expiry if no reminder is left."""
         reminders = [self.asked_at + after for after in self.reminded_after[self.reminders :]]
         return min([*reminders, self.expires_at])
 
     def new_one_from(self) -> datetime | None:
-        """Return from when a new code can be requested; None after too many codes."""
+        """Return the time from which a new code can be requested; None if the person has had `MOST_ISSUES` codes."""
         return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
     def is_void(self) -> bool:
-        """Return whether the code was entered wrongly too often."""
+        """Return whether wrong codes were entered so often (`WRONG_TRIES`) that the right one is not accepted now."""
         return self.wrong_tries >= WRONG_TRIES
 
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
-        """Return whether this is the code and still valid. A wrong try is counted, so commit in both cases."""
+        """Return whether the typed text is the proof's code and the code is still valid.
+
+        `about` are the words that the code is derived from. A wrong try is counted, so commit in both cases.
+        """
         right = vault.is_code(typed, *about)
         if now >= self.expires_at or self.is_void():
             return False
@@ -119,7 +127,10 @@ class CodedProof:
 
 
 class OwnershipProof(Base):
-    """Why the requester may attach the account: method, person and time of the proof."""
+    """The proof that the requester of a link may attach the account: its method, time, and the person who gave it.
+
+    `proved_by` is None if the billing system proved it: both accounts are on one collective invoice.
+    """
 
     __tablename__ = "ownership_proofs"
 
@@ -138,8 +149,8 @@ class OwnershipProof(Base):
 class Consent(CodedProof, Base):
     """A question to the administrators of an account whether the account may be attached. The first answer counts.
 
-    Every request that uses this method has a row, even if the customer number does not exist: an outsider must see no
-    difference.
+    `decision` is the answer, None until one is given. Every link request that asks for consent has a row, even if no
+    account has its customer number: an outsider must see no difference.
     """
 
     __tablename__ = "consents"
@@ -156,12 +167,18 @@ class Consent(CodedProof, Base):
     )
 
     def words(self, user_id: int, issue: int | None = None) -> list[str]:
-        """Return the words that this administrator's code and link are derived from; `issue` recognises older ones."""
+        """Return the words that the code and link sent to this administrator (`user_id`) are derived from.
+
+        `issue` is the count of the code, None for the current code; an older one recognises an older link.
+        """
         return ["consent", str(self.request_id), str(user_id), str(issue or self.issue)]
 
 
 class LinkCode(Base):
-    """A code for one use that an administrator creates in the dashboard, by which its holder may attach the account."""
+    """A single-use code that an administrator creates in the dashboard; its holder may attach the account.
+
+    `ended_at` is set when the code is used, replaced or voided; an account has at most one code that has not ended.
+    """
 
     __tablename__ = "link_codes"
 
@@ -178,16 +195,19 @@ class LinkCode(Base):
     )
 
     def words(self) -> list[str]:
-        """Return the words that the code is derived from."""
+        """Return the words from which the vault derives the link code."""
         return ["link", str(self.id)]
 
     def is_good(self, now: datetime) -> bool:
-        """Return whether the code can still be used."""
+        """Return whether the code can still be used: not ended, not expired, and not entered wrongly too often."""
         return self.ended_at is None and now < self.expires_at and self.wrong_tries < WRONG_TRIES
 
 
 class EmailProof(CodedProof, Base):
-    """Proof that a contact's e-mail address reaches somebody. One row for all orders of a main account."""
+    """Proof that a contact's e-mail address reaches a person. One row for all orders of a main account with an address.
+
+    `proved_at` is None until the contact has confirmed the address.
+    """
 
     __tablename__ = "email_proofs"
 
@@ -196,14 +216,18 @@ class EmailProof(CodedProof, Base):
     proved_at: Mapped[datetime | None]
 
     def words(self, issue: int | None = None) -> list[str]:
-        """Return the words that the code and the link are derived from; `issue` recognises older ones."""
+        """Return the words from which the vault derives the code and the link of the mail to the contact.
+
+        `issue` is the count of the code, None for the current code; an older one recognises an older link.
+        """
         return ["email", str(self.main_id), self.address, str(issue or self.issue)]
 
 
 class AddressProof(CodedProof, Base):
     """Proof that a connection address is real. One row for all orders of a main account with this address.
 
-    A proved address stays proved; moving means another address and another proof.
+    `address_key` is the address in a form in which different spellings agree; `method`, the letter or a document, is
+    None until the address is proved. A proved address stays proved; moving means another address and another proof.
     """
 
     __tablename__ = "address_proofs"
@@ -223,17 +247,23 @@ class AddressProof(CodedProof, Base):
     )
 
     def words(self) -> list[str]:
-        """Return the words that the code is derived from."""
+        """Return the words from which the vault derives the current code of the letter to the address."""
         return ["letter", str(self.main_id), self.address_key, str(self.issue)]
 
     def prove(self, method: AddressMethod, now: datetime, by: int | None = None) -> None:
-        """Record the address as proved. Safe to run twice: the first time counts."""
+        """Record the address as proved, by `method` and, for a document, by the staff member with the user id `by`.
+
+        Safe to run twice: the first proof is kept.
+        """
         if self.proved_at is None:
             self.method, self.proved_at, self.proved_by = method, now, by
 
 
 class AddressDocument(Base):
-    """A document that proves an address (commercial register extract, business registration), for the back office."""
+    """An uploaded document that is to prove an address (commercial register extract, business registration).
+
+    `released` is the back office's decision whether the document is accepted; None until it decides.
+    """
 
     __tablename__ = "address_documents"
 
@@ -262,7 +292,7 @@ P = TypeVar("P", EmailProof, AddressProof)
 class ProofBook:
     """The proofs of e-mail and connection address that the orders among `requests` need.
 
-    All are read with one query for each kind when the first is asked for, instead of a query for each order.
+    All proofs of a kind are read with at most two queries when the first is needed, instead of a query for each order.
 
     The rows of proofs that are not given yet are locked until the transaction ends, unless `lock` is False.
     """
@@ -273,23 +303,23 @@ class ProofBook:
         self._orders = [request for request in requests if request.kind is Kind.ORDER]
 
     def email(self, request: Request) -> EmailProof | None:
-        """Return the proof of the contact's e-mail address; None if it was never requested."""
+        """Return the proof of the e-mail address of the order's contact; None if the proof was never requested."""
         assert request.account is not None
         return self._emails.get((request.main_id, request.account.contact_email))
 
     def address(self, request: Request) -> AddressProof | None:
-        """Return the proof of the connection address; None if it was never requested."""
+        """Return the proof of the order's connection address; None if the proof was never requested."""
         assert request.account is not None
         return self._addresses.get((request.main_id, account_address_key(request.account)))
 
     def document(self, request: Request) -> AddressDocument | None:
-        """Return the document that the back office has not decided on yet; None if there is none."""
+        """Return the order's document that the back office has not decided on yet; None if there is none."""
         return self._documents.get(request.id)
 
     def open_email(self, request: Request, now: datetime) -> EmailProof:
-        """Add a proof of the contact's e-mail address that nobody has given yet, and return it.
+        """Create the requested proof of the e-mail address of the order's contact, not given yet, and return the proof.
 
-        If another transaction has added one meanwhile, return that one. Sends nothing.
+        If another transaction has created the proof since this book was read, return that one. Sends nothing.
         """
         assert request.account is not None
         main_id, address = request.main_id, request.account.contact_email
@@ -298,7 +328,10 @@ class ProofBook:
         return found
 
     def open_address(self, request: Request, now: datetime) -> AddressProof:
-        """Create the proof of the connection address, or return the one created by another transaction."""
+        """Create the requested proof of the order's connection address, not given yet, and return the proof.
+
+        If another transaction has created the proof since this book was read, return that one. Sends nothing.
+        """
         assert request.account is not None
         main_id, key = request.main_id, account_address_key(request.account)
         found = self._opened(AddressProof, {"main_id": main_id, "address_key": key}, now)
@@ -342,11 +375,14 @@ class ProofBook:
 
 
 def account_address_key(account: Account) -> str:
-    """Return the key by which the proof of an account's address is found."""
+    """Return the `address_key` of the proof of the account's address: different spellings have one key."""
     return address_key(account.street, account.postal_code, account.city)
 
 
 def latest_document(session: Session, request: Request) -> AddressDocument | None:
-    """Return the document that was uploaded last, decided on or not; its content is loaded only on access."""
+    """Return the newest document uploaded for the request, decided on or not; None if there is none.
+
+    The document's content is loaded only on access.
+    """
     of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
     return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))

@@ -1,4 +1,4 @@
-"""Which proofs an order needs (the contact's e-mail address, the connection address), and whether each is given."""
+"""The proofs that an order needs (the contact's e-mail address, the connection address), and whether each is given."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from models.values import address_key
 
 @dataclass(frozen=True, slots=True)
 class OrderProofs:
-    """How the two proofs of an order stand; a proof is None as long as it was not requested.
+    """The two proofs of an order, of the contact's e-mail address and of the connection address.
 
-    `needs_email` is False if the contact's e-mail address is the requester's own, confirmed address.
+    A proof is None as long as it was not requested. `needs_email` is False if the contact's e-mail address is the
+    requester's own, confirmed address.
     """
 
     needs_email: bool
@@ -37,7 +38,10 @@ class OrderProofs:
         return self.address is None or self.address.proved_at is None
 
     def asked(self) -> Iterator[tuple[str, CodedProof]]:
-        """Yield the proofs that were requested and are not given, with their names: `email`, `address`."""
+        """Yield each proof that was requested and is not given yet, as a pair of its name and the proof.
+
+        The name is `email` or `address`.
+        """
         if self.email is not None and self.awaits_email:
             yield "email", self.email
         if self.address is not None and self.awaits_address:
@@ -45,14 +49,14 @@ class OrderProofs:
 
 
 def order_proofs(book: ProofBook, order: Request, requester: User | None) -> OrderProofs:
-    """Return how the proofs of an order stand."""
+    """Return the order's proofs, read from `book`; `requester` is the user who placed the order, None if unknown."""
     assert order.account is not None
     needs_email = not _is_own(requester, order.account.contact_email)
     return OrderProofs(needs_email, book.email(order) if needs_email else None, book.address(order))
 
 
 def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: datetime) -> OrderProofs:
-    """Return how the proofs of an order stand, and create the ones that were not requested yet."""
+    """Create the proofs that the order needs and that were not requested yet; return all proofs of the order."""
     found = order_proofs(book, order, requester)
     if found.needs_email and found.email is None:
         book.open_email(order, now)
@@ -62,7 +66,7 @@ def opened_proofs(book: ProofBook, order: Request, requester: User | None, now: 
 
 
 def draft_proofs(session: Session, main_id: int, draft: OrderDraft, requester: User) -> OrderProofs:
-    """Return how the proofs would stand if this main account placed this order now."""
+    """Return the proofs that the order `draft` would have if the requester placed it now for the main account."""
     email, place = draft.contact.email.lower(), draft.location
     key = address_key(place.street, place.postal_code, place.city)
     return OrderProofs(

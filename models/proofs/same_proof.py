@@ -12,27 +12,30 @@ from models.states import Kind, Status
 
 
 def orders_of_contact(order: Request) -> sa.Select[Request]:
-    """Select the orders with the same contact as `order`, itself included, joined with their accounts."""
+    """Return a query for all orders of the main account with the contact's e-mail address of `order`, `order` included.
+
+    Each order is joined with its account.
+    """
     assert order.account is not None
     return _orders(order).where(Account.contact_email == order.account.contact_email)
 
 
 def orders_in_town(order: Request) -> sa.Select[Request]:
-    """Select the orders with the same postal code as `order`, itself included, joined with their accounts.
+    """Return a query for all orders of the main account with the postal code of `order`, `order` included.
 
-    Compare `account_address_key` to find those with the same address.
+    Each order is joined with its account. Compare `account_address_key` to find the orders with an equal address.
     """
     assert order.account is not None
     return _orders(order).where(Account.postal_code == order.account.postal_code)
 
 
 def another_has_contact(session: Session, order: Request) -> bool:
-    """Return whether another order waits for an answer of the same contact."""
+    """Return whether another order of the main account, with the contact's e-mail address of `order`, is pending."""
     return session.scalar(sa.select(orders_of_contact(order).where(*_waits_besides(order)).exists())) or False
 
 
 def another_has_address(session: Session, order: Request) -> bool:
-    """Return whether another order waits for a proof of the same address."""
+    """Return whether another order of the main account, with the connection address of `order`, is pending."""
     assert order.account is not None
     key = account_address_key(order.account)
     others = session.scalars(orders_in_town(order).where(*_waits_besides(order)).with_only_columns(Account))

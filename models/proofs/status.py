@@ -1,6 +1,6 @@
-"""Which proofs requests have asked people for, how each stands, and until when: for pages and the API.
+"""The proofs that requests have asked people for, with their states and deadlines: for pages and the API.
 
-For a link request the answer does not depend on the owner of the account, nor on whether the account exists.
+For a link request the result does not depend on the owner of the account, nor on whether the account exists.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class ProofState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProofStatus:
-    """A requested proof. `again_from`: from when a new code can be requested; None if it cannot."""
+    """A requested proof. `until` is its deadline, None once it was proved or declined.
+
+    `again_from` is the time from which a new code can be requested, None if none can be.
+    """
 
     kind: ProofKind
     state: ProofState
@@ -60,9 +63,10 @@ class ProofStatus:
 
 
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return the proofs of each request. A fixed number of statements.
+    """Return the statuses of each request's proofs that are worth showing, by request id. A fixed number of statements.
 
-    Requests that no worker has begun yet have none.
+    There are none for a request that no worker has begun yet, or an order whose area code does not fit. A proof that is
+    still open is left out unless its request is pending.
     """
     selected_account = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
     # While the area code does not fit, nothing is asked for.
@@ -84,7 +88,10 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
 
 @dataclass(frozen=True, slots=True)
 class OpenConsent:
-    """A request that waits for an administrator's answer: the account, the main account that asks, the deadline."""
+    """A link request that waits for the answer of an administrator of `account`, which `main` wants to attach.
+
+    `consent` holds the question's deadline.
+    """
 
     request: Request
     account: Account
@@ -93,7 +100,7 @@ class OpenConsent:
 
 
 def consents_to_answer(session: Session, principal: Principal, now: datetime) -> list[OpenConsent]:
-    """Return the requests to attach an account of this person that the person can answer, the oldest first."""
+    """Return the open requests of others to attach an account for which this person may answer, the oldest first."""
     own = sa.select(Account).where(Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE)
     accounts = {
         account.customer_number: account
@@ -127,7 +134,7 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
 
 
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return the proofs of these orders, read together and without locks."""
+    """Return the statuses of the orders' proofs by order id, read for all orders with one set of queries, no locks."""
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
     requesters = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
@@ -145,7 +152,7 @@ def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> di
 
 
 def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
-    """Yield the status of the proof of the contact's e-mail address, if it was requested."""
+    """Yield the status of the proof of the contact's e-mail address, if the proof is needed and was requested."""
     if proofs.email is None or not proofs.needs_email:
         return
     if proofs.awaits_email:
@@ -157,7 +164,10 @@ def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
 def _address(
     proofs: OrderProofs, order: Request, document: AddressDocument | None, now: datetime
 ) -> Iterator[ProofStatus]:
-    """Yield the status of the proof of the connection address: the letter's code, and a document if there is one."""
+    """Yield the statuses of the proof of the connection address; nothing if the proof was not requested.
+
+    A proved address has one status; otherwise the letter has one, and so has a document that is open or was refused.
+    """
     if proofs.address is None:
         return
     if not proofs.awaits_address:
@@ -188,5 +198,5 @@ def _consent(consent: Consent, now: datetime) -> ProofStatus:
 
 
 def _still_says_something(request: Request, asked: ProofStatus) -> bool:
-    """Return whether to show the proof: one that is not given yet only while the request is pending, others always."""
+    """Return whether to show the proof: an open proof only while its request is pending, every other proof always."""
     return asked.state is not ProofState.OPEN or request.status is Status.PENDING

@@ -1,4 +1,4 @@
-"""Giving proofs: each function checks the proof, records who gave it, when and how, and makes waiting requests due.
+"""Giving proofs: check a proof, record who gave it, when and how, and schedule the waiting requests' next step, now.
 
 A wrong try is counted and must be committed: functions that take a code return whether the code was right, and raise
 only where nothing has to be recorded.
@@ -50,7 +50,7 @@ _NOBODY = 0
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An administrator's login of the existing account, used once on the spot: never stored, never logged."""
+    """The login of an administrator of the account to link, used once, immediately; never stored, never logged."""
 
     email: str
     password: str
@@ -60,10 +60,11 @@ class Credentials:
 
 
 def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Confirm the contact's e-mail address by the code from the mail. Safe to run twice: the same code stays right.
+    """Confirm the e-mail address of the order's contact by the typed code from the mail; return whether it is right.
 
-    One mail is sent for all orders with the same contact. Raises `NotAwaited` if the address was never asked for, or if
-    no order waits for it any more.
+    Safe to run twice: the code stays right. One mail serves all orders of the main account with this contact, and
+    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was
+    requested, or if the address is not confirmed and no order waits for it any more.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -78,16 +79,20 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
-    """Return whether this order or another one with the same contact is running: they share one mail."""
+    """Return whether `request`, or another order of the main account with its contact's e-mail address, is running.
+
+    These orders share one mail.
+    """
     running = orders_of_contact(request).where(Request.status.not_in(ENDED))
     return session.scalar(running.limit(1)) is not None
 
 
 def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
-    """Prove the connection address by the code from the letter. Safe to run twice: the same code stays right.
+    """Prove the order's connection address by the typed code from the letter; return whether it is right.
 
-    One letter is sent for all orders with the same address. Raises `NotAwaited` if no letter was asked for, or if no
-    order waits for it any more.
+    Safe to run twice: the code stays right. One letter serves all orders of the main account with this address, and
+    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was
+    requested, or if the address is not proved and no order waits for it any more.
     """
     if request.kind is not Kind.ORDER:
         raise NotAwaited
@@ -105,10 +110,10 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
 
 
 def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
-    """Prove an address with the customer number and code of a letter, without a login.
+    """Prove a connection address with the customer number and the typed code that a letter carries, without a login.
 
-    Returns the order of the letter; None if anything is wrong. An outsider learns nothing: the same statements run in
-    both cases.
+    Returns the order that the letter was sent for; None if the number or the code is wrong, or the proof is not
+    awaited. An outsider learns nothing: the same statements run in every case.
     """
     account = account_by_number(session, customer_number)
     account_id = account.id if account is not None else None
@@ -126,9 +131,10 @@ def answer_letter(session: Session, vault: Vault, customer_number: str, typed: s
 def upload_document(
     session: Session, principal: Principal, request: Request, name: str, media_type: str, content: bytes, now: datetime
 ) -> AddressDocument:
-    """Save a document that proves the address, for the back office to decide on.
+    """Save an uploaded document that is to prove the order's connection address, for the back office to decide on.
 
-    It replaces an earlier document that is not decided yet. Raises `NotAwaited`.
+    The document replaces an earlier one that is not decided yet; the order's next step is scheduled for now. Raises
+    `NotAwaited` unless `request` is a pending order whose address proof was requested and is not given yet.
     """
     book = ProofBook(session, [request])
     proof = book.address(request) if _is_pending(request, Kind.ORDER) else None
@@ -144,9 +150,10 @@ def upload_document(
 
 
 def decide_document(session: Session, staff: User, request: Request, *, release: bool, now: datetime) -> None:
-    """Accept (`release`) or refuse the uploaded document.
+    """Accept (`release`) or refuse the document uploaded for an order, and schedule the order's next step for now.
 
-    Raises `Forbidden` unless `staff` belongs to the carrier, `NotAwaited` without an open document or a waiting order.
+    Raises `Forbidden` unless `staff` is one of the carrier's staff, and `NotAwaited` if the order is not pending or has
+    no document that is still undecided.
     """
     if not staff.is_staff:
         raise Forbidden
@@ -162,15 +169,20 @@ def decide_document(session: Session, staff: User, request: Request, *, release:
 
 
 def lock_for_address(session: Session, request: Request) -> bool:
-    """Lock the orders that wait for an address proof in the same town; return whether `request` is one of them.
+    """Lock the main account's pending orders with the postal code of `request`; return whether `request` is one.
 
-    Call it before one of these orders is locked alone.
+    To avoid a deadlock, call this function before one of these orders is locked alone.
     """
     return request.kind is Kind.ORDER and request in _lock(session, _waiting(orders_in_town(request)))
 
 
 def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
-    """Request a new code by mail (`email`, `consent`) or post (`letter`). Raises `NotAwaited` or `TooEarly`."""
+    """Void a proof's code and request a new one, by mail (`what` is `email` or `consent`) or by post (`letter`).
+
+    The request's next step, which sends the code, is scheduled for now. Raises `TooEarly` if the current code was
+    requested too recently, and `NotAwaited` if the request is not pending, does not wait for this proof, or has had the
+    most codes allowed.
+    """
     proof = _asked(session, request, what)
     if proof is None or request.status is not Status.PENDING:
         raise NotAwaited
@@ -181,10 +193,12 @@ def ask_again(session: Session, request: Request, what: str, now: datetime) -> N
 def decide(
     session: Session, vault: Vault, request: Request, user: User, decision: Decision, typed: str | None, now: datetime
 ) -> bool:
-    """Record an administrator's answer to a consent request; return whether the code was right.
+    """Record an administrator's answer to the question whether an account may be attached, if the code is right.
 
-    `typed` is the code from the mail, None for a signed-in person. The first answer counts. Raises `NotAwaited` if the
-    request no longer waits, `Forbidden` if the person does not administer the account.
+    `typed` is the code from the mail, None for a signed-in person. Returns False if the code is wrong or void. The
+    first answer counts; the request's next step is scheduled for now. Raises `NotAwaited` if the request is not
+    pending, is proved or answered already, or the question has expired, and `Forbidden` if the user may not decide for
+    the account.
     """
     _ensure_unproved(session, request)
     consent = session.get(Consent, request.id, with_for_update=True)
@@ -203,7 +217,11 @@ def decide(
 
 
 def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
-    """Prove a waiting link request by credentials or a link code; return whether they fit. Raises `NotAwaited`."""
+    """Prove a pending link request by `means`: an administrator's credentials, or a link code as it was typed.
+
+    Returns whether the means are right; if so, the request's next step is scheduled for now. Raises `NotAwaited` unless
+    the request is a pending link request without a proof.
+    """
     _ensure_unproved(session, request)
     proof = ownership_by(session, vault, request.customer_number, means, now)
     if proof is None:
@@ -217,9 +235,10 @@ def prove_ownership(session: Session, vault: Vault, request: Request, means: Cre
 def ownership_by(
     session: Session, vault: Vault, customer_number: str, means: Credentials | str, now: datetime
 ) -> OwnershipProof | None:
-    """Return the ownership proof by these credentials or this link code, without its request; None if they are wrong.
+    """Check `means`, an administrator's credentials or a link code as it was typed, for the account to link.
 
-    An outsider learns nothing: the same statements run in both cases. A wrong code is counted.
+    Returns an ownership proof whose `request_id` the caller sets, or None if the means are wrong. An outsider learns
+    nothing: the same statements run in both cases. A wrong code is counted, and the right one is used up.
     """
     if isinstance(means, Credentials):
         return _by_credentials(session, customer_number, means, now)
@@ -227,7 +246,10 @@ def ownership_by(
 
 
 def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
-    """Create a link code for an account and void the previous one. Raises `Forbidden` or `IsMainAccount`."""
+    """Create a link code, by which another customer may attach the account, and void the account's previous one.
+
+    Raises `Forbidden` if the person may not prove ownership of the account, `IsMainAccount` if it is a main account.
+    """
     # Two at once would both find none to replace; and what was read before may be over.
     lock_account(session, account)
     void_link_code(session, principal, account, now)
@@ -242,7 +264,10 @@ def create_link_code(session: Session, principal: Principal, account: Account, n
 
 
 def void_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> None:
-    """Void the account's link code, if there is one. Safe to run twice. Raises `Forbidden`."""
+    """Void the account's link code, if there is one. Safe to run twice.
+
+    Raises `Forbidden` if the person may not prove ownership of the account.
+    """
     if not may(principal, Action.PROVE_OWNERSHIP, account):
         raise Forbidden
     code = open_link_code(session, account.id, lock=True)
@@ -252,7 +277,10 @@ def void_link_code(session: Session, principal: Principal, account: Account, now
 
 
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
-    """Return the account's link code that was neither used nor replaced; None if there is none."""
+    """Return the account's link code that was not used, replaced or voided; None if there is none. It may have expired.
+
+    Locks the code if `lock`.
+    """
     query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
     return session.scalar(query.with_for_update() if lock else query)
 
@@ -297,10 +325,10 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
 def _is_right(
     vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
 ) -> bool:
-    """Return whether this is the code of the proof; the code of a given proof stays right.
+    """Return whether the typed text is the code of the proof; the code of a proof that was given stays right.
 
-    A wrong try is counted while an order waits for the proof. Raises `NotAwaited` if there is no proof, or if the proof
-    is not given and no order waits for it.
+    A wrong try is counted unless the proof was given. Raises `NotAwaited` if `proof` is None, or if it is not given
+    and no order waits for it (`awaited`).
     """
     if proof is not None and proof.proved_at is not None:
         return vault.is_code(typed, *proof.words())
@@ -338,7 +366,7 @@ def _waiting(orders: sa.Select[Request]) -> sa.Select[Request]:
 
 
 def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:
-    """Lock the selected requests and return them as they are now.
+    """Lock the requests that the query `waiting` selects, in the order of their ids, and return them freshly read.
 
     Callers lock requests before their proof, as the workers do, to avoid a deadlock.
     """
@@ -348,7 +376,7 @@ def _lock(session: Session, waiting: sa.Select[Request]) -> Sequence[Request]:
 
 
 def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str | None = None) -> None:
-    """Make every request due that waits for the same proof."""
+    """Schedule the next step of each request that `waiting` selects, now; with `key`, only of those at that address."""
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.
     for request in session.scalars(waiting.order_by(Request.id).with_for_update(of=Request)):
@@ -357,7 +385,7 @@ def _wake(session: Session, waiting: sa.Select[Request], now: datetime, key: str
 
 
 def _ensure_unproved(session: Session, request: Request) -> None:
-    """Lock a link request; raise `NotAwaited` unless it waits for a proof and has none yet."""
+    """Lock a request; raise `NotAwaited` unless it is a pending link request without an ownership proof."""
     session.refresh(request, with_for_update=True)
     if not _is_pending(request, Kind.LINK) or session.get(OwnershipProof, request.id) is not None:
         raise NotAwaited

@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeated call with the same key and body gets the first answer and changes nothing."""
+"""Idempotency keys: a call repeated with an equal key and body gets the first call's answer and changes nothing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from models.db.base import Base
 from models.errors import IdempotencyConflict
 
 KEPT_FOR = timedelta(days=30)
-"""How long a key is remembered at least: far longer than anybody tries again what went wrong."""
+"""How long a key is remembered at least: far longer than a client repeats a failed call."""
 
 
 class IdempotencyKey(Base):
-    """The answer to a key, unique for an account and the person who sent the key."""
+    """An idempotency key, unique for an account and the person who sent the key, with the answer to the first call.
+
+    `fingerprint` is a digest of the first call's body, `request_id` the request that the call created, and `answer` the
+    status, location and body of the response: None until the first call has ended.
+    """
 
     __tablename__ = "idempotency_keys"
 
@@ -35,17 +39,17 @@ class IdempotencyKey(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Select the keys that are too old to be repeated."""
+        """Return an SQL condition: the key is older than `KEPT_FOR` (30 days) and can be deleted."""
         return cls.created_at <= now - KEPT_FOR
 
 
 def reserve_key(
     session: Session, account_id: int, user_id: int, key: str, fingerprint: bytes, now: datetime
 ) -> IdempotencyKey:
-    """Return the row of this key, locked: new and without an answer, or with the first answer.
+    """Return the row of the idempotency key `key`, locked: a new one without an answer, or one with the first answer.
 
-    A second call with the same key waits until the first has ended. Raises `IdempotencyConflict` if the key came with
-    another body.
+    `fingerprint` is a digest of the call's body. A second call with the same key waits until the first call's
+    transaction has ended. Raises `IdempotencyConflict` if the key was first sent with another body.
     """
     new = postgresql.insert(IdempotencyKey).values(
         account_id=account_id, user_id=user_id, key=key, fingerprint=fingerprint, created_at=now

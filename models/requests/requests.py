@@ -1,4 +1,4 @@
-"""Requests and their timeline. The row says what has to happen next, and when (`models.db.work_queue`)."""
+"""Requests and their timeline. A request's row says which step runs next, and when (`models.db.work_queue`)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PROVISION = f"step = {quoted(StepName.PROVISION)}"
 
 
 class TimelineEntry(Base):
-    """One thing that happened to a request. `code` and `facts` become a sentence in `tasks.wording.timeline`."""
+    """One event of a request: `code` names it, `facts` are its values; `tasks.wording.timeline` makes it a sentence."""
 
     __tablename__ = "timeline_entries"
 
@@ -56,7 +56,11 @@ class TimelineEntry(Base):
 
 
 class Request(BulkQueueRow, Base):
-    """An order, a link or a detach request. Change its status by its methods only; each adds a timeline entry."""
+    """A request by a main account: to order a new sub-account, to link an existing account, or to detach a sub-account.
+
+    `main` is the main account and `account` the other one, None as long as a link has not found it. Change the status
+    by the methods only; they keep the status, its reason, the times and the timeline consistent.
+    """
 
     __tablename__ = "requests"
     WORK = WorkKind.VERIFY
@@ -142,35 +146,47 @@ class Request(BulkQueueRow, Base):
 
     @property
     def work(self) -> WorkKind:
-        """Return the kind of work that this request waits for: only its step `provision` needs an external system."""
+        """Return the kind of work of the request's next step: `PROVISION` for step `provision`, otherwise `VERIFY`.
+
+        Only the step `provision` needs an external system.
+        """
         return WorkKind.PROVISION if self.step is StepName.PROVISION else WorkKind.VERIFY
 
     @classmethod
     def waits_for(cls, kind: WorkKind) -> sa.ColumnElement[bool]:
-        """Select the requests that wait for that kind of work."""
+        """Return an SQL condition: the request's next step is work of this kind."""
         # Literals, as in the indexes, which are found by the same expression only.
         return sa.literal_column(f"(requests.{_PROVISION})", sa.Boolean).is_(kind is WorkKind.PROVISION)
 
     def note(self, now: datetime, code: str, **facts: Any) -> None:
-        """Add an entry to the timeline. The request must be in a session, and flushed."""
+        """Add a timeline entry: `code` names the event, `facts` are the values that its sentence mentions.
+
+        The request must be in a session, and flushed.
+        """
         session = object_session(self)
         assert session is not None and self.id is not None
         batch_insert(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
 
     def begin(self, now: datetime) -> None:
-        """Record that a worker processes the request. Held and pending requests keep their status for now."""
+        """Set an acknowledged request in progress, because a worker processes it. Every other status stays."""
         if self.status is Status.ACKNOWLEDGED:
             self._become(Status.IN_PROGRESS, now)
 
     def go_on(self, step: StepName, now: datetime) -> None:
-        """Finish the step and set the next one. The worker keeps its claim."""
+        """Set `step` as the request's next step, because the current step is finished, and reset failed attempts.
+
+        The worker keeps its claim on the request.
+        """
         self._proceed(now)
         self.step = step
         self.attempts = 0
         self.updated_at = now
 
     def try_again(self, at: datetime, now: datetime) -> None:
-        """Schedule the same step again at that time, after an outside system did not answer."""
+        """Schedule the current step to run again at the time `at`, after an outside system did not answer.
+
+        Counts the failed attempt and ends the worker's claim; the first failure adds a timeline entry.
+        """
         self.attempts += 1
         if self.attempts == 1:
             self.note(now, "retrying", step=self.step)
@@ -178,7 +194,10 @@ class Request(BulkQueueRow, Base):
         self.make_due(at)
 
     def wait_for(self, actor: Actor, reason: Reason, until: datetime, now: datetime, again_at: datetime) -> None:
-        """Wait for a person until a deadline; the step runs again after an answer, or at `again_at`."""
+        """Set the request pending: it waits for `actor` to act until the deadline `until`, for `reason`.
+
+        The current step is scheduled to run again at `again_at`. A timeline entry is added if actor or reason changed.
+        """
         if (self.waiting_for, self.reason) != (actor, reason):
             if self.status in (Status.PENDING, Status.HELD):
                 self._proceed(now)
@@ -189,7 +208,11 @@ class Request(BulkQueueRow, Base):
         self.make_due(again_at)
 
     def hold(self, reason: Reason, now: datetime, again_at: datetime | None = None) -> None:
-        """Hold the request for the carrier; it is retried at that time, or by the back office if the time is None."""
+        """Hold the request for the carrier, for `reason`; the current step runs again at `again_at`.
+
+        If `again_at` is None, only a retry, for example by the back office, runs the step again. A timeline entry is
+        added if the status or the reason changed.
+        """
         if (self.status, self.reason) != (Status.HELD, reason):
             self._proceed(now)
             self._become(Status.HELD, now, reason)
@@ -206,28 +229,28 @@ class Request(BulkQueueRow, Base):
         self.note(now, "completed")
 
     def reject(self, reason: Reason, now: datetime) -> None:
-        """End the request because of a business rule."""
+        """End the request as rejected: `reason` names the business rule that forbids the request."""
         self._end(Status.REJECTED, now, reason)
         self.note(now, "rejected", reason=reason)
 
     def fail(self, reason: Reason, now: datetime) -> None:
-        """End the request as failed; the back office may retry it."""
+        """End the request as failed for `reason`; a failed request can be retried."""
         self._end(Status.FAILED, now, reason)
         self.note(now, "failed", reason=reason)
 
     @property
     def can_cancel(self) -> bool:
-        """Return whether the request can be cancelled: not provisioned (a link: attached) yet, and not claimed.
+        """Return whether the request can be cancelled: its step is `verify` or `provision`, and no worker claims it.
 
-        Once there is a trunk it is too late, since the registrar may know the trunk even without an answer, unless the
-        request has failed.
+        Besides, it must not have ended, except as failed. An order that has not failed can no longer be cancelled once
+        it has a trunk, because the registrar may know the trunk even if it did not answer.
         """
         if self.step not in (StepName.VERIFY, StepName.PROVISION) or self.lease is not None:
             return False
         return self.status is Status.FAILED or (self.status not in ENDED and self.trunk is None)
 
     def cancel(self, reason: Reason, now: datetime) -> None:
-        """Cancel the request. Raises `TooLate`."""
+        """End the request as cancelled for `reason`. Raises `TooLate` if `can_cancel` is false."""
         if not self.can_cancel:
             raise TooLate(self.status)
         self._end(Status.CANCELLED, now, reason)
@@ -235,11 +258,14 @@ class Request(BulkQueueRow, Base):
 
     @property
     def can_retry(self) -> bool:
-        """Return whether the request can be retried: held and failed ones can."""
+        """Return whether the request can be retried: its status is held or failed."""
         return self.status in (Status.HELD, Status.FAILED)
 
     def retry(self, now: datetime) -> None:
-        """Retry the step for the back office or the requester. Raises `IllegalTransition`."""
+        """Schedule the current step to run again, now, for the back office or the requester.
+
+        Resets the failed attempts. Raises `IllegalTransition` unless the request is held or failed.
+        """
         if not self.can_retry:
             raise IllegalTransition(self.status, Status.IN_PROGRESS)
         self._become(Status.IN_PROGRESS, now)
@@ -268,12 +294,18 @@ class Request(BulkQueueRow, Base):
 
 
 def create_request(session: Session, request: Request, now: datetime) -> Request:
-    """Save a new request that is due at once. The caller adds the first timeline entry."""
+    """Save a new request, with its id and times, and schedule its first step to run now. Return the request.
+
+    The caller adds the first timeline entry.
+    """
     return create_requests(session, [request], now)[0]
 
 
 def create_requests(session: Session, requests: Sequence[Request], now: datetime) -> Sequence[Request]:
-    """Save several new requests that are due at once, with one statement a table."""
+    """Save new requests, with their ids and times, and schedule their first steps to run now. Return the requests.
+
+    One statement for each table. The caller adds the first timeline entries.
+    """
     # Known beforehand, so that nothing has to be read back row by row.
     ids = session.scalars(sa.select(sa.func.uuidv7()).select_from(sa.func.generate_series(1, len(requests))))
     for id, request in zip(ids, requests, strict=True):
@@ -286,13 +318,17 @@ def create_requests(session: Session, requests: Sequence[Request], now: datetime
 
 
 def concerns(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether this person may see the request: by its main account, or as a user of the account to detach."""
+    """Return whether the person may see the request: they may view its main account, or the account to be detached."""
     sides = [request.main_id, request.account_id] if request.kind is Kind.DETACH else [request.main_id]
     return any(may(principal, Action.VIEW, session.get_one(Account, id)) for id in sides if id is not None)
 
 
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether this person may answer, cancel and retry the request: the right to create one like it."""
+    """Return whether the person may answer, cancel and retry the request.
+
+    An order or a link needs the right to order or link for the main account; a detach request needs the right to
+    detach the sub-account.
+    """
     match request.kind:
         case Kind.ORDER:
             return may(principal, Action.ORDER, session.get_one(Account, request.main_id))
@@ -314,10 +350,10 @@ _WHOLE = (
 
 
 def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -> list[Request]:
-    """Lock and return those of the requests that are still claimed under this lease, with their accounts.
+    """Lock the requests with these ids that are still claimed under `lease`, and their accounts; return the requests.
 
-    Waits for nobody: a request is left out if another transaction has locked it or one of its accounts, so that one
-    locked row holds up only itself.
+    Never waits for a lock: a request is left out if another transaction has locked it or one of its accounts, so that
+    one locked row delays only its own request.
     """
     ours = sa.select(Request).where(Request.id.in_(ids), Request.lease == lease)
     locked = session.scalars(ours.order_by(Request.id).with_for_update(skip_locked=True).options(*_WHOLE)).all()
@@ -328,11 +364,11 @@ def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -
 
 
 def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], int]]:
-    """Return the ids of the accounts that each request may change, and of its main account, to which it refers.
+    """Return for each request: the ids of the accounts that it may change, and the id of its main account.
 
-    Locked with one statement for the batch, in one order for every worker, and before anything is written: a
-    reference to an account locks it a little, and two batches that both want it whole afterwards would wait in a
-    circle.
+    The caller locks them with one statement for the batch, in one order for every worker, before anything is written:
+    a foreign key shares the lock of its account, and two batches that both need the whole lock afterwards would
+    deadlock.
     """
     named = [request.customer_number for request in requests if request.account_id is None]
     ids = ids_by_customer_number(session, named)

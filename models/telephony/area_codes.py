@@ -11,7 +11,7 @@ from models.telephony.towns import NO_AREA_CODES
 
 
 class AreaCode(Base):
-    """An Ortsnetz: a German area code with its leading zero, and the name of its town."""
+    """An Ortsnetz (German local network): `code` is its area code with the leading zero, `name` the town's name."""
 
     __tablename__ = "area_codes"
 
@@ -22,7 +22,7 @@ class AreaCode(Base):
 
 
 def load_area_codes(session: Session) -> int:
-    """Update the table of Ortsnetze from the phonenumbers package; return the number of Ortsnetze."""
+    """Insert or rename every Ortsnetz (German area code) that the phonenumbers package knows; return how many."""
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
     names = {

@@ -1,6 +1,7 @@
 """Call forwardings: where calls to an account go, under which condition, and at which hours of the week.
 
-Two enabled forwardings of one condition never share a minute; the database enforces it too. "Always" beats the others.
+Two enabled forwardings of an account with one condition never share a minute; the database enforces this rule too.
+The condition "always" takes precedence over the others.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, covers, overlap
 
 SHORTEST_WAIT, LONGEST_WAIT = 5, 120
-"""How long it may ring before "no answer" forwards, in seconds."""
+"""The shortest and longest time that a call can ring before "no answer" forwards it, in seconds."""
 
 _COSTLY = (PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, PhoneNumberType.PERSONAL_NUMBER)
 _EMERGENCY = ("110", "112")
@@ -51,7 +52,7 @@ _PLACES = "CASE condition " + " ".join(f"WHEN '{one}' THEN {place}" for place, o
 
 
 class _HoursOfWeek(sa.types.TypeDecorator[Hours]):
-    """Minutes of the week as a multirange, so that the database can detect overlaps."""
+    """A column type for `Hours` (minutes of the week) as a multirange, so that the database can detect overlaps."""
 
     impl = postgresql.INT4MULTIRANGE
     cache_ok = True
@@ -66,7 +67,11 @@ class _HoursOfWeek(sa.types.TypeDecorator[Hours]):
 
 
 class CallForwarding(Base):
-    """One forwarding. `after_seconds` is for "no answer" alone; `hours` are minutes of the week in Germany."""
+    """A call forwarding of an account: calls under `condition` go to `target`, a number in E.164 with the plus sign.
+
+    `after_seconds` is how long a call rings first, set for the condition "no answer" alone; `hours` are the minutes
+    of the week, in German local time, in which the forwarding applies. It never applies unless it is `enabled`.
+    """
 
     __tablename__ = "call_forwardings"
 
@@ -97,7 +102,7 @@ class CallForwarding(Base):
 
 @dataclass(frozen=True, slots=True)
 class ForwardingDraft:
-    """A forwarding as it was typed."""
+    """A call forwarding as a user typed it, not yet checked. `target` may be in any usual spelling."""
 
     condition: Condition
     target: str
@@ -107,23 +112,24 @@ class ForwardingDraft:
 
 
 def forwardings_of(session: Session, account: Account) -> Sequence[CallForwarding]:
-    """Return all forwardings of an account, in order of precedence."""
+    """Return all forwardings of an account, enabled or not, in the order of `Condition` ("always" first)."""
     query = sa.select(CallForwarding).where(CallForwarding.account_id == account.id)
     places = list(Condition)
     return sorted(session.scalars(query), key=lambda found: (places.index(found.condition), found.hours, found.id))
 
 
 def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
-    """Return the enabled forwardings of these accounts, whatever the hour."""
+    """Return the enabled forwardings of the accounts with these ids, for all hours of the week, in the order of ids."""
     ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
     query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
     return session.scalars(query.order_by(CallForwarding.id)).all()
 
 
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
-    """Return the forwardings that apply at that moment: "always" alone if it applies, else at most one a condition.
+    """Return which of an account's forwardings apply at the moment `at`: enabled, and with that moment in their hours.
 
-    None apply while all trunks of the account are suspended.
+    A forwarding with the condition "always" is returned alone; otherwise there is at most one for each condition.
+    `trunks` are the account's trunks: if all of them are suspended, or there are none, no forwarding applies.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
         return []
@@ -134,7 +140,11 @@ def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], 
 def add_forwarding(
     session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
 ) -> CallForwarding:
-    """Add a forwarding. Raises `Forbidden` or `InvalidField`."""
+    """Add a call forwarding to the account, record it in the log, and schedule the registrar to be updated.
+
+    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, and
+    `InvalidField` if a field of the draft breaks a rule, for example if its hours overlap those of another forwarding.
+    """
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
     _fill(session, forwarding, account, draft)
@@ -146,7 +156,11 @@ def add_forwarding(
 def change_forwarding(
     session: Session, person: Principal, account: Account, id: int, draft: ForwardingDraft, now: datetime
 ) -> None:
-    """Change a forwarding. Raises `Forbidden`, `NotFound` or `InvalidField`."""
+    """Change the account's forwarding `id` to the draft, record it in the log, and schedule a registrar update.
+
+    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, `NotFound` if
+    the account has no forwarding with this id, and `InvalidField` if a field of the draft breaks a rule.
+    """
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     before = _facts(forwarding)
@@ -155,7 +169,11 @@ def change_forwarding(
 
 
 def remove_forwarding(session: Session, person: Principal, account: Account, id: int, now: datetime) -> None:
-    """Remove a forwarding. Raises `Forbidden` or `NotFound`."""
+    """Delete the account's forwarding `id`, record it in the log, and schedule the registrar to be updated.
+
+    Raises `Forbidden` if the person may not forward the account's calls or the account is not active, and `NotFound`
+    if the account has no forwarding with this id.
+    """
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     session.delete(forwarding)
@@ -163,7 +181,7 @@ def remove_forwarding(session: Session, person: Principal, account: Account, id:
 
 
 def find_forwarding(session: Session, account: Account, id: int) -> CallForwarding:
-    """Return the account's forwarding with this id. Raises `NotFound`."""
+    """Return the account's forwarding with this id. Raises `NotFound` if the account has none with this id."""
     found = session.get(CallForwarding, id)
     if found is None or found.account_id != account.id:
         raise NotFound
@@ -171,9 +189,11 @@ def find_forwarding(session: Session, account: Account, id: int) -> CallForwardi
 
 
 def target_of(typed: str) -> str:
-    """Return the target number in E.164, from any usual spelling.
+    """Return the target number of a forwarding in E.164, with the plus sign, from any usual spelling.
 
-    Raises `InvalidField`: `emergency_number`, `needs_area_code`, `not_a_phone_number` or `costly_number`.
+    Raises `InvalidField` with a code: `emergency_number` for 110 and 112, `needs_area_code` if the text begins with
+    neither "+" nor "0", `costly_number` for premium-rate, shared-cost and personal numbers, and `not_a_phone_number`
+    for every other text that is no valid number.
     """
     digits = "".join(character for character in typed if character.isdecimal())
     if digits.lstrip("0") in _EMERGENCY:
@@ -193,7 +213,10 @@ def target_of(typed: str) -> str:
 
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
-    """Lock the account and check the right, so that of two simultaneous changes the second sees the first."""
+    """Lock the account, so that of two simultaneous changes the second sees the first, and check the right.
+
+    Raises `Forbidden` if the person may not forward the account's calls or the account is not active.
+    """
     # What was read before may be over: it may have been detached, or closed.
     lock_account(session, account)
     if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:

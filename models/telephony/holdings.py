@@ -1,4 +1,4 @@
-"""What an account has: its contracts, trunks and numbers. A fixed number of statements."""
+"""What an account has: its contracts, trunks and numbers, read with a fixed number of SQL statements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """The lines of running contracts with their products, the trunks that are not closed, and the number blocks."""
+    """What one account has: contract lines with their products, trunks that are not closed, and number blocks."""
 
     items: Sequence[tuple[ContractItem, Product]]
     trunks: Sequence[SipTrunk]
@@ -26,12 +26,12 @@ class Holdings:
 
     @property
     def monthly_cents(self) -> int:
-        """Return the monthly price of all contract lines, net, in cents."""
+        """Return the sum of the monthly prices of the contract lines, net, in cents."""
         return sum(item.monthly_cents for item, _ in self.items)
 
 
 def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
-    """Return what this account has now."""
+    """Return the account's contract lines that run at `now`, its trunks that are not closed, and its number blocks."""
     items = (
         sa.select(ContractItem, Product)
         .join(Product, Product.key == ContractItem.product_key)
@@ -48,6 +48,6 @@ def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
 
 
 def trunks_of(session: Session, account: Account) -> list[SipTrunk]:
-    """Return the account's trunks that are not closed."""
+    """Return the account's trunks that are not closed, in the order of their ids."""
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     return list(session.scalars(trunks.order_by(SipTrunk.id)))

@@ -26,14 +26,17 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import CUSTOMER_NUMBER
 
 FEW = 2000
-"""So many hits are looked at one by one; of more, there are some on every page of the list."""
+"""The most number blocks that a search looks up by their ids; more hits are frequent enough to filter page by page."""
 
 _Query = sa.Select[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedNumbers:
-    """A block of numbers, its account, and the SIP user of the trunk at which the numbers ring."""
+    """A row of the list of numbers: a block, its account, and the SIP user of the trunk at which the numbers ring.
+
+    `sip_user` is None for a block that has no trunk.
+    """
 
     account: Account
     block: NumberBlock
@@ -42,7 +45,7 @@ class ListedNumbers:
 
 @dataclass(frozen=True, slots=True)
 class ListedTrunk:
-    """A trunk and its account."""
+    """A row of the list of trunks: a trunk and its account."""
 
     account: Account
     trunk: SipTrunk
@@ -50,7 +53,7 @@ class ListedTrunk:
 
 @dataclass(frozen=True, slots=True)
 class ListedContract:
-    """A contract, its account, and its products."""
+    """A row of the list of contracts: a contract, its account, and its running lines, each with its product."""
 
     account: Account
     contract: Contract
@@ -58,16 +61,18 @@ class ListedContract:
 
     @property
     def monthly_cents(self) -> int:
-        """Return the monthly price, net, in cents."""
+        """Return the monthly price of all lines of the contract, net, in cents."""
         return sum(item.monthly_cents for item, _ in self.items)
 
 
 def numbers_of(
     session: Session, main: Account, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedNumbers]:
-    """Return a page of the numbers of all locations. Digits find numbers by any part, words find the location.
+    """Return a page of the number blocks of the main account `main` and its sub-accounts.
 
-    Two statements at most. Raises `BadCursor`.
+    Digits in `search` must be part of a number; each word must be part of the account's customer number, name, street
+    or city. `after` is the cursor of the page (None: the first), `limit` its size. Two statements at most. Raises
+    `BadCursor` if `after` is no cursor of this list.
     """
     words, typed = _split(search)
     query: _Query = (
@@ -88,9 +93,11 @@ def numbers_of(
 def trunks_of(
     session: Session, main: Account, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedTrunk]:
-    """Return a page of the open trunks of all locations; words find the location or the SIP user.
+    """Return a page of the trunks, except closed ones, of the main account `main` and its sub-accounts.
 
-    One statement. Raises `BadCursor`.
+    Each word of `search` must be part of the account's customer number, name, street or city, or of the trunk's SIP
+    user or domain. `after` is the cursor of the page (None: the first), `limit` its size. One statement. Raises
+    `BadCursor` if `after` is no cursor of this list.
     """
     query: _Query = (
         sa.select(Account, SipTrunk)
@@ -105,9 +112,11 @@ def trunks_of(
 def contracts_of(
     session: Session, main: Account, now: datetime, search: str = "", *, after: str | None = None, limit: int = 50
 ) -> Page[ListedContract]:
-    """Return a page of the running contracts of all locations; words find the location or a product.
+    """Return a page of the contracts, running at `now`, of the main account `main` and its sub-accounts.
 
-    Two statements. Raises `BadCursor`.
+    Each word of `search` must be part of the account's customer number, name, street or city, or of a product's name.
+    `after` is the cursor of the page (None: the first), `limit` its size. Two statements. Raises `BadCursor` if
+    `after` is no cursor of this list.
     """
     products = (
         sa.select(sa.func.string_agg(sa.func.concat_ws(" ", Product.name_de, Product.name_en), " "))
@@ -133,14 +142,14 @@ def contracts_of(
 
 
 def _split(search: str) -> tuple[list[str], str]:
-    """Split a search into words and the digits of a number, which may be typed in several groups."""
+    """Split a search into its words with letters, and the rest as one typed number ("" if the rest has no digit)."""
     words = [word for word in search.split() if re.search(r"[^\W\d_]", word)]
     numbers = " ".join(word for word in search.split() if word not in words)
     return words, numbers if re.search("[0-9]", numbers) else ""
 
 
 def _few_hits(session: Session, typed: str) -> list[int] | None:
-    """Return the blocks of all customers that contain such a number, by the index; None if there are many."""
+    """Return, by the index, the ids of all customers' blocks that match the typed digits; None if more than `FEW`."""
     hits = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None), found_by(typed)).limit(FEW + 1)
     found = list(session.scalars(hits))
     return found if len(found) <= FEW else None
@@ -154,7 +163,10 @@ def _narrowed(query: _Query, main: Account, words: Sequence[str], *more: Any) ->
 def _page(
     session: Session, query: _Query, second: Any, after: str | None, limit: int
 ) -> tuple[Sequence[sa.Row[Any]], Callable[[Callable[[Any], int]], str | None]]:
-    """Return one page in the order of customer number and `second`, and the cursor of the next page."""
+    """Return one page of rows in the order of customer number and column `second`, and a function for the next cursor.
+
+    The function takes a getter of `second` from a row, and returns the next page's cursor, None after the last page.
+    """
     key = sa.tuple_(Account.customer_number, second)
     if after is not None:
         number, place = read_cursor(after, str, int)

@@ -1,4 +1,4 @@
-"""The pool of free number blocks: counting, taking, adding and releasing them, and how long a released one rests."""
+"""The pool of free number blocks: counting, taking, adding and releasing blocks, and a released block's quarantine."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
 from models.values import national_to_e164
 
 QUARANTINE = timedelta(days=90)
-"""How long a released number rests, so that its next owner does not get the last one's calls."""
+"""How long nobody gets a released number, so that its next owner does not receive calls for the previous owner."""
 
 
 SET_ASIDE = datetime(9999, 1, 1, tzinfo=UTC)
-"""`available_from` of a block that the registrar knows as somebody else's: never assigned until staff have looked."""
+"""`available_from` of a block whose numbers the registrar lists under another trunk: not assigned until staff act."""
 
 
 def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
@@ -32,12 +32,18 @@ def _free(area_code: str, size: int, now: datetime) -> sa.ColumnElement[bool]:
 
 
 def pool_has(session: Session, area_code: str, size: int, now: datetime) -> bool:
-    """Return whether the pool has a free block of this size now. No guarantee: other transactions take blocks too."""
+    """Return whether the pool of the area code has a free block of `size` numbers (1, 10 or 100) at `now`.
+
+    No guarantee for later: other transactions take blocks too.
+    """
     return session.scalar(sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(1)) is not None
 
 
 def count_free(session: Session, area_code: str, size: int, now: datetime, most: int = 1000) -> int:
-    """Return how many blocks of this size are free now, counted up to `most`. No guarantee: others take blocks too."""
+    """Return how many blocks of `size` numbers are free in the area code at `now`; `most` if there are more.
+
+    No guarantee for later: other transactions take blocks too.
+    """
     some = sa.select(NumberBlock.id).where(_free(area_code, size, now)).limit(most).subquery()
     return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
@@ -45,8 +51,8 @@ def count_free(session: Session, area_code: str, size: int, now: datetime, most:
 class NumberPool:
     """Free number blocks for the orders of one transaction, assigned without waiting for other transactions.
 
-    `wanted` is how many blocks of each area code and size the transaction may take: so many are locked with one
-    statement on first use. Blocks that other transactions have locked are skipped.
+    `wanted` maps (area code, block size) to the number of blocks that the transaction may take: that many are locked
+    with one statement when the pair is first used. Blocks that other transactions have locked are skipped.
     """
 
     def __init__(self, session: Session, now: datetime, wanted: Mapping[tuple[str, int], int]) -> None:
@@ -56,11 +62,14 @@ class NumberPool:
         self._locked: dict[tuple[str, int], list[NumberBlock]] = {}
 
     def has(self, area_code: str, size: int) -> bool:
-        """Return whether a block of this area code and size is left."""
+        """Return whether a block of this area code and of `size` numbers is left to take."""
         return bool(self._of(area_code, size))
 
     def take(self, area_code: str, size: int, account_id: int) -> NumberBlock:
-        """Assign a block to an account, the one that has been free for longest. Raises `NoNumbersAvailable`."""
+        """Assign a block to the account with this id, and return the block: the one that has been free for longest.
+
+        Raises `NoNumbersAvailable` if no block of this area code and size is left.
+        """
         blocks = self._of(area_code, size)
         if not blocks:
             raise NoNumbersAvailable(area_code, size)
@@ -84,10 +93,11 @@ class NumberPool:
 
 
 def stock_pool(session: Session, area_code: str, first_subscriber: str, size: int, count: int, now: datetime) -> int:
-    """Add `count` consecutive free blocks, the first at `first_subscriber` (digits after the area code).
+    """Add `count` consecutive free blocks of `size` numbers, and schedule their announcement to the registrar, now.
 
-    Returns how many blocks were added; numbers that are in the pool already stay unchanged. The blocks are due to be
-    announced to the registrar.
+    `first_subscriber` is the first block's first number without the area code. Returns how many blocks were added: a
+    block whose numbers are in the table already is skipped. Raises `InvalidField` if `size` is not 1, 10 or 100, or if
+    the first number is not a multiple of `size`.
     """
     if size not in BLOCK_SIZES:
         raise InvalidField("size", "unknown_block_size", BLOCK_SIZES)
@@ -112,14 +122,17 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
 
 
 def release_block(block: NumberBlock, now: datetime) -> None:
-    """Take a block back from its account; it rests for `QUARANTINE` (90 days) before it can be assigned again."""
+    """Take a block from its account and trunk; it can be assigned to an account again after `QUARANTINE` (90 days)."""
     block.account_id = None
     block.trunk_id = None
     block.available_from = now + QUARANTINE
 
 
 def set_aside_block(block: NumberBlock) -> None:
-    """Take a block back that the registrar knows as somebody else's. Nobody gets it; job `registrar` reports it."""
+    """Take a block from its account and trunk, because the registrar lists one of its numbers under another trunk.
+
+    The block is assigned to no other account; job `registrar` reports the block to staff.
+    """
     block.account_id = None
     block.trunk_id = None
     block.available_from = SET_ASIDE

@@ -18,23 +18,23 @@ import sqlalchemy as sa
 from models.telephony.numbers import BLOCK_SIZES, NumberBlock
 
 LONGEST_NUMBER = 15
-"""Digits of the longest number there can be (E.164)."""
+"""The number of digits of the longest possible phone number (E.164)."""
 STEM: sa.ColumnElement[str] = sa.cast(NumberBlock.first_number // NumberBlock.size, sa.Text)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Digits of a number in E.164, at its beginning or anywhere in it."""
+    """Digits to find in a number in E.164: at its beginning if `from_start`, otherwise anywhere in the number."""
 
     digits: str
     from_start: bool
 
 
 def parts_of(typed: str) -> list[Part]:
-    """Return what the typed digits can mean; a number fits if any meaning fits. Without digits every number fits.
+    """Return the digits that a number may have to contain to match a typed search; any one of the returned parts does.
 
-    "+49 30" is the beginning of a number. Digits that begin with 0 are the beginning of one ("0049 30", "030") or stand
-    anywhere in it.
+    "+49 30" is the beginning of a number. Digits that begin with 0 are the beginning of a number ("0049 30", "030") or
+    stand anywhere in it. Other digits stand anywhere. A text without digits matches every number.
     """
     plain = re.sub(r"\(\s*0\s*\)", "", typed).strip(" (")
     digits = re.sub(r"[^0-9]", "", plain)
@@ -48,12 +48,12 @@ def parts_of(typed: str) -> list[Part]:
 
 
 def is_everywhere(typed: str) -> bool:
-    """Return whether the typed digits are so few that many numbers contain them."""
+    """Return whether the typed digits may stand anywhere in a number and are at most three, so that many have them."""
     return any(not part.from_start and len(part.digits) <= 3 for part in parts_of(typed))
 
 
 def found_by(typed: str) -> sa.ColumnElement[bool]:
-    """Return a filter for the blocks that contain such a number.
+    """Return an SQL condition for the number blocks with a number that contains the typed digits (see `parts_of`).
 
     The digits are part of the statement's text, not parameters: the planner must see them to estimate the number of
     hits, else it would read the whole index.
@@ -82,7 +82,10 @@ def _stem_is_like(pattern: str) -> sa.ColumnElement[bool]:
 
 
 def _patterns(digits: str) -> Iterator[tuple[int, str]]:
-    """Return LIKE patterns for the stem, each with the smallest block size to which the pattern applies."""
+    """Yield pairs: the smallest block size to which a LIKE pattern applies, and the pattern.
+
+    The pattern is for a block's stem, the digits that all numbers of the block begin with.
+    """
     yield 1, f"%{digits}%"
     for size in BLOCK_SIZES[1:]:
         # So many digits of the part are in the tail, where every digit is.

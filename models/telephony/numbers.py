@@ -1,6 +1,6 @@
 """Phone numbers in blocks of 1, 10 or 100, and the announcement of blocks to the registrar.
 
-A number block is free when it belongs to no account and its quarantine is over (`available_from`); so nothing has
+A number block is free when it belongs to no account and its quarantine is over (`available_from`); so no job has
 to run for a quarantine to end. An exclusion constraint keeps two blocks from ever sharing a number.
 """
 
@@ -21,9 +21,10 @@ BLOCK_SIZES = (1, 10, 100)
 
 
 class NumberBlock(Base):
-    """1, 10 or 100 consecutive numbers of one Ortsnetz. `first_number` is E.164 without the plus sign.
+    """A number block: 1, 10 or 100 (`size`) consecutive numbers of one Ortsnetz (German area code).
 
-    A block is never deleted and never changes its numbers.
+    `first_number` is the block's lowest number in E.164, without the plus sign. A block without an account is free from
+    `available_from` on. A block is never deleted and never changes its numbers.
     """
 
     __tablename__ = "number_blocks"
@@ -68,19 +69,19 @@ class NumberBlock(Base):
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Return every number in E.164, with the plus sign."""
+        """Return every number of the block in E.164, with the plus sign."""
         return block_numbers(self.first_number, self.size)
 
     @property
     def display(self) -> str:
-        """Return the block as people write it."""
+        """Return the block in German notation: '030 2312551-0 … -9', or '030 2312551' for a block of one number."""
         return display_block(self.area_code, self.first_number, self.size)
 
 
 class BlockAnnouncement(QueueRow, Base):
     """A number block that has to be announced to the registrar as ours; deleted once it is announced.
 
-    A row of its own, because taking blocks from the pool skips locked blocks.
+    Kept in a table apart from the blocks, because taking blocks from the pool skips locked blocks.
     """
 
     __tablename__ = "block_announcements"

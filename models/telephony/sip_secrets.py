@@ -1,4 +1,4 @@
-"""The secret of a SIP trunk: showing and renewing it. Both are recorded in the log, without the secret."""
+"""The secret (SIP password) of a trunk: showing and renewing it. The log records both, without the secret."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from models.vault import Vault, new_sip_secret
 
 
 class RenewedMeanwhile(Exception):
-    """Raised when the secret was renewed since the person saw it."""
+    """Raised when a trunk's secret is to be renewed but is no longer the one that the person has seen."""
 
 
 def issue_of(trunk: SipTrunk) -> str:
-    """Return an identifier of the secret that reveals nothing about it; it changes with each renewal."""
+    """Return an identifier of the trunk's current secret, which does not reveal the secret and changes when renewed."""
     return hashlib.sha256(trunk.secret).hexdigest()[:16]
 
 
 def reveal(session: Session, vault: Vault, person: Principal, account: Account, id: int, now: datetime) -> str:
-    """Return the secret in clear. Raises `Forbidden`, `NotFound` or `SecretUnreadable`."""
+    """Return the secret of the account's trunk `id` in clear, and record in the log that the person saw it.
+
+    Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if the account has no open trunk with
+    this id, and `SecretUnreadable` if the secret was encrypted with a key that is not configured.
+    """
     trunk = find_trunk(session, person, Action.SEE_SECRET, account, id)
     secret = vault.open(trunk.secret)
     record(session, person, account, AuditEvent.SECRET_SEEN, Action.SEE_SECRET, now, {"sip_user": trunk.sip_user})
@@ -36,9 +40,11 @@ def reveal(session: Session, vault: Vault, person: Principal, account: Account, 
 def renew(
     session: Session, vault: Vault, person: Principal, account: Account, id: int, issue: str, now: datetime
 ) -> str:
-    """Replace the secret of this issue and return the new one in clear. The old one ends once the registrar is updated.
+    """Replace the secret of the account's trunk `id` and return the new one in clear.
 
-    Raises `Forbidden`, `NotFound`, or `RenewedMeanwhile` if the secret was renewed since (a repeated call renews once).
+    `issue` is the `issue_of` the secret to be replaced, so that a repeated call renews once. The old secret is valid
+    until the registrar is updated. Raises `Forbidden` if the person may not see the account's secrets, `NotFound` if
+    the account has no open trunk with this id, and `RenewedMeanwhile` if the current secret has another issue.
     """
     # Before the trunk, as everywhere: the entry in the log refers to the account, which may be closed at this moment.
     lock_account(session, account)

@@ -1,4 +1,4 @@
-"""Suspending and resuming a trunk, by the customer and by the carrier. Both are recorded in the account's log."""
+"""Suspending and resuming a trunk, by the customer and by the carrier. The account's log records each change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 def find_trunk(
     session: Session, person: Principal, right: Action, account: Account, id: int, *, lock: bool = False
 ) -> SipTrunk:
-    """Return the account's trunk if the person has this right. Raises `Forbidden`, or `NotFound` if it is closed."""
+    """Return the account's trunk `id`, locked if `lock`, to a person who has this right in the account.
+
+    Raises `Forbidden` if the person lacks the right, and `NotFound` if the account has no trunk with this id or the
+    trunk is closed.
+    """
     if not may(person, right, account):
         raise Forbidden
     query = sa.select(SipTrunk).where(
@@ -39,9 +43,10 @@ def lock_active_account(session: Session, account: Account) -> None:
 
 
 def suspend(session: Session, person: Principal, account: Account, id: int, now: datetime) -> bool:
-    """Suspend the account's trunk for the customer. Safe to run twice: returns False if it is suspended already.
+    """Suspend the account's trunk `id` for the customer. Safe to run twice: returns False if suspended already.
 
-    Raises `Forbidden` or `NotFound`.
+    Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
+    account has no open trunk with this id.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
@@ -53,9 +58,11 @@ def suspend(session: Session, person: Principal, account: Account, id: int, now:
 
 
 def resume(session: Session, person: Principal, account: Account, id: int, now: datetime) -> SipTrunk:
-    """Lift the customer's own suspension; a suspension by the carrier stays. Safe to run twice.
+    """Lift the customer's suspension of the account's trunk `id`, and return the trunk. Safe to run twice.
 
-    Raises `Forbidden`, `NotFound`, or `SuspendedByCarrier` if only the carrier has suspended the trunk.
+    A suspension by the carrier stays. Raises `Forbidden` if the account is not active or the person may not manage its
+    trunks, `NotFound` if the account has no open trunk with this id, and `SuspendedByCarrier` if only the carrier has
+    suspended the trunk.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
@@ -71,8 +78,8 @@ def resume(session: Session, person: Principal, account: Account, id: int, now: 
 def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datetime) -> bool:
     """Suspend a trunk so that only the carrier can lift the suspension. The customer reads the reason.
 
-    Safe to run twice: returns False if it is suspended for this reason already. Raises `NotFound`, `TrunkClosed`, or
-    `Forbidden` if the account is not active yet.
+    Safe to run twice: returns False if the carrier has suspended the trunk for this reason already. Raises `NotFound`
+    if no trunk has this SIP user, `TrunkClosed` if it is closed, and `Forbidden` if its account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.suspend(SuspendedBy.CARRIER, now, reason)
@@ -83,9 +90,10 @@ def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datet
 
 
 def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[SipTrunk, bool]:
-    """Lift the carrier's suspension; the customer's own stays. Return the trunk and whether something changed.
+    """Lift the carrier's suspension of a trunk; the customer's own stays. Return the trunk and whether it changed.
 
-    Safe to run twice. Raises `NotFound`, `TrunkClosed`, or `Forbidden` if the account is not active yet.
+    Safe to run twice. Raises `NotFound` if no trunk has this SIP user, `TrunkClosed` if it is closed, and `Forbidden`
+    if its account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.resume(SuspendedBy.CARRIER, now)

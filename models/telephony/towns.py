@@ -35,7 +35,7 @@ FURTHER_TOWNS: Mapping[str, tuple[str, ...]] = {
     # With its state: there is another one in the Odenwald.
     "0911": ("Fürth Bayern",),
 }
-"""Area code to the towns inside its Ortsnetz, beside the one it is named after."""
+"""Area codes, each with the towns inside its Ortsnetz (local network), besides the town that names the Ortsnetz."""
 
 NO_AREA_CODES = frozenset({"06215", "06216", "062195", "062196", "062199"})
-"""Parts of 0621 that lie in Ludwigshafen: phonenumbers lists them as area codes of their own, and they are none."""
+"""Prefixes that phonenumbers lists as area codes but are none: parts of 0621 that lie in Ludwigshafen."""

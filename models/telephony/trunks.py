@@ -1,4 +1,4 @@
-"""SIP trunks: credentials, state, suspension, and closing one for good."""
+"""SIP trunks: credentials, state, suspension, and permanent closing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TrunkState(StrEnum):
 
 
 class SuspendedBy(StrEnum):
-    """Who has suspended a trunk. Each side lifts only its own suspension."""
+    """The party that has suspended a trunk. Each party lifts only its own suspension."""
 
     CUSTOMER = "customer"
     CARRIER = "carrier"
@@ -38,8 +38,8 @@ class SipTrunk(QueueRow, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
     The trunk is suspended as long as `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is
-    shown to the customer. The row is due (`due_at`) when it has to be written to the registrar: call `changed` after
-    every change of something that the registrar knows.
+    shown to the customer. `due_at` is the time from which a worker may write the trunk to the registrar; None if the
+    registrar is up to date. Call `changed` after every change of something that the registrar knows.
     """
 
     __tablename__ = "sip_trunks"
@@ -80,15 +80,15 @@ class SipTrunk(QueueRow, Base):
     )
 
     def changed(self, now: datetime) -> None:
-        """Make the trunk due for an update of the registrar now, and forget earlier failed attempts."""
+        """Schedule the trunk to be written to the registrar, now, and reset the count of failed attempts."""
         self.attempts = 0
         self.make_due(now)
 
     def suspend(self, by: SuspendedBy, now: datetime, reason: str | None = None) -> bool:
         """Suspend the trunk: no registration, and no calls except to 110 and 112, until it is resumed.
 
-        The carrier gives a reason, and may change the reason later. Safe to run twice: returns False if nothing
-        changed. Raises `TrunkClosed`.
+        Only the carrier gives a reason, and may change the reason later. Safe to run twice: returns False if nothing
+        changed. Raises `TrunkClosed` if the trunk is permanently closed.
         """
         assert (reason is not None) == (by is SuspendedBy.CARRIER)
         self._ensure_open()
@@ -104,9 +104,9 @@ class SipTrunk(QueueRow, Base):
         return changed
 
     def resume(self, by: SuspendedBy, now: datetime) -> bool:
-        """Lift the suspension by this side; the trunk stays suspended if the other side has suspended it too.
+        """Lift the suspension by this party; the trunk stays suspended if the other party has suspended it too.
 
-        Safe to run twice: returns False if nothing changed. Raises `TrunkClosed`.
+        Safe to run twice: returns False if nothing changed. Raises `TrunkClosed` if the trunk is permanently closed.
         """
         self._ensure_open()
         if by is SuspendedBy.CUSTOMER:
@@ -128,12 +128,18 @@ class SipTrunk(QueueRow, Base):
 
 
 def provision_key(request_id: uuid.UUID | None, sip_user: str) -> str:
-    """Return the key of a trunk in the registrar: the id of its order, or an id derived from its SIP user."""
+    """Return the key under which the registrar stores a trunk: the id of the order that created the trunk.
+
+    For a trunk without an order (`request_id` is None), the key is a UUID derived from the SIP user.
+    """
     return str(request_id or uuid.uuid5(uuid.NAMESPACE_OID, sip_user))
 
 
 def close_trunk(trunk: SipTrunk, now: datetime) -> None:
-    """Close a trunk for good: update the registrar, return the numbers to the pool, end the contract."""
+    """Close a trunk permanently, end its contract, release its number blocks, and schedule a registrar update.
+
+    The released blocks return to the pool after their quarantine. The trunk must be in a session.
+    """
     session = object_session(trunk)
     assert session is not None
     trunk.state = TrunkState.CLOSED

@@ -1,7 +1,7 @@
 """A weekly schedule: days and times of day in Germany. Pure Python.
 
-Stored as minutes of the week, from Monday 00:00 German local time; shown as windows. A window that ends no later than
-it begins continues on the next day: 18:00 to 08:00 is a night, 00:00 to 00:00 a whole day.
+A schedule is stored as minutes of the week, from Monday 00:00 German local time, and shown as windows. A window that
+ends no later than it begins continues on the next day: 18:00 to 08:00 is a night, 00:00 to 00:00 a whole day.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ DAY = 24 * 60
 WEEK = 7 * DAY
 
 Hours = tuple[tuple[int, int], ...]
-"""Minutes of the week, each from (included) and to (excluded): in order, none touching the next."""
+"""Spans of minutes of the week, as pairs of first minute and end (excluded): in order, and no span touches the next."""
 ALL_WEEK: Hours = ((0, WEEK),)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time window: from one minute of the day to another on these days (0 is Monday)."""
+    """A time window that begins on each of `days` (0 is Monday); `start` and `end` are minutes of the day.
+
+    An `end` that is not later than `start` is on the following day.
+    """
 
     days: tuple[int, ...]
     start: int
@@ -32,7 +35,7 @@ class Window:
 
 
 def hours_of(windows: Iterable[Window]) -> Hours:
-    """Return the minutes of the week that the windows cover together."""
+    """Return the minutes of the week that at least one of the windows covers."""
     found = []
     for window in windows:
         length = (window.end - window.start) % DAY or DAY
@@ -45,9 +48,9 @@ def hours_of(windows: Iterable[Window]) -> Hours:
 
 
 def windows_of(hours: Hours) -> list[Window]:
-    """Return the hours as windows, in the order of the week; days with the same times share a window.
+    """Return a weekly schedule as windows, in the order of the week; days with the same times share a window.
 
-    A period of more than 24 hours is split at midnight.
+    A span of more than 24 hours is split at each midnight.
     """
     times: dict[tuple[int, int], list[int]] = defaultdict(list)
     for start, end in _around_sunday(hours):
@@ -58,19 +61,19 @@ def windows_of(hours: Hours) -> list[Window]:
 
 
 def minute_of(at: datetime) -> int:
-    """Return the minute of the week in Germany at that moment."""
+    """Return the minute of the week (0 is Monday 00:00) in Germany at the moment `at`."""
     there = at.astimezone(BERLIN)
     return there.weekday() * DAY + there.hour * 60 + there.minute
 
 
 def covers(hours: Hours, at: datetime) -> bool:
-    """Return whether the hours include that moment."""
+    """Return whether the weekly schedule includes the moment `at`."""
     minute = minute_of(at)
     return any(start <= minute < end for start, end in hours)
 
 
 def overlap(one: Hours, other: Hours) -> bool:
-    """Return whether the two have a minute in common."""
+    """Return whether two weekly schedules have a minute in common."""
     return any(start < end_too and start_too < end for start, end in one for start_too, end_too in other)
 
 

@@ -1,4 +1,4 @@
-"""What the carrier's back office reads: requests that wait for the carrier, search results, one request in detail."""
+"""Queries of the carrier's back office: requests that wait for the carrier, search results, one request in detail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from models.views.lists import timelines
 
 
 class Matter(StrEnum):
-    """Why a request waits for the carrier."""
+    """The reasons why a request waits for the carrier: it is held, has failed, or has a document to be decided on."""
 
     HELD = "held"
     FAILED = "failed"
@@ -37,7 +37,10 @@ class Matter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MatterFilter:
-    """The filters of the list. A search finds requests whether they wait for the carrier or not."""
+    """The filters of the back office's list of requests; None and "" filter nothing.
+
+    `search` is a request id or a customer number. A search finds requests whether they wait for the carrier or not.
+    """
 
     search: str = ""
     matter: Matter | None = None
@@ -47,7 +50,10 @@ class MatterFilter:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A request with its main account. `since`: when it began to wait for the carrier, else its last change."""
+    """A row of the back office's list: a request, and why it waits for the carrier, None if it does not.
+
+    `since` is the time at which the undecided document was uploaded; without one, the request's last change.
+    """
 
     request: Request
     matter: Matter | None
@@ -56,7 +62,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class RequestDetails:
-    """One request with timeline, messages, proofs, document and staff actions."""
+    """One request with its timeline, messages, requested proofs (`asked`), newest document and staff's actions."""
 
     request: Request
     timeline: Sequence[TimelineEntry]
@@ -67,7 +73,7 @@ class RequestDetails:
 
     @property
     def version(self) -> int:
-        """Return the id of the last timeline entry, which shows whether the request has changed since."""
+        """Return the id of the newest timeline entry, 0 without entries: it grows with each change of the request."""
         return self.timeline[-1].id if self.timeline else 0
 
     @property
@@ -78,7 +84,7 @@ class RequestDetails:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests wait for the carrier: by what has to be done, by kind of request, and by reason code."""
+    """How many requests wait for the carrier: by why they wait, by kind of request, and by reason code."""
 
     matters: Mapping[Matter, int]
     kinds: Mapping[Kind, int]
@@ -86,12 +92,15 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """Return how many requests wait for the carrier in all."""
+        """Return the total number of requests that wait for the carrier."""
         return sum(self.matters.values())
 
 
 def matter_of(status: Status, document: AddressDocument | None) -> Matter | None:
-    """Return why a request with this status waits for the carrier; `document` is the last uploaded one."""
+    """Return why a request with this status waits for the carrier; None if it does not.
+
+    `document` is the newest document uploaded for the request, None if there is none.
+    """
     match status:
         case Status.HELD:
             return Matter.HELD
@@ -121,9 +130,10 @@ _SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Request.updated_at)
 
 
 def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
-    """Return a page of requests: with `wanted.search` those that are found, the newest first.
+    """Return a page of requests: with `wanted.search`, the requests that the search finds, the newest first.
 
-    Without a search, those that wait for the carrier, the longest waiting first. Raises `BadCursor`.
+    Without a search, return the requests that wait for the carrier, the longest waiting first. `after` is the cursor
+    of the page (None: the first), `limit` its size. Raises `BadCursor` if `after` is no cursor of this list.
     """
     place = _place(after) if after is not None else None
     query = sa.select(Request, _MATTER.label("matter"), _SINCE.label("since"))
@@ -142,7 +152,7 @@ def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None,
 
 
 def counts_of(session: Session) -> Counts:
-    """Return how many requests wait for the carrier. One statement."""
+    """Return how many requests wait for the carrier, for each reason to wait, kind and reason code. One statement."""
     groups = (_MATTER.label("matter"), Request.kind, Request.reason)
     query = sa.select(*groups, sa.func.count().label("times")).outerjoin(AddressDocument, _OPEN_DOCUMENT)
     rows = session.execute(query.where(*_waiting()).group_by(*groups)).all()
@@ -154,7 +164,7 @@ def counts_of(session: Session) -> Counts:
 
 
 def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDetails | None:
-    """Return one request in detail; None if there is none. A fixed number of statements."""
+    """Return the request with this id in detail; None if there is none. A fixed number of statements."""
     parts = (
         joinedload(Request.main),
         joinedload(Request.account),
@@ -192,7 +202,7 @@ def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:
 
 
 def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: int) -> sa.SelectBase:
-    """Select the ids of a page of search results. Each way to find a request is a range of an index."""
+    """Return a query for the ids of a page of search results. Each way to find a request is a range of an index."""
     filters = _filters(wanted)
     if place is not None:
         filters.append(Request.id < place[1])
@@ -210,7 +220,7 @@ def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: 
 
 
 def _ways(session: Session, search: str) -> list[sa.ColumnElement[bool]]:
-    """Return the filters of a search: by request id, or by the customer number of the account or the main account."""
+    """Return SQL conditions, each a way to match the search: a request id, or either account's customer number."""
     number = typed_customer_number(search)
     if number is None:
         try:

@@ -19,9 +19,9 @@ from models.states import ENDED, AccountRole, AccountState, Status
 
 
 def accounts_of(session: Session, principal: Principal) -> list[Account]:
-    """Return the accounts in which this person has a role that allows viewing, main accounts first.
+    """Return the accounts that the person may view by a role in the account itself, main accounts first.
 
-    Without the sub-accounts that the person sees only because of a role in their main account.
+    Sub-accounts that the person sees only because of a role in their main account are left out.
     """
     accounts = session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)).order_by(Account.id))
     return sorted(
@@ -31,13 +31,16 @@ def accounts_of(session: Session, principal: Principal) -> list[Account]:
 
 
 def sees_locations(session: Session, principal: Principal) -> bool:
-    """Return whether this person sees the overview: with an account that is no sub-account, or without accounts."""
+    """Return whether the person sees the overview of locations.
+
+    True if they have a role that allows viewing in an account that is no sub-account, or in no account at all.
+    """
     accounts = accounts_of(session, principal)
     return not accounts or any(account.role is not AccountRole.SUB for account in accounts)
 
 
 def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """Return the standalone accounts that this person may have attached to a main account."""
+    """Return the active standalone accounts whose ownership the person may prove, so that they can be attached."""
     query = sa.select(Account).where(
         Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE, Account.state == AccountState.ACTIVE
     )
@@ -46,21 +49,21 @@ def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
 
 
 def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]:
-    """Return the accounts that this person had a role in when they were closed."""
+    """Return the closed accounts in which the person had a role at the time of closing."""
     query = sa.select(Account).join(Membership, Membership.account_id == Account.id)
     theirs = query.where(Membership.user_id == principal.user_id, Account.state == AccountState.CLOSED)
     return session.scalars(theirs.order_by(Account.id)).all()
 
 
 def forwardable_accounts(session: Session, principal: Principal) -> list[Account]:
-    """Return the accounts whose calls this person may forward by a role in the account itself."""
+    """Return the active accounts whose calls the person may forward by a role in the account itself."""
     query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
     accounts = session.scalars(query.order_by(Account.id))
     return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
 
 
 def running_request(session: Session, main: Account, account: Account) -> Request | None:
-    """Return the running request about this account of this main account; None if there is none."""
+    """Return the newest running request of `main` that is about `account`; None if there is none."""
     return session.scalar(
         sa.select(Request)
         .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))
@@ -77,7 +80,10 @@ def requests_of(
     limit: int = 50,
     statuses: Sequence[Status] = (),
 ) -> list[Request]:
-    """Return a main account's requests before the given one, the newest first."""
+    """Return up to `limit` requests of a main account, the newest first.
+
+    With `before`, a request id, return only older requests; with `statuses`, only requests with one of them.
+    """
     query = sa.select(Request).where(Request.main_id == main.id).order_by(Request.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Request.id < before)
@@ -89,7 +95,10 @@ def requests_of(
 def recent_requests(
     session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
 ) -> list[Request]:
-    """Return requests for the back office, of all customers or of `main` alone, the newest first."""
+    """Return up to `limit` requests for the back office, of all customers or of `main` alone, the newest first.
+
+    With `statuses`, return only requests with one of them. Each request comes with its main account.
+    """
     query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
     if main is not None:
         query = query.where(Request.main_id == main.id)
@@ -99,7 +108,7 @@ def recent_requests(
 
 
 def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
-    """Return the timeline of each request, the oldest entry first."""
+    """Return the timeline of each request by request id, the oldest entry first; an empty list for a missing id."""
     entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
     for entry in session.scalars(
         sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)
@@ -109,7 +118,7 @@ def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.U
 
 
 def request_counts(session: Session) -> list[tuple[str, str, int]]:
-    """Return the number of requests by status and step, for the metrics."""
+    """Return triples of status, step and number of requests, for the metrics."""
     rows = session.execute(
         sa.select(Request.status, Request.step, sa.func.count()).group_by(Request.status, Request.step)
     )
@@ -117,16 +126,16 @@ def request_counts(session: Session) -> list[tuple[str, str, int]]:
 
 
 def oldest_due(session: Session, now: datetime) -> datetime | None:
-    """Return since when the longest-waiting due request is due; None if none is due."""
+    """Return the earliest time since which a request has waited for a worker to claim it; None if no request waits."""
     return session.scalar(sa.select(sa.func.min(Request.due_at)).where(Request.due_at <= now))
 
 
 def message_counts(session: Session) -> list[tuple[str, int]]:
-    """Return the number of messages by state, for the metrics."""
+    """Return pairs of state and number of messages, for the metrics."""
     rows = session.execute(sa.select(Message.state, sa.func.count()).group_by(Message.state))
     return [(str(state), count) for state, count in rows]
 
 
 def token_account(session: Session, principal: Principal) -> Account | None:
-    """Return the account that an API token belongs to."""
+    """Return the account that the person's API token belongs to; None if the person does not use a token."""
     return session.get(Account, principal.token_account_id) if principal.token_account_id else None

@@ -1,8 +1,8 @@
 """The overview of a main account: its accounts searched, filtered, sorted and read page by page.
 
 The list has two disjoint halves: sub-accounts without a running request, and accounts with one, whether sub-account
-already or not. Each half is one index range in the order of the list, so a page costs the same whatever the number of
-accounts, and the number of statements is fixed.
+already or not. Each half is one index range in the order of the list, so that the cost of a page does not depend on
+the number of accounts, and the number of statements is fixed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ MOST_LINKS = 12
 
 
 class Show(StrEnum):
-    """The filters of the overview. A waiting order is both new and waiting."""
+    """The filters of the overview by an account's running request; `ACTIVE` accounts have none.
+
+    `NEW` accounts have an order that is running, `WAITING` ones a pending request, `RUNNING` ones a running request
+    that is not pending. An account with a pending order is both new and waiting.
+    """
 
     NEW = "new"
     RUNNING = "running"
@@ -40,7 +44,7 @@ class Show(StrEnum):
 
 
 class Order(StrEnum):
-    """The sort orders of the list. `newest`: by the running request, else by the time of attachment."""
+    """The sort orders of the overview's list. `NEWEST` is by the running request's creation, else by attachment."""
 
     NEWEST = "newest"
     NAME = "name"
@@ -50,7 +54,11 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LocationFilter:
-    """The filters and the sort order of the list."""
+    """The filters and the sort order of the overview's list; None and "" filter nothing.
+
+    `search` is words that must each be part of the account's customer number, name, contact or address; `city` is the
+    beginning of a city's name.
+    """
 
     search: str = ""
     show: Show | None = None
@@ -60,27 +68,31 @@ class LocationFilter:
 
     @property
     def is_narrowed(self) -> bool:
-        """Return whether a filter is set."""
+        """Return whether any filter is set."""
         return bool(self.search or self.show or self.origin or self.city)
 
 
 @dataclass(frozen=True, slots=True)
 class ListedAccount:
-    """An account of the overview, with its running request if there is one."""
+    """A row of the overview's list: an account with its newest running request, None if none is running."""
 
     account: Account
     request: Request | None
 
     @property
     def is_new(self) -> bool:
-        """Return whether the account is ordered and not finished yet: marked 'Neu'."""
+        """Return whether the account's running request is its order, so that the list marks the account as 'Neu'."""
         return self.request is not None and self.request.kind is Kind.ORDER
 
 
 def page_of(
     session: Session, main: Account, wanted: LocationFilter, *, after: str | None = None, limit: int = 50
 ) -> Page[ListedAccount]:
-    """Return a page of the accounts under this main account. One statement. Raises `BadCursor`."""
+    """Return a page of the sub-accounts of `main`, and of accounts about to become one, that match the filters.
+
+    `after` is the cursor of the page (None: the first), `limit` its size. One statement. Raises `BadCursor` if `after`
+    is no cursor of the list in this order.
+    """
     place = _place(after, wanted.order) if after is not None else None
     halves = [
         _from(half, key, wanted, place).limit(limit + 1).subquery().select() for half, key in _halves(main, wanted)
@@ -100,7 +112,7 @@ def page_of(
 
 
 def count_of(session: Session, main: Account, wanted: LocationFilter) -> int:
-    """Return how many accounts the list has in all."""
+    """Return how many accounts of the overview of `main` match the filters, on all pages."""
     counts = [
         sa.select(sa.func.count()).select_from(half.subquery()).scalar_subquery() for half, _ in _halves(main, wanted)
     ]
@@ -108,7 +120,7 @@ def count_of(session: Session, main: Account, wanted: LocationFilter) -> int:
 
 
 def cities_of(session: Session, main: Account) -> list[str]:
-    """Return the cities of the sub-accounts for the filter, at most `MOST_CITIES`."""
+    """Return the cities of the sub-accounts of `main`, each once, in alphabetical order, at most `MOST_CITIES`."""
     key = plain_sql(Account.city).label("key")
     one = sa.select(Account.city, key).where(Account.main_id == main.id).order_by(key).limit(1)
     # From one city to the next by the index, rather than through all accounts.
@@ -120,9 +132,10 @@ def cities_of(session: Session, main: Account) -> list[str]:
 
 
 def own_requests(session: Session, account: Account) -> list[Request]:
-    """Return up to `MOST_LINKS` running link requests without a listed account, the newest first.
+    """Return up to `MOST_LINKS` running requests that the overview's list does not show, the newest first.
 
-    A request that detaches this account from its main account is included.
+    They are link requests of the account that have not been proved yet, so that they lead to no account, and a request
+    that detaches the account itself from its main account.
     """
     running = Request.status.not_in(ENDED)
     links = sa.select(Request.id).where(Request.main_id == account.id, Request.account_id.is_(None), running)
@@ -132,14 +145,14 @@ def own_requests(session: Session, account: Account) -> list[Request]:
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Return those of these requests that this person may see. One statement."""
+    """Return the requests with these ids that the person may see, with their accounts. One statement."""
     accounts = joinedload(Request.main), joinedload(Request.account)
     found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
     return [request for request in found if concerns(session, principal, request)]
 
 
 def running_about(session: Session, account: Account) -> list[Request]:
-    """Return the running requests about this account, the newest first."""
+    """Return the running requests of any main account about this account, the newest first."""
     query = sa.select(Request).where(Request.account_id == account.id, Request.status.not_in(ENDED))
     return list(session.scalars(query.order_by(Request.id.desc())))
 

@@ -1,4 +1,4 @@
-"""Turn the rows of an uploaded bulk file into requests, in batches, and mail its sender once when all have ended.
+"""Turn the rows of a bulk, an uploaded file of orders or links, into requests; mail its sender when all have ended.
 
 The requests then run through the pipeline (`tasks.engine.advance`) after requests that belong to no bulk.
 """
@@ -38,15 +38,16 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 CHUNK = 100
-"""Rows of one transaction: few enough that a worker is soon free again for what stands alone."""
+"""The most rows of one transaction: few enough that the worker is soon free for work that belongs to no bulk."""
 _SOONEST, _LATEST = timedelta(seconds=2), timedelta(minutes=10)
 _ANSWERS_LOOKED_FOR = timedelta(minutes=10)
 
 
 def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Turn a batch of rows of the longest-waiting bulk into requests, or check whether that bulk has ended.
+    """Turn a batch of rows of the longest-waiting bulk into requests, or check whether all its requests have ended.
 
-    Safe to run twice, late or when nothing is due: a row's outcome is saved in one transaction with its request.
+    `more_due` is called if a bulk was claimed, because others may be due. Safe to run twice, late or when nothing is
+    due: a row's outcome is saved in one transaction with its request.
     """
     with claimed(runtime, Bulk, more_due, limit=1) as claim:
         for id in claim.ids:
@@ -59,7 +60,10 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 
 
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
-    """Process the claimed bulk once; it is due again at once if more of its rows can be processed."""
+    """Process the claimed bulk `id` once: place a batch of its rows, or end the bulk if its requests have ended.
+
+    Then schedule the bulk's next processing: now if more rows can be placed, otherwise later.
+    """
     now = runtime.clock()
     with runtime.database.transaction() as session:
         bulk = _lock_claimed(session, id, lease)
@@ -86,7 +90,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
-    """Return whether the main account has the most open consent requests allowed, for a bulk of links."""
+    """Return whether the bulk is of links and its main account has the most open consent requests allowed."""
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 
@@ -206,7 +210,7 @@ def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | N
 
 
 def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
-    """Record that placing failed: retry later with one row at a time; a row that fails alone is refused."""
+    """Record that placing rows of the bulk `id` failed: retry later, row by row; refuse a row that fails alone."""
     heals = is_outage(error)
     log.log(30 if heals else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=None if heals else error)
     runtime = claim.runtime

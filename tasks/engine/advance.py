@@ -57,16 +57,16 @@ STEPS: Mapping[StepName, Step] = {
 
 
 BLOCKED_FOR = 0.1
-"""Seconds after which requests that another transaction had blocked are tried once more; then they are given back."""
+"""Seconds after which requests that another transaction had locked are tried once more, before they are given back."""
 ONE_BY_ONE = 10.0
-"""Seconds for the requests of a batch one by one; each may wait for a lock. The rest is given back."""
+"""Seconds for which the requests of a failed batch are run one by one; those not begun by then are given back."""
 BULK_BATCHES = 2
-"""Size of a batch of bulk requests, in ordinary batches: larger, so that more requests share each statement."""
+"""How many ordinary batches make a batch of bulk requests: larger, so that more requests share each statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The requests that one call of `advance` works on: for which kind of work, and under which claim."""
+    """The requests that one call of `advance` works on: their kind of work, and the claim that holds their ids."""
 
     runtime: Runtime
     kind: WorkKind
@@ -75,7 +75,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A claimed request, with its external call, if any, and the error of that call; None if it succeeded."""
+    """A claimed request, by its id, with its current step and its external call; both None before the steps run.
+
+    `failure` is the error of the call; None if the call succeeded or was not made yet.
+    """
 
     id: uuid.UUID
     step: StepName | None = None
@@ -84,11 +87,11 @@ class Item:
 
 
 def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) -> None:
-    """Claim a batch of due requests that wait for this kind of work, and run their steps.
+    """Claim a batch of requests that wait for this kind of work (`VERIFY` or `PROVISION`) now, and run their steps.
 
-    A request goes on until it waits for a person or the other kind of work, is held or has ended. `more_due` is
-    called after claiming a full batch. While the registrar is away, nothing is
-    claimed for `provision`. Safe to run twice, late or when nothing is due.
+    The steps of a request run until it waits for a person or the other kind of work, is held or has ended. `more_due`
+    is called after claiming a full batch, because more requests may be due. While the registrar is away, no request is
+    claimed for `PROVISION`. Safe to run twice, late or when nothing is due.
     """
     with claimed(
         runtime,
@@ -107,7 +110,10 @@ def advance(runtime: Runtime, kind: WorkKind, more_due: Callable[[], object]) ->
 
 
 def _transact(batch: Batch, items: Sequence[Item]) -> list[Item]:
-    """Run steps in one transaction for all items; if that fails, in one for each. Return items with calls to make."""
+    """Run the items' steps in one transaction or, if it fails, in one for each. Return items with calls to make.
+
+    Items that another transaction has locked are tried once more, then given back.
+    """
     if not items:
         return []
     left, blocked = _run_together(batch, items)
@@ -154,8 +160,8 @@ def _run_together(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list
 def _run_steps(batch: Batch, items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     """Run the steps of several requests in one transaction.
 
-    Return those with calls to make, and those that were not touched because another transaction has locked them or
-    one of their accounts.
+    Return two lists: items with external calls to make, and the items not touched, because another transaction has
+    locked them or one of their accounts, or because they are no longer claimed.
     """
     by_id = {item.id: item for item in items}
     left = []
@@ -182,9 +188,10 @@ def _open_work(
 
 
 def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Call | None:
-    """Record the result of the call that was made, if any, then run the steps of the request one after the other.
+    """Record the result of the item's call, if one was made, then run the request's steps one after the other.
 
-    Returns the next external call to make; None if the request has ended, waits, or was released to the other kind.
+    Returns the next external call to make; None if the request has ended, waits, is held, or was released to the other
+    kind of work.
     """
     request.begin(work.now)
     try:
@@ -267,7 +274,10 @@ def _log_after_commit(work: Work, request: Request, event: str, **facts: object)
 
 
 def _make_calls(batch: Batch, items: Sequence[Item]) -> list[Item]:
-    """Make the external calls, grouped by step; if a group raises, make its calls one by one."""
+    """Make the items' external calls, grouped by step; if a group raises, make its calls one by one.
+
+    Return the items with their calls' errors. An item whose call raises alone is recorded and left out.
+    """
     by_step: dict[StepName, list[Item]] = {}
     for item in items:
         assert item.step is not None
@@ -307,9 +317,9 @@ def _make_together(batch: Batch, items: Sequence[Item]) -> list[Item]:
 
 
 def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
-    """Record that a request's step raised `error`: retry a database error later, hold the request for any other.
+    """Record that a step of the request `id` raised `error`: retry a database error later, hold for any other error.
 
-    If the database cannot be reached either, the request is given back as soon as the database answers again.
+    If recording fails too, the request is given back, as soon as the database answers again.
     """
     heals = isinstance(error, IntegrityError) or is_outage(error)
     if heals:

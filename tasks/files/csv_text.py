@@ -1,4 +1,4 @@
-"""Recognising how a CSV file is written: its encoding and its delimiter."""
+"""Recognise the encoding and the delimiter of a CSV file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 from charset_normalizer import from_bytes
 
 LONGEST_LINE = 65_536
-"""Characters. A file with a longer line is no table."""
+"""The most characters of a line; a file with a longer line is no table."""
 
 _DELIMITERS = (";", ",", "\t")
 _CHUNK = 1 << 16
@@ -23,10 +23,10 @@ _ENCODINGS = [*_UTF_16, "utf_8", "cp1252"]
 
 
 def open_text(file: BinaryIO) -> io.TextIOWrapper:
-    """Open a binary file as text, in the encoding that `encoding_of` recognises, line ends as they are.
+    """Open a binary file as text in its recognised encoding (`encoding_of`), with line ends unchanged.
 
-    Bytes that the encoding does not have become lone surrogates, in UTF-16 U+FFFD, so that one of them spoils its own
-    cell only.
+    Bytes that are invalid in the encoding become lone surrogates (in UTF-16: U+FFFD), so that such a byte spoils only
+    the cell that contains it.
     """
     encoding = encoding_of(file)
     file.seek(0)
@@ -35,10 +35,10 @@ def open_text(file: BinaryIO) -> io.TextIOWrapper:
 
 
 def encoding_of(file: BinaryIO) -> str:
-    """Recognise UTF-16, UTF-8 (each with or without byte order mark) or else Windows-1252, reading in small pieces.
+    """Return the name of a file's encoding: UTF-16 or UTF-8 (each with or without byte order mark) or Windows-1252.
 
-    A UTF-8 file with a few broken bytes is still UTF-8: read as Windows-1252, every umlaut would be wrong. Returns
-    `utf_16`, `utf_16_le`, `utf_16_be`, `utf-8-sig`, `utf-8` or `cp1252`.
+    The name is `utf_16`, `utf_16_le`, `utf_16_be`, `utf-8-sig`, `utf-8` or `cp1252`. A UTF-8 file with a few broken
+    bytes is still UTF-8: read as Windows-1252, every umlaut would be wrong. The file is read in small pieces.
     """
     file.seek(0)
     start = file.read(_CHUNK)
@@ -63,13 +63,16 @@ def encoding_of(file: BinaryIO) -> str:
 
 
 def declared_delimiter(line: str) -> str | None:
-    """The delimiter that a line `sep=;` declares, as Excel writes it before the header; None for any other line."""
+    """Return the delimiter that a line like `sep=;` declares, as Excel writes it before the header.
+
+    Return None for any other line.
+    """
     found = re.fullmatch(r"sep=(.)\s*", line)
     return found[1] if found else None
 
 
 def likely_delimiter(header: str, is_column: Callable[[str], bool]) -> str:
-    """The delimiter (semicolon, comma or tab) that splits the header into the most names that `is_column` accepts."""
+    """Return the delimiter (semicolon, comma or tab) that splits the header into the most names `is_column` accepts."""
 
     def known(delimiter: str) -> int:
         return sum(is_column(name) for name in column_names(header, delimiter))
@@ -78,5 +81,5 @@ def likely_delimiter(header: str, is_column: Callable[[str], bool]) -> str:
 
 
 def column_names(header: str, delimiter: str) -> list[str]:
-    """The names in a header, without quotes and surrounding spaces."""
+    """Return the column names of a header line, without quotes and surrounding spaces."""
     return [name.strip().strip('"').strip() for name in header.split(delimiter)]

@@ -1,4 +1,4 @@
-"""Mails and letters: one template each, for text, HTML and print, in English with `tasks.wording`'s translations."""
+"""Render mails and letters from templates in English, for text, HTML and print, translated by `tasks.wording`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLUMN = 18
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The subject and the two bodies of a mail, as text and as HTML."""
+    """The subject of a mail, and its body as text and as HTML."""
 
     subject: str
     text: str
@@ -37,7 +37,10 @@ class Rendered:
 
 
 def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> Mail:
-    """Render a queued message as a mail. Its code and link are derived here and stored nowhere."""
+    """Render a queued message as a mail with a Message-ID of `domain`; `base_url` is the beginning of its link.
+
+    The mail's code and link are derived from the message's proof words, and stored nowhere.
+    """
     rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
     return Mail(
         message_id=message.message_id(domain),
@@ -51,7 +54,10 @@ def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> M
 
 
 def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
-    """Render a queued message as a letter to print. Its code is derived here and stored nowhere."""
+    """Render a queued message as a letter to print; `base_url` is the beginning of its link.
+
+    The letter's code is derived from the message's proof words, and stored nowhere.
+    """
     facts = all_facts(message, vault, base_url)
     template = _environment("letter", message.locale).get_template(f"{message.template}.jinja")
     return Letter(
@@ -64,7 +70,10 @@ def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
 
 
 def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
-    """Return the values for a message's template: the stored facts, the link to the portal, and the derived code."""
+    """Return the variables of a message's template by name: the stored facts, the `link` to the portal, and the `code`.
+
+    There is a `code` only if the message has proof words, from which it is derived.
+    """
     facts = dict(message.facts)
     link = base_url + facts.pop("path")
     if message.proof is None:
@@ -75,7 +84,10 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 
 def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
-    """Fill the template with the facts in this language. Raises `jinja2.UndefinedError` if a fact is missing."""
+    """Render the mail template of this name in this language, with the facts as its variables.
+
+    Raises `jinja2.UndefinedError` if a fact is missing.
+    """
     found = _environment("txt", locale).get_template(f"{template}.jinja")
     html = _environment("html", locale).get_template(f"{template}.jinja").render(_context("html", locale, facts))
     return Rendered(_subject(found, locale, facts), _text(found, "txt", locale, facts), html)

@@ -1,4 +1,4 @@
-"""Send queued mails and letters. A message's row says when it is due; a lease says which worker has claimed it.
+"""Send queued mails and letters. A message's row says when to send it; a lease says which worker has claimed it.
 
 An outage of the mail server delays only mails, not requests. Each message is sent at least once, always under the same
 key; see docs/decisions/0002.
@@ -30,21 +30,21 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LETTER}
-"""The external system behind each channel."""
+"""The external system that sends the messages of each channel."""
 SENDING_TIME = timedelta(seconds=2)
-"""How long one call of `send_due` goes on beginning messages: then what was queued since, and is no bulk's, is next."""
+"""How long one call of `send_due` begins messages; later messages that belong to no bulk then come before a bulk's."""
 TRY_TO_RECORD_AGAIN = 0.5
-"""Seconds until what could not be recorded is tried again."""
+"""Seconds until recording of results that could not be recorded is tried again."""
 RECORDED_WITHIN = timedelta(milliseconds=100)
-"""How long a sent message may be unrecorded: if the worker is killed meanwhile, another one sends it again."""
+"""How long a sent message may be unrecorded: if the worker is killed in that time, another worker sends it again."""
 
 
 def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
-    """Send up to a batch of due messages of one channel, starting none after `SENDING_TIME`.
+    """Send up to a batch of the channel's messages that are due to be sent, beginning none after `SENDING_TIME`.
 
-    Messages that were claimed but not started are released: due at once, in their old order, with no attempt counted.
-    A channel that was found away is left alone for a while by all processes (`tasks.outages`). `more_due` is
-    called after claiming a full batch. Safe to run twice, late or when nothing is due.
+    Messages that were claimed but not begun are released for any worker, in their old order, with no attempt counted.
+    While the channel's external system is away, no message is claimed (`tasks.outages`). `more_due` is called after
+    claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
     """
     which = Message.channel == channel
     with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=SYSTEMS[channel]) as claim:
@@ -64,7 +64,7 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> set[int]:
-    """Send messages until `SENDING_TIME` is over, and record how each went. Return the ids of those begun.
+    """Send messages until `SENDING_TIME` is over, and record each one's result. Return the ids of messages begun.
 
     Once the channel is unavailable, no further message is begun.
     """
@@ -93,10 +93,10 @@ def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> s
 
 
 def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> dict[int, GatewayError | None]:
-    """Record outcomes together or, if that fails, one by one. Return those that could not be recorded yet.
+    """Record outcomes (errors by message id, None if sent) in one transaction or, if that fails, in one for each.
 
-    What has left must not leave again because the database, or a single row, was not to be had at that moment. If the
-    request is locked, the message is recorded without a line in its timeline.
+    Return the outcomes that could not be recorded yet: a sent message must not be sent again because the database or
+    its row was unavailable for a moment. If the request is locked, no timeline entry is added.
     """
     if not outcomes:
         return {}
@@ -137,10 +137,10 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
 
 
 def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
-    """Record how messages went: each message's error by id, None if it was sent. Return the ids of locked ones.
+    """Record outcomes: each message's error by message id, None if it was sent. Return the ids of locked messages.
 
     If the lease was lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt.
-    `told` adds a line to the request's timeline, where the message is announced there.
+    `told` adds an entry to the request's timeline, if the message is one that the timeline announces.
     """
     runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []

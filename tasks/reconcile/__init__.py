@@ -1,4 +1,4 @@
-"""The scheduled jobs. Each scans for inconsistencies and repairs what it can by making rows due."""
+"""The scheduled jobs. Each scans for inconsistencies, and repairs what it can by scheduling the normal work again."""
 
 from __future__ import annotations
 

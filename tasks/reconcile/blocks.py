@@ -21,7 +21,10 @@ from tasks.reconcile.merge_compare import Comparison
 
 @dataclass(frozen=True, slots=True)
 class OurBlock:
-    """The fields of one of the portal's number blocks that are compared with the registrar's."""
+    """One of the portal's number blocks, to be compared with the registrar's.
+
+    `first_number` is in E.164, without the plus sign; `on_its_way` is whether the block is about to be announced.
+    """
 
     id: int
     first_number: int
@@ -29,12 +32,12 @@ class OurBlock:
     on_its_way: bool
 
     def is_there(self, found: Block | None) -> bool:
-        """Whether the registrar knows it, or is about to be told."""
+        """Return whether the registrar's block `found` is this one, or this block is about to be announced."""
         return self.on_its_way or found == Block(self.first_number, self.size)
 
 
 def our_blocks(run: Run) -> Iterator[OurBlock]:
-    """All of them, ordered by number, a page at a time."""
+    """Yield all of the portal's number blocks in the order of their numbers, read in pages."""
     after = 0
     while True:
         # Each page's transaction renews the lease.
@@ -60,9 +63,9 @@ def _takes_away(ours: OurBlock | None, found: Block | None) -> bool | None:
 
 
 def _settle(run: Run, suspects: Sequence[int]) -> None:
-    """Read blocks, given by their first numbers, again on both sides, and repair those that still differ.
+    """Read the blocks with these first numbers again on both sides, and repair those that still differ.
 
-    A block that the registrar lacks is announced again; one that is not ours is deleted from the registrar.
+    A block that the registrar lacks is scheduled to be announced, now; one that is not the portal's is deleted there.
     """
     if not suspects:
         return
@@ -87,7 +90,7 @@ def _settle(run: Run, suspects: Sequence[int]) -> None:
 
 
 def report_set_aside(run: Run) -> None:
-    """Report the blocks that orders have set aside because the registrar knows them as somebody else's."""
+    """Report as findings the blocks set aside because the registrar lists one of their numbers under another trunk."""
     with run.transaction() as session:
         for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from == SET_ASIDE)):
             number = f"+{block.first_number}"

@@ -1,4 +1,4 @@
-"""Job `invoices`: create link and detach requests so that sub-accounts match the collective invoices."""
+"""Job `invoices`: create link and detach requests, so that the sub-accounts match the collective invoices."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from tasks.reconcile.job_run import Run
 PAGE = 200
 
 Running = dict[tuple[int, str], Request]
-"""Main account and customer number of requests that are on their way."""
+"""Running requests by main account's id and customer number."""
 
 
 def reconcile_invoices(run: Run) -> None:
-    """Create the requests that make the account hierarchy match the collective invoices.
+    """Create link and detach requests that make the account hierarchy match the collective invoices.
 
-    Safe to run twice: no request is created for an account with a running one, and none that would be rejected.
+    Safe to run twice: no request is created if a request of its kind is running for the account, or if it would be
+    rejected.
     """
     for page in (_leaving, _joining):
         after = 0
@@ -43,7 +44,10 @@ def reconcile_invoices(run: Run) -> None:
 
 
 def _leaving(run: Run, after: int) -> Sequence[int]:
-    """Return sub-accounts that were linked by an invoice and are on no invoice of their main account any more."""
+    """Create detach requests for sub-accounts that an invoice attached and no invoice of their main account bills now.
+
+    Works on one page, of accounts with ids above `after`. Return the ids of the accounts of the page.
+    """
     main = aliased(Account)
     billed = (
         sa.select(CollectiveInvoiceItem.id)
@@ -81,7 +85,10 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
 
 
 def _joining(run: Run, after: int) -> Sequence[int]:
-    """Return accounts on an open invoice that are not sub-accounts of its main account."""
+    """Create link requests for accounts on a collective invoice that are not sub-accounts of its main account.
+
+    Works on one page, of open invoice items with ids above `after`. Return the ids of the items of the page.
+    """
     with run.transaction() as session:
         items = _not_listed(session, after)
         running = _running(session, Kind.LINK, [item.account.customer_number for item in items])

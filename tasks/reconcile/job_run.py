@@ -37,7 +37,7 @@ MOST_RECORDED = 1000
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """A scheduled job: its name, its function, and how long after a run it is due again."""
+    """A scheduled job: its name, its function, and how long after the start of a successful run the next one begins."""
 
     name: str
     every: timedelta
@@ -47,7 +47,8 @@ class ScheduledJob:
 class Run:
     """One run of a job: opens its transactions and collects its counts and findings.
 
-    `allow_removals`: an operator has looked, and allows to remove from the registrar also what looks like our mistake.
+    `id` is that of the run's record. A `dry` run changes no data. With `allow_removals`, staff allow the run to delete
+    rows at the registrar even if the difference looks like a mistake of the portal.
     """
 
     def __init__(
@@ -66,14 +67,15 @@ class Run:
 
     @property
     def now(self) -> datetime:
-        """Return the current time in UTC."""
+        """Return the current time by the runtime's clock, in UTC."""
         return self.runtime.clock()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """Open a transaction that renews the lease and saves the findings made in it. A dry run rolls back the rest.
+        """Open a transaction that renews the run's lease and saves the findings made in it.
 
-        Raises `LeaseLost` if another run has claimed the job since.
+        A dry run rolls back all other changes. Raises `LeaseLost` if another run has claimed the job, because this
+        run's lease had ended.
         """
         self._fresh.clear()
         with self.runtime.database.transaction(statement_limit=STATEMENT_LIMIT) as session:
@@ -90,7 +92,11 @@ class Run:
         self._fresh.clear()
 
     def find(self, kind: str, subject: str, *, repaired: bool, **facts: Any) -> None:
-        """Record a finding in the current transaction. `tasks.wording.findings` has the sentence for each `kind`."""
+        """Record a discrepancy found by the job, in the current transaction.
+
+        `tasks.wording.findings` has the sentence for each `kind`, which mentions the `facts`. `subject` is what the
+        finding is about, such as a request's id; `repaired` whether the run repairs it, or would if it were not dry.
+        """
         self._fresh.append(Finding(run_id=self.id, kind=kind, subject=subject, facts=facts, repaired=repaired))
 
     def _to_record(self) -> list[Finding]:
@@ -106,11 +112,12 @@ class Run:
 def run_job(
     runtime: Runtime, job: ScheduledJob, *, dry: bool = False, by_hand: bool = False, allow_removals: bool = False
 ) -> JobRun | None:
-    """Run a job if it is due or started manually. Return the run's record; None if the job was not run.
+    """Run a scheduled job if its time has come, or anyway if it is started manually (`by_hand`).
 
-    Safe to call twice and in parallel: only one call runs the job. `allow_removals` lets it remove from the registrar
-    also what looks like our mistake. A dry run changes neither data nor schedule. An
-    error of the job is kept in its record and not raised, and the job is due again earlier than by its schedule.
+    Return the run's record; None if the job was not run, because it is not due or another worker runs it. Safe to call
+    twice and in parallel: only one call runs the job. `allow_removals` lets the job delete rows at the registrar even
+    if the difference looks like a mistake of the portal. A dry run changes neither data nor schedule. An error of the
+    job is kept in the run's record and not raised, and the job runs again earlier than by its schedule.
     """
     lease, now = uuid.uuid4(), runtime.clock()
     with runtime.database.transaction() as session:

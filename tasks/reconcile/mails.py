@@ -1,5 +1,7 @@
-"""Job `mails`: find messages that were not sent. A finding names a request id, or a message id if there is no
-request, never an address or a name."""
+"""Job `mails`: find messages that were not sent.
+
+A finding names a request id, or a message id if there is no request, never an address or a name.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,10 @@ PAGE = 200
 
 
 def reconcile_mails(run: Run) -> None:
-    """Make overdue messages due again; report those that were refused or failed repeatedly to the back office.
+    """Schedule messages that are still unsent after `LATE` (15 minutes) to be sent now, and report them as findings.
 
-    Safe to run twice: a message that was sent is never made due again.
+    Messages refused within a day are reported too; findings of refused and often failed messages count as unrepaired.
+    Safe to run twice: a message that was sent is never scheduled again.
     """
     after = 0
     while page := _page(run, after):

@@ -1,7 +1,8 @@
 """Compare two sorted streams, the portal's rows and the registrar's, in one pass and bounded memory.
 
-A difference found in the pass is only a suspect, because the row may have changed since: suspects are read again, a
-page at a time, before they are repaired. Rows that would be deleted from the registrar are returned to the caller.
+A difference found in the pass is only a suspect, because the row may have changed after it was read: suspects are read
+again, a page at a time, before they are repaired. Rows that would be deleted from the registrar are returned to the
+caller.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any, Generic, TypeVar
 from tasks.reconcile.job_run import Run
 
 PAGE = 500
-"""Number of the portal's rows, and of suspects, that are held in memory at once."""
+"""The most rows of the portal, and the most suspects, that are held in memory at one time."""
 MOST_REMOVED = 1000
-"""Most deletions of one kind of row in a run. If there would be more, none is made: it is the wrong registrar."""
+"""The most deletions of one kind of row in a run. If there would be more, none is made: it is the wrong registrar."""
 FEW_REMOVED, SHARE_REMOVED = 20, 0.01
-"""More than a few, and more than this share of the rows compared, are too many as well."""
+"""Deletions are too many as well if they are more than this number and more than this share of the rows compared."""
 
 Key = TypeVar("Key", int, tuple[str, str])
 One = TypeVar("One")
@@ -27,11 +28,11 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Generic[Key, One, Other]):
-    """How one kind of row is compared. `key` returns the sort key of a row of either side.
+    """How one kind of row is compared. `key` returns the sort key of a row of either side, the portal or the registrar.
 
     `takes_away` gets the rows of both sides for a key (None if a side has none) and returns None if they agree, True if
-    the registrar's row must be deleted, else False. `settle` reads keys again and repairs what still differs.
-    `counted` names the run's count of rows, `too_many` the finding for more than `MOST_REMOVED` deletions.
+    the registrar's row must be deleted, else False. `settle` reads the rows with some keys again and repairs those that
+    still differ. `counted` names the run's count of rows, `too_many` the finding for too many deletions.
     """
 
     key: Callable[[One | Other], Key]
@@ -41,7 +42,11 @@ class Comparison(Generic[Key, One, Other]):
     too_many: str
 
     def compare(self, run: Run, ours: Iterator[One], theirs: Generator[Other]) -> list[Key] | None:
-        """Repair the differences that delete nothing. Return the keys to delete; None if they are too many."""
+        """Compare all rows of both sides, and repair the differences that need no deletion at the registrar.
+
+        Return the keys whose rows are to be deleted there; None, with a finding, if they are too many for a run that
+        does not allow removals. `theirs` is closed at the end.
+        """
         strange: list[Key] = []
         suspects: list[Key] = []
         count = 0
@@ -67,7 +72,7 @@ class Comparison(Generic[Key, One, Other]):
         return None
 
     def take_away(self, run: Run, strange: Sequence[Key]) -> None:
-        """Settle keys whose rows are to be deleted from the registrar, a page at a time."""
+        """Read the rows with these keys again and delete them from the registrar if they still differ, page by page."""
         for start in range(0, len(strange), PAGE):
             self.settle(run, strange[start : start + PAGE])
 
@@ -75,7 +80,7 @@ class Comparison(Generic[Key, One, Other]):
 def side_by_side(
     ours: Iterator[One], theirs: Iterator[Other], key: Callable[[One | Other], Key]
 ) -> Iterator[tuple[Key, One | None, Other | None]]:
-    """Merge two sorted streams: yield each key once with the row of each side, None where a side has none.
+    """Merge two streams of rows sorted by `key`: yield each key once, with the row of each side or None if it has none.
 
     Each stream is read at most one row ahead.
     """

@@ -1,4 +1,7 @@
-"""Job `proofs`: make requests due whose reminder or deadline was missed. The step `verify` then sends or rejects."""
+"""Job `proofs`: find requests for which a reminder or deadline of a proof was missed, and schedule their step `verify`.
+
+That step then sends the reminder or rejects the request.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ _NO_PROOF = (Reason.AREA_CODE_MISMATCH,)
 
 
 def reconcile_proofs(run: Run) -> None:
-    """Make requests due whose reminder or deadline has passed; expire link codes; count pending requests by actor.
+    """Schedule pending requests whose proof's reminder or deadline has passed to be worked on now; report them.
 
-    Safe to run twice: the verify step sends no reminder twice.
+    Also end expired link codes, and count pending requests by the party that has to act. Safe to run twice: the verify
+    step sends no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)

@@ -1,8 +1,8 @@
 """Job `registrar`: compare the registrar's subscribers and number blocks with the portal's trunks and blocks.
 
 Two streams sorted by SIP user are merged: the registrar's snapshot from the start of the pass, and the portal's trunks
-read in pages. A difference may be outdated, so that it is read again on both sides before it is reported or repaired.
-Trunks that are due to be written to the registrar are skipped.
+read in pages. A difference may be outdated, so that its rows are read again on both sides before it is reported or
+repaired. Trunks that are due to be written to the registrar are skipped.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from tasks.reconcile.merge_compare import Comparison
 from tasks.registrar.trunks import Forwardings, forwardings_of, record_from
 
 LOOK_FIRST = {"forgotten_here", "too_many_unknown", "too_many_unknown_blocks"}
-"""Findings that keep a run from removing anything, until somebody has looked and allows it."""
+"""The kinds of findings that keep a run from deleting rows at the registrar, until staff have looked and allow it."""
 REFUSED_OFTEN = 3
-"""After so many attempts a trunk is no longer on its way: the registrar will not have it."""
+"""The failed attempts after which a due trunk no longer counts as on its way: the registrar does not accept it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One of our trunks, to be compared with its rows in the registrar.
+    """One of the portal's trunks, to be compared with its rows in the registrar.
 
     `record` is what the registrar should have: None for a closed trunk, and for one whose secret cannot be decrypted
-    (`unreadable`).
+    (`unreadable`). `on_its_way` is whether the trunk is about to be written; `attempts` is how often writing failed.
     """
 
     trunk_id: int
@@ -55,9 +55,10 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A difference found for one SIP user. `what` holds keys of `tasks.wording.findings.WHAT`.
+    """A difference found for one SIP user. `kind` is the kind of finding, `what` the parts of the record that differ.
 
-    `foreign`: the registrar has the SIP user under another key, so that it would refuse the trunk's record.
+    Both are keys of tables in `tasks.wording.findings`. `foreign` is whether the registrar has the SIP user under
+    another idempotency key, so that it would refuse the trunk's record.
     """
 
     kind: str
@@ -66,14 +67,15 @@ class Difference:
 
     @property
     def takes_away(self) -> bool:
-        """Return whether rows at the registrar must be deleted."""
+        """Return whether rows at the registrar must be deleted to repair the difference."""
         return self.foreign or self.kind == "unknown_there"
 
 
 def reconcile_registrar(run: Run) -> None:
-    """Make missing or differing trunks and blocks due to be written again, and delete foreign ones at the registrar.
+    """Schedule trunks and blocks that the registrar lacks or has differently to be written there now; report them.
 
-    Safe to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
+    Rows that are not the portal's are deleted at the registrar, unless they are too many or look like our mistake. Safe
+    to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
     report_set_aside(run)
     there = run.runtime.ports.subscribers
@@ -210,7 +212,7 @@ def _has_doubles(rows: Sequence[tuple[str, str]]) -> bool:
 
 
 def _is_whole(found: Subscriber) -> bool:
-    """Return whether we have once written this subscriber: it can log in and has the key of a record of ours."""
+    """Return whether the portal once wrote this subscriber: it can log in and has a record's idempotency key."""
     return found.login is not None and any(name == "provision_key" for name, _ in found.preferences)
 
 
@@ -226,7 +228,7 @@ def _parts(found: Subscriber) -> Iterator[str]:
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
-    """Read suspects again on both sides, and repair those that still differ."""
+    """Read the rows of these SIP addresses again on both sides; repair and report those that still differ."""
     if not suspects:
         return
     found = run.runtime.ports.subscribers.look_up(suspects)
@@ -253,9 +255,9 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete rows in the registrar that belong to no open trunk of ours, and rows that keep ours from being written.
+    """Delete rows in the registrar that belong to no trunk of ours, and keys that keep our trunks from being written.
 
-    Returns the SIP addresses of the deleted rows.
+    Returns the SIP addresses of the deleted rows, also for a dry run, which deletes nothing.
     """
     cleared = {
         address

@@ -1,4 +1,4 @@
-"""Looking at requests page by page, each page locked in a transaction of its own."""
+"""Read requests page by page for a scheduled job, each page locked in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ PAGE = 200
 
 
 def look_at_requests(run: Run, query: sa.Select[Request], look: Callable[[Session, Sequence[Request]], None]) -> None:
-    """Call `look` with every request that the query finds, a page at a time, and count them as `looked_at`.
+    """Call `look` with each page of the requests that the query finds, and add to the run's count `looked_at`.
 
-    Passes over requests that a worker has locked at this moment.
+    Skips requests that another transaction has locked at this moment.
     """
     after: uuid.UUID | None = uuid.UUID(int=0)
     locking = query.order_by(Request.id).limit(PAGE).with_for_update(skip_locked=True)

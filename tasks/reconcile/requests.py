@@ -1,4 +1,4 @@
-"""Job `requests`: find requests that are overdue or held for long, which due times and leases should prevent."""
+"""Job `requests`: find requests that no worker has taken in time, or that have been held or failed for long."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from tasks.reconcile.job_run import Run
 from tasks.reconcile.request_pages import look_at_requests
 
 NOT_PICKED_UP = timedelta(minutes=5)
-"""So long after it was due a request must be in somebody's hands."""
+"""The longest time that a due request may wait for a worker to claim it."""
 LONG_HELD = timedelta(days=1)
 SOME_TIME = timedelta(minutes=1)
-"""What a sweep and a busy worker may need after a lease or a deadline has ended."""
+"""The time that a sweep and a busy worker may need after a lease or a deadline has ended."""
 
 
 def reconcile_requests(run: Run) -> None:
-    """Make overdue requests due again, and report requests that are held for long to the back office.
+    """Schedule overdue requests to be worked on now, and report them as findings for the back office.
 
-    Safe to run twice: only the due time of a request changes.
+    Requests that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are reported too.
+    Safe to run twice: only a request's due time and lease change.
     """
     now = run.now
     standing_still = sa.or_(

@@ -1,4 +1,4 @@
-"""Job `leftovers`: delete rows past their retention; each table's model says which rows those are.
+"""Job `leftovers`: delete rows past their retention time; each table's model says which rows those are.
 
 The telephone network's call records are deleted after a week: they only serve to explain current faults.
 """
@@ -18,7 +18,7 @@ from models.requests.idempotency import IdempotencyKey
 from tasks.reconcile.job_run import Run
 
 BATCH = 500
-"""Rows that are deleted, and locked, in one transaction."""
+"""The most rows of a table that are locked and deleted in one transaction."""
 CALLS_KEPT_FOR = timedelta(days=7)
 
 Table = type[Bulk] | type[Draft] | type[IdempotencyKey] | type[Invitation] | type[Login]
@@ -26,7 +26,10 @@ TABLES: tuple[Table, ...] = (Bulk, Draft, IdempotencyKey, Invitation, Login)
 
 
 def clear_leftovers(run: Run) -> None:
-    """Delete expired rows of every table, and count them by table. Safe to run twice."""
+    """Delete the rows of every table of `TABLES` that are past their retention time, and old call records.
+
+    Count the deleted rows by table. Safe to run twice.
+    """
     for table in TABLES:
         after: tuple[Any, ...] | None = None
         while gone := _batch(run, table, after):

@@ -18,13 +18,14 @@ from tasks.runtime import Runtime
 log = structlog.get_logger()
 
 AT_ONCE = 1000
-"""Blocks; two integers each."""
+"""The most number blocks that one call to the registrar announces; each is two integers."""
 
 
 def announce_due_blocks(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Announce a batch of due blocks to the registrar. Safe to run twice, late or when nothing is due.
+    """Announce to the registrar a batch of number blocks whose announcements are due.
 
-    A failed block is retried with exponential backoff.
+    A failed announcement is retried with exponential backoff. `more_due` is called after claiming a full batch, because
+    more may be due. Safe to run twice, late or when nothing is due.
     """
     with claimed(runtime, BlockAnnouncement, more_due, limit=AT_ONCE, system=ExternalSystem.REGISTRAR) as claim:
         if claim.ids:

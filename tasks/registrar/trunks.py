@@ -1,6 +1,6 @@
-"""Send changes of trunks to the registrar. A new trunk is sent by the provision step, every later change from here.
+"""Write changed trunks to the registrar. A new trunk is written by the step `provision`, every later change from here.
 
-The table of trunks is a work queue (`models.db.work_queue`): code that changes a trunk makes its row due.
+The table of trunks is a work queue (`models.db.work_queue`): code that changes a trunk schedules it to be written.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Forwardings = dict[int, tuple[Forwarding, ...]]
 
 
 def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwardings:
-    """Return the enabled call forwardings of accounts; no entry for an account without any."""
+    """Return the enabled call forwardings of the accounts by account id; an account without any has no entry."""
     found: Forwardings = {}
     for one in enabled_of(session, account_ids):
         forwarding = Forwarding(one.condition, one.target, one.after_seconds, one.hours)
@@ -40,7 +40,10 @@ def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwarding
 
 
 def record_of(trunk: SipTrunk, vault: Vault, forwardings: Forwardings | None = None) -> TrunkRecord:
-    """Build the registrar's record of a trunk. Without `forwardings` it has none. Raises `SecretUnreadable`."""
+    """Build the registrar's record of a trunk, with its account's forwardings from `forwardings` (None: without any).
+
+    Raises `SecretUnreadable` if the trunk's secret was encrypted with a key that is not configured.
+    """
     numbers = tuple(number for block in trunk.blocks for number in block.numbers)
     return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault)
 
@@ -54,7 +57,8 @@ def record_from(
 ) -> TrunkRecord:
     """Build the registrar's record from a trunk, or from a row of its columns, which avoids loading objects.
 
-    Raises `SecretUnreadable`.
+    `numbers` are the trunk's numbers in E.164 with the plus sign. Raises `SecretUnreadable` if the trunk's secret was
+    encrypted with a key that is not configured.
     """
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),
@@ -70,10 +74,11 @@ def record_from(
 
 
 def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
-    """Write a batch of due trunks to the registrar, and remove closed ones there.
+    """Write a batch of changed trunks, which are due to be written, to the registrar; delete closed trunks' rows there.
 
-    A failed trunk is retried with exponential backoff, a refused one too: its number may still be assigned to a trunk
-    that is about to release it. Safe to run twice, late or when nothing is due.
+    A trunk that fails is retried with exponential backoff, even if the registrar refuses it: its number may still be
+    assigned to a trunk that is about to release the number. `more_due` is called after claiming a full batch, because
+    more trunks may be due. Safe to run twice, late or when nothing is due.
     """
     with claimed(runtime, SipTrunk, more_due, limit=runtime.batch, system=ExternalSystem.REGISTRAR) as claim:
         if not claim.ids:
@@ -138,9 +143,9 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None]) -> None:
 
 
 def _lock_claimed(session: Session, ids: Sequence[int], lease: uuid.UUID) -> list[SipTrunk]:
-    """Lock and return the trunks that still have this lease and that no other transaction has locked.
+    """Lock and return those trunks that still have this lease and that no other transaction has locked.
 
-    A trunk that was changed since has lost its lease.
+    A trunk that was changed after it was claimed has lost its lease.
     """
     ours = sa.select(SipTrunk).where(SipTrunk.id.in_(ids), SipTrunk.lease == lease).order_by(SipTrunk.id)
     return list(

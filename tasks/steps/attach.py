@@ -11,10 +11,10 @@ from tasks.steps.step import Outcome, Work
 
 
 def attach(work: Work, request: Request) -> Outcome:
-    """Link the account to the main account. Safe to run twice: the link and the next step are saved together.
+    """Attach the account to the main account as a sub-account. Safe to run twice, as the next step is saved with it.
 
-    An account that already has a main account, even the same one, was linked by another request, so that this request
-    is rejected. Of several requests at the same time exactly one succeeds.
+    Raises `AlreadyAttached`, which rejects the request, if the account has a main account, even this one: then another
+    request has attached it. Of several requests at one time exactly one succeeds.
     """
     assert request.account is not None
     lock_accounts(work.session, [request.account.id])

@@ -21,7 +21,10 @@ from tasks.wording.reasons import reason_text
 
 
 def confirm(work: Work, request: Request) -> Outcome:
-    """Queue the confirmation mails, in the transaction that completes the request: they are queued once."""
+    """Queue the confirmation mails, one for each address, in the transaction that completes the request.
+
+    So each mail is queued exactly once.
+    """
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
@@ -31,7 +34,10 @@ def confirm(work: Work, request: Request) -> Outcome:
 
 
 def queue_end_mails(work: Work, request: Request) -> None:
-    """Queue mails about a request that ended without success, to its requester and to owners who gave consent."""
+    """Queue mails about a request that ended without success, to its requester.
+
+    The administrators of the account get one too if one of them has given or declined consent.
+    """
     for person in _requesters(work, request):
         _queue(work, request, "request_ended", _as_recipient(person))
     if request.reason is Reason.DECLINED_BY_OWNER or _was_agreed_to(work, request):
@@ -61,7 +67,10 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
 
 
 def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterator[tuple[str, Recipient]]:
-    """Yield the recipients of both accounts. A person who administers both gets only the requester's mail."""
+    """Yield pairs of template and recipient: the requesters with template `ours`, then the owners with `theirs`.
+
+    The caller sends only the first mail to an address that appears twice.
+    """
     for person in _requesters(work, request):
         yield ours, _as_recipient(person)
     for person in _owners(work, request):
@@ -69,9 +78,9 @@ def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterato
 
 
 def _requesters(work: Work, request: Request) -> list[User]:
-    """Return the request's author, or the main account's administrators if reconciliation created the request.
+    """Return the user who made the request, or the main account's administrators if a scheduled job made it.
 
-    Empty for a request of a running bulk: the bulk's sender gets one mail at its end (`tasks.bulk.place`).
+    Empty for a request of a running bulk (uploaded file): its sender gets one mail at its end (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
@@ -81,7 +90,7 @@ def _requesters(work: Work, request: Request) -> list[User]:
 
 
 def _is_in_running_bulk(work: Work, request: Request) -> bool:
-    """Return whether the request belongs to a bulk that has not ended. A retry after that end is reported alone."""
+    """Return whether the request belongs to a bulk that has not ended; a retry after that end is reported alone."""
     return request.bulk_id is not None and work.session.get_one(Bulk, request.bulk_id).ended_at is None
 
 
@@ -119,7 +128,7 @@ def _queue(work: Work, request: Request, template: str, to: Recipient, *, announ
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
-    """Return a suffix for the mail's deduplication key that differs for each end of a request that was retried."""
+    """Return the mail's `occasion`, by which the mail about another end of a retried request is no duplicate."""
     told = sa.select(sa.func.count()).where(
         Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
     )

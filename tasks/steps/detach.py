@@ -8,7 +8,10 @@ from tasks.steps.step import Outcome, Work
 
 
 def detach(work: Work, request: Request) -> Outcome:
-    """Unlink the account from the main account. Rejects the request if the account is no longer linked to it."""
+    """Detach the account from the main account.
+
+    Raises `RuleBroken`, which rejects the request, if the account is no longer attached to this main account.
+    """
     assert request.account_id is not None
     account = hierarchy.detach(work.session, request.main_id, request.account_id)
     request.note(

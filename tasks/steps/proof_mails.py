@@ -13,7 +13,7 @@ from tasks.steps.step import Work
 
 
 def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
-    """Queue a mail with a link and a code to the order's contact."""
+    """Queue a mail, or a reminder, with the proof's link and code to the order's contact. Adds a timeline entry."""
     account = request.account
     assert account is not None
     queue_message(
@@ -31,7 +31,7 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
 
 
 def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
-    """Queue a letter with a code to the connection address."""
+    """Queue a letter with the proof's code to the order's connection address. Adds a timeline entry."""
     account = request.account
     assert account is not None
     queue_message(
@@ -50,9 +50,9 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
 
 
 def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
-    """Queue a mail with a link and a code to every administrator of the account.
+    """Queue a mail, or a reminder, to every administrator of the account to be attached, each with their link and code.
 
-    The timeline entry is the same if the account has no administrators.
+    Adds a timeline entry, also if there is no such account or it has no administrators.
     """
     account = account_by_number(work.session, request.customer_number)
     for person in administrators_of(work.session, account.id) if account is not None else ():

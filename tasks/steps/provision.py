@@ -24,18 +24,21 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class RegisterTrunk:
-    """The external call that writes the trunk to the registrar. Safe to make twice: the request's id is the key."""
+    """The external call that writes a trunk to the registrar. Safe to make twice: the request's id is its key.
+
+    `display` is the trunk's number blocks in German notation, for the timeline.
+    """
 
     trunk: TrunkRecord
     display: str
 
     @staticmethod
     def make(calls: Sequence[RegisterTrunk], ports: Ports) -> list[GatewayError | None]:
-        """Write the trunks of several calls to the registrar. Return each call's error; None if it succeeded."""
+        """Write the trunks of the calls to the registrar. Return each call's error, in order; None if it succeeded."""
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Activate the account if the trunk was written (`done`)."""
+        """Activate the account and add a timeline entry, if the trunk was written (`done`)."""
         if not done:
             return
         assert request.account is not None
@@ -43,7 +46,10 @@ class RegisterTrunk:
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Set the numbers aside if the registrar has them as somebody else's; the step then draws others."""
+        """Set the trunk's number blocks aside if the registrar lists one of their numbers under another trunk.
+
+        No account then gets these blocks, and the step takes another one. Return whether the failure was of this kind.
+        """
         if not isinstance(failure, NumberTaken):
             return False
         assert request.trunk is not None
@@ -55,9 +61,10 @@ class RegisterTrunk:
 
 
 def provision(work: Work, request: Request) -> Outcome:
-    """Create the account's contract, numbers and trunk, and return the call that registers the trunk.
+    """Create the account's contract and trunk with a number block, and return the call that registers the trunk.
 
-    Safe to run twice: rows created by an earlier run, unique by the request's id, are reused.
+    Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by the
+    request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
     """
     if request.trunk is None or not request.trunk.blocks:
         assert request.account_id and request.area_code and request.block_size

@@ -20,7 +20,10 @@ from tasks.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The context of steps while a transaction is open."""
+    """The context in which steps run while a transaction is open.
+
+    `pool` has the number blocks and `book` the proofs that the requests of the batch need.
+    """
 
     session: Session
     now: datetime
@@ -30,13 +33,16 @@ class Work:
     committed_callbacks: list[Callable[[], object]] = field(default_factory=list)
 
     def after_commit(self, callback: Callable[..., object], *facts: Any, **named: Any) -> None:
-        """Register a call, such as a log event or a metric, to be made only after the transaction has committed."""
+        """Register a call of `callback` with these arguments for after the commit, such as a log event or a metric."""
         self.committed_callbacks.append(partial(callback, *facts, **named))
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The request waits for a person until a deadline. The step runs again when that person acts, or at `again_at`."""
+    """The outcome of a step whose request waits, for `reason`, for `actor` to act until the deadline `until`.
+
+    The step runs again when that person acts, or at `again_at`.
+    """
 
     actor: Actor
     reason: Reason
@@ -46,38 +52,39 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The carrier has to act. The step is retried automatically after `again_after`."""
+    """The outcome of a step whose request is held, because the carrier has to act; retried after `again_after`."""
 
     reason: Reason
     again_after: timedelta
 
 
 NO_NUMBERS = Hold(Reason.NO_NUMBERS_AVAILABLE, timedelta(minutes=15))
-"""The pool of the ordered area code and block size is empty."""
+"""The outcome of a step if the pool has no free block of the ordered area code and size."""
 
 
 class Call(Protocol):
-    """A call to an external system: made with no transaction open, recorded in the next transaction."""
+    """A call to an external system that a step asks for: made with no transaction open, recorded in the next one."""
 
     @staticmethod
     def make(calls: Sequence[Any], ports: Ports) -> list[GatewayError | None]:
-        """Make several calls of one step together. Return each call's error in order; None if it succeeded.
+        """Make several calls of one step. Return each call's error, in order; None if the call succeeded.
 
-        Safe to repeat: each call has an idempotency key. If this raises, the engine makes each call again alone.
+        Safe to repeat: each call has an idempotency key. If this method raises, the engine makes each call again alone.
         """
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Save the call's result. `done` is False if the call failed; what it achieved until then is kept."""
+        """Save the call's result. `done` is False if the call failed; what it achieved before failing is kept."""
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Undo what the failure shows to be wrong, so that the step can run again at once. Return whether it can."""
+        """Undo what the failure shows to be wrong; return whether the step can then run again immediately."""
 
 
 Outcome = Call | Wait | Hold | None
-"""None: done, on with the next step."""
+"""The result of a step: an external call to make, a wait or a hold; None if the step is done and the next can run."""
 
 Step = Callable[[Work, Request], Outcome]
-"""A step begins in a transaction with the request locked. It raises `RuleBroken` before it writes anything.
+"""A step: a function that is called in a transaction with the request locked.
 
-Safe to run twice: it may run again from the start after a worker died at any point.
+A step that raises `RuleBroken` does so before it writes anything; the request is then rejected. A step is safe to run
+twice: it may run again from its start after a worker died at any point.
 """

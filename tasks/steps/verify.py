@@ -32,9 +32,11 @@ TIME_TO_REVIEW = timedelta(days=3)
 
 
 def verify(work: Work, request: Request) -> Outcome:
-    """Check the request against the rules, and wait for the proofs that people have to give.
+    """Check the request against the business rules, and ask people for the proofs that the request needs.
 
-    Safe to run twice: what was asked for is not asked for again, but for the reminders that are due.
+    Returns None if every rule is kept and every proof is given, a wait while a proof or a correction is missing, and a
+    hold if the number pool is empty. Raises `RuleBroken` if a rule is broken or the time for a proof is over. Safe to
+    run twice: a proof is requested once, with reminders at their times.
     """
     match request.kind:
         case Kind.ORDER:
@@ -143,9 +145,10 @@ def _verify_detach(request: Request) -> Outcome:
 def _end_or_renew(
     work: Work, request: Request, proof: CodedProof, another_waits: Callable[[Session, Request], bool]
 ) -> None:
-    """Reject a request whose deadline has passed; let a new request join a pending proof or renew an expired one.
+    """Raise `RuleBroken` if a pending request's proof has expired; renew the proof for a request that is not pending.
 
-    An expired proof is renewed at the earliest `new_after` its last request, so that nobody is pestered.
+    It is renewed if stale or if no other order waits for it (`another_waits`), and not sooner than `new_after` after
+    its code was requested, so that nobody gets mails too often.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:

@@ -1,6 +1,6 @@
 """The sentences for a field that breaks a rule: what is wrong, and what would be right.
 
-The API, the portal's forms and the files of bulks use the same sentences. Fields are named as in the API's bodies:
+The API, the portal's forms and bulks (uploaded files) use these sentences. Fields are named as in the API's bodies:
 `location.city`.
 """
 
@@ -80,14 +80,14 @@ _OTHERWISE: Mapping[str, str] = {
 
 
 def malformed(field: str) -> str | None:
-    """Return the English sentence for a malformed field; None if the field has no sentence of its own."""
+    """Return the English sentence for a field of this name whose form is wrong; None if there is none for the field."""
     return MALFORMED.get(field) or MALFORMED.get(field.rpartition(".")[2])
 
 
 def field_error(locale: Locale, field: str, code: str, allowed: object = None) -> str:
-    """Return the sentence for what is wrong with a field and what is allowed.
+    """Return the sentence, in the language, for what is wrong with the field of this name and what is allowed.
 
-    `code` is the code of an `InvalidField` or of a Pydantic error.
+    `code` is the code of an `InvalidField` or of a Pydantic error; `allowed` the valid value or values, if known.
     """
     by_field = MISSING.get(field) if code in ("missing", "string_too_short") else malformed(field)
     sentence = RULES.get(code) or by_field or _OTHERWISE.get(code) or N_("This does not have the right form.")

@@ -1,4 +1,4 @@
-"""Sentences for what the scheduled jobs found."""
+"""The sentences for the findings of the scheduled jobs, by kind of finding."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ WHAT: Mapping[str, str] = {
 
 
 def finding_text(finding: Finding, locale: Locale) -> str:
-    """Return a finding as a sentence, with times in Europe/Berlin."""
+    """Return a scheduled job's finding as a sentence in the language, with times in Europe/Berlin."""
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
         facts["since"] = datetime.fromisoformat(facts["since"]).astimezone(BERLIN).strftime("%d.%m.%Y %H:%M")

@@ -36,15 +36,15 @@ ROLES: Mapping[Role, str] = {
 
 
 def status_text(status: Status, locale: Locale) -> str:
-    """Return the displayed name of a request status."""
+    """Return the displayed name of a request status in the language."""
     return translate(locale, STATUSES[status])
 
 
 def step_text(step: StepName, locale: Locale) -> str:
-    """Return the displayed name of a step."""
+    """Return the displayed name of a request's processing step in the language."""
     return translate(locale, STEPS[step])
 
 
 def role_text(role: Role, locale: Locale) -> str:
-    """Return the displayed name of a role."""
+    """Return the displayed name of a person's role in the language."""
     return translate(locale, ROLES[role])

@@ -49,7 +49,7 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """The next action on a request: who has to act, what to do, and until when (None: no deadline)."""
+    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline `until`, if any."""
 
     actor: Actor
     what: str
@@ -57,7 +57,10 @@ class NextAction:
 
 
 def expectation(request: Request, locale: Locale) -> str | None:
-    """Return a sentence about what comes next and how long it usually takes; None if there is none."""
+    """Return a sentence about what happens next to the request and how long that usually takes.
+
+    Return None if the request has ended or is held, or if there is no sentence for the reason why it is pending.
+    """
     if request.status in ENDED or request.status is Status.HELD:
         return None
     if request.status is Status.PENDING:
@@ -67,7 +70,7 @@ def expectation(request: Request, locale: Locale) -> str | None:
 
 
 def next_action(request: Request, locale: Locale) -> NextAction | None:
-    """Return the next action on a request; None once the request has ended."""
+    """Return who has to act next on the request, what to do and until when; None once the request has ended."""
     if request.status in ENDED:
         return None
     if request.waiting_for is not None and request.reason is not None:

@@ -1,4 +1,4 @@
-"""The sentences for why a request waits or has ended, each with the way out."""
+"""The sentences for why a request waits or has ended without success, each with what to do about it, if anything."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ REASONS: Mapping[Reason, str] = {
 
 
 def reason_text(reason: Reason, locale: Locale) -> str:
-    """Return the sentence for why a request waits or has ended, with the way out."""
+    """Return the sentence for why a request waits or ended without success, and for what can be done about that."""
     return translate(locale, REASONS[reason])

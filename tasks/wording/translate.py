@@ -16,19 +16,25 @@ CATALOGUES = str(files("tasks.wording") / "translations")
 
 
 def N_(sentence: str) -> str:
-    """Mark a sentence that stands in a table for `pybabel extract`; return it unchanged."""
+    """Return the sentence unchanged; the call marks it as translatable, so that `pybabel extract` finds it."""
     return sentence
 
 
 def translate(locale: Locale, sentence: str, /, **facts: object) -> str:
-    """Translate a sentence and fill in its facts. Raises `KeyError` if a fact is missing."""
+    """Translate an English sentence, and replace its placeholders `%(name)s` by the facts of these names.
+
+    Raises `KeyError` if there are facts but one of the sentence's is missing.
+    """
     words = translations(locale).gettext(sentence)
     return words % facts if facts else words
 
 
 @lru_cache
 def translations(locale: Locale) -> NullTranslations:
-    """Load the catalogue of a language, once in each process. Raises `FileNotFoundError` unless it was compiled."""
+    """Load the catalogue of translations of a language, once in each process; that of English is empty.
+
+    Raises `FileNotFoundError` if the catalogue was not compiled.
+    """
     if locale == "en":
         return NullTranslations()
     found = Translations.load(CATALOGUES, [locale])
