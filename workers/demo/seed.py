@@ -60,9 +60,9 @@ def seed(
     """Load the demo data. Price list and area codes have to be loaded before (`standorte migrate`).
 
     `vault` encrypts the SIP passwords. Safe to run twice: existing accounts and blocks are left unchanged, even if
-    edited after the first run. With `registrar` all demo trunks are written to the registrar every time, which restores lost
-    ones. An advisory lock keeps two runs apart. Raises `GatewayError` if the registrar does not take a trunk; the demo
-    data is saved then.
+    edited after the first run. With `registrar` all demo trunks are written to the registrar every time, which restores
+    lost ones. An advisory lock keeps two runs apart. Raises `GatewayError` if the registrar does not take a trunk; the
+    demo data is saved all the same.
     """
     sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
     with database.transaction() as session:
