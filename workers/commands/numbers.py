@@ -47,7 +47,7 @@ def stock(
 
 
 def going_on(orders: int) -> str:
-    """Return the words that so many held orders are continued, such as "2 held orders go on"."""
+    """Return words for the number of held orders that are continued, such as "2 held orders go on"."""
     return "1 held order goes on" if orders == 1 else f"{orders} held orders go on"
 
 

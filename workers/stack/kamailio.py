@@ -48,8 +48,8 @@ class EmbeddedKamailio(EmbeddedServer):
 
     `registrar_url` is the URL of the registrar's database, `domain` the SIP domain of the trunks. `interconnect` lists
     the addresses and networks from which calls of the telephone network come, separated by commas. `network` is the
-    host and port to which calls to the telephone network are sent, `emergency` the same for calls to 110 and 112.
-    Without `port` a free one is chosen. `user` is the user that the server runs as, None for the user of this process.
+    host and port to which calls to the telephone network are sent, `emergency` the host and port for calls to 110 and
+    112. Without `port` a free one is chosen. `user` is the user that the server runs as, None for this process's user.
     """
 
     name = "Kamailio"
