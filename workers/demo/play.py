@@ -77,8 +77,8 @@ class Scene:
 class Play:
     """One run of the demo. `patience` is how many seconds a request may take to end.
 
-    `say` is called with each new sentence: an event of a request's timeline, or what a person did. `clock` returns a time
-    in seconds, `pause` sleeps for as many seconds as it is given.
+    `say` is called with each new sentence: an event of a request's timeline, or what a person did. `clock` returns a
+    time in seconds, `pause` sleeps for as many seconds as it is given.
     """
 
     api: PortalApi
