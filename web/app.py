@@ -63,7 +63,7 @@ from web.uploads import allow_uploads
 log = structlog.get_logger()
 
 STATEMENT_LIMIT = 10.0
-"""Seconds for one statement of a page or a call: whoever waits has given up by then, and the thread is needed."""
+"""Seconds for one statement of a page or API call: the caller has given up by then, and the thread is needed."""
 
 # Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
 _PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
@@ -75,7 +75,11 @@ _CSP = (
 
 
 def create_app(settings: WebSettings | None = None, clock: Clock | None = None) -> OpenAPI:
-    """Create the WSGI application. Opens no connection yet. Without `clock` the database server's clock counts."""
+    """Create the WSGI application. Opens no connection yet.
+
+    Without `settings` they are read from the environment, which raises `SettingsError` if one is missing or invalid.
+    Without `clock` the database server's clock counts.
+    """
     settings = settings or WebSettings()
     configure_logging(settings.log_format)
     app = OpenAPI(

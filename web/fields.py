@@ -12,7 +12,7 @@ from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
 
 
 def as_e164(value: str) -> str:
-    """Convert a phone number to E.164, reading national numbers as German. Raises `ValueError`."""
+    """Convert a phone number to E.164, reading national numbers as German. Raises `ValueError` for other text."""
     number = typed_phone_number(value)
     if number is None:
         raise ValueError("not_a_phone_number")
@@ -20,7 +20,7 @@ def as_e164(value: str) -> str:
 
 
 def one_line(most: int) -> StringConstraints:
-    """Return constraints for a text of one line: stripped, not empty, at most `most` characters."""
+    """Return constraints for a text of one line: stripped, 1 to `most` characters, none of them a control character."""
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
@@ -38,7 +38,7 @@ AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"
 
 def whole_number(value: object) -> object:
     # `Literal` alone would accept 10.0 as 10.
-    """Return the value if it is an int. Raises `PydanticCustomError` for floats and strings."""
+    """Return the value if it is an int. Raises `PydanticCustomError` for any other type, such as 10.0, "10" or true."""
     if type(value) is not int:
         raise PydanticCustomError("int_type", "not_a_whole_number")
     return value

@@ -39,10 +39,10 @@ def healthz() -> Response:
 
 @operations.get("/readyz")
 def readyz() -> Response:
-    """Report whether this process can accept requests, with checks of database, migrations, broker and beat.
+    """Answer with a JSON status (ready, degraded or unready) and the checks of database, migrations, broker and beat.
 
-    Answers 503 if the database is unreachable or not migrated. Without the broker or beat requests are still
-    accepted and stored, so these failures make the status `degraded`, not `unready`.
+    Answers 503 (unready) if the database is unreachable, read-only or not migrated, else 200. Without the broker or
+    beat requests are still accepted and stored, so these failures only make the status `degraded`.
     """
     checks = {**_database_checks(resources()), "broker": _broker_check(resources().settings.redis_url)}
     necessary = checks["database"] == "ok" and checks["migrations"] == "ok"
@@ -88,7 +88,11 @@ class DatabaseCollector(Collector):
         self._found = found
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the numbers of requests and messages, the oldest due request's age, outages, and the jobs' findings."""
+        """Yield the metrics that are read from the database.
+
+        They are the numbers of requests and messages by state, the clock's offset, how long the oldest request has been
+        waiting for a worker, the length of outages of external systems, and findings and age of the jobs' last runs.
+        """
         now = self._found.clock()
         with self._found.database.transaction() as session:
             requests = lists.request_counts(session)
@@ -120,7 +124,7 @@ class DatabaseCollector(Collector):
 def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
     """Yield how many findings of each kind a job's last successful run had, and how many seconds ago that run ended.
 
-    `runs` are those runs by job name; a job that never succeeded is not among them.
+    `runs` are the last successful runs by job name; a job that never succeeded is not among them.
     """
     found = GaugeMetricFamily("standorte_findings", "Findings of a job's last whole run", labels=["job", "kind"])
     ages = GaugeMetricFamily("standorte_job_age_seconds", "Since a job last ran to its end", labels=["job"])
@@ -135,7 +139,10 @@ def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
 
 @operations.get("/metrics")
 def metrics() -> Response:
-    """Return the metrics for Prometheus: those read from the database and those of all processes on this machine."""
+    """Return the metrics in Prometheus's text format: those read from the database, and the counters of processes.
+
+    The counters are those of all processes that share PROMETHEUS_MULTIPROC_DIR; without it there are none.
+    """
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(resources()))
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

@@ -33,7 +33,7 @@ class LocationBody(Body):
 
 
 class ContactBody(Body):
-    """The contact of the new account, who confirms the e-mail address and gets the mails."""
+    """The contact of the new account: the person who confirms the e-mail address and gets the account's mails."""
 
     name: Line
     email: EmailStr
@@ -41,14 +41,18 @@ class ContactBody(Body):
 
 
 class NumbersBody(Body):
-    """The phone numbers to order: area code and size of the block."""
+    """The phone numbers to order: their area code, and how many numbers the block has."""
 
     area_code: AreaCodeText
     block_size: Annotated[Literal[1, 10, 100], BeforeValidator(whole_number)]
 
 
 class OrderBody(Body):
-    """An order of a new sub-account."""
+    """An order of a new sub-account.
+
+    `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
+    language of mails and letters.
+    """
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
     channels: Annotated[int, Field(ge=1, le=1000, strict=True)]
@@ -73,13 +77,13 @@ class OrderBody(Body):
 
 
 class AdministersBoth(Body):
-    """Proof by the caller's own role: the owner of the token administers both accounts."""
+    """Proof by the caller's own role: the caller administers both the main account and the account to attach."""
 
     method: Literal["administers_both"]
 
 
 class CredentialsProof(Body):
-    """The login of an administrator of the existing account. It is checked at once and never stored."""
+    """The login of an administrator of the account to attach. It is checked during the call and never stored."""
 
     method: Literal["credentials"]
     email: Email
@@ -87,14 +91,14 @@ class CredentialsProof(Body):
 
 
 class LinkCodeProof(Body):
-    """A code that an administrator of the existing account has created in its dashboard."""
+    """A code that an administrator of the account to attach has created in that account's dashboard."""
 
     method: Literal["link_code"]
     code: Code
 
 
 class ConsentProof(Body):
-    """Proof by consent: the administrators of the existing account are asked by e-mail."""
+    """Proof by consent: the administrators of the account to attach are asked for their consent by e-mail."""
 
     method: Literal["consent"]
 
@@ -103,7 +107,7 @@ LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
 
 
 class LinkBody(Body):
-    """A request to attach an existing account."""
+    """A request to attach an existing account, with the proof that the requester may do so."""
 
     customer_number: CustomerNumber
     proof: Annotated[LinkProof, Field(discriminator="method")]

@@ -19,7 +19,11 @@ _KEY = "standorte"
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """The connections and settings of one web application."""
+    """The connections and settings of one web application.
+
+    `vault` encrypts secrets and makes codes, `throttle` limits failed logins and codes, `network` reads the state of
+    trunks from Kamailio's database; None if no such database is configured.
+    """
 
     settings: WebSettings
     database: Database
@@ -30,7 +34,7 @@ class Resources:
 
 
 def store_resources(app: object, resources: Resources) -> None:
-    """Store the resources in the application."""
+    """Store the resources in the Flask application `app`, where `resources` finds them."""
     app.extensions[_KEY] = resources  # type: ignore[attr-defined]
 
 

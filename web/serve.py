@@ -15,7 +15,7 @@ from web.settings import WebSettings
 
 
 def main() -> None:
-    """Check the settings, then run gunicorn. Exits with status 2 if the settings are invalid."""
+    """Check the settings, then run gunicorn. Exits with status 2 and a message if a setting is missing or invalid."""
     try:
         WebSettings().make_directories()
     except SettingsError as error:

@@ -12,7 +12,10 @@ from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, is_loopback
 
 
 class WebSettings(SecretSettings):
-    """The settings of the web application. Raises `SettingsError` if one is missing or invalid."""
+    """The settings of the web application, read from the environment when the object is created.
+
+    Raises `SettingsError` if a setting is missing or invalid.
+    """
 
     database_url: PostgresUrl
     redis_url: RedisUrl
@@ -30,7 +33,7 @@ class WebSettings(SecretSettings):
 
     @property
     def shows_dev_mail(self) -> bool:
-        """Whether /dev/mail is served: only with `dev_mail_dir`, a local base URL and no proxy."""
+        """Return whether /dev/mail is served: only with `dev_mail_dir`, a base URL on this machine and no proxy."""
         address = urlsplit(self.base_url)
         local = address.scheme == "http" and is_loopback(address.hostname or "")
         return self.dev_mail_dir is not None and local and not self.trusted_proxies

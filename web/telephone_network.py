@@ -23,9 +23,9 @@ from tasks.ports import SipAddress
 log = structlog.get_logger()
 
 PAUSE_AFTER_FAILURE = timedelta(seconds=15)
-"""How long no connection is tried after a failure."""
+"""How long no connection is tried after Kamailio's database did not answer."""
 _PATIENCE = 2.0
-"""Seconds for each answer; the page waits with it."""
+"""The most seconds for each answer of Kamailio's database, for which a page waits."""
 # connect_timeout in seconds (2 is the minimum of libpq), tcp_user_timeout in milliseconds.
 _PARAMETERS: dict[str, Any] = {
     "autocommit": True,
@@ -47,12 +47,19 @@ WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
 
 
 class NetworkAway(Exception):
-    """Kamailio's database does not answer."""
+    """Raised when Kamailio's database does not answer or reports an error.
+
+    Also raised, without a try, for `PAUSE_AFTER_FAILURE` after that.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A registration of a phone system. `address` is the address seen by the network, else the one it gave itself."""
+    """A registration of a phone system with a trunk, valid from `since` to `until`.
+
+    `address` is the host and port from which the registration came, or if unknown those that the phone system named
+    itself; `device` is its User-Agent header.
+    """
 
     address: str
     device: str
@@ -62,7 +69,11 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The last refused login of a trunk; `tries` counts the refusals in a row. The reasons are set in kamailio.cfg."""
+    """The last refused login of a trunk.
+
+    `reason` is one of the codes in kamailio.cfg, `address` where the login came from. `tries` counts the refusals in a
+    row, the first at `first_at`, the last at `last_at`.
+    """
 
     reason: str
     address: str
@@ -81,10 +92,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of a trunk and its result. `direction` is "in" or "out"; the results are set in kamailio.cfg.
+    """A call of a trunk and its result. `direction` is "in" or "out", `result` one of the codes in kamailio.cfg.
 
-    Numbers are E.164; the numbers of other parties end with "xxx". A field is empty if its value is unknown or
-    hidden.
+    `status` is the SIP status code. `forwarded_to` and `forwarded_because` are number and condition of the forwarding
+    that applied. Numbers are E.164; the numbers of other parties end with "xxx". A field is empty if its value is
+    unknown or hidden.
     """
 
     at: datetime
@@ -98,7 +110,11 @@ class Call:
 
 
 class TelephoneNetwork:
-    """A client of Kamailio's database with one connection per query. Raises `NetworkAway` after about two seconds."""
+    """A client of Kamailio's database at `url`, with one connection per query.
+
+    Its methods raise `NetworkAway` if the database does not answer within about two seconds or reports an error, and
+    without a try for `PAUSE_AFTER_FAILURE` after that.
+    """
 
     def __init__(self, url: str, clock: Clock) -> None:
         self._url = url.replace("postgresql+psycopg://", "postgresql://", 1)
@@ -106,12 +122,18 @@ class TelephoneNetwork:
         self._paused_until: datetime | None = None
 
     def lines(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
-        """Return the state of each trunk, by its SIP address. Raises `NetworkAway`."""
+        """Return the state of each trunk, by its SIP address (SIP user and domain).
+
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        """
         with self._connected() as connection:
             return _lines(connection, addresses)
 
     def line_with_calls(self, address: SipAddress) -> tuple[Line, list[Call]]:
-        """Return the state of one trunk and its last calls, newest first. Raises `NetworkAway`."""
+        """Return the state of one trunk and its recorded calls, newest first. `address` is SIP user and domain.
+
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        """
         with self._connected() as connection:
             user, domain = address
             calls = connection.execute(_CALLS, {"user": user, "domain": domain}).fetchall()
@@ -142,5 +164,5 @@ def _lines(connection: psycopg.Connection[Any], addresses: Collection[SipAddress
 
 
 def _host(uri: str) -> str:
-    """Return host and port of a SIP URI."""
+    """Return host and port of a SIP URI, as host:port, or the host alone if the URI names no port."""
     return uri.partition(";")[0].rpartition("@")[2].removeprefix("sip:").removeprefix("sips:").rstrip(">")

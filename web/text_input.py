@@ -17,21 +17,22 @@ _MAX_DEPTH = 8
 
 
 class TooDeep(Exception):
-    """A JSON body is nested deeper than any body that the API accepts."""
+    """Raised when a JSON body is nested deeper than any body that the API accepts."""
 
 
 class IdConverter(IntegerConverter):
-    """A URL converter for integer ids, up to the largest 64-bit key."""
+    """A URL converter for integer ids that a database key can have (signed 64 bits); any other number answers 404."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"max": 2**63 - 1, **options})
 
 
 def reject_unstorable_text() -> None:
-    """Check the URL and the form fields of the current request, before anything else reads them.
+    """Check the URL and the form fields of the current request for text that PostgreSQL cannot store.
 
-    Raises `NotFound` for the path, `InvalidField` for a query parameter or form field. Bodies of API calls are
-    checked by `check_json_text`, after the caller is authenticated.
+    Raises `NotFound` for such text in the path, `InvalidField` for such a query parameter or form field. Runs before
+    the URL and the form are read. Bodies of API calls are checked by `check_json_text`, after the caller is
+    authenticated.
     """
     if not is_storable_text(request.path):
         raise NotFound
@@ -42,9 +43,10 @@ def reject_unstorable_text() -> None:
 
 
 def check_json_text(body: object) -> None:
-    """Check every string of a JSON body.
+    """Check every string and every key of a JSON body.
 
-    Raises `InvalidField` for the first string that cannot be stored, `TooDeep` if the body is nested too deep.
+    Raises `InvalidField` for the first one that PostgreSQL cannot store, `TooDeep` if the body is nested deeper than
+    any body that the API accepts.
     """
     for path, text in _strings(body, ()):
         if not is_storable_text(text):
@@ -57,7 +59,11 @@ def is_storable_text(text: str) -> bool:
 
 
 def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield every string and every key of a JSON value, each with the path of the field that it belongs to."""
+    """Yield every string and key of a JSON value, each after the path of the value it is in.
+
+    A path is the names and list positions that lead to a value; `path` is that of `value`. Raises `TooDeep` if one is
+    longer than eight.
+    """
     if len(path) > _MAX_DEPTH:
         raise TooDeep
     match value:

@@ -26,9 +26,10 @@ _TIMEOUT = PATIENCE / 2
 
 
 class Throttle:
-    """The limits on failed logins and codes, for each target and each client address; one instance a web application.
+    """The limits on failed logins and codes, one instance for each web application.
 
-    The counters are shared in Redis.
+    The limits are `PER_TARGET` for a target (a customer number or e-mail address) and `PER_CLIENT` for a client
+    address. The counters are shared in Redis.
     """
 
     def __init__(self, app: Flask, redis_url: str) -> None:
@@ -45,8 +46,9 @@ class Throttle:
     def begin_try(self, target: str) -> None:
         """Count an attempt to enter a code or password for the target: a customer number or an e-mail address.
 
-        Raises Flask-Limiter's `RateLimitExceeded` (429) after too many failed attempts. Call outside a
-        transaction, because it may wait for Redis.
+        The count is taken back at the end of the request, unless `count_wrong_try` is called. Raises Flask-Limiter's
+        `RateLimitExceeded` (429) if the target or the client has reached its limit of failed attempts. Call it outside
+        a transaction, because it may wait for Redis.
         """
         g.tried = target.strip().lower()
         try:
@@ -56,11 +58,11 @@ class Throttle:
             g.counted = self._limiter.current_limits
 
     def count_wrong_try(self) -> None:
-        """Keep the count of the current attempt, because it failed."""
+        """Keep the count of the attempt begun in the current request, because the attempt failed."""
         g.counted = []
 
     def seconds_to_wait(self) -> int:
-        """Return the seconds until the client that was throttled in the current request may try again."""
+        """Return the seconds until the limit that the current request has exceeded allows a try again; at least 1."""
         breached = self._limiter.current_limit
         return max(1, math.ceil(breached.reset_at - time.time())) if breached is not None else 1
 
@@ -81,7 +83,7 @@ def _target() -> str:
 
 
 def _client() -> str:
-    """Return the client's address; for IPv6 the /64 network, because one client has the whole network."""
+    """Return the address of the current request's client; for IPv6 the /64 network, all of which one client has."""
     try:
         address = ip_address(request.remote_addr or "")
     except ValueError:

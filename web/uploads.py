@@ -19,7 +19,7 @@ _SIGNATURES = {b"%PDF-": "application/pdf", b"\x89PNG\r\n\x1a\n": "image/png", b
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An uploaded document; `name` is a file name that is safe to show."""
+    """An uploaded document; `name` is a file name that is safe to show, `media_type` is recognized from `content`."""
 
     name: str
     media_type: str
@@ -27,7 +27,7 @@ class Upload:
 
 
 def allow_uploads() -> None:
-    """Raise the limit of the body size for endpoints that accept documents. Runs before the form is parsed."""
+    """Allow the current request a larger body if its endpoint accepts documents. Runs before the form is parsed."""
     if request.endpoint in _UPLOADING:
         request.max_content_length = LARGEST + _FORM_OVERHEAD
 
@@ -35,7 +35,7 @@ def allow_uploads() -> None:
 def read_document(file: FileStorage, field: str) -> Upload:
     """Read the uploaded document. Its media type is recognized from the first bytes, not from the file name.
 
-    Raises `InvalidField` for `field` if the file is empty, too large or of another type.
+    Raises `InvalidField` for `field` if the file is empty, larger than `LARGEST` bytes, or no PDF, PNG or JPEG.
     """
     content = file.read(LARGEST + 1)
     if not content:
@@ -49,6 +49,6 @@ def read_document(file: FileStorage, field: str) -> Upload:
 
 
 def shown_name(file: FileStorage, unnamed: str) -> str:
-    """Return the name of the uploaded file without folders and unprintable characters; `unnamed` if it is empty."""
+    """Return the uploaded file's name without folders and unprintable characters; `unnamed` if nothing is left."""
     last = re.split(r"[\\/]", file.filename or "")[-1]
     return "".join(character for character in last if character.isprintable()).strip()[:100] or unnamed

@@ -1,4 +1,7 @@
-"""The scheduler of Celery's beat: it sends no hint while another one of the same kind waits."""
+"""The scheduler of Celery's beat, which does not add a hint to a queue that already holds one.
+
+A hint is a Celery message that only says that rows of one kind of work are due for processing.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ from tasks.hints import waiting_hints
 
 
 class HintScheduler(PersistentScheduler):
-    """Celery's own scheduler, except that the queues do not grow while no worker takes the messages."""
+    """Celery's own scheduler, except that a queue gets one message at most while no worker takes messages from it."""
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
-        """Send the entry's message unless its queue already holds one. Raises what the broker raises."""
+        """Send the message of a schedule entry unless the queue of its task already holds a message.
+
+        Return Celery's result of the sending; None if nothing was sent. The broker's connection errors are not caught.
+        """
         sender = producer or self.producer
         if waiting_hints(sender.channel, WorkKind(entry.task)):
             return None

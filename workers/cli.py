@@ -61,7 +61,10 @@ def console() -> None:
 
 
 def main() -> None:
-    """Run the command line. Wrong settings end it with 2, a `StackError` with 1: a message and no traceback."""
+    """Run the command line. Two kinds of error end it with a message on standard error, without a traceback.
+
+    The exit code is 2 for missing or invalid settings, 1 for a `StackError` (the embedded stack cannot run).
+    """
     try:
         cli()
     except SettingsError as error:

@@ -1,7 +1,7 @@
-"""The worker: for each kind of work a Celery worker of its own, so that none waits for another kind's processes.
+"""The worker program: one Celery worker for each kind of work, so that no kind waits for another kind's processes.
 
-This process imports the application once and forks the Celery workers, which share that memory. It starts one that
-ended again, and passes a request to stop on to all.
+This process imports the application once and forks the Celery workers, which share that memory. It restarts a Celery
+worker that ended, and passes a request to stop on to all Celery workers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PROCESSES: dict[WorkKind, int | None] = {
     WorkKind.JOBS: 2,
     WorkKind.SWEEP: 1,
 }
-"""The processes of each kind of work; None: as many as the operator says."""
+"""The number of processes of each kind of work; None for the number that the operator sets (`--concurrency`)."""
 PATIENT = {WorkKind.BULKS, WorkKind.JOBS}
 """The kinds of work in masses: their processes get processor time when no other kind wants it."""
 _PAUSE = 1.0
@@ -51,7 +51,10 @@ _NICE = 10
 
 
 class Pools:
-    """The Celery workers of this process, one for each kind of work."""
+    """The Celery workers that this process forks, one for each of `kinds`.
+
+    `concurrency` is the number of processes of each kind of work for which `PROCESSES` has None.
+    """
 
     def __init__(self, kinds: Sequence[WorkKind], concurrency: int) -> None:
         self._kinds = kinds
@@ -61,7 +64,10 @@ class Pools:
         self._sockets: list[int] = []
 
     def run(self, settings: WorkerSettings) -> None:
-        """Run until a signal asks to stop and all Celery workers have finished what they were doing."""
+        """Start the Celery workers, restart those that end, and return when all have ended after a stop signal.
+
+        With `metrics_port` in the settings, serve the counters of all worker processes there.
+        """
         for number in _STOPS:
             # One that is ignored, as by nohup, stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -117,7 +123,7 @@ class Pools:
 
 @contextmanager
 def _stops_wait() -> Iterator[None]:
-    """Let requests to stop wait until the end of the block, in this thread and in those that it starts."""
+    """Block the stop signals (`_STOPS`) until the end of the block, in this thread and in threads started within it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
@@ -160,7 +166,7 @@ def _load_once() -> None:
 
 
 def main() -> None:
-    """Run the worker that the command line describes."""
+    """Run the Celery workers of the kinds of work named by `--queues` (all by default), until a stop signal."""
     parser = argparse.ArgumentParser(prog="workers.pools")
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--queues", type=WorkKind, nargs="+", default=list(WorkKind))

@@ -22,7 +22,7 @@ def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[s
 
 
 def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
-    """Return the command line of a worker for these kinds of work, or for all.
+    """Return the command line of a worker for these kinds of work; without kinds, for all of them.
 
     `concurrency` is the number of processes for each of requests.verify, requests.provision and messages.send.
     """
@@ -33,12 +33,12 @@ def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
 def beat(schedule: Path) -> list[str]:
     """Return the command line of Celery's beat, which sends the scheduled jobs; run only one for the whole system.
 
-    Beat saves its last runs in the file `schedule`.
+    Beat saves in the file `schedule` when each job was last sent.
     """
     celery = [sys.executable, "-m", "celery", "--quiet", "--app", "workers.app:app"]
     return [*celery, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "INFO"]
 
 
 def console(*arguments: str) -> list[str]:
-    """Return the command line of a `standorte` command of this installation."""
+    """Return the command line that runs this installation's `standorte` program with these arguments."""
     return [sys.executable, "-m", "workers.cli", *arguments]

@@ -19,13 +19,13 @@ from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
 
 LOCK_LIMIT = 2.0
-"""Seconds that a worker waits for a lock at most. It skips the rows that it expects to be locked."""
+"""The most seconds that a worker waits for a database lock. Rows expected to be locked are skipped instead."""
 
 
 def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runtime:
     """Build the runtime of a worker process: database, gateways, vault and settings. Connects to nothing yet.
 
-    `on_due` is told after a commit which kinds of work became due.
+    `on_due` is called after each commit that made rows due for processing, with the kinds of work of those rows.
     """
     # One connection for the work, and one to keep claims alive meanwhile.
     database = Database(settings.database_url, pool_size=2, on_due=on_due, lock_limit=LOCK_LIMIT)
@@ -49,7 +49,7 @@ def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runti
 
 
 def close_runtime(runtime: Runtime) -> None:
-    """Close the connections of the runtime to mail server, registrar and database."""
+    """Close the runtime's connections to the mail server, the registrar and the database."""
     runtime.ports.mailer.close()
     runtime.ports.registrar.close()
     runtime.database.close()

@@ -20,7 +20,7 @@ def _smtp(url: str) -> str:
 
 
 class BeatSettings(Settings):
-    """The settings of beat, which only sends hints on a schedule."""
+    """The settings of beat, which only sends Celery messages (hints that work is waiting) on a schedule."""
 
     redis_url: RedisUrl
     """The URL of the Redis that carries Celery's messages."""
@@ -42,11 +42,11 @@ class WorkerSettings(BeatSettings, SecretSettings):
     sip_server: Annotated[str, Field(pattern=r"^[^:]+:[0-9]+$")] | None = None
     """Host and port where phones register, for the test call of `standorte doctor`; None means no test call."""
     lease_seconds: Annotated[float, Field(gt=0)] = 90
-    """The seconds that a worker's claim on a request lasts; after that, other workers take the request over."""
+    """The seconds for which a worker reserves a request, renewed while it works; then another worker may take over."""
     batch: Annotated[int, Field(ge=1, le=200)] = 32
-    """The most due requests that a worker claims at once."""
+    """The most requests that a worker reserves for itself in one go."""
     metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    """The port on which a worker serves its processes' metrics, where the front end cannot read them; None for none."""
+    """The port on which a worker serves its metrics, for machines without the front end; None serves no metrics."""
     metrics_host: str = "127.0.0.1"
 
     @model_validator(mode="after")

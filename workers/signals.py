@@ -16,7 +16,10 @@ from workers.settings import WorkerSettings
 
 
 def connect_signals() -> None:
-    """Connect the handlers to Celery's signals. Called once, where the Celery application is created."""
+    """Connect handlers to Celery's signals: they set up logging, and open and close a worker process's runtime.
+
+    Called once, where the Celery application is created.
+    """
     signals.setup_logging.connect(_set_up_logging)
     signals.worker_process_init.connect(_start)
     signals.worker_process_shutdown.connect(_end)

@@ -16,26 +16,26 @@ from web.resources import resources
 
 
 def caller() -> Principal:
-    """Return the user that the API token belongs to."""
+    """Return the user that the API token of the current call belongs to, limited to the token's account and scopes."""
     principal = g.principal
     assert isinstance(principal, Principal)
     return principal
 
 
 def detached_token_account() -> Account:
-    """Return the account of the API token as it was read at the start of the call, attached to no session."""
+    """Return the account of the call's API token as read at the start of the call, attached to no database session."""
     account = g.account
     assert isinstance(account, Account)
     return account
 
 
 def token_account(session: Session) -> Account:
-    """Return the account of the API token, attached to the session."""
+    """Return the account of the current call's API token, attached to the session; reads nothing from the database."""
     return session.merge(detached_token_account(), load=False)
 
 
 def viewable_token_account(session: Session) -> Account:
-    """Return the account of the API token. Raises `Forbidden` if the caller may not view the account."""
+    """Return the account of the current call's API token. Raises `Forbidden` if the caller may not view the account."""
     account = token_account(session)
     if not may(caller(), Action.VIEW, account):
         raise Forbidden
@@ -45,8 +45,8 @@ def viewable_token_account(session: Session) -> Account:
 def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Request:
     """Return the request with this id; `lock` locks its row.
 
-    Raises `NotFound` if there is no such request or it does not concern the caller, `Forbidden` if the caller may not
-    view the account of the token.
+    Raises `NotFound` if there is no such request, or the caller may view neither its main account nor, for a detach
+    request, the account to detach; `Forbidden` if the caller may not view the account of the API token.
     """
     viewable_token_account(session)
     found = session.get(Request, parse_uuid(id, NotFound()), with_for_update=lock or None)
@@ -56,9 +56,10 @@ def get_visible_request(session: Session, id: str, *, lock: bool = False) -> Req
 
 
 def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> Request:
-    """Return the request with this id; `lock` locks its row.
+    """Return the request with this id, for a change by the caller; `lock` locks its row.
 
-    Raises `NotFound` if the caller may not see the request, `Forbidden` if the caller may see but not change it.
+    Raises `NotFound` if there is no such request or the caller may not see it, `Forbidden` if the caller may not change
+    it or may not view the account of the API token.
     """
     found = get_visible_request(session, id, lock=lock)
     if not may_change(session, caller(), found):
@@ -67,7 +68,10 @@ def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> 
 
 
 def get_visible_account(session: Session, customer_number: str, action: Action = Action.VIEW) -> Account:
-    """Return the account. Raises `NotFound` unless the caller may view the account or may do `action` to it."""
+    """Return the account with this customer number.
+
+    Raises `NotFound` if there is none, or the caller may neither view the account nor do `action` to it.
+    """
     account = account_by_number(session, customer_number)
     if account is None or not (may(caller(), Action.VIEW, account) or may(caller(), action, account)):
         raise NotFound
@@ -75,7 +79,7 @@ def get_visible_account(session: Session, customer_number: str, action: Action =
 
 
 def parse_uuid(text: str, error: Exception) -> uuid.UUID:
-    """Return the UUID that the text spells; raises `error` if the text is no UUID."""
+    """Return the UUID that the text spells. Raises the exception `error` if the text is no UUID."""
     try:
         return uuid.UUID(text)
     except ValueError:
@@ -83,5 +87,5 @@ def parse_uuid(text: str, error: Exception) -> uuid.UUID:
 
 
 def now() -> datetime:
-    """Return the current time of the application's clock."""
+    """Return the current time by the clock of the web application, the database server's by default."""
     return resources().clock()

@@ -22,7 +22,7 @@ _BY_NUMBER = LocationFilter(order=Order.NUMBER)
 
 @api.get("/accounts", responses={200: schemas.AccountPage})
 def list_accounts(query: schemas.PageQuery) -> Response:
-    """List the main account first, then its sub-accounts, including those that are still on order."""
+    """List the account of the API token first, then its sub-accounts, including those that are still on order."""
     with resources().database.transaction() as session:
         account = viewable_token_account(session)
         with known_cursor():
@@ -35,7 +35,10 @@ def list_accounts(query: schemas.PageQuery) -> Response:
 
 @api.get("/accounts/<customer_number>", responses={200: schemas.AccountBody, 404: schemas.Problem})
 def show_account(path: schemas.AccountPath) -> Response:
-    """Show one account with its running request. An account that is still on order is shown, too."""
+    """Show one account, with the id of its running request if there is one.
+
+    An account that is still on order is shown, too. Answers 404 if the caller may not view the account.
+    """
     with resources().database.transaction() as session:
         main, account = token_account(session), account_by_number(session, path.customer_number)
         running = lists.running_request(session, main, account) if account is not None else None

@@ -20,7 +20,9 @@ api = APIBlueprint("api", __name__, url_prefix="/api/v1", abp_security=[{"bearer
 def check_call() -> Response | None:
     """Authenticate the caller, then check the idempotency key, the content type and the form of the JSON body.
 
-    Returns a problem (400, 401 or 415) if one of these checks fails. Sets `g.principal` and `g.account`.
+    Return a problem response (400, 401 or 415) for the first check that fails, None if none fails. Raises
+    `InvalidField` (422) for text that PostgreSQL cannot store. Sets `g.principal`, the caller, and `g.account`, the
+    account of the API token.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     with resources().database.transaction() as session:
@@ -51,5 +53,5 @@ def _check_json_body() -> Response | None:
 
 
 def json_response(body: object, status: int = 200) -> Response:
-    """Return the body as a JSON response."""
+    """Return a response with `body` as JSON and this HTTP status."""
     return Response(json.dumps(body, ensure_ascii=False), status, mimetype="application/json")

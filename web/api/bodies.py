@@ -19,20 +19,20 @@ from web.resources import resources
 
 
 def request_body(session: Session, of: Request) -> dict[str, Any]:
-    """Return the JSON body of one request, with its proofs and its timeline."""
+    """Return the JSON body of one request, with the state of its proofs and its timeline."""
     [body] = request_bodies(session, [of])
     return body
 
 
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
-    """Return the JSON bodies of the requests, in their order, with a fixed number of SQL statements."""
+    """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
     timelines = lists.timelines(session, [of.id for of in requests])
     proofs = proof_statuses(session, requests, resources().clock())
     return [_as_body(of, timelines[of.id], proofs[of.id]) for of in requests]
 
 
 def request_url(of: Request) -> str:
-    """Return the path of the endpoint that shows the request."""
+    """Return the URL path, without the host, at which the API shows the request."""
     return f"/api/v1/requests/{of.id}"
 
 
@@ -65,7 +65,7 @@ def _as_body(of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatu
 
 
 def account_body(account: Account, running: Request | None) -> dict[str, Any]:
-    """Return the JSON body of the account; `running` is the running request of the account, if any."""
+    """Return the JSON body of the account; `running` is the running request about it, None if there is none."""
     return {
         "customer_number": account.customer_number,
         "role": account.role,

@@ -38,10 +38,10 @@ IDEMPOTENCY_KEY_HEADER, OPTIONAL_IDEMPOTENCY_KEY_HEADER = _header(True), _header
 
 
 class IdempotentCall:
-    """One call under its idempotency key.
+    """One API call under its idempotency key, whose first answer is saved with the key and repeated later.
 
-    Begin inside a transaction with `begin_call`; act and `save_answer` only if `is_new`; after the commit call
-    `log_acceptance` and return `response()`.
+    An endpoint gets it inside a transaction from `begin_call`, and acts and calls `save_answer` only if `is_new`. After
+    the commit it calls `log_acceptance` and returns `response()`.
     """
 
     def __init__(self, row: IdempotencyKey) -> None:
@@ -52,16 +52,16 @@ class IdempotentCall:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body of the saved answer."""
+        """Return the JSON body of the answer saved with the key. An answer must have been saved."""
         body: dict[str, Any] = self._saved()["body"]
         return body
 
     def save_answer(
         self, status: int, body: dict[str, Any], *, about: Request | None = None, location: str | None = None
     ) -> None:
-        """Save the answer with the key, in the open transaction.
+        """Save the answer of the call (HTTP status and JSON body) with the key, in the open transaction.
 
-        `about` is the request that was created or changed, `location` the URL for the header of that name.
+        `about` is the request that the call created or changed, `location` the value of the Location header.
         """
         self._row.answer = {"status": status, "location": location, "body": body}
         if about is not None:
@@ -69,16 +69,22 @@ class IdempotentCall:
             self._due_request = str(about.id) if about.due_at is not None else None
 
     def release_key(self, session: Session) -> None:
-        """Delete the reserved key, so that it can be used again although the open transaction is committed."""
+        """Delete the reserved key, so that it can be used again even if the open transaction is committed."""
         session.delete(self._row)
 
     def log_acceptance(self) -> None:
-        """Log that the call made a request due. Call after the commit. Logs nothing if the answer is replayed."""
+        """Log that the call left a request for the workers to process; call it after the commit.
+
+        Logs nothing if the answer is a repeated one, or if no request waits for the workers.
+        """
         if self._due_request is not None:
             log.info("request.accepted", request=self._due_request, path=request.path)
 
     def response(self, body: dict[str, Any] | None = None) -> Response:
-        """Return the saved answer as a response; `body` replaces the saved body."""
+        """Return the answer saved with the key as a response; `body` replaces the saved body.
+
+        A repeated answer has the header `Idempotency-Replayed: true`. An answer must have been saved.
+        """
         saved = self._saved()
         response = json_response(body or saved["body"], saved["status"])
         if saved["location"]:
@@ -93,11 +99,11 @@ class IdempotentCall:
 
 
 def begin_call(session: Session, content: bytes = b"") -> IdempotentCall:
-    """Reserve the idempotency key of the current call; a concurrent call with the same key waits for the commit.
+    """Reserve the `Idempotency-Key` of the current call; a concurrent call with the same key waits for the commit.
 
     `content` is the part of the body that is no JSON, such as an uploaded file. Raises `IdempotencyConflict` if the
-    key came with another body before. If the transaction is rolled back, the key is free again. A call without a key
-    gets one of its own, so that it repeats nothing.
+    caller sent the key before with another method, path or body. A rollback releases the key. A call without a key gets
+    a random one, so that the call repeats no other.
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
     row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprint(content), now())

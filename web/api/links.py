@@ -29,9 +29,10 @@ from web.resources import resources
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def create_link_request(body: LinkBody) -> Response:
-    """Ask to attach an existing account.
+    """Request to attach an existing account to the account of the API token, as a sub-account.
 
-    Answers 202 to every well-formed request, so that the answer does not reveal whether the account exists.
+    Answers 202 with the new request whether or not there is such an account and the proof is right, so that an outsider
+    does not learn either; 429 after too many wrong proofs.
     """
     draft = LinkDraft(
         body.customer_number,
@@ -58,10 +59,10 @@ def create_link_request(body: LinkBody) -> Response:
     openapi_extensions=OPTIONAL_IDEMPOTENCY_KEY_HEADER,
 )
 def detach_account(path: schemas.AccountPath) -> Response:
-    """Detach a sub-account from its main account. A repeated call returns the detach request that is running.
+    """Request to detach a sub-account from its main account. A repeated call returns the running detach request.
 
-    Afterwards the account is not visible any more, so only a repeated call with the same `Idempotency-Key` still gets
-    the answer of the first.
+    Once detached, the account is not visible to the main account any more, so only a repeated call with the same
+    `Idempotency-Key` still gets the answer of the first call.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -82,9 +83,10 @@ def detach_account(path: schemas.AccountPath) -> Response:
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def make_link_code(path: schemas.AccountPath) -> Response:
-    """Create a code with which a main account can attach this account. Voids the previous code.
+    """Create a code with which a main account can attach this account. Voids the account's previous code.
 
-    The code is valid for 7 days and can be used once.
+    The code is valid for 7 days and can be used once. Answers 403 if the caller may not prove ownership of the account,
+    409 if the account is a main account itself.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)

@@ -20,7 +20,10 @@ from web.resources import resources
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def create_order(body: OrderBody) -> Response:
-    """Order a new sub-account. Answers 202 at once; the timeline of the request shows the progress."""
+    """Order a new sub-account of the API token's account.
+
+    Answers 202 with the new request before the order is processed; the request's timeline shows the progress.
+    """
     draft = body.as_draft(caller().locale)
     with resources().database.transaction() as session:
         call = begin_call(session)

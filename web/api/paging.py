@@ -11,7 +11,7 @@ from models.errors import InvalidField
 
 @contextmanager
 def known_cursor() -> Iterator[None]:
-    """Raise `InvalidField` (422) for a cursor that no list of ours has returned."""
+    """Raise `InvalidField` (422) in place of a `BadCursor` within the block: the text is no cursor of this list."""
     try:
         yield
     except BadCursor as error:

@@ -137,16 +137,17 @@ _TAGS = {*ProofMethod, "email_code", "letter_code"}
 
 
 def language() -> Locale:
-    """Return the caller's language: German unless the caller prefers English."""
+    """Return the language of the current call: German unless its Accept-Language header prefers English."""
     return as_locale(request.accept_languages.best_match(["de", "en"], "de"))
 
 
 def problem(
     code: str, field_errors: Sequence[Mapping[str, str]] = (), *, retry_after: int | None = None, **facts: object
 ) -> Response:
-    """Return a problem as a response.
+    """Return the problem with this code (a key of `PROBLEMS`) as a response in the caller's language.
 
-    `retry_after` is in seconds. `facts` fill in the detail; a time among them also becomes a member of the body.
+    `field_errors` are the errors of single fields, `retry_after` is the Retry-After header in seconds. `facts` fill the
+    placeholders of the problem's detail text; a time among the facts also becomes a member of the body.
     """
     status, title, detail = PROBLEMS[code]
     body: dict[str, Any] = {
@@ -168,7 +169,7 @@ def problem(
 
 
 def invalid(error: ValidationError) -> Response:
-    """Return the problem for a body or query that does not match its schema."""
+    """Return the problem response (422) for a body or query that does not match its schema, with an error per field."""
     found = []
     for part in error.errors(include_input=False, include_url=False):
         # The tag of a discriminated union is no field of the body; that it is missing or unknown, is about a field.
@@ -180,7 +181,7 @@ def invalid(error: ValidationError) -> Response:
 
 
 def of_domain_error(error: errors.DomainError) -> Response:
-    """Return the problem for an error of the models. This is the only place that maps them to HTTP."""
+    """Return the problem response for an error of the models. The API maps these errors to HTTP only here."""
     match error:
         case errors.InvalidField(field=field, code=code, allowed=allowed):
             return problem("invalid", [_field(field, code, allowed)])
@@ -205,23 +206,23 @@ def of_domain_error(error: errors.DomainError) -> Response:
 
 
 def of_http_error(error: HTTPException) -> Response:
-    """Return the problem for an error of Flask, such as 404 or 413."""
+    """Return the problem response for an HTTP error that Flask raises, such as 404 or 413."""
     return problem(_OF_FLASK.get(error.code or 500, "not_found"))
 
 
 def of_throttle(wait: int) -> Response:
-    """Return the problem for too many failed attempts; `wait` is in seconds."""
+    """Return the problem response (429) for too many failed attempts; the next is allowed in `wait` seconds."""
     return problem("throttled", retry_after=wait, minutes=math.ceil(wait / 60))
 
 
 def of_outage(error: Exception) -> Response:
-    """Log that the database does not answer and return the problem for it."""
+    """Log that the database does not answer, with `error` as the reason, and return the problem response (503)."""
     log.error("database.unavailable", error=repr(getattr(error, "orig", error)))
     return problem("unavailable", retry_after=5)
 
 
 def of_bug(error: Exception) -> Response:
-    """Log an unexpected exception and return the problem for it."""
+    """Log an unexpected exception with its traceback and return the problem response (500)."""
     log.error("api.broke", exc_info=error)
     return problem("internal")
 

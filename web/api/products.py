@@ -13,7 +13,7 @@ from web.resources import resources
 
 @api.get("/products", responses={200: schemas.ProductList})
 def list_products() -> Response:
-    """Show the price list."""
+    """List the products that can be ordered, with their prices."""
     with resources().database.transaction() as session:
         items = [
             {

@@ -32,9 +32,10 @@ AnyProof = schemas.EmailCode | schemas.LetterCode | schemas.Credentials | schema
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
-    """Submit a proof that the request waits for.
+    """Submit a proof that the request waits for: a code, or the login of the account to attach.
 
-    Answers 422 if the proof is not accepted, without saying whether it is wrong, expired or tried too often.
+    Answers 422 if the proof is not accepted, without saying whether it is wrong, expired or tried too often; 409 if the
+    request does not wait for this proof; 429 after too many wrong proofs.
     """
     proof = body.root
     with resources().database.transaction() as session:
@@ -65,9 +66,10 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
-    """Send a code or a request for consent again, by mail or letter. Voids the previous code.
+    """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
 
-    Answers 429 with `Retry-After` if the last one was sent too recently.
+    Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, 409 if the request does not
+    wait for that proof.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -92,7 +94,10 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
-    """Upload a document that proves the connection address. The back office decides whether to accept it."""
+    """Upload a document that proves the connection address of an order.
+
+    The back office decides whether to accept the document. Answers 409 if the order does not wait for this proof.
+    """
     upload = read_document(form.file, "file")
     with resources().database.transaction() as session:
         call = begin_call(session, upload.content)
@@ -106,7 +111,7 @@ def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentFor
 
 
 def _submit(session: Session, target: Request, proof: AnyProof) -> bool:
-    """Submit the proof and return whether it is accepted. Raises `NotAwaited` if the request does not wait for it."""
+    """Submit the proof and return whether it is right. Raises `NotAwaited` if `target` does not wait for it."""
     vault = resources().vault
     match proof:
         case schemas.EmailCode(code=code):

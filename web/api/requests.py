@@ -21,7 +21,7 @@ from web.resources import resources
 
 @api.get("/requests", responses={200: schemas.RequestPage})
 def list_requests(query: schemas.RequestQuery) -> Response:
-    """List the requests of the account, newest first."""
+    """List the requests of the API token's account, newest first; with `status` only those with this status."""
     statuses = [Status(query.status)] if query.status else []
     before: UUID | None = None
     if query.cursor:
@@ -38,7 +38,7 @@ def list_requests(query: schemas.RequestQuery) -> Response:
 
 @api.get("/requests/<id>", responses={200: schemas.RequestBody, 404: schemas.Problem})
 def show_request(path: schemas.RequestPath) -> Response:
-    """Show one request with its timeline."""
+    """Show one request with its proofs, what happens next, and its timeline."""
     with resources().database.transaction() as session:
         return json_response(request_body(session, get_visible_request(session, path.id)))
 
@@ -49,7 +49,10 @@ def show_request(path: schemas.RequestPath) -> Response:
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def cancel_request(path: schemas.RequestPath) -> Response:
-    """Cancel a request that is not provisioned yet."""
+    """Cancel a request, and close the account that an order has reserved.
+
+    Answers 409 if the request has ended (unless it has failed), is past provisioning, or a worker is processing it.
+    """
     with resources().database.transaction() as session:
         call = begin_call(session)
         if call.is_new:
@@ -67,7 +70,7 @@ def cancel_request(path: schemas.RequestPath) -> Response:
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def retry_request(path: schemas.RequestPath) -> Response:
-    """Retry a request that is held or has failed."""
+    """Retry a request that is held or has failed. Answers 409 if the request has another status."""
     with resources().database.transaction() as session:
         call = begin_call(session)
         if call.is_new:

@@ -31,7 +31,7 @@ class LetterCode(Body):
 
 
 class Credentials(Body):
-    """The login of an administrator of the existing account. It is checked at once and never stored."""
+    """The login of an administrator of the account to attach. It is checked during the call and never stored."""
 
     kind: Literal["credentials"]
     email: Email
@@ -39,18 +39,18 @@ class Credentials(Body):
 
 
 class LinkCode(Body):
-    """A code that an administrator of the existing account has created in its dashboard."""
+    """A code that an administrator of the account to attach has created in that account's dashboard."""
 
     kind: Literal["link_code"]
     code: Code
 
 
 class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkCode, Field(discriminator="kind")]]):
-    """A proof that the request waits for."""
+    """A proof that the request waits for; `kind` says which."""
 
 
 class ResendBody(Body):
-    """The proof whose code or request for consent is sent again. A new code voids the previous one."""
+    """What to send again: the code for the e-mail address or letter, or the request for consent. Voids the old code."""
 
     what: Literal["email", "letter", "consent"]
 
@@ -64,14 +64,17 @@ class DocumentForm(BaseModel):
 
 
 class LinkCodeBody(BaseModel):
-    """A new link code. It is shown only in this answer."""
+    """A new link code, with which a main account can attach the account. It is shown only in this answer."""
 
     code: str = Field(examples=["ABCDE FGHJK"])
     expires_at: datetime
 
 
 class ProofStateBody(BaseModel):
-    """A proof that the request needs. `expired` also means that the code was entered wrong too often."""
+    """The state of a proof that the request needs; `until` is when the proof expires if it is not given.
+
+    `expired` also means that the code was entered wrong too often.
+    """
 
     kind: Literal["email", "letter", "document", "consent"]
     state: Literal["open", "proved", "declined", "expired"]
@@ -79,7 +82,7 @@ class ProofStateBody(BaseModel):
 
 
 class NextBody(BaseModel):
-    """The next action: who has to act, what they have to do, and until when."""
+    """The next action: who has to act, what they have to do, and until when (null for no time limit)."""
 
     actor: str
     what: str
@@ -87,7 +90,7 @@ class NextBody(BaseModel):
 
 
 class TimelineBody(BaseModel):
-    """One event of a request, described for the customer."""
+    """One event of a request: its time, a code for programs, and a sentence for the customer."""
 
     at: datetime
     code: str
@@ -95,7 +98,7 @@ class TimelineBody(BaseModel):
 
 
 class RequestBody(BaseModel):
-    """A request with its status, the next action, its proofs and its timeline."""
+    """An order, link or detach request, with its status, the next action, its proofs and its timeline."""
 
     id: str
     kind: str
@@ -111,14 +114,14 @@ class RequestBody(BaseModel):
 
 
 class RequestPage(BaseModel):
-    """A page of requests, newest first. `next_cursor` is the cursor of the next page."""
+    """A page of requests, newest first. `next_cursor` is the `cursor` of the next page, null on the last page."""
 
     items: list[RequestBody]
     next_cursor: str | None
 
 
 class AccountBody(BaseModel):
-    """An account."""
+    """An account of the carrier's customer, with address, contact, and how it belongs to a main account."""
 
     customer_number: str
     role: str
@@ -136,7 +139,10 @@ class AccountBody(BaseModel):
 
 
 class AccountPage(BaseModel):
-    """A page of accounts: the main account first, then its sub-accounts, including those still on order."""
+    """A page of accounts: the main account first, then its sub-accounts, including those still on order.
+
+    `next_cursor` is the `cursor` of the next page, null on the last page.
+    """
 
     items: list[AccountBody]
     next_cursor: str | None
@@ -161,7 +167,7 @@ class ProductList(BaseModel):
 
 
 class FieldProblem(BaseModel):
-    """An error in one field of the body or query."""
+    """An error in one field of the body or query: the field's path, a code for programs, and a sentence."""
 
     field: str
     code: str
@@ -169,7 +175,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). `again_at` is the time from which the call can be repeated."""
+    """An error (RFC 9457). `again_at` is the time from which the call can be repeated, if it came too early."""
 
     type: str
     title: str
@@ -193,7 +199,10 @@ class AccountPath(BaseModel):
 
 
 class RequestQuery(BaseModel):
-    """Paging and filtering of the list of requests."""
+    """The page of the list of requests, and the status to filter by.
+
+    `cursor` is the `next_cursor` of the page before, `limit` the most items.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -205,7 +214,7 @@ class RequestQuery(BaseModel):
 
 
 class PageQuery(BaseModel):
-    """Paging of a list."""
+    """The page of a list: `cursor` is the `next_cursor` of the page before, `limit` the most items."""
 
     model_config = ConfigDict(extra="forbid")
 

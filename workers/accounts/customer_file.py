@@ -26,7 +26,7 @@ class UnusableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One data row: the number of its first line, and its values by lower-case column name."""
+    """One data row: the number of its first line in the file, and its values by lower-case column name."""
 
     line: int
     values: dict[str, str]
@@ -34,7 +34,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A row that cannot be split into its columns; `line` is where the row begins, `reason` a code."""
+    """A row that cannot be split into its columns.
+
+    `line` is the number of the row's first line, `reason` a key of `customer_import.REASONS`, `detail` a sentence that
+    is more specific than that reason, or empty.
+    """
 
     line: int
     reason: str
@@ -42,7 +46,11 @@ class BadRecord:
 
 
 class CustomerFile:
-    """An open customer file whose header has been read; `encoding` and `delimiter` are the detected ones."""
+    """An open customer file whose header has been read.
+
+    `encoding` and `delimiter` were detected from the file, `columns` are the header's names in lower case. Creating
+    the object raises `UnusableFile` if the file is empty, or its header lacks a required column or repeats a known one.
+    """
 
     def __init__(self, file: BinaryIO, text: TextIO, encoding: str) -> None:
         self._file = file
@@ -52,11 +60,11 @@ class CustomerFile:
 
     @property
     def position(self) -> int:
-        """Return how many bytes of the file have been read, accurate to one read buffer."""
+        """Return how many bytes of the file have been read so far; up to one read buffer more than the rows yielded."""
         return self._file.tell()
 
     def records(self) -> Iterator[Record | BadRecord]:
-        """Yield every data row in file order, without the empty lines; a malformed row comes as a `BadRecord`."""
+        """Yield every data row in file order; a malformed row as a `BadRecord`. Empty rows are left out."""
         while (line := self._lines.take()) is not None:
             number = self._lines.number
             if len(line) >= LONGEST_LINE:
@@ -80,7 +88,7 @@ class CustomerFile:
     def _split(self, line: str) -> list[str] | None:
         """Return the fields of the record that begins with `line`; None if the record's quotes are broken.
 
-        Takes the record's further lines from the file.
+        Reads the record's further lines from the file, and puts them back if the quotes are broken.
         """
         if '"' not in line:
             return line.rstrip("\r\n").split(self.delimiter)
@@ -127,7 +135,8 @@ class CustomerFile:
 def open_customers(path: Path) -> Iterator[CustomerFile]:
     """Open a customer file for the length of the block.
 
-    Raises `UnusableFile` if the file is not a customer file, `OSError` if the file cannot be read.
+    Raises `UnusableFile` if the file is UTF-16 or empty, or its header lacks a required column or repeats a known one;
+    `OSError` if the file cannot be read.
     """
     with path.open("rb") as file, open_text(file) as text:
         if text.encoding.startswith("utf_16"):
@@ -138,7 +147,7 @@ def open_customers(path: Path) -> Iterator[CustomerFile]:
 class _Lines:
     """A reader of single lines that can put lines back; an overlong line is cut to its first `LONGEST_LINE` characters.
 
-    `number` is the number of the line taken last.
+    `number` is the number of the line that `take` returned last, counted from 1; 0 before the first.
     """
 
     def __init__(self, text: TextIO) -> None:
@@ -155,7 +164,7 @@ class _Lines:
         return line
 
     def put_back(self, lines: list[str]) -> None:
-        """Put back lines in their order in the file, so that `take` returns those lines again."""
+        """Put back the lines taken last, given in file order, so that `take` returns them next."""
         self._again.extendleft(reversed(lines))
         self.number -= len(lines)
 

@@ -41,7 +41,8 @@ REASONS = {
 class Finding:
     """A problem with one row, or a remark on it: a finding with `notice` set does not stop the row's import.
 
-    `reason` is a key of `REASONS`; `str()` gives the detail, or else the sentence for the reason.
+    `line` is the number of the row's first line in the file. `column` names the column with the problem; empty if the
+    problem is the whole row's. `reason` is a key of `REASONS`; `str()` gives the detail, or else the reason's sentence.
     """
 
     line: int
@@ -56,7 +57,11 @@ class Finding:
 
 @dataclass(slots=True)
 class Summary:
-    """The result of an import as numbers of rows: imported rows by fate, bad rows, addresses left unchanged."""
+    """The result of an import, in numbers of rows.
+
+    `fates` counts the imported rows by what happened to their account (created, updated, unchanged), `bad` the rows
+    that were not imported, `addresses_kept` the imported rows whose other address was ignored: accounts keep theirs.
+    """
 
     fates: Counter[Fate] = field(default_factory=Counter)
     bad: int = 0
@@ -64,15 +69,16 @@ class Summary:
 
     @property
     def rows(self) -> int:
-        """Return the number of all rows, good and bad."""
+        """Return the number of all data rows, imported or not."""
         return self.bad + self.fates.total()
 
 
 class AccountImport:
     """An import of one customer file.
 
-    `report` is called with every finding, `progress` after every batch with the number of bytes read so far.
-    Safe to run twice, also after an interrupted run: rows that were imported before are left unchanged.
+    `report` is called with every `Finding`: a problem with a row, or a remark on one. `progress` is called after every
+    batch with the number of bytes read so far. Safe to run twice, also after an interrupted run: an account that has
+    the values of its row already is left unchanged.
     """
 
     def __init__(
@@ -91,9 +97,10 @@ class AccountImport:
         self._seen = _SeenNumbers()
 
     def run(self, file: CustomerFile) -> Summary:
-        """Import every valid row of `file`, report every other row, and return the numbers.
+        """Import every valid row of `file`, report the problems of every other row, and return the numbers of rows.
 
-        Raises `OperationalError` if the database fails `ATTEMPTS` times in a row on one batch.
+        Raises `OperationalError` if the database fails `ATTEMPTS` times in a row on one batch. Batches saved before
+        that stay.
         """
         for record in file.records():
             if isinstance(record, BadRecord):
@@ -151,7 +158,7 @@ class _SeenNumbers:
         self._bits = bytearray(10_000_000 // 8)
 
     def add(self, number: str) -> bool:
-        """Add a customer number. Return whether the number was new."""
+        """Add a customer number (seven digits). Return whether the number was not in the set before."""
         place, bit = divmod(int(number), 8)
         new = not self._bits[place] >> bit & 1
         self._bits[place] |= 1 << bit

@@ -36,7 +36,7 @@ REFUSALS = {
     "is_sub_account": "Account {number} is a sub-account of {facts}. It has to be detached first, in the portal.",
     "has_sub_accounts": "Account {number} has sub-accounts ({facts}). They have to be detached first, in the portal.",
 }
-"""By `CannotClose` code, the message that names the obstacle to closing an account and how to remove it."""
+"""Messages by the code of `CannotClose`: the obstacle to closing an account, and how to remove the obstacle."""
 
 
 @app.command("import")
@@ -53,7 +53,7 @@ def import_accounts(
 
     Valid rows are imported even if other rows are not valid. An account that exists already gets name and contact
     from the file; its address, role and users are never changed. Safe to run twice. Ends with 0 if every row was
-    valid, with 1 if not, and with 2 if the file cannot be read at all.
+    imported, with 1 if not, and with 2 if no row can be read from the file at all.
     """
     path = report or file.with_name(file.name + ".errors.csv")
     # The report of an earlier run would look like this run's findings.
@@ -118,7 +118,8 @@ def _run(database: Database, file: Path, customers: CustomerFile, findings: Repo
 class Report:
     """The findings of an import: all written to a CSV file, the first `SHOWN` also to the terminal.
 
-    The file is created with the first finding, so there is none without findings.
+    A finding is a problem with one row, or a remark on one. The file is created with the first finding, so there is no
+    file without findings.
     """
 
     def __init__(self, path: Path) -> None:

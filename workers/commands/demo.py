@@ -45,7 +45,7 @@ def demo(
 
     The users who have to act in between are played too: on the portal's pages, with the links and codes from their
     mails and letters. Ends with 0 if every request ends as expected and every user got exactly the expected mails,
-    else with 1. Can be repeated: the accounts that a run uses up are created again.
+    else with 1. Can be repeated: every run creates new accounts in place of those that it uses up.
     """
     settings = WorkerSettings()
     with open_database() as database:
@@ -69,9 +69,9 @@ def demo(
 
 
 def _mailbox(settings: WorkerSettings) -> Mailbox:
-    """Return the mails and letters that the embedded stack has stored.
+    """Return the mailbox that reads the mails and letters stored by the embedded stack.
 
-    Raises `CannotPlay` unless the settings name the database of the embedded stack.
+    Raises `CannotPlay` unless the settings name the database of the embedded stack of this directory.
     """
     directory = StackDirectory()
     if directory.read().environment.get("DATABASE_URL") != settings.database_url:
@@ -106,9 +106,9 @@ def _perform(api: PortalApi, played: list[Scene], patience: float) -> list[Scene
 
 
 def _check_mails(database: Database, played: Sequence[Scene], folder: Path, since: float) -> dict[str, str]:
-    """Compare the mails sent for each scene with the expected ones, and add differences to the scene's `problems`.
+    """Compare the mail files in `folder` with the mails each scene expects, and add differences to its `problems`.
 
-    Return the number of mails by scene title.
+    Files older than `since` (POSIX time) do not count. Return the number of mails, as text, by scene title.
     """
     ids = {scene.title: uuid.UUID(scene.view.id) for scene in played if scene.view}
     _await_the_last(database, list(ids.values()))
@@ -120,7 +120,7 @@ def _check_mails(database: Database, played: Sequence[Scene], folder: Path, sinc
 def _await_the_last(database: Database, ids: Sequence[uuid.UUID]) -> None:
     """Wait until no mail of the requests `ids` is queued any more, at most `MAILS_MAY_TAKE` seconds.
 
-    Mails are sent after a request has ended. A mail that is still missing then shows up in the comparison.
+    Mails are sent after a request has ended. A mail that is missing after the wait shows up in the comparison.
     """
     deadline = time.monotonic() + MAILS_MAY_TAKE
     while time.monotonic() < deadline:

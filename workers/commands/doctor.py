@@ -28,15 +28,18 @@ from workers.settings import WorkerSettings
 from workers.sip.probe import NoDialTone, make_test_call
 
 BEAT_MAY_BE_SILENT = timedelta(seconds=30)
-"""The greatest age of the last sweep, which runs every two seconds; an older one means beat or the workers are down."""
+"""The greatest age of the last sweep, a job run every two seconds; an older one means beat or the workers are down."""
 CLOCK_MAY_BE_OFF = 5.0
-"""Seconds. More does no harm, since the database's clock counts, but logs and other programs disagree."""
+"""The most seconds that this machine's clock may differ from the database's.
+
+More does no harm, since the database's clock counts, but logs and other programs disagree.
+"""
 
 Check = Callable[[WorkerSettings], str]
 
 
 class Broken(Exception):
-    """Raised when a part of the system answers, but not as it should; the message says what is wrong."""
+    """Raised when a part of the system does not work as it should; the message says what is wrong."""
 
 
 def doctor() -> None:

@@ -21,9 +21,10 @@ def add(
     customer_numbers: AccountsArgument,
     main: Annotated[str, typer.Option(help="The main account that pays.", metavar="CUSTOMER_NUMBER")],
 ) -> None:
-    """Add accounts to a collective invoice; `standorte reconcile invoices` then lists the accounts as sub-accounts.
+    """Add accounts to a collective invoice; the next `reconcile invoices` makes them sub-accounts of the main account.
 
-    Safe to run twice. If one account cannot be added, none is added.
+    Safe to run twice. If one account cannot be added, none is added: there is no such account, it is on another
+    collective invoice, or another main account pays this invoice.
     """
     with open_database() as database, database.transaction() as session:
         payer = known_account(session, main)
@@ -39,7 +40,10 @@ def add(
 
 @app.command()
 def remove(number: NumberArgument, customer_numbers: AccountsArgument) -> None:
-    """Remove accounts from a collective invoice; the next reconciliation detaches them from the main account."""
+    """Remove accounts from a collective invoice; the next `reconcile invoices` detaches them from the main account.
+
+    Safe to run twice.
+    """
     with open_database() as database, database.transaction() as session:
         accounts = [known_account(session, customer_number) for customer_number in customer_numbers]
         left = sum(take_off_invoice(session, number, account, database.now()) for account in accounts)

@@ -30,7 +30,7 @@ def stock(
     size: Annotated[int, typer.Option(help="Numbers in a block: 1, 10 or 100.")],
     count: Annotated[int, typer.Option(help="Blocks, one after the other.", min=1, max=100_000)] = 1,
 ) -> None:
-    """Add free number blocks to a pool, and retry at once the orders that are held because the pool was empty.
+    """Add free number blocks to an area code's pool, and retry the orders held because the pool had none of this size.
 
     Safe to run twice: numbers that are in the pool already are left unchanged.
     """
@@ -47,7 +47,7 @@ def stock(
 
 
 def going_on(orders: int) -> str:
-    """Return a sentence part with the number of held orders that continue, such as "2 held orders go on"."""
+    """Return words for the number of held orders that are continued, such as "2 held orders go on"."""
     return "1 held order goes on" if orders == 1 else f"{orders} held orders go on"
 
 
@@ -55,7 +55,7 @@ def going_on(orders: int) -> str:
 def show(
     area_code: Annotated[str | None, typer.Option(help="Only this one.", metavar="030")] = None,
 ) -> None:
-    """List the pools with their free, resting and assigned blocks."""
+    """List the pools with their blocks: free, resting (not to be assigned again yet), and assigned to an account."""
     table = Table("area code", "Ortsnetz", box=None)
     for heading in ("block of", "free", "resting", "given out"):
         table.add_column(heading, justify="right")

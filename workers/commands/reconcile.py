@@ -23,7 +23,7 @@ from workers.runtime import build_runtime, close_runtime
 from workers.settings import WorkerSettings
 
 SHOWN = 50
-"""The most findings printed on the terminal; the database has more of the findings."""
+"""The most findings printed on the terminal; the database has the others, up to the most that a run records."""
 
 
 def reconcile(
@@ -37,9 +37,10 @@ def reconcile(
     ] = False,
     language: Annotated[str, typer.Option("--lang", help="Language of the findings: de or en.")] = "de",
 ) -> None:
-    """Run a scheduled job now and print what the job found and did. Refused while another run of the job is under way.
+    """Run a scheduled job now and print what the job found and did; without NAME, show the state of all jobs.
 
-    Ends with 0, or with 1 if the job failed or found something that it could not repair.
+    Ends with 0; with 1 if there is no such job, another run of the job is under way, or the job failed or found
+    something that it could not repair.
     """
     locale = known_locale(language)
     if name is None:

@@ -75,7 +75,7 @@ def list_requests(
 
 @app.command()
 def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
-    """Show one request: its state, what happens next, its mails, and the timeline as the customer sees it."""
+    """Show one request: its status, who has to do what next, its mails, and the timeline as the customer sees it."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
         whole = request_details(session, _id(request_id), database.now())
@@ -86,7 +86,7 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
 
 @app.command()
 def retry(request_id: IdArgument) -> None:
-    """Retry a held or failed request at once."""
+    """Retry a held or failed request now, from the step at which the request stopped."""
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:
@@ -98,7 +98,11 @@ def retry(request_id: IdArgument) -> None:
 
 @app.command()
 def cancel(request_id: IdArgument) -> None:
-    """Cancel a request on the carrier's behalf. The account that an order has reserved is closed."""
+    """Cancel a request on the carrier's behalf, and close the account that an order has reserved.
+
+    Refused if a worker is processing the request, the request is past provisioning, or it has ended or has a trunk
+    without having failed.
+    """
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:
@@ -114,7 +118,10 @@ def release_address(
     by: Annotated[str, typer.Option(help="Who has looked at the document: somebody of the staff.", metavar="EMAIL")],
     refuse_it: Annotated[bool, typer.Option("--refuse", help="The document proves nothing.")] = False,
 ) -> None:
-    """Accept or refuse the document uploaded as address proof. `requests document` writes the document to a file."""
+    """Accept, or with --refuse refuse, the document uploaded as proof of an order's connection address.
+
+    `requests document` writes the document to a file.
+    """
     id = _id(request_id)
     with open_database() as database, database.transaction() as session:
         try:
@@ -134,7 +141,10 @@ def document(
     request_id: IdArgument,
     file: Annotated[Path, typer.Option("--out", dir_okay=False, help="Where to put it.", metavar="FILE")],
 ) -> None:
-    """Write the document uploaded as address proof to a file; the latest document, if several were uploaded."""
+    """Write the document uploaded as proof of an order's connection address to a file.
+
+    If several documents were uploaded, the latest is written.
+    """
     with open_database() as database, database.transaction() as session:
         found = latest_document(session, _request(session, request_id))
         if found is None:

@@ -40,8 +40,8 @@ def refuse(message: str, code: int = 1) -> NoReturn:
 def open_database() -> Iterator[Database]:
     """Open the portal's database for the length of the block, and close the database afterwards.
 
-    Workers are told of rows that become due. Statements may take as long as they need. A database that cannot be
-    reached ends the command with a message and code 1.
+    After each commit the workers are notified if it has made rows due for processing. Statements may take as long as
+    they need. A database that cannot be reached ends the command with a message and code 1.
     """
     database = Database(WorkerSettings().database_url, on_due=hint_workers, statement_limit=None)
     try:
@@ -53,7 +53,10 @@ def open_database() -> Iterator[Database]:
 
 
 def hint_workers(kinds: Collection[WorkKind]) -> None:
-    """Notify the workers through the broker; if it does not answer, say that the periodic sweep will."""
+    """Notify the workers through the broker that rows of these kinds of work are due for processing.
+
+    If the broker does not answer, print that the periodic sweep will process the rows later. Raises nothing for that.
+    """
     # Imported here because Celery is slow to import and most commands never need it.
     from tasks.hints import hint, sending_app
 

@@ -23,7 +23,7 @@ def migrate(
         bool, typer.Option(help="Create Kamailio's tables where they are missing: without a Kamailio of its own.")
     ] = False,
 ) -> None:
-    """Migrate the database to this version, and load price list and area codes. Safe to run twice."""
+    """Migrate the portal's database to this version's schema, load price list and area codes. Safe to run twice."""
     settings = WorkerSettings()
     if registrar:
         ensure_schema(settings.registrar_url)
@@ -39,7 +39,7 @@ def migrate(
 
 
 def seed() -> None:
-    """Load the demo data. Safe to run twice: existing data is left unchanged."""
+    """Load the demo data; `migrate` has to run before. Safe to run twice: existing data is left unchanged."""
 
     settings = WorkerSettings()
     vault = Vault(*settings.secret_keys)

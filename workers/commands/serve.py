@@ -21,9 +21,9 @@ def up(
     concurrency: Annotated[int, typer.Option(min=1, help="Processes of the worker.")] = 2,
     demo: Annotated[bool, typer.Option(help="Load the demo data at the first start.")] = True,
 ) -> None:
-    """Run everything on this machine: PostgreSQL, Redis, mail catcher, web, worker and beat.
+    """Run everything on this machine: PostgreSQL, Redis, Kamailio if installed, mail catcher, web, worker and beat.
 
-    The data stays in .standorte/ (STANDORTE_DIR). Ctrl-C stops all of them.
+    Ctrl-C stops all of these programs; their data stays in .standorte/ (STANDORTE_DIR).
     """
     from workers.stack.up import up as run_stack
 
@@ -49,7 +49,7 @@ def worker(
         str | None, typer.Option(envvar="WORKER_QUEUES", metavar="KIND,KIND", help="Only these kinds of work.")
     ] = None,
 ) -> None:
-    """Run the workers: for each kind of work processes of its own, which wait for no other kind."""
+    """Run the workers: each kind of work has its own processes, which do not wait for another kind's work."""
     from workers.settings import WorkerSettings
 
     _become(programs.worker(concurrency, _kinds(queues)), WorkerSettings())

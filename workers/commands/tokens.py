@@ -33,7 +33,7 @@ def create(
         list[Scope] | None, typer.Option(help="What it may be used for; may be given twice. Both without it.")
     ] = None,
 ) -> None:
-    """Create a token and print nothing but the token. The token cannot be shown again later."""
+    """Create an API token of an account and print nothing but the token, which cannot be shown again later."""
     if not name.strip():
         refuse("A token needs a name, to know it again.")
     with open_database() as database, database.transaction() as session:
@@ -52,7 +52,7 @@ def list_tokens(
         str | None, typer.Option("--account", help="Only this customer number's.", metavar="NUMBER")
     ] = None,
 ) -> None:
-    """List the tokens, without the secrets: only a token's owner has its secret."""
+    """List the API tokens of all accounts, or of one, without the secret, which only a token's owner has."""
     table = Table("id", "account", "acts for", "name", "scopes", "created", "revoked", box=None)
     with open_database() as database, database.transaction() as session:
         query = (
@@ -72,7 +72,7 @@ def list_tokens(
 
 @app.command()
 def revoke(token_id: Annotated[int, typer.Argument(metavar="ID", help="As `tokens list` shows it.")]) -> None:
-    """Revoke a token, which stops working at once. Safe to run twice."""
+    """Revoke the API token with this id, which stops working immediately. Safe to run twice."""
     with open_database() as database, database.transaction() as session:
         token = session.get(ApiToken, token_id)
         if token is None:

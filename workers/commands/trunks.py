@@ -25,9 +25,9 @@ def suspend(
     sip_user: UserArgument,
     reason: Annotated[str, typer.Option(help="Why, in the customer's words: the portal shows it.")],
 ) -> None:
-    """Suspend a trunk: no phone registers or calls with it, except to 110 and 112. Only `resume` lifts the suspension.
+    """Suspend a trunk for the carrier: no phone registers with the trunk or calls, except to 110 and 112.
 
-    Safe to run twice; a new reason replaces the earlier reason.
+    Only `trunks resume` lifts the suspension. Safe to run twice; a new reason replaces the earlier reason.
     """
     reason = " ".join(reason.split())
     if not reason:
@@ -40,7 +40,7 @@ def suspend(
 
 @app.command()
 def resume(sip_user: UserArgument) -> None:
-    """Lift the carrier's suspension of a trunk. Safe to run twice."""
+    """Lift the carrier's suspension of a trunk; the customer's own suspension stays. Safe to run twice."""
     with _changing(sip_user) as (session, now):
         trunk, changed = resume_for_carrier(session, sip_user, now)
     done = "is not suspended by us any more" if changed else "was not suspended by us"
@@ -50,9 +50,9 @@ def resume(sip_user: UserArgument) -> None:
 
 @contextmanager
 def _changing(sip_user: str) -> Iterator[tuple[Session, datetime]]:
-    """Open a transaction that changes the trunk, and yield it with the current time.
+    """Open a transaction for a change of the trunk, and yield its session and the current time.
 
-    `NotFound`, `TrunkClosed` and `Forbidden` end the command with a message.
+    If there is no such trunk, or the trunk is closed or still on order, the command ends with a message.
     """
     with open_database() as database:
         try:

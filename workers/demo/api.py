@@ -16,7 +16,7 @@ class UnexpectedAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A request as the API returns it; `timeline` has one sentence for each entry."""
+    """An order, link or detach request as the API returns it; `timeline` has one sentence for each event so far."""
 
     id: str
     status: str
@@ -27,7 +27,10 @@ class View:
 
 
 class PortalApi:
-    """A client of the portal's API with one bearer token. Every call raises `UnexpectedAnswer` if it fails."""
+    """A client of the portal's API at `base_url`, with one bearer token.
+
+    Every call raises `UnexpectedAnswer` if the portal does not answer, or not with the status code of success.
+    """
 
     def __init__(self, base_url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
         self._client = httpx.Client(
@@ -38,32 +41,38 @@ class PortalApi:
         )
 
     def submit(self, path: Path, body: dict[str, Any], key: str) -> View:
-        """Submit an order or a link request under the idempotency key `key`. Raises `UnexpectedAnswer`.
+        """Submit an order or a link request, `body` as JSON, under the idempotency key `key`, and return the request.
 
-        Safe to repeat: the same key creates only one request.
+        Safe to repeat: the same key creates only one request. Raises `UnexpectedAnswer` if the portal refuses it.
         """
         return self._view("POST", path, 202, json=body, headers={"Idempotency-Key": key})
 
     def request(self, id: str) -> View:
-        """Return the current view of a request. Raises `UnexpectedAnswer`."""
+        """Return the request with this id as it is now. Raises `UnexpectedAnswer` if the portal does not show it."""
         return self._view("GET", f"requests/{id}", 200)
 
     def cancel(self, id: str) -> View:
-        """Cancel a request. Raises `UnexpectedAnswer`."""
+        """Cancel the request with this id and return it. Raises `UnexpectedAnswer` if the portal does not cancel it."""
         return self._view("POST", f"requests/{id}/cancel", 200, headers={"Idempotency-Key": f"cancel-{id}"})
 
     def retry(self, id: str) -> View:
-        """Retry a request. Raises `UnexpectedAnswer`."""
+        """Retry the held or failed request with this id and return it. Raises `UnexpectedAnswer` if it is refused."""
         return self._view("POST", f"requests/{id}/retry", 200, headers={"Idempotency-Key": f"retry-{id}"})
 
     def hand_in(self, id: str, name: str, content: bytes) -> View:
-        """Upload a document with file name `name` as proof of a request's address. Raises `UnexpectedAnswer`."""
+        """Upload a document as proof of the address of the order `id`, and return the order as it is then.
+
+        `name` is the document's file name. Raises `UnexpectedAnswer` if the portal does not take the document.
+        """
         headers = {"Idempotency-Key": f"document-{id}"}
         path = f"requests/{id}/address-document"
         return self._view("POST", path, 200, files={"file": (name, content)}, headers=headers)
 
     def detach(self, customer_number: str) -> View:
-        """Request that a sub-account be detached from the main account. Raises `UnexpectedAnswer`."""
+        """Submit a request to detach a sub-account from its main account, and return the request.
+
+        Raises `UnexpectedAnswer` if the portal does not accept it.
+        """
         return self._view("DELETE", f"accounts/{customer_number}/link", 202)
 
     def close(self) -> None:

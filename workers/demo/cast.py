@@ -17,7 +17,7 @@ MAIN_NUMBER = "1111111"
 
 @dataclass(frozen=True, slots=True)
 class DemoLogin:
-    """A login for the demo: whose it is, e-mail and password, and what the user can try."""
+    """A login for the demo: `who` names the person and their role, `can` says in words what the person can try."""
 
     who: str
     email: str
@@ -37,7 +37,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An existing account: its address, administrator and trunk. With None as customer number it gets a new number."""
+    """An account that exists before the demo: its address, administrator, trunk and number block.
+
+    With None as customer number the account gets a new one. `product` is the trunk's key in the price list, `channels`
+    the number of simultaneous calls, `block_size` the number of phone numbers.
+    """
 
     customer_number: str | None
     name: str
@@ -53,7 +57,10 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An Ortsnetz with 1,000 numbers in stock, `prefix` 000 to `prefix` 999; `postal_code` is one of the town's."""
+    """An Ortsnetz (area of one area code) with 1,000 numbers in stock.
+
+    The subscriber numbers are `prefix` 000 to `prefix` 999; `postal_code` is one of the postal codes of `city`.
+    """
 
     area_code: str
     city: str

@@ -29,7 +29,10 @@ KNOWN_FOR = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The values that all new demo customers share: vault, SIP domain, password hash, and the time of creation."""
+    """The values that all new demo customers share.
+
+    `vault` encrypts SIP passwords, `password_hash` is the hash of every login's password, `now` the time of creation.
+    """
 
     vault: Vault
     sip_domain: str
@@ -38,7 +41,7 @@ class Carrier:
 
 
 def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
-    """Return the user with the person's e-mail address, created if missing.
+    """Return the user with the person's e-mail address, created with a confirmed address if there is none.
 
     An existing user is left unchanged, password included.
     """
@@ -59,7 +62,7 @@ def sign_up(session: Session, carrier: Carrier, person: Person) -> User:
 
 
 def give_role(session: Session, user: User, account: Account, role: Role) -> None:
-    """Make the user a member of the account with this role; an existing member keeps their role."""
+    """Give the user this role in the account; a user who already has a role in the account keeps that role."""
     session.execute(
         postgresql.insert(Membership).values(user_id=user.id, account_id=account.id, role=role).on_conflict_do_nothing()
     )
@@ -68,7 +71,7 @@ def give_role(session: Session, user: User, account: Account, role: Role) -> Non
 def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
     """Create a standalone account with administrator, contract, trunk and number block, and return the account.
 
-    Raises `NoNumbersAvailable` if the pool has no free block of the site's size.
+    Raises `NoNumbersAvailable` if the number pool of the site's area code has no free block of the site's size.
     """
     since = carrier.now - KNOWN_FOR
     if site.customer_number is None:
@@ -98,7 +101,10 @@ def open_account(session: Session, carrier: Carrier, site: Site) -> Account:
 
 
 def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -> list[TrunkRecord]:
-    """Return the registrar's records of the accounts' trunks, without closed trunks and trunks made by an order."""
+    """Return the accounts' trunks as records to write to the registrar; `vault` decrypts their SIP passwords.
+
+    Left out are closed trunks, and trunks made by an order, which the order itself writes.
+    """
     trunks = session.scalars(
         sa.select(SipTrunk)
         .where(

@@ -24,7 +24,10 @@ _LINK = re.compile(r"https?://\S+")
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """All mails and letters sent. A mail or letter that is not there yet is waited for, at most `patience` seconds."""
+    """The mails and letters of all recipients, read from the folders `mails` and `letters`.
+
+    A mail or letter that is not there yet is waited for, at most `patience` seconds. `pause` sleeps for some seconds.
+    """
 
     mails: Path
     letters: Path
@@ -34,14 +37,14 @@ class Mailbox:
     def mail(self, address: str, about: str) -> str:
         """Return the text of the newest mail to `address` that has a link and contains the customer number `about`.
 
-        Raises `UnexpectedAnswer` if no such mail comes in time.
+        Raises `UnexpectedAnswer` if no such mail is stored within `patience` seconds.
         """
         return self._awaited(lambda: self._newest_mail(address, about), f"mail to {address}")
 
     def letter(self, about: str) -> str:
         """Return the text of the newest letter that contains the customer number `about`.
 
-        Raises `UnexpectedAnswer` if no such letter comes in time.
+        Raises `UnexpectedAnswer` if no such letter is stored within `patience` seconds.
         """
         return self._awaited(lambda: self._newest_letter(about), f"letter about {about}")
 
@@ -74,7 +77,7 @@ class Mailbox:
 
 
 def link_in(mail: str) -> str:
-    """Return the first link in a mail's text. Raises `UnexpectedAnswer` if there is none."""
+    """Return the first link in the text of a mail. Raises `UnexpectedAnswer` if the text has no link."""
     found = _LINK.search(mail)
     if found is None:
         raise UnexpectedAnswer("there is no link in the mail")
@@ -84,9 +87,10 @@ def link_in(mail: str) -> str:
 def caught_mails(
     session: Session, folder: Path, request_ids: Sequence[uuid.UUID], since: float
 ) -> Mapping[uuid.UUID, Counter[str]]:
-    """Return for each request how many mail files each address got, without files older than `since` (POSIX time).
+    """Return, by request id, how many mail files in `folder` there are for each e-mail address.
 
-    A mail is assigned to a request by the part of its Message-ID before the @; the domain after the @ is ignored.
+    Files older than `since` (POSIX time) and mails of other requests are left out. A mail belongs to the request of the
+    message whose key is the part of the Message-ID before the @.
     """
     owners = {message.key: message.request_id for message in messages_of(session, request_ids) if message.request_id}
     caught: dict[uuid.UUID, Counter[str]] = {id: Counter() for id in request_ids}

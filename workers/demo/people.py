@@ -28,9 +28,10 @@ EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The acts of all people in the demo. Each act returns a sentence that says what was done.
+    """The acts of all people in the demo. An act returns a sentence that says what was done, unless it says otherwise.
 
-    Acts raise `UnexpectedAnswer` if the portal answers otherwise.
+    Each act raises `UnexpectedAnswer` if the portal's answer is an error, or a mail or letter does not come in time.
+    `view` is the request as the API shows it.
     """
 
     base_url: str
@@ -40,23 +41,24 @@ class People:
     transport: httpx.BaseTransport | None = None
 
     def confirm_email(self, contact: Person, view: View) -> str:
-        """Confirm the contact's e-mail address: open the link in the mail and type the code."""
+        """Confirm the contact's e-mail address for an order: open the link in the mail and type the mail's code."""
         mail = self.mailbox.mail(contact.email, view.customer_number)
         with self._browser() as browser:
             browser.fill_in(link_in(mail), code=code_on(mail))
         return f"{contact.name} opens the link in the mail and types the code"
 
     def enter_letter_code(self, view: View) -> str:
-        """Prove the address: type the code from the letter that was sent to the site."""
+        """Prove an order's connection address: type the code from the letter that was sent there."""
         letter = self.mailbox.letter(view.customer_number)
         with self._browser() as browser:
             browser.fill_in("/brief", customer_number=view.customer_number, code=code_on(letter))
         return "at the site the letter has come, and somebody types its code"
 
     def decide(self, owner: Person, decision: str, view: View) -> str:
-        """Answer a consent request as `owner`, the account's administrator: open the mail's link and type its code.
+        """Consent to a link request, or decline, as `owner`, the administrator of the account to be linked.
 
-        `decision` is the value of the page's button, `view` the request as the API shows it. Returns a sentence.
+        Opens the link in the mail and types the mail's code. `decision` is the value of the pressed button:
+        "accepted" or "declined".
         """
         mail = self.mailbox.mail(owner.email, view.customer_number)
         with self._browser() as browser:
@@ -64,19 +66,22 @@ class People:
         return f"{owner.name} opens the link in the mail, types the code: {decision}"
 
     def create_link_code(self, owner: Person, customer_number: str) -> str:
-        """Sign in as the account's administrator, create a link code, and return the code."""
+        """Sign in as `owner`, create a link code for the account `customer_number`, and return the code, no sentence.
+
+        A link code lets a main account attach the account; `owner` is an administrator of the account.
+        """
         with self._browser() as browser:
             browser.sign_in(owner.email, PASSWORD)
             where = "/verknuepfungscode"
             return code_on(browser.fill_in(where, f"{where}/{customer_number}"))
 
     def hand_in_document(self, view: View) -> str:
-        """Upload an extract from the commercial register as the requester."""
+        """Upload an extract from the commercial register as the requester, to prove an order's connection address."""
         self.api.hand_in(view.id, "Handelsregisterauszug.pdf", EXTRACT)
         return "the requester hands in an extract from the commercial register"
 
     def release_document(self, view: View) -> str:
-        """Accept the uploaded document as the back office, and notify the workers."""
+        """Accept the document uploaded for an order as the back office; the workers continue with the order."""
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
             decide_on_document(
@@ -85,7 +90,7 @@ class People:
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
-        """Refill a pool as the carrier, which makes the held orders continue, and notify the workers."""
+        """Add a number to a pool as the carrier; the workers retry orders held there for lack of a single number."""
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, self.database.now()).retried
@@ -93,7 +98,7 @@ class People:
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
     def stock_and_retry(self, pool: Pool, view: View) -> str:
-        """Refill a pool without making the held orders due, and retry this order as the requester."""
+        """Add a number to a pool, which by itself continues no held order, and retry this order as the requester."""
         with self.database.transaction() as session:
             stock(session, pool, self.database.now())
         self.api.retry(view.id)
@@ -105,7 +110,11 @@ class People:
         return "cancelled through the API, as the requester"
 
     def let_time_pass(self, days: int, view: View) -> str:
-        """Pretend that `days` days pass without an answer: move the consent's dates back and make the request due."""
+        """Pretend that nobody consents to a link request for `days` days.
+
+        The dates of the request for consent are moved back by that time; the link request is scheduled to be worked on
+        now.
+        """
         by = timedelta(days=days)
         with self.database.transaction() as session:
             request = _locked(session, view)

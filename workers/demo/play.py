@@ -1,4 +1,7 @@
-"""Play scenes against the running stack: submit all of them, follow each to its end, act where a person has to."""
+"""Play scenes against the running stack: submit all of them, follow each to its end, act where a person has to.
+
+A scene is one request to the portal (an order, a link or a detach) with the acts of the people in it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from workers.demo.api import PortalApi, UnexpectedAnswer, View
 POLL_SECONDS = 0.1
 
 Act = Callable[[View], str]
-"""A function that acts for a person in a request and returns a sentence that says what was done."""
+"""A function that does for a request what a person has to do, and returns a sentence that says what was done."""
 
 
 class CannotPlay(Exception):
@@ -35,10 +38,12 @@ class Stand:
 class Scene:
     """One request of the demo: how to submit it, how it has to end, and its progress so far.
 
-    `submit` creates the request under an idempotency key. `acts` are the statuses that the request has to reach in
-    this order, each with the act that a person does there. `twice` submits the request a second time under the same
-    key. `mails` is the expected number of mails by address. `acted` counts the acts done; `seconds` is the time since
-    the submission.
+    `submit` creates the request under an idempotency key, `end` is its expected last status. `acts` are the statuses
+    that the request has to reach in this order, each with the act that a person does there. `twice` submits the request
+    a second time under the same key. `mails` is the expected number of mails by e-mail address.
+
+    Progress: `view` is the request as the API showed it most recently, `acted` the number of acts done, `began` the
+    clock's value at the submission, `seconds` the time since then, `problems` what went wrong, in words.
     """
 
     title: str
@@ -70,7 +75,11 @@ class Scene:
 
 @dataclass(slots=True)
 class Play:
-    """One run of the demo. `patience` is how many seconds a request may take; `say` receives each new sentence."""
+    """One run of the demo. `patience` is how many seconds a request may take to end.
+
+    `say` is called with each new sentence: an event of a request's timeline, or what a person did. `clock` returns a
+    time in seconds, `pause` sleeps for as many seconds as it is given.
+    """
 
     api: PortalApi
     scenes: Sequence[Scene]
@@ -80,9 +89,9 @@ class Play:
     pause: Callable[[float], None] = time.sleep
 
     def run(self) -> None:
-        """Submit the request of every scene and wait until each has ended, as expected or not, or its time is over.
+        """Submit the request of every scene, act for its people, and wait until each has ended or its time is over.
 
-        Raises nothing: what went wrong is added to the scene's `problems`.
+        What goes wrong, an unexpected end included, is added to the scene's `problems` and not raised.
         """
         for scene in self.scenes:
             self._guarded(scene, self._submit)

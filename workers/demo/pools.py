@@ -18,9 +18,9 @@ from workers.demo.play import CannotPlay
 
 
 def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
-    """Return a pool with a free block of this size, the one with area code `preferred` if possible.
+    """Return a pool of the demo data with a free block of `size` numbers, that of area code `preferred` if possible.
 
-    Raises `CannotPlay` if no pool has such a block.
+    Raises `CannotPlay` if no pool of the demo data has such a block.
     """
     for pool in sorted(POOLS, key=lambda pool: pool.area_code != preferred):
         if pool_has(session, pool.area_code, size, now):
@@ -29,9 +29,9 @@ def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
 
 
 def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
-    """Return a pool without free single numbers that can still be refilled; never one of the area codes `taken`.
+    """Return a pool that has no free single number and can still be refilled, outside the area codes `taken`.
 
-    Raises `CannotPlay` if there is none.
+    Raises `CannotPlay` if there is no such pool.
     """
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
@@ -52,14 +52,18 @@ def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
 
 
 def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
-    """Add one single number to the pool and make held orders continue. Raises `CannotPlay` if the range is used up."""
+    """Add one single number to the pool, and retry the orders held there because it had no single number.
+
+    Return how many blocks were added and which orders are retried. Raises `CannotPlay` if all 1,000 numbers of the
+    pool's range have been in stock before.
+    """
     return restock(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
 
 def stock(session: Session, pool: Pool, now: datetime) -> None:
-    """Add one single number to the pool, and leave held orders as they are.
+    """Add one single number to the pool, and leave the orders held there for lack of numbers as they are.
 
-    Raises `CannotPlay` if the range is used up.
+    Raises `CannotPlay` if all 1,000 numbers of the pool's range have been in stock before.
     """
     stock_pool(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
@@ -72,9 +76,9 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the lowest subscriber number of the pool's range above every block that was ever stocked there.
+    """Return the lowest subscriber number of the pool's range that is above every block ever stocked in the range.
 
-    None if the range is used up.
+    None if there is no such number.
     """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")

@@ -53,9 +53,9 @@ FRESH = ("administers_both", "credentials", "link_code", "consent", "declined", 
 class Stage:
     """The data prepared for one run of the demo.
 
-    `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` an unproved address;
-    `berlin` a pool with numbers; `empty` and `empty_too` empty pools; `fresh` the new accounts by their name in
-    `FRESH`; `nobodys_number` a customer number without an account.
+    `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
+    are not proved yet; `berlin` a pool with free numbers; `empty` and `empty_too` pools without; `fresh` the new
+    accounts by their name in `FRESH`; `nobodys_number` a customer number without an account.
     """
 
     token: str
@@ -69,9 +69,9 @@ class Stage:
 
 
 def set_stage(session: Session, carrier: Carrier) -> Stage:
-    """Create a token and accounts to link, and choose pools with and without numbers.
+    """Create an API token and accounts to link for one run, and choose pools with and without numbers.
 
-    Raises `CannotPlay` if there is no demo data, or no suitable pool.
+    Raises `CannotPlay` if the demo data is not loaded, or no pool with, or without, free numbers can be found.
     """
     main = account_by_number(session, MAIN_NUMBER)
     maxi = session.scalar(sa.select(User).where(User.email == MAXI.email))
@@ -95,13 +95,13 @@ def set_stage(session: Session, carrier: Carrier) -> Stage:
 
 
 def clear_stage(session: Session, now: datetime) -> None:
-    """Revoke all tokens that runs of the demo have created."""
+    """Revoke all API tokens that runs of the demo have created."""
     for token in session.scalars(sa.select(ApiToken).where(ApiToken.name == TOKEN_NAME, ApiToken.revoked_at.is_(None))):
         token.revoke(now)
 
 
 def scenes(stage: Stage, people: People) -> list[Scene]:
-    """Return all scenes of one run, none of them submitted yet."""
+    """Return all scenes of one run: orders, links and a detach, none of them submitted yet."""
     return [*_orders(stage, people), *_links(stage, people), *_refused_links(stage), _detach(stage)]
 
 

@@ -47,7 +47,7 @@ SHELVES = ((100, "000", 5), (10, "500", 40), (1, "900", 100))
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The result of loading the demo data: its logins, and how many accounts and number blocks were new."""
+    """The result of loading the demo data: the logins of the demo, and how many accounts and number blocks were new."""
 
     logins: tuple[DemoLogin, ...]
     new_accounts: int
@@ -59,9 +59,10 @@ def seed(
 ) -> Seeded:
     """Load the demo data. Price list and area codes have to be loaded before (`standorte migrate`).
 
-    Safe to run twice: existing accounts and blocks are left unchanged, even if they were edited since. With a registrar
-    all demo trunks are written to the registrar every time, which restores lost ones. An advisory lock keeps two runs
-    apart. Raises `GatewayError` if a trunk cannot be written.
+    `vault` encrypts the SIP passwords. Safe to run twice: existing accounts and blocks are left unchanged, even if
+    edited after the first run. With `registrar` all demo trunks are written to the registrar every time, which restores
+    lost ones. An advisory lock keeps two runs apart. Raises `GatewayError` if the registrar does not take a trunk; the
+    demo data is saved all the same.
     """
     sites = (MAIN, *EXISTING, *BILLED_TOGETHER)
     with database.transaction() as session:

@@ -14,19 +14,23 @@ CODE = re.compile(r"\b[A-Z0-9]{5} [A-Z0-9]{5}\b")
 
 
 class Visitor:
-    """One browser with its own cookies. Raises `UnexpectedAnswer` if a page fails or is not as expected."""
+    """One browser with its own cookies, on the portal at `base_url`.
+
+    Each method raises `UnexpectedAnswer` if the portal does not answer, or with another status code than 200.
+    """
 
     def __init__(self, base_url: str, transport: httpx.BaseTransport | None = None) -> None:
         self._client = httpx.Client(base_url=base_url, timeout=10, follow_redirects=True, transport=transport)
 
     def sign_in(self, email: str, password: str) -> None:
-        """Sign in with e-mail address and password. Raises `UnexpectedAnswer`."""
+        """Send the sign-in form. Raises `UnexpectedAnswer` if the portal answers with another status code than 200."""
         self.fill_in("/anmelden", email=email, password=password)
 
     def fill_in(self, page: str, send_to: str | None = None, **typed: str) -> str:
-        """Open a page, fill in its form, send the form, and return the page that follows.
+        """Open a page, send its form with the fields `typed`, and return the HTML of the page that follows.
 
-        `send_to` is the path to which the form is sent; None means the page itself. Raises `UnexpectedAnswer`.
+        `page` is a path or a link. `send_to` is the path to which the form is sent; None means `page`. Raises
+        `UnexpectedAnswer` if a page fails or has no form.
         """
         opened = self._page("GET", _path(page))
         token = _TOKEN.search(opened)
@@ -49,7 +53,10 @@ class Visitor:
 
 
 def code_on(page: str) -> str:
-    """Return the first code in the text of a page, a mail or a letter. Raises `UnexpectedAnswer` if there is none."""
+    """Return the first code (two groups of five characters) in the text of a page, a mail or a letter.
+
+    Raises `UnexpectedAnswer` if the text has no code.
+    """
     found = CODE.search(page)
     if found is None:
         raise UnexpectedAnswer("there is no code to be read")

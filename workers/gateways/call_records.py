@@ -35,14 +35,17 @@ class KamailioCallRecords:
         self._url = plain_url(url)
 
     def count(self, before: datetime) -> int:
-        """Return how many records of calls and refused logins are older than `before`. Raises `GatewayUnavailable`."""
+        """Return how many records of calls and refused logins are older than `before`.
+
+        Raises `GatewayUnavailable` if the database does not answer or reports an error.
+        """
         return self._number(_COUNT, {"before": before})
 
     def forget(self, before: datetime, limit: int) -> int:
         """Delete records older than `before`, at most `limit` calls and `limit` refused logins.
 
-        Return how many were deleted. One statement; rows locked by others are skipped. Safe to run twice. Raises
-        `GatewayUnavailable`.
+        Return how many records were deleted. One statement; rows locked by other transactions are skipped. Safe to run
+        twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.
         """
         return self._number(_FORGET, {"before": before, "limit": limit})
 

@@ -17,7 +17,7 @@ _LEFT, _SENDER_TOP, _ADDRESS_TOP, _TEXT_TOP, _RIGHT = 25, 45, 52, 105, 20
 
 
 class LetterFolder:
-    """A folder of letters as PDF files, each file named by the letter's key. `sender` is printed on every letter."""
+    """A folder of letters as PDF files, each named by the letter's key. `sender` is a name, printed on each letter."""
 
     def __init__(self, folder: Path, sender: str) -> None:
         self._folder = folder

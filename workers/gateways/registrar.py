@@ -21,7 +21,7 @@ from models.db.connections import TimedConnection
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 
 _MOST_HELD = 3
-"""Records of one call that may wait for a lock that somebody holds."""
+"""The most trunks in one `put_trunks` that wait for locks held by other transactions; the rest is left for later."""
 _PATIENCE = 7.0
 """Seconds for each answer of the registrar's database; its own limit for a statement is shorter."""
 # Every statement looks up keys; a plan made while the tables were empty would keep scanning them.
@@ -100,7 +100,7 @@ def plain_url(url: str) -> str:
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """Convert database errors within the block to `GatewayUnavailable`."""
+    """Raise `GatewayUnavailable` in place of any database error within the block."""
     try:
         yield
     except psycopg.Error as error:
@@ -110,7 +110,7 @@ def unavailable() -> Iterator[None]:
 def ensure_schema(url: str) -> None:
     """Create Kamailio's tables and the portal's additional ones where missing, and upgrade older versions.
 
-    Safe to run twice, and by two processes in parallel.
+    `url` is the URL of the registrar's database. Safe to run twice, and by two processes in parallel.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
@@ -121,7 +121,7 @@ def ensure_schema(url: str) -> None:
 
 
 class KamailioRegistrar:
-    """Implements `Registrar` on Kamailio's database. Each process opens one connection when it first needs it."""
+    """The trunks and number blocks in Kamailio's database, written over one connection, opened when first needed."""
 
     def __init__(self, url: str) -> None:
         self._url = plain_url(url)
@@ -130,10 +130,12 @@ class KamailioRegistrar:
     def put_trunks(self, records: Sequence[TrunkRecord]) -> list[GatewayError | None]:
         """Write trunks in one transaction. Return each record's error in order; None if it was written.
 
-        A record whose SIP user belongs to another key gets `GatewayRefused`, one whose number belongs to another trunk
-        `NumberTaken`: it is not written, except that
-        numbers it no longer has are deleted; the other records are written. If the database does not answer, every
-        record gets `GatewayUnavailable`. Safe to run twice: an upsert that replaces numbers and deletes duplicates.
+        A record's error is `GatewayRefused` if its SIP user belongs to another key or the database rejects its values;
+        `NumberTaken` if another trunk has one of its numbers, in which case only the numbers that the trunk no longer
+        has are deleted; `GatewayError` if another transaction holds its rows; `GatewayUnavailable` if the database does
+        not answer, then for every record. After an error the records without one are written, each in a transaction of
+        its own if the database had rejected the common one. Safe to run twice: an upsert that replaces numbers and
+        deletes duplicates.
         """
         try:
             return self._put(records)
@@ -172,7 +174,11 @@ class KamailioRegistrar:
         return [outcomes[record.key, record.sip_user] for record in records]
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
-        """Record blocks as the carrier's own numbers. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Record number blocks as the carrier's own numbers. Safe to run twice.
+
+        Raises `GatewayUnavailable` if the database does not answer or reports an error, `GatewayError` if another
+        transaction holds one of the rows.
+        """
         facts = {
             "first_numbers": [block.first_number for block in blocks],
             "sizes": [block.size for block in blocks],
@@ -187,7 +193,7 @@ class KamailioRegistrar:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def ping(self) -> None:
-        """Raise `GatewayUnavailable` unless the database answers."""
+        """Raise `GatewayUnavailable` unless the registrar's database answers."""
         try:
             self._connected().execute("SELECT 1")
         except psycopg.Error as error:
@@ -195,7 +201,7 @@ class KamailioRegistrar:
             raise GatewayUnavailable(type(error).__name__) from error
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the registrar's database; the next call opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -21,7 +21,7 @@ from models.values import utc_now
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, NotSent, RecipientUnavailable
 
 CONVERSATION = timedelta(seconds=30)
-"""How long one mail may take, with connecting: less than a lease (`LEASE_SECONDS`), so that nobody sends it beside."""
+"""The most time for one mail, connecting included: less than a lease (`LEASE_SECONDS`), so no other worker sends it."""
 
 # Seconds without an answer. After the content a server may look for viruses first: who does not wait for its answer
 # sends the mail again, and it arrives twice.
@@ -34,9 +34,9 @@ _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
 class _Policy(EmailPolicy):
-    """Parses and encodes a header only if it is not plain ASCII text already; every header stands once.
+    """An email policy that parses and encodes a header only if it is not plain ASCII text; each header occurs once.
 
-    Without it, two thirds of the time that building a mail takes go into parsing what we have just written.
+    With the standard policy, two thirds of the time for building a mail would go into parsing what we just wrote.
     """
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
@@ -75,8 +75,9 @@ class SmtpMailer:
     def send(self, mail: Mail) -> None:
         """Send one mail within `CONVERSATION`.
 
-        Raises `GatewayRefused` for permanent failures, `RecipientUnavailable` for temporary ones of this recipient
-        only, and `GatewayUnavailable` for all others.
+        Raises `GatewayRefused` if the server refuses recipient or content with 5xx, the mail is too large, or a header
+        is impossible; `RecipientUnavailable` if the server answers 4xx (except 421) to recipient or content;
+        `GatewayUnavailable` if the server does not answer, closes the connection or refuses the sender.
         """
         message = build_message(mail, self._sender)
         recipient, content = parseaddr(message["To"])[1], message.as_bytes(policy=_ON_THE_WIRE)
@@ -92,7 +93,7 @@ class SmtpMailer:
             raise
 
     def ping(self) -> None:
-        """Raise `GatewayUnavailable` unless the server answers."""
+        """Raise `GatewayUnavailable` unless the mail server answers a NOOP."""
         try:
             self._connected().noop()
         except (OSError, smtplib.SMTPException) as error:
@@ -111,7 +112,7 @@ class SmtpMailer:
     def _name_sender(self, size: int) -> None:
         """Begin a mail of `size` bytes with MAIL FROM, on a new connection if the server has closed the open one.
 
-        Raises `GatewayRefused` if the mail is too large, and `GatewayUnavailable` if the server does not want us.
+        Raises `GatewayRefused` if the mail is too large for the server, `GatewayUnavailable` for any other refusal.
         """
         code = _CLOSED if self._smtp is None else self._mail_from(self._smtp, size)
         if code == _CLOSED:
@@ -132,10 +133,9 @@ class SmtpMailer:
             return _CLOSED
 
     def _hand_over(self, recipient: str, content: bytes) -> None:
-        """Name the recipient and send the content.
+        """Send RCPT TO and the content. Raises `RecipientUnavailable` for 4xx: the mailbox is full, or greylisting.
 
-        An answer of 4xx is about this recipient, whose mailbox is full or who greylists us, except 421, with which the
-        server closes the connection.
+        Raises `GatewayUnavailable` for 421, with which a server closes the connection, and `GatewayRefused` for 5xx.
         """
         smtp = self._connected()
         self._wait(_TIMEOUT)
@@ -153,7 +153,10 @@ class SmtpMailer:
             raise _failure(code)
 
     def _wait(self, seconds: float) -> None:
-        """Let the next answer take so many seconds, or what is left of the conversation's time."""
+        """Limit the wait for the next answer to `seconds`, or to what is left of the mail's time if that is less.
+
+        Raises `TimeoutError` if the mail's time is over, `SMTPServerDisconnected` if there is no connection.
+        """
         left = self._ends - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -162,7 +165,7 @@ class SmtpMailer:
         self._smtp.sock.settimeout(min(seconds, left))
 
     def _drop(self) -> None:
-        """Close the connection without a word to the server, which may not answer."""
+        """Close the connection without sending QUIT to the server, which may not answer."""
         smtp, self._smtp = self._smtp, None
         if smtp is not None:
             smtp.close()
@@ -195,7 +198,8 @@ class SmtpMailer:
 def build_message(mail: Mail, sender: Address) -> EmailMessage:
     """Return the mail as a MIME message with text and HTML as alternatives.
 
-    Raises `NotSent` if the recipient's address or name, or the subject, is not allowed in a header.
+    `sender` goes into the From header. Raises `NotSent` if the recipient's address or name, or the subject, is not
+    allowed in a header.
     """
     message = EmailMessage(policy=_TEXT)
     try:

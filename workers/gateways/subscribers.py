@@ -48,16 +48,20 @@ Row = tuple[Any, ...]
 
 
 class KamailioSubscribers:
-    """The logins and number blocks in Kamailio's database, read and removed; each method opens its own connection."""
+    """The logins and number blocks in Kamailio's database, read and removed; each method opens its own connection.
+
+    `page` is the number of rows fetched in one go when whole tables are read.
+    """
 
     def __init__(self, url: str, page: int = 2000) -> None:
         self._url = plain_url(url)
         self._page = page
 
     def read(self) -> Generator[Subscriber]:
-        """Yield all subscribers, ordered by SIP user and domain, from one snapshot. Raises `GatewayUnavailable`.
+        """Yield all subscribers, ordered by SIP user and domain, from one snapshot.
 
-        Rows are fetched in pages of the size given to the constructor.
+        Rows are fetched in pages of the size given to the constructor. Raises `GatewayUnavailable` if the database does
+        not answer or reports an error.
         """
         with unavailable(), TimedConnection.within(245, self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -65,18 +69,18 @@ class KamailioSubscribers:
             yield from _grouped([self._stream(connection, rows + _ORDERED) for rows in _ROWS])
 
     def look_up(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Subscriber]:
-        """Return the current subscribers by SIP address; addresses that Kamailio does not know are left out.
+        """Return the current subscribers by SIP address (user and domain); addresses unknown to Kamailio are left out.
 
-        Raises `GatewayUnavailable`.
+        Raises `GatewayUnavailable` if the database does not answer or reports an error.
         """
         with self._briefly() as connection:
             streams = [connection.execute(rows + _THESE + _ORDERED, _facts(addresses)) for rows in _ROWS]
             return {found.address: found for found in _grouped(streams)}
 
     def remove(self, addresses: Collection[SipAddress]) -> None:
-        """Delete all rows of the SIP addresses, calls and refused logins included, in one transaction.
+        """Delete all rows of the SIP addresses, including calls and refused logins, in one transaction.
 
-        Safe to run twice. Raises `GatewayUnavailable`.
+        Safe to run twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.
         """
         with self._briefly() as connection:
             for table in _TABLES:
@@ -84,31 +88,39 @@ class KamailioSubscribers:
                 connection.execute(statement, _facts(addresses))
 
     def release(self, addresses: Collection[SipAddress]) -> None:
-        """Delete the provisioning keys of the SIP addresses, so that the trunks can be saved under other keys.
+        """Delete the idempotency keys stored with the SIP addresses, so that the trunks can be saved under other keys.
 
-        Safe to run twice. Raises `GatewayUnavailable`.
+        Safe to run twice. Raises `GatewayUnavailable` if the database does not answer or reports an error.
         """
         with self._briefly() as connection:
             statement = sql.SQL("DELETE FROM usr_preferences {} AND attribute = 'provision_key'")
             connection.execute(statement.format(sql.SQL(_THESE)), _facts(addresses))
 
     def read_blocks(self) -> Generator[Block]:
-        """Yield all number blocks, ordered by first number. Raises `GatewayUnavailable`.
+        """Yield all number blocks of the carrier, ordered by first number.
 
-        Rows are fetched in pages of the size given to the constructor.
+        Rows are fetched in pages of the size given to the constructor. Raises `GatewayUnavailable` if the database does
+        not answer or reports an error.
         """
         with unavailable(), TimedConnection.within(245, self._url, connect_timeout=3, options=_FOR_ALL) as connection:
             for row in self._stream(connection, _BLOCKS):
                 yield Block(*row)
 
     def look_up_blocks(self, first_numbers: Collection[int]) -> dict[int, Block]:
-        """Return the number blocks that now begin at `first_numbers`, by first number. Raises `GatewayUnavailable`."""
+        """Return the current number blocks that begin at `first_numbers` (E.164 without plus sign), by first number.
+
+        Numbers at which no block begins are left out. Raises `GatewayUnavailable` if the database does not answer or
+        reports an error.
+        """
         with self._briefly() as connection:
             rows = connection.execute(_BLOCKS_THERE, [list(first_numbers)])
             return {row[0]: Block(*row) for row in rows}
 
     def remove_blocks(self, first_numbers: Collection[int]) -> None:
-        """Delete the number blocks that begin at `first_numbers`. Safe to run twice. Raises `GatewayUnavailable`."""
+        """Delete the number blocks that begin at `first_numbers` (E.164 without plus sign). Safe to run twice.
+
+        Raises `GatewayUnavailable` if the database does not answer or reports an error.
+        """
         with self._briefly() as connection:
             connection.execute(_REMOVE_BLOCKS, [list(first_numbers)])
 

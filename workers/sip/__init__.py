@@ -1,1 +1,1 @@
-"""The SIP server's configuration, and a test call. `workers.stack.kamailio` runs the server on one machine."""
+"""The SIP server's configuration file, and the program that makes a test call through the server."""

@@ -1,7 +1,8 @@
 """A test call as a customer's phone system would make it: register, call the own number, answer, hang up.
 
 The call uses a temporary trunk that exists only during the call, with a number under an unassigned country code. A
-reconciliation that runs at the same moment would find a login without a trunk in the portal, and remove it.
+reconciliation of the registrar that runs at the same moment would find this trunk's login, which no trunk of the portal
+has, and remove the login.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class NoDialTone(Exception):
 def make_test_call(server: str, domain: str, registrar: Registrar, subscribers: Subscribers) -> str:
     """Make a test call through the SIP server at `server` (host:port), and return a sentence with the times measured.
 
-    Raises `NoDialTone` if the call fails, `GatewayError` if the registrar's database refuses or does not answer.
+    `domain` is the SIP domain of trunks. The temporary trunk of the call is written by `registrar` and removed by
+    `subscribers`. Raises `NoDialTone` if the call fails, `GatewayError` if the registrar's database refuses the trunk
+    or does not answer.
     """
     # Two channels, because the trunk both makes and takes the call.
     trunk = TrunkRecord(
@@ -89,7 +92,7 @@ class _Message:
 
 
 class Phone:
-    """One phone of the test call, with its own UDP socket."""
+    """One phone of the test call, with its own UDP socket. `server` is host:port; the phone logs in as `trunk`."""
 
     def __init__(self, server: str, trunk: TrunkRecord) -> None:
         host, _, port = server.rpartition(":")
@@ -110,16 +113,17 @@ class Phone:
         self._socket.close()
 
     def ask(self, method: str, uri: str, *, expires: int) -> None:
-        """Send a request with authentication and wait for its acceptance. `expires` is in seconds.
+        """Send a SIP request, answer the server's demand for authentication, and wait until the request is accepted.
 
-        Raises `NoDialTone` unless the server demands authentication and then accepts the request.
+        `uri` is the SIP URI of the request line, `expires` the value of the Expires header in seconds. Raises
+        `NoDialTone` unless the server demands authentication and then accepts the request.
         """
         self.challenge(method, uri)
         self.send(method, uri, expires=expires)
         self.final(method, uri)
 
     def challenge(self, method: str, uri: str) -> None:
-        """Send a request without authentication and keep the nonce of the server's challenge.
+        """Send a SIP request without authentication and keep the nonce of the server's challenge for later requests.
 
         Raises `NoDialTone` unless the server demands authentication.
         """
@@ -134,10 +138,11 @@ class Phone:
         self._nonce = nonce[1]
 
     def send(self, method: str, uri: str, *, within: _Message | None = None, expires: int = 0) -> None:
-        """Send a request; `within` is the reply to the INVITE of a call that the request belongs to, or None.
+        """Send a SIP request. For a request within a call, `within` is the reply to the call's INVITE, else None.
 
-        With an error reply as `within` the request (an ACK) ends the refused call. `expires` is in seconds; 0 leaves
-        the header out.
+        With an error reply as `within`, the request is the ACK that ends the refused call. `expires` is the value of
+        the Expires header in seconds; 0 leaves the header out. A request outside a call is authenticated if `challenge`
+        has got a nonce.
         """
         me = f"<sip:{self._trunk.sip_user}@{self._trunk.domain}>"
         refused = within is not None and within.status >= 300
@@ -167,9 +172,9 @@ class Phone:
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
     def final(self, method: str, uri: str) -> _Message:
-        """Return the final reply to a request. Raises `NoDialTone` unless the reply is 200.
+        """Return the next final reply, which answers the request with this method and URI.
 
-        A refused INVITE is acknowledged first.
+        Raises `NoDialTone` unless the reply is 200; the refusal of an INVITE is acknowledged before that.
         """
         reply = self._reply()
         if reply.status != 200:
@@ -179,14 +184,14 @@ class Phone:
         return reply
 
     def receive(self, method: str) -> _Message:
-        """Return the next message. Raises `NoDialTone` unless that is a request with this method."""
+        """Wait for the next message and return it. Raises `NoDialTone` unless it is a request with this method."""
         message = self._message()
         if not message.start.startswith(f"{method} "):
             raise NoDialTone(f"{message.start} instead of {method}")
         return message
 
     def answer(self, method: str, status: str = "200 OK") -> None:
-        """Reply to the next request. Raises `NoDialTone` unless the request has this method."""
+        """Wait for the next request and reply with `status`. Raises `NoDialTone` unless the request has this method."""
         asked = self.receive(method)
         copied = ("Via", "Record-Route", "From", "Call-ID", "CSeq")
         lines = [f"{name}: {value}" for name, value in asked.headers if name in copied]

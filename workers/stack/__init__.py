@@ -1,1 +1,1 @@
-"""The embedded stack: PostgreSQL, Redis, mail catcher, web, worker and beat as children of one process."""
+"""The embedded stack: PostgreSQL, Redis, Kamailio, mail catcher, web, worker and beat as children of one process."""

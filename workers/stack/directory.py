@@ -20,7 +20,12 @@ DEFAULT = ".standorte"
 
 @dataclass(slots=True)
 class State:
-    """The contents of stack.json. The ports are kept when the stack ends, so that the next start uses them again."""
+    """The state of a stack, as saved in stack.json.
+
+    `supervisor` is the process that runs the stack (None if none runs), `environment` the settings of its children as
+    environment variables, `children` the child processes by name. `ports` are the servers' ports by name; they are kept
+    when the stack ends, so that the next start uses them again.
+    """
 
     supervisor: Identity | None = None
     environment: dict[str, str] = field(default_factory=dict)
@@ -46,9 +51,9 @@ class StackDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the directory and hold its lock for the length of the block. The kernel releases it at process end.
+        """Create the directory and hold its lock for the length of the block, or until the process ends.
 
-        Raises `AlreadyRunning` if another process holds the lock, `StackError` if another user owns the directory.
+        Raises `AlreadyRunning` if another process holds the lock, `StackError` if this user may not write there.
         """
         self._make()
         with (self.path / "lock").open("a") as handle:
@@ -57,7 +62,7 @@ class StackDirectory:
             yield
 
     def read(self) -> State:
-        """Return the state that was saved last; an empty state if none was saved, or the file is damaged."""
+        """Return the state saved most recently; an empty state if none was saved, or stack.json is damaged."""
         try:
             raw = json.loads(self._state_file.read_text())
             return State(
@@ -120,9 +125,10 @@ class StackDirectory:
 
 
 def load_running_stack() -> bool:
-    """Add the settings of the stack that runs in this directory to the environment, without replacing any.
+    """Add the settings of the stack that runs in this directory to `os.environ`, without replacing set variables.
 
-    Does nothing if DATABASE_URL is set. Return whether a stack runs and its settings were used.
+    The directory is that of `StackDirectory()`. Does nothing if DATABASE_URL is set. Return whether a stack runs and
+    its settings were added.
     """
     if "DATABASE_URL" in os.environ:
         return False

@@ -15,7 +15,10 @@ from workers.stack.unprivileged import SystemUser
 
 
 class EmbeddedServer(ABC):
-    """A server of the stack. Tests use `start` and `stop`; a supervisor uses `prepare`, `command` and `is_ready`."""
+    """A server of the embedded stack.
+
+    Tests use `start` and `stop`; a supervisor runs the process itself and uses `prepare`, `command` and `is_ready`.
+    """
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals]
@@ -42,10 +45,14 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Return whether the server answers."""
+        """Return whether the server answers now."""
 
     def start(self) -> None:
-        """Start the server and wait at most 60 seconds until it answers. Raises `StackError` if the server fails."""
+        """Start the server and wait until it answers.
+
+        Raises `DidNotStart` if the server ends before that or does not answer within 60 seconds, or the `StackError` of
+        `prepare` or `command`.
+        """
         self.prepare()
         process = launch(
             self.command(),
@@ -73,5 +80,5 @@ class EmbeddedServer(ABC):
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Return the signal that stops the server, sent by `stop` and when the process that started it ends."""
+        """Return the signal that stops the server: sent by `stop`, and by the kernel when this process ends."""
         return self.stop_signal

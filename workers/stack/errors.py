@@ -14,7 +14,7 @@ class NotInstalled(StackError):
 
 
 class PortInUse(StackError):
-    """Raised when another program listens on a port that was requested by number."""
+    """Raised when another program listens on `port`, which was requested by number."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -25,7 +25,7 @@ class PortInUse(StackError):
 
 
 class OtherPostgresVersion(StackError):
-    """Raised when the data directory was written by another major version of PostgreSQL."""
+    """Raised when the major version that wrote the data directory (`found`) is not the installed one (`wanted`)."""
 
     def __init__(self, data_dir: Path, found: str, wanted: str) -> None:
         self.found, self.wanted = found, wanted
@@ -40,11 +40,11 @@ class OtherPostgresVersion(StackError):
 
 
 class AlreadyRunning(StackError):
-    """Raised when another stack runs in the directory already."""
+    """Raised when another process already runs, or starts, a stack in the same stack directory."""
 
 
 class DidNotStart(StackError):
-    """Raised when a child process ended or did not become ready in time; the message has the last lines of its log."""
+    """Raised when the child process `name` ended or was not ready in time; the message has the last lines of `log`."""
 
     def __init__(self, name: str, log: Path | None = None) -> None:
         said = ""

@@ -46,9 +46,10 @@ def installed() -> str | None:
 class EmbeddedKamailio(EmbeddedServer):
     """A Kamailio server on the loopback address.
 
-    `interconnect` lists the addresses and networks from which calls of the telephone network come, separated by commas.
-    `network` is the host and port to which calls to the telephone network are sent, `emergency` the host and port for
-    calls to 110 and 112. `user` is the user that the server runs as, None for the user of this process.
+    `registrar_url` is the URL of the registrar's database, `domain` the SIP domain of the trunks. `interconnect` lists
+    the addresses and networks from which calls of the telephone network come, separated by commas. `network` is the
+    host and port to which calls to the telephone network are sent, `emergency` the host and port for calls to 110 and
+    112. Without `port` a free one is chosen. `user` is the user that the server runs as, None for this process's user.
     """
 
     name = "Kamailio"
@@ -81,7 +82,7 @@ class EmbeddedKamailio(EmbeddedServer):
         }
 
     def check(self) -> None:
-        """Raise `NotInstalled` unless the installed Kamailio accepts the configuration."""
+        """Raise `NotInstalled` if there is no Kamailio, or the installed Kamailio does not accept our configuration."""
         command = [*self.command(), "-c"]
         self.prepare()
         checked = subprocess.run(command, cwd=self.directory, env=self.environment(), capture_output=True, text=True)
@@ -90,7 +91,7 @@ class EmbeddedKamailio(EmbeddedServer):
             raise NotInstalled(f"This kamailio cannot read our configuration. {_INSTALL}\n{first}")
 
     def command(self) -> list[str]:
-        """Return the command line that runs Kamailio in the foreground. Raises `NotInstalled` if there is none."""
+        """Return the command line that runs Kamailio in the foreground. Raises `NotInstalled` without Kamailio."""
         program = installed()
         if program is None:
             raise NotInstalled(f"No kamailio on PATH. {_INSTALL}")

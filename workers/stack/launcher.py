@@ -19,9 +19,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int, signal: int) -> bool:
-    """Have the kernel send `signal` to this process when its parent dies in any way.
+    """Have the kernel send `signal` to this process when its parent process dies in any way (on Linux only).
 
-    Return False if `parent` is not this process's parent any more, so that the signal would never come.
+    `parent` is the process number of the expected parent. Return False if that process is not the parent any more, so
+    that the signal would never come.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
@@ -29,7 +30,10 @@ def end_with(parent: int, signal: int) -> bool:
 
 
 def main() -> None:
-    """Set up user and parent-death signal from the command line's arguments, then execute the command."""
+    """Set up user and parent-death signal from the command line's arguments, then execute the command given there.
+
+    Exits with a message if the parent process has died already.
+    """
     parent, signal, uid, gid = (int(argument) for argument in sys.argv[1:5])
     command = sys.argv[6:]
     if uid:

@@ -21,13 +21,13 @@ from workers.stack.ports import LOOPBACK
 
 
 class Catcher:
-    """An aiosmtpd handler that stores every mail as one file per recipient, written atomically."""
+    """An aiosmtpd handler that stores every mail in `directory`, as one file per recipient, written atomically."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Store a received mail for each recipient, and return the SMTP reply. aiosmtpd requires the method's name."""
+        """Store a received mail for each recipient, and return the SMTP reply. aiosmtpd requires this method name."""
         del server, session
         content = envelope.original_content or b""
         for recipient in envelope.rcpt_tos:

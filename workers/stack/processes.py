@@ -20,7 +20,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A process, identified by number and start time (seconds since 1970), as numbers are reused."""
+    """A process, identified by its number and start time (seconds since 1970), as process numbers are reused."""
 
     pid: int
     started: float
@@ -29,7 +29,7 @@ class Identity:
 def through_launcher(
     command: Sequence[str], *, death_signal: signal.Signals = signal.SIGTERM, user: SystemUser | None = None
 ) -> list[str]:
-    """Return a command line that runs `command` through the launcher, as `user`, None being this process's user.
+    """Return a command line that runs `command` through launcher.py, as `user`, None being this process's user.
 
     On Linux the kernel sends `death_signal` to the command when this process ends. Start the command from the main
     thread, because the kernel treats the end of the starting thread as the end of the parent.
@@ -49,10 +49,11 @@ def launch(
     user: SystemUser | None = None,
     directory: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a child process in a new session through the launcher, and return the process.
+    """Start a child process in a new session through launcher.py, and return the process.
 
-    The output is appended to the file `log`. `env` are the environment variables, `directory` is the working
-    directory; None means those of this process.
+    The output is appended to the file `log`. `env` are the environment variables, `directory` is the working directory,
+    `user` the user that runs the child; None means those of this process. On Linux the kernel sends `death_signal` to
+    the child when this process ends.
     """
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -78,7 +79,7 @@ def identify(pid: int) -> Identity | None:
 
 
 def session_members(leader: Identity) -> list[psutil.Process]:
-    """Return all living processes of the session that `leader` opened, even if the leader itself is dead.
+    """Return all living processes of the session that the process `leader` opened, even if `leader` itself is dead.
 
     The kernel does not reuse a process number as long as a session has that number. A later process with the leader's
     number therefore means that the session has ended, and the result is empty.
@@ -97,10 +98,10 @@ def session_members(leader: Identity) -> list[psutil.Process]:
 
 
 def end_session(leader: Identity, *, how: signal.Signals = signal.SIGTERM, patience: float = 5.0) -> int:
-    """End a session: its leader with the signal `how`, then the leader's remaining children with SIGTERM.
+    """End all processes of the session that `leader` opened: `leader` by the signal `how`, then the others by SIGTERM.
 
-    The leader is killed after `patience` seconds, the children after one second. Return how many processes there were.
-    Blocks until the processes have ended.
+    A process that does not end is killed: `leader` after `patience` seconds, the others after one second. Blocks until
+    all have ended, and returns how many processes the session had.
     """
     members = session_members(leader)
     # The leader ends its own children in order; those that it leaves behind are signalled afterwards.

@@ -21,7 +21,7 @@ from workers.stack.ports import LOOPBACK, free_port
 
 
 class EmbeddedRedis(EmbeddedServer):
-    """A Redis server on the loopback address."""
+    """A Redis server on the loopback address, with its log in `directory`. Without `port` a free one is chosen."""
 
     name = "Redis"
     stop_signal = signal.SIGTERM
@@ -36,7 +36,10 @@ class EmbeddedRedis(EmbeddedServer):
         return f"redis://{LOOPBACK}:{self.port}/{database}"
 
     def command(self) -> list[str]:
-        """Return the command line that runs the server in the foreground. Raises `NotInstalled` if there is none."""
+        """Return the command line that runs the server in the foreground.
+
+        Raises `NotInstalled` if there is neither redis-server nor valkey-server.
+        """
         where = ["--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.directory)]
         return [
             _server(),

@@ -40,10 +40,10 @@ def _at_once() -> bool:
 class Service:
     """The description of a child process that has to run all the time.
 
-    `prepare` runs before every start, `is_ready` in a separate thread. `environment`, `user` and `directory` are those
-    of the child; None means those of this process. After `stop_signal` the child has `patience` seconds to end before
-    it is killed; with `may_be_killed` a hurried stop kills the child earlier. `log` is the file to which the child
-    writes what it does not print, None if there is none.
+    `prepare` runs before every start; `is_ready` says whether the started child works, and is called in another thread.
+    `environment`, `user` and `directory` are those of the child; None means those of this process. After `stop_signal`
+    the child has `patience` seconds to end before it is killed; with `may_be_killed`, `Supervisor.hurry` kills it
+    earlier. `log` is the file to which the child writes what it does not print, None if there is none.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Backoff:
     forgiven_after: float = 20.0
 
     def after(self, deaths: int) -> float:
-        """Return the wait in seconds after `deaths` deaths in a row, at least 1."""
+        """Return the wait in seconds before the next start after `deaths` deaths in a row (1 or more)."""
         return float(min(self.longest, self.first * 2 ** (deaths - 1)))
 
 
@@ -87,8 +87,9 @@ class _Child:
 class Supervisor:
     """A supervisor of child processes, in one asyncio loop in the main thread.
 
-    `say` prints output. `remember` is called with all running children by name at every start, so that a later run can
-    find processes left behind.
+    `say` prints one line of a child's output. `remember` is called with all running children by name whenever a child
+    is started, and with none after the stop, so that a later run can find processes left behind. `backoff` is how long
+    a dead child waits for its restart.
     """
 
     def __init__(
@@ -103,8 +104,8 @@ class Supervisor:
     async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
         """Start a child, wait until it is ready, and restart it whenever it dies.
 
-        Raises `StackError` if the child is not ready `within` so many seconds or dies more than `deaths_allowed` times
-        before: the error that kept it from starting, else `DidNotStart`.
+        Returns when the child is ready. If it is not ready `within` so many seconds, or dies more than `deaths_allowed`
+        times before, raises the `StackError` that kept it from starting, else `DidNotStart`.
         """
         child = _Child(service)
         self._children.append(child)
@@ -118,14 +119,14 @@ class Supervisor:
             await asyncio.sleep(0.02)
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Run a command to its end and print its output under `name`. Raises `StackError` if the command fails."""
+        """Run a command to its end and print its output under `name`. Raises `StackError` if its exit code is not 0."""
         process, lines = await self._spawn(command, environment)
         await self._pass_on(name, lines)
         if await process.wait() != 0:
             raise StackError(f"{name} failed, see its lines above.")
 
     async def stop(self) -> None:
-        """End all children one after the other, the one started last first."""
+        """End all children one after the other, in the reverse order of their start. None is restarted any more."""
         self._stopping.set()
         for child in reversed(self._children):
             await self._end(child)
@@ -174,7 +175,7 @@ class Supervisor:
     async def _spawn(
         self, command: Sequence[str], environment: Mapping[str, str] | None, service: Service | None = None
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-        """Start a process through the launcher, and return the process with a reader of its output."""
+        """Start a process through launcher.py, and return the process with a reader of its output."""
         launched = through_launcher(
             command,
             death_signal=service.stop_signal if service else signal.SIGTERM,
@@ -230,7 +231,10 @@ def _how_it_ended(code: int) -> str:
 
 
 class Lines:
-    """A printer of the children's output on one terminal: each line with its child's name, in the child's colour."""
+    """A printer of the children's output on one terminal: each line with its child's name, in that child's own colour.
+
+    `names` are the names of all children, `colour` says whether names are coloured at all.
+    """
 
     _COLOURS = ("36", "32", "33", "35", "34", "96", "92")
 

@@ -38,9 +38,9 @@ class SystemUser:
 
 
 def unprivileged_user() -> SystemUser | None:
-    """Return the user that servers run as: `nobody` if this process runs as root; None means this process's user.
+    """Return the user that servers run as: `nobody` if this process runs as root, else None, for this process's user.
 
-    Raises `StackError` for root on a system without `/proc/self/cwd`.
+    Raises `StackError` if root runs this process on another system than Linux.
     """
     if os.geteuid() != 0:
         return None
@@ -51,12 +51,18 @@ def unprivileged_user() -> SystemUser | None:
 
 
 def name_for(user: SystemUser | None, directory: Path) -> Path:
-    """Return the path by which a server of this user, started in `directory`, can open that directory."""
+    """Return the path by which a server that `user` runs, started in `directory`, can open that directory.
+
+    None stands for this process's user, for whom that is the path itself.
+    """
     return directory if user is None else _WORKING_DIRECTORY
 
 
 def make_shared(directory: Path) -> None:
-    """Create a directory that every user can enter and only root can change. Safe to run twice. Raises `StackError`."""
+    """Create a directory that every user can enter and only this process's user, root, can change. Safe to run twice.
+
+    Raises `StackError` if the directory cannot be created or its permissions not set.
+    """
     try:
         directory.mkdir(exist_ok=True)
         # Set explicitly, because the umask applies to mkdir.
@@ -71,7 +77,8 @@ def make_shared(directory: Path) -> None:
 def installed_wheel(wheel: str, user: SystemUser | None) -> Path:
     """Return the folder with the files of an installed wheel, readable by `user`.
 
-    With None the installed folder; for another user a copy, made atomically at the first call. Raises `StackError`.
+    For None (this process's user) that is the installed folder; for another user a copy, made atomically at the first
+    call. Raises `NotInstalled` if the wheel is not installed, `StackError` if the folder of copies cannot be made.
     """
     try:
         distribution = importlib.metadata.distribution(wheel)

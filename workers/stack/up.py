@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 
+import psutil
+
 from workers import programs
 from workers.settings import SIP_DOMAIN
 from workers.stack.directory import StackDirectory, State
@@ -27,14 +29,18 @@ from workers.stack.supervisor import Lines, Service, Supervisor
 
 DATABASE, REGISTRAR = "standorte", "registrar"
 _POSTGRES_PATIENCE = 15.0
-"""The seconds that PostgreSQL has to save everything and stop."""
+"""The seconds that PostgreSQL has to save everything and stop, before it is killed."""
 ONE_REQUEST = 3.0
 """The seconds in which further signals count as the first stop request: make, timeout and systemd send several."""
 _NAMES = ("stack", "postgres", "redis", "mail", "migrate", "kamailio", "seed", "beat", "worker", "web")
 
 
 class Stack:
-    """The embedded stack of one directory, with the web front end on `port` and `concurrency` worker processes."""
+    """The embedded stack of one directory, with the web front end on `port`.
+
+    `concurrency` is the number of worker processes for each of requests.verify, requests.provision and messages.send.
+    `demo` loads the demo data at the first start.
+    """
 
     def __init__(self, directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
         self._directory = directory
@@ -63,9 +69,10 @@ class Stack:
         self._supervisor = Supervisor(self._say, self._remember)
 
     def run(self) -> None:
-        """Start all parts, print their addresses, and keep them running until a stop signal. Raises `StackError`.
+        """Start all parts, print the addresses of the portal, and keep the parts running until a stop signal.
 
-        The caller has to hold the directory's lock.
+        The caller has to hold the lock of the stack's directory. Raises `PortInUse` if another program listens on the
+        web front end's port, `StackError` if a part other than Kamailio cannot start.
         """
         end_leftovers(self._directory)
         if not is_free(self._port):
@@ -112,7 +119,7 @@ class Stack:
     def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
         """Begin to stop at the first signal; at a Ctrl-C `ONE_REQUEST` seconds later kill all children but PostgreSQL.
 
-        Before that, a further Ctrl-C only prints a hint.
+        A further Ctrl-C within `ONE_REQUEST` seconds of the first signal only prints how to kill them.
         """
         now = time.monotonic()
         if not stopped.is_set():
@@ -170,7 +177,7 @@ class Stack:
         return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal, log=redis.log)
 
     async def _start_kamailio(self) -> None:
-        """Start Kamailio. If that fails, keep the reason for the welcome text and go on: the stack can run without."""
+        """Start Kamailio. If that fails, keep the reason for the welcome text: the stack can run without Kamailio."""
         kamailio = self._kamailio
         try:
             await asyncio.to_thread(kamailio.check)
@@ -233,7 +240,11 @@ class Stack:
 
 
 def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
-    """Run the stack of a directory, under the directory's lock, until a stop signal. Raises `StackError`."""
+    """Run the embedded stack of a directory, under the directory's lock, until a stop signal.
+
+    `port`, `concurrency` and `demo` are those of `Stack`. Raises `AlreadyRunning` if a stack runs in the directory,
+    `PortInUse` if another program listens on `port`, `StackError` if a part other than Kamailio cannot start.
+    """
     with directory.locked():
         Stack(directory, port=port, concurrency=concurrency, demo=demo).run()
 
@@ -250,7 +261,7 @@ def end_leftovers(directory: StackDirectory) -> int:
         how = signal.SIGINT if name == "postgres" else signal.SIGTERM
         try:
             ended += end_session(children[name], how=how, patience=_POSTGRES_PATIENCE)
-        except PermissionError:
+        except psutil.AccessDenied:
             raise StackError(f"{name} of an earlier start (process {children[name].pid}) is not yours.") from None
     return ended
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from workers.stack.directory import StackDirectory, State, load_running_stack
-from workers.stack.errors import AlreadyRunning
+from workers.stack.errors import AlreadyRunning, StackError
 from workers.stack.processes import Identity, identify
 from workers.stack.up import end_leftovers
 
@@ -85,6 +87,23 @@ def test_leftovers_of_a_killed_stack_are_ended(directory: StackDirectory, bystan
         directory.write(State(children={"web": identity}))
     assert end_leftovers(directory) == 1
     assert bystander.wait(10) != 0
+
+
+def test_a_leftover_of_another_user_is_named(
+    directory: StackDirectory, bystander: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(process: psutil.Process, _how: signal.Signals) -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    identity = identify(bystander.pid)
+    assert identity is not None
+    with directory.locked():
+        directory.write(State(children={"web": identity}))
+    monkeypatch.setattr(psutil.Process, "send_signal", refuses)
+    with pytest.raises(StackError, match=f"web of an earlier start .process {bystander.pid}. is not yours"):
+        end_leftovers(directory)
+    bystander.kill()
+    bystander.wait()
 
 
 def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(
