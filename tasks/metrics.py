@@ -15,4 +15,4 @@ ENDED = Counter("standorte_requests_ended", "Requests that came to an end", ["ki
 MAILS = Counter(
     "standorte_mails", "Mails and letters that left, were refused, or will be tried again", ["template", "outcome"]
 )
-SWEPT = Counter("standorte_swept", "Requests, trunks and messages that a sweep found due and in nobody's hands")
+SWEPT = Counter("standorte_swept", "Requests, trunks and messages that a sweep found due and not claimed by any worker")
