@@ -101,7 +101,7 @@ def test_a_thousand_orders_with_37_bad_cells(page: Page, portal: Portal, works: 
     page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
     expect(page.get_by_text("1000 Zeilen, und jedes Feld stimmt.")).to_be_visible()
     assert orders(portal) == 0
-    page.get_by_role("button", name="1000 Standorte kostenpflichtig bestellen").click()
+    page.get_by_role("button", name="1000 Standorte zahlungspflichtig bestellen").click()
     # The page updates itself until the end.
     expect(page.get_by_text("1000 Zeilen werden noch aufgenommen.")).to_be_visible()
     assert_accessible(page)
@@ -126,7 +126,7 @@ def test_without_a_script_it_works_too(page: Page, portal: Portal, works: Event)
     page.get_by_label("Postleitzahl, Zeile 2", exact=True).fill("10179")
     page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
     works.set()
-    page.get_by_role("button", name="2 Standorte kostenpflichtig bestellen").click()
+    page.get_by_role("button", name="2 Standorte zahlungspflichtig bestellen").click()
     for _ in range(100):
         page.reload()
         if page.get_by_text("Alle Zeilen sind abgeschlossen.").is_visible():

@@ -147,7 +147,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     ):  # fmt: skip
         assert said in page, said
     assert 'value="hanna@"' in page and "Filiale 8" not in page
-    assert "kostenpflichtig" not in page
+    assert "zahlungspflichtig" not in page
     # Correct half of the cells: valid rows disappear, invalid cells keep their input.
     post(signed, address, **{"cell-6-postal_code": "10179", "cell-6-product": "trunk-8", "cell-10-email": "h@x.de"})
     page = signed.client.get(address).text
@@ -159,7 +159,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     post(signed, address, **mended, **{"cell-15-phone": "", "without": "15"})
     page = signed.client.get(address).text
     assert "29 Zeilen, und jedes Feld stimmt." in page
-    assert "29 Standorte kostenpflichtig bestellen" in page
+    assert "29 Standorte zahlungspflichtig bestellen" in page
     assert orders(signed) == 0
 
 
@@ -197,7 +197,7 @@ def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: 
     # Of a file with additional rows only the new rows are ordered.
     longer = opened(signed, as_csv([HEAD, *(row(number) for number in range(1, 15))]))
     page = signed.client.get(longer).text
-    assert "12 Zeilen wurden mit demselben Inhalt schon" in page and "2 Standorte kostenpflichtig bestellen" in page
+    assert "12 Zeilen wurden mit demselben Inhalt schon" in page and "2 Standorte zahlungspflichtig bestellen" in page
     # The price covers only the two new rows: 59.80 + 5.80 a month.
     assert "65,60\xa0€" in page and "77,80\xa0€" in page
     press(signed, longer)
@@ -212,7 +212,7 @@ def test_the_same_row_twice_is_priced_and_ordered_once(signed: Front, back: Back
     address = opened(signed, as_csv([HEAD, row(1), row(2), row(1), row(1)]))
     page = signed.client.get(address).text
     assert "4 Zeilen, und jedes Feld stimmt." in page and "2 Zeilen wiederholen eine frühere Zeile" in page
-    assert "2 Standorte kostenpflichtig bestellen" in page and "65,60\xa0€" in page and "77,80\xa0€" in page
+    assert "2 Standorte zahlungspflichtig bestellen" in page and "65,60\xa0€" in page and "77,80\xa0€" in page
     assert_valid(page)
     press(signed, address)
     work(signed, back)
@@ -225,7 +225,7 @@ def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, ba
     address = opened(signed, as_csv([HEAD, row(2), row(1), row(1)]))
     page = signed.client.get(address).text
     assert "3 Zeilen wurden mit demselben Inhalt schon" in page and "Es bleibt nichts zu bestellen" in page
-    assert "kostenpflichtig" not in page and "wiederholen" not in page
+    assert "zahlungspflichtig" not in page and "wiederholen" not in page
     assert_valid(page)
     press(signed, address)
     work(signed, back)
@@ -262,7 +262,7 @@ def test_a_file_is_for_the_account_that_its_page_was_about(signed: Front) -> Non
 
 def test_a_page_orders_only_what_it_showed(signed: Front, back: Back) -> None:
     address = opened(signed, as_csv([HEAD, row(1), row(2, Postleitzahl="1017")]))
-    assert "kostenpflichtig" not in signed.client.get(address).text
+    assert "zahlungspflichtig" not in signed.client.get(address).text
     post(signed, address, **{"cell-3-postal_code": "10179"})
     page = signed.client.get(address).text
     shown = page.partition('name="shown" value="')[2].partition('"')[0]
