@@ -6,7 +6,7 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -126,3 +126,9 @@ def display_block(area_code: str, first: int, size: int) -> str:
     if tail == 0:
         return f"{area_code} {digits}"
     return f"{area_code} {digits[:-tail]}-{'0' * tail} … -{'9' * tail}"
+
+
+def end_of_day(at: datetime) -> datetime:
+    """Return the end of that moment's day in Berlin, in UTC: a deadline that is said as a day ends with that day."""
+    next_day = at.astimezone(BERLIN).date() + timedelta(days=1)
+    return datetime.combine(next_day, time(), BERLIN).astimezone(UTC)

@@ -38,7 +38,7 @@ from web.portal.links.wizard import links
 from web.portal.messages.dev_mail import dev_mail
 from web.portal.orders.pages import orders
 from web.portal.page.blueprints import locations, portal
-from web.portal.page.locale import moment, phone
+from web.portal.page.locale import last_day, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
 from web.portal.people.logins import logins
@@ -131,6 +131,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
     app.jinja_env.filters["moment"] = moment
+    app.jinja_env.filters["last_day"] = last_day
     app.jinja_env.filters["phone"] = phone
     app.jinja_env.filters["euros"] = euros
     csrf = CSRFProtect(app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models.contracts.catalogue import Product
+from models.contracts.catalogue import PriceLine
 
 VAT_PERCENT = 19
 """The German value-added tax rate in percent, for telecommunication services to businesses (§ 12 UStG)."""
@@ -36,10 +36,10 @@ class Costs:
     one_off: Amount
 
 
-def costs_of(products: Iterable[Product]) -> Costs:
-    """Return the total monthly and one-off costs of the products; a product given twice counts twice."""
-    chosen = tuple(products)
+def costs_of(lines: Iterable[PriceLine]) -> Costs:
+    """Return the total monthly and one-off costs of products at these prices; a product given twice counts twice."""
+    chosen = tuple(lines)
     return Costs(
-        Amount(sum(product.monthly_cents for product in chosen)),
-        Amount(sum(product.one_off_cents for product in chosen)),
+        Amount(sum(line.monthly_cents for line in chosen)),
+        Amount(sum(line.one_off_cents for line in chosen)),
     )

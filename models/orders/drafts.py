@@ -6,7 +6,8 @@ A draft knows the request that it became. Ordering locks the draft's row first, 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -16,14 +17,18 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
 
 from models.accounts.accounts import Account
+from models.contracts.catalogue import PriceLine
 from models.db.base import Base, enumeration
 from models.errors import NotFound
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
+from models.values import end_of_day
 
 KEPT_FOR = timedelta(days=90)
 """How long a draft can be resumed after its last change."""
+OFFER_DAYS = 14
+"""Days for which an offer's prices are valid."""
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""
 
@@ -53,6 +58,9 @@ class Draft(Base):
     step: Mapped[DraftStep] = mapped_column(enumeration(DraftStep, "step"), default=DraftStep.PRODUCT)
     data: Mapped[dict[str, Any]]
     request_id: Mapped[uuid.UUID | None] = mapped_column(sa.ForeignKey("requests.id"), unique=True)
+    offered_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
+    """The prices of the offer that was made of the draft last, as `PriceLine`."""
+    offered_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime] = mapped_column(index=True)
 
@@ -79,6 +87,22 @@ class Draft(Base):
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
         self.touch(now)
+
+    def offered_prices(self, now: datetime) -> dict[str, PriceLine]:
+        """Return the prices that an offer still promises, by product key; an empty dict after its last day."""
+        if self.offered_until is None or self.offered_until <= now:
+            return {}
+        return {line["product_key"]: PriceLine(**line) for line in self.offered_lines or []}
+
+    def offer(self, lines: Sequence[PriceLine], now: datetime) -> datetime:
+        """Promise these prices for `OFFER_DAYS` days. Return until when, the end of a day in Berlin.
+
+        An offer whose day is not over keeps its day: downloading it again makes no new offer.
+        """
+        if self.offered_until is None or self.offered_until <= now:
+            self.offered_until = end_of_day(now + timedelta(days=OFFER_DAYS))
+        self.offered_lines = [asdict(line) for line in lines]
+        return self.offered_until
 
     def go_to(self, step: DraftStep) -> None:
         """Set the step at which the draft is resumed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -27,6 +27,8 @@ from models.telephony.numbers import BLOCK_SIZES
 from models.telephony.towns import FURTHER_TOWNS
 from models.telephony.trunks import close_trunk
 from models.values import Locale, fold, same_place, spell
+
+NO_OFFER: Mapping[str, PriceLine] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,14 @@ class Basket:
         return [product.price_line for product in self.products]
 
 
-def submit_order(session: Session, principal: Principal, main: Account, draft: OrderDraft, now: datetime) -> Request:
+def submit_order(
+    session: Session,
+    principal: Principal,
+    main: Account,
+    draft: OrderDraft,
+    now: datetime,
+    offered: Mapping[str, PriceLine] = NO_OFFER,
+) -> Request:
     """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
 
     The overview of locations lists the account immediately. Returns the request. Raises `Forbidden` if the person may
@@ -91,7 +100,7 @@ def submit_order(session: Session, principal: Principal, main: Account, draft: O
     ordered, there are too many channels, or the area code is unknown.
     """
     ensure_orderable(session, draft)
-    return submit_orders(session, principal, main, [draft], now)[0]
+    return submit_orders(session, principal, main, [draft], now, offered=offered)[0]
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
@@ -130,6 +139,8 @@ def submit_orders(
     drafts: Sequence[OrderDraft],
     now: datetime,
     bulk_id: uuid.UUID | None = None,
+    *,
+    offered: Mapping[str, PriceLine] = NO_OFFER,
 ) -> Sequence[Request]:
     """Save several orders that `ensure_orderable` has accepted, with one statement for each table.
 
@@ -162,7 +173,9 @@ def submit_orders(
                 area_code=draft.area_code,
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
-                price_lines=[asdict(line) for line in _basket(session, draft).price_lines],
+                price_lines=[
+                    asdict(offered.get(line.product_key, line)) for line in _basket(session, draft).price_lines
+                ],
                 bulk_id=bulk_id,
             )
             for account, draft in zip(accounts, drafts, strict=True)

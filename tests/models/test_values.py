@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from models.values import (
     as_locale,
     block_numbers,
     display_block,
+    end_of_day,
     national_to_e164,
     random_customer_number,
     same_place,
@@ -142,3 +144,18 @@ def test_what_is_shown_of_a_block_can_be_dialled(area_code: str, subscriber: int
 )
 def test_english_is_spoken_to_who_asks_for_it(language: str | None, locale: str) -> None:
     assert as_locale(language) == locale
+
+
+@pytest.mark.parametrize(
+    ("moment", "end"),
+    [
+        # In winter and in summer, before and after midnight in Berlin, and on the day of 23 hours.
+        ("2026-01-10T12:00", "2026-01-10T23:00"),
+        ("2026-01-10T23:00", "2026-01-11T23:00"),
+        ("2026-07-10T21:59", "2026-07-10T22:00"),
+        ("2026-03-28T23:30", "2026-03-29T22:00"),
+    ],
+)
+def test_a_deadline_said_as_a_day_ends_with_that_day_in_berlin(moment: str, end: str) -> None:
+    at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
+    assert end_of_day(at) == datetime.fromisoformat(end).replace(tzinfo=UTC)

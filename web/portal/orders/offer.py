@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask_babel import format_date
 from flask_babel import gettext as _
@@ -13,19 +13,16 @@ from models.contracts.prices import VAT_PERCENT, Amount
 from models.values import Locale
 from tasks.outbox.typeface import FAMILY, add_typeface, printable
 from web.portal.orders.wizard import Wizard
-from web.portal.page.locale import phone
+from web.portal.page.locale import last_day, phone
 from web.portal.page.money import euros
-
-VALID_FOR = timedelta(days=14)
-"""How long an offer is valid."""
 
 _LEFT, _RIGHT, _WIDTH = 25, 20, 165
 _INK, _QUIET, _ACCENT, _LINE, _TINT = (23, 32, 43), (79, 91, 105), (10, 88, 166), (213, 219, 226), (240, 244, 249)
 _PRICE = 32
 
 
-def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes:
-    """Create the offer of a complete order as PDF."""
+def offer_pdf(wizard: Wizard, link: str, now: datetime, until: datetime, locale: Locale) -> bytes:
+    """Create the offer of a complete order as PDF; its prices are valid until the moment `until`, the end of a day."""
     order = wizard.order(locale)
     pdf = _Page(format="A4")
     add_typeface(pdf)
@@ -45,7 +42,7 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
     facts = [
         (_("Customer number"), customer.customer_number),
         (_("Date"), _day(now)),
-        (_("Valid until"), _day(now + VALID_FOR)),
+        (_("Valid until"), last_day(until)),
     ]
     pdf.facts(top, 125, facts)
 
@@ -77,7 +74,7 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, locale: Locale) -> bytes
                     channels=order.channels, code=order.area_code,
                     town=wizard.area.name if wizard.area is not None else ""))  # fmt: skip
     pdf.ln(5)
-    _way_on(pdf, link, now)
+    _way_on(pdf, link, until)
     return bytes(pdf.output())
 
 
@@ -87,8 +84,8 @@ def _table(pdf: _Page, wizard: Wizard, locale: Locale) -> None:
     pdf.ink(_QUIET, "B", 9)
     pdf.row((_("Product"), _("Monthly"), _("One-off")), wide, fill=True)
     pdf.ink(_INK, "", 10.5)
-    for product in wizard.products:
-        pdf.row((product.name(locale), euros(product.monthly_cents), euros(product.one_off_cents)), wide)
+    for product, line in wizard.priced:
+        pdf.row((product.name(locale), euros(line.monthly_cents), euros(line.one_off_cents)), wide)
         pdf.rule()
     costs = wizard.costs
     for words, pick, style in (
@@ -106,12 +103,12 @@ def _amount(pick: object, amount: Amount) -> str:
     return euros(pick(amount))
 
 
-def _way_on(pdf: _Page, link: str, now: datetime) -> None:
+def _way_on(pdf: _Page, link: str, until: datetime) -> None:
     pdf.heading(_LEFT, _("How to order"))
     pdf.ink(_INK, "", 10.5)
     pdf.paragraph(_("Nothing is ordered yet. This link leads back to the order, with everything filled in; sign in to "
                     "the customer portal with a login of your company. The offer is valid until %(day)s.",
-                    day=_day(now + VALID_FOR)))  # fmt: skip
+                    day=last_day(until)))  # fmt: skip
     pdf.ln(1)
     pdf.set_text_color(*_ACCENT)
     pdf.set_font(FAMILY, "U", 10)

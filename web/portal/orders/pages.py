@@ -186,8 +186,9 @@ def offer(id: uuid.UUID) -> Response:
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
         draft.touch(now)
+        until = draft.offer([line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
-    content = offer_pdf(wizard, link, now, locale())
+    content = offer_pdf(wizard, link, now, until, locale())
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,
@@ -214,7 +215,7 @@ def place(id: uuid.UUID) -> Response:
         accepted = order_once(
             session,
             draft,
-            lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now),
+            lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, wizard.promised),
         )
     log.info("request.accepted", request=str(accepted.id), path=request.path)
     _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",

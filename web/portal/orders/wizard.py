@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import Product, orderable_products
+from models.contracts.catalogue import PriceLine, Product, orderable_products
 from models.contracts.prices import Costs, costs_of
 from models.orders.drafts import Draft, DraftStep
 from models.orders.orders import OrderDraft
@@ -58,6 +58,9 @@ class Wizard:
     checked: Mapping[DraftStep, Any]
     hints: Hints
     kept_until: datetime | None
+    promised: Mapping[str, PriceLine]
+    """The prices that an offer of this order still promises, by product key."""
+    promised_until: datetime | None
 
     def form(self, step: DraftStep) -> Any:
         """Return the form of the step, without errors for fields that are still empty."""
@@ -96,12 +99,17 @@ class Wizard:
     @property
     def costs(self) -> Costs:
         """The price of the products in the basket."""
-        return costs_of(self.products)
+        return costs_of(line for _product, line in self.priced)
+
+    @property
+    def priced(self) -> Sequence[tuple[Product, PriceLine]]:
+        """The products in the basket, each at the price that was offered, or else at that of the price list."""
+        return [(product, self.promised.get(product.key, product.price_line)) for product in self.products]
 
     @property
     def fingerprint(self) -> str:
         """A hash of the order and its prices; it changes if any of them changes."""
-        prices = [(product.key, product.monthly_cents, product.one_off_cents) for product in self.products]
+        prices = [astuple(line) for _product, line in self.priced]
         whole = json.dumps([dict(self.data), prices], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
@@ -120,7 +128,10 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     for form in checked.values():
         form.validate()
     hints = hints_for(session, str(data.get("city") or ""), code, str(data.get("block_size") or ""), now)
-    return Wizard(id, account, data, offered, area, checked, hints, draft.kept_until if draft is not None else None)
+    kept_until = draft.kept_until if draft is not None else None
+    promised = draft.offered_prices(now) if draft is not None else {}
+    promised_until = draft.offered_until if draft is not None and promised else None
+    return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, promised_until)
 
 
 def step_titles() -> Mapping[DraftStep, str]:

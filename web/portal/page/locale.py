@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import phonenumbers
-from flask_babel import format_datetime, get_locale
+from flask_babel import format_date, format_datetime, get_locale
 
 from models.values import Locale, as_locale
 
@@ -18,6 +18,12 @@ def locale() -> Locale:
 def moment(at: datetime) -> str:
     """Format date and time in German time, for use in a sentence."""
     text: str = format_datetime(at, "MMMM d, y, HH:mm" if locale() == "en" else "d. MMMM y, HH:mm 'Uhr'")
+    return text
+
+
+def last_day(end: datetime) -> str:
+    """Format the day that ends at this moment, as the last day on which something is valid."""
+    text: str = format_date(end - timedelta(microseconds=1), "long")
     return text
 
 

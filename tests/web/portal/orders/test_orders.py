@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from datetime import UTC, datetime
 from threading import Barrier, Thread
 from typing import Any
 from uuid import uuid4
@@ -283,6 +284,32 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
     links = [note.get_object()["/A"]["/URI"] for note in reader.pages[0].annotations or ()]
     assert links == [f"http://127.0.0.1:8000{draft}"]
     assert front.client.get(draft).headers["Location"] == f"{draft}/zusammenfassung"
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, clock: FakeClock) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    front.client.get(f"{draft}/angebot.pdf")
+    with front.database.transaction() as session:
+        doubled = {"monthly_cents": Product.monthly_cents * 2, "one_off_cents": Product.one_off_cents * 2}
+        session.execute(sa.update(Product).values(**doubled))
+    clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
+    sign_in(front, front.manager.email)
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert "35,70\xa0€" in summary and "Zu den Preisen Ihres Angebots, das bis 16. März 2026 gilt." in summary
+    # Downloading it again is no new offer.
+    again = plain(PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text())
+    assert "35,70 €" in again and "16. März 2026" in again
+    clock.now = datetime(2026, 3, 16, 23, 0, tzinfo=UTC)
+    late = front.client.get(f"{draft}/zusammenfassung").text
+    assert "71,40\xa0€" in late and "Ihres Angebots" not in late
+    clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert request.price_lines is not None
+    prices = {line["product_key"]: (line["monthly_cents"], line["one_off_cents"]) for line in request.price_lines}
+    assert prices == {"trunk-10": (2990, 2900), "block-10": (290, 990), "fax2mail": (290, 0)}
 
 
 def test_an_offer_needs_everything(front: Front) -> None:
