@@ -34,8 +34,8 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     """Show what detaching the sub-account from its main account does, with a form for its customer number.
 
     On POST with the right customer number request the detachment and redirect to the overview; with a wrong one show
-    the form with an error, with status 422. Redirect to the account's dashboard with the reason if a business rule forbids
-    the detachment. Abort with 404 unless the account has a main account and the user may detach it.
+    the form with an error, with status 422. Redirect to the account's dashboard with the reason if a business rule
+    forbids the detachment. Abort with 404 unless the account has a main account and the user may detach it.
     """
     form = DetachForm()
     with resources().database.transaction() as database:

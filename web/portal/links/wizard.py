@@ -174,9 +174,9 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
     """Show what adding the account with the customer number `number` changes, with the form for its proof.
 
     `way` is a value of `Way`. A valid POST sends the link request and redirects to its page; safe to post twice with
-    one `key`: both answers lead to the same request. Redirect to the request that already runs for the number, or to the
-    first page if the number is wrong. Abort with 404 for an unknown way, and for `OWN` if the user does not administer
-    the account.
+    one `key`: both answers lead to the same request. Redirect to the request that already runs for the number, or to
+    the first page if the number is wrong. Abort with 404 for an unknown way, and for `OWN` if the user does not
+    administer the account.
     """
     if way not in set(Way):
         abort(404)
