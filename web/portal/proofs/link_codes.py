@@ -1,4 +1,4 @@
-"""The pages for link codes. With an account's link code another company can attach it to its own main account."""
+"""The pages for link codes. With an account's link code another company can attach that account to its main account."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def overview() -> str:
 def create(customer_number: str) -> str | Response:
     """Create a link code for the account and show the code; it cannot be shown later.
 
-    If another code is open, show a page that asks whether to replace that code; its answer is the form field `replace`.
-    Redirect to the overview with the reason if the account is a main account. Abort with 404 if the user
+    If another code is open, show a page that asks whether to replace that code, unless the form field `replace` has
+    its id. Redirect to the overview with the reason if the account is a main account. Abort with 404 if the user
     may not prove the ownership of the account, or the account is neither a main account nor one that can be attached.
     """
     now = resources().clock()

@@ -159,7 +159,7 @@ def cancel(id: UUID) -> Response | str:
 @answers.post("/wiederholen")
 @login_required
 def retry(id: UUID) -> Response:
-    """Run the current step of a request that is held or has failed again, now, and redirect to the request's page."""
+    """Schedule the current step of a held or failed request to run again, now, and redirect to the request's page."""
     return _change(id, lambda session, found: found.retry(resources().clock()))
 
 

@@ -1,4 +1,4 @@
-"""The page of a SIP trunk: whether it is registered, and its last calls, so that local members can find faults."""
+"""The page of a SIP trunk: whether the trunk is registered, and its latest calls, so that local members find faults."""
 
 from __future__ import annotations
 
