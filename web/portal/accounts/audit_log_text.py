@@ -14,7 +14,7 @@ from web.portal.telephony.forwarding_text import condition_text, hours_text, num
 
 
 def deed_text(entry: AuditEntry) -> str:
-    """Describe in one sentence what was done. The page shows separately who did it and when."""
+    """Describe in one sentence what was done, without who did it and when: the page shows these separately."""
     facts = entry.facts
     number = facts.get("customer_number")
     match entry.deed:

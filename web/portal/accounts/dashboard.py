@@ -41,7 +41,10 @@ LOG_PAGE = 50
 
 
 class PasswordForm(FlaskForm):  # type: ignore[misc]
-    """The user's own password, asked again before a secret is shown. `issue` identifies the secret to renew."""
+    """The form for the user's own password, required before the SIP password (secret) of a trunk is shown or renewed.
+
+    `issue` identifies the secret to renew: a secret that was replaced after the form was opened is not renewed again.
+    """
 
     password = PasswordField(
         lazy_gettext("Your password"),
@@ -53,7 +56,10 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
 @locations.get("/<string(length=7):customer_number>")
 @login_required
 def show(customer_number: str) -> str:
-    """Show the dashboard of an account: contracts, numbers, trunks, running requests, users and recent views."""
+    """Show an account's dashboard: contracts, numbers, trunks, forwardings, running requests, users, last log entries.
+
+    Abort with 404 unless the user may view the account.
+    """
     now, person = resources().clock(), principal()
     with resources().database.transaction() as database:
         visible = get_visible_account(database, customer_number)
@@ -102,7 +108,11 @@ def show(customer_number: str) -> str:
 @locations.get("/<string(length=7):customer_number>/protokoll")
 @login_required
 def log(customer_number: str) -> str:
-    """Show the audit log of an account, newest entries first."""
+    """Show one page of the audit log of an account, newest entries first.
+
+    The query parameter `vor` is the id of an entry: only older entries are shown. Abort with 404 if the id is invalid
+    or the user may not see the log.
+    """
     before = request.args.get("vor", type=int)
     if "vor" in request.args and (before is None or not 0 <= before < 2**63):
         abort(404)
@@ -121,7 +131,11 @@ def log(customer_number: str) -> str:
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/passwort", methods=["GET", "POST"])
 @login_required
 def secret(customer_number: str, id: int) -> str | tuple[str, int]:
-    """Show a form for the user's own password; on POST with the right password show the trunk's secret."""
+    """Show a form for the user's own password; on POST with the right password show the SIP password of the trunk `id`.
+
+    A wrong password shows the form with its error, with status 422. Status 409 if the SIP password cannot be decrypted,
+    404 if the user may not see it.
+    """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
     if not _check_password(form):
@@ -138,9 +152,11 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/erneuern", methods=["GET", "POST"])
 @login_required
 def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
-    """Explain what renewing a trunk's secret does; on POST with the right password renew and show the secret.
+    """Show what renewing the SIP password of the trunk `id` does, with a form for the user's own password.
 
-    Answers 409 if the secret was renewed after the form was opened.
+    On POST with the right password replace the SIP password and show the new one; a wrong password shows the form with
+    its error, with status 422. Status 409 if the SIP password was renewed after the form was opened, 404 if the user
+    may not see it.
     """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)

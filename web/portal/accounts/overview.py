@@ -53,7 +53,11 @@ SOON, LATER, NEVER = 3000, 15000, 0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The state of a request in words, as cards and rows show it."""
+    """The state of a request in words, as the overview's cards and rows show it.
+
+    `status` is the text of its status, `upcoming` the next action (None once the request has ended), and `who` says who
+    has to act (None if the request waits for nobody).
+    """
 
     request: Request
     status: str
@@ -69,7 +73,7 @@ class Progress:
 
 
 def progress(found: Request | None) -> Progress | None:
-    """Return the state of the request in words; None without a request."""
+    """Return the state of the request in words, in the user's language; None if `found` is None."""
     if found is None:
         return None
     fresh = found.kind is Kind.ORDER and found.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
@@ -77,7 +81,11 @@ def progress(found: Request | None) -> Progress | None:
 
 
 def poll_interval(requests: list[Request]) -> int:
-    """Return the milliseconds after which the page polls the state of these requests again; 0 for never."""
+    """Return the milliseconds between two polls of the requests' state by the page's script.
+
+    `SOON` if the carrier works on one of the requests, `LATER` if all running ones wait for a person, `NEVER` (0) if
+    all have ended.
+    """
     states = {found.status for found in requests} - ENDED
     if states - {Status.PENDING}:
         return SOON
@@ -86,17 +94,18 @@ def poll_interval(requests: list[Request]) -> int:
 
 @portal.get("/")
 def home() -> AnyResponse:
-    """Redirect to the overview."""
+    """Redirect to the overview of the user's accounts."""
     return redirect(url_for("portal.overview"))
 
 
 @portal.get("/standortverwaltung")
 @login_required
 def overview() -> AnyResponse | str:
-    """Show the main account and its sub-accounts, including those still on order.
+    """Show the selected account and one page of its sub-accounts that match the filters, including those on order.
 
-    Users without a main account are redirected: to call forwarding, the back office or the dashboard of their
-    account.
+    Redirect users who may only forward calls to the forwardings, staff without an account to the back office, and users
+    whose account is a sub-account to its dashboard. Other users without an account get a page that says so. Abort with
+    404 if the cursor in the URL is invalid.
     """
     if current_user.only_forwards:
         return redirect(url_for("forwardings.overview"))
@@ -148,7 +157,10 @@ def overview() -> AnyResponse | str:
 @locations.get("/stand")
 @login_required
 def live() -> str:
-    """Return the current state of the requests given by `id`, as HTML fragments for the overview's script."""
+    """Return the current state of requests as HTML fragments, for the overview's script.
+
+    The query parameters `id` are the requests' ids; requests that the user may not see are left out.
+    """
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
         found = listing.requests_by_id(database, principal(), ids)
@@ -158,7 +170,10 @@ def live() -> str:
 @locations.get("/nebenaccount")
 @login_required
 def add() -> str:
-    """Show the two ways to add a sub-account: order a new one or link an existing one."""
+    """Show the two ways to add a sub-account: order a new account or link an existing one.
+
+    Abort with 404 if the user may do neither for the selected account.
+    """
     with resources().database.transaction() as database:
         seen = selected_account(database)
     account = seen.account
@@ -176,7 +191,10 @@ def add() -> str:
 @locations.get("/export.<any(csv, xlsx):form>")
 @login_required
 def export(form: str) -> Response:
-    """Download the accounts that the overview's filters select, all pages, as CSV or XLSX."""
+    """Download the selected account and all its sub-accounts that match the filters; `form` is "csv" or "xlsx".
+
+    Abort with 404 if no account is selected.
+    """
     wanted = _wanted()
     with resources().database.transaction() as database:
         account = selected_account(database).account
@@ -194,14 +212,14 @@ def export(form: str) -> Response:
 
 
 def may_add(account: Account) -> bool:
-    """Return whether the user may order or link sub-accounts for the account."""
+    """Return whether the account may be a main account and the user may order or link sub-accounts for it."""
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
 def kind_label(account: Account, *, listed: bool = False, leads: bool = False) -> str:
     """Return the word for the kind of account: main account, sub-account or account.
 
-    `listed`: the account is shown under a main account. `leads`: the account has or will have sub-accounts.
+    `listed` means that the account is shown under a main account, `leads` that it has sub-accounts or will have some.
     """
     if listed or account.role is AccountRole.SUB:
         return str(_("Sub-account"))
@@ -209,7 +227,7 @@ def kind_label(account: Account, *, listed: bool = False, leads: bool = False) -
 
 
 def state_label(account: Account) -> str:
-    """Return the word for the state of the account."""
+    """Return the word for the state of the account: ordered, active or closed."""
     words: dict[AccountState, str] = {
         AccountState.ORDERED: _("Ordered"),
         AccountState.ACTIVE: _("Active"),
@@ -219,7 +237,7 @@ def state_label(account: Account) -> str:
 
 
 def origin_label(origin: Origin | None) -> str:
-    """Return the words for how the sub-account was attached; empty if it was not."""
+    """Return the words for how a sub-account was attached to its main account; empty if `origin` is None."""
     return _origin_words()[origin] if origin is not None else ""
 
 
@@ -259,7 +277,10 @@ def _view() -> str:
 
 
 def _list_url(endpoint: str = "portal.overview", **changes: Any) -> str:
-    """Return the URL of the list with the current filters; `changes` replaces filters, None removes one."""
+    """Return the URL of the overview, or of another endpoint, with the filters of the current URL.
+
+    `changes` gives query parameters by name: each replaces the current one, and None removes it.
+    """
     names = ("suche", "status", "herkunft", "ort", "sortierung", "konto")
     kept: dict[str, Any] = {name: request.args[name] for name in names if request.args.get(name)}
     return url_for(endpoint, **{**kept, **changes})

@@ -23,7 +23,7 @@ from web.resources import resources
 
 
 class DetachForm(FlaskForm):  # type: ignore[misc]
-    """The form that confirms a detachment by typing the customer number."""
+    """The form that confirms a detachment: the user types the customer number of the sub-account to detach."""
 
     customer_number = StringField()
 
@@ -31,7 +31,12 @@ class DetachForm(FlaskForm):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/loesen", methods=["GET", "POST"])
 @login_required
 def detach(customer_number: str) -> Response | str | tuple[str, int]:
-    """Show what detaching the account does; on POST with the right customer number request the detachment."""
+    """Show what detaching the sub-account from its main account does, with a form for its customer number.
+
+    On POST with the right customer number request the detachment and redirect to the overview; with a wrong one show
+    the form with an error, with status 422. Redirect to the account's dashboard with the reason if a business rule
+    forbids the detachment. Abort with 404 unless the account has a main account and the user may detach it.
+    """
     form = DetachForm()
     with resources().database.transaction() as database:
         visible = get_visible_account(database, customer_number)

@@ -1,4 +1,7 @@
-"""The wizard that adds an existing account: customer number, kind of proof, consequences, and the button to send.
+"""The pages of the wizard that requests to attach an existing account to the user's main account.
+
+The user enters the account's customer number, chooses how to prove its ownership, sees the consequences and sends the
+request.
 
 The pages use only data of the user's own main account. They do not reveal whether a customer number exists, who owns
 it, or which part of a proof was wrong.
@@ -53,7 +56,7 @@ _START = "/standortverwaltung/hinzufuegen"
 
 
 class Way(StrEnum):
-    """The kind of proof that the user chose; the last part of the page's URL."""
+    """The ways to prove the ownership of the account to add; the value is the last part of the page's URL."""
 
     OWN = "eigener-account"
     CREDENTIALS = "zugangsdaten"
@@ -70,7 +73,7 @@ METHODS = {
 
 
 class NumberForm(FlaskForm):  # type: ignore[misc]
-    """The customer number of the account to add."""
+    """The form for the customer number of the account to add."""
 
     customer_number = StringField(
         lazy_gettext("Customer number"),
@@ -79,17 +82,20 @@ class NumberForm(FlaskForm):  # type: ignore[misc]
 
 
 class SendForm(FlaskForm):  # type: ignore[misc]
-    """The form that sends the request. `key` is new each time the page opens, so that two presses send one request."""
+    """The form that sends the link request.
+
+    `key` is a random idempotency key, new each time the page opens, so that two presses of the button send one request.
+    """
 
     key = HiddenField(validators=[DataRequired(), Regexp("^[0-9a-f]{32}$")])
 
 
 class SendCredentialsForm(SendForm, CredentialsForm):
-    """The form that sends the request with the login of an administrator of the other account."""
+    """The form that sends the link request with the login of an administrator of the account to add."""
 
 
 class SendCodeForm(SendForm, CodeForm):
-    """The form that sends the request with a link code of the other account."""
+    """The form that sends the link request with a link code of the account to add."""
 
 
 _FORMS: dict[Way, type[SendForm]] = {
@@ -101,27 +107,31 @@ _FORMS: dict[Way, type[SendForm]] = {
 
 
 class NotPossible(Exception):
-    """The user may not add accounts; the message is shown as the reason."""
+    """Raised when the user may not add accounts to the selected account; its message tells the user why."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkTarget:
-    """The main account that gets the account, and the other accounts that the user administers."""
+    """The account `main`, to which an existing account is to be attached as a sub-account.
+
+    `own` are the other accounts that the user could attach as their administrator, without a further proof.
+    """
 
     main: Account
     own: Sequence[Account]
 
     def owns(self, customer_number: str) -> Account | None:
-        """Return the account with this customer number if the user administers it, else None."""
+        """Return the account in `own` with this customer number; None if there is none."""
         return next((account for account in self.own if account.customer_number == customer_number), None)
 
 
 @links.route(_START, methods=["GET", "POST"])
 @login_required
 def start() -> Response | str | tuple[str, int]:
-    """Show the form for the customer number, with buttons for the accounts that the user administers.
+    """Show the form for the customer number of the account to add, with buttons for the accounts the user administers.
 
-    A valid POST redirects to the kinds of proof.
+    A valid POST redirects to the page with the ways to prove the ownership; an invalid one shows the form with its
+    error, with status 422. The query parameter `kundennummer` fills the form and shows what is wrong with the number.
     """
     form = NumberForm()
     asked = request.args.get("kundennummer", "")[:40] if request.method == "GET" else ""
@@ -146,7 +156,10 @@ def start() -> Response | str | tuple[str, int]:
 @links.get(_START + "/<number>")
 @login_required
 def choose(number: str) -> Response | str | tuple[str, int]:
-    """Show the kinds of proof for the account."""
+    """Show the ways to prove the ownership of the account with the customer number `number`.
+
+    Redirect to the request that already runs for the number, or to the first page if the number is wrong.
+    """
     with resources().database.transaction() as session:
         target = _link_target(session)
         wrong, running = _wrong_number(session, target.main, number)
@@ -158,9 +171,12 @@ def choose(number: str) -> Response | str | tuple[str, int]:
 @links.route(_START + "/<number>/<way>", methods=["GET", "POST"])
 @login_required
 def send(number: str, way: str) -> Response | str | tuple[str, int]:
-    """Show what adding the account changes, with the form for the proof; on POST send the request.
+    """Show what adding the account with the customer number `number` changes, with the form for its proof.
 
-    Safe to post twice with one key: both answers lead to the same request.
+    `way` is a value of `Way`. A valid POST sends the link request and redirects to its page; safe to post twice with
+    one `key`: both answers lead to the same request. Redirect to the request that already runs for the number, or to
+    the first page if the number is wrong. Abort with 404 for an unknown way, and for `OWN` if the user does not
+    administer the account.
     """
     if way not in set(Way):
         abort(404)
@@ -187,7 +203,7 @@ def send(number: str, way: str) -> Response | str | tuple[str, int]:
 @links.get("/zustimmungen")
 @login_required
 def consents() -> str:
-    """Show the link requests that wait for the user's consent."""
+    """Show the link requests that wait for the user's consent, as an administrator of the account to attach."""
     with resources().database.transaction() as session:
         waiting = consents_to_answer(session, principal(), resources().clock())
     return render_template("links/consents.html", waiting=waiting)
@@ -195,7 +211,7 @@ def consents() -> str:
 
 @links.errorhandler(NotPossible)
 def refuse(why: NotPossible) -> tuple[str, int]:
-    """Show why the user may not add accounts."""
+    """Show why the user may not add accounts, with status 403, when a view of the wizard raises `NotPossible`."""
     return render_template("links/not_possible.html", why=str(why)), 403
 
 
@@ -257,7 +273,11 @@ def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
 
 
 def _link_target(session: Session) -> LinkTarget:
-    """Return the selected account if the user may add accounts to it. Raises `NotPossible`."""
+    """Return the selected account, to which accounts can be added, and the user's accounts that can be attached to it.
+
+    Raises `NotPossible` if no account is selected, the user may not link accounts to it, or it cannot be a main
+    account.
+    """
     main = selected_account(session).account
     if main is None or not may(principal(), Action.LINK, main):
         raise NotPossible(_not_allowed_text())
@@ -293,9 +313,10 @@ def _not_allowed_text() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """Return the error of the customer number and the id of the request that already runs for it, if any.
+    """Return what is wrong with the customer number (None: nothing), and the id of the main account's running request.
 
-    Checks only what the main account may know.
+    The id is that of the link request for this number that runs already, None if there is none. Only what the main
+    account may know is checked, not whether the number exists.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None

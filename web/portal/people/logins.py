@@ -1,4 +1,7 @@
-"""The user's own logins: list of signed-in browsers, change of password, reset of a forgotten password."""
+"""The pages for the user's own logins: list of signed-in browsers, change of password, reset of a forgotten password.
+
+A login is the database row of one browser in which the user is signed in.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ _SYSTEMS = (
 
 
 def new_password_field() -> PasswordField:
-    """Create the field of a form that sets a password."""
+    """Create a form field for a new password, which must have at least `SHORTEST_PASSWORD` characters."""
     return PasswordField(
         lazy_gettext("New password"),
         validators=[
@@ -56,7 +59,7 @@ def new_password_field() -> PasswordField:
 
 
 class ForgottenForm(FlaskForm):  # type: ignore[misc]
-    """The form that asks for a link to reset the password."""
+    """The form that requests a mail with a link to reset a forgotten password."""
 
     email = EmailField(
         lazy_gettext("E-mail address"),
@@ -83,7 +86,7 @@ class ChangePasswordForm(FlaskForm):  # type: ignore[misc]
 @logins.get("/anmeldung")
 @login_required
 def overview() -> str:
-    """Show the browsers in which the user is signed in, and since when."""
+    """Show the browsers in which the user is signed in, and since when the user has been signed in there."""
     with resources().database.transaction() as session:
         listed = logins_of(session, principal().user_id, resources().clock())
     rows = [(login, browser_name(login.user_agent), login.id == current_user.login_id) for login in listed]
@@ -93,7 +96,7 @@ def overview() -> str:
 @logins.post("/anmeldung/<int:id>/beenden")
 @login_required
 def end(id: int) -> Response:
-    """Sign out another browser of the user."""
+    """End the user's login `id`, so that its browser is signed out, and redirect to the list of browsers."""
     with resources().database.transaction() as session:
         end_login(session, principal().user_id, id)
     flash(gettext("Signed out there."))
@@ -103,7 +106,7 @@ def end(id: int) -> Response:
 @logins.post("/anmeldung/andere/beenden")
 @login_required
 def end_others() -> Response:
-    """Sign out all other browsers of the user."""
+    """Sign out all browsers of the user except the current one, and redirect to the list of browsers."""
     with resources().database.transaction() as session:
         end_logins(session, principal().user_id, but=current_user.login_id)
     flash(gettext("You are signed in nowhere else any more."))
@@ -113,7 +116,11 @@ def end_others() -> Response:
 @logins.route("/anmeldung/passwort", methods=["GET", "POST"])
 @login_required
 def change() -> Response | tuple[str, int]:
-    """Show the form for a new password; on POST set it and sign out all other browsers."""
+    """Show the form for the current and a new password.
+
+    On POST with the right current password set the new one, sign out all other browsers and redirect to the list of
+    browsers; otherwise show the form with its errors, with status 422.
+    """
     form = ChangePasswordForm()
     if form.validate_on_submit():
         resources().throttle.begin_try(principal().email)
@@ -134,9 +141,9 @@ def change() -> Response | tuple[str, int]:
 
 @logins.route("/passwort", methods=["GET", "POST"])
 def forgotten() -> Response | tuple[str, int]:
-    """Show the form for a forgotten password; on POST send a link by mail.
+    """Show the form for a forgotten password; on POST send a link by mail and redirect to a page that says so.
 
-    The answer is the same whether or not there is a login with this address.
+    The answer is the same whether or not there is a user with this e-mail address.
     """
     form = ForgottenForm()
     if form.validate_on_submit():
@@ -152,13 +159,18 @@ def forgotten() -> Response | tuple[str, int]:
 
 @logins.get("/passwort/unterwegs")
 def asked() -> str:
-    """Show what happens after a link was requested."""
+    """Show what the user can do after a link to reset a password was requested."""
     return render_template("people/logins/asked.html")
 
 
 @logins.route("/passwort/<int:user_id>/<int:issued>/<token>", methods=["GET", "POST"])
 def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
-    """Show the form for a new password behind the link in the mail; on POST set the password."""
+    """Show the form for a new password behind the link in the mail; on POST set the password and redirect to sign-in.
+
+    `user_id`, `issued` and `token` are the parts of the link: the user, the Unix time at which the link was made, and
+    the secret. A POST also signs the user out in all browsers. A link that is wrong or no longer valid shows a page
+    that says so, with status 404.
+    """
     form = NewPasswordForm()
     if (user := _user(user_id, issued, token)) is None:
         return render_template("people/logins/lapsed.html"), 404
@@ -181,7 +193,10 @@ def _user(user_id: int, issued: int, token: str) -> User | None:
 
 
 def browser_name(user_agent: str) -> str:
-    """Return browser and system of a user agent: "Firefox, Windows"."""
+    """Return the browser and operating system that a User-Agent header names: "Firefox, Windows".
+
+    A part that is not recognized is left out; without both, returns "Unknown browser" in the user's language.
+    """
     browser = next((name for sign, name in _BROWSERS if sign in user_agent), None)
     system = next((name for sign, name in _SYSTEMS if re.search(rf"\b{sign}\b", user_agent)), None)
     return ", ".join(filter(None, (browser, system))) or gettext("Unknown browser")

@@ -1,4 +1,4 @@
-"""Sign-in, sign-out and choice of language. A login is a row in the database, so that it can be ended."""
+"""The pages for sign-in, sign-out and language. A login is a row in the database, so that it can be ended there."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OPEN_TO_LOCAL_MEMBERS = frozenset({
 
 
 class SignInForm(FlaskForm):  # type: ignore[misc]
-    """The form for e-mail address and password."""
+    """The form to sign in with e-mail address and password."""
 
     email = StringField(
         _("E-mail address"), validators=[DataRequired(_("Please enter your e-mail address.")), Length(max=254)]
@@ -44,14 +44,17 @@ class SignInForm(FlaskForm):  # type: ignore[misc]
 
 @people.before_app_request
 def load_user_before_view() -> None:
-    """Load the signed-in user before the view runs, so that it is not loaded inside another transaction."""
+    """Load the signed-in user before the view runs, so that the user is not loaded inside a transaction of the view."""
     if request.endpoint != "static":
         bool(current_user.is_authenticated)
 
 
 @people.before_app_request
 def restrict_local_members() -> None:
-    """Return 404 if a user with only the role of local member opens a page outside `_OPEN_TO_LOCAL_MEMBERS`."""
+    """Abort with 404 if a user who is only a local member, in every account, opens a page not open to local members.
+
+    The pages open to them are those in `_OPEN_TO_LOCAL_MEMBERS` and the API.
+    """
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if endpoint in _OPEN_TO_LOCAL_MEMBERS or blueprint in _OPEN_TO_LOCAL_MEMBERS or request.path.startswith("/api/"):
         return
@@ -61,9 +64,10 @@ def restrict_local_members() -> None:
 
 @people.route("/anmelden", methods=["GET", "POST"])
 def sign_in() -> Response | str | tuple[str, int]:
-    """Show the sign-in form; on POST sign the user in.
+    """Show the sign-in form; on POST sign the user in and redirect to the page in the query parameter `next`.
 
-    A wrong address and a wrong password get the same answer after the same time.
+    Without `next` redirect to the overview, also if the user is signed in already. A wrong address and a wrong password
+    get the same answer (the form with an error, status 422) after the same time.
     """
     if current_user.is_authenticated:
         return redirect(url_for("portal.overview"))
@@ -84,7 +88,7 @@ def sign_in() -> Response | str | tuple[str, int]:
 @people.post("/abmelden")
 @login_required
 def sign_out() -> Response:
-    """End the login in the database and the session in the browser."""
+    """Sign the user out: end the login in the database and the session in the browser. Redirect to the sign-in form."""
     with resources().database.transaction() as database:
         end_login(database, principal().user_id, current_user.login_id)
     end_session()
@@ -93,7 +97,10 @@ def sign_out() -> Response:
 
 @people.post("/sprache/<language>")
 def set_language(language: str) -> Response:
-    """Switch the language and redirect back to the page."""
+    """Switch the language of the session, and redirect to the page in the form field `next`, else to the overview.
+
+    A `language` that begins with "en" is English, every other one German.
+    """
     session["language"] = as_locale(language)
     return redirect(_safe_target(request.form.get("next")) or url_for("portal.overview"))
 

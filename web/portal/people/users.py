@@ -49,7 +49,7 @@ ROLE_MEANINGS = {
 
 
 class RoleForm(FlaskForm):  # type: ignore[misc]
-    """The form for a user's role."""
+    """The form for a user's role in an account."""
 
     role = RadioField(
         lazy_gettext("Role"),
@@ -59,7 +59,7 @@ class RoleForm(FlaskForm):  # type: ignore[misc]
 
 
 class InviteForm(RoleForm):
-    """The form that invites a user."""
+    """The form that invites a person to become a user of an account: name, e-mail address and role."""
 
     name = StringField(
         lazy_gettext("Name"), validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200)]
@@ -77,7 +77,7 @@ class InviteForm(RoleForm):
 @users.get("/benutzer")
 @login_required
 def overview() -> Response:
-    """Redirect to the users of the first account that the user administers."""
+    """Redirect to the list of users of the first account that the user administers; abort with 404 if there is none."""
     with resources().database.transaction() as session:
         accounts = managed_accounts(session, principal())
     if not accounts:
@@ -88,7 +88,10 @@ def overview() -> Response:
 @users.get("/benutzer/<customer_number>")
 @login_required
 def listed(customer_number: str) -> str:
-    """Show the users of the account with their roles, and the open invitations."""
+    """Show the users of the account with their roles, and the open invitations.
+
+    Abort with 404 unless the user administers the account.
+    """
     with resources().database.transaction() as session:
         account, others = _account(session, customer_number)
         found = users_of(session, account)
@@ -108,7 +111,12 @@ def listed(customer_number: str) -> str:
 @users.route("/benutzer/<customer_number>/einladen", methods=["GET", "POST"])
 @login_required
 def ask(customer_number: str) -> Response | tuple[str, int]:
-    """Show the form that invites a user; on POST send the invitation. It gives no rights before it is accepted."""
+    """Show the form that invites a user; on a valid POST send the invitation and redirect to the list of users.
+
+    The invitation gives no rights before it is accepted. Show the form with an error and status 422 if the person is a
+    user of the account already or too many invitations are open. Abort with 404 unless the user administers the
+    account.
+    """
     form = InviteForm()
     with resources().database.transaction() as session:
         account, _ = _account(session, customer_number)
@@ -132,7 +140,10 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
 @users.post("/benutzer/<customer_number>/einladungen/<int:id>/zurueckziehen")
 @login_required
 def withdraw_invitation(customer_number: str, id: int) -> Response:
-    """Withdraw an invitation; its link becomes invalid."""
+    """Withdraw the invitation `id`, so that its link becomes invalid, and redirect to the list of users.
+
+    Abort with 404 unless the user administers the account.
+    """
     with resources().database.transaction() as session:
         account, _ = _account(session, customer_number)
         withdraw(session, principal(), account, id, resources().clock())
@@ -143,7 +154,10 @@ def withdraw_invitation(customer_number: str, id: int) -> Response:
 @users.post("/benutzer/<customer_number>/einladungen/<int:id>/neu")
 @login_required
 def invite_again(customer_number: str, id: int) -> Response:
-    """Send an invitation again, with a new link."""
+    """Send the invitation `id` again, with a new link, and redirect to the list of users.
+
+    Abort with 404 unless the user administers the account and the account has this invitation.
+    """
     try:
         with resources().database.transaction() as session:
             account, _ = _account(session, customer_number)
@@ -162,7 +176,12 @@ def invite_again(customer_number: str, id: int) -> Response:
 @users.route("/benutzer/<customer_number>/<int:user_id>", methods=["GET", "POST"])
 @login_required
 def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
-    """Show the form for a user's role; on POST change the role."""
+    """Show the form for the role of the user `user_id` in the account; on POST change the role and redirect.
+
+    The redirect leads to the list of users, or to the overview for the user's own role. Show the form with an error and
+    status 422 if the account would have no administrator. Abort with 404 unless the signed-in user administers the
+    account and `user_id` is one of its users.
+    """
     account, user, role = _member(customer_number, user_id)
     form = RoleForm(role=role)
     if form.validate_on_submit():
@@ -181,7 +200,12 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 @users.route("/benutzer/<customer_number>/<int:user_id>/entfernen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
-    """Show what removing the user does; on POST remove the user from the account."""
+    """Show what removing the user `user_id` from the account does; on POST remove the user and redirect.
+
+    The redirect leads to the list of users, or to the overview for the signed-in user. Show the page with status 409 if
+    the account would have no administrator. Abort with 404 unless the signed-in user administers the account and
+    `user_id` is one of its users.
+    """
     account, user, role = _member(customer_number, user_id)
     refused = False
     if request.method == "POST":
@@ -206,7 +230,12 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
 
 @users.route("/einladung/<int:id>/<token>", methods=["GET", "POST"])
 def invitation(id: int, token: str) -> Response | tuple[str, int]:
-    """Show an invitation; on POST accept it. A new user sets a password here."""
+    """Show the invitation `id` behind the link in the mail; on POST accept the invitation.
+
+    `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
+    to the overview; a person with a password is redirected to the sign-in form. A link that is wrong or no longer valid
+    shows a page that says so, with status 404.
+    """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
     return _show_invitation(id, token, NewPasswordForm())
@@ -260,7 +289,10 @@ def _too_many(error: TooManyInvitations) -> str:
 
 
 def _account(session: Session, customer_number: str) -> tuple[Account, list[Account]]:
-    """Return the account and the other accounts that the user administers. Returns 404 for other accounts."""
+    """Return the account with this number, and the other accounts that the user administers.
+
+    Abort with 404 unless the user administers the account.
+    """
     accounts = managed_accounts(session, principal())
     for account in accounts:
         if account.customer_number == customer_number:

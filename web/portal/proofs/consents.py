@@ -31,7 +31,11 @@ consents = Blueprint("consents", __name__)
 
 
 class State(StrEnum):
-    """The state of the consent request that the page shows."""
+    """The state of a consent request: of the question to an administrator whether their account may be attached.
+
+    `REPLACED`: the link is from an older mail. `SETTLED`: no answer is needed any more, as there is another proof or
+    the link request has moved on. `VOID`: the code was entered wrongly too often.
+    """
 
     OPEN = "open"
     ACCEPTED = "accepted"
@@ -45,7 +49,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConsentPage:
-    """A consent request as the page shows it: the accounts, its state, and the administrator who answered it."""
+    """A consent request with the data that the page shows.
+
+    `id` is the id of the link request that would attach `account` to `main`. `requester` is the user who made that
+    request, `decided_by` the administrator who answered; each is None if there is none.
+    """
 
     state: State
     id: UUID
@@ -58,9 +66,11 @@ class ConsentPage:
 
 @consents.route("/zustimmung/<uuid:id>/<int:user_id>/<token>", methods=["GET", "POST"])
 def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, int]:
-    """Show the consent request behind the link in the mail; on POST with the code save the answer.
+    """Show the consent request of the link request `id` to the administrator `user_id` who opens the link in the mail.
 
-    Returns 404 for an invalid link, whatever is wrong with the link.
+    On POST with the right code save the answer and redirect to the same page; a wrong code shows the form with the
+    error, with status 422. `token` is the secret part of the link. Abort with 404 for an invalid link, whatever is
+    wrong with the link.
     """
     form = CodedAnswerForm()
     with resources().database.transaction() as session:
@@ -77,7 +87,11 @@ def answer_by_code(id: UUID, user_id: int, token: str) -> Response | tuple[str, 
 @consents.route("/zustimmung/<uuid:id>", methods=["GET", "POST"])
 @login_required
 def answer(id: UUID) -> Response | tuple[str, int]:
-    """Show the consent request to a signed-in administrator; on POST save the answer."""
+    """Show the consent request of the link request `id` to a signed-in administrator of the account to attach.
+
+    On POST save the answer and redirect to the same page. Abort with 404 if there is no such consent request or the
+    user is no administrator of the account.
+    """
     form = AnswerForm()
     with resources().database.transaction() as session:
         seen = _get_consent_page(session, id, principal().user_id)

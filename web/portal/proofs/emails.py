@@ -1,4 +1,4 @@
-"""The page behind the link in the mail to the contact of an order. Only the code confirms the address."""
+"""The page behind the link in the mail to an order's contact. Only the mail's code confirms the e-mail address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ emails = Blueprint("emails", __name__)
 
 
 class State(StrEnum):
-    """The state of the confirmation that the page shows."""
+    """The state of the confirmation of a contact's e-mail address.
+
+    `REPLACED`: the link is from an older mail. `ENDED`: the order does not wait for the confirmation any more. `VOID`:
+    the code was entered wrongly too often.
+    """
 
     OPEN = "open"
     CONFIRMED = "confirmed"
@@ -37,7 +41,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationPage:
-    """An order as the page shows it: both accounts, and the state of the proof of the contact's address."""
+    """An order with the data that the page shows.
+
+    `account` is the ordered account, `main` the main account that ordered it, `proof` the proof of the contact's e-mail
+    address, and `state` the state of that proof.
+    """
 
     state: State
     account: Account
@@ -47,9 +55,11 @@ class ConfirmationPage:
 
 @emails.route("/email/<uuid:id>/<token>", methods=["GET", "POST"])
 def confirm(id: UUID, token: str) -> Response | tuple[str, int]:
-    """Show the order and a form for the code; on POST with the right code confirm the contact's address.
+    """Show the order `id` and a form for the code from the mail to the order's contact.
 
-    Returns 404 for an invalid link, whatever is wrong with the link.
+    On POST with the right code confirm the contact's e-mail address and redirect to the same page; a wrong code shows
+    the form with the error, with status 422. `token` is the secret part of the mail's link. Abort with 404 for an
+    invalid link, whatever is wrong with the link.
     """
     form = CodeForm()
     seen = _get_confirmation_page(id, token)

@@ -14,7 +14,7 @@ from web.portal.page.form_errors import missing
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
-    """The answer of a signed-in administrator to a consent request. Nothing is preselected."""
+    """The form in which a signed-in administrator agrees to or declines a consent request. Nothing is preselected."""
 
     decision = RadioField(
         _("Your answer"),
@@ -24,13 +24,13 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 
 class CodeForm(FlaskForm):  # type: ignore[misc]
-    """The form for a code from a mail, a letter or another person."""
+    """The form for a code from a mail or letter, or for a link code from another person."""
 
     code = StringField(_("Code"), validators=[DataRequired(_("Enter the code.")), Length(max=40)])
 
 
 class CredentialsForm(FlaskForm):  # type: ignore[misc]
-    """The form for the login of an administrator of an existing account. It is checked at once and never stored."""
+    """The form for the login of an administrator of the account to attach. It is checked on submit and never stored."""
 
     email = StringField(
         _("E-mail address of the other login"),
@@ -42,7 +42,7 @@ class CredentialsForm(FlaskForm):  # type: ignore[misc]
 
 
 class LetterForm(FlaskForm):  # type: ignore[misc]
-    """The form for customer number and code from a letter, usable without a login."""
+    """The form for the customer number and the code that a letter carries, usable without a login."""
 
     customer_number = StringField(
         _("Customer number"), validators=[DataRequired(missing("customer_number")), Length(max=40)]
@@ -51,10 +51,10 @@ class LetterForm(FlaskForm):  # type: ignore[misc]
 
 
 class CodedAnswerForm(AnswerForm, CodeForm):
-    """The answer to a consent request of an administrator who is not signed in, with the code from the mail."""
+    """The form in which an administrator without a sign-in answers a consent request, with the code from the mail."""
 
 
 class DocumentForm(FlaskForm):  # type: ignore[misc]
-    """The form for a document that proves the connection address."""
+    """The form to upload a document that proves the connection address of an order."""
 
     file = FileField(_("Document (PDF, PNG or JPEG, 10 MB at the most)"))

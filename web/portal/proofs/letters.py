@@ -16,9 +16,10 @@ letters = Blueprint("letters", __name__)
 
 @letters.route("/brief", methods=["GET", "POST"])
 def confirm() -> str | tuple[str, int]:
-    """Show the form for customer number and code; on POST with a right code confirm the address.
+    """Show the form for the customer number and the code that a letter carries.
 
-    The answer is the same whether the customer number, the order or the code is wrong.
+    On POST with the right code confirm the connection address and show a page that says so; otherwise show the form
+    with an error, with status 422. The error is the same whether the customer number, the order or the code is wrong.
     """
     form = LetterForm()
     if not form.validate_on_submit():

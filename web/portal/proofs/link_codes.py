@@ -1,4 +1,4 @@
-"""The pages for link codes. With a link code another company can attach the account to its main account."""
+"""The pages for link codes. With an account's link code another company can attach that account to its main account."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ link_codes = Blueprint("link_codes", __name__)
 @link_codes.get("/verknuepfungscode")
 @login_required
 def overview() -> str:
-    """Show each account that can be attached, and whether it has an open code. The code itself is not shown."""
+    """Show the user's accounts that can be attached to a main account, and whether each has an open link code.
+
+    The codes themselves are not shown.
+    """
     with resources().database.transaction() as session:
         now = resources().clock()
         listed = [(account, open_link_code(session, account.id)) for account in _accounts(session)]
@@ -38,7 +41,12 @@ def overview() -> str:
 @link_codes.post("/verknuepfungscode/<customer_number>")
 @login_required
 def create(customer_number: str) -> str | Response:
-    """Create a link code and show it, once. If another code is open, ask first whether to replace it."""
+    """Create a link code for the account and show the code; it cannot be shown later.
+
+    If another code is open, show a page that asks whether to replace that code, unless the form field `replace` has
+    its id. Redirect to the overview with the reason if the account is a main account. Abort with 404 if the user
+    may not prove the ownership of the account, or the account is neither a main account nor one that can be attached.
+    """
     now = resources().clock()
     with resources().database.transaction() as session:
         account = _account(session, customer_number)
@@ -58,7 +66,11 @@ def create(customer_number: str) -> str | Response:
 @link_codes.post("/verknuepfungscode/<customer_number>/ungueltig")
 @login_required
 def void(customer_number: str) -> Response:
-    """Void the open link code of the account."""
+    """Void the open link code of the account and redirect to the overview of link codes.
+
+    Abort with 404 if the user may not prove the ownership of the account, or the account is neither a main account nor
+    one that can be attached.
+    """
     with resources().database.transaction() as session:
         account = _account(session, customer_number)
         void_link_code(session, principal(), account, resources().clock())

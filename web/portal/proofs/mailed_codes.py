@@ -1,4 +1,4 @@
-"""What the pages behind a mailed link share: which mail a link is from, and typing the code of the mail."""
+"""Functions shared by the pages behind a mailed link: find the mail that a link is from, and check the mail's code."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from web.resources import resources
 
 
 def issue_of(proof: CodedProof, token: str, words: Callable[[int], Sequence[str]]) -> int | None:
-    """Return the issue of the proof whose mail has this token in its link; None if no mail has.
+    """Return the number of the mail, from 1 to `proof.issue`, whose link contains this token; None if no mail's does.
 
-    `words` gives what the token of an issue is derived from.
+    Each new mail for a proof has a new number. `words` returns the words that the token of a mail with a given number
+    is derived from.
     """
     given = (issue for issue in range(1, proof.issue + 1) if resources().vault.is_token(token, *words(issue)))
     return next(given, None)
 
 
 def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]) -> bool:
-    """Give a proof with the code in this field under the throttle; a wrong one is counted and marked at the field."""
+    """Call `give` to submit a code typed in `field`, and return False if the code is wrong.
+
+    A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number.
+    Returns True also if the proof is not awaited any more.
+    """
     resources().throttle.begin_try(customer_number)
     if give_proof(give):
         return True
@@ -34,9 +39,9 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
 
 
 def give_proof(give: Callable[[Session], bool]) -> bool:
-    """Give a proof in a transaction of its own; returns False if its code is wrong.
+    """Call `give` to submit a proof, in a transaction of its own; return False if the proof's code is wrong.
 
-    True also if nobody waits for the proof any more: the page says so when it is shown again.
+    Returns True also if the proof is not awaited any more: the page that is shown next says so.
     """
     try:
         with resources().database.transaction() as session:

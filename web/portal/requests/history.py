@@ -1,4 +1,4 @@
-"""The history of all requests of a main account, and the page of one request."""
+"""The history of all requests of a main account (orders, link and detach requests), and the page of one request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ HISTORY = 25
 @portal.get("/anfragen")
 @login_required
 def history() -> str:
-    """Show all orders and link requests, newest first, including those that have ended."""
+    """Show one page of the requests of the selected account, newest first, including those that have ended.
+
+    The query parameter `before` is the id of a request: only older requests are shown. Abort with 404 if the id is
+    malformed.
+    """
     before = request.args.get("before", type=UUID)
     if before is None and "before" in request.args:
         abort(404)
@@ -40,7 +44,10 @@ def history() -> str:
 @portal.get("/anfragen/<uuid:id>")
 @login_required
 def show_request(id: UUID) -> str:
-    """Show a request: its timeline, the next action, and what the user can do."""
+    """Show the request `id`: its timeline, the next action, and what the user can do.
+
+    Abort with 404 unless the user may see the request.
+    """
     with resources().database.transaction() as session:
         page = get_request_page(session, id)
     return render(page)

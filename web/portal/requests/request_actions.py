@@ -1,4 +1,7 @@
-"""The actions on a request's page: enter a code, upload a document, resend, cancel, retry."""
+"""The actions on a request's page: enter a code or a login, upload a document, resend a code, cancel, retry.
+
+Each change redirects to the request's page, and aborts with 404 unless the user may change the request.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ answers = Blueprint("answers", __name__, url_prefix="/anfragen/<uuid:id>")
 @answers.post("/brief")
 @login_required
 def enter_letter(id: UUID) -> Response | tuple[str, int]:
-    """Submit the code from the letter."""
+    """Prove an order's connection address by the code that a letter carries, and redirect to the request's page.
+
+    A wrong code shows the page with the error, with status 422.
+    """
 
     def give(session: Session, found: Request, typed: str) -> bool:
         return enter_letter_code(session, resources().vault, found, typed, resources().clock())
@@ -46,7 +52,10 @@ def enter_letter(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/verknuepfungscode")
 @login_required
 def enter_link_code(id: UUID) -> Response | tuple[str, int]:
-    """Submit a link code of the account to attach, instead of waiting for the consent by mail."""
+    """Prove a link request by a link code of the account to attach, instead of waiting for the consent by mail.
+
+    Redirect to the request's page; a wrong code shows the page with the error, with status 422.
+    """
 
     def give(session: Session, found: Request, typed: str) -> bool:
         return prove_ownership(session, resources().vault, found, typed, resources().clock())
@@ -57,7 +66,10 @@ def enter_link_code(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/zugangsdaten")
 @login_required
 def enter_credentials(id: UUID) -> Response | tuple[str, int]:
-    """Submit a login of an administrator of the account to attach, instead of waiting for the consent by mail."""
+    """Prove a link request by the login of an administrator of the account to attach, instead of a consent by mail.
+
+    Redirect to the request's page; a wrong login shows the page with the error, with status 422.
+    """
     form = CredentialsForm()
     if not form.validate_on_submit():
         return _render_with_errors(id, credentials=form)
@@ -76,7 +88,10 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
 @answers.get("/stand")
 @login_required
 def live(id: UUID) -> Response:
-    """Return the parts of the page that change; 304 if the browser has their current version."""
+    """Return the parts of the request's page that change, for the page's script; 304 if the browser has them already.
+
+    Abort with 404 unless the user may see the request.
+    """
     with resources().database.transaction() as session:
         page = get_request_page(session, id)
     return live_parts_of(page).response()
@@ -85,7 +100,11 @@ def live(id: UUID) -> Response:
 @answers.post("/dokument")
 @login_required
 def upload(id: UUID) -> Response | tuple[str, int]:
-    """Upload a document that proves the connection address."""
+    """Upload a document that proves the connection address of an order, and redirect to the request's page.
+
+    A file that is empty, too large or of another type than PDF, PNG and JPEG shows the page with the error, with status
+    422.
+    """
     form = DocumentForm()
     try:
         document = read_document(request.files.get("file") or FileStorage(), "file")
@@ -103,7 +122,11 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """Send a code or a request for consent again; the previous code is void."""
+    """Void the code of a mail or letter and have a new one sent; a consent is asked for by new mails.
+
+    The form field `what` is the kind of proof: `email`, `letter` or `consent`; abort with 404 for another value.
+    Redirect to the request's page.
+    """
 
     what = request.form.get("what")
     if what not in _SENT:
@@ -118,7 +141,10 @@ def resend(id: UUID) -> Response:
 @answers.route("/stornieren", methods=["GET", "POST"])
 @login_required
 def cancel(id: UUID) -> Response | str:
-    """Show what cancelling the request does; on POST cancel it."""
+    """Show what cancelling the request does; on POST cancel the request and redirect to its page.
+
+    A GET also redirects there if the user may not cancel the request or it can no longer be cancelled.
+    """
     if request.method == "POST":
         return _change(
             id, lambda session, found: cancel_and_release(found, Reason.CANCELLED_BY_REQUESTER, resources().clock())
@@ -133,7 +159,7 @@ def cancel(id: UUID) -> Response | str:
 @answers.post("/wiederholen")
 @login_required
 def retry(id: UUID) -> Response:
-    """Retry a request that is held or has failed."""
+    """Schedule the current step of a held or failed request to run again, now, and redirect to the request's page."""
     return _change(id, lambda session, found: found.retry(resources().clock()))
 
 
@@ -149,7 +175,10 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
 
 
 def _submit_proof(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
-    """Submit a proof, counted by the throttle. Returns why that is not possible, and whether the proof is right."""
+    """Call `give` to submit a proof, and count a wrong proof towards the limit of wrong attempts.
+
+    Returns a message that says why a proof cannot be submitted now, None if it can, and whether the proof is right.
+    """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
     resources().throttle.begin_try(target)
@@ -166,14 +195,14 @@ def _submit_proof(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[s
 
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
-    """Change the request and redirect to its page, with a message."""
+    """Change the request with `change` and redirect to its page with the message `done`, or why the change failed."""
     return _redirect_to_request(id, _try_change(id, change, lock=True) or done)
 
 
 def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
-    """Change the request and return None, or return why that is not possible.
+    """Change the request with `change` and return None, or return a message that says why that is not possible.
 
-    Returns 404 unless the user may change the request.
+    `lock` locks the request's row first. Abort with 404 unless the user may change the request.
     """
     refusal: str | None = None
     try:

@@ -28,7 +28,12 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class RequestPage:
-    """A request as the user sees it. `account` is the ordered account; None for other kinds of request."""
+    """A request with the data that its page shows to the user.
+
+    `main` is the main account of the request, and `account` the ordered account, None for link and detach requests.
+    `asked` are the requested proofs. `may_act` means that the user may answer, cancel and retry such a request, and
+    `may_cancel` that the request can be cancelled now and the user may do so.
+    """
 
     request: Request
     main: Account
@@ -40,7 +45,7 @@ class RequestPage:
 
 
 def get_request_page(session: Session, id: UUID) -> RequestPage:
-    """Return the request with everything that its page shows. Returns 404 unless the request concerns the user."""
+    """Return the request `id` with the data that its page shows. Abort with 404 unless the user may see the request."""
     found = session.get(Request, id)
     if found is None or not concerns(session, principal(), found):
         abort(404)
@@ -58,7 +63,10 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a request as its page shows it: `done`, `current`, `stopped` or `ahead` (not reached yet)."""
+    """A step of a request as its page shows it, with its name in the user's language.
+
+    `state` is `done`, `current`, `stopped` (the request is held or ended there) or `ahead` (not reached yet).
+    """
 
     name: str
     state: str
@@ -71,7 +79,10 @@ def render(
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
 ) -> str:
-    """Render the page; a form given as argument is shown with its errors instead of an empty one."""
+    """Render the whole page of a request as HTML.
+
+    A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
+    """
     wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
     live = live_parts_of(page, code=code, document=document, credentials=credentials)
     return render_template("requests/request.html", page=page, live=live, wrong=wrong)
@@ -84,7 +95,10 @@ def live_parts_of(
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
 ) -> LiveParts:
-    """Render the parts of the page that may change."""
+    """Render the parts of a request's page that its script updates: state, possible answers and timeline.
+
+    A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
+    """
     waits = page.may_act and page.request.waiting_for is not None
     letter = [asked for asked in page.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
     consent = [asked for asked in page.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]

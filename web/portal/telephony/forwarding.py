@@ -1,4 +1,4 @@
-"""The pages of call forwarding, for users of the main account and of the sub-account, including local members."""
+"""The pages of call forwarding, for the users of an account and of its main account, including local members."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/rufweiterleitung
 @forwardings.get("/rufweiterleitung")
 @login_required
 def overview() -> Response | str:
-    """Show the accounts whose calls the user may forward by a role in the account itself."""
+    """Show the accounts whose calls the user may forward by a role in the account itself.
+
+    Redirect to the account's list of forwardings if there is only one account; abort with 404 if there is none.
+    """
     with resources().database.transaction() as database:
         accounts = forwardable_accounts(database, principal())
     if not accounts:
@@ -43,7 +46,10 @@ def overview() -> Response | str:
 @forwardings.get(_PAGE)
 @login_required
 def listed(customer_number: str) -> str:
-    """Show all forwardings of an account, and which of them are in force now."""
+    """Show all call forwardings of an account, and which of them are in force now.
+
+    Abort with 404 unless the account is active and the user may forward its calls.
+    """
     now = resources().clock()
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
@@ -64,21 +70,31 @@ def listed(customer_number: str) -> str:
 @forwardings.route(_PAGE + "/neu", methods=["GET", "POST"])
 @login_required
 def add(customer_number: str) -> Response | tuple[str, int]:
-    """Show the form for a new forwarding; on POST add it."""
+    """Show the form for a new call forwarding; on a valid POST save the forwarding and redirect to the account's list.
+
+    An invalid POST shows the form with its errors, with status 422.
+    """
     return _edit(customer_number, None)
 
 
 @forwardings.route(_PAGE + "/<int:id>", methods=["GET", "POST"])
 @login_required
 def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
-    """Show the form of a forwarding; on POST change it."""
+    """Show the form of the call forwarding `id`; on a valid POST save the changes and redirect to the account's list.
+
+    An invalid POST shows the form with its errors, with status 422. Abort with 404 if the account has no such
+    forwarding.
+    """
     return _edit(customer_number, id)
 
 
 @forwardings.route(_PAGE + "/<int:id>/loeschen", methods=["GET", "POST"])
 @login_required
 def remove(customer_number: str, id: int) -> Response | str:
-    """Ask whether to remove a forwarding; on POST remove it."""
+    """Ask whether to remove the call forwarding `id`; on POST remove the forwarding and redirect to the account's list.
+
+    Abort with 404 if the account has no such forwarding.
+    """
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
         found = _get_forwarding(database, account, id)
@@ -125,9 +141,9 @@ def _save(database: Session, account_id: int, id: int | None, draft: ForwardingD
 
 
 def _account(database: Session, customer_number: str) -> Account:
-    """Return the account. Returns 404 unless the user may forward its calls.
+    """Return the account with this number; abort with 404 unless it is active and the user may forward its calls.
 
-    A view by the main account is recorded in the audit log.
+    A view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
     """
     account = account_by_number(database, customer_number)
     if account is None or account.state is not AccountState.ACTIVE:

@@ -23,7 +23,7 @@ _USUAL_WAIT = 20
 
 
 class WindowForm(Form):  # type: ignore[misc]
-    """One line of the weekly schedule: days, start and end."""
+    """One line of the weekly schedule: days (0 is Monday), and the typed times of day at which it starts and ends."""
 
     days = SelectMultipleField(coerce=int, choices=[SelectChoice(day, day) for day in range(7)])
     start = StringField(validators=[Length(max=10)])
@@ -31,7 +31,11 @@ class WindowForm(Form):  # type: ignore[misc]
 
 
 class ForwardingForm(FlaskForm):  # type: ignore[misc]
-    """The form of a forwarding: condition, target and hours."""
+    """The form of a call forwarding: when calls are forwarded, to which number, and at which hours of the week.
+
+    `when` is `ALL` for the whole week, or `SOME` for the weekly schedule in `windows`. `after_seconds` is used only if
+    calls are forwarded when not answered.
+    """
 
     condition = RadioField(
         lazy_gettext("When are calls forwarded?"),
@@ -60,7 +64,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     enabled = BooleanField(lazy_gettext("Switched on"), default=True)
 
     def fill(self, found: CallForwarding | None) -> None:
-        """Fill the form from the forwarding, or with the defaults."""
+        """Fill the form with the data of the forwarding `found`; None fills the defaults of a new forwarding."""
         self.after_seconds.data = str((found and found.after_seconds) or _USUAL_WAIT)
         if found is not None:
             self.condition.data, self.target.data = found.condition, number_text(found.target)
@@ -70,12 +74,12 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
                 self.windows.append_entry(line)
 
     def offer_lines(self) -> None:
-        """Add empty lines to the schedule, so that there are always some to fill in."""
+        """Add empty lines to the weekly schedule until it has at least three and its second-to-last line is empty."""
         while len(self.windows) < 3 or _is_typed(self.windows[-_MORE_LINES].form):
             self.windows.append_entry()
 
     def draft(self) -> ForwardingDraft | None:
-        """Return the draft of the forwarding; None if the form is invalid."""
+        """Validate the form and return the typed forwarding; None if the form is invalid, with errors at its fields."""
         if not self.validate():
             return None
         condition, hours = Condition(self.condition.data), self._hours()
@@ -86,7 +90,10 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
         return ForwardingDraft(condition, self.target.data.strip(), wait, hours, self.enabled.data)
 
     def add_rule_error(self, error: InvalidField) -> None:
-        """Add the error of a rule to the field that it is about."""
+        """Show the message for a business rule's error at the field that broke the rule.
+
+        `error.field` is `target`, `after_seconds` or `hours`.
+        """
         field = {"target": self.target, "after_seconds": self.after_seconds, "hours": self.when}[error.field]
         add_error(field, _error_text(error))
 

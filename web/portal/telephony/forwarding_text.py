@@ -1,4 +1,4 @@
-"""Texts for call forwardings."""
+"""Texts that describe call forwardings: condition, number and hours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, windows_of
 
 
 def condition_text(condition: Condition, after_seconds: int | None = None) -> str:
-    """Describe when a call is forwarded."""
+    """Describe on which condition calls are forwarded: "When busy".
+
+    `after_seconds` are the seconds before a call counts as not answered; None leaves them out of the text.
+    """
     match condition:
         case Condition.ALWAYS:
             return str(_("Always"))
@@ -35,19 +38,22 @@ def number_text(number: str) -> str:
 
 
 def hours_text(hours: Hours) -> str:
-    """Describe the hours of the week: "Mo–Fr 18:00–08:00, Sa 00:00–24:00"."""
+    """Describe the weekly hours of a forwarding: "Mo–Fr 18:00–08:00, Sa 00:00–24:00", or "All week"."""
     if hours == ALL_WEEK:
         return str(_("All week"))
     return ", ".join(map(_window_text, windows_of(hours)))
 
 
 def time_text(minute: int) -> str:
-    """Format a minute of the day as a time."""
+    """Format a minute of the day (0 is midnight) as a time: 510 gives "08:30"."""
     return f"{minute // 60:02d}:{minute % 60:02d}"
 
 
 def day_names(width: str = "abbreviated") -> dict[int, str]:
-    """Return the names of the days of the week by number; 0 is Monday."""
+    """Return the names of the days of the week in the user's language; the keys are 0 (Monday) to 6 (Sunday).
+
+    `width` is Babel's: "abbreviated" ("Mo") or "wide" ("Monday").
+    """
     names = get_locale().days["stand-alone"][width]
     return {day: names[day].rstrip(".") for day in range(7)}
 

@@ -30,9 +30,11 @@ _LONGEST = 100
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one of the pages for numbers, trunks and contracts shows: its texts, its query, and how a row is formatted.
+    """The table of one page: phone numbers, SIP trunks or contracts of the main account and its sub-accounts.
 
-    Each row begins with the cells of the account, the same in all tables.
+    `title`, `search` and `hint` are the texts of the page, of its search field and of the help for that field.
+    `columns` returns the headings, `read` one page of rows after a cursor, and `cells` the formatted cells of one row.
+    In all tables the cells of the account (customer number, name, city) come before these cells.
     """
 
     title: Any
@@ -104,7 +106,10 @@ _KINDS = "any(" + ", ".join(TABLES) + ")"
 @locations.get(f"/<{_KINDS}:kind>")
 @login_required
 def table(kind: str) -> str:
-    """Show one page of the table, filtered by the search."""
+    """Show one page of the table `kind` (a key of `TABLES`), filtered by the search text in the URL.
+
+    Abort with 404 if no account is selected or the cursor in the URL is invalid.
+    """
     search, after = _search(), request.args.get("nach") or None
     account, konto = _looked_at()
     try:
@@ -130,7 +135,10 @@ def table(kind: str) -> str:
 @locations.get(f"/<{_KINDS}:kind>/export.<any(csv, xlsx):form>")
 @login_required
 def table_export(kind: str, form: str) -> Response:
-    """Download all rows that the search finds as CSV or XLSX."""
+    """Download all rows of the table `kind` (a key of `TABLES`) that the search finds; `form` is "csv" or "xlsx".
+
+    Abort with 404 if no account is selected.
+    """
     account, _konto = _looked_at()
     name = f"{kind}-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
     rows = _rows(kind, account, _search())

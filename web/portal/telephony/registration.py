@@ -1,4 +1,4 @@
-"""The page of a SIP trunk: whether it is registered, and its last calls, so that local members can find faults."""
+"""The page of a SIP trunk: whether the trunk is registered, and its latest calls, so that local members find faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAGE = "/standortverwaltung/<string(length=7):customer_number>/sip/<int:id>/anr
 
 @dataclass(frozen=True, slots=True)
 class TrunkPage:
-    """A trunk and its account, with the rights of the user."""
+    """The SIP trunk that the page shows, its account, and in `allowed` what the user may do in the account."""
 
     account: Account
     trunk: SipTrunk
@@ -39,7 +39,10 @@ class TrunkPage:
 @telephone.get(_PAGE)
 @login_required
 def show(customer_number: str, id: int) -> str:
-    """Show the registrations of the trunk, its last refused login, and its last calls."""
+    """Show the current registrations of the SIP trunk `id`, its latest refused login, and its latest calls.
+
+    Abort with 404 unless the user may see the trunk's calls, and if no telephone network is configured.
+    """
     page = _get_trunk_page(customer_number, id)
     return render_template("telephony/registration/show.html", page=page, live=_live_parts(page))
 
@@ -47,14 +50,17 @@ def show(customer_number: str, id: int) -> str:
 @telephone.get(_PAGE + "/stand")
 @login_required
 def live(customer_number: str, id: int) -> Response:
-    """Return the parts of the page that change; 304 if the browser has their current version."""
+    """Return the parts of the trunk's page that change, for the page's script; 304 if the browser has them already.
+
+    Abort with 404 unless the user may see the calls of the trunk `id`.
+    """
     return _live_parts(_get_trunk_page(customer_number, id)).response()
 
 
 def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
-    """Return the state of the trunks by id; None if the telephone network does not answer.
+    """Return the state of the trunks' registrations in the telephone network, by the trunk's id.
 
-    Call outside a transaction.
+    Empty if no telephone network is configured; None if the network does not answer. Call outside a transaction.
     """
     network = resources().network
     if network is None or not trunks:
@@ -67,9 +73,9 @@ def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
 
 
 def _get_trunk_page(customer_number: str, id: int) -> TrunkPage:
-    """Return the trunk. Returns 404 unless the user may see it.
+    """Return the trunk `id` with its account; abort with 404 if there is none or the user may not see its calls.
 
-    A view by the main account is recorded in the audit log.
+    A view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
     """
     if resources().network is None:
         abort(404)

@@ -1,4 +1,4 @@
-"""Texts for the results of calls, and advice for them."""
+"""Texts for the results of calls over a SIP trunk, and advice on how to solve their faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _HIDDEN = "xxx"
 
 
 def display_number(number: str) -> str:
-    """Format a number for reading, also if its last three digits are hidden: "030 90000xxx"."""
+    """Format an E.164 number for reading, also if its last three digits are hidden: "030 90000xxx".
+
+    A number without a plus sign, or one that cannot be parsed, is returned as it is.
+    """
     if not number.startswith("+"):
         return number
     try:
@@ -23,7 +26,7 @@ def display_number(number: str) -> str:
 
 
 def result_text(call: Call) -> str:
-    """Describe the result of a call from the side of this trunk."""
+    """Describe how a call ended, from the side of the trunk whose list of calls contains the call."""
     comes_in = call.direction == "in"
     match call.result:
         case "answered":
@@ -75,7 +78,7 @@ def result_text(call: Call) -> str:
 
 
 def advice_text(call: Call) -> str:
-    """Return what the local team can do about the call; empty if nothing."""
+    """Return what the people at the location can do about a failed call; empty if nothing."""
     comes_in = call.direction == "in"
     match call.result:
         case "channels" if comes_in:

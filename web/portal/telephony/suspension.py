@@ -30,7 +30,7 @@ _TRUNK = "/<string(length=7):customer_number>/sip/<int:id>"
 
 
 class ReleaseForm(FlaskForm):  # type: ignore[misc]
-    """The form that confirms the release of numbers by a checkbox."""
+    """The form that confirms by a checkbox that a number block is given back for good."""
 
     meant = BooleanField(
         lazy_gettext("Yes, give these phone numbers back. I know that this cannot be undone."),
@@ -41,7 +41,10 @@ class ReleaseForm(FlaskForm):  # type: ignore[misc]
 @locations.route(_TRUNK + "/sperren", methods=["GET", "POST"])
 @login_required
 def suspend(customer_number: str, id: int) -> Response | str:
-    """Show what suspending the trunk does; on POST suspend it."""
+    """Show what suspending the SIP trunk `id` does; on POST suspend the trunk and redirect to the account's dashboard.
+
+    Abort with 404 unless the account is active and the user may manage its trunks.
+    """
     account, trunk = _get_managed_trunk(customer_number, id)
     if request.method != "POST":
         return _render("suspend", account, trunk=trunk)
@@ -57,9 +60,11 @@ def suspend(customer_number: str, id: int) -> Response | str:
 @locations.route(_TRUNK + "/entsperren", methods=["GET", "POST"])
 @login_required
 def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show who can lift which suspension; on POST lift the customer's own.
+    """Show who can lift the suspensions of the SIP trunk `id`: the customer or the carrier.
 
-    Answers 409 if only the carrier can lift it.
+    On POST lift the customer's own suspension and redirect to the account's dashboard; show the page with status 409 if
+    only the carrier has suspended the trunk. Abort with 404 unless the account is active and the user may manage its
+    trunks.
     """
     account, trunk = _get_managed_trunk(customer_number, id)
     if request.method != "POST":
@@ -78,7 +83,12 @@ def resume(customer_number: str, id: int) -> Response | str | tuple[str, int]:
 @locations.route("/<string(length=7):customer_number>/rufnummern/<int:id>/zurueckgeben", methods=["GET", "POST"])
 @login_required
 def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show what releasing a number block does; on POST with the box ticked release it."""
+    """Show what releasing the number block `id` does; on POST with the box ticked release the block and redirect.
+
+    The redirect leads to the account's dashboard. Without the tick the page is shown with status 422; while an order
+    for the account is running, with status 409. If the account has no such block, a GET aborts with 404 and a POST
+    redirects with a warning.
+    """
     form = ReleaseForm()
     account = _get_managed_account(customer_number)
     try:
@@ -107,9 +117,9 @@ def _get_managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk
 
 
 def _get_managed_account(customer_number: str) -> Account:
-    """Return the account. Returns 404 unless the user may manage its trunks and numbers.
+    """Return the account; abort with 404 unless the account is active and the user may manage its trunks and numbers.
 
-    A view by the main account is recorded in the audit log.
+    A view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
