@@ -51,7 +51,7 @@ class VisibleAccount:
 
     @property
     def is_billed_together(self) -> bool:
-        """Whether a collective invoice of its main account made the account a sub-account; the invoice also keeps it one."""
+        """Whether a collective invoice attached the account to its main account; the invoice also keeps it attached."""
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 
