@@ -47,7 +47,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/anfragen/<uuid:id>")
 def request_page(id: UUID) -> str:
-    """Show the page of a request: all its data, and the actions of staff. Aborts with 404 if there is no such request."""
+    """Show the page of a request: its data, and the actions of staff. Aborts with 404 if no request has this id."""
     details = _get_details(id)
     found = details.request
     return render_template(
@@ -103,8 +103,8 @@ def request_cancel(id: UUID) -> AnyResponse | str:
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
     """Show the form to release or refuse the uploaded address document; on POST save the decision and redirect.
 
-    Redirects to the request's page, also if no document waits for a decision. A POST without a decision shows the form
-    again with an error (status 422).
+    Redirects to the request's page, also if no document waits for a decision. Nothing is saved if the request has
+    changed since the page was shown. A POST without a decision shows the form again with an error (status 422).
     """
     form = DecisionForm()
     if form.validate_on_submit():
