@@ -47,7 +47,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/anfragen/<uuid:id>")
 def request_page(id: UUID) -> str:
-    """Show the page of a request: its data, and the actions of staff. Aborts with 404 if no request has this id."""
+    """Show the page of a request: all its data, and the actions of staff. Aborts with 404 if no request has this id."""
     details = _get_details(id)
     found = details.request
     return render_template(
