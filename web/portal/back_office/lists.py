@@ -37,19 +37,23 @@ office = Blueprint("office", __name__, url_prefix="/backoffice")
 
 PAGE = 50
 FINDINGS = 50
-"""How many findings of a run are shown at most."""
+"""Maximum number of findings of a job's run that the page shows."""
 
 
 @office.before_request
 def only_for_staff() -> None:
-    """Return 404 unless the user is a member of staff."""
+    """Abort with 404 unless the signed-in user is a member of the carrier's staff."""
     if not (current_user.is_authenticated and principal().is_staff):
         abort(404)
 
 
 @office.get("")
 def todo() -> str:
-    """Show the requests that wait for staff, longest first; with a search all requests that match."""
+    """Show a page of the requests that wait for staff, the longest waiting first.
+
+    With a search text, the page shows all requests that match, the newest first, whether they wait or not. Aborts with
+    404 if the URL's page cursor (`nach`) is invalid.
+    """
     wanted = MatterFilter(
         search=request.args.get("suche", "").strip()[:100],
         matter=request.args.get("status", type=Matter),
@@ -85,7 +89,11 @@ def _list_url(**changes: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FindingRow:
-    """A finding as a sentence, with a link to the page about it."""
+    """A finding (what a job found wrong), as the page shows it.
+
+    `text` is the finding as a sentence, `repaired` whether the job repaired it, `more` the URL of a page about the
+    request or account concerned, None if there is none.
+    """
 
     text: str
     repaired: bool
@@ -96,8 +104,9 @@ class FindingRow:
 class JobRow:
     """A scheduled job as the page shows it.
 
-    `last` is the last run, `last_success` the last successful run. `unrepaired` and `repaired` count all findings of
-    the successful run; `findings` has only those that are shown.
+    `name` is the job's key, `every` the text of its interval, `row` its state in the database (None if it was never
+    scheduled). `last` is its latest run, `last_success` its latest successful run, each None if there is none.
+    `unrepaired` and `repaired` count all findings of that successful run; `findings` has only those that are shown.
     """
 
     name: str
@@ -114,23 +123,23 @@ class JobRow:
 
     @property
     def unrepaired(self) -> int:
-        """The number of findings that the job could not repair."""
+        """The number of findings that the job's latest successful run could not repair; 0 without such a run."""
         return self.last_success.unrepaired if self.last_success is not None else 0
 
     @property
     def waits_for_decision(self) -> bool:
-        """Return whether the job removes nothing until somebody has looked and allows it."""
+        """Whether the latest successful run held back deletions until staff have checked and allowed them."""
         return self.last_success is not None and not LOOK_FIRST.isdisjoint(self.last_success.found)
 
     @property
     def repaired(self) -> int:
-        """The number of findings that the job repaired."""
+        """The number of findings that the job's latest successful run repaired; 0 without such a run."""
         return sum(self.last_success.found.values()) - self.unrepaired if self.last_success is not None else 0
 
 
 @office.get("/abgleich")
 def jobs() -> str:
-    """Show the scheduled jobs: when each ran last, what it found, and what it could not repair."""
+    """Show the page of the scheduled jobs: when each ran last, what it found, and what it could not repair."""
     with resources().database.transaction() as session:
         rows, runs, successes = jobs_by_name(session), latest_runs(session), last_successes(session)
         found = {name: findings_of(session, run, limit=FINDINGS) for name, run in successes.items()}
@@ -150,7 +159,11 @@ def jobs() -> str:
 
 @office.route("/abgleich/registrar/entfernen", methods=["GET", "POST"])
 def removals() -> str | Response:
-    """Ask whether the next run may remove from the registrar what looks like a mistake of ours; on POST let it run."""
+    """Show the deletions at the registrar that its job held back, as they look like a mistake in the portal's data.
+
+    The page asks whether the next run may make them. On POST, allows it, schedules the job to run now, and redirects to
+    the jobs. Redirects there also if nothing waits for a decision; a run under way gets no permission.
+    """
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")
         kept = [one for one in findings_of(session, run, limit=FINDINGS) if one.kind in LOOK_FIRST] if run else []
@@ -171,7 +184,10 @@ def removals() -> str | Response:
 
 @office.post("/abgleich/<name>")
 def jobs_run(name: str) -> Response:
-    """Make the job due now."""
+    """Schedule the job with this name to run now and redirect to the jobs.
+
+    If a run is under way, nothing changes. Aborts with 404 if no job has this name.
+    """
     if name not in JOBS:
         abort(404)
     with resources().database.transaction() as session:
@@ -180,7 +196,7 @@ def jobs_run(name: str) -> Response:
 
 
 def _asked(name: str, until: datetime | None) -> Response:
-    """Go back to the jobs and say when the job runs; `until` is the end of a run that is under way, if there is one."""
+    """Redirect to the jobs, with a message when this job runs; `until` is when a run under way must end, if any."""
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")
         return redirect(url_for("office.jobs"), 303)

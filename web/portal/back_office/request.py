@@ -36,7 +36,7 @@ RELEASE, REFUSE = "release", "refuse"
 
 
 class DecisionForm(FlaskForm):  # type: ignore[misc]
-    """The decision of staff about a document. Nothing is preselected."""
+    """The form in which staff release or refuse an uploaded address document. Nothing is preselected."""
 
     decision = RadioField(
         lazy_gettext("Does the document prove this address?"),
@@ -47,7 +47,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/anfragen/<uuid:id>")
 def request_page(id: UUID) -> str:
-    """Show all data of a request, with the actions that are possible."""
+    """Show the page of a request: all its data, and the actions of staff. Aborts with 404 if no request has this id."""
     details = _get_details(id)
     found = details.request
     return render_template(
@@ -70,7 +70,10 @@ def request_page(id: UUID) -> str:
 
 @office.post("/anfragen/<uuid:id>/wiederholen")
 def request_retry(id: UUID) -> AnyResponse:
-    """Retry a request that is held or has failed."""
+    """Retry a request that is held or has failed, and redirect to its page.
+
+    Nothing is done, and a message says why, if it is neither or has changed since the page was shown.
+    """
 
     def retry(session: Session, seen: int) -> None:
         actions.retry(session, principal(), id, seen, resources().clock())
@@ -80,7 +83,10 @@ def request_retry(id: UUID) -> AnyResponse:
 
 @office.route("/anfragen/<uuid:id>/stornieren", methods=["GET", "POST"])
 def request_cancel(id: UUID) -> AnyResponse | str:
-    """Show what cancelling the request does; on POST cancel it."""
+    """Show a page that says what cancelling the request does; on POST cancel the request and redirect to its page.
+
+    Redirects there also if the request can no longer be cancelled, or has changed since the page was shown.
+    """
 
     def cancel(session: Session, seen: int) -> None:
         actions.cancel(session, principal(), id, seen, resources().clock())
@@ -95,7 +101,11 @@ def request_cancel(id: UUID) -> AnyResponse | str:
 
 @office.route("/anfragen/<uuid:id>/dokument", methods=["GET", "POST"])
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
-    """Show the form to accept or refuse the uploaded address document; on POST save the decision."""
+    """Show the form to release or refuse the uploaded address document; on POST save the decision and redirect.
+
+    Redirects to the request's page, also if no document waits for a decision. Nothing is saved if the request has
+    changed since the page was shown. A POST without a decision shows the form again with an error (status 422).
+    """
     form = DecisionForm()
     if form.validate_on_submit():
         release = form.decision.data == RELEASE
@@ -116,7 +126,10 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
 
 @office.get("/anfragen/<uuid:id>/dokument/datei")
 def request_file(id: UUID) -> Response:
-    """Download the uploaded document. It is an attachment in a sandbox, because it comes from outside."""
+    """Download the latest address document that was uploaded for the request, and record who opened it.
+
+    The document is sent as an attachment in a sandbox, because it comes from outside. Aborts with 404 if there is none.
+    """
     with resources().database.transaction() as session:
         document = actions.open_document(session, principal(), id, resources().clock())
         if document is None:
@@ -144,12 +157,15 @@ def _get_details(id: UUID) -> RequestDetails:
 
 
 def _submitted_version() -> int | None:
-    """Return the version of the request that the submitted page showed; None if it is missing."""
+    """Return the version of the request (form field `seen`) that the submitted page showed; None if missing."""
     return request.form.get("seen", type=int)
 
 
 def _run_action(id: UUID, verb: Callable[[Session, int], None], done: str) -> AnyResponse:
-    """Run the staff action on the request and redirect to its page, with a message if nothing was done."""
+    """Run the staff action `verb` and redirect to the request's page with the message `done`, or why nothing was done.
+
+    `verb` takes the session and the version of the request that the submitted page showed.
+    """
     seen = _submitted_version() or 0
     try:
         with resources().database.transaction() as session:

@@ -65,7 +65,7 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class JobWords:
-    """A scheduled job's title, and a description of what it checks."""
+    """The texts about a scheduled job: `name` is its title, `looks_at` a description of what it checks."""
 
     name: Any
     looks_at: Any
@@ -98,18 +98,21 @@ JOB_WORDS = {
 
 
 def reason_label(reason: Reason) -> str:
-    """Return the reason in a few words."""
+    """Return the reason why a request waits or ended, in a few words for staff, in the page's language."""
     short = _REASONS.get(reason)
     return str(short) if short is not None else reason_text(reason, locale())
 
 
 def status_label(status: Status) -> str:
-    """Return the word for the status of a request."""
+    """Return the word for the status of a request in the page's language."""
     return status_text(status, locale())
 
 
 def advice(found: Request, matter: Matter | None) -> str:
-    """Return what staff can do about the request; empty if nothing can be done any more."""
+    """Return what is to be done next about the request, in the page's language; empty if nothing is left to do.
+
+    `matter` is why the request waits for staff; None if it does not, then the text is the request's own next step.
+    """
     match matter:
         case Matter.DOCUMENT:
             return str(_("Look at the document, then release or refuse it."))

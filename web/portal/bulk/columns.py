@@ -38,7 +38,12 @@ UNREADABLE = "\ufffd"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the file: its headings in German and English, and its path in the API's body."""
+    """A column of a bulk file, a table with one order or link request per row.
+
+    `key` names the column in the code and is a valid heading too; `de` and `en` are the headings, `path` is that of its
+    field in the API's request body, `example` the cell in the template's example row. A cell may be empty if
+    `optional`.
+    """
 
     key: str
     de: str
@@ -48,7 +53,7 @@ class Column:
     optional: bool = False
 
     def title(self, locale: Locale) -> str:
-        """Return the heading of the column in the language."""
+        """Return the heading of the column in the language `locale`."""
         return self.en if locale == "en" else self.de
 
 
@@ -75,7 +80,10 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
 
 
 def column_of(kind: Kind, heading: str) -> str | None:
-    """Return the key of the column with this heading, in German, English or as its key; None if there is none."""
+    """Return the key of the column with this heading in a file of this kind; None if there is none.
+
+    The heading may be German, English or the key itself. Case, spaces and punctuation do not matter.
+    """
     return _headings(kind).get(_normalized(heading))
 
 
@@ -86,7 +94,11 @@ def _headings(kind: Kind) -> Mapping[str, str]:
 
 @dataclass
 class Checker:
-    """Checks the rows of an uploaded file: turns each into an order or a link request, or lists its wrong cells."""
+    """Checks the rows of an uploaded bulk file: turns each into an order or link request, or lists its wrong cells.
+
+    `main` is the main account for which the file is, `kind` says whether its rows are orders or link requests, `locale`
+    is the language saved with an order, `vault` encrypts link codes.
+    """
 
     session: Session
     vault: Vault
@@ -96,7 +108,11 @@ class Checker:
     _offered: dict[str, Product] = field(default_factory=dict)
 
     def check(self, rows: Sequence[tuple[int, Cells]]) -> list[CheckedRow]:
-        """Check the rows; each result has either all errors of the row or the draft of its request."""
+        """Return a result for each of the rows, given as line number and cells by column key.
+
+        A result has either all errors found in the row, by column key, or the draft of the request to create. Link
+        codes in the results are encrypted. Saves nothing.
+        """
         if self.kind is Kind.ORDER:
             self._offered = {product.key: product for product in orderable_products(self.session)}
             return [self._order(line, cells) for line, cells in rows]
@@ -189,12 +205,12 @@ def _unreadable(cells: Cells) -> Errors:
 
 
 def _number(cell: str) -> int | str:
-    """Convert the cell to an int; a cell that is no number is returned unchanged, for the schema to refuse."""
+    """Return the cell as an int; unchanged if not a number of at most 6 digits, so that the API's schema refuses it."""
     return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
 
 
 def decrypted_cells(vault: Vault, cells: Cells) -> dict[str, str]:
-    """Return the cells as they were typed, with the link code decrypted."""
+    """Return the saved cells of a row, by column key, as they were typed: a link code in them is decrypted."""
     code = cells.get("code")
     return {**cells, "code": vault.open(bytes.fromhex(code))} if code else dict(cells)
 
@@ -203,7 +219,10 @@ _PATHS = {column.key: column.path for columns in COLUMNS.values() for column in 
 
 
 def cell_error_text(column: str, error: Sequence[Any]) -> str:
-    """Describe the error in a cell, and what would be right."""
+    """Return a sentence in the page's language about the error in a cell, and what would be valid there.
+
+    `column` is the column's key; `error` is `[code, allowed]`: the broken rule, and the valid values or None.
+    """
     code, allowed = error
     if column == "channels" and code not in RULES:
         # The API wants a number here; a file may leave it out.
@@ -212,7 +231,7 @@ def cell_error_text(column: str, error: Sequence[Any]) -> str:
 
 
 def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind, errors: Errors) -> Any:
-    """Validate the body by the API's schema. Returns None and adds to `errors` if it is invalid."""
+    """Return the body validated by the API's schema `form`; None if invalid, with the wrong cells added to `errors`."""
     try:
         return form.model_validate(body)
     except ValidationError as error:

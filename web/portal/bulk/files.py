@@ -1,4 +1,4 @@
-"""Reading of bulk files: CSV in all usual encodings and delimiters, and XLSX."""
+"""Reading of bulk files (one order or link request per row): CSV in all usual encodings and delimiters, and XLSX."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ _ZEROS = {"postal_code": "{:05d}", "area_code": "0{:d}"}
 
 
 class BadFile(Exception):
-    """The file cannot be read. `code` is the reason, `columns` the missing columns, `line` the line with the error."""
+    """Raised when a bulk file cannot be read.
+
+    `code` is the reason, for example "too_large" or "no_columns". `columns` are the keys of the missing columns if that
+    is the reason, else empty. `line` is the number of the line with the error, 0 if no line is named.
+    """
 
     def __init__(self, code: str, columns: Iterable[str] = (), line: int = 0) -> None:
         super().__init__(code)
@@ -47,7 +51,12 @@ class BadFile(Exception):
 
 
 def read_rows(content: bytes, kind: Kind) -> list[tuple[int, Cells]]:
-    """Return the rows of the file with their line numbers, without empty rows. Raises `BadFile`."""
+    """Return the rows of a bulk file: its line number and its cells by column key, without the headings and empty rows.
+
+    A file that starts like a ZIP archive is read as XLSX, every other as CSV. Raises `BadFile` if the file is empty,
+    larger than `LARGEST`, or no table; if it has more than `MOST_ROWS` rows or too long a line; if a required column is
+    missing or a column is there twice; or if the workbook unpacks to too much or has content far below the table.
+    """
     if not content.strip():
         raise BadFile("empty")
     if len(content) > LARGEST:

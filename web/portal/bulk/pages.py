@@ -1,4 +1,4 @@
-"""Bulk orders and bulk links by file: upload, correct invalid cells on the page, send, follow the progress."""
+"""The pages for many orders or link requests in one file: upload, correct wrong cells, send, follow the progress."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ log = structlog.get_logger()
 bulks = Blueprint("bulks", __name__, url_prefix="/standortverwaltung/sammelauftrag")
 
 AT_ONCE = 100
-"""Number of rows on one page."""
+"""Maximum number of rows on one page of the preview."""
 STUCK = 20
-"""Number of stopped rows that are shown at most; often all of them have one reason."""
+"""Maximum number of rows needing attention that the progress page shows; often all of them have one reason."""
 _LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
@@ -81,7 +81,10 @@ _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A row as the page shows it: its cells, each with its error."""
+    """A row of the file as the preview shows it: its line number, its cells, and the error texts of its wrong cells.
+
+    `cells` and `wrong` are by column key.
+    """
 
     line: int
     cells: Mapping[str, str]
@@ -90,7 +93,15 @@ class ShownRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A file that is not sent yet. `shown` are the rows of this page: only invalid rows if there are any."""
+    """An uploaded file whose rows are not sent as requests yet, as its preview page shows it.
+
+    `account` is the main account for which it is. `rows`, `wrong_rows` and `wrong_cells` are numbers over the whole
+    file. `before` is the number of valid rows that were ordered before from another file, `twice` the number of those
+    that repeat an earlier row of this file; neither are sent. `shown` are the rows of this page: only rows with errors
+    if there are any. `content` is a digest of all valid rows. `costs` is the price of all rows to be sent, None for
+    link requests and while rows are wrong. `after` is the line number after which the next page begins, 0 if there is
+    none.
+    """
 
     bulk: Bulk
     account: Account
@@ -107,12 +118,12 @@ class Preview:
 
     @property
     def ordered(self) -> int:
-        """The number of rows that will be sent."""
+        """The number of rows that will be sent as requests: valid, not ordered before, and not repeated."""
         return self.rows - self.wrong_rows - self.before - self.twice
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the rows to be sent and their prices; it changes if any of them changes."""
+        """A hash of the rows to be sent and their prices; it changes if a row or the sum of the prices changes."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
@@ -121,16 +132,18 @@ class Preview:
 @bulks.get("")
 @login_required
 def start() -> str:
-    """Show the form for a file, the templates to download, and the files that were sent before."""
+    """Show the page with the upload form, the templates to download, and the files that the account uploaded before."""
     return _start(None, "", None)
 
 
 @bulks.post("")
 @login_required
 def upload() -> AnyResponse | tuple[str, int]:
-    """Store and check the uploaded file, then redirect to its page.
+    """Save the uploaded file with the result of checking its rows, then redirect to the file's page.
 
-    A file that was uploaded before redirects to the page of the first upload.
+    A file whose content the account uploaded before is not saved; the redirect leads to the page of the first upload.
+    Shows the upload page again with an error (status 422) if no kind or no account of the user's is chosen, or if the
+    file cannot be read.
     """
     kind, number = request.form.get("kind", ""), _chosen_number()
     if kind not in _KINDS:
@@ -163,7 +176,10 @@ def upload() -> AnyResponse | tuple[str, int]:
 @bulks.get("/vorlage-<any(order, link):kind>.<any(csv, xlsx):form>")
 @login_required
 def template(kind: str, form: str) -> Response:
-    """Download an empty file with the headings and one example row."""
+    """Download a template to fill in: the headings and one example row, as CSV or XLSX.
+
+    `kind` is "order" or "link", `form` is "csv" or "xlsx".
+    """
     columns = COLUMNS[Kind(kind)]
     rows: list[list[spreadsheets.Cell]] = [
         [column.title(locale()) for column in columns],
@@ -181,7 +197,7 @@ def template(kind: str, form: str) -> Response:
 @bulks.get("/<uuid:id>")
 @login_required
 def show(id: uuid.UUID) -> str:
-    """Show the errors of a file and what it orders; after it is sent, show the progress."""
+    """Show the page of an uploaded file: its errors and what it orders; once sent, the progress of its requests."""
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
         preview = _preview(session, found, _after()) if found.sent_at is None else None
@@ -194,7 +210,10 @@ def show(id: uuid.UUID) -> str:
 @bulks.post("/<uuid:id>")
 @login_required
 def save(id: uuid.UUID) -> AnyResponse:
-    """Save the corrected cells, whether valid or not, and check their rows again."""
+    """Save the corrected cells of a file, valid or not, check their rows again, and redirect to the file's page.
+
+    Rows that the user chose to leave out are deleted. A file that was sent is not changed.
+    """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
@@ -207,7 +226,11 @@ def save(id: uuid.UUID) -> AnyResponse:
 @bulks.post("/<uuid:id>/senden")
 @login_required
 def send(id: uuid.UUID) -> AnyResponse:
-    """Send all rows of the file as requests. Safe to run twice: the second call changes nothing."""
+    """Schedule the rows of the file to be turned into requests now, and redirect to the file's page.
+
+    Nothing is sent if a cell is wrong, if no row is left to send, or if the rows or prices have changed since the page
+    was shown. Safe to run twice: the second call changes nothing.
+    """
     now = resources().clock()
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
@@ -228,7 +251,7 @@ def send(id: uuid.UUID) -> AnyResponse:
 @bulks.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> AnyResponse:
-    """Delete a file that is not sent."""
+    """Delete an uploaded file that was not sent, and redirect to the upload page. A sent file stays."""
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal(), lock=True)
         if found.sent_at is None:
@@ -240,7 +263,7 @@ def delete(id: uuid.UUID) -> AnyResponse:
 @bulks.get("/<uuid:id>/stand")
 @login_required
 def live(id: uuid.UUID) -> AnyResponse:
-    """Return the parts of the page that change; 304 if the browser has their current version."""
+    """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version."""
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))
     return _live(facts).response()
@@ -248,18 +271,18 @@ def live(id: uuid.UUID) -> AnyResponse:
 
 @bulks.errorhandler(RuleBroken)
 def refuse(error: RuleBroken) -> tuple[str, int]:
-    """Show why the account cannot have sub-accounts."""
+    """Show a page (status 403) that says why the account cannot have sub-accounts: it is closed or a sub-account."""
     return render_template("orders/refused.html", reason=error.reason, Reason=Reason), 403
 
 
 @bulks.errorhandler(Forbidden)
 def forbid(_error: Forbidden) -> tuple[str, int]:
-    """Show that the user may not order or link for the account."""
+    """Show a page (status 403) that says that the user may not order sub-accounts or request links for the account."""
     return render_template("orders/refused.html", reason=None, Reason=Reason), 403
 
 
 def _chosen_number() -> str | None:
-    """Return the customer number in the submitted form; None if the user may not add sub-accounts to that account."""
+    """Return the customer number in the submitted form; None if the user cannot select an account of that number."""
     number = request.form.get("account", "")
     with resources().database.transaction() as session:
         return number if any(choice.customer_number == number for choice in selected_account(session).choices) else None
@@ -268,7 +291,8 @@ def _chosen_number() -> str | None:
 def _account(session: Session, number: str | None, kind: Kind | None = None) -> Account:
     """Return the account with this customer number, or the selected account if `number` is None.
 
-    Raises `Forbidden` or `RuleBroken` if the user cannot add sub-accounts to it.
+    Raises `Forbidden` if the user cannot select that account or may not create requests of this kind for it (of any
+    kind if `kind` is None); `RuleBroken` if the account is closed or a sub-account.
     """
     found = selected_account(session)
     account = found.account
@@ -358,7 +382,7 @@ def _mend(session: Session, bulk: Bulk) -> None:
 
 
 def _facts(session: Session, bulk: Bulk) -> dict[str, Any]:
-    """Return the variables of the progress templates."""
+    """Return the variables of the templates that show the progress of a sent bulk file."""
     progress = progress_of(session, bulk)
     return {
         "bulk": bulk,

@@ -40,7 +40,11 @@ _ERROR_VALUE = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"t") + rb""")e(?=["'])"""
 
 
 def main() -> None:
-    """Print the rows of the workbook, at most as many rows and columns as the two arguments say."""
+    """Print the rows of the workbook on standard input as JSON, after limiting this process's memory and time.
+
+    The two command line arguments are the maximum numbers of rows and of columns. Exits with status `TOO_MUCH` if the
+    memory does not suffice.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -71,11 +75,12 @@ def _read(content: bytes, most_rows: int, most_columns: int) -> dict[str, Any]:
 
 
 def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
-    """Return the workbook with its far cells moved closer, and the original numbers of moved rows by their new ones.
+    """Return the workbook with its far cells moved closer, and the original numbers of moved rows by their new numbers.
 
-    The reader keeps every cell between the first and the last, used or not. So rows far below are moved to just
-    below `LAST_LINE`, and columns far right, which are not read, into one. An error value such as #N/A becomes
-    text, because the reader drops it. A workbook with unusual XML stays unchanged and may run into a limit.
+    The library that reads workbooks keeps every cell between the first and the last in memory, used or not. So rows far
+    below are moved to just below `LAST_LINE`, and all columns far right, which are not read, into one column. An error
+    value such as #N/A becomes text, because the library drops it. A workbook with unusual XML stays unchanged and may
+    run into a limit. Exits with status `TOO_MUCH` if the parts of the workbook unpack to more than `UNPACKED` bytes.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         if sum(part.file_size for part in book.infolist()) > UNPACKED:

@@ -1,4 +1,4 @@
-"""The forms of the order's steps. They apply the rules of the API's schemas and of the models."""
+"""The forms of the order's steps. Their checks are the rules of the API's schemas and of the models."""
 
 from __future__ import annotations
 
@@ -30,12 +30,15 @@ _phone: TypeAdapter[str] = TypeAdapter(Phone)
 
 
 def _strip(value: str | None) -> str | None:
-    """Return the value without surrounding white space."""
+    """Return the value without surrounding white space; None stays None."""
     return value.strip() if value is not None else None
 
 
 class _Rule:
-    """A WTForms validator that applies the type of the API's field at `path`, with the portal's error text."""
+    """A WTForms validator that checks a form field by the API's rule for the field at `path`.
+
+    If the value is wrong, the form field gets the portal's error text. An empty field is right if it is `optional`.
+    """
 
     def __init__(self, rule: TypeAdapter[str], path: str, *, optional: bool = False) -> None:
         self._rule = rule
@@ -56,18 +59,21 @@ def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
 
 
 class StepForm(Form):  # type: ignore[misc]
-    """The form of one step. `offered` is the price list, `area` the typed area code if it exists."""
+    """The form of one step of an order.
+
+    `offered` has the products that can be ordered by key; `area` is the typed area code, None if it does not exist.
+    """
 
     offered: Mapping[str, Product] = {}
     area: AreaCode | None = None
 
     def typed(self) -> dict[str, Any]:
-        """Return the values of the fields, whether valid or not."""
+        """Return the typed values by field name, whether valid or not; an empty string for a missing one."""
         return {field.name: field.data if field.data is not None else "" for field in self}
 
 
 class ProductForm(StepForm):
-    """The form for the trunk, the number of its channels, and the options."""
+    """The form for the trunk, the number of its channels (simultaneous calls), and the options."""
 
     product = RadioField(lazy_gettext("Product"), choices=[], validate_choice=False)
     channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
@@ -79,12 +85,15 @@ class ProductForm(StepForm):
         return _of_kind(self.offered, self.product.data, ProductKind.TRUNK)
 
     def validate_product(self, _: Field) -> None:
-        """Check that the chosen trunk can be ordered."""
+        """Raise WTForms' `ValidationError` if no trunk is chosen or the chosen one cannot be ordered."""
         if self.trunk is None:
             raise Wrong(field_error(locale(), "product", "missing"))
 
     def validate_channels(self, field: Field) -> None:
-        """Check that the trunk has as many channels; an empty field means all of them."""
+        """Raise WTForms' `ValidationError` if the number of channels is not between 1 and what the chosen trunk has.
+
+        An empty field means all channels of the trunk. Nothing is checked while no trunk is chosen.
+        """
         trunk = self.trunk
         if not field.data or trunk is None or trunk.channels is None:
             return
@@ -92,7 +101,7 @@ class ProductForm(StepForm):
             raise Wrong(field_error(locale(), "channels", "channels_out_of_range", trunk.channels))
 
     def validate_options(self, field: Field) -> None:
-        """Check that the chosen options can be ordered and that none is chosen twice."""
+        """Raise WTForms' `ValidationError` if a chosen option cannot be ordered or is chosen twice."""
         known = [_of_kind(self.offered, key, ProductKind.OPTION) for key in field.data or []]
         if None in known or len(set(field.data or [])) != len(known):
             raise Wrong(gettext("One of these options cannot be ordered any more. Please choose again."))
@@ -108,7 +117,7 @@ class LocationForm(StepForm):
 
 
 class NumbersForm(StepForm):
-    """The form for the phone numbers."""
+    """The form for the area code and the size of the number block."""
 
     area_code = _text(lazy_gettext("Area code"), "numbers.area_code", _area_code)
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
@@ -119,12 +128,12 @@ class NumbersForm(StepForm):
         return _of_kind(self.offered, f"block-{self.block_size.data}", ProductKind.NUMBER_BLOCK)
 
     def validate_area_code(self, _: Field) -> None:
-        """Check that the area code exists."""
+        """Raise WTForms' `ValidationError` if the typed area code does not exist."""
         if self.area is None:
             raise Wrong(field_error(locale(), "numbers.area_code", "unknown_area_code"))
 
     def validate_block_size(self, _: Field) -> None:
-        """Check that the chosen block can be ordered."""
+        """Raise WTForms' `ValidationError` if no number block is chosen or the chosen one cannot be ordered."""
         if self.block is None:
             raise Wrong(field_error(locale(), "numbers.block_size", "missing"))
 
@@ -150,24 +159,30 @@ FORMS: Mapping[DraftStep, type[StepForm]] = {
 
 
 def form_of(step: DraftStep, data: Mapping[str, Any], offered: Mapping[str, Product], area: AreaCode | None) -> Any:
-    """Return the form of the step filled with the draft's data, not yet validated."""
+    """Return the form of the step, filled from `data` (typed values by field name) and not yet validated.
+
+    `offered` has the products that can be ordered by key; `area` is the typed area code, None if it does not exist.
+    """
     form = FORMS[step](_multi(data))
     form.offered, form.area = offered, area
     return form
 
 
 def typed_in(step: DraftStep, sent: MultiDict[str, str]) -> dict[str, Any]:
-    """Return the values that the browser sent for the fields of this step."""
+    """Return the values that the browser sent for the fields of this step, by field name, valid or not."""
     return FORMS[step](sent).typed()
 
 
 def area_code_in(data: Mapping[str, Any]) -> str:
-    """Return the area code as it was typed."""
+    """Return the area code in the typed values, without surrounding white space; empty if there is none."""
     return str(data.get("area_code") or "").strip()
 
 
 def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Locale) -> OrderDraft:
-    """Return the order draft that valid data describes; the data has to be validated before."""
+    """Return the order draft for `data`, the typed values of all steps by field name.
+
+    Call only with data that all forms have accepted. `offered` has the products that can be ordered by key.
+    """
     trunk = offered[data["product"]]
     assert trunk.channels is not None
     phone = _strip(data.get("phone"))
@@ -188,7 +203,10 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
 
 
 def chosen_products(data: Mapping[str, Any], offered: Mapping[str, Product]) -> Sequence[Product]:
-    """Return the chosen products, the trunk first, without those that cannot be ordered."""
+    """Return the products chosen in `data`: the trunk, the number block, then the options, each option once.
+
+    A product that is not chosen yet, or is not in `offered` (the products that can be ordered, by key), is left out.
+    """
     options = data.get("options") or []
     found = [
         _of_kind(offered, data.get("product"), ProductKind.TRUNK),

@@ -1,4 +1,4 @@
-"""Hints that are shown while the user types: whether the area code fits the city, and how many numbers are free."""
+"""Texts shown while the user types an order: whether the area code fits the city, how many numbers are free."""
 
 from __future__ import annotations
 
@@ -21,20 +21,26 @@ MOST = 1000
 
 
 def gettext(words: str, **facts: object) -> str:
-    """Translate a text; a typed wrapper of Flask-Babel's function."""
+    """Return the text in the page's language, with `facts` put in; a typed wrapper of Flask-Babel's function."""
     said: str = flask_babel.gettext(words, **facts)
     return said
 
 
 def ngettext(one: str, many: str, number: int, **facts: object) -> str:
-    """Translate a text with singular and plural; a typed wrapper of Flask-Babel's function."""
+    """Return the text for `number`, singular or plural, in the page's language; a typed wrapper of Flask-Babel's."""
     said: str = flask_babel.ngettext(one, many, number, **facts)
     return said
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """The facts about a city, an area code and a block size. `fits` is None if one of city and area code is missing."""
+    """What is known about the typed city, area code and block size, and the texts that tell it to the user.
+
+    `typed` is the area code as typed, `area` that area code, None if it does not exist. `block_size` is 0 if blocks of
+    the typed size do not exist. `suggestions` are area codes for the city. `fits` is whether the city can have the area
+    code, None if one of the two is missing. `free` is the number of free blocks of this size in the area code, at most
+    `MOST`; None if area code or size is missing.
+    """
 
     city: str
     area: AreaCode | None
@@ -46,12 +52,12 @@ class Hints:
 
     @property
     def mismatch(self) -> bool:
-        """Whether an order with this area code would wait for a correction."""
+        """Whether an order with this city and area code would wait for a correction, because they do not fit."""
         return self.fits is False
 
     @property
     def for_city(self) -> str:
-        """The hint below the city: its area codes."""
+        """The text to show below the city: its area codes, or that the city is unknown; empty if no city is typed."""
         if not self.city:
             return ""
         if not self.suggestions:
@@ -64,7 +70,10 @@ class Hints:
 
     @property
     def for_area(self) -> str:
-        """The hint below the area code: its town, and whether it fits the city."""
+        """The text to show below the area code: its town, and whether it fits the city, or that it does not exist.
+
+        Empty if what is typed is no complete area code.
+        """
         if self.area is None:
             unknown = bool(AREA_CODE.fullmatch(self.typed))
             return field_error(locale(), "numbers.area_code", "unknown_area_code") if unknown else ""
@@ -85,7 +94,10 @@ class Hints:
 
     @property
     def for_free(self) -> str:
-        """The hint below the block size: how many blocks are free."""
+        """The text to show below the block size: how many blocks of this size are free in the area code.
+
+        Empty if area code or block size is missing.
+        """
         if self.free is None or self.area is None:
             return ""
         if self.free == 0:
@@ -113,7 +125,7 @@ class Hints:
 
 
 def hints_for(session: Session, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
-    """Look up the facts about a city, an area code and a block size as they were typed."""
+    """Return what is known at `now` about a city, an area code and a block size, each as the user typed it."""
     place, code = city.strip()[:120], area_code.strip()
     area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
     size = int(block_size) if block_size in map(str, BLOCK_SIZES) else 0

@@ -22,7 +22,11 @@ _PRICE = 32
 
 
 def offer_pdf(wizard: Wizard, link: str, now: datetime, until: datetime, locale: Locale) -> bytes:
-    """Create the offer of a complete order as PDF; its prices are valid until the moment `until`, the end of a day."""
+    """Return the offer for a complete order as PDF.
+
+    `link` leads back to the order; it is printed. `now` is the date of the offer, and `until`, the end of a day, the
+    moment until which its prices are valid.
+    """
     order = wizard.order(locale)
     pdf = _Page(format="A4")
     add_typeface(pdf)
@@ -116,7 +120,7 @@ def _way_on(pdf: _Page, link: str, until: datetime) -> None:
 
 
 class _Page(FPDF):
-    """A PDF page with the portal's header, and the terms in its footer."""
+    """A PDF whose pages have the portal's name on top, and the line `foot` and the page number at the bottom."""
 
     foot = ""
 
@@ -129,7 +133,7 @@ class _Page(FPDF):
         self.line_of(_("Customer portal"), 7)
 
     def footer(self) -> None:
-        """Print the terms and the page number at the bottom of the page."""
+        """Print the line `foot` and the page number at the bottom of the page."""
         self.set_y(-20)
         self.rule()
         self.ink(_QUIET, "", 8)
@@ -137,12 +141,12 @@ class _Page(FPDF):
         self.cell(20, 5, f"{self.page_no()}/{{nb}}", align=Align.R)
 
     def ink(self, colour: tuple[int, int, int], style: str, size: float) -> None:
-        """Set the colour, style and size of the text that follows."""
+        """Set the colour (RGB), style ("B" is bold) and size (in points) of the text that is printed next."""
         self.set_text_color(*colour)
         self.set_font(FAMILY, style, size)
 
     def line_of(self, text: str, height: float) -> None:
-        """Print one line of text."""
+        """Print one line of text, `height` millimetres high, and go to the next line."""
         self.cell(0, height, printable(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def paragraph(self, text: str) -> None:
@@ -150,20 +154,20 @@ class _Page(FPDF):
         self.multi_cell(0, 5.5, printable(text), align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def heading(self, left: float, text: str) -> None:
-        """Print the heading of a block."""
+        """Print a small heading, `left` millimetres from the page's left edge."""
         self.set_x(left)
         self.ink(_QUIET, "B", 9)
         self.cell(80, 6, printable(text), new_x=XPos.LEFT, new_y=YPos.NEXT)
 
     def block(self, top: float, left: float, lines: list[str]) -> None:
-        """Print short lines, one below the other."""
+        """Print short lines, one below the other, starting at `top` and `left` (millimetres from the page's edges)."""
         self.set_xy(left, top)
         self.ink(_INK, "", 10.5)
         for line in lines:
             self.multi_cell(80, 5.2, printable(line), align=Align.L, new_x=XPos.LEFT, new_y=YPos.NEXT)
 
     def facts(self, top: float, left: float, facts: list[tuple[str, str]]) -> None:
-        """Print names and values side by side."""
+        """Print (name, value) pairs, one per line, starting at `top` and `left` (millimetres from the page's edges)."""
         self.set_y(top)
         for name, value in facts:
             self.set_x(left)
@@ -173,7 +177,7 @@ class _Page(FPDF):
             self.cell(35, 5.6, printable(value), align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def row(self, cells: tuple[str, ...], wide: float, *, fill: bool = False) -> None:
-        """Print a row of the table: a description, then prices."""
+        """Print a table row: a description, `wide` millimetres wide, then prices. `fill` gives it a background."""
         for place, text in enumerate(cells):
             width, align = (wide, Align.L) if place == 0 else (_PRICE, Align.R)
             self.cell(width, 7.5, printable(text), align=align, fill=fill)

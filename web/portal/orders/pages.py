@@ -50,7 +50,7 @@ _STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung
 @orders.get("")
 @login_required
 def begin() -> Response:
-    """Redirect to the first step of a new order. Its draft is saved only when something is typed."""
+    """Redirect to the first step of a new order. No draft is saved until the user types something."""
     with resources().database.transaction() as session:
         _ordering_account(session)
         id = new_draft_id(session)
@@ -60,7 +60,7 @@ def begin() -> Response:
 @orders.get("/entwuerfe")
 @login_required
 def list_drafts() -> str:
-    """Show the drafts of the account that can be resumed."""
+    """Show the page of the selected account's order drafts that can be resumed."""
     now = resources().clock()
     with resources().database.transaction() as session:
         drafts = open_drafts(session, _ordering_account(session), now)
@@ -70,7 +70,11 @@ def list_drafts() -> str:
 @orders.get("/hinweise")
 @login_required
 def show_hints() -> Response:
-    """Return the hints for a city, an area code and a block size while the user types."""
+    """Return JSON about the typed city, area code and block size (query parameters), for texts shown while typing.
+
+    `fits` says whether city and area code fit, `free_blocks` and `free_numbers` count what is free, `suggestions` are
+    area codes for the city; `city_text`, `area_text` and `free_text` are the texts to show below the fields.
+    """
     asked = request.args
     with resources().database.transaction() as session:
         _ordering_account(session)
@@ -97,7 +101,10 @@ def show_hints() -> Response:
 @orders.get("/<uuid:id>")
 @login_required
 def resume(id: uuid.UUID) -> Response:
-    """Redirect to the step where the draft is incomplete; the link in the offer leads here."""
+    """Redirect to the step at which the draft was left, or to an earlier one that is incomplete or invalid.
+
+    The link in the offer leads here. A draft that was ordered redirects to the overview.
+    """
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock())
         if draft.request_id is not None:
@@ -109,7 +116,11 @@ def resume(id: uuid.UUID) -> Response:
 @orders.get(_STEP)
 @login_required
 def show_step(id: uuid.UUID, slug: str) -> Response | str:
-    """Show a step with its saved input. The first step is also shown for an order without a draft."""
+    """Show the page of a step with its saved input; the first step also for an order that has no draft yet.
+
+    Redirects to the first incomplete or invalid step if the asked one comes after it, and to the overview if the draft
+    was ordered.
+    """
     step, now = STEPS[slug], resources().clock()
     with resources().database.transaction() as session:
         drafts = 0
@@ -134,7 +145,13 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
 @orders.post(_STEP)
 @login_required
 def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
-    """Save the input, whether valid or not, and redirect to the step that the user chose if it can be reached."""
+    """Save the input of a step, whether valid or not, and redirect to the step that the user chose.
+
+    If the chosen step comes after one that is incomplete or invalid, redirects to the first such step. Shows the same
+    step again if the user wants to go forward but it has errors (status 422), or its area code does not fit the city
+    and the page has not said so yet. Redirects to the list of drafts if the user continues later, and to the overview
+    if the draft was ordered.
+    """
     step = STEPS[slug]
     go = request.form.get("go", "next")
     with resources().database.transaction() as session:
@@ -164,7 +181,11 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
 @orders.post(_STEP + "/merken")
 @login_required
 def autosave(id: uuid.UUID, slug: str) -> Response:
-    """Save the input while the user types; returns the updated basket."""
+    """Save the input of a step while the user types.
+
+    Returns JSON: `saved` is a text to show, `basket` the HTML of the chosen products and their prices. Aborts with 404
+    for the summary, which has no input.
+    """
     step = STEPS[slug]
     if step is DraftStep.SUMMARY:
         abort(404)
@@ -176,7 +197,10 @@ def autosave(id: uuid.UUID, slug: str) -> Response:
 @orders.get("/<uuid:id>/angebot.pdf")
 @login_required
 def offer(id: uuid.UUID) -> Response:
-    """Download the offer as PDF, with a link that resumes the draft. Restarts the time that the draft is kept."""
+    """Download the offer as PDF, with a link that resumes the draft. Restarts the time that the draft is kept.
+
+    Redirects to the first incomplete or invalid step if there is one, and to the overview if the draft was ordered.
+    """
     now = resources().clock()
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), now, lock=True)
@@ -200,7 +224,12 @@ def offer(id: uuid.UUID) -> Response:
 @orders.post("/<uuid:id>/bestellen")
 @login_required
 def place(id: uuid.UUID) -> Response:
-    """Place the order of the draft. Safe to run twice, also concurrently: the second call finds the first request."""
+    """Place the order of the draft and redirect to the overview.
+
+    Redirects to the first incomplete or invalid step if there is one, and back to the summary if the order or a price
+    has changed since the page was shown. Safe to run twice, also concurrently: the second call finds the request of
+    the first.
+    """
     now = resources().clock()
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), now, lock=True)
@@ -226,7 +255,10 @@ def place(id: uuid.UUID) -> Response:
 @orders.post("/<uuid:id>/loeschen")
 @login_required
 def delete(id: uuid.UUID) -> Response:
-    """Delete a draft. A draft that was ordered stays, because it refers to its request."""
+    """Delete a draft and redirect to the list of drafts.
+
+    A draft that was ordered is not deleted, because it refers to its request.
+    """
     with resources().database.transaction() as session:
         draft = own_draft(session, id, principal(), resources().clock(), lock=True)
         if draft.request_id is None:
@@ -237,13 +269,16 @@ def delete(id: uuid.UUID) -> Response:
 
 @orders.errorhandler(RuleBroken)
 def refuse(error: RuleBroken) -> tuple[str, int]:
-    """Show why the account cannot have sub-accounts."""
+    """Show a page (status 403) that says why the account cannot have sub-accounts: it is closed or a sub-account."""
     return render_template("orders/refused.html", reason=error.reason, Reason=Reason), 403
 
 
 @orders.errorhandler(Forbidden)
 def forbid(_error: Forbidden) -> tuple[str, int]:
-    """Show that the user may not order for the account, perhaps because the account is closed."""
+    """Show a page (status 403) that says that the user may not order for the account.
+
+    If the user has only closed accounts, the page names that as the reason.
+    """
     with resources().database.transaction() as session:
         closed = not principal().roles and closed_accounts(session, principal())
     reason = Reason.ACCOUNT_CLOSED if closed else None
@@ -252,13 +287,19 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
 
 @orders.errorhandler(InvalidField)
 def look_again(_error: InvalidField) -> Response:
-    """Redirect to the summary, which shows what was withdrawn from the price list meanwhile."""
+    """Redirect to the summary when placing the order finds an invalid field.
+
+    This happens if a product was withdrawn from the price list after the check; the summary shows what is wrong.
+    """
     assert request.view_args is not None
     return redirect(url_for("orders.show_step", id=request.view_args["id"], slug=SLUGS[DraftStep.SUMMARY]), 303)
 
 
 def _ordering_account(session: Session) -> Account:
-    """Return the selected account. Raises `Forbidden` or `RuleBroken` if the user cannot order for it."""
+    """Return the selected account.
+
+    Raises `Forbidden` if there is none or the user may not order for it; `RuleBroken` if it is closed or a sub-account.
+    """
     account = selected_account(session).account
     if account is None or not may(principal(), Action.ORDER, account):
         raise Forbidden
@@ -267,7 +308,11 @@ def _ordering_account(session: Session) -> Account:
 
 
 def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
-    """Lock the draft and save the browser's input in it. A draft that was ordered stays unchanged."""
+    """Lock the draft, save the browser's input for the step in it unless it was ordered, and return the draft.
+
+    The first step creates a missing draft. Raises `NotFound` if the step is the summary, or if the draft does not
+    exist, has expired, or is of an account for which the user may not order.
+    """
     now = resources().clock()
     if step is DraftStep.SUMMARY:
         raise NotFound
@@ -299,7 +344,7 @@ def _was_warned(wizard: Wizard) -> bool:
 
 
 def warning_key(wizard: Wizard) -> str:
-    """Return the area code and city that a warning is about."""
+    """Return the typed area code and city, which identify the warning that the two do not fit."""
     return f"{wizard.hints.typed} {wizard.hints.city}"
 
 

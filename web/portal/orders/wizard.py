@@ -36,7 +36,10 @@ ORDER: Sequence[DraftStep] = tuple(SLUGS)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """An entry in the list of steps."""
+    """An entry in the list of steps that each page of the order shows.
+
+    `slug` is the step's name in URLs, `done` whether its input is valid, `reachable` whether all steps before it are.
+    """
 
     number: int
     step: DraftStep
@@ -48,7 +51,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Wizard:
-    """The data that every page of the order needs. `checked` are the validated forms of all steps."""
+    """The data that every page of an order needs.
+
+    `id` is that of the draft, `data` the typed values by field name, `offered` the products that can be ordered by key,
+    `area` the typed area code (None if it does not exist), `checked` the validated form of each step, `kept_until` the
+    time at which the draft expires (None if there is no draft yet).
+    """
 
     id: uuid.UUID
     account: Account
@@ -63,7 +71,7 @@ class Wizard:
     promised_until: datetime | None
 
     def form(self, step: DraftStep) -> Any:
-        """Return the form of the step, without errors for fields that are still empty."""
+        """Return the form of the step with the saved input, not validated, so that it shows no errors."""
         return form_of(step, self.data, self.offered, self.area)
 
     @property
@@ -77,7 +85,7 @@ class Wizard:
 
     @property
     def stages(self) -> list[Stage]:
-        """The steps in their order."""
+        """The entries of the list of steps, in the order in which the user takes them."""
         titles = step_titles()
         return [
             Stage(
@@ -93,12 +101,12 @@ class Wizard:
 
     @property
     def products(self) -> Sequence[Product]:
-        """The products in the basket."""
+        """The products chosen so far, without those that cannot be ordered."""
         return chosen_products(self.data, self.offered)
 
     @property
     def costs(self) -> Costs:
-        """The price of the products in the basket."""
+        """The total monthly and one-off price of the products chosen so far."""
         return costs_of(line for _product, line in self.priced)
 
     @property
@@ -114,12 +122,18 @@ class Wizard:
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     def order(self, locale: Locale) -> OrderDraft:
-        """Return the draft for `submit_order`. Call only if no step is invalid."""
+        """Return the order in the form that `submit_order` takes. Call only if all steps are complete and valid.
+
+        `locale` is the language saved with the order.
+        """
         return as_order(self.data, self.offered, locale)
 
 
 def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft | None, now: datetime) -> Wizard:
-    """Return the state of the order from its draft, validated; an empty order without a draft."""
+    """Return the state of the order with this draft id, all its steps validated; an empty order if `draft` is None.
+
+    `account` is the main account that orders.
+    """
     data: Mapping[str, Any] = draft.data if draft is not None else {}
     offered = {product.key: product for product in orderable_products(session)}
     code = area_code_in(data)
@@ -135,7 +149,7 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
 
 
 def step_titles() -> Mapping[DraftStep, str]:
-    """Return the title of each step."""
+    """Return the title of each step in the page's language."""
     return {
         DraftStep.PRODUCT: _("Product and options"),
         DraftStep.LOCATION: _("Location"),

@@ -22,7 +22,10 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class VisibleAccount:
-    """An account that the user may see, with its main account or the one it will get, and its running requests."""
+    """An account that the user may see, its main account, and the running requests about it that the user may see.
+
+    `main` is the main account that it has or, if it has none, will get by its running order; None if there is neither.
+    """
 
     account: Account
     main: Account | None
@@ -30,12 +33,12 @@ class VisibleAccount:
 
     @property
     def detaching(self) -> Request | None:
-        """The running request that detaches the account."""
+        """The running request that detaches the account from its main account; None if there is none."""
         return next((found for found in self.running if found.kind is Kind.DETACH), None)
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the user sees the account only by rights in its main account."""
+        """Whether the user sees the account only by rights in its main account, or in the one that ordered it."""
         person = principal()
         # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)
@@ -48,12 +51,16 @@ class VisibleAccount:
 
     @property
     def is_billed_together(self) -> bool:
-        """Whether the account was attached by a collective invoice, which also keeps it attached."""
+        """Whether a collective invoice attached the account to its main account; the invoice also keeps it attached."""
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 
 def get_visible_account(database: Session, customer_number: str) -> VisibleAccount:
-    """Return the account with its running requests. Returns 404 unless the user may view the account."""
+    """Return the account with this customer number, and the running requests about it that the user may see.
+
+    Aborts with 404 if there is no such account, if it is closed, or if the user may view neither the account nor its
+    running order.
+    """
     account = account_by_number(database, customer_number)
     if account is None or account.state is AccountState.CLOSED:
         abort(404)
@@ -71,9 +78,10 @@ def get_visible_account(database: Session, customer_number: str) -> VisibleAccou
 
 
 def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Account, SipTrunk]:
-    """Return a trunk and its account. Returns 404 unless the user has the right.
+    """Return the account with this customer number and its trunk with this id.
 
-    A view by the main account is recorded in the audit log.
+    Aborts with 404 if the account is not visible to the user, if it has no such trunk, or if the user does not have the
+    right. A view by the main account is recorded in the audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account

@@ -9,10 +9,10 @@ from tasks.wording.fields import MISSING
 
 
 def add_error(field: Field, what: str) -> None:
-    """Add an error message to the field."""
+    """Add the error message `what` to the field, after its other errors."""
     field.errors = [*field.errors, what]
 
 
 def missing(field: str) -> object:
-    """Return the sentence for an empty field, in the language of the page that shows it."""
+    """Return the error text for an empty field, translated when a page shows it. `field` is the field's API path."""
     return lazy_gettext(MISSING[field])

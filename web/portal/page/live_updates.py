@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of a page. `version` changes with its content."""
+    """A part of a page: the name of its template, its HTML, and in `version` a hash that changes with the HTML."""
 
     name: str
     html: Markup
@@ -24,25 +24,28 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class LiveParts:
-    """The parts of a page that may change. If `ended`, the browser stops polling."""
+    """The parts of a page that may change while it is open. `ended` tells the browser to stop polling for changes."""
 
     regions: Sequence[Region]
     ended: bool
 
     @property
     def version(self) -> str:
-        """A hash that changes if any part changes."""
+        """A hash over the versions of all parts; it changes if any part changes. Used as ETag."""
         return _digest(" ".join(region.version for region in self.regions))
 
     def response(self) -> Response:
-        """Return the parts as a response; 304 if the browser has their current version."""
+        """Return all parts as one HTML response; 304 without content if the browser's ETag is the current version."""
         response = make_response(render_template("page/live_updates.html", live=self))
         response.set_etag(self.version)
         return response.make_conditional(request)
 
 
 def render_live_parts(folder: str, names: Sequence[str], facts: Mapping[str, Any], *, ended: bool = False) -> LiveParts:
-    """Render the parts of a page; each name is that of a template in the folder."""
+    """Render the parts of a page with the template variables `facts`.
+
+    Each name is that of a template `<name>.html` in the template folder. `ended` tells the browser to stop polling.
+    """
     return LiveParts([_region(name, render_template(f"{folder}/{name}.html", **facts)) for name in names], ended)
 
 

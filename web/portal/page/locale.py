@@ -11,12 +11,12 @@ from models.values import Locale, as_locale
 
 
 def locale() -> Locale:
-    """Return the language of the page."""
+    """Return the language of the current page, German or English."""
     return as_locale(str(get_locale()))
 
 
 def moment(at: datetime) -> str:
-    """Format date and time in German time, for use in a sentence."""
+    """Format date and time (German time zone) in the page's language, for use in a sentence."""
     text: str = format_datetime(at, "MMMM d, y, HH:mm" if locale() == "en" else "d. MMMM y, HH:mm 'Uhr'")
     return text
 
@@ -28,6 +28,6 @@ def last_day(end: datetime) -> str:
 
 
 def phone(e164: str) -> str:
-    """Format a phone number with its country code: +49 30 23125901."""
+    """Format an E.164 number with spaces and country code, for example +49 30 23125901."""
     number = phonenumbers.parse(e164)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)

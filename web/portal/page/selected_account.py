@@ -14,7 +14,7 @@ from web.portal.page.session import principal
 
 @dataclass(frozen=True, slots=True)
 class SelectedAccount:
-    """The selected account, None if the user has no account, and all accounts that can be selected."""
+    """The account that the portal shows (None if the user has no account), and all that the user can select."""
 
     account: Account | None
     choices: list[Account]
@@ -26,9 +26,11 @@ class SelectedAccount:
 
 
 def selected_account(database: Session) -> SelectedAccount:
-    """Return the account from the URL (`konto=`), else the one selected before, else the first.
+    """Return the selected account and the accounts that the user can select.
 
-    Main accounts come first. A sub-account can be selected only if the user cannot select its main account.
+    Selected is the account whose customer number is in the URL (`konto=`), which is then kept in the session; else the
+    one kept in the session; else the first. Main accounts come first. A sub-account can be selected only if the
+    user cannot select its main account.
     """
     own = lists.accounts_of(database, principal())
     ids = {account.id for account in own}

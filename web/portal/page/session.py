@@ -18,7 +18,7 @@ login_manager = LoginManager()
 
 
 class SignedIn:
-    """A signed-in user for Flask-Login, with roles and menu entries as they are at the current request."""
+    """A signed-in user for Flask-Login, with the roles and menu entries that apply at the current HTTP request."""
 
     is_authenticated = True
     is_active = True
@@ -41,10 +41,10 @@ class SignedIn:
         self.gives_link_codes = gives_link_codes
         """Whether the user administers an account that a main account could attach."""
         self.consents_waiting = consents_waiting
-        """The number of link requests that wait for the user's consent."""
+        """The number of link requests that wait for the user's consent to attach an account."""
         self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
         self.sees_locations = sees_locations
-        """Whether the user has an overview; users of sub-accounts alone have none."""
+        """Whether the user has the overview of locations; users of only sub-accounts have none."""
         self.only_forwards = only_forwards(principal)
         self.is_customer = bool(principal.roles) or not principal.is_staff
         """Whether the user has customer pages; members of staff have them only with an account of their own."""
@@ -56,7 +56,10 @@ class SignedIn:
 
 @login_manager.user_loader
 def load_user(secret: str) -> SignedIn | None:
-    """Return the signed-in user by the secret in the cookie; None if the login has ended."""
+    """Return the user whose login has this secret (from the session cookie).
+
+    Returns None if there is no such login, if it has ended, or if the database cannot be reached.
+    """
     if g.get("database_is_away"):
         # The error page is rendered for a signed-out user.
         return None
@@ -79,21 +82,27 @@ def _signed_in(database: Session, user: User, login_id: int, secret: str) -> Sig
 
 
 def create_login(database: Session, user: User) -> SignedIn:
-    """Create a login for this browser in the database. Call `start_session` with it after the commit."""
+    """Create a login of the user for this browser in the database and return the signed-in user.
+
+    The caller passes the result to `start_session` after the commit.
+    """
     agent = request.user_agent.string
     login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())
     return _signed_in(database, user, login.id, secret)
 
 
 def start_session(person: SignedIn) -> None:
-    """Start a session. The previous session is emptied, to prevent session fixation."""
+    """Start a session for the user in this browser.
+
+    The previous session is emptied except for the chosen language, to prevent session fixation.
+    """
     _empty_session()
     login_user(person)
     g.pop("_flask_babel", None)
 
 
 def principal() -> Principal:
-    """Return the signed-in user of the current request."""
+    """Return the signed-in user of the current HTTP request. Call only if a user is signed in."""
     found = current_user.principal
     assert isinstance(found, Principal)
     return found
@@ -109,7 +118,7 @@ def choose_language() -> str:
 
 
 def end_session() -> None:
-    """Sign this browser out."""
+    """Sign this browser out and empty its session except for the chosen language."""
     logout_user()
     _empty_session()
 

@@ -27,12 +27,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 def berlin_day(at: datetime) -> date:
-    """Return the date in Germany at that moment."""
+    """Return the date that it is in Germany at the moment `at`."""
     return at.astimezone(BERLIN).date()
 
 
 def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
-    """Yield the rows as CSV: UTF-8 with byte order mark, separated by semicolons, no cell starting a formula."""
+    """Yield the rows as CSV in pieces of 500 rows, in the format of German Excel.
+
+    The text is UTF-8 with byte order mark, cells are separated by semicolons, dates written as 31.12.2026. A cell that
+    Excel would read as a formula gets an apostrophe in front.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=";")
     buffer.write("\ufeff")
@@ -44,9 +48,9 @@ def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
 
 
 def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
-    """Write the rows to a workbook with one sheet and a frozen first row. Text is never read as a formula.
+    """Return an XLSX file, open at its start, with the rows on one sheet named `title`, the first row frozen.
 
-    The caller closes the file.
+    Text is never read as a formula; control characters are left out. The caller closes the file.
     """
     file = tempfile.SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - it is returned open
     try:
