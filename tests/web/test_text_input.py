@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -93,6 +94,26 @@ def test_an_address_with_a_nul_does_not_exist(front: Front, path: str) -> None:
 def test_a_query_names_its_field(front: Front, query: str, field: str) -> None:
     answer = front.get(query)
     assert (answer.status_code, [error["field"] for error in answer.get_json()["errors"]]) == (422, [field])
+
+
+def test_no_page_breaks_at_a_query_that_is_no_text(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    app = front.client.application
+    values = {"UUIDConverter": uuid4(), "IdConverter": 1, "UnicodeConverter": "1111111", "PathConverter": "x"}
+    broken, asked = [], 0
+    for rule in app.url_map.iter_rules():
+        if "GET" not in (rule.methods or ()) or rule.endpoint == "static":
+            continue
+        arguments = {name: values.get(type(kind).__name__, kind.regex) for name, kind in rule._converters.items()}
+        chosen: dict[str, Any] = {
+            name: re.sub(r"[(?:)]", "", str(value)).split("|")[0] for name, value in arguments.items()
+        }
+        with app.test_request_context():
+            path = app.url_for(rule.endpoint, **chosen)
+        asked += 1
+        if front.client.get(f"{path}?x=%00").status_code >= 500:
+            broken.append(path)
+    assert (broken, asked > 60) == ([], True)
 
 
 def test_the_portal_says_so_too(front: Front) -> None:

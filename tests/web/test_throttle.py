@@ -92,9 +92,9 @@ def test_an_ipv6_network_is_one_client(make: FrontOf) -> None:
 
 
 def test_of_many_wrong_tries_at_once_no_more_go_on_than_may(make: FrontOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = make()
+    client = make(web_threads=13)
     token = csrf(client.get("/brief").text)
-    began = Barrier(12)
+    began = Barrier(12, timeout=30)
 
     def answered_late(*_: object) -> None:
         # Refused attempts do not reach this point.

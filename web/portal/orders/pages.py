@@ -231,21 +231,25 @@ def place(id: uuid.UUID) -> Response:
     the first.
     """
     now = resources().clock()
-    with resources().database.transaction() as session:
-        draft = own_draft(session, id, principal(), now, lock=True)
-        if draft.request_id is None:
-            wizard = _wizard(session, draft)
-            if wizard.first_wrong is not DraftStep.SUMMARY:
-                return _to(id, wizard.first_wrong, check=True)
-            if request.form.get("shown") != wizard.fingerprint:
-                flash(_("The order or a price has changed since this page was shown. Please check it once more."))
-                return _to(id, DraftStep.SUMMARY)
-            draft.touch(now)
-        accepted = order_once(
-            session,
-            draft,
-            lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, wizard.promised),
-        )
+    try:
+        with resources().database.transaction() as session:
+            draft = own_draft(session, id, principal(), now, lock=True)
+            if draft.request_id is None:
+                wizard = _wizard(session, draft)
+                if wizard.first_wrong is not DraftStep.SUMMARY:
+                    return _to(id, wizard.first_wrong, check=True)
+                if request.form.get("shown") != wizard.fingerprint:
+                    flash(_("The order or a price has changed since this page was shown. Please check it once more."))
+                    return _to(id, DraftStep.SUMMARY)
+                draft.touch(now)
+            accepted = order_once(
+                session,
+                draft,
+                lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, wizard.promised),
+            )
+    except InvalidField:
+        # A product was withdrawn since the check; the summary shows which.
+        return _to(id, DraftStep.SUMMARY)
     log.info("request.accepted", request=str(accepted.id), path=request.path)
     _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",
                 number=accepted.customer_number))  # fmt: skip
@@ -283,16 +287,6 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
         closed = not principal().roles and closed_accounts(session, principal())
     reason = Reason.ACCOUNT_CLOSED if closed else None
     return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
-
-
-@orders.errorhandler(InvalidField)
-def look_again(_error: InvalidField) -> Response:
-    """Redirect to the summary when placing the order finds an invalid field.
-
-    This happens if a product was withdrawn from the price list after the check; the summary shows what is wrong.
-    """
-    assert request.view_args is not None
-    return redirect(url_for("orders.show_step", id=request.view_args["id"], slug=SLUGS[DraftStep.SUMMARY]), 303)
 
 
 def _ordering_account(session: Session) -> Account:
