@@ -169,9 +169,10 @@ def decide_document(session: Session, staff: User, request: Request, *, release:
 
 
 def lock_for_address(session: Session, request: Request) -> bool:
-    """Lock the main account's pending orders with the postal code of `request`; return whether `request` is one.
+    """Lock the pending orders of the request's main account that have the same postal code.
 
-    To avoid a deadlock, call this function before one of these orders is locked alone.
+    Return whether `request` is itself one of these orders; if not, the others are locked all the same. To
+    avoid a deadlock, call this function before one of these orders is locked alone.
     """
     return request.kind is Kind.ORDER and request in _lock(session, _waiting(orders_in_town(request)))
 
@@ -325,10 +326,10 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
 def _is_right(
     vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
 ) -> bool:
-    """Return whether the typed text is the code of the proof; the code of a proof that was given stays right.
+    """Return whether the typed text is the code of the proof, and count a wrong try.
 
-    A wrong try is counted unless the proof was given. Raises `NotAwaited` if `proof` is None, or if it is not given
-    and no order waits for it (`awaited`).
+    The code of a proof that was completed before stays right, and wrong tries are not counted then. `awaited`: an
+    order waits for the proof. Raises `NotAwaited` if `proof` is None, or if it is neither completed nor awaited.
     """
     if proof is not None and proof.proved_at is not None:
         return vault.is_code(typed, *proof.words())

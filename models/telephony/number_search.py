@@ -31,10 +31,10 @@ class Part:
 
 
 def parts_of(typed: str) -> list[Part]:
-    """Return the digits that a number may have to contain to match a typed search; any one of the returned parts does.
+    """Turn a typed search into alternatives: a number matches if it contains at least one of the returned parts.
 
-    "+49 30" is the beginning of a number. Digits that begin with 0 are the beginning of a number ("0049 30", "030") or
-    stand anywhere in it. Other digits stand anywhere. A text without digits matches every number.
+    "+49 30" has to be the beginning of the number. Digits that begin with 0 ("0049 30", "030") yield two parts: one for
+    the beginning, one for anywhere. Other digits may stand anywhere. A text without digits matches every number.
     """
     plain = re.sub(r"\(\s*0\s*\)", "", typed).strip(" (")
     digits = re.sub(r"[^0-9]", "", plain)

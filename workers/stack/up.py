@@ -36,9 +36,10 @@ _NAMES = ("stack", "postgres", "redis", "mail", "migrate", "kamailio", "seed", "
 
 
 class Stack:
-    """The embedded stack of one directory, with the web front end on `port`.
+    """All programs of the portal as child processes on this machine, with their data in one directory.
 
-    `concurrency` is the number of worker processes for each of requests.verify, requests.provision and messages.send.
+    The web front end listens on `port`. `concurrency` is the number of worker processes for each of the Celery queues
+    requests.verify, requests.provision and messages.send.
     `demo` loads the demo data at the first start.
     """
 
