@@ -138,17 +138,8 @@ class BulkRow(Base):
     )
 
 
-_CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
+CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED)
 """Final statuses of a request without success, after which an equal order may be placed."""
-_placed = sa.orm.aliased(BulkRow)
-_BEFORE = sa.exists().where(
-    _placed.main_id == BulkRow.main_id,
-    _placed.key == BulkRow.key,
-    _placed.fate == RowFate.PLACED,
-    _placed.request_id == Request.id,
-    Request.status.not_in(_CAME_TO_NOTHING),
-)
-"""An SQL condition: the main account has ordered the row's content before, in another file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,25 +153,6 @@ class CheckedRow:
     cells: Mapping[str, str]
     errors: Mapping[str, Sequence[Any]] | None
     draft: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The progress of a bulk: its numbers of `rows`, rows without a result (`open`), repeated rows and refused rows.
-
-    `by_status` has the number of the bulk's requests in each status.
-    """
-
-    rows: int
-    open: int
-    repeated: int
-    refused: int
-    by_status: Mapping[Status, int]
-
-    @property
-    def ended(self) -> int:
-        """Return the number of finished rows: repeated, refused, or with a request that has ended."""
-        return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
 
 
 def fingerprint_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
@@ -286,95 +258,6 @@ def rows_of(
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
 
 
-def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """Return three numbers of a bulk: of its rows, of its rows with errors, and of the wrong cells in them."""
-    cells = sa.select(sa.func.count()).select_from(sa.func.jsonb_object_keys(BulkRow.errors)).scalar_subquery()
-    row = session.execute(
-        sa.select(
-            sa.func.count(), sa.func.count(BulkRow.errors), sa.func.coalesce(sa.func.sum(cells.correlate(BulkRow)), 0)
-        ).where(BulkRow.bulk_id == bulk.id)
-    ).one()
-    return int(row[0]), int(row[1]), int(row[2])
-
-
-def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
-    """Return two numbers of valid rows that will not be ordered.
-
-    First the rows whose content was ordered before from another file, then those that repeat an earlier row of the
-    bulk.
-    """
-    counted = sa.select(
-        sa.func.count(BulkRow.key),
-        sa.func.count(BulkRow.key).filter(_BEFORE),
-        sa.func.count(BulkRow.key.distinct()).filter(~_BEFORE),
-    ).where(BulkRow.bulk_id == bulk.id)
-    right, before, ordered = session.execute(counted).one()
-    return before, right - before - ordered
-
-
-def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:
-    """Return each product choice of the rows that will be ordered, with the number of different rows that have it.
-
-    A choice is a dict with the keys `product_key` (the trunk), `block_size` and `option_keys`. Rows whose content was
-    ordered before are left out, and equal rows count once.
-    """
-    chosen = sa.func.jsonb_build_object(
-        "product_key", BulkRow.draft["product_key"],
-        "block_size", BulkRow.draft["block_size"],
-        "option_keys", BulkRow.draft["option_keys"],
-    )  # fmt: skip
-    rows = session.execute(
-        sa.select(chosen, sa.func.count(BulkRow.key.distinct()))
-        .where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None), ~_BEFORE)
-        .group_by(chosen)
-    )
-    return [(facts, count) for facts, count in rows]
-
-
-def content_of(session: Session, bulk: Bulk) -> bytes:
-    """Return a digest of the drafts of all rows; the digest changes if a draft changes or a row is deleted."""
-    drafts = sa.select(BulkRow.line, sa.cast(BulkRow.draft, sa.Text)).where(BulkRow.bulk_id == bulk.id)
-    digest = hashlib.sha256()
-    for line, draft in session.execute(drafts.order_by(BulkRow.line)):
-        digest.update(f"{line} {draft}\n".encode())
-    return digest.digest()
-
-
-def progress_of(session: Session, bulk: Bulk) -> Progress:
-    """Return how many rows of the bulk have which result, and how many of its requests have which status."""
-    counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
-    fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
-    statuses = session.execute(
-        sa.select(Request.status, sa.func.count()).where(Request.bulk_id == bulk.id).group_by(Request.status)
-    )
-    return Progress(
-        rows=sum(fates.values()),
-        open=fates.get(None, 0),
-        repeated=fates.get(RowFate.REPEATED, 0),
-        refused=fates.get(RowFate.REFUSED, 0),
-        by_status={row[0]: row[1] for row in statuses},
-    )
-
-
-def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
-    """Return up to `most` rows that need attention, each with its request (None if none was created).
-
-    These rows were refused or repeated, or their request is pending, held or has ended without success.
-    """
-    fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
-    rows = session.execute(
-        sa.select(BulkRow, Request)
-        .outerjoin(Request, Request.id == BulkRow.request_id)
-        .where(
-            BulkRow.bulk_id == bulk.id,
-            BulkRow.fate.in_([RowFate.REFUSED, RowFate.REPEATED]) | Request.status.not_in(fine),
-        )
-        .order_by(BulkRow.line)
-        .limit(most)
-    )
-    return [(row[0], row[1]) for row in rows]
-
-
 def is_over(session: Session, bulk: Bulk) -> bool:
     """Return whether every request of the bulk has ended."""
     running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
@@ -399,7 +282,7 @@ def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
         BulkRow.fate == RowFate.PLACED,
     )
     # Their keys are free again.
-    ended = (BulkRow.request_id == Request.id, Request.status.in_(_CAME_TO_NOTHING))
+    ended = (BulkRow.request_id == Request.id, Request.status.in_(CAME_TO_NOTHING))
     own_key = sa.func.sha256(BulkRow.key.op("||")(sa.func.uuid_send(BulkRow.request_id)))
     freed = sa.update(BulkRow).where(*placed, *ended).values(key=own_key)
     session.execute(freed.execution_options(synchronize_session=False))

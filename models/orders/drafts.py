@@ -88,7 +88,7 @@ class Draft(Base):
         self.step = step
         self.touch(now)
 
-    def offered_prices(self, now: datetime) -> dict[str, PriceLine]:
+    def promised_prices(self, now: datetime) -> dict[str, PriceLine]:
         """Return the prices that an offer still promises, by product key; an empty dict after its last day."""
         if self.offered_until is None or self.offered_until <= now:
             return {}

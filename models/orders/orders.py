@@ -28,7 +28,7 @@ from models.telephony.towns import FURTHER_TOWNS
 from models.telephony.trunks import close_trunk
 from models.values import Locale, fold, same_place, spell
 
-NO_OFFER: Mapping[str, PriceLine] = {}
+NO_PROMISE: Mapping[str, PriceLine] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def submit_order(
     main: Account,
     draft: OrderDraft,
     now: datetime,
-    offered: Mapping[str, PriceLine] = NO_OFFER,
+    promised: Mapping[str, PriceLine] = NO_PROMISE,
 ) -> Request:
     """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
 
@@ -100,7 +100,7 @@ def submit_order(
     ordered, there are too many channels, or the area code is unknown.
     """
     ensure_orderable(session, draft)
-    return submit_orders(session, principal, main, [draft], now, offered=offered)[0]
+    return submit_orders(session, principal, main, [draft], now, promised=promised)[0]
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
@@ -140,7 +140,7 @@ def submit_orders(
     now: datetime,
     bulk_id: uuid.UUID | None = None,
     *,
-    offered: Mapping[str, PriceLine] = NO_OFFER,
+    promised: Mapping[str, PriceLine] = NO_PROMISE,
 ) -> Sequence[Request]:
     """Save several orders that `ensure_orderable` has accepted, with one statement for each table.
 
@@ -174,7 +174,7 @@ def submit_orders(
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
                 price_lines=[
-                    asdict(offered.get(line.product_key, line)) for line in _basket(session, draft).price_lines
+                    asdict(promised.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],
                 bulk_id=bulk_id,
             )

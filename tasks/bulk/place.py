@@ -14,7 +14,8 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session, selectinload
 
-from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before, progress_of
+from models.bulk.bulk import Bulk, BulkRow, RowFate, as_order, is_over, open_rows, placed_before
+from models.bulk.progress import progress_of
 from models.db.advisory_locks import take_advisory_lock
 from models.db.failures import is_outage
 from models.errors import AlreadyRequested, DomainError, Forbidden, InvalidField, RuleBroken, TooEarly

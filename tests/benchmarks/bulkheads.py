@@ -28,6 +28,7 @@ from tests.benchmarks import reconciliation
 from tests.benchmarks.system import System, customers_of, vacuum
 from tests.factories import a_link, an_order, make_account, make_bulk, make_user, prepare
 from tests.fakes import wait_until
+from tests.named import named
 from tests.proxy import Proxy, proxy_to
 from workers import programs
 from workers.gateways.registrar import ensure_schema
@@ -67,12 +68,7 @@ TROUBLES: dict[str, Trouble] = {}
 SILENT_REGISTRAR = "a silent registrar database, 100 orders waiting; links alone"
 
 
-def _trouble(name: str) -> Callable[[Trouble], Trouble]:
-    def keep(trouble: Trouble) -> Trouble:
-        TROUBLES[name] = trouble
-        return trouble
-
-    return keep
+_trouble = partial(named, TROUBLES)
 
 
 def measure(system: System, size: Size) -> dict[str, Felt]:

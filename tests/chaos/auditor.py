@@ -18,11 +18,14 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+
+from tests.named import named
 
 ENDED = {"completed", "rejected", "cancelled"}
 LAST_CODES = {"completed", "rejected", "cancelled"}
@@ -60,17 +63,12 @@ Check = Callable[[Evidence], Iterator[str]]
 CHECKS: dict[str, Check] = {}
 
 
-def _check(name: str) -> Callable[[Check], Check]:
-    def keep(check: Check) -> Check:
-        CHECKS[name] = check
-        return check
-
-    return keep
+_check = partial(named, CHECKS)
 
 
 @_check("lost: accepted, and not there")
 def lost(evidence: Evidence) -> Iterator[str]:
-    """Every accepted call is a request."""
+    """Find accepted calls that are no requests."""
     known = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests")}
     for call in evidence.record["accepted"]:
         if call["id"] not in known:
@@ -79,13 +77,13 @@ def lost(evidence: Evidence) -> Iterator[str]:
 
 @_check("answers that no client expected")
 def unexpected(evidence: Evidence) -> Iterator[str]:
-    """Every client got answers that it could go on with."""
+    """Find answers with which a client could not go on."""
     yield from evidence.record["failed"]
 
 
 @_check("doubled: there, and never accepted")
 def invented(evidence: Evidence) -> Iterator[str]:
-    """There are no more requests than calls, and none that nobody asked for."""
+    """Find requests that no call explains."""
     asked = {call["id"] for call in evidence.record["accepted"]}
     there = {str(row["id"]) for row in evidence.ask("SELECT id FROM requests WHERE bulk_id IS NULL")}
     unknown = sorted(there - asked)
@@ -100,7 +98,7 @@ def invented(evidence: Evidence) -> Iterator[str]:
 
 @_check("not ended")
 def unended(evidence: Evidence) -> Iterator[str]:
-    """Every request has come to an end, orders and links to a good one unless their customer cancelled them."""
+    """Find requests without an end, and those without a good one that no customer cancelled."""
     cancelled = set(evidence.record["cancelled"])
     for row in evidence.ask("SELECT id, kind, status, step, reason FROM requests ORDER BY id"):
         wanted = ENDED if str(row["id"]) in cancelled else {"completed"}
@@ -110,7 +108,7 @@ def unended(evidence: Evidence) -> Iterator[str]:
 
 @_check("doubled or missing at the end: account, contract, charge, trunk, numbers")
 def provisioned_once(evidence: Evidence) -> Iterator[str]:
-    """A completed order has one of everything; one that was not completed has nothing that costs money."""
+    """Find completed orders without one of everything, and other orders with anything that costs money."""
     for row in evidence.ask(
         """
         SELECT r.id, r.status,
@@ -130,7 +128,7 @@ def provisioned_once(evidence: Evidence) -> Iterator[str]:
 
 @_check("numbers with two owners")
 def shared_numbers(evidence: Evidence) -> Iterator[str]:
-    """No number belongs to two trunks, neither here nor at the registrar."""
+    """Find numbers that belong to two trunks, here or at the registrar."""
     for row in evidence.ask(
         "SELECT a.first_number FROM number_blocks a JOIN number_blocks b ON a.id < b.id"
         " AND a.first_number < b.first_number + b.size AND b.first_number < a.first_number + a.size"
@@ -145,7 +143,7 @@ def shared_numbers(evidence: Evidence) -> Iterator[str]:
 
 @_check("registrar differences")
 def differences(evidence: Evidence) -> Iterator[str]:
-    """The registrar has what we have: subscribers, numbers, channels, forwardings, secrets' versions."""
+    """Find what the registrar has not as we have it: subscribers, numbers, channels, forwardings, secrets' versions."""
     trunks = {
         row["sip_user"]: row
         for row in evidence.ask(
@@ -181,7 +179,7 @@ def differences(evidence: Evidence) -> Iterator[str]:
 
 @_check("mails owed and not sent, or sent and not owed")
 def owed(evidence: Evidence) -> Iterator[str]:
-    """Every message has left; every recipient got as many different mails as were sent to them.
+    """Find messages that have not left, and recipients who did not get as many different mails as were sent to them.
 
     One that was refused for good may have arrived before, at a try whose outcome nobody knew.
     """
@@ -206,7 +204,7 @@ def owed(evidence: Evidence) -> Iterator[str]:
 
 @_check("mails that came twice without a fault that explains it")
 def doubled_mails(evidence: Evidence) -> Iterator[str]:
-    """A second copy of a mail follows a fault after which it could not be known whether the first had left."""
+    """Find second copies of mails that follow no fault after which it was not known whether the first had left."""
     copies: dict[tuple[str, str], list[float]] = defaultdict(list)
     for mail in evidence.record["mails"]:
         copies[mail["id"], mail["to"]].append(mail["at"])
@@ -223,7 +221,7 @@ def doubled_mails(evidence: Evidence) -> Iterator[str]:
 
 @_check("timelines out of order")
 def timelines(evidence: Evidence) -> Iterator[str]:
-    """Time goes forward in every timeline, it ends once, and nothing follows its end."""
+    """Find timelines that go back in time, end twice or go on after their end."""
     entries: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     for row in evidence.ask("SELECT request_id, code, at FROM timeline_entries ORDER BY id"):
         entries[str(row["request_id"])].append((row["code"], row["at"]))
@@ -239,7 +237,7 @@ def timelines(evidence: Evidence) -> Iterator[str]:
 
 @_check("rows that stand still")
 def still(evidence: Evidence) -> Iterator[str]:
-    """Nothing has been due for long, and no claim has outlasted its lease."""
+    """Find rows that have been due for long, and claims that have outlasted their leases."""
     for table in ("requests", "messages", "sip_trunks", "block_announcements", "bulks", "jobs"):
         for row in evidence.ask(
             f"SELECT count(*), min(due_at) FROM {table}"
@@ -250,7 +248,7 @@ def still(evidence: Evidence) -> Iterator[str]:
 
 @_check("faults that did not heal")
 def unhealed(evidence: Evidence) -> Iterator[str]:
-    """After each fault an order went through again, soon."""
+    """Find faults after which no order went through soon."""
     for fault in evidence.record["faults"]:
         if fault["healed"] is None or fault["healed"] > HEALS_WITHIN:
             yield f"{fault['name']}: {fault['healed']}"

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import psutil
 import redis
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from tests.chaos.plant import Plant, skewed_worker
+from tests.named import named
 from workers import programs
 
 Fault = Callable[[Plant, float], None]
@@ -22,12 +24,7 @@ FAULTS: dict[str, Fault] = {}
 LOCKED_ROW = "database: one customer's account locked"
 
 
-def _fault(name: str) -> Callable[[Fault], Fault]:
-    def keep(fault: Fault) -> Fault:
-        FAULTS[name] = fault
-        return fault
-
-    return keep
+_fault = partial(named, FAULTS)
 
 
 @_fault("worker: some processes killed, three times")

@@ -158,7 +158,7 @@ class Load:
         return "given"
 
     def _letters(self) -> None:
-        """Somebody whose sites are new to us: each order waits for the code in a letter."""
+        """Order for sites that are new to us, and confirm each order with the code in its letter."""
         customer = self.plant.customers[4]
         read: set[Path] = set()
         while not self._over.wait(PAUSE):

@@ -46,7 +46,7 @@ class Program:
 
     @property
     def process(self) -> psutil.Process:
-        """The program's first process."""
+        """Return the program's first process."""
         return psutil.Process(self._process.pid)
 
     def all(self) -> list[psutil.Process]:
@@ -109,12 +109,12 @@ class Plant:
 
     @property
     def port(self) -> int:
-        """The port at which clients reach the front."""
+        """Return the port at which clients reach the front."""
         return self.to_front.port
 
     @property
     def front(self) -> str:
-        """The address at which clients reach the front."""
+        """Return the address at which clients reach the front."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self, name: str, command: list[str], **environment: str) -> Program:

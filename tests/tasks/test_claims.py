@@ -24,7 +24,7 @@ AWAY = GatewayUnavailable("down")
 
 
 def nobody() -> None:
-    """Nobody hears that more rows are due."""
+    """Ignore that more rows are due."""
 
 
 def by_the_real_clock(pipeline: Pipeline, lease: timedelta) -> Runtime:
@@ -113,7 +113,7 @@ def answered(pipeline: Pipeline, system: ExternalSystem, answers: list[GatewayEr
 
 
 def failures(pipeline: Pipeline, system: ExternalSystem) -> int:
-    """How often in a row the system is known to have failed."""
+    """Return how often in a row the system is known to have failed."""
     with pipeline.runtime.database.transaction() as session:
         outage = session.get(Outage, system)
         return 0 if outage is None else outage.failures

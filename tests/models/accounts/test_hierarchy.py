@@ -123,7 +123,7 @@ def test_of_many_main_accounts_exactly_one_wins(database: Database) -> None:
     with database.transaction() as session:
         account = make_account(session).id
         mains = [make_main(session, subs=1)[0].id for _ in range(12)]
-    barrier = Barrier(len(mains))
+    barrier = Barrier(len(mains), timeout=30)
 
     def try_to_attach(main: int) -> str:
         with database.transaction() as session:
@@ -146,7 +146,7 @@ def test_two_accounts_that_want_each_other_end_with_depth_one(database: Database
     for _ in range(5):
         with database.transaction() as session:
             pair = make_account(session).id, make_account(session).id
-        barrier = Barrier(2)
+        barrier = Barrier(2, timeout=30)
 
         def try_to_attach(main: int, account: int, barrier: Barrier = barrier) -> str:
             try:

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import Bulk, BulkRow, CheckedRow, RowFate, fingerprint_of, keep_file, progress_of
+from models.bulk.bulk import Bulk, BulkRow, CheckedRow, RowFate, fingerprint_of, keep_file
+from models.bulk.progress import progress_of
 from models.contracts.catalogue import Product
 from models.orders import orders
 from models.orders.orders import OrderDraft, cancel_and_release

@@ -232,7 +232,7 @@ def test_blocks_are_told_once_and_as_they_are(registrar: KamailioRegistrar, kama
 
 def test_two_workers_with_the_same_trunk_write_it_once(registrar_url: str, kamailio: Kamailio) -> None:
     gateways = [KamailioRegistrar(registrar_url) for _ in range(4)]
-    barrier = Barrier(len(gateways))
+    barrier = Barrier(len(gateways), timeout=30)
 
     def put(gateway: KamailioRegistrar) -> list[Any]:
         gateway.ping()

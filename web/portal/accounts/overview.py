@@ -68,7 +68,7 @@ class Progress:
 
     @property
     def running(self) -> bool:
-        """Whether the request has not ended yet."""
+        """Return whether the request has not ended yet."""
         return self.request.status not in ENDED
 
 

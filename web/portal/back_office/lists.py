@@ -118,22 +118,22 @@ class JobRow:
 
     @property
     def under_way_until(self) -> datetime | None:
-        """The time by which the current run ends at the latest; None if the job is not running."""
+        """Return the time by which the current run ends at the latest; None if the job is not running."""
         return self.row.due_at if self.row is not None and self.row.lease is not None else None
 
     @property
     def unrepaired(self) -> int:
-        """The number of findings that the job's latest successful run could not repair; 0 without such a run."""
+        """Return the number of findings that the job's latest successful run could not repair; 0 without such a run."""
         return self.last_success.unrepaired if self.last_success is not None else 0
 
     @property
     def waits_for_decision(self) -> bool:
-        """Whether the latest successful run held back deletions until staff have checked and allowed them."""
+        """Return whether the latest successful run held back deletions until staff have checked and allowed them."""
         return self.last_success is not None and not LOOK_FIRST.isdisjoint(self.last_success.found)
 
     @property
     def repaired(self) -> int:
-        """The number of findings that the job's latest successful run repaired; 0 without such a run."""
+        """Return the number of findings that the job's latest successful run repaired; 0 without such a run."""
         return sum(self.last_success.found.values()) - self.unrepaired if self.last_success is not None else 0
 
 

@@ -33,19 +33,15 @@ from models.bulk.bulk import (
     BulkRow,
     RowFate,
     bulks_of,
-    content_of,
-    count_left_out,
-    count_rows,
     fingerprint_of,
     keep_file,
     mend,
     own_bulk,
-    products_in,
-    progress_of,
     rows_of,
     same_file,
-    stuck_rows,
 )
+from models.bulk.preview import content_of, count_left_out, count_rows, products_in
+from models.bulk.progress import progress_of, stuck_rows
 from models.contracts.prices import Amount, Costs
 from models.errors import Forbidden, RuleBroken
 from models.orders.orders import basket_of
@@ -118,12 +114,12 @@ class Preview:
 
     @property
     def ordered(self) -> int:
-        """The number of rows that will be sent as requests: valid, not ordered before, and not repeated."""
+        """Return the number of rows that will be sent as requests: valid, not ordered before, and not repeated."""
         return self.rows - self.wrong_rows - self.before - self.twice
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the rows to be sent and their prices; it changes if a row or the sum of the prices changes."""
+        """Return a hash of the rows to be sent and their prices; changes if a row or the sum of the prices does."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
         facts = (self.bulk.id, self.content, self.before, self.twice, sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]

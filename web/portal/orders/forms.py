@@ -81,7 +81,7 @@ class ProductForm(StepForm):
 
     @property
     def trunk(self) -> Product | None:
-        """The chosen trunk; None if no trunk that can be ordered is chosen."""
+        """Return the chosen trunk; None if no trunk that can be ordered is chosen."""
         return _of_kind(self.offered, self.product.data, ProductKind.TRUNK)
 
     def validate_product(self, _: Field) -> None:
@@ -124,7 +124,7 @@ class NumbersForm(StepForm):
 
     @property
     def block(self) -> Product | None:
-        """The chosen number block; None if no block that can be ordered is chosen."""
+        """Return the chosen number block; None if no block that can be ordered is chosen."""
         return _of_kind(self.offered, f"block-{self.block_size.data}", ProductKind.NUMBER_BLOCK)
 
     def validate_area_code(self, _: Field) -> None:

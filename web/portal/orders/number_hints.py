@@ -52,12 +52,12 @@ class Hints:
 
     @property
     def mismatch(self) -> bool:
-        """Whether an order with this city and area code would wait for a correction, because they do not fit."""
+        """Return whether an order with this city and area code would wait for a correction, because they do not fit."""
         return self.fits is False
 
     @property
     def for_city(self) -> str:
-        """The text to show below the city: its area codes, or that the city is unknown; empty if no city is typed."""
+        """Return the text to show below the city: its area codes, or that it is unknown; empty if none is typed."""
         if not self.city:
             return ""
         if not self.suggestions:
@@ -70,7 +70,7 @@ class Hints:
 
     @property
     def for_area(self) -> str:
-        """The text to show below the area code: its town, and whether it fits the city, or that it does not exist.
+        """Return the text to show below the area code: its town, whether it fits the city, or that it does not exist.
 
         Empty if what is typed is no complete area code.
         """
@@ -94,7 +94,7 @@ class Hints:
 
     @property
     def for_free(self) -> str:
-        """The text to show below the block size: how many blocks of this size are free in the area code.
+        """Return the text to show below the block size: how many blocks of this size are free in the area code.
 
         Empty if area code or block size is missing.
         """

@@ -76,7 +76,7 @@ class Wizard:
 
     @property
     def first_wrong(self) -> DraftStep:
-        """The first step that is incomplete or invalid; the summary if there is none."""
+        """Return the first step that is incomplete or invalid; the summary if there is none."""
         return next((step for step, form in self.checked.items() if form.errors), DraftStep.SUMMARY)
 
     def can_reach(self, step: DraftStep) -> bool:
@@ -85,7 +85,7 @@ class Wizard:
 
     @property
     def stages(self) -> list[Stage]:
-        """The entries of the list of steps, in the order in which the user takes them."""
+        """Return the entries of the list of steps, in the order in which the user takes them."""
         titles = step_titles()
         return [
             Stage(
@@ -101,22 +101,22 @@ class Wizard:
 
     @property
     def products(self) -> Sequence[Product]:
-        """The products chosen so far, without those that cannot be ordered."""
+        """Return the products chosen so far, without those that cannot be ordered."""
         return chosen_products(self.data, self.offered)
 
     @property
     def costs(self) -> Costs:
-        """The total monthly and one-off price of the products chosen so far."""
+        """Return the total monthly and one-off price of the products chosen so far."""
         return costs_of(line for _product, line in self.priced)
 
     @property
     def priced(self) -> Sequence[tuple[Product, PriceLine]]:
-        """The products in the basket, each at the price that was offered, or else at that of the price list."""
+        """Return the products in the basket, each at the price that was offered, or else at that of the price list."""
         return [(product, self.promised.get(product.key, product.price_line)) for product in self.products]
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the order and its prices; it changes if any of them changes."""
+        """Return a hash of the order and its prices; it changes if any of them changes."""
         prices = [astuple(line) for _product, line in self.priced]
         whole = json.dumps([dict(self.data), prices], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
@@ -143,7 +143,7 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
         form.validate()
     hints = hints_for(session, str(data.get("city") or ""), code, str(data.get("block_size") or ""), now)
     kept_until = draft.kept_until if draft is not None else None
-    promised = draft.offered_prices(now) if draft is not None else {}
+    promised = draft.promised_prices(now) if draft is not None else {}
     promised_until = draft.offered_until if draft is not None and promised else None
     return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, promised_until)
 

@@ -33,12 +33,12 @@ class VisibleAccount:
 
     @property
     def detaching(self) -> Request | None:
-        """The running request that detaches the account from its main account; None if there is none."""
+        """Return the running request that detaches the account from its main account; None if there is none."""
         return next((found for found in self.running if found.kind is Kind.DETACH), None)
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the user sees the account only by rights in its main account, or in the one that ordered it."""
+        """Return whether the user sees the account only by rights in its main account, or the one that ordered it."""
         person = principal()
         # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)
@@ -46,12 +46,12 @@ class VisibleAccount:
 
     @property
     def may_detach(self) -> bool:
-        """Whether the user may detach the account from its main account."""
+        """Return whether the user may detach the account from its main account."""
         return self.account.main_id is not None and may(principal(), Action.DETACH, self.account)
 
     @property
     def is_billed_together(self) -> bool:
-        """Whether a collective invoice attached the account to its main account; the invoice also keeps it attached."""
+        """Return whether a collective invoice attached the account to its main account and keeps it attached."""
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 

@@ -21,7 +21,7 @@ class SelectedAccount:
 
     @property
     def konto(self) -> str | None:
-        """The customer number for the query parameter `konto`; None if the user has only one account."""
+        """Return the customer number for the query parameter `konto`; None if the user has only one account."""
         return self.account.customer_number if self.account is not None and len(self.choices) > 1 else None
 
 

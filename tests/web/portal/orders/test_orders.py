@@ -352,7 +352,7 @@ def test_two_submits_at_once_make_one_order(front: Front) -> None:
     summary = fill_all(front, draft)
     cookie = front.client.get_cookie("session")
     assert cookie is not None
-    barrier, answers = Barrier(4), []
+    barrier, answers = Barrier(4, timeout=30), []
 
     def press() -> None:
         client = front.client.application.test_client()

@@ -1,0 +1,67 @@
+"""How far a bulk is: how many of its rows have which result, and which need attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.bulk.bulk import Bulk, BulkRow, RowFate
+from models.requests.requests import Request
+from models.states import ENDED, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The progress of a bulk: its numbers of `rows`, rows without a result (`open`), repeated rows and refused rows.
+
+    `by_status` has the number of the bulk's requests in each status.
+    """
+
+    rows: int
+    open: int
+    repeated: int
+    refused: int
+    by_status: Mapping[Status, int]
+
+    @property
+    def ended(self) -> int:
+        """Return the number of finished rows: repeated, refused, or with a request that has ended."""
+        return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
+
+
+def progress_of(session: Session, bulk: Bulk) -> Progress:
+    """Return how many rows of the bulk have which result, and how many of its requests have which status."""
+    counted = sa.select(BulkRow.fate, sa.func.count()).where(BulkRow.bulk_id == bulk.id).group_by(BulkRow.fate)
+    fates: dict[RowFate | None, int] = {row[0]: row[1] for row in session.execute(counted)}
+    statuses = session.execute(
+        sa.select(Request.status, sa.func.count()).where(Request.bulk_id == bulk.id).group_by(Request.status)
+    )
+    return Progress(
+        rows=sum(fates.values()),
+        open=fates.get(None, 0),
+        repeated=fates.get(RowFate.REPEATED, 0),
+        refused=fates.get(RowFate.REFUSED, 0),
+        by_status={row[0]: row[1] for row in statuses},
+    )
+
+
+def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
+    """Return up to `most` rows that need attention, each with its request (None if none was created).
+
+    These rows were refused or repeated, or their request is pending, held or has ended without success.
+    """
+    fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
+    rows = session.execute(
+        sa.select(BulkRow, Request)
+        .outerjoin(Request, Request.id == BulkRow.request_id)
+        .where(
+            BulkRow.bulk_id == bulk.id,
+            BulkRow.fate.in_([RowFate.REFUSED, RowFate.REPEATED]) | Request.status.not_in(fine),
+        )
+        .order_by(BulkRow.line)
+        .limit(most)
+    )
+    return [(row[0], row[1]) for row in rows]
