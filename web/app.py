@@ -16,7 +16,7 @@ from flask_wtf import CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from models.contracts.prices import VAT_PERCENT
+from models.contracts.costs import VAT_PERCENT
 from models.db.failures import is_outage
 from models.db.session import Database
 from models.errors import DomainError, InvalidField
@@ -28,7 +28,7 @@ from tasks.wording.translate import CATALOGUES
 from web.api import problems
 from web.api.endpoints import api
 from web.api.schemas import Problem
-from web.operations import operations
+from web.health import health
 from web.portal.accounts import dashboard, overview
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.lists import office
@@ -139,7 +139,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     login_manager.init_app(app)
     app.register_api(api)
     for blueprint in (
-        operations, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
+        health, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
         orders, bulks, forwardings, telephone, office,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
@@ -208,6 +208,6 @@ def _around_every_request(app: OpenAPI) -> None:
             rule = request.url_rule.rule if request.url_rule else "-"
             took = round(perf_counter() - g.get("began", perf_counter()), 4)
             # Monitoring calls these endpoints every few seconds; only errors are logged.
-            if request.blueprint != operations.name or response.status_code >= 400:
+            if request.blueprint != health.name or response.status_code >= 400:
                 log.info("http", method=request.method, rule=rule, status=response.status_code, took=took)
         return response

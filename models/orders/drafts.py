@@ -6,8 +6,7 @@ A draft knows the request that it became. Ordering locks the draft's row first, 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -17,18 +16,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import PriceLine
 from models.db.base import Base, enumeration
 from models.errors import NotFound
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
-from models.values import end_of_day
 
 KEPT_FOR = timedelta(days=90)
 """How long a draft can be resumed after its last change."""
-OFFER_DAYS = 14
-"""Days for which an offer's prices are valid."""
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""
 
@@ -87,22 +82,6 @@ class Draft(Base):
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
         self.touch(now)
-
-    def promised_prices(self, now: datetime) -> dict[str, PriceLine]:
-        """Return the prices that an offer still promises, by product key; an empty dict after its last day."""
-        if self.offered_until is None or self.offered_until <= now:
-            return {}
-        return {line["product_key"]: PriceLine(**line) for line in self.offered_lines or []}
-
-    def offer(self, lines: Sequence[PriceLine], now: datetime) -> datetime:
-        """Promise these prices for `OFFER_DAYS` days. Return until when, the end of a day in Berlin.
-
-        An offer whose day is not over keeps its day: downloading it again makes no new offer.
-        """
-        if self.offered_until is None or self.offered_until <= now:
-            self.offered_until = end_of_day(now + timedelta(days=OFFER_DAYS))
-        self.offered_lines = [asdict(line) for line in lines]
-        return self.offered_until
 
     def go_to(self, step: DraftStep) -> None:
         """Set the step at which the draft is resumed."""

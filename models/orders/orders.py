@@ -28,7 +28,8 @@ from models.telephony.towns import FURTHER_TOWNS
 from models.telephony.trunks import close_trunk
 from models.values import Locale, fold, same_place, spell
 
-NO_PROMISE: Mapping[str, PriceLine] = {}
+LIST_PRICES: Mapping[str, PriceLine] = {}
+"""Prices agreed for an order, by product key, if the price list of now holds for every product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +92,17 @@ def submit_order(
     main: Account,
     draft: OrderDraft,
     now: datetime,
-    promised: Mapping[str, PriceLine] = NO_PROMISE,
+    agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Request:
     """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
 
-    The overview of locations lists the account immediately. Returns the request. Raises `Forbidden` if the person may
+    `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
+    the account immediately. Returns the request. Raises `Forbidden` if the person may
     not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if a product cannot be
     ordered, there are too many channels, or the area code is unknown.
     """
     ensure_orderable(session, draft)
-    return submit_orders(session, principal, main, [draft], now, promised=promised)[0]
+    return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
@@ -140,13 +142,14 @@ def submit_orders(
     now: datetime,
     bulk_id: uuid.UUID | None = None,
     *,
-    promised: Mapping[str, PriceLine] = NO_PROMISE,
+    agreed: Mapping[str, PriceLine] = LIST_PRICES,
 ) -> Sequence[Request]:
     """Save several orders that `ensure_orderable` has accepted, with one statement for each table.
 
-    Each order gets a request and a new account. Returns the requests in the order of `drafts`; `bulk_id` is the bulk
-    (the uploaded file of orders) that they come from. Raises `Forbidden` if the person may not order for `main`, and
-    `RuleBroken` if `main` is closed or a sub-account.
+    Each order gets a request and a new account. Returns the requests in the order of `drafts`. `bulk_id` is the bulk
+    (the uploaded file of orders) that they come from; `agreed` has prices, by product key, that hold instead of those
+    of the price list. Raises `Forbidden` if the person may not order for `main`, and `RuleBroken` if `main` is closed
+    or a sub-account.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
@@ -174,7 +177,7 @@ def submit_orders(
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
                 price_lines=[
-                    asdict(promised.get(line.product_key, line)) for line in _basket(session, draft).price_lines
+                    asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],
                 bulk_id=bulk_id,
             )

@@ -42,7 +42,7 @@ from models.bulk.bulk import (
 )
 from models.bulk.preview import content_of, count_left_out, count_rows, products_in
 from models.bulk.progress import progress_of, stuck_rows
-from models.contracts.prices import Amount, Costs
+from models.contracts.costs import Amount, Costs
 from models.errors import Forbidden, RuleBroken
 from models.orders.orders import basket_of
 from models.people.rights import Action, may

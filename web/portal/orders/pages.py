@@ -25,6 +25,7 @@ from models.orders.drafts import (
     order_once,
     own_draft,
 )
+from models.orders.offers import make_offer
 from models.orders.orders import submit_order
 from models.people.rights import Action, may
 from models.people.users import User
@@ -33,7 +34,7 @@ from models.states import Reason
 from models.views.lists import closed_accounts
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
-from web.portal.orders.offer import offer_pdf
+from web.portal.orders.offer_pdf import offer_pdf
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -210,7 +211,7 @@ def offer(id: uuid.UUID) -> Response:
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
         draft.touch(now)
-        until = draft.offer([line for _product, line in wizard.priced], now)
+        until = make_offer(draft, [line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     content = offer_pdf(wizard, link, now, until, locale())
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
@@ -242,10 +243,12 @@ def place(id: uuid.UUID) -> Response:
                     flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                     return _to(id, DraftStep.SUMMARY)
                 draft.touch(now)
+                # What was shown is what is billed.
+                shown = {product.key: line for product, line in wizard.priced}
             accepted = order_once(
                 session,
                 draft,
-                lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, wizard.promised),
+                lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
             )
     except InvalidField:
         # A product was withdrawn since the check; the summary shows which.

@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.contracts.catalogue import PriceLine, Product, orderable_products
-from models.contracts.prices import Costs, costs_of
+from models.contracts.costs import Costs, costs_of
 from models.orders.drafts import Draft, DraftStep
+from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.values import AREA_CODE, Locale
@@ -68,7 +69,7 @@ class Wizard:
     kept_until: datetime | None
     promised: Mapping[str, PriceLine]
     """The prices that an offer of this order still promises, by product key."""
-    promised_until: datetime | None
+    offered_until: datetime | None
 
     def form(self, step: DraftStep) -> Any:
         """Return the form of the step with the saved input, not validated, so that it shows no errors."""
@@ -112,7 +113,12 @@ class Wizard:
     @property
     def priced(self) -> Sequence[tuple[Product, PriceLine]]:
         """Return the products in the basket, each at the price that was offered, or else at that of the price list."""
-        return [(product, self.promised.get(product.key, product.price_line)) for product in self.products]
+        return [(product, best_price(product, self.promised)) for product in self.products]
+
+    @property
+    def promised_until(self) -> datetime | None:
+        """Return until when an offer promises the prices of the whole basket; None if it does not."""
+        return self.offered_until if all(product.key in self.promised for product in self.products) else None
 
     @property
     def fingerprint(self) -> str:
@@ -143,9 +149,9 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
         form.validate()
     hints = hints_for(session, str(data.get("city") or ""), code, str(data.get("block_size") or ""), now)
     kept_until = draft.kept_until if draft is not None else None
-    promised = draft.promised_prices(now) if draft is not None else {}
-    promised_until = draft.offered_until if draft is not None and promised else None
-    return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, promised_until)
+    promised = promised_prices(draft, now) if draft is not None else {}
+    offered_until = draft.offered_until if draft is not None and promised else None
+    return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, offered_until)
 
 
 def step_titles() -> Mapping[DraftStep, str]:

@@ -27,7 +27,7 @@ login_manager.session_protection = None
 # The endpoints and blueprints that local members may open; all others are closed to them.
 _OPEN_TO_LOCAL_MEMBERS = frozenset({
     "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "telephone",
-    "operations", "letters", "emails", "consents", "dev_mail",
+    "health", "letters", "emails", "consents", "dev_mail",
 })  # fmt: skip
 
 

@@ -400,7 +400,7 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
 def test_every_page_is_closed_to_members_unless_it_is_open_to_them(front: Front, site: Site) -> None:
     """Check every route, including future ones: a local member gets 404 except for the routes named here."""
     come_in(front, site.member.email)
-    open_to_all = {"people", "logins", "forwardings", "telephone", "operations", "letters", "emails", "consents"}
+    open_to_all = {"people", "logins", "forwardings", "telephone", "health", "letters", "emails", "consents"}
     open_to_all |= {"dev_mail", "portal.home", "portal.overview", "users.invitation"}
     places = {"customer_number": site.account.customer_number, "id": "1", "user_id": "1", "form": "csv"}
     asked = 0

@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import attach
 from models.contracts.catalogue import Product
-from models.contracts.prices import Amount
+from models.contracts.costs import Amount
 from models.db.session import Database
 from models.orders.drafts import KEPT_FOR, Draft
 from models.orders.orders import area_codes_for, submit_order
@@ -291,9 +291,7 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
     draft = begin(front)
     fill_all(front, draft)
     front.client.get(f"{draft}/angebot.pdf")
-    with front.database.transaction() as session:
-        doubled = {"monthly_cents": Product.monthly_cents * 2, "one_off_cents": Product.one_off_cents * 2}
-        session.execute(sa.update(Product).values(**doubled))
+    set_prices(front, 2)
     clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
     summary = front.client.get(f"{draft}/zusammenfassung").text
     assert "35,70\xa0€" in summary and "Zu den Preisen Ihres Angebots, das bis 16. März 2026 gilt." in summary
@@ -309,6 +307,46 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
     assert request.price_lines is not None
     prices = {line["product_key"]: (line["monthly_cents"], line["one_off_cents"]) for line in request.price_lines}
     assert prices == {"trunk-10": (2990, 2900), "block-10": (290, 990), "fax2mail": (290, 0)}
+
+
+def set_prices(front: Front, factor: int) -> None:
+    """Multiply all prices of the price list."""
+    with front.database.transaction() as session:
+        prices = {"monthly_cents": Product.monthly_cents * factor, "one_off_cents": Product.one_off_cents * factor}
+        session.execute(sa.update(Product).values(**prices))
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_an_offer_promises_what_it_named_and_nothing_else(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    front.client.get(f"{draft}/angebot.pdf")
+    set_prices(front, 2)
+    # A product that the offer did not name has today's price, in a second offer too.
+    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["fax2mail"])
+    other = front.client.get(f"{draft}/zusammenfassung").text
+    assert "199,80\xa0€" in other and "Ihres Angebots" not in other
+    front.client.get(f"{draft}/angebot.pdf")
+    set_prices(front, 2)
+    fill(front, draft, "produkt", product="trunk-10", channels="5", options=["fax2mail"])
+    back = front.client.get(f"{draft}/zusammenfassung").text
+    assert "35,70\xa0€" in back and "Ihres Angebots" in back
+    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["fax2mail"])
+    assert "199,80\xa0€" in front.client.get(f"{draft}/zusammenfassung").text
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_an_offer_makes_nothing_dearer(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    front.client.get(f"{draft}/angebot.pdf")
+    with front.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "trunk-10").values(monthly_cents=2000))
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert "25,80\xa0€" in summary
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert request.price_lines is not None and request.price_lines[0]["monthly_cents"] == 2000
 
 
 def test_an_offer_needs_everything(front: Front) -> None:

@@ -26,18 +26,18 @@ from models.views import lists
 from tasks.hints import PATIENCE
 from web.resources import Resources, resources
 
-operations = Blueprint("operations", __name__)
+health = Blueprint("health", __name__)
 
 BEAT_IS_LATE = timedelta(seconds=60)
 
 
-@operations.get("/healthz")
+@health.get("/healthz")
 def healthz() -> Response:
     """Answer 200 as long as the process runs."""
     return Response("ok\n", mimetype="text/plain")
 
 
-@operations.get("/readyz")
+@health.get("/readyz")
 def readyz() -> Response:
     """Answer with a JSON status (ready, degraded or unready) and the checks of database, migrations, broker and beat.
 
@@ -137,7 +137,7 @@ def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
     yield ages
 
 
-@operations.get("/metrics")
+@health.get("/metrics")
 def metrics() -> Response:
     """Return the metrics in Prometheus's text format: those read from the database, and the counters of processes.
 

@@ -9,7 +9,7 @@ from flask_babel import gettext as _
 from fpdf import FPDF
 from fpdf.enums import Align, XPos, YPos
 
-from models.contracts.prices import VAT_PERCENT, Amount
+from models.contracts.costs import VAT_PERCENT, Amount
 from models.values import Locale
 from tasks.outbox.typeface import FAMILY, add_typeface, printable
 from web.portal.orders.wizard import Wizard
