@@ -33,7 +33,7 @@ class NumberBlock(Base):
     area_code: Mapped[str] = mapped_column(sa.ForeignKey("area_codes.code"))
     first_number: Mapped[int] = mapped_column(sa.BigInteger)
     size: Mapped[int]
-    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    account_id: Mapped[int | None] = mapped_column(sa.ForeignKey("accounts.id"))
     trunk_id: Mapped[int | None] = mapped_column(sa.ForeignKey("sip_trunks.id"), index=True)
     available_from: Mapped[datetime]
 
@@ -49,6 +49,8 @@ class NumberBlock(Base):
             name="ex_number_blocks_overlap",
             using="gist",
         ),
+        # Not for free blocks: while statistics are old, the planner would find all of them by it, and sort them.
+        sa.Index("ix_number_blocks_owned", "account_id", postgresql_where=sa.text("account_id IS NOT NULL")),
         sa.Index(
             "ix_number_blocks_free",
             "area_code",

@@ -6,6 +6,7 @@ Concurrent transactions do not wait for each other.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -102,6 +103,28 @@ def test_who_has_rested_longest_is_given_out_first(database: Database, account_i
         stock_pool(session, "030", "30000000", 10, 1, NOW - timedelta(days=1))
     with database.transaction() as session:
         assert pool(session).take("030", 10, account_id).first_number == 493030000000
+
+
+def test_a_block_is_found_without_sorting_the_pool_also_before_the_statistics_know_of_it(
+    database: Database, account_id: int
+) -> None:
+    said: list[tuple[str, Any]] = []
+
+    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if "number_blocks" in statement:
+            said.append((statement, parameters))
+
+    with database.transaction() as session:
+        fill_pool(session, count=3000)
+        session.execute(sa.update(NumberBlock).values(account_id=account_id))
+        session.execute(sa.text("ANALYZE number_blocks"))
+        fill_pool(session, count=3000, first="30000000")
+        connection = session.connection()
+        sa.event.listen(connection, "before_cursor_execute", keep)
+        NumberPool(session, NOW, {("030", 10): 1}).take("030", 10, account_id)
+        statement, parameters = said[0]
+        plan = "\n".join(row[0] for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
+        assert "ix_number_blocks_free" in plan and "Sort" not in plan, plan
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""A free block is found by the index of free blocks only, also while the planner's statistics are old."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0017"
+down_revision = "0016"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    _put("ix_number_blocks_owned", "account_id IS NOT NULL")
+    _drop("ix_number_blocks_account_id")
+
+
+def downgrade() -> None:
+    _put("ix_number_blocks_account_id", None)
+    _drop("ix_number_blocks_owned")
+
+
+def _put(name: str, where: str | None) -> None:
+    """Create an index beside running transactions, in place of an invalid one that an interrupted run has left."""
+    _drop(name)
+    with op.get_context().autocommit_block():
+        op.create_index(
+            name,
+            "number_blocks",
+            ["account_id"],
+            postgresql_where=None if where is None else sa.text(where),
+            postgresql_concurrently=True,
+            if_not_exists=True,
+        )
+
+
+def _drop(name: str) -> None:
+    with op.get_context().autocommit_block():
+        op.drop_index(name, table_name="number_blocks", postgresql_concurrently=True, if_exists=True)
