@@ -21,6 +21,7 @@ from models.messages.outbox import Recipient, queue_message
 from models.orders.orders import submit_order
 from models.requests.requests import Request
 from models.states import Status, StepName
+from models.telephony.numbers import BlockAnnouncement
 from models.values import utc_now
 from models.vault import Vault
 from tasks.hints import hint
@@ -125,13 +126,22 @@ def _link(system: System) -> UUID:
 
 @contextmanager
 def _working(system: System, **environment: str) -> Iterator[System]:
-    """Run a worker and beat on the system, warmed up; nothing that was left over is in its queues."""
+    """Run a worker and beat on the system, warmed up; nothing that was left over is in its queues.
+
+    The numbers of a new pool have been announced to the registrar, which takes a while.
+    """
     system.flush()
     troubled = replace(system, environment=system.environment | environment)
     with troubled.running(programs.beat(system.directory / "schedule")), troubled.worker(2):
         for _ in range(2):
             assert _seconds(troubled, partial(_link, troubled)) < PATIENCE
+        wait_until(lambda: _all_announced(troubled), seconds=600, what="the announcement of all numbers")
         yield troubled
+
+
+def _all_announced(system: System) -> bool:
+    with system.database.transaction() as session:
+        return not session.scalar(sa.select(sa.exists().select_from(BlockAnnouncement)))
 
 
 @_trouble("a mail server that takes four seconds a mail, 500 mails waiting")
