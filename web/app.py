@@ -120,7 +120,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         on_due=hint,
         statement_limit=STATEMENT_LIMIT,
         # One thread is left for what needs no database, such as /healthz, while the database does not answer.
-        at_once=max(1, settings.web_threads - 1),
+        # Few threads need each other more.
+        at_once=settings.web_threads - 1 if settings.web_threads > 3 else None,
     )
     clock = clock or database.now
     vault, throttle = Vault(*settings.secret_keys), Throttle(app, settings.redis_url)

@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.accounts.accounts import Account
+from models.contracts.catalogue import PriceLine, by_product
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
@@ -68,6 +69,8 @@ class Bulk(QueueRow, Base):
     fingerprint: Mapped[bytes]
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
+    price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
+    """The prices at which the bulk was sent, as `PriceLine`; None for links, and for bulks of before they were kept."""
     placed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
@@ -90,10 +93,19 @@ class Bulk(QueueRow, Base):
         """Return an SQL condition: the bulk was not sent and was uploaded at least `KEPT_FOR` (30 days) ago."""
         return cls.sent_at.is_(None) & (cls.created_at <= now - KEPT_FOR)
 
-    def send(self, now: datetime) -> None:
-        """Schedule the bulk's rows to be turned into requests now. Safe to run twice: the first `sent_at` is kept."""
+    @property
+    def agreed_prices(self) -> Mapping[str, PriceLine]:
+        """Return the prices at which the bulk was sent, by product key; empty if none were kept."""
+        return by_product(self.price_lines or [])
+
+    def send(self, now: datetime, prices: Iterable[PriceLine] = ()) -> None:
+        """Schedule the bulk's rows to be turned into requests now, at these prices.
+
+        Safe to run twice: the first `sent_at` is kept.
+        """
         if self.sent_at is None:
             self.sent_at = now
+            self.price_lines = [asdict(line) for line in prices] or None
             self.make_due(now)
 
     def placed(self, now: datetime) -> None:

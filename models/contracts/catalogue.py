@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -30,6 +30,11 @@ class PriceLine:
     product_key: str
     monthly_cents: int
     one_off_cents: int
+
+
+def by_product(saved: Iterable[Mapping[str, Any]]) -> dict[str, PriceLine]:
+    """Return price lines that were saved as JSON, by product key."""
+    return {line["product_key"]: PriceLine(**line) for line in saved}
 
 
 class Product(Base):

@@ -137,18 +137,24 @@ class Database:
         if self._turns is None:
             yield
             return
-        patience = 0.0 if self._silent else max(0.0, self._latest_turn + _STUCK - _ticks())
-        if not self._turns.acquire(timeout=patience):
-            raise sa.exc.TimeoutError("all transactions are stuck")
+        # Others that come later may get a turn first: this waits on while turns are given.
+        while not self._turns.acquire(timeout=self._patience_for_turn()):
+            if self._patience_for_turn() == 0:
+                raise sa.exc.TimeoutError("all transactions are stuck")
         self._latest_turn = _ticks()
+        silent = False
         try:
             yield
-            self._silent = False
         except sa.exc.OperationalError as error:
-            self._silent = is_silent(error)
+            silent = is_silent(error)
             raise
         finally:
+            self._silent = silent
             self._turns.release()
+
+    def _patience_for_turn(self) -> float:
+        """Return for how many seconds more the running transactions are not taken for stuck."""
+        return 0.0 if self._silent else max(0.0, self._latest_turn + _STUCK - _ticks())
 
     @contextmanager
     def _limited(self, session: Session, limit: float) -> Iterator[None]:

@@ -131,7 +131,8 @@ def _place_orders(session: Session, bulk: Bulk, rows: Sequence[BulkRow], princip
             orderable.append((row, order))
     try:
         orders = [order for _, order in orderable]
-        requests = submit_orders(session, principal, bulk.main, orders, now, bulk.id) if orders else []
+        prices = bulk.agreed_prices
+        requests = submit_orders(session, principal, bulk.main, orders, now, bulk.id, agreed=prices) if orders else []
     except (Forbidden, RuleBroken) as error:
         for row, _ in orderable:
             _refuse(row, error)

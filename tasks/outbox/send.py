@@ -70,20 +70,21 @@ def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> s
     """
     runtime, begun = claim.runtime, set[int]()
     unrecorded: dict[int, GatewayError | None] = {}
+    answers: list[GatewayError | None] = []
     recorded, ends = runtime.clock(), runtime.clock() + SENDING_TIME
     for message in messages:
         if runtime.clock() >= ends or not claim.is_safe:
             break
         failure = _send(runtime, message)
         begun.add(message.id)
+        answers.append(failure)
         unrecorded[message.id] = failure
         if isinstance(failure, GatewayUnavailable):
             break
         if runtime.clock() - recorded >= RECORDED_WITHIN:
             unrecorded = _record_safely(claim, unrecorded)
             recorded = runtime.clock()
-    if begun:
-        note_answers(claim, SYSTEMS[channel], unrecorded.values())
+    note_answers(claim, SYSTEMS[channel], answers)
     while unrecorded := _record_safely(claim, unrecorded):
         if not claim.is_safe:
             log.error("messages.given_up", messages=sorted(unrecorded))

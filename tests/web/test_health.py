@@ -126,10 +126,10 @@ def test_while_the_database_does_not_answer_one_thread_is_left(
     front_of: FrontOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "_STUCK", 0.2)
-    client = front_of(web_threads=3)
+    client = front_of(web_threads=4)
     with client.application.app_context():
         database = resources().database
-    with database.transaction(), database.transaction():
+    with database.transaction(), database.transaction(), database.transaction():
         refused = client.get("/readyz")
         assert refused.status_code == 503
         assert refused.json is not None and refused.json["checks"]["database"] == "TimeoutError"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
@@ -104,8 +104,34 @@ def test_a_transaction_waits_for_its_turn_unless_all_that_run_are_stuck(
             ask(database)
         with database._turn(), pytest.raises(sa.exc.TimeoutError):
             beside.submit(ask, database).result(timeout=15)
-    proxy.speak()
-    assert ask(database) == 42
+        # An answer that refuses is an answer: the next one waits for its turn again.
+        proxy.speak()
+        with pytest.raises(sa.exc.OperationalError), database.transaction() as session:
+            session.execute(sa.text("DO $$ BEGIN RAISE lock_not_available; END $$"))
+        with database.transaction():
+            waiting = beside.submit(ask, database)
+            assert not wait([waiting], timeout=0.3).done
+        assert waiting.result(timeout=15) == 42
+    database.close()
+
+
+def test_a_waiting_transaction_goes_on_waiting_while_others_get_turns(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_STUCK", 0.5)
+    database = Database(postgres.url("standorte"), at_once=1)
+    ticks = 100.0
+    monkeypatch.setattr(sessions, "_ticks", lambda: ticks)
+    assert database._turns is not None
+    with ThreadPoolExecutor() as beside, database._turn():
+        waiting = beside.submit(ask, database)
+        assert not wait([waiting], timeout=0.2).done
+        # Somebody else got the turn in the meantime.
+        ticks = database._latest_turn = 100.4
+        assert not wait([waiting], timeout=0.6).done
+        ticks = 101.0
+        with pytest.raises(sa.exc.TimeoutError):
+            waiting.result(timeout=15)
     database.close()
 
 

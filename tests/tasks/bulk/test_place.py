@@ -196,10 +196,12 @@ def test_who_may_not_order_any_more_orders_nothing(pipeline: Pipeline) -> None:
 def test_a_row_that_breaks_takes_no_other_down(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     submit = orders.submit_orders
 
-    def breaks(session: object, principal: object, main: object, drafts: Sequence[OrderDraft], *rest: object) -> object:
+    def breaks(
+        session: object, principal: object, main: object, drafts: Sequence[OrderDraft], *rest: object, **more: object
+    ) -> object:
         if any(draft.location.name == "Filiale 2" for draft in drafts):
             raise ZeroDivisionError
-        return submit(session, principal, main, drafts, *rest)  # type: ignore[arg-type]
+        return submit(session, principal, main, drafts, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(place, "submit_orders", breaks)
     id = send(pipeline, sites(4))

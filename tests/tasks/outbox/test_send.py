@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.db.work_queue import WorkKind
+from models.jobs.outages import ExternalSystem, Outage
 from models.messages.outbox import Message, MessageState, Recipient, queue_message
 from models.states import Status
 from tasks.outbox import send
@@ -83,6 +84,18 @@ def test_with_80_mails_waiting_none_leaves_twice_and_orders_go_on(pipeline: Pipe
     for order in map(pipeline.request, orders):
         assert order.status is Status.COMPLETED
         assert order.updated_at - order.created_at <= 2 * ONE_MAIL
+
+
+def test_a_slow_answer_ends_a_pause_too(pipeline: Pipeline, mailer: SlowMailer) -> None:
+    queue(pipeline, "anna", "bert", "cleo")
+    mailer.failures["anna@example.com"] = [GatewayUnavailable("down")]
+    pipeline.send()
+    pipeline.clock.advance(timedelta(minutes=1))
+    # Its success is recorded before the batch is over.
+    pipeline.send()
+    assert len(mailer.sent) == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get(Outage, ExternalSystem.MAIL) is None
 
 
 def test_mails_that_were_not_begun_keep_their_place(pipeline: Pipeline, mailer: SlowMailer) -> None:

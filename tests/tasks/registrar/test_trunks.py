@@ -9,6 +9,7 @@ import pytest
 
 from models.accounts.accounts import Account
 from models.db.session import Database
+from models.jobs.outages import SHORTEST, ExternalSystem, Outage, begin_pause
 from models.telephony.sip_secrets import issue_of, renew
 from models.telephony.trunks import SipTrunk
 from tasks.ports import GatewayError, Ports, TrunkRecord
@@ -72,3 +73,16 @@ def test_of_two_writers_the_late_one_does_not_bring_the_old_secret_back(
     with database.transaction() as session:
         found = session.get_one(SipTrunk, trunk)
         assert (found.due_at, found.lease) == (None, None)
+
+
+def test_a_secret_that_cannot_be_read_says_nothing_about_the_registrar(
+    pipeline: Pipeline, database: Database, trunk: int
+) -> None:
+    with database.transaction() as session:
+        session.get_one(SipTrunk, trunk).secret = b"sealed with another key"
+        begin_pause(session, ExternalSystem.REGISTRAR, 0, NOW)
+    pipeline.clock.advance(SHORTEST)
+    write_due_trunks(pipeline.runtime, lambda: None)
+    with database.transaction() as session:
+        assert session.get_one(SipTrunk, trunk).attempts == 1
+        assert session.get_one(Outage, ExternalSystem.REGISTRAR).failures == 1

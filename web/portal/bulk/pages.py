@@ -42,6 +42,7 @@ from models.bulk.bulk import (
 )
 from models.bulk.preview import content_of, count_left_out, count_rows, products_in
 from models.bulk.progress import progress_of, stuck_rows
+from models.contracts.catalogue import orderable_products
 from models.contracts.costs import Amount, Costs
 from models.errors import Forbidden, RuleBroken
 from models.orders.orders import basket_of
@@ -239,7 +240,8 @@ def send(id: uuid.UUID) -> AnyResponse:
                 flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                 return redirect(url_for("bulks.show", id=id), 303)
             found.user_id = principal().user_id
-            found.send(now)
+            # In this transaction the price list is read once: these are the prices that the page has shown.
+            found.send(now, [product.price_line for product in orderable_products(session)])
             log.info("bulk.sent", bulk=str(id), kind=found.kind, rows=preview.ordered)
     return redirect(url_for("bulks.show", id=id), 303)
 

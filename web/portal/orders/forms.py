@@ -97,7 +97,8 @@ class ProductForm(StepForm):
         trunk = self.trunk
         if not field.data or trunk is None or trunk.channels is None:
             return
-        if not field.data.isascii() or not field.data.isdecimal() or not 1 <= int(field.data[:9]) <= trunk.channels:
+        typed = field.data.lstrip("0") if field.data.isascii() and field.data.isdecimal() else ""
+        if not 1 <= len(typed) <= 9 or int(typed) > trunk.channels:
             raise Wrong(field_error(locale(), "channels", "channels_out_of_range", trunk.channels))
 
     def validate_options(self, field: Field) -> None:

@@ -72,8 +72,8 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, until: datetime, locale:
 
     _table(pdf, wizard, locale)
     pdf.ink(_QUIET, "", 9.5)
-    pdf.paragraph(_("Prices as of %(day)s, net in euros; the VAT rate on that day is %(percent)s %%.",
-                    day=_day(now), percent=VAT_PERCENT))  # fmt: skip
+    pdf.paragraph(_("Prices net in euros, valid until %(day)s; the VAT rate is %(percent)s %% today.",
+                    day=last_day(until), percent=VAT_PERCENT))  # fmt: skip
     pdf.paragraph(_("%(channels)s simultaneous calls, area code %(code)s (%(town)s).",
                     channels=order.channels, code=order.area_code,
                     town=wizard.area.name if wizard.area is not None else ""))  # fmt: skip

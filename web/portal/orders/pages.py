@@ -251,7 +251,8 @@ def place(id: uuid.UUID) -> Response:
                 lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
             )
     except InvalidField:
-        # A product was withdrawn since the check; the summary shows which.
+        # What the forms accept and the rules refuse; the summary names what it can.
+        flash(_("This order is not possible as it is. Please check it once more."))
         return _to(id, DraftStep.SUMMARY)
     log.info("request.accepted", request=str(accepted.id), path=request.path)
     _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",

@@ -112,8 +112,12 @@ class Wizard:
 
     @property
     def priced(self) -> Sequence[tuple[Product, PriceLine]]:
-        """Return the products in the basket, each at the price that was offered, or else at that of the price list."""
-        return [(product, best_price(product, self.promised)) for product in self.products]
+        """Return the products in the basket, each with its price."""
+        return [(product, self.price_of(product)) for product in self.products]
+
+    def price_of(self, product: Product) -> PriceLine:
+        """Return a product at the price of the price list, or at that which an offer promised if it is lower."""
+        return best_price(product, self.promised)
 
     @property
     def promised_until(self) -> datetime | None:

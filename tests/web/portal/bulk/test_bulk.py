@@ -294,6 +294,22 @@ def test_only_bad_cells_can_be_typed_anew(signed: Front) -> None:
 
 
 @pytest.mark.usefixtures("changing_products")
+def test_a_file_is_billed_at_the_prices_that_were_shown_when_it_was_sent(signed: Front, back: Back) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2)]))
+    page = signed.client.get(address).text
+    shown = page.partition('name="shown" value="')[2].partition('"')[0]
+    signed.client.post(address + "/senden", data={"csrf_token": csrf(page), "shown": shown})
+    with signed.database.transaction() as session:
+        session.execute(sa.update(Product).values(monthly_cents=9999, one_off_cents=9999))
+    work(signed, back)
+    with signed.database.transaction() as session:
+        lines = session.scalars(sa.select(Request.price_lines).where(Request.bulk_id.is_not(None))).all()
+    assert len(lines) == 2
+    for agreed in lines:
+        assert agreed is not None and sum(line["monthly_cents"] for line in agreed) == 2990 + 290
+
+
+@pytest.mark.usefixtures("changing_products")
 def test_a_price_that_changed_is_shown_before_anything_is_ordered(signed: Front, back: Back) -> None:
     address = opened(signed, as_csv([HEAD, row(1)]))
     page = signed.client.get(address).text

@@ -126,6 +126,7 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("produkt", {"product": "fax2mail"}, "Wählen Sie ein Produkt."),
         ("produkt", {"channels": "11"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "0"}, "1 bis 10 gleichzeitige Gespräche"),
+        ("produkt", {"channels": "0000000019999"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "²"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"options": ["trunk-2"]}, "nicht mehr bestellbar"),
         ("produkt", {"options": ["fax2mail", "fax2mail"]}, "nicht mehr bestellbar"),
@@ -277,7 +278,7 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
     for words in (
         "Angebot ", front.main.customer_number, "SIP-Trunk mit 10 Kanälen", "Rufnummernblock mit 10 Nummern",
         "Fax per E-Mail", "35,70 €", "42,48 €", "46,29 €", "Gültig bis", "16. März 2026",
-        "Preise vom 2. März 2026, netto in Euro; der Umsatzsteuersatz an diesem Tag beträgt 19 %.", "Filiale Berlin",
+        "Preise netto in Euro, gültig bis 16. März 2026; der Umsatzsteuersatz beträgt heute 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
     ):  # fmt: skip
         assert words in text, words
@@ -301,6 +302,8 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
     clock.now = datetime(2026, 3, 16, 23, 0, tzinfo=UTC)
     late = front.client.get(f"{draft}/zusammenfassung").text
     assert "71,40\xa0€" in late and "Ihres Angebots" not in late
+    order(front.client, draft, summary)
+    assert requests_in(front.database) == []
     clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
     order(front.client, draft, summary)
     [request] = requests_in(front.database)
