@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import PriceLine, by_product
+from models.contracts.catalogue import PriceLine, by_product, withdrawn_products
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
@@ -268,6 +268,16 @@ def rows_of(
     if wrong:
         query = query.where(BulkRow.errors.is_not(None))
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
+
+
+def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
+    """Return the bulk's rows that were right when they were checked, and that name a product withdrawn since."""
+    withdrawn = [product.key for product in withdrawn_products(session)]
+    named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
+    query = sa.select(BulkRow).where(
+        BulkRow.bulk_id == bulk.id, sa.or_(named, BulkRow.draft["product_key"].astext.in_(withdrawn))
+    )
+    return list(session.scalars(query.order_by(BulkRow.line)))
 
 
 def is_over(session: Session, bulk: Bulk) -> bool:

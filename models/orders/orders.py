@@ -16,7 +16,7 @@ from models.accounts.accounts import (
     issue_customer_numbers,
 )
 from models.accounts.hierarchy import ensure_may_be_main
-from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, orderable_products
+from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
 from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.people.rights import Action, Principal, may
@@ -210,13 +210,18 @@ def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
     )
 
 
-def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str]) -> Basket:
+def basket_of(
+    session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str], accepted: Collection[str] = ()
+) -> Basket:
     """Return the trunk product, the product for a number block of `block_size` numbers, and the option products.
 
-    Raises `InvalidField` if one of them cannot be ordered or is of another kind, or if an option is named twice.
+    `accepted` are keys of products that count even if they can no longer be ordered. Raises `InvalidField` if one of
+    the products cannot be ordered or is of another kind, or if an option is named twice.
     """
     keys = (trunk_key, block_key(block_size), *option_keys)
-    found = {product.key: product for product in orderable_products(session)}
+    found = {
+        product.key: product for product in price_list(session).values() if product.orderable or product.key in accepted
+    }
     _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
     _expect(found, block_key(block_size), ProductKind.NUMBER_BLOCK, "numbers.block_size", "unknown_block_size")
     for place, key in enumerate(option_keys):
@@ -227,10 +232,14 @@ def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Se
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """Return the products of a running order. Raises `RuleBroken` if one of them can no longer be ordered."""
+    """Return the products of a running order. An option that was withdrawn since the order was accepted stays in it.
+
+    Raises `RuleBroken` if the trunk or the number block can no longer be ordered.
+    """
     assert request.product_key is not None and request.block_size is not None
+    options = request.option_keys or []
     try:
-        return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
+        return basket_of(session, request.product_key, request.block_size, options, accepted=options)
     except InvalidField as error:
         raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
 
@@ -238,7 +247,7 @@ def ordered_basket(session: Session, request: Request) -> Basket:
 def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
     """Return the products of a running order at the prices of the moment when it was ordered.
 
-    Raises `RuleBroken` if one of the products was withdrawn since.
+    Raises `RuleBroken` if the trunk or the number block was withdrawn since.
     """
     basket = ordered_basket(session, request)
     if request.price_lines is None:

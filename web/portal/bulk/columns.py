@@ -70,7 +70,7 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
         Column("channels", "Kanäle", "Channels", "channels", "4", optional=True),
         Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030"),
         Column("block_size", "Anzahl Rufnummern", "Phone numbers", "numbers.block_size", "10"),
-        Column("options", "Optionen", "Options", "options", "fax2mail", optional=True),
+        Column("options", "Optionen", "Options", "options", "mobile-backup", optional=True),
     ),
     Kind.LINK: (
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),

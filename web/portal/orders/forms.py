@@ -179,6 +179,14 @@ def area_code_in(data: Mapping[str, Any]) -> str:
     return str(data.get("area_code") or "").strip()
 
 
+def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
+    """Return the typed values without the options `left_out` among the chosen ones."""
+    if not left_out:
+        return data
+    keys = {product.key for product in left_out}
+    return {**data, "options": [key for key in data.get("options") or [] if key not in keys]}
+
+
 def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Locale) -> OrderDraft:
     """Return the order draft for `data`, the typed values of all steps by field name.
 

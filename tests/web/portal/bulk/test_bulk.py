@@ -134,7 +134,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     lines[5] = row(5, Postleitzahl="1017", Produkt="trunk-7")
     lines[9] = row(9, **{"E-Mail": "hanna@", "Ort": ""})
     lines[12] = row(12, Vorwahl="040", Kanäle="11")
-    lines[14] = row(14, Optionen="fax2mail, teleport", **{"Anzahl Rufnummern": "7", "Telefon": "x"})
+    lines[14] = row(14, Optionen="mobile-backup, teleport", **{"Anzahl Rufnummern": "7", "Telefon": "x"})
     address = opened(signed, as_csv(lines))
     page = signed.client.get(address).text
     assert_valid(page)
@@ -142,7 +142,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     for said in (
         "Eine deutsche Postleitzahl hat fünf Ziffern.", "Möglich sind: trunk-2, trunk-10, trunk-50",
         "Das ist keine vollständige E-Mail-Adresse.", "Geben Sie den Ort ein.", "gehört zu Hamburg.",
-        "1 bis 10 gleichzeitige Gespräche", "Möglich sind: fax2mail, mobile-backup, directory-entry",
+        "1 bis 10 gleichzeitige Gespräche", "Möglich sind: mobile-backup, directory-entry",
         "Möglich sind: 1, 10, 100", "Das ist keine Telefonnummer.",
     ):  # fmt: skip
         assert said in page, said
@@ -217,6 +217,20 @@ def test_the_same_row_twice_is_priced_and_ordered_once(signed: Front, back: Back
     press(signed, address)
     work(signed, back)
     assert orders(signed) == 2
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_a_product_that_is_withdrawn_after_the_upload_is_wrong_in_its_cell(signed: Front) -> None:
+    address = opened(signed, as_csv([HEAD, row(1), row(2, Optionen="mobile-backup")]))
+    assert "2 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
+    with signed.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "mobile-backup").values(orderable=False))
+    press(signed, address)
+    page = signed.client.get(address).text
+    assert "1 Feld stimmt nicht" in page and "Möglich sind: directory-entry" in page
+    assert 'value="mobile-backup"' in page and orders(signed) == 0
+    post(signed, address, **{"cell-3-options": ""})
+    assert "2 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
 
 
 def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, back: Back) -> None:

@@ -32,7 +32,7 @@ from tests.web.portal.page.test_portal import csrf, sign_in
 
 NEW = "/standortverwaltung/neu"
 STEPS: dict[str, dict[str, Any]] = {
-    "produkt": {"product": "trunk-10", "channels": "4", "options": ["fax2mail"]},
+    "produkt": {"product": "trunk-10", "channels": "4", "options": ["mobile-backup"]},
     "standort": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
     "rufnummern": {"area_code": "030", "block_size": "10"},
     "kontakt": {"contact_name": "Hanna Palmer", "email": "hanna.palmer@example.com", "phone": "030 901820"},
@@ -94,7 +94,7 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     for slug, target in zip(STEPS, [*list(STEPS)[1:], "zusammenfassung"], strict=True):
         assert fill(front, draft, slug).headers["Location"] == f"{draft}/{target}"
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)", "Fax per E-Mail"):
+    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)", "Notfall-Umleitung auf Mobilfunk"):
         assert words in summary
     assert "4 gleichzeitige Gespräche" in summary and "zahlungspflichtig bestellen" in summary
     assert "muss innerhalb von 14 Tagen bestätigt werden" in summary and "einen Brief mit einem Code" in summary
@@ -105,7 +105,7 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     assert f"Der neue Nebenaccount hat die Kundennummer {request.customer_number}." in overview
     assert f"Kundennummer: {request.customer_number}" in overview and "Neu</span>" in overview
     assert (request.product_key, request.channels, request.area_code, request.block_size, request.option_keys) == (
-        "trunk-10", 4, "030", 10, ["fax2mail"],
+        "trunk-10", 4, "030", 10, ["mobile-backup"],
     )  # fmt: skip
     assert request.locale == "de" and request.requested_by == front.manager.user_id
 
@@ -123,13 +123,13 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
     ("slug", "changes", "complaint"),
     [
         ("produkt", {"product": ""}, "Wählen Sie ein Produkt."),
-        ("produkt", {"product": "fax2mail"}, "Wählen Sie ein Produkt."),
+        ("produkt", {"product": "mobile-backup"}, "Wählen Sie ein Produkt."),
         ("produkt", {"channels": "11"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "0"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "0000000019999"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "²"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"options": ["trunk-2"]}, "nicht mehr bestellbar"),
-        ("produkt", {"options": ["fax2mail", "fax2mail"]}, "nicht mehr bestellbar"),
+        ("produkt", {"options": ["mobile-backup", "mobile-backup"]}, "nicht mehr bestellbar"),
         ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
         ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
         ("standort", {"postal_code": "1017"}, "fünf Ziffern"),
@@ -209,12 +209,12 @@ def test_typing_is_saved_and_the_basket_counts_along(front: Front) -> None:
 def test_the_totals_are_net_tax_and_gross(front: Front) -> None:
     draft = begin(front)
     page = plain(fill_all(front, draft))
-    # 29,90 + 2,90 + 2,90 monthly; 29,00 + 9,90 once.
-    for price in ("35,70 €", "6,78 €", "42,48 €", "38,90 €", "7,39 €", "46,29 €"):
+    # 29,90 + 2,90 + 4,90 monthly; 29,00 + 9,90 once.
+    for price in ("37,70 €", "7,16 €", "44,86 €", "38,90 €", "7,39 €", "46,29 €"):
         assert price in page
     front.client.post("/sprache/en", data={"csrf_token": csrf(page)})
     english = plain(front.client.get(f"{draft}/zusammenfassung").text)
-    assert "You pay €35.70 a month and €38.90 once, net" in english and "Order with obligation to pay" in english
+    assert "You pay €37.70 a month and €38.90 once, net" in english and "Order with obligation to pay" in english
 
 
 def test_a_page_names_the_tax_that_is_reckoned_with(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +277,7 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
     text = plain(reader.pages[0].extract_text())
     for words in (
         "Angebot ", front.main.customer_number, "SIP-Trunk mit 10 Kanälen", "Rufnummernblock mit 10 Nummern",
-        "Fax per E-Mail", "35,70 €", "42,48 €", "46,29 €", "Gültig bis", "16. März 2026",
+        "Notfall-Umleitung auf Mobilfunk", "37,70 €", "44,86 €", "46,29 €", "Gültig bis", "16. März 2026",
         "Preise netto in Euro, gültig bis 16. März 2026; der Umsatzsteuersatz beträgt heute 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
     ):  # fmt: skip
@@ -295,13 +295,13 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
     set_prices(front, 2)
     clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    assert "35,70\xa0€" in summary and "Zu den Preisen Ihres Angebots, das bis 16. März 2026 gilt." in summary
+    assert "37,70\xa0€" in summary and "Zu den Preisen Ihres Angebots, das bis 16. März 2026 gilt." in summary
     # Downloading it again is no new offer.
     again = plain(PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text())
-    assert "35,70 €" in again and "16. März 2026" in again
+    assert "37,70 €" in again and "16. März 2026" in again
     clock.now = datetime(2026, 3, 16, 23, 0, tzinfo=UTC)
     late = front.client.get(f"{draft}/zusammenfassung").text
-    assert "71,40\xa0€" in late and "Ihres Angebots" not in late
+    assert "75,40\xa0€" in late and "Ihres Angebots" not in late
     order(front.client, draft, summary)
     assert requests_in(front.database) == []
     clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
@@ -309,7 +309,7 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
     [request] = requests_in(front.database)
     assert request.price_lines is not None
     prices = {line["product_key"]: (line["monthly_cents"], line["one_off_cents"]) for line in request.price_lines}
-    assert prices == {"trunk-10": (2990, 2900), "block-10": (290, 990), "fax2mail": (290, 0)}
+    assert prices == {"trunk-10": (2990, 2900), "block-10": (290, 990), "mobile-backup": (490, 0)}
 
 
 def set_prices(front: Front, factor: int) -> None:
@@ -326,15 +326,15 @@ def test_an_offer_promises_what_it_named_and_nothing_else(front: Front) -> None:
     front.client.get(f"{draft}/angebot.pdf")
     set_prices(front, 2)
     # A product that the offer did not name has today's price, in a second offer too.
-    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["fax2mail"])
+    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["mobile-backup"])
     other = front.client.get(f"{draft}/zusammenfassung").text
     assert "199,80\xa0€" in other and "Ihres Angebots" not in other
     front.client.get(f"{draft}/angebot.pdf")
     set_prices(front, 2)
-    fill(front, draft, "produkt", product="trunk-10", channels="5", options=["fax2mail"])
+    fill(front, draft, "produkt", product="trunk-10", channels="5", options=["mobile-backup"])
     back = front.client.get(f"{draft}/zusammenfassung").text
-    assert "35,70\xa0€" in back and "Ihres Angebots" in back
-    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["fax2mail"])
+    assert "37,70\xa0€" in back and "Ihres Angebots" in back
+    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["mobile-backup"])
     assert "199,80\xa0€" in front.client.get(f"{draft}/zusammenfassung").text
 
 
@@ -427,9 +427,29 @@ def test_a_withdrawn_product_is_said_where_it_was_chosen(front: Front) -> None:
     draft = begin(front)
     summary = fill_all(front, draft)
     with front.database.transaction() as session:
-        session.execute(sa.update(Product).where(Product.key == "fax2mail").values(orderable=False))
+        session.execute(sa.update(Product).where(Product.key == "trunk-10").values(orderable=False))
     assert order(front.client, draft, summary).headers["Location"] == f"{draft}/produkt?pruefen=1"
     assert requests_in(front.database) == []
+
+
+def test_a_draft_with_an_option_that_was_withdrawn_goes_on_without_it_and_says_so(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    with front.database.transaction() as session:
+        kept = session.scalars(sa.select(Draft)).one()
+        kept.data = {**kept.data, "options": ["fax2mail", "mobile-backup"]}
+    taken_out = "„Fax per E-Mail“ ist nicht mehr bestellbar. Wir haben es aus dieser Bestellung herausgenommen"
+    assert front.client.get(draft).headers["Location"] == f"{draft}/produkt"
+    for slug in STEPS:
+        page = front.client.get(f"{draft}/{slug}").text
+        assert taken_out in page and 'value="fax2mail"' not in page and 'role="alert"' not in page
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert taken_out in summary and "37,70\xa0€" in summary and summary.count("Fax per E-Mail") == 1
+    offer = PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text()
+    assert "Fax per E-Mail" not in offer
+    assert order(front.client, draft, summary).headers["Location"] == "/standortverwaltung"
+    [request] = requests_in(front.database)
+    assert request.option_keys == ["mobile-backup"]
 
 
 def test_drafts_are_the_accounts_and_nobody_elses(front: Front) -> None:
