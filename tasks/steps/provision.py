@@ -55,7 +55,7 @@ class RegisterTrunk:
         assert request.trunk is not None
         for block in request.trunk.blocks:
             work.after_commit(log.error, "numbers.taken", request=str(request.id), numbers=block.display)
-            set_aside_block(block)
+            set_aside_block(block, work.now)
         request.trunk.blocks = []
         return True
 
