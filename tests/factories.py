@@ -54,6 +54,8 @@ ORDER = OrderDraft(
     locale="de",
 )
 NOW = FakeClock().now
+MOBILE = "+4915123456789"
+"""A mobile number for the option `mobile-backup`."""
 
 
 def make_user(session: Session, *, email: str | None = None, **facts: Any) -> User:

@@ -28,6 +28,7 @@ from models.contracts.catalogue import PriceLine, by_product, withdrawn_products
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
+from models.orders.options import DETAILS
 from models.orders.orders import Contact, Location, OrderDraft
 from models.people.rights import Action, Principal, may
 from models.people.users import User
@@ -271,11 +272,16 @@ def rows_of(
 
 
 def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
-    """Return the bulk's rows that were right when they were checked, and that name a product withdrawn since."""
+    """Return the bulk's rows that were right when they were checked, and are not by the rules of now.
+
+    They name a product that was withdrawn since, or an option that did not need details then.
+    """
     withdrawn = [product.key for product in withdrawn_products(session)]
     named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
+    options = BulkRow.draft["option_keys"]
+    lacking = [options.has_key(option) & ~BulkRow.draft.has_key(field) for option, field in DETAILS.items()]
     query = sa.select(BulkRow).where(
-        BulkRow.bulk_id == bulk.id, sa.or_(named, BulkRow.draft["product_key"].astext.in_(withdrawn))
+        BulkRow.bulk_id == bulk.id, sa.or_(named, BulkRow.draft["product_key"].astext.in_(withdrawn), *lacking)
     )
     return list(session.scalars(query.order_by(BulkRow.line)))
 
@@ -324,8 +330,11 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
 
 
 def as_facts(order: OrderDraft) -> dict[str, Any]:
-    """Return the order draft as a JSON object, to be saved with its row."""
-    return asdict(order)
+    """Return the order draft as a JSON object, to be saved with its row; without details of options not chosen.
+
+    So a row without such options has the same content, and is the same order, as before there were details.
+    """
+    return {name: value for name, value in asdict(order).items() if value is not None or name not in order.details}
 
 
 def _facts(bulk: Bulk, row: CheckedRow) -> dict[str, Any]:

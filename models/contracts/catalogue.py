@@ -95,6 +95,9 @@ def _product(
     }
 
 
+MOBILE_BACKUP = "mobile-backup"
+"""The key of the option by which calls go to a mobile number while no phone system is registered."""
+
 _T, _B, _O = ProductKind.TRUNK, ProductKind.NUMBER_BLOCK, ProductKind.OPTION
 PRICE_LIST: Sequence[dict[str, Any]] = (
     _product("trunk-2", _T, ("SIP-Trunk mit 2 Kanälen", "SIP trunk, 2 channels"), 990, 0, channels=2),
@@ -112,7 +115,7 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
     ),
     # Does not exist yet: for the contracts that have it.
     _product("fax2mail", _O, ("Fax per E-Mail", "Fax by e-mail"), 290, 0, orderable=False),
-    _product("mobile-backup", _O, ("Notfall-Umleitung auf Mobilfunk", "Mobile fallback"), 490, 0),
+    _product(MOBILE_BACKUP, _O, ("Notfall-Umleitung auf Mobilfunk", "Mobile fallback"), 490, 0),
     _product("directory-entry", _O, ("Telefonbucheintrag", "Directory entry"), 0, 990),
 )
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
 from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken
+from models.orders.options import ensure_details
 from models.people.rights import Action, Principal, may
 from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
@@ -67,6 +69,13 @@ class OrderDraft:
     block_size: int
     option_keys: tuple[str, ...]
     locale: Locale
+    mobile_number: str | None = None
+    """The number, in E.164, to which calls fall back; for the option `MOBILE_BACKUP` alone."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Return the details of the options by field (see `models.orders.options`), None for those not given."""
+        return {"mobile_number": self.mobile_number}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +115,13 @@ def submit_order(
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """Check the products, number of channels and area code of an order, and return its products.
+    """Check the products, options' details, number of channels and area code of an order, and return its products.
 
-    Raises `InvalidField` if a product cannot be ordered, there are too many channels, or the area code is unknown.
+    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, there are too many channels, or
+    the area code is unknown.
     """
     basket = _basket(session, draft)
+    ensure_details(draft.option_keys, draft.details)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
     return basket
@@ -176,6 +187,7 @@ def submit_orders(
                 area_code=draft.area_code,
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
+                option_details={field: found for field, found in draft.details.items() if found is not None} or None,
                 price_lines=[
                     asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],

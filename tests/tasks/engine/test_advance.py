@@ -27,14 +27,14 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.engine import advance
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from tasks.steps.step import Outcome, Work
-from tests.factories import a_link, an_order, fill_pool, join, make_account, make_main, make_user
+from tests.factories import MOBILE, a_link, an_order, fill_pool, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 ORDER_CODES = ["order_received", "order_verified", "provisioned", "attached", "completed", "confirmed", "confirmed"]
 
 
 def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pipeline: Pipeline) -> None:
-    id = pipeline.order(an_order(option_keys=("mobile-backup",)))
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
     pipeline.advance()
     request = pipeline.request(id)
     assert (request.status, request.reason, request.due_at) == (Status.COMPLETED, None, None)
@@ -62,7 +62,7 @@ def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pi
 
 @pytest.mark.usefixtures("changing_products")
 def test_an_option_that_is_withdrawn_after_the_order_stays_in_it(pipeline: Pipeline) -> None:
-    id = pipeline.order(an_order(option_keys=("mobile-backup",)))
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
     with pipeline.runtime.database.transaction() as session:
         session.execute(sa.update(Product).where(Product.key == "mobile-backup").values(orderable=False))
     pipeline.advance()

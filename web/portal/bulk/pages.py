@@ -367,7 +367,7 @@ def _costs(session: Session, bulk: Bulk) -> Costs:
 
 
 def _recheck(session: Session, bulk: Bulk) -> None:
-    """Check those rows of an order file anew that name a product which was withdrawn since they were checked."""
+    """Check those rows of an order file anew that were right when they were checked and are not any more."""
     if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk)):
         return
     session.refresh(bulk, with_for_update=True)
@@ -438,6 +438,7 @@ def _refusals() -> Mapping[str, str]:
         "own_account": field_error(locale(), "customer_number", "own_account"),
         "unknown_product": _("This product is not offered any more."),
         "unknown_block_size": _("This product is not offered any more."),
+        "missing": _("An option of this row lacks its details. Please order it anew, with them."),
         "unknown_option": _("One of these options cannot be ordered any more. Please choose again."),
     }
 

@@ -25,14 +25,14 @@ from models.orders.orders import area_codes_for, submit_order
 from models.people.rights import Role
 from models.requests.requests import Request
 from models.states import AccountState, Origin
-from tests.factories import NOW, an_order, fill_pool, join, make_account, make_main, make_user, prove_contact
+from tests.factories import MOBILE, NOW, an_order, fill_pool, join, make_account, make_main, make_user, prove_contact
 from tests.fakes import FakeClock
 from tests.web.conftest import Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 NEW = "/standortverwaltung/neu"
 STEPS: dict[str, dict[str, Any]] = {
-    "produkt": {"product": "trunk-10", "channels": "4", "options": ["mobile-backup"]},
+    "produkt": {"product": "trunk-10", "channels": "4", "options": ["mobile-backup"], "mobile_number": "0151 23456789"},
     "standort": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
     "rufnummern": {"area_code": "030", "block_size": "10"},
     "kontakt": {"contact_name": "Hanna Palmer", "email": "hanna.palmer@example.com", "phone": "030 901820"},
@@ -94,8 +94,9 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     for slug, target in zip(STEPS, [*list(STEPS)[1:], "zusammenfassung"], strict=True):
         assert fill(front, draft, slug).headers["Location"] == f"{draft}/{target}"
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)", "Notfall-Umleitung auf Mobilfunk"):
+    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)"):
         assert words in summary
+    assert "Notfall-Umleitung auf Mobilfunk" in summary and "Notfall-Umleitung an +49 1512 3456789" in summary
     assert "4 gleichzeitige Gespräche" in summary and "zahlungspflichtig bestellen" in summary
     assert "muss innerhalb von 14 Tagen bestätigt werden" in summary and "einen Brief mit einem Code" in summary
     answer = order(front.client, draft, summary)
@@ -107,6 +108,7 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     assert (request.product_key, request.channels, request.area_code, request.block_size, request.option_keys) == (
         "trunk-10", 4, "030", 10, ["mobile-backup"],
     )  # fmt: skip
+    assert request.option_details == {"mobile_number": MOBILE}
     assert request.locale == "de" and request.requested_by == front.manager.user_id
 
 
@@ -130,6 +132,8 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("produkt", {"channels": "²"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"options": ["trunk-2"]}, "nicht mehr bestellbar"),
         ("produkt", {"options": ["mobile-backup", "mobile-backup"]}, "nicht mehr bestellbar"),
+        ("produkt", {"mobile_number": ""}, "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein."),
+        ("produkt", {"mobile_number": "030 901820"}, "Das ist keine Mobilfunknummer."),
         ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
         ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
         ("standort", {"postal_code": "1017"}, "fünf Ziffern"),
@@ -170,6 +174,8 @@ def test_what_is_right_at_the_edges(front: Front) -> None:
     order(front.client, draft, front.client.get(f"{draft}/zusammenfassung").text)
     [request] = requests_in(front.database)
     assert request.channels == 10 and request.option_keys == []
+    # What was typed for an option that is not chosen is no part of the order.
+    assert request.option_details is None
 
 
 def test_back_and_forth_and_later_keep_what_was_typed_even_if_it_is_wrong(front: Front) -> None:
