@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.accounts import accounts
+from models.accounts import accounts, contract_holders
 from models.bulk import bulk
 from models.contracts import catalogue, contracts
 from models.db.base import Base
@@ -18,6 +18,6 @@ from models.telephony import area_codes, forwarding, number_history, numbers, tr
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log, forwarding,
-    number_history,
+    number_history, contract_holders,
 )  # fmt: skip
 metadata = Base.metadata

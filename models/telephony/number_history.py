@@ -16,9 +16,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import OWNER
 from models.db.base import Base
 from models.telephony.numbers import NumberBlock
-from models.values import BERLIN
+from models.values import start_of_last_year
 
 
 class NumberAssignment(Base):
@@ -57,33 +58,59 @@ class NumberAssignment(Base):
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
         """Return an SQL condition: the calendar year in Berlin after the one in which the account lost it is over."""
-        return cls.until < datetime(now.astimezone(BERLIN).year - 1, 1, 1, tzinfo=BERLIN)
+        return cls.until < start_of_last_year(now)
 
 
 # With plain SQL, because a statement of the ORM would first write every other change of the session.
-_BEGIN = sa.text("""
-    INSERT INTO number_assignments (block_id, account_id, since, holder_name, holder_street, holder_postal_code,
-                                    holder_city, street, postal_code, city)
-    SELECT :block_id, id, :now, name, street, postal_code, city, street, postal_code, city
-    FROM accounts WHERE id = :account_id
-""")
+_COLUMNS = ("holder_name", "holder_street", "holder_postal_code", "holder_city", "street", "postal_code", "city")
+_LISTED = ", ".join(_COLUMNS)
+# Every account with the names and addresses of now; those of the account that has the contracts, if no holder is known.
+_NOW = f"""
+    SELECT account.id AS account_id,
+           coalesce(holder.name, owner.name) AS holder_name,
+           coalesce(holder.street, owner.street) AS holder_street,
+           coalesce(holder.postal_code, owner.postal_code) AS holder_postal_code,
+           coalesce(holder.city, owner.city) AS holder_city,
+           account.street, account.postal_code, account.city
+    FROM accounts AS account
+    JOIN accounts AS owner ON owner.id = {OWNER}
+    LEFT JOIN contract_holders AS holder ON holder.account_id = owner.id
+"""  # noqa: S608 - words of our own
+_BEGIN = sa.text(f"""
+    INSERT INTO number_assignments (block_id, account_id, since, {_LISTED})
+    SELECT :block_id, account_id, :now, {_LISTED} FROM ({_NOW} WHERE account.id = :account_id) AS owners
+""")  # noqa: S608
 _END = sa.text("""
     UPDATE number_assignments SET until = greatest(since, :now) WHERE block_id = :block_id AND until IS NULL
 """)
+_OF_ACCOUNT = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
 
-_END_STALE = sa.text("""
-    UPDATE number_assignments AS assignment SET until = greatest(since, :now)
-    FROM number_blocks AS block
-    WHERE until IS NULL AND block.id = block_id AND block.account_id IS DISTINCT FROM assignment.account_id
-""")
-_BEGIN_MISSING = sa.text("""
-    INSERT INTO number_assignments (block_id, account_id, since, holder_name, holder_street, holder_postal_code,
-                                    holder_city, street, postal_code, city)
-    SELECT block.id, account.id, :now, name, street, postal_code, city, street, postal_code, city
-    FROM number_blocks AS block JOIN accounts AS account ON account.id = block.account_id
-    WHERE NOT EXISTS (SELECT FROM number_assignments WHERE block_id = block.id AND until IS NULL)
-    ON CONFLICT DO NOTHING
-""")
+
+def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
+    """Return the statements that end open rows which are not true any more, and begin those that are missing.
+
+    `of` is an SQL condition on the accounts of the table `number_blocks`, called `block`, or of the open rows.
+    """
+    known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
+    end = f"""
+        UPDATE number_assignments AS known SET until = greatest(known.since, :now)
+        FROM number_blocks AS block LEFT JOIN ({_NOW}) AS owners ON owners.account_id = block.account_id
+        WHERE known.until IS NULL AND block.id = known.block_id AND known.account_id {of}
+          AND ROW ({known}) IS DISTINCT FROM ROW ({true})
+    """  # noqa: S608
+    begin = f"""
+        INSERT INTO number_assignments (block_id, account_id, since, {_LISTED})
+        SELECT block.id, owners.account_id, :now, {_LISTED}
+        FROM number_blocks AS block JOIN ({_NOW}) AS owners ON owners.account_id = block.account_id
+        WHERE block.account_id {of}
+          AND NOT EXISTS (SELECT FROM number_assignments WHERE block_id = block.id AND until IS NULL)
+        ON CONFLICT DO NOTHING
+    """  # noqa: S608
+    return sa.text(end), sa.text(begin)
+
+
+_RENEWALS = _renewal(f"IN {_OF_ACCOUNT}")
+_COMPLETION = _renewal("IS NOT NULL")
 
 
 def begin_assignment(session: Session, block_id: int, account_id: int, now: datetime) -> None:
@@ -96,14 +123,22 @@ def end_assignment(session: Session, block_id: int, now: datetime) -> None:
     session.execute(_END, {"block_id": block_id, "now": now})
 
 
-def complete_history(session: Session, now: datetime) -> int:
-    """Bring the history in line with the blocks that accounts have now; return how many rows were ended or added.
+def renew_history(session: Session, account_id: int, now: datetime) -> None:
+    """Bring the history of the account's numbers in line with the contract holder of now.
 
-    A program of before the history, running beside this one, gives out and takes back blocks without a row. Safe to
-    run twice.
+    Does the same for the accounts that were ordered for it. Two statements.
     """
-    changed = (session.execute(statement, {"now": now}) for statement in (_END_STALE, _BEGIN_MISSING))
-    return sum(result.rowcount for result in changed)
+    for statement in _RENEWALS:
+        session.execute(statement, {"account_id": account_id, "now": now})
+
+
+def complete_history(session: Session, now: datetime) -> int:
+    """Bring the history in line with the blocks, names and addresses that all accounts have now.
+
+    Needed for what is changed without a row: by the import of customers, or by a program of before the history that
+    runs beside this one. Return how many rows were ended or begun. Safe to run twice.
+    """
+    return sum(session.execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 
 
 def block_of(session: Session, number: int) -> NumberBlock | None:

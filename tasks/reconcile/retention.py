@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.accounts.contract_holders import ContractHolder
 from models.bulk.bulk import Bulk
 from models.orders.drafts import Draft
 from models.people.invitations import Invitation
@@ -22,8 +23,16 @@ BATCH = 500
 """The most rows of a table that are locked and deleted in one transaction."""
 CALLS_KEPT_FOR = timedelta(days=7)
 
-Table = type[Bulk] | type[Draft] | type[IdempotencyKey] | type[Invitation] | type[Login] | type[NumberAssignment]
-TABLES: tuple[Table, ...] = (Bulk, Draft, IdempotencyKey, Invitation, Login, NumberAssignment)
+Table = (
+    type[Bulk]
+    | type[ContractHolder]
+    | type[Draft]
+    | type[IdempotencyKey]
+    | type[Invitation]
+    | type[Login]
+    | type[NumberAssignment]
+)
+TABLES: tuple[Table, ...] = (Bulk, ContractHolder, Draft, IdempotencyKey, Invitation, Login, NumberAssignment)
 
 
 def clear_leftovers(run: Run) -> None:

@@ -48,17 +48,32 @@ MISSING: Mapping[str, str] = {
     "mobile_number": N_("Enter the mobile number for the fallback."),
     "numbers.area_code": N_("Enter the area code."),
     "numbers.block_size": N_("Choose how many phone numbers you need."),
+    "holder.name": N_("Enter the legal name."),
+    "holder.form": N_("Choose the legal form."),
+    "holder.register_number": N_("Enter the register number."),
+    "holder.born_on": N_("Enter the date of birth."),
+    "holder.street": N_("Enter street and house number."),
+    "holder.postal_code": N_("Enter the postal code."),
+    "holder.city": N_("Enter the city."),
     "customer_number": N_("Enter the customer number."),
     "file": N_("Choose a document."),
 }
 
 _ONE_LINE = N_("At most 120 characters in one line, please.")
+_ONE_LONG_LINE = N_("At most 200 characters in one line, please.")
 # By the field, or the last part of its name, that has not the right form.
 MALFORMED: Mapping[str, str] = {
     "location.name": _ONE_LINE,
     "location.street": _ONE_LINE,
     "location.city": _ONE_LINE,
     "contact.name": _ONE_LINE,
+    "holder.name": _ONE_LONG_LINE,
+    "holder.form": N_("Choose the legal form."),
+    "holder.register_number": _ONE_LONG_LINE,
+    "holder.born_on": N_("This is no date of birth. An example: 31.12.1980"),
+    "holder.street": _ONE_LONG_LINE,
+    "holder.postal_code": N_("This is no postal code."),
+    "holder.city": _ONE_LONG_LINE,
     "postal_code": N_("A German postal code has five digits."),
     "email": N_("This is no complete e-mail address. An example: name@company.de"),
     "phone": N_("This is no phone number. An example: 030 901820"),

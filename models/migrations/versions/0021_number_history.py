@@ -49,9 +49,11 @@ def upgrade() -> None:
         op.execute(
             "INSERT INTO number_assignments (block_id, account_id, since, holder_name, holder_street,"
             " holder_postal_code, holder_city, street, postal_code, city)"
-            " SELECT block.id, account.id, coalesce(trunk.created_at, account.created_at), account.name,"
-            " account.street, account.postal_code, account.city, account.street, account.postal_code, account.city"
+            " SELECT block.id, account.id, coalesce(trunk.created_at, account.created_at), owner.name, owner.street,"
+            " owner.postal_code, owner.city, account.street, account.postal_code, account.city"
             " FROM number_blocks AS block JOIN accounts AS account ON account.id = block.account_id"
+            " JOIN accounts AS owner"
+            " ON owner.id = CASE WHEN account.origin = 'order' THEN account.main_id ELSE account.id END"
             " LEFT JOIN sip_trunks AS trunk ON trunk.id = block.trunk_id ON CONFLICT DO NOTHING"
         )
 

@@ -6,26 +6,38 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from models.accounts.hierarchy import attach, detach
+from models.accounts.accounts import Account
+from models.accounts.contract_holders import holder_of, put_holder
+from models.accounts.hierarchy import attach
+from models.links.links import submit_detach
 from models.states import Origin, Status
 from models.telephony.number_history import NumberAssignment
 from models.telephony.number_pool import NumberPool, release_block
 from models.telephony.numbers import NumberBlock
 from tasks.ports import NumberTaken
-from tests.factories import NOW, an_order, make_account, make_main
+from tests.factories import HOLDER, NOW, an_order, make_account, make_main
 from tests.models.telephony.test_number_history import told
 from tests.tasks.conftest import Pipeline
 
 
 def test_an_order_writes_one_row_and_linking_or_detaching_changes_none(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        put_holder(session, pipeline.main.id, HOLDER, pipeline.clock.now)
     id = pipeline.order(an_order())
     pipeline.advance()
     request = pipeline.request(id)
     assert request.status is Status.COMPLETED and request.account_id is not None
     before = told(pipeline.runtime.database)
-    assert [(row[0], row[3]) for row in before] == [(request.customer_number, None)]
+    assert [(row[0], row[1], row[3]) for row in before] == [(request.customer_number, HOLDER.name, None)]
     with pipeline.runtime.database.transaction() as session:
-        detach(session, pipeline.main.id, request.account_id)
+        account = session.get_one(Account, request.account_id)
+        submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now)
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, request.account_id)
+        assert account.main_id is None
+        found = holder_of(session, account)
+        assert found is not None and found.data == HOLDER
         other, _ = make_main(session)
         attach(session, other.id, request.account_id, Origin.LINK, NOW)
     assert told(pipeline.runtime.database) == before

@@ -16,6 +16,7 @@ from pypdf import PdfReader
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import ContractHolder
 from models.accounts.hierarchy import attach
 from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
@@ -25,9 +26,21 @@ from models.orders.orders import area_codes_for, submit_order
 from models.people.rights import Role
 from models.requests.requests import Request
 from models.states import AccountState, Origin
-from tests.factories import MOBILE, NOW, an_order, fill_pool, join, make_account, make_main, make_user, prove_contact
+from tests.factories import (
+    HOLDER,
+    MOBILE,
+    NOW,
+    an_order,
+    fill_pool,
+    join,
+    make_account,
+    make_main,
+    make_user,
+    prove_contact,
+)
 from tests.fakes import FakeClock
 from tests.web.conftest import Front
+from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 NEW = "/standortverwaltung/neu"
@@ -545,3 +558,41 @@ def test_free_single_numbers_are_counted_in_their_words(front: Front) -> None:
     sign_in(front, front.manager.email)
     found = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=030&block_size=1").get_json()
     assert found["free_text"] == "Unter 030 ist 1 Einzelrufnummer frei."
+
+
+COMPANY = {
+    "holder_name": "Muster Logistik GmbH", "holder_form": "company",
+    "holder_register_number": "HRB 4711, Amtsgericht Bielefeld", "holder_street": "Kontor 7",
+    "holder_postal_code": "33603", "holder_city": "Bielefeld",
+}  # fmt: skip
+
+
+def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_on(front: Front) -> None:
+    with front.database.transaction() as session:
+        colleague = make_user(session)
+        join(session, colleague, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
+    sign_in(front, colleague.email)
+    draft = fresh(front)
+    summary = fill_all(front, draft)
+    assert "Mit wem schließen wir den Vertrag?" in summary and 'name="holder_name"' in summary
+    shown = re.search(r'name="shown" value="(\w+)"', summary)
+    assert shown is not None
+    sent = {"csrf_token": csrf(summary), "shown": shown[1]}
+    wrong = front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY, "holder_city": ""})
+    assert wrong.status_code == 422 and wrong.text.count("Geben Sie den Ort ein.") == 2
+    assert 'value="Kontor 7"' in wrong.text and requests_in(front.database) == []
+    assert_valid(wrong.text)
+    assert front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY}).status_code == 303
+    with front.database.transaction() as session:
+        assert session.get_one(ContractHolder, front.main.id).data == HOLDER
+    assert len(requests_in(front.database)) == 1
+    # Known now: shown on the next summary and on its offer, and not changed by a location manager.
+    draft = fresh(front)
+    summary = fill_all(front, draft)
+    assert "Kontor 7" in summary and 'name="holder_name"' not in summary and "/vertragsinhaber" not in summary
+    offer = PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text()
+    assert "Muster Logistik GmbH" in offer and "Kontor 7" in offer and "Alter Markt 1" not in offer
+    sent = {"csrf_token": csrf(summary), "shown": re.findall(r'name="shown" value="(\w+)"', summary)[0]}
+    front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY, "holder_name": "Andere AG"})
+    with front.database.transaction() as session:
+        assert session.get_one(ContractHolder, front.main.id).name == "Muster Logistik GmbH"
