@@ -15,6 +15,7 @@ from models.accounts.accounts import (
     Account,
     issue_customer_numbers,
 )
+from models.accounts.contract_holders import HolderData, HolderForm
 from models.accounts.hierarchy import attach
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
 from models.contracts import catalogue
@@ -54,6 +55,17 @@ ORDER = OrderDraft(
     locale="de",
 )
 NOW = FakeClock().now
+HOLDER = HolderData(
+    "Muster Logistik GmbH",
+    HolderForm.COMPANY,
+    "HRB 4711, Amtsgericht Bielefeld",
+    None,
+    "Kontor 7",
+    "33603",
+    "Bielefeld",
+)
+MOBILE = "+4915123456789"
+"""A mobile number for the option `mobile-backup`."""
 
 
 def make_user(session: Session, *, email: str | None = None, **facts: Any) -> User:

@@ -16,6 +16,7 @@ from web.fields import (
     Email,
     Language,
     Line,
+    Mobile,
     Password,
     Phone,
     PostalCode,
@@ -51,7 +52,8 @@ class OrderBody(Body):
     """An order of a new sub-account.
 
     `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
-    language of mails and letters.
+    language of mails and letters. The option `mobile-backup` needs `mobile_number`: calls go there while no phone
+    system is registered.
     """
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
@@ -60,6 +62,7 @@ class OrderBody(Body):
     contact: ContactBody
     numbers: NumbersBody
     options: Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=20)] = Field(default=[])
+    mobile_number: Mobile | None = None
     locale: Language | None = None
 
     def as_draft(self, locale: Locale) -> OrderDraft:
@@ -73,6 +76,7 @@ class OrderBody(Body):
             block_size=self.numbers.block_size,
             option_keys=tuple(self.options),
             locale=self.locale or locale,
+            mobile_number=self.mobile_number,
         )
 
 

@@ -38,6 +38,7 @@ class AuditEvent(StrEnum):
     FORWARDING_CHANGED = "forwarding_changed"
     FORWARDING_REMOVED = "forwarding_removed"
     DETACH_ASKED = "detach_asked"
+    HOLDER_CHANGED = "holder_changed"
     USER_INVITED = "user_invited"
     INVITATION_WITHDRAWN = "invitation_withdrawn"
     USER_JOINED = "user_joined"

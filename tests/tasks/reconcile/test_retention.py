@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.contract_holders import ContractHolder, put_holder
 from models.bulk import bulk
 from models.bulk.bulk import Bulk, BulkRow
+from models.contracts.contracts import new_contract
 from models.db.base import Base
 from models.jobs.jobs import Outcome
+from models.links.account_closing import close_account
 from models.messages.outbox import Recipient
 from models.orders import drafts
 from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
@@ -25,7 +28,7 @@ from models.requests import idempotency
 from models.requests.idempotency import IdempotencyKey, reserve_key
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import retention
-from tests.factories import an_order, make_bulk, sites
+from tests.factories import HOLDER, NOW, an_order, make_account, make_bulk, sites
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
@@ -92,7 +95,8 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     pipeline.clock.advance(timedelta(days=365))
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
-    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5}
+    kept = {"number_assignments": 0, "contract_holders": 0}
+    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5, **kept}
     assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
     run = pipeline.run("leftovers")
     assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})
@@ -128,3 +132,19 @@ def test_a_file_that_was_sent_stays_and_one_that_was_not_goes_with_its_rows(pipe
         assert session.scalars(sa.select(Bulk.id)).all() == [kept]
         assert set(session.scalars(sa.select(BulkRow.bulk_id))) == {kept}
         assert session.get(Bulk, gone) is None
+
+
+def test_a_contract_holder_is_kept_to_the_end_of_the_year_after_the_contracts(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        gone, there = make_account(session), make_account(session)
+        for account in (gone, there):
+            put_holder(session, account.id, HOLDER, NOW)
+            session.add(new_contract(account.id, [], NOW))
+        session.flush()
+        close_account(session, gone, datetime(2026, 12, 31, 22, 59, tzinfo=UTC))
+    pipeline.clock.now = datetime(2027, 12, 31, 22, 59, tzinfo=UTC)
+    assert pipeline.run("leftovers").counts["contract_holders"] == 0
+    pipeline.clock.now = datetime(2027, 12, 31, 23, 0, tzinfo=UTC)
+    assert pipeline.run("leftovers").counts["contract_holders"] == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(ContractHolder.account_id)).all() == [there.id]

@@ -1,14 +1,22 @@
-"""The step `provision`: what an order's contract costs."""
+"""The step `provision`: what an order's contract costs, and what its options set up."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.accounts import Account
 from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem
 from models.requests.requests import Request
-from tests.factories import an_order
+from models.states import Status
+from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding, remove_forwarding
+from models.telephony.weekly_hours import ALL_WEEK
+from tasks.ports import Forwarding, GatewayUnavailable
+from tasks.registrar.trunks import write_due_trunks
+from tests.factories import MOBILE, an_order
 from tests.tasks.conftest import Pipeline
 
 pytestmark = pytest.mark.usefixtures("changing_products")
@@ -43,3 +51,44 @@ def test_an_order_that_was_saved_without_prices_is_billed_at_those_of_now(pipeli
     double_all_prices(pipeline)
     pipeline.advance()
     assert billed(pipeline) == {"trunk-10": (5980, 5800), "block-10": (580, 1980)}
+
+
+def test_the_mobile_fallback_stands_in_the_registrar_and_stays_when_others_change(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
+    pipeline.registrar.failures = [GatewayUnavailable("away")]
+    pipeline.advance()
+    pipeline.clock.advance(timedelta(minutes=10))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert request.status is Status.COMPLETED
+    [trunk] = pipeline.registrar.trunks.values()
+    fallback = Forwarding(Condition.NOT_REGISTERED, MOBILE, None, ALL_WEEK)
+    assert trunk.forwardings == (fallback,)
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, request.account_id)
+        busy = ForwardingDraft(Condition.BUSY, "030 901820")
+        added = add_forwarding(session, pipeline.manager, account, busy, pipeline.clock.now)
+        session.flush()
+        added_id = added.id
+    write_due_trunks(pipeline.runtime, lambda: None)
+    [trunk] = pipeline.registrar.trunks.values()
+    assert {one.condition for one in trunk.forwardings} == {Condition.NOT_REGISTERED, Condition.BUSY}
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, request.account_id)
+        remove_forwarding(session, pipeline.manager, account, added_id, pipeline.clock.now)
+    write_due_trunks(pipeline.runtime, lambda: None)
+    [trunk] = pipeline.registrar.trunks.values()
+    assert trunk.forwardings == (fallback,)
+    assert pipeline.run("registrar").found == {}
+
+
+def test_a_fallback_that_was_ordered_before_its_number_was_asked_for_is_provisioned_all_the_same(
+    pipeline: Pipeline,
+) -> None:
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.update(Request).values(option_details=None))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    [trunk] = pipeline.registrar.trunks.values()
+    assert trunk.forwardings == ()

@@ -45,6 +45,10 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
         case AuditEvent.DETACH_ASKED:
             return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
+        case AuditEvent.HOLDER_CHANGED if facts["before"] is None:
+            return str(_("Entered the contract holder: %(name)s.", name=facts["name"]))
+        case AuditEvent.HOLDER_CHANGED:
+            return str(_("Changed the contract holder: %(name)s; before: %(before)s.", **facts))
         case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:

@@ -11,6 +11,7 @@ from wtforms import HiddenField, PasswordField
 from wtforms.validators import DataRequired, Length
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import has_own_holder, holder_of
 from models.people.audit_log import entries_of, record_look
 from models.people.invitations import invitations_of, users_of
 from models.people.passwords import authenticate
@@ -74,6 +75,8 @@ def show(customer_number: str) -> str:
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
+        own_holder = has_own_holder(account)
+        holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
     return render_template(
         "accounts/account.html",
@@ -85,6 +88,8 @@ def show(customer_number: str) -> str:
         users=users,
         invited=invited,
         log=log,
+        holder=holder,
+        own_holder=own_holder,
         sees_calls=sees_calls,
         lines=lines_of(holdings.trunks) if sees_calls else {},
         gives_code=gives_code,

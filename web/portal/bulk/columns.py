@@ -21,6 +21,7 @@ from models.accounts.accounts import Account
 from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField
+from models.orders.options import DETAILS, ensure_details
 from models.orders.orders import city_fits, ensure_area_exists, ensure_channels
 from models.states import AccountState, Kind
 from models.values import Locale
@@ -70,7 +71,15 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
         Column("channels", "Kanäle", "Channels", "channels", "4", optional=True),
         Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030"),
         Column("block_size", "Anzahl Rufnummern", "Phone numbers", "numbers.block_size", "10"),
-        Column("options", "Optionen", "Options", "options", "fax2mail", optional=True),
+        Column("options", "Optionen", "Options", "options", "mobile-backup", optional=True),
+        Column(
+            "mobile_number",
+            "Mobilnummer der Notfall-Umleitung",
+            "Mobile fallback number",
+            "mobile_number",
+            "0151 23456789",
+            optional=True,
+        ),
     ),
     Kind.LINK: (
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
@@ -148,9 +157,12 @@ class Checker:
                 "block_size": _number(cells["block_size"]),
             },
             "options": list(dict.fromkeys(options)),
+            "mobile_number": cells.get("mobile_number") or None,
         }
         checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
+        if "options" not in errors:
+            _check_details(body, errors)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
         return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))
@@ -198,6 +210,17 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
+    """Add an error for the first option without its details, or details without their option, unless they are wrong."""
+    try:
+        ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
+    except InvalidField as error:
+        errors.setdefault(error.field, [error.code, error.allowed])
+        if error.code == "without_option":
+            # Both cells are marked, because either may be wrong.
+            errors.setdefault("options", [error.code, error.allowed])
 
 
 def _unreadable(cells: Cells) -> Errors:

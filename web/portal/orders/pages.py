@@ -13,8 +13,10 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import addressee_of, holder_of
 from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
+from models.orders.contract_holder import set_holder
 from models.orders.drafts import (
     Draft,
     DraftStep,
@@ -36,6 +38,7 @@ from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.offer_pdf import offer_pdf
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
+from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
@@ -211,9 +214,10 @@ def offer(id: uuid.UUID) -> Response:
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
         draft.touch(now)
+        addressee = addressee_of(session, draft.account)
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
-    content = offer_pdf(wizard, link, now, until, locale())
+    content = offer_pdf(wizard, addressee, link, now, until, locale())
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,
@@ -224,9 +228,10 @@ def offer(id: uuid.UUID) -> Response:
 
 @orders.post("/<uuid:id>/bestellen")
 @login_required
-def place(id: uuid.UUID) -> Response:
-    """Place the order of the draft and redirect to the overview.
+def place(id: uuid.UUID) -> Response | tuple[str, int]:
+    """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
 
+    Shows the summary again with status 422 if the contract holder is wrong; then nothing is ordered.
     Redirects to the first incomplete or invalid step if there is one, and back to the summary if the order or a price
     has changed since the page was shown. Safe to run twice, also concurrently: the second call finds the request of
     the first.
@@ -242,6 +247,7 @@ def place(id: uuid.UUID) -> Response:
                 if request.form.get("shown") != wizard.fingerprint:
                     flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                     return _to(id, DraftStep.SUMMARY)
+                _enter_holder(session, wizard)
                 draft.touch(now)
                 # What was shown is what is billed.
                 shown = {product.key: line for product, line in wizard.priced}
@@ -250,6 +256,8 @@ def place(id: uuid.UUID) -> Response:
                 draft,
                 lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
             )
+    except _WrongHolder as error:
+        return render_template("orders/summary.html", **error.summary), 422
     except InvalidField:
         # What the forms accept and the rules refuse; the summary names what it can.
         flash(_("This order is not possible as it is. Please check it once more."))
@@ -291,6 +299,25 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
         closed = not principal().roles and closed_accounts(session, principal())
     reason = Reason.ACCOUNT_CLOSED if closed else None
     return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
+
+
+class _WrongHolder(Exception):
+    """Raised when the contract holder that was entered with an order is wrong; `summary` is for the page to show."""
+
+    def __init__(self, summary: dict[str, Any]) -> None:
+        super().__init__()
+        self.summary = summary
+
+
+def _enter_holder(session: Session, wizard: Wizard) -> None:
+    """Save the contract holder that was typed on the summary, if none is known yet. Raises `_WrongHolder`."""
+    form, now = HolderFields(request.form), resources().clock()
+    if form.is_empty or holder_of(session, wizard.account) is not None:
+        return
+    data = form.checked(now)
+    if data is None:
+        raise _WrongHolder(_summary(session, wizard, form))
+    set_holder(session, principal(), wizard.account, data, now)
 
 
 def _ordering_account(session: Session) -> Account:
@@ -358,7 +385,7 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
     )
 
 
-def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
+def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
     order = wizard.order(locale())
     proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
     return {
@@ -367,6 +394,9 @@ def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
         "order": order,
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
+        "holder": holder_of(session, wizard.account),
+        "holder_form": holder_form or HolderFields(),
+        "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),
         "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     }
 
