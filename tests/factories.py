@@ -33,6 +33,7 @@ from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
 from models.proofs.submission import Credentials
 from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony.area_codes import load_area_codes
+from models.telephony.directory import DirectoryData
 from models.telephony.number_pool import stock_pool
 from models.values import address_key
 from models.vault import Vault
@@ -64,6 +65,7 @@ HOLDER = HolderData(
     "33603",
     "Bielefeld",
 )
+ENTRY = DirectoryData("Muster Berlin", show_address=True, published_in=("print", "online"))
 MOBILE = "+4915123456789"
 """A mobile number for the option `mobile-backup`."""
 

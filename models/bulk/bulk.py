@@ -34,6 +34,7 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import ENDED, Kind, Status
+from models.telephony.directory import directory_data
 from models.values import Locale
 from models.vault import Vault
 
@@ -325,6 +326,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
             "location": Location(**draft["location"]),
             "contact": Contact(**draft["contact"]),
             "option_keys": tuple(draft["option_keys"]),
+            "directory_entry": directory_data(draft.get("directory_entry")),
         }
     )
 

@@ -98,6 +98,9 @@ def _product(
 MOBILE_BACKUP = "mobile-backup"
 """The key of the option by which calls go to a mobile number while no phone system is registered."""
 
+DIRECTORY_ENTRY = "directory-entry"
+"""The key of the option by which an account has an entry in the telephone directory."""
+
 _T, _B, _O = ProductKind.TRUNK, ProductKind.NUMBER_BLOCK, ProductKind.OPTION
 PRICE_LIST: Sequence[dict[str, Any]] = (
     _product("trunk-2", _T, ("SIP-Trunk mit 2 Kanälen", "SIP trunk, 2 channels"), 990, 0, channels=2),
@@ -116,7 +119,7 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
     # Does not exist yet: for the contracts that have it.
     _product("fax2mail", _O, ("Fax per E-Mail", "Fax by e-mail"), 290, 0, orderable=False),
     _product(MOBILE_BACKUP, _O, ("Notfall-Umleitung auf Mobilfunk", "Mobile fallback"), 490, 0),
-    _product("directory-entry", _O, ("Telefonbucheintrag", "Directory entry"), 0, 990),
+    _product(DIRECTORY_ENTRY, _O, ("Telefonbucheintrag", "Directory entry"), 0, 990),
 )
 
 
@@ -126,7 +129,7 @@ def load_price_list(session: Session) -> None:
     A product that the back office has withdrawn stays withdrawn, and one that the list withdraws is withdrawn.
     """
     statement = postgresql.insert(Product).values([{**row, "position": place} for place, row in enumerate(PRICE_LIST)])
-    new = {column.name: column for column in statement.excluded if column.name != "key"}
+    new: dict[str, Any] = {column.name: column for column in statement.excluded if column.name != "key"}
     new["orderable"] = sa.and_(Product.orderable, statement.excluded.orderable)
     session.execute(statement.on_conflict_do_update(index_elements=[Product.key], set_=new))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from models.contracts.catalogue import MOBILE_BACKUP
+from models.contracts.catalogue import DIRECTORY_ENTRY, MOBILE_BACKUP
 from models.errors import InvalidField
 
-DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number"}
+DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number", DIRECTORY_ENTRY: "directory_entry"}
 """The field of an order with the details of an option, by the option's key."""
 
 

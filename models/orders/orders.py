@@ -25,6 +25,7 @@ from models.people.rights import Action, Principal, may
 from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
+from models.telephony.directory import DirectoryData
 from models.telephony.numbers import BLOCK_SIZES
 from models.telephony.towns import FURTHER_TOWNS
 from models.telephony.trunks import close_trunk
@@ -72,10 +73,14 @@ class OrderDraft:
     mobile_number: str | None = None
     """The number, in E.164, to which calls fall back; for the option `MOBILE_BACKUP` alone."""
 
+    directory_entry: DirectoryData | None = None
+    """What the directory says, for the option `DIRECTORY_ENTRY` alone; the number is the first of the block."""
+
     @property
     def details(self) -> dict[str, Any]:
         """Return the details of the options by field (see `models.orders.options`), None for those not given."""
-        return {"mobile_number": self.mobile_number}
+        entry = asdict(self.directory_entry) if self.directory_entry is not None else None
+        return {"mobile_number": self.mobile_number, "directory_entry": entry}
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class AuditEvent(StrEnum):
     FORWARDING_REMOVED = "forwarding_removed"
     DETACH_ASKED = "detach_asked"
     HOLDER_CHANGED = "holder_changed"
+    DIRECTORY_CHANGED = "directory_changed"
+    DIRECTORY_WITHDRAWN = "directory_withdrawn"
     USER_INVITED = "user_invited"
     INVITATION_WITHDRAWN = "invitation_withdrawn"
     USER_JOINED = "user_joined"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -138,7 +137,7 @@ def complete_history(session: Session, now: datetime) -> int:
     Needed for what is changed without a row: by the import of customers, or by a program of before the history that
     runs beside this one. Return how many rows were ended or begun. Safe to run twice.
     """
-    return sum(session.execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
+    return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 
 
 def block_of(session: Session, number: int) -> NumberBlock | None:
@@ -147,9 +146,9 @@ def block_of(session: Session, number: int) -> NumberBlock | None:
     return session.scalar(sa.select(NumberBlock).where(numbers.bool_op("@>")(sa.literal(number, sa.BigInteger))))
 
 
-def history_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[tuple[NumberAssignment, str]]]:
+def history_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
     """Return the kept rows of a block's history, the newest first, each with the account's customer number."""
-    query: sa.Select[Any] = (
+    query = (
         sa.select(NumberAssignment, Account.customer_number)
         .join(Account, Account.id == NumberAssignment.account_id)
         .where(NumberAssignment.block_id == block.id)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, object_session
 
 from models.db.work_queue import made_due
 from models.errors import InvalidField, NoNumbersAvailable
+from models.telephony.directory import withdraw_for_block
 from models.telephony.number_history import begin_assignment, end_assignment
 from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
 from models.values import national_to_e164
@@ -126,7 +127,8 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
 def release_block(block: NumberBlock, now: datetime) -> None:
     """Take a block from its account and trunk; it can be assigned to an account again after `QUARANTINE` (90 days).
 
-    The block's history records it. The block must be in a session.
+    The block's history records it, and a directory entry for one of its numbers is withdrawn. The block must be in a
+    session.
     """
     _take_away(block, now)
     block.available_from = now + QUARANTINE
@@ -146,5 +148,6 @@ def _take_away(block: NumberBlock, now: datetime) -> None:
     session = object_session(block)
     assert session is not None
     end_assignment(session, block.id, now)
+    withdraw_for_block(session, block, now)
     block.account_id = None
     block.trunk_id = None

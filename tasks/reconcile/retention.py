@@ -16,6 +16,7 @@ from models.orders.drafts import Draft
 from models.people.invitations import Invitation
 from models.people.logins import Login
 from models.requests.idempotency import IdempotencyKey
+from models.telephony.directory import DirectoryEntry
 from models.telephony.number_history import NumberAssignment
 from tasks.reconcile.job_run import Run
 
@@ -26,13 +27,23 @@ CALLS_KEPT_FOR = timedelta(days=7)
 Table = (
     type[Bulk]
     | type[ContractHolder]
+    | type[DirectoryEntry]
     | type[Draft]
     | type[IdempotencyKey]
     | type[Invitation]
     | type[Login]
     | type[NumberAssignment]
 )
-TABLES: tuple[Table, ...] = (Bulk, ContractHolder, Draft, IdempotencyKey, Invitation, Login, NumberAssignment)
+TABLES: tuple[Table, ...] = (
+    Bulk,
+    ContractHolder,
+    DirectoryEntry,
+    Draft,
+    IdempotencyKey,
+    Invitation,
+    Login,
+    NumberAssignment,
+)
 
 
 def clear_leftovers(run: Run) -> None:

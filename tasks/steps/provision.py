@@ -12,6 +12,7 @@ from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
 from models.orders.orders import agreed_prices
 from models.requests.requests import Request
+from models.telephony.directory import directory_data, put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import set_aside_block
 from models.telephony.trunks import SipTrunk, new_sip_user
@@ -64,6 +65,8 @@ class RegisterTrunk:
 def provision(work: Work, request: Request) -> Outcome:
     """Create the account's contract and trunk with a number block, and return the call that registers the trunk.
 
+    What the options need is set up too: the forwarding of the mobile fallback, the entry in the directory.
+
     Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by the
     request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
     """
@@ -78,11 +81,16 @@ def provision(work: Work, request: Request) -> Outcome:
             request.trunk = _new_trunk(work, request, lines)
             _set_up_fallback(work, request)
         request.trunk.blocks = [block]
+        entry = directory_data((request.option_details or {}).get("directory_entry"))
+        if entry is not None:
+            put_entry(work.session, request.account_id, block.first_number, entry, work.now)
     trunk = request.trunk
     # Only an option brings a forwarding to a new account: most orders need no look.
     assert request.account_id is not None
-    has_fallback = MOBILE_BACKUP in (request.option_keys or [])
-    forwards = forwardings_of(work.session, [request.account_id]) if has_fallback else {}
+    forwards = {}
+    if MOBILE_BACKUP in (request.option_keys or []):
+        work.session.flush()
+        forwards = forwardings_of(work.session, [request.account_id])
     return RegisterTrunk(
         record_of(trunk, work.runtime.vault, forwards), ", ".join(block.display for block in trunk.blocks)
     )

@@ -328,6 +328,30 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
     look_after(page, page.get_by_role("main").get_by_role("button"))
 
 
+@shows("locations.contract_holder", "locations.directory", "locations.withdraw_from_directory", "locations.show")
+def test_the_contract_holder_and_the_directory_entry(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        for key in ("directory-entry", "mobile-backup"):
+            session.add(ContractItem(contract_id=contract, product_key=key, monthly_cents=0, one_off_cents=0))
+    sign_in(page, portal)
+    look(page, f"{portal.url}{OVERVIEW}/{portal.main.customer_number}/vertragsinhaber")
+    look_wrong(page)
+    expect(page.get_by_label("Registernummer")).to_be_hidden()
+    page.get_by_label("Unternehmen oder Verein mit Registereintrag").check()
+    look_wrong(page)
+    page.get_by_label("Registernummer").fill("HRB 4711, Amtsgericht Bielefeld")
+    look_after(page, page.get_by_role("button", name="Speichern"))
+    look(page, portal.url + site.path)
+    look(page, f"{portal.url}{site.path}/telefonbuch")
+    look_wrong(page)
+    page.get_by_label("Ohne Adresse").check()
+    page.get_by_label("Telefonauskunft").check()
+    look_after(page, page.get_by_role("button", name="Speichern"))
+    look(page, f"{portal.url}{site.path}/telefonbuch/zurueckziehen")
+    look_after(page, page.get_by_role("button", name="Zurückziehen"))
+
+
 @shows("locations.show", "locations.suspend", "locations.resume", "locations.release", "locations.log")
 def test_suspending_a_trunk_and_giving_numbers_back(page: Page, portal: Portal, site: Site) -> None:
     with portal.database.transaction() as session:

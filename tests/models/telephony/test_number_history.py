@@ -52,7 +52,7 @@ def test_owners_follow_each_other_with_the_names_of_their_time(database: Databas
 @pytest.mark.parametrize(
     ("since", "until", "rule"),
     [
-        ("2026-03-05", None, "uq_number_assignments_open"),
+        ("2026-03-05", None, "ex_number_assignments_overlap"),
         ("2026-01-01", "2026-03-10", "ex_number_assignments_overlap"),
         ("2026-03-05", "2026-03-04", "ends_after_start"),
     ],

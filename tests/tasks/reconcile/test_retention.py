@@ -26,9 +26,11 @@ from models.people.rights import Role
 from models.people.users import User
 from models.requests import idempotency
 from models.requests.idempotency import IdempotencyKey, reserve_key
+from models.telephony import directory
+from models.telephony.directory import DirectoryEntry, put_entry
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import retention
-from tests.factories import HOLDER, NOW, an_order, make_account, make_bulk, sites
+from tests.factories import ENTRY, HOLDER, NOW, an_order, make_account, make_bulk, sites
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
@@ -95,7 +97,7 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     pipeline.clock.advance(timedelta(days=365))
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
-    kept = {"number_assignments": 0, "contract_holders": 0}
+    kept = {"number_assignments": 0, "contract_holders": 0, "directory_entries": 0}
     assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5, **kept}
     assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
     run = pipeline.run("leftovers")
@@ -148,3 +150,17 @@ def test_a_contract_holder_is_kept_to_the_end_of_the_year_after_the_contracts(pi
     assert pipeline.run("leftovers").counts["contract_holders"] == 1
     with pipeline.runtime.database.transaction() as session:
         assert session.scalars(sa.select(ContractHolder.account_id)).all() == [there.id]
+
+
+def test_a_withdrawn_directory_entry_is_known_for_a_while(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        for withdrawn_at in (None, pipeline.clock.now):
+            account_id = make_account(session).id
+            put_entry(session, account_id, 4930000, ENTRY, pipeline.clock.now)
+            session.get_one(DirectoryEntry, account_id).withdrawn_at = withdrawn_at
+    pipeline.clock.advance(directory.KEPT_FOR - MOMENT)
+    assert pipeline.run("leftovers").counts["directory_entries"] == 0
+    pipeline.clock.advance(MOMENT)
+    assert pipeline.run("leftovers").counts["directory_entries"] == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(DirectoryEntry.withdrawn_at)).all() == [None]

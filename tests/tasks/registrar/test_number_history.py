@@ -59,8 +59,8 @@ def test_a_row_is_kept_to_the_end_of_the_next_year_in_berlin(pipeline: Pipeline)
     """The account loses its number in the last minute of 2026 in Berlin: that is forgotten when 2027 is over."""
     with pipeline.runtime.database.transaction() as session:
         account = make_account(session)
-        block = NumberPool(session, NOW, {}).take("030", 10, account.id)
-        NumberPool(session, NOW, {}).take("030", 10, account.id)
+        pool = NumberPool(session, NOW, {("030", 10): 2})
+        block, _kept = pool.take("030", 10, account.id), pool.take("030", 10, account.id)
         release_block(block, datetime(2026, 12, 31, 22, 59, tzinfo=UTC))
     pipeline.clock.now = datetime(2027, 12, 31, 22, 59, tzinfo=UTC)
     assert pipeline.run("leftovers").counts["number_assignments"] == 0

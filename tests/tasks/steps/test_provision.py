@@ -10,13 +10,16 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem
+from models.orders.orders import cancel_and_release
 from models.requests.requests import Request
-from models.states import Status
+from models.states import Reason, Status
+from models.telephony.directory import DirectoryEntry, entries_since
 from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding, remove_forwarding
+from models.telephony.numbers import NumberBlock
 from models.telephony.weekly_hours import ALL_WEEK
-from tasks.ports import Forwarding, GatewayUnavailable
+from tasks.ports import Forwarding, GatewayRefused, GatewayUnavailable, NumberTaken
 from tasks.registrar.trunks import write_due_trunks
-from tests.factories import MOBILE, an_order
+from tests.factories import ENTRY, MOBILE, an_order
 from tests.tasks.conftest import Pipeline
 
 pytestmark = pytest.mark.usefixtures("changing_products")
@@ -53,9 +56,12 @@ def test_an_order_that_was_saved_without_prices_is_billed_at_those_of_now(pipeli
     assert billed(pipeline) == {"trunk-10": (5980, 5800), "block-10": (580, 1980)}
 
 
-def test_the_mobile_fallback_stands_in_the_registrar_and_stays_when_others_change(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("failures", [[], [GatewayUnavailable("away")]])
+def test_the_mobile_fallback_stands_in_the_registrar_and_stays_when_others_change(
+    pipeline: Pipeline, failures: list[Exception]
+) -> None:
     id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
-    pipeline.registrar.failures = [GatewayUnavailable("away")]
+    pipeline.registrar.failures = list(failures)
     pipeline.advance()
     pipeline.clock.advance(timedelta(minutes=10))
     pipeline.advance()
@@ -92,3 +98,28 @@ def test_a_fallback_that_was_ordered_before_its_number_was_asked_for_is_provisio
     assert pipeline.request(id).status is Status.COMPLETED
     [trunk] = pipeline.registrar.trunks.values()
     assert trunk.forwardings == ()
+
+
+def test_the_directory_entry_is_made_for_the_first_number_that_the_account_keeps(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [NumberTaken("taken")]
+    id = pipeline.order(an_order(option_keys=("directory-entry",), directory_entry=ENTRY))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert request.status is Status.COMPLETED
+    with pipeline.runtime.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == request.account_id)).one()
+        entry = session.get_one(DirectoryEntry, request.account_id)
+        assert (entry.number, entry.data, entry.withdrawn_at) == (block.first_number, ENTRY, None)
+
+
+def test_the_entry_of_an_order_that_is_called_off_is_withdrawn(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = pipeline.order(an_order(option_keys=("directory-entry",), directory_entry=ENTRY))
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, id)
+        assert session.get_one(DirectoryEntry, request.account_id).withdrawn_at is None
+        cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, pipeline.clock.now)
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(DirectoryEntry, request.account_id).withdrawn_at == pipeline.clock.now
+        assert entries_since(session, None) == []

@@ -134,3 +134,30 @@ def test_an_option_is_ordered_with_its_details(
 
 def test_what_cannot_be_ordered_is_not_on_the_price_list(front: Front) -> None:
     assert "fax2mail" not in [product["key"] for product in front.get("/products").get_json()["items"]]
+
+
+PRINTED = {"name": "Muster Berlin", "show_address": True, "published_in": ["online", "print"]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "error"),
+    [
+        (PRINTED, None),
+        (None, ("directory_entry", "missing")),
+        ({**PRINTED, "name": ""}, ("directory_entry.name", "string_too_short")),
+        ({**PRINTED, "show_address": "yes"}, ("directory_entry.show_address", "bool_type")),
+        ({**PRINTED, "published_in": []}, ("directory_entry.published_in", "too_short")),
+        ({**PRINTED, "published_in": ["neon"]}, ("directory_entry.published_in.0", "literal_error")),
+    ],
+)
+def test_a_directory_entry_is_ordered_with_what_it_says(
+    front: Front, entry: dict[str, Any] | None, error: tuple[str, str] | None
+) -> None:
+    body = {**ORDER, "options": ["directory-entry"]} | ({"directory_entry": entry} if entry else {})
+    answer = front.post("/orders", body)
+    if error is not None:
+        assert [(found["field"], found["code"]) for found in answer.get_json()["errors"]] == [error]
+        return
+    assert answer.status_code == 202
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(Request.option_details)).one() == {"directory_entry": PRINTED}

@@ -339,7 +339,7 @@ def held(database: Database) -> dict[str, tuple[str, str, str | None, str | None
                 found.name,
                 found.form,
                 found.register_number,
-                found.born_on and found.born_on.isoformat(),
+                found.born_on.isoformat() if found.born_on is not None else None,
                 f"{found.street}, {found.postal_code} {found.city}",
             )
             for number, found in rows

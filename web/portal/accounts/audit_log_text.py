@@ -49,6 +49,11 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Entered the contract holder: %(name)s.", name=facts["name"]))
         case AuditEvent.HOLDER_CHANGED:
             return str(_("Changed the contract holder: %(name)s; before: %(before)s.", **facts))
+        case AuditEvent.DIRECTORY_CHANGED:
+            told = {"name": facts["name"], "number": number_text(facts["number"])}
+            return str(_("Saved the directory entry: %(name)s, %(number)s.", **told))
+        case AuditEvent.DIRECTORY_WITHDRAWN:
+            return str(_("Withdrew the directory entry: %(name)s.", name=facts["name"]))
         case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:

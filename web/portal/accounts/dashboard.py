@@ -18,6 +18,7 @@ from models.people.passwords import authenticate
 from models.people.rights import Action, may
 from models.proofs.submission import open_link_code
 from models.telephony import forwarding
+from models.telephony.directory import entry_of
 from models.telephony.holdings import holdings_of
 from models.telephony.sip_secrets import RenewedMeanwhile, issue_of, renew, reveal
 from models.telephony.trunks import SipTrunk
@@ -28,6 +29,7 @@ from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
+from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -75,6 +77,7 @@ def show(customer_number: str) -> str:
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
+        entry = entry_of(database, account)
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -89,6 +92,8 @@ def show(customer_number: str) -> str:
         invited=invited,
         log=log,
         holder=holder,
+        entry=entry,
+        publication_names=PUBLICATION_NAMES,
         own_holder=own_holder,
         sees_calls=sees_calls,
         lines=lines_of(holdings.trunks) if sees_calls else {},

@@ -12,13 +12,15 @@ from wtforms import Field, Form, RadioField, SelectMultipleField, StringField
 from wtforms.validators import DataRequired, StopValidation
 from wtforms.validators import ValidationError as Wrong
 
-from models.contracts.catalogue import MOBILE_BACKUP, Product, ProductKind
+from models.contracts.catalogue import DIRECTORY_ENTRY, MOBILE_BACKUP, Product, ProductKind
 from models.orders.drafts import DraftStep
 from models.orders.orders import Contact, Location, OrderDraft
 from models.telephony.area_codes import AreaCode
+from models.telephony.directory import DirectoryData, Publication
 from models.values import Locale
 from tasks.wording.fields import field_error
 from web.fields import AreaCodeText, Line, Mobile, Phone, PostalCode
+from web.portal.page.directory_form import ADDRESS, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import missing
 from web.portal.page.locale import locale
 
@@ -80,6 +82,11 @@ class ProductForm(StepForm):
     channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
     options = SelectMultipleField(lazy_gettext("Options"), choices=[], validate_choice=False)
     mobile_number = StringField(lazy_gettext("Mobile number for the fallback"), filters=[_strip])
+    directory_name = StringField(lazy_gettext("Name in the directory"), filters=[_strip])
+    directory_address = RadioField(lazy_gettext("Address in the directory"), choices=ADDRESS, validate_choice=False)
+    directory_in = SelectMultipleField(
+        lazy_gettext("Where it is published"), choices=PUBLICATIONS, validate_choice=False
+    )
 
     @property
     def trunk(self) -> Product | None:
@@ -114,6 +121,26 @@ class ProductForm(StepForm):
         if MOBILE_BACKUP in (self.options.data or []):
             DataRequired(missing("mobile_number"))(self, field)
             _Rule(_mobile, "mobile_number")(self, field)
+
+    def validate_directory_name(self, field: Field) -> None:
+        """Raise WTForms' errors if a directory entry is chosen and its name is missing or not one line."""
+        if self._has_entry:
+            DataRequired(missing("directory_entry.name"))(self, field)
+            _Rule(_line, "directory_entry.name")(self, field)
+
+    def validate_directory_address(self, field: Field) -> None:
+        """Raise WTForms' `ValidationError` if a directory entry is chosen and not whether it shows the address."""
+        if self._has_entry and field.data not in YES_NO:
+            raise Wrong(field_error(locale(), "directory_entry.show_address", "missing"))
+
+    def validate_directory_in(self, field: Field) -> None:
+        """Raise WTForms' `ValidationError` if a directory entry is chosen and no place, or an unknown one."""
+        if self._has_entry and (not field.data or set(field.data) - set(Publication)):
+            raise Wrong(field_error(locale(), "directory_entry.published_in", "missing"))
+
+    @property
+    def _has_entry(self) -> bool:
+        return DIRECTORY_ENTRY in (self.options.data or [])
 
 
 class LocationForm(StepForm):
@@ -217,7 +244,16 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
         block_size=int(data["block_size"]),
         option_keys=options,
         locale=locale,
+        directory_entry=_entry(data) if DIRECTORY_ENTRY in options else None,
         mobile_number=_mobile.validate_python(data["mobile_number"].strip()) if MOBILE_BACKUP in options else None,
+    )
+
+
+def _entry(data: Mapping[str, Any]) -> DirectoryData:
+    return DirectoryData(
+        _line.validate_python(data["directory_name"]),
+        YES_NO[data["directory_address"]],
+        tuple(place for place in Publication if place in data["directory_in"]),
     )
 
 

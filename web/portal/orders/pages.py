@@ -38,6 +38,7 @@ from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.offer_pdf import offer_pdf
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
+from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -237,6 +238,7 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
     the first.
     """
     now = resources().clock()
+    wrong: dict[str, Any] | None = None
     try:
         with resources().database.transaction() as session:
             draft = own_draft(session, id, principal(), now, lock=True)
@@ -247,21 +249,25 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
                 if request.form.get("shown") != wizard.fingerprint:
                     flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                     return _to(id, DraftStep.SUMMARY)
-                _enter_holder(session, wizard)
+                wrong = _enter_holder(session, wizard)
                 draft.touch(now)
                 # What was shown is what is billed.
                 shown = {product.key: line for product, line in wizard.priced}
-            accepted = order_once(
-                session,
-                draft,
-                lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
+            accepted = (
+                None
+                if wrong is not None
+                else order_once(
+                    session,
+                    draft,
+                    lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
+                )
             )
-    except _WrongHolder as error:
-        return render_template("orders/summary.html", **error.summary), 422
     except InvalidField:
         # What the forms accept and the rules refuse; the summary names what it can.
         flash(_("This order is not possible as it is. Please check it once more."))
         return _to(id, DraftStep.SUMMARY)
+    if wrong is not None or accepted is None:
+        return render_template("orders/summary.html", **(wrong or {})), 422
     log.info("request.accepted", request=str(accepted.id), path=request.path)
     _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",
                 number=accepted.customer_number))  # fmt: skip
@@ -301,23 +307,19 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
     return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
 
 
-class _WrongHolder(Exception):
-    """Raised when the contract holder that was entered with an order is wrong; `summary` is for the page to show."""
+def _enter_holder(session: Session, wizard: Wizard) -> dict[str, Any] | None:
+    """Save the contract holder that was typed on the summary, if none is known yet, and return None.
 
-    def __init__(self, summary: dict[str, Any]) -> None:
-        super().__init__()
-        self.summary = summary
-
-
-def _enter_holder(session: Session, wizard: Wizard) -> None:
-    """Save the contract holder that was typed on the summary, if none is known yet. Raises `_WrongHolder`."""
+    If it is wrong, return the variables of the summary's page with its errors.
+    """
     form, now = HolderFields(request.form), resources().clock()
     if form.is_empty or holder_of(session, wizard.account) is not None:
-        return
+        return None
     data = form.checked(now)
     if data is None:
-        raise _WrongHolder(_summary(session, wizard, form))
+        return _summary(session, wizard, form)
     set_holder(session, principal(), wizard.account, data, now)
+    return None
 
 
 def _ordering_account(session: Session) -> Account:
@@ -394,6 +396,7 @@ def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None 
         "order": order,
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
+        "publication_names": PUBLICATION_NAMES,
         "holder": holder_of(session, wizard.account),
         "holder_form": holder_form or HolderFields(),
         "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),

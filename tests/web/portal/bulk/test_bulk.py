@@ -265,6 +265,30 @@ def test_the_fallback_needs_a_mobile_number_and_the_number_its_option(signed: Fr
     assert numbers == ["+436641234567", "+491711234567", MOBILE, MOBILE]
 
 
+def test_a_directory_entry_in_a_file_says_all_that_is_printed(signed: Front, back: Back) -> None:
+    head = [*HEAD, "Name im Telefonbuch", "Adresse im Telefonbuch", "Telefonbuch: gedruckt, online, Auskunft"]
+    cells = [("Muster Berlin", "Nein", "online, Auskunft"), ("", "", ""), ("Muster", "vielleicht", "Plakat")]
+    rows = [[*row(place, Optionen="directory-entry"), *more] for place, more in enumerate(cells)]
+    address = opened(signed, as_csv([head, *rows]))
+    page = signed.client.get(address).text
+    assert_valid(page)
+    for said in (
+        "5 Felder stimmen nicht", "Geben Sie den Namen für das Telefonbuch ein.", "Ja oder nein, bitte.",
+        "Wählen Sie, ob die Adresse genannt wird.", "Möglich sind: gedruckt, online, Auskunft",
+    ):  # fmt: skip
+        assert said in page, said
+    entry = {"directory_name": "Muster", "directory_address": "ja", "directory_in": "gedruckt"}
+    post(signed, address, **{f"cell-3-{name}": cell for name, cell in entry.items()}, without="4")
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        details = session.scalars(sa.select(Request.option_details).order_by(Request.id)).all()
+    assert [found and found["directory_entry"] for found in details] == [
+        {"name": "Muster Berlin", "show_address": False, "published_in": ["online", "enquiries"]},
+        {"name": "Muster", "show_address": True, "published_in": ["print"]},
+    ]
+
+
 def test_a_row_that_was_right_before_its_option_needed_details_is_asked_for_them(signed: Front) -> None:
     address = opened(signed, as_csv([[*HEAD, FALLBACK], [*row(1, Optionen="mobile-backup"), MOBILE]]))
     with signed.database.transaction() as session:

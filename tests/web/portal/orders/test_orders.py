@@ -211,7 +211,7 @@ def test_back_and_forth_and_later_keep_what_was_typed_even_if_it_is_wrong(front:
 
 def test_a_draft_that_nothing_was_typed_into_is_not_listed(front: Front) -> None:
     draft = begin(front)
-    assert fill(front, draft, "produkt", product="", channels="", options=[]).status_code == 422
+    assert fill(front, draft, "produkt", product="", channels="", options=[], mobile_number="").status_code == 422
     assert "Es gibt keine gespeicherten Bestellungen." in front.client.get(f"{NEW}/entwuerfe").text
 
 
@@ -365,7 +365,7 @@ def test_an_offer_makes_nothing_dearer(front: Front) -> None:
     with front.database.transaction() as session:
         session.execute(sa.update(Product).where(Product.key == "trunk-10").values(monthly_cents=2000))
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    assert "25,80\xa0€" in summary
+    assert "27,80\xa0€" in summary
     order(front.client, draft, summary)
     [request] = requests_in(front.database)
     assert request.price_lines is not None and request.price_lines[0]["monthly_cents"] == 2000
@@ -458,7 +458,7 @@ def test_a_draft_with_an_option_that_was_withdrawn_goes_on_without_it_and_says_s
         kept = session.scalars(sa.select(Draft)).one()
         kept.data = {**kept.data, "options": ["fax2mail", "mobile-backup"]}
     taken_out = "„Fax per E-Mail“ ist nicht mehr bestellbar. Wir haben es aus dieser Bestellung herausgenommen"
-    assert front.client.get(draft).headers["Location"] == f"{draft}/produkt"
+    assert front.client.get(draft).headers["Location"] == f"{draft}/zusammenfassung"
     for slug in STEPS:
         page = front.client.get(f"{draft}/{slug}").text
         assert taken_out in page and 'value="fax2mail"' not in page and 'role="alert"' not in page
@@ -596,3 +596,24 @@ def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_
     front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY, "holder_name": "Andere AG"})
     with front.database.transaction() as session:
         assert session.get_one(ContractHolder, front.main.id).name == "Muster Logistik GmbH"
+
+
+def test_a_directory_entry_is_asked_for_with_its_option(front: Front) -> None:
+    draft = begin(front)
+    option = {"options": ["directory-entry"]}
+    empty = fill(front, draft, "produkt", **option)
+    assert empty.status_code == 422
+    for said in ("den Namen für das Telefonbuch", "ob die Adresse genannt wird", "mindestens einen Ort der Veröff"):
+        assert empty.text.count(said) == 2, said
+    assert_valid(empty.text)
+    entry = {"directory_name": "Muster Berlin", "directory_address": "yes", "directory_in": ["online", "print"]}
+    assert fill(front, draft, "produkt", **option, **entry).status_code == 303
+    again = front.client.get(f"{draft}/produkt").text
+    assert again.count("checked") == 5 and 'value="Muster Berlin"' in again
+    summary = fill_all(front, draft, "standort", "rufnummern", "kontakt")
+    assert "Telefonbucheintrag als „Muster Berlin“, mit der Anschlussadresse (" in summary
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert request.option_details == {
+        "directory_entry": {"name": "Muster Berlin", "show_address": True, "published_in": ["print", "online"]}
+    }
