@@ -303,7 +303,7 @@ def site(portal: Portal) -> Site:
         return site
 
 
-@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret")
+@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret", "locations.phone_systems")
 def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
     sign_in(page, portal)
     look(page, portal.url + site.path)
@@ -311,6 +311,10 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
     sign_in_as(page, portal, site.administrator)
     for path in (site.path, site.path + "/protokoll"):
         look(page, portal.url + path)
+    look(page, f"{portal.url}{site.path}/sip/{site.trunk}/telefonanlagen")
+    for summary in page.get_by_role("main").locator("summary").all():
+        summary.click()
+    look_as_it_is(page)
     for path in (site.secret, site.renewal):
         look(page, portal.url + path)
         look_wrong(page)
@@ -455,8 +459,11 @@ def test_call_forwarding(page: Page, portal: Portal, site: Site) -> None:
     look_wrong(page)
     page.get_by_label("Immer", exact=True).check()
     page.get_by_label("Weiterleiten an").fill("110")
+    page.get_by_label("Eine Rufnummer oder ein Bereich").check()
     page.get_by_label("Nach einem Wochenplan").check()
     look_wrong(page)
+    look_after(page, page.get_by_role("button", name="Weitere Zeile"))
+    look(page, f"{portal.url}{forwardings}/neu?vorlage=ausserhalb")
 
 
 @shows("locations.table")

@@ -35,7 +35,7 @@ from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.portal.people.users import ROLE_NAMES
-from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text
+from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text, numbers_text
 from web.portal.telephony.registration import lines_of
 from web.resources import resources
 
@@ -105,6 +105,8 @@ def show(customer_number: str) -> str:
         condition_text=condition_text,
         hours_text=hours_text,
         number_text=number_text,
+        numbers_text=numbers_text,
+        sip_port=resources().settings.sip_port,
         deed_text=deed_text,
         locale=locale(),
         progress=progress,
@@ -204,5 +206,11 @@ def _render_secret(account: Account, trunk: SipTrunk, secret: str, *, is_new: bo
     # This page is only reached by POST, so switching the language leads to the dashboard.
     here = url_for("locations.show", customer_number=account.customer_number)
     return render_template(
-        "telephony/trunk/secret_shown.html", account=account, trunk=trunk, secret=secret, is_new=is_new, here=here
+        "telephony/trunk/secret_shown.html",
+        account=account,
+        trunk=trunk,
+        sip_port=resources().settings.sip_port,
+        secret=secret,
+        is_new=is_new,
+        here=here,
     )
