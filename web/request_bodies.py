@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, EmailStr, Field, StringConstraints
 
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.values import Locale
 from web.fields import (
     AreaCodeText,
@@ -40,6 +40,13 @@ class ContactBody(Body):
     phone: Phone | None = None
 
 
+class LocalUserBody(Body):
+    """The person who is invited by e-mail, when the account is active, to sign in and administer the location."""
+
+    name: Line
+    email: EmailStr
+
+
 class NumbersBody(Body):
     """The phone numbers to order: their area code, and how many numbers the block has."""
 
@@ -51,7 +58,7 @@ class OrderBody(Body):
     """An order of a new sub-account.
 
     `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
-    language of mails and letters.
+    language of mails and letters. Without `local_user` nobody is invited to sign in at the location.
     """
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
@@ -61,6 +68,7 @@ class OrderBody(Body):
     numbers: NumbersBody
     options: Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=20)] = Field(default=[])
     locale: Language | None = None
+    local_user: LocalUserBody | None = None
 
     def as_draft(self, locale: Locale) -> OrderDraft:
         """Return the order as a draft for `submit_order`. `locale` is used if the body names no language."""
@@ -73,6 +81,7 @@ class OrderBody(Body):
             block_size=self.numbers.block_size,
             option_keys=tuple(self.options),
             locale=self.locale or locale,
+            local_user=LocalUser(**self.local_user.model_dump()) if self.local_user is not None else None,
         )
 
 

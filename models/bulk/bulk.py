@@ -28,7 +28,7 @@ from models.contracts.catalogue import PriceLine, by_product
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
@@ -309,13 +309,16 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
             "location": Location(**draft["location"]),
             "contact": Contact(**draft["contact"]),
             "option_keys": tuple(draft["option_keys"]),
+            "local_user": LocalUser(**draft["local_user"]) if draft.get("local_user") else None,
         }
     )
 
 
 def as_facts(order: OrderDraft) -> dict[str, Any]:
     """Return the order draft as a JSON object, to be saved with its row."""
-    return asdict(order)
+    facts = asdict(order)
+    # Workers of the version before know no local user.
+    return facts if order.local_user is not None else {name: facts[name] for name in facts if name != "local_user"}
 
 
 def _facts(bulk: Bulk, row: CheckedRow) -> dict[str, Any]:
@@ -328,8 +331,8 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     if bulk.kind is Kind.LINK:
         # Asking for one account twice does no harm: of two requests that run at once the second is refused.
         return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
-    # In which language somebody is written to does not make it another order.
-    told = {name: value for name, value in row.draft.items() if name != "locale"}
+    # In which language somebody is written to, or who is invited, does not make it another order.
+    told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 

@@ -43,6 +43,8 @@ MISSING: Mapping[str, str] = {
     "location.city": N_("Enter the city."),
     "contact.name": N_("Enter the contact's name."),
     "contact.email": N_("Enter the contact's e-mail address."),
+    "local_user.name": N_("Enter the name of the person who shall sign in."),
+    "local_user.email": N_("Enter the e-mail address of the person who shall sign in."),
     "product": N_("Choose a product."),
     "numbers.area_code": N_("Enter the area code."),
     "numbers.block_size": N_("Choose how many phone numbers you need."),
@@ -57,6 +59,11 @@ MALFORMED: Mapping[str, str] = {
     "location.street": _ONE_LINE,
     "location.city": _ONE_LINE,
     "contact.name": _ONE_LINE,
+    "local_user.name": _ONE_LINE,
+    "local_user": N_(
+        "Enter the name and, in angle brackets, the e-mail address: Hanna Palmer <hanna@company.de>. Or enter "
+        "“Contact”, or leave the cell empty."
+    ),
     "postal_code": N_("A German postal code has five digits."),
     "email": N_("This is no complete e-mail address. An example: name@company.de"),
     "phone": N_("This is no phone number. An example: 030 901820"),

@@ -45,6 +45,9 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
         case AuditEvent.DETACH_ASKED:
             return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
+        case AuditEvent.USER_INVITED if "proof" in facts:
+            text = {"name": facts["name"], "role": _role(facts["role"]), "proof": facts["proof"]}
+            return str(_("Invited %(name)s as %(role)s. Proof: %(proof)s", **text))
         case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from functools import cache
 from typing import Any
 
@@ -27,11 +28,13 @@ from models.values import Locale
 from models.vault import Vault
 from tasks.wording.fields import RULES, field_error
 from web.portal.page.locale import locale
-from web.request_bodies import LinkBody, OrderBody
+from web.request_bodies import LinkBody, LocalUserBody, OrderBody
 
 Cells = Mapping[str, str]
 Errors = dict[str, list[Any]]
 
+_CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
+"""The words in the column for the user at the location that mean the contact, in lower case."""
 UNREADABLE = "\ufffd"
 """Stands in a cell for a character that the file's encoding does not have."""
 
@@ -57,6 +60,8 @@ class Column:
         return self.en if locale == "en" else self.de
 
 
+_USER = "Hanna Palmer <hanna.palmer@example.com>"
+
 COLUMNS: Mapping[Kind, Sequence[Column]] = {
     Kind.ORDER: (
         Column("name", "Name des Standorts", "Location name", "location.name", "Filiale Berlin"),
@@ -71,6 +76,7 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
         Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030"),
         Column("block_size", "Anzahl Rufnummern", "Phone numbers", "numbers.block_size", "10"),
         Column("options", "Optionen", "Options", "options", "fax2mail", optional=True),
+        Column("local_user", "Benutzer am Standort", "User at the location", "local_user", _USER, optional=True),
     ),
     Kind.LINK: (
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
@@ -148,6 +154,7 @@ class Checker:
                 "block_size": _number(cells["block_size"]),
             },
             "options": list(dict.fromkeys(options)),
+            "local_user": _local_user(cells, errors),
         }
         checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
@@ -198,6 +205,26 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
+    """Return the person who shall sign in at the location, as in the API's body; None if the cell is empty or wrong.
+
+    The cell has a name and an e-mail address, or says that it is the contact. A wrong cell is added to `errors`.
+    """
+    # Files that were uploaded before this column existed have no such cell.
+    cell = cells.get("local_user", "").strip()
+    if not cell:
+        return None
+    is_contact = cell.casefold() in _CONTACT
+    name, email = (cells["contact_name"], cells["email"]) if is_contact else parseaddr(cell)
+    try:
+        return LocalUserBody(name=name, email=email).model_dump()
+    except ValidationError:
+        # What is wrong with the contact is said of the contact's cells.
+        if not is_contact:
+            errors["local_user"] = ["malformed", None]
+        return None
 
 
 def _unreadable(cells: Cells) -> Errors:

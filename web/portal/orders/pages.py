@@ -25,6 +25,7 @@ from models.orders.drafts import (
     order_once,
     own_draft,
 )
+from models.orders.local_user import leads_main
 from models.orders.offers import make_offer
 from models.orders.orders import submit_order
 from models.people.rights import Action, may
@@ -367,6 +368,8 @@ def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
         "order": order,
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
+        "local_user_leads": order.local_user is not None
+        and leads_main(session, wizard.account.id, order.local_user.email),
         "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     }
 
