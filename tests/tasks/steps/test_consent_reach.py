@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -48,7 +49,7 @@ def cases(pipeline: Pipeline) -> list[UUID]:
         return listed
 
 
-def alone(pipeline: Pipeline, **facts: object) -> Account:
+def alone(pipeline: Pipeline, **facts: Any) -> Account:
     """Create an account without users."""
     with pipeline.runtime.database.transaction() as session:
         return make_account(session, **facts)

@@ -343,8 +343,8 @@ def test_the_live_part_follows_a_request_to_its_end(front: Front, back: Back) ->
 def test_the_page_of_an_account(front: Front) -> None:
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
-        facts = {"name": "Filiale Köln", "contact_name": "Hanna Palmer", "city": "Köln"}
-        number = sub(session, main, administrator=make_user(session), **facts)
+        user = make_user(session)
+        number = sub(session, main, administrator=user, name="Filiale Köln", contact_name="Hanna Palmer", city="Köln")
         account = session.scalars(sa.select(Account).where(Account.customer_number == number)).one()
         block = session.scalars(sa.select(NumberBlock).limit(1)).one()
         block.account_id = account.id
