@@ -30,6 +30,7 @@ from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
 from web.portal.accounts import contract_holder, dashboard, overview
+from web.portal.back_office import administrators as back_office_administrators
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.lists import office
 from web.portal.bulk.pages import bulks
@@ -77,6 +78,7 @@ _PAGES = (
     inventory,
     history,
     back_office_request,
+    back_office_administrators,
 )
 
 _CSP = (

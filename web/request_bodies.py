@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, EmailStr, Field, StringConstraints
 
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.directory import directory_data
 from models.values import Locale
 from web.fields import (
@@ -42,6 +42,13 @@ class ContactBody(Body):
     phone: Phone | None = None
 
 
+class LocalUserBody(Body):
+    """The person who is invited by e-mail, when the account is active, to sign in and administer the location."""
+
+    name: Line
+    email: EmailStr
+
+
 class NumbersBody(Body):
     """The phone numbers to order: their area code, and how many numbers the block has."""
 
@@ -62,7 +69,8 @@ class OrderBody(Body):
 
     `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
     language of mails and letters. The option `mobile-backup` needs `mobile_number`: calls go there while no phone
-    system is registered. The option `directory-entry` needs `directory_entry`.
+    system is registered. The option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
+    to sign in at the location.
     """
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
@@ -74,6 +82,7 @@ class OrderBody(Body):
     mobile_number: Mobile | None = None
     directory_entry: DirectoryEntryBody | None = None
     locale: Language | None = None
+    local_user: LocalUserBody | None = None
 
     def as_draft(self, locale: Locale) -> OrderDraft:
         """Return the order as a draft for `submit_order`. `locale` is used if the body names no language."""
@@ -88,6 +97,7 @@ class OrderBody(Body):
             locale=self.locale or locale,
             mobile_number=self.mobile_number,
             directory_entry=directory_data(self.directory_entry.model_dump()) if self.directory_entry else None,
+            local_user=LocalUser(**self.local_user.model_dump()) if self.local_user is not None else None,
         )
 
 

@@ -29,7 +29,7 @@ from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
 from models.orders.options import DETAILS
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
@@ -327,16 +327,18 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
             "contact": Contact(**draft["contact"]),
             "option_keys": tuple(draft["option_keys"]),
             "directory_entry": directory_data(draft.get("directory_entry")),
+            "local_user": LocalUser(**draft["local_user"]) if draft.get("local_user") else None,
         }
     )
 
 
 def as_facts(order: OrderDraft) -> dict[str, Any]:
-    """Return the order draft as a JSON object, to be saved with its row; without details of options not chosen.
+    """Return the order draft as a JSON object, to be saved with its row; without optional fields that are not given.
 
-    So a row without such options has the same content, and is the same order, as before there were details.
+    So a row without them has the same content, and is the same order, as before there were these fields.
     """
-    return {name: value for name, value in asdict(order).items() if value is not None or name not in order.details}
+    optional = {*order.details, "local_user"}
+    return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
 
 
 def _facts(bulk: Bulk, row: CheckedRow) -> dict[str, Any]:
@@ -349,8 +351,8 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     if bulk.kind is Kind.LINK:
         # Asking for one account twice does no harm: of two requests that run at once the second is refused.
         return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
-    # In which language somebody is written to does not make it another order.
-    told = {name: value for name, value in row.draft.items() if name != "locale"}
+    # In which language somebody is written to, or who is invited, does not make it another order.
+    told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 

@@ -55,11 +55,20 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalUser:
+    """The person who shall sign in at the new location; invited when the account is active."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrderDraft:
     """An order as it was typed: well-formed, but not yet checked against the business rules.
 
     `channels` is the number of simultaneous calls, and `block_size` the number of phone numbers (1, 10 or 100) in the
-    area code. `product_key` and `option_keys` name products of the price list.
+    area code. `product_key` and `option_keys` name products of the price list. `local_user` is None if nobody shall be
+    invited yet.
     """
 
     product_key: str
@@ -70,6 +79,7 @@ class OrderDraft:
     block_size: int
     option_keys: tuple[str, ...]
     locale: Locale
+    local_user: LocalUser | None = None
     mobile_number: str | None = None
     """The number, in E.164, to which calls fall back; for the option `MOBILE_BACKUP` alone."""
 
@@ -196,6 +206,8 @@ def submit_orders(
                 price_lines=[
                     asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],
+                local_user_name=draft.local_user.name if draft.local_user is not None else None,
+                local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
                 bulk_id=bulk_id,
             )
             for account, draft in zip(accounts, drafts, strict=True)

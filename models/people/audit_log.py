@@ -177,6 +177,27 @@ def entries_of(
     return _told(session, query)
 
 
+def done_since(
+    session: Session,
+    account: Account,
+    deeds: Sequence[AuditEvent],
+    since: datetime | None = None,
+    *,
+    by: int | None = None,
+) -> bool:
+    """Return whether one of the deeds was done to the account.
+
+    `since` leaves out what was done before, `by` what another user than that with this id has done; None filters
+    nothing.
+    """
+    query = sa.select(AuditEntry.id).where(AuditEntry.account_id == account.id, AuditEntry.deed.in_(deeds))
+    if since is not None:
+        query = query.where(AuditEntry.at > since)
+    if by is not None:
+        query = query.where(AuditEntry.user_id == by)
+    return session.scalar(query.limit(1)) is not None
+
+
 def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[AttributedEntry]:
     through = aliased(Account)
     query = (

@@ -45,6 +45,8 @@ MISSING: Mapping[str, str] = {
     "location.city": N_("Enter the city."),
     "contact.name": N_("Enter the contact's name."),
     "contact.email": N_("Enter the contact's e-mail address."),
+    "local_user.name": N_("Enter the name of the person who shall sign in."),
+    "local_user.email": N_("Enter the e-mail address of the person who shall sign in."),
     "product": N_("Choose a product."),
     "directory_entry": N_("Say what the directory entry is to be: its name, its address or not, and where."),
     "directory_entry.name": N_("Enter the name for the directory."),
@@ -79,6 +81,11 @@ MALFORMED: Mapping[str, str] = {
     "holder.street": _ONE_LONG_LINE,
     "holder.postal_code": N_("This is no postal code."),
     "holder.city": _ONE_LONG_LINE,
+    "local_user.name": _ONE_LINE,
+    "local_user": N_(
+        "Enter the name and, in angle brackets, the e-mail address: Hanna Palmer <hanna@company.de>. Or enter "
+        "“Contact”, or leave the cell empty."
+    ),
     "postal_code": N_("A German postal code has five digits."),
     "email": N_("This is no complete e-mail address. An example: name@company.de"),
     "phone": N_("This is no phone number. An example: 030 901820"),

@@ -53,6 +53,24 @@ def test_an_order_is_accepted_and_listed_at_once(front: Front) -> None:
     assert [front.get(f"/accounts/{account['customer_number']}").get_json() for account in listed] == listed
 
 
+def test_an_order_may_name_who_signs_in(front: Front) -> None:
+    named = {**ORDER, "local_user": {"name": "Anna Filiale", "email": "Anna@filiale.example"}}
+    assert front.post("/orders", named).status_code == 202
+    assert front.post("/orders", {**ORDER, "local_user": None}).status_code == 202
+    with front.database.transaction() as session:
+        kept = session.scalars(sa.select(Request).order_by(Request.id)).all()
+        assert [(one.local_user_name, one.local_user_email) for one in kept] == [
+            ("Anna Filiale", "anna@filiale.example"),
+            (None, None),
+        ]
+    wrong = front.post("/orders", {**ORDER, "local_user": {"name": "", "email": "x"}})
+    assert wrong.status_code == 422
+    assert [(found["field"], found["detail"]) for found in wrong.get_json()["errors"]] == [
+        ("local_user.name", "Geben Sie den Namen der Person ein, die sich anmelden soll."),
+        ("local_user.email", "Das ist keine vollständige E-Mail-Adresse. Ein Beispiel: name@firma.de"),
+    ]
+
+
 def test_the_same_key_and_body_give_the_same_answer(front: Front) -> None:
     first = front.post("/orders", ORDER, key="one")
     again = front.post("/orders", dict(reversed(ORDER.items())), key="one")

@@ -54,6 +54,9 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Saved the directory entry: %(name)s, %(number)s.", **told))
         case AuditEvent.DIRECTORY_WITHDRAWN:
             return str(_("Withdrew the directory entry: %(name)s.", name=facts["name"]))
+        case AuditEvent.USER_INVITED if "proof" in facts:
+            text = {"name": facts["name"], "role": _role(facts["role"]), "proof": facts["proof"]}
+            return str(_("Invited %(name)s as %(role)s. Proof: %(proof)s", **text))
         case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:

@@ -13,7 +13,6 @@ from wtforms.validators import DataRequired, Length
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
 from models.people.audit_log import entries_of, record_look
-from models.people.invitations import invitations_of, users_of
 from models.people.passwords import authenticate
 from models.people.rights import Action, may
 from models.proofs.submission import open_link_code
@@ -27,6 +26,7 @@ from models.views import locations as listing
 from models.views.lists import linkable_accounts
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
+from web.portal.accounts.people import people_of
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.directory_form import PUBLICATION_NAMES
@@ -71,8 +71,7 @@ def show(customer_number: str) -> str:
         choices = selected_account(database).choices
         holdings = holdings_of(database, account, now)
         forwardings = forwarding.forwardings_of(database, account)
-        users = users_of(database, account)
-        invited = len(invitations_of(database, account)) if may(person, Action.MANAGE_USERS, account) else 0
+        people = people_of(database, person, account, visible.running, now)
         log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
@@ -88,8 +87,7 @@ def show(customer_number: str) -> str:
         holdings=holdings,
         forwardings=forwardings,
         in_force=forwarding.in_force(forwardings, holdings.trunks, now),
-        users=users,
-        invited=invited,
+        people=people,
         log=log,
         holder=holder,
         entry=entry,

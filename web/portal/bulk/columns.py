@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from functools import cache
 from typing import Any
 
@@ -28,11 +29,13 @@ from models.values import Locale
 from models.vault import Vault
 from tasks.wording.fields import RULES, field_error
 from web.portal.page.locale import locale
-from web.request_bodies import LinkBody, OrderBody
+from web.request_bodies import LinkBody, LocalUserBody, OrderBody
 
 Cells = Mapping[str, str]
 Errors = dict[str, list[Any]]
 
+_CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
+"""The words in the column for the user at the location that mean the contact, in lower case."""
 UNREADABLE = "\ufffd"
 """Stands in a cell for a character that the file's encoding does not have."""
 
@@ -57,6 +60,8 @@ class Column:
         """Return the heading of the column in the language `locale`."""
         return self.en if locale == "en" else self.de
 
+
+_USER = "Hanna Palmer <hanna.palmer@example.com>"
 
 COLUMNS: Mapping[Kind, Sequence[Column]] = {
     Kind.ORDER: (
@@ -97,6 +102,7 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
             "",
             optional=True,
         ),
+        Column("local_user", "Benutzer am Standort", "User at the location", "local_user", _USER, optional=True),
     ),
     Kind.LINK: (
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
@@ -176,6 +182,7 @@ class Checker:
             "options": list(dict.fromkeys(options)),
             "mobile_number": cells.get("mobile_number") or None,
             "directory_entry": _directory_entry(cells),
+            "local_user": _local_user(cells, errors),
         }
         checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
@@ -265,6 +272,26 @@ def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
         if error.code == "without_option":
             # Both cells are marked, because either may be wrong.
             errors.setdefault("options", [error.code, error.allowed])
+
+
+def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
+    """Return the person who shall sign in at the location, as in the API's body; None if the cell is empty or wrong.
+
+    The cell has a name and an e-mail address, or says that it is the contact. A wrong cell is added to `errors`.
+    """
+    # Files that were uploaded before this column existed have no such cell.
+    cell = cells.get("local_user", "").strip()
+    if not cell:
+        return None
+    is_contact = cell.casefold() in _CONTACT
+    name, email = (cells["contact_name"], cells["email"]) if is_contact else parseaddr(cell)
+    try:
+        return LocalUserBody(name=name, email=email).model_dump()
+    except ValidationError:
+        # What is wrong with the contact is said of the contact's cells.
+        if not is_contact:
+            errors["local_user"] = ["malformed", None]
+        return None
 
 
 def _unreadable(cells: Cells) -> Errors:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from flask_babel import gettext, lazy_gettext
 from pydantic import EmailStr, TypeAdapter, ValidationError
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, Form, RadioField, SelectMultipleField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, StopValidation
 from wtforms.validators import ValidationError as Wrong
 
 from models.contracts.catalogue import DIRECTORY_ENTRY, MOBILE_BACKUP, Product, ProductKind
 from models.orders.drafts import DraftStep
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData, Publication
 from models.values import Locale
@@ -59,6 +61,11 @@ class _Rule:
 
 def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
     return StringField(label, filters=[_strip], validators=[DataRequired(missing(path)), _Rule(rule, path)])
+
+
+def _of_somebody_else(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
+    checks = [_IfSomebodyElse(), DataRequired(missing(path)), _Rule(rule, path)]
+    return StringField(label, filters=[_strip], validators=checks)
 
 
 class StepForm(Form):  # type: ignore[misc]
@@ -174,8 +181,27 @@ class NumbersForm(StepForm):
             raise Wrong(field_error(locale(), "numbers.block_size", "missing"))
 
 
+class WhoSignsIn(StrEnum):
+    """The choices who shall sign in at the new location."""
+
+    CONTACT = "contact"
+    SOMEBODY_ELSE = "somebody_else"
+    NOBODY_YET = "nobody_yet"
+
+
+class _IfSomebodyElse:
+    """A WTForms validator that leaves a field alone, without errors, unless somebody else than the contact signs in."""
+
+    def __call__(self, form: ContactForm, _: Field) -> None:
+        if form.local_user.data != WhoSignsIn.SOMEBODY_ELSE:
+            raise StopValidation
+
+
 class ContactForm(StepForm):
-    """The form for the contact of the new account, who confirms the e-mail address and gets the mails."""
+    """The form for the contact of the new account, and for the person who shall sign in there.
+
+    The contact confirms the e-mail address and gets the mails. Unless chosen otherwise the contact signs in, too.
+    """
 
     contact_name = _text(lazy_gettext("Contact's name"), "contact.name", _line)
     email = _text(lazy_gettext("Contact's e-mail address"), "contact.email", _email)
@@ -184,6 +210,17 @@ class ContactForm(StepForm):
         filters=[_strip],
         validators=[_Rule(_phone, "contact.phone", optional=True)],
     )
+    local_user = RadioField(
+        lazy_gettext("Who shall sign in at the location?"),
+        choices=[
+            SelectChoice(WhoSignsIn.CONTACT, lazy_gettext("The contact person")),
+            SelectChoice(WhoSignsIn.SOMEBODY_ELSE, lazy_gettext("Somebody else")),
+            SelectChoice(WhoSignsIn.NOBODY_YET, lazy_gettext("Nobody yet")),
+        ],
+        default=WhoSignsIn.CONTACT,
+    )
+    local_user_name = _of_somebody_else(lazy_gettext("That person's name"), "local_user.name", _line)
+    local_user_email = _of_somebody_else(lazy_gettext("That person's e-mail address"), "local_user.email", _email)
 
 
 FORMS: Mapping[DraftStep, type[StepForm]] = {
@@ -244,6 +281,7 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
         block_size=int(data["block_size"]),
         option_keys=options,
         locale=locale,
+        local_user=_local_user(data),
         directory_entry=_entry(data) if DIRECTORY_ENTRY in options else None,
         mobile_number=_mobile.validate_python(data["mobile_number"].strip()) if MOBILE_BACKUP in options else None,
     )
@@ -255,6 +293,17 @@ def _entry(data: Mapping[str, Any]) -> DirectoryData:
         YES_NO[data["directory_address"]],
         tuple(place for place in Publication if place in data["directory_in"]),
     )
+
+
+def _local_user(data: Mapping[str, Any]) -> LocalUser | None:
+    match data.get("local_user") or WhoSignsIn.CONTACT:
+        case WhoSignsIn.NOBODY_YET:
+            return None
+        case WhoSignsIn.SOMEBODY_ELSE:
+            name, email = data["local_user_name"], data["local_user_email"]
+        case _:
+            name, email = data["contact_name"], data["email"]
+    return LocalUser(_line.validate_python(name), _email.validate_python(email.strip()))
 
 
 def chosen_products(data: Mapping[str, Any], offered: Mapping[str, Product]) -> Sequence[Product]:

@@ -27,6 +27,7 @@ from models.orders.drafts import (
     order_once,
     own_draft,
 )
+from models.orders.local_user import leads_main
 from models.orders.offers import make_offer
 from models.orders.orders import submit_order
 from models.people.rights import Action, may
@@ -400,6 +401,8 @@ def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None 
         "holder": holder_of(session, wizard.account),
         "holder_form": holder_form or HolderFields(),
         "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),
+        "local_user_leads": order.local_user is not None
+        and leads_main(session, wizard.account.id, order.local_user.email),
         "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     }
 

@@ -166,6 +166,35 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     assert orders(signed) == 0
 
 
+@pytest.mark.parametrize("heading", ["Benutzer am Standort", "User at the location", "local_user"])
+def test_a_row_may_name_who_signs_in(signed: Front, back: Back, heading: str) -> None:
+    cells = ["", "Ansprechperson", "contact", "Anna Filiale <Anna@filiale.example>", '"Filiale, Anna" <anna@x.example>']
+    lines = [[*HEAD, heading], *([*row(number), cell] for number, cell in enumerate(cells))]
+    wrong = [*row(9), "anna@filiale.example"], [*row(10, **{"E-Mail": "hanna@"}), "Kontakt"]
+    address = opened(signed, as_csv([*lines, *wrong]))
+    page = signed.client.get(address).text
+    assert_valid(page)
+    assert "2 Felder stimmen nicht" in page and "in spitzen Klammern die E-Mail-Adresse" in page
+    post(signed, address, **{"cell-7-local_user": "Anna <anna@filiale.example>", "without": "8"})
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        named = session.execute(sa.select(Request.local_user_name, Request.local_user_email).order_by(Request.id)).all()
+    hanna = ("Hanna Palmer", "hanna.palmer@example.com")
+    anna = ("Anna Filiale", "anna@filiale.example")
+    assert list(map(tuple, named)) == [
+        (None, None), hanna, hanna, anna, ("Filiale, Anna", "anna@x.example"), ("Anna", "anna@filiale.example"),
+    ]  # fmt: skip
+
+
+def test_who_signs_in_does_not_make_it_another_order(signed: Front, back: Back) -> None:
+    press(signed, opened(signed, as_csv([HEAD, row(1)])))
+    work(signed, back)
+    named = [[*HEAD, "Benutzer am Standort"], [*row(1), "Ansprechperson"]]
+    page = signed.client.get(opened(signed, as_csv(named), name="B.csv")).text
+    assert "Es bleibt nichts zu bestellen" in page
+
+
 def test_a_character_that_could_not_be_read_is_asked_for(signed: Front) -> None:
     lines = as_csv([HEAD, row(1), row(2, Ort="Br?hl", Ansprechperson="J?rg")], encoding="utf-8").replace(b"?", b"\xfc")
     address = opened(signed, lines)

@@ -179,6 +179,60 @@ def test_each_step_is_judged_and_nothing_typed_is_lost(
     assert requests_in(front.database) == []
 
 
+ANNA = {"local_user": "somebody_else", "local_user_name": "Anna Filiale", "local_user_email": "Anna@filiale.example"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"local_user_name": " "}, "Geben Sie den Namen der Person ein, die sich anmelden soll."),
+        ({"local_user_email": ""}, "Geben Sie die E-Mail-Adresse der Person ein, die sich anmelden soll."),
+        ({"local_user_email": "anna@"}, "keine vollständige E-Mail-Adresse"),
+    ],
+)
+def test_somebody_else_who_signs_in_has_a_name_and_an_address(
+    front: Front, changes: dict[str, str], complaint: str
+) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    answer = fill(front, draft, "kontakt", **ANNA | changes)
+    [field] = changes
+    assert answer.status_code == 422 and answer.text.count(complaint) == 2 and f'href="#{field}"' in answer.text
+    # What is wrong does not matter if somebody else signs in, or nobody yet.
+    assert fill(front, draft, "kontakt", **ANNA | changes | {"local_user": "nobody_yet"}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown", "named"),
+    [
+        ({}, "laden wir Hanna Palmer per E-Mail ein", ("Hanna Palmer", "hanna.palmer@example.com")),
+        ({"local_user": "contact"}, "laden wir Hanna Palmer per", ("Hanna Palmer", "hanna.palmer@example.com")),
+        (ANNA, "laden wir Anna Filiale per E-Mail ein", ("Anna Filiale", "anna@filiale.example")),
+        ({"local_user": "nobody_yet"}, "Vorerst niemand", (None, None)),
+    ],
+)
+def test_the_order_asks_who_shall_sign_in_and_that_is_the_contact_unless_said_otherwise(
+    front: Front, changes: dict[str, str], shown: str, named: tuple[str | None, str | None]
+) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt", "standort", "rufnummern")
+    assert 'value="contact" checked' in front.client.get(f"{draft}/kontakt").text
+    fill(front, draft, "kontakt", **changes)
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert shown in summary
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert (request.local_user_name, request.local_user_email) == named
+
+
+def test_a_person_of_the_main_account_needs_no_invitation_and_the_summary_says_so(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    fill(front, draft, "kontakt", email=front.manager.email)
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert "Hat über den Hauptaccount schon Zugang" in summary and "laden wir" not in summary
+
+
 def test_what_is_right_at_the_edges(front: Front) -> None:
     draft = begin(front)
     fill_all(front, draft)
