@@ -10,7 +10,7 @@ from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.telephony.forwarding import CallForwarding, Condition
 from web.portal.people.users import ROLE_NAMES
-from web.portal.telephony.forwarding_text import forwarding_text
+from web.portal.telephony.forwarding_text import forwarding_text, number_text
 
 
 def deed_text(entry: AuditEntry) -> str:
@@ -45,6 +45,18 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
         case AuditEvent.DETACH_ASKED:
             return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
+        case AuditEvent.HOLDER_CHANGED if facts["before"] is None:
+            return str(_("Entered the contract holder: %(name)s.", name=facts["name"]))
+        case AuditEvent.HOLDER_CHANGED:
+            return str(_("Changed the contract holder: %(name)s; before: %(before)s.", **facts))
+        case AuditEvent.DIRECTORY_CHANGED:
+            told = {"name": facts["name"], "number": number_text(facts["number"])}
+            return str(_("Saved the directory entry: %(name)s, %(number)s.", **told))
+        case AuditEvent.DIRECTORY_WITHDRAWN:
+            return str(_("Withdrew the directory entry: %(name)s.", name=facts["name"]))
+        case AuditEvent.USER_INVITED if "proof" in facts:
+            text = {"name": facts["name"], "role": _role(facts["role"]), "proof": facts["proof"]}
+            return str(_("Invited %(name)s as %(role)s. Proof: %(proof)s", **text))
         case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:
