@@ -21,10 +21,11 @@ from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.logins import reset_password
 from models.people.rights import Action, Principal, Role, may
 from models.people.users import Membership, User, roles_of
-from models.values import Locale
+from models.values import Locale, end_of_day
 from models.vault import Vault
 
 INVITATION_VALID_FOR = timedelta(days=7)
+"""How long an invitation can be accepted, to the end of the last day."""
 OPEN_PER_ACCOUNT = 50
 OPEN_PER_INVITER = 100
 """The maximum number of unexpired invitations by one person, so that nobody can use the portal to send mass mail."""
@@ -105,7 +106,7 @@ def invite(
         found = Invitation(account_id=account.id, email=email, issue=0)
         session.add(found)
     found.name, found.role, found.locale, found.invited_by = to.name, role, to.locale, person.user_id
-    found.issue, found.invited_at, found.expires_at = found.issue + 1, now, now + INVITATION_VALID_FOR
+    found.issue, found.invited_at, found.expires_at = found.issue + 1, now, end_of_day(now + INVITATION_VALID_FOR)
     session.flush()
     facts = {
         "path": f"/einladung/{found.id}/",

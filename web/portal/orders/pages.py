@@ -32,9 +32,9 @@ from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.states import Reason
 from models.views.lists import closed_accounts
+from tasks.outbox.order_pdf import offer_pdf
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
-from web.portal.orders.offer_pdf import offer_pdf
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -213,7 +213,8 @@ def offer(id: uuid.UUID) -> Response:
         draft.touch(now)
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
-    content = offer_pdf(wizard, link, now, until, locale())
+    number = str(id)[-6:].upper()
+    content = offer_pdf(wizard.printed(locale()), number, link, now, until, locale())
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,

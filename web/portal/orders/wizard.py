@@ -21,6 +21,7 @@ from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.values import AREA_CODE, Locale
+from tasks.outbox.order_pdf import PrintedOrder
 from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of
 from web.portal.orders.number_hints import Hints, hints_for
 
@@ -137,6 +138,21 @@ class Wizard:
         `locale` is the language saved with the order.
         """
         return as_order(self.data, self.offered, locale)
+
+    def printed(self, locale: Locale) -> PrintedOrder:
+        """Return what an offer says of the order. Call only if all steps are complete and valid."""
+        order, customer = self.order(locale), self.account
+        place = f"{customer.postal_code} {customer.city}"
+        return PrintedOrder(
+            main_number=customer.customer_number,
+            addressee=(customer.name, customer.contact_name, customer.street, place),
+            location=order.location,
+            contact=order.contact,
+            lines=[(product.name(locale), line) for product, line in self.priced],
+            channels=order.channels,
+            area_code=order.area_code,
+            town=self.area.name if self.area is not None else "",
+        )
 
 
 def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft | None, now: datetime) -> Wizard:
