@@ -44,8 +44,8 @@ def days_in(text: str) -> set[date]:
 
 
 def near(text: str, words: str) -> str:
-    """Return the part of a page that begins with these words, or with a date shortly before them."""
-    text = re.sub(r"<[^>]*>", " ", text).replace("\xa0", " ")
+    """Return the part of a page or mail that begins with these words."""
+    text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     place = text.index(words)
     return text[place : place + len(words) + 60]
 
@@ -81,7 +81,7 @@ def of_an_email(front: Front, back: Back) -> Deadline:
             near(mail, "Bitte bestätigen Sie bis"),
             near(front.client.get(path).text, "Möglich bis"),
             near(page, "Erwartet bis"),
-            near(page, "ist am Zug"),
+            near(page, "Jetzt ist Hanna Palmer an der Reihe"),
             near(overview, "Möglich bis"),
             receipt[receipt.index("Bis ") : receipt.index("E-Mail-Adresse")],
         ],
@@ -133,7 +133,7 @@ def of_an_invitation(front: Front, back: Back) -> Deadline:
     path = link_to(back, "neu@example.com")
     page = front.client.get(f"/benutzer/{front.main.customer_number}").text
     return Deadline(
-        [near(back.mailer.sent[-1].text, "Bitte nehmen Sie die Einladung bis"), near(page, "Gültig bis")],
+        [near(back.mailer.sent[-1].text, "Nehmen Sie die Einladung bis"), near(page, "Gültig bis")],
         lambda: front.client.application.test_client().get(path).status_code == 200,
     )
 
@@ -142,10 +142,13 @@ def of_a_draft(front: Front, back: Back) -> Deadline:
     draft = begin(front)
     summary = fill_all(front, draft)
     drafts = front.client.get("/standortverwaltung/neu/entwuerfe").text
-    return Deadline(
-        [near(summary, "Entwurf ist bis"), near(drafts, "Aufbewahrt bis")],
-        lambda: sign_in(front, front.manager.email)[0] == 302 and front.client.get(draft).status_code == 302,
-    )
+
+    def is_open() -> bool:
+        front.client = front.client.application.test_client()
+        sign_in(front, front.manager.email)
+        return front.client.get(draft).status_code == 302
+
+    return Deadline([near(summary, "Entwurf ist bis"), near(drafts, "Aufbewahrt bis")], is_open)
 
 
 def of_an_offer(front: Front, back: Back) -> Deadline:

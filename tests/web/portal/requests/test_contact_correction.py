@@ -41,7 +41,7 @@ def test_a_refused_address_is_shown_with_the_way_out_and_corrected(front: Front,
     assert (done.status_code, done.headers["Location"]) == (303, path)
     back.advance()
     after = front.client.get(path).text
-    assert "Die Adresse ist korrigiert." in after and "Hanna Palmer ist am Zug" in after
+    assert "Die Adresse ist korrigiert." in after and "Jetzt ist Hanna Palmer an der Reihe" in after
     assert f"hat die E-Mail-Adresse von Hanna Palmer korrigiert: Sie ist jetzt {RIGHT}." in after
     assert title(front.client.get(back.mail_to(RIGHT)[0])) == "E-Mail-Adresse bestätigen"
 
