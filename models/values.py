@@ -142,3 +142,12 @@ def start_of_day(at: datetime) -> datetime:
 def last_day(end: datetime) -> date:
     """Return the day in Berlin that a deadline is said as: the day that ends at this moment, or that it falls on."""
     return (end.astimezone(BERLIN) - timedelta(microseconds=1)).date()
+
+
+def start_of_last_year(now: datetime) -> datetime:
+    """Return the moment at which last year began in Berlin.
+
+    What ended before it, ended in a year after which a whole calendar year has passed: so long § 172 TKG asks for data
+    of a contract to be kept.
+    """
+    return datetime(now.astimezone(BERLIN).year - 1, 1, 1, tzinfo=BERLIN)

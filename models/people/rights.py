@@ -31,6 +31,7 @@ class Action(StrEnum):
     MANAGE_TRUNK = "manage_trunk"
     SEE_LOG = "see_log"
     MANAGE_USERS = "manage_users"
+    MANAGE_HOLDER = "manage_holder"
     PROVE_OWNERSHIP = "prove_ownership"
     OPERATE = "operate"
 

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from models.accounts.contract_holders import Addressee, addressee_of
 from models.contracts.catalogue import PriceLine
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
@@ -77,7 +78,8 @@ def _order(session: Session, message: Message, base_url: str) -> Details:
         "area_code": area.code,
         "town": area.name,
     }
-    return Details(facts, partial(_summary, request, lines, base_url + message.facts["path"], message.locale))
+    link, addressee = base_url + message.facts["path"], addressee_of(session, request.main)
+    return Details(facts, partial(_summary, request, addressee, lines, link, message.locale))
 
 
 def _link(session: Session, message: Message) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _deadline(request: Request, proof: CodedProof | None) -> str:
 
 
 def _summary(
-    request: Request, lines: Sequence[tuple[str, PriceLine]], link: str, locale: Locale
+    request: Request, addressee: Addressee, lines: Sequence[tuple[str, PriceLine]], link: str, locale: Locale
 ) -> Sequence[Attachment]:
     from tasks.outbox.order_pdf import PrintedOrder, summary_pdf  # a large import, made only for receipts
 
@@ -141,7 +143,12 @@ def _summary(
     assert account is not None and area is not None and request.channels is not None
     order = PrintedOrder(
         main_number=main.customer_number,
-        addressee=(main.name, main.contact_name, main.street, f"{main.postal_code} {main.city}"),
+        addressee=(
+            addressee.name,
+            main.contact_name,
+            addressee.street,
+            f"{addressee.postal_code} {addressee.city}",
+        ),
         location=Location(account.name, account.street, account.postal_code, account.city),
         contact=Contact(account.contact_name, account.contact_email, account.contact_phone),
         lines=lines,
