@@ -32,6 +32,7 @@ class Action(StrEnum):
     SEE_LOG = "see_log"
     INVITE_USERS = "invite_users"
     MANAGE_USERS = "manage_users"
+    MANAGE_HOLDER = "manage_holder"
     PROVE_OWNERSHIP = "prove_ownership"
     OPERATE = "operate"
 

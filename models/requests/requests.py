@@ -84,6 +84,8 @@ class Request(BulkQueueRow, Base):
     area_code: Mapped[str | None] = mapped_column(sa.ForeignKey("area_codes.code"))
     block_size: Mapped[int | None]
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+    option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    """What the ordered options need, by field of the order (see `models.orders.options`); None if nothing."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The products of an order at the prices agreed, as `PriceLine`; None for orders of before they were kept."""
 

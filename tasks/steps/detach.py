@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from models.accounts import hierarchy
+from models.accounts.accounts import Account
+from models.orders.contract_holder import keep_holder_of
 from models.people.invitations import void_foreign_invitations
 from models.requests.requests import Request
+from models.states import Origin
 from tasks.steps.step import Outcome, Work
 
 
@@ -14,7 +17,11 @@ def detach(work: Work, request: Request) -> Outcome:
     Raises `RuleBroken`, which rejects the request, if the account is no longer attached to this main account.
     """
     assert request.account_id is not None
-    account = hierarchy.detach(work.session, request.main_id, request.account_id)
+    account = work.session.get_one(Account, request.account_id)
+    was_ordered = account.origin is Origin.ORDER
+    hierarchy.detach(work.session, request.main_id, account.id)
+    if was_ordered:
+        keep_holder_of(work.session, request.main_id, account, work.now)
     void_foreign_invitations(work.session, account)
     request.note(
         work.now,

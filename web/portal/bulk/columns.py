@@ -22,6 +22,7 @@ from models.accounts.accounts import Account
 from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField
+from models.orders.options import DETAILS, ensure_details
 from models.orders.orders import city_fits, ensure_area_exists, ensure_channels
 from models.states import AccountState, Kind
 from models.values import Locale
@@ -75,7 +76,32 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
         Column("channels", "Kanäle", "Channels", "channels", "4", optional=True),
         Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030"),
         Column("block_size", "Anzahl Rufnummern", "Phone numbers", "numbers.block_size", "10"),
-        Column("options", "Optionen", "Options", "options", "fax2mail", optional=True),
+        Column("options", "Optionen", "Options", "options", "mobile-backup", optional=True),
+        Column(
+            "mobile_number",
+            "Mobilnummer der Notfall-Umleitung",
+            "Mobile fallback number",
+            "mobile_number",
+            "0151 23456789",
+            optional=True,
+        ),
+        Column("directory_name", "Name im Telefonbuch", "Directory name", "directory_entry.name", "", optional=True),
+        Column(
+            "directory_address",
+            "Adresse im Telefonbuch",
+            "Directory address",
+            "directory_entry.show_address",
+            "",
+            optional=True,
+        ),
+        Column(
+            "directory_in",
+            "Telefonbuch: gedruckt, online, Auskunft",
+            "Directory: print, online, enquiries",
+            "directory_entry.published_in",
+            "",
+            optional=True,
+        ),
         Column("local_user", "Benutzer am Standort", "User at the location", "local_user", _USER, optional=True),
     ),
     Kind.LINK: (
@@ -154,10 +180,14 @@ class Checker:
                 "block_size": _number(cells["block_size"]),
             },
             "options": list(dict.fromkeys(options)),
+            "mobile_number": cells.get("mobile_number") or None,
+            "directory_entry": _directory_entry(cells),
             "local_user": _local_user(cells, errors),
         }
         checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
+        if "options" not in errors:
+            _check_details(body, errors)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
         return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))
@@ -205,6 +235,43 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+_OF_DETAIL: Mapping[str, Sequence[str]] = {
+    "mobile_number": ("mobile_number",),
+    "directory_entry": ("directory_name", "directory_address", "directory_in"),
+}
+"""The columns with the details of an option, by the field of an order."""
+
+_YES_NO = {"ja": True, "yes": True, "nein": False, "no": False}
+_PUBLICATIONS = {
+    "gedruckt": "print", "print": "print", "online": "online", "auskunft": "enquiries", "enquiries": "enquiries",
+}  # fmt: skip
+
+
+def _directory_entry(cells: Cells) -> dict[str, Any] | None:
+    """Return the row's directory entry for the API's body, wrong words as they are; None if its cells are empty."""
+    name, address, places = (cells.get(column, "") for column in _OF_DETAIL["directory_entry"])
+    if not (name or address or places):
+        return None
+    typed = [place.strip() for place in re.split(r"[,;|]", places) if place.strip()]
+    return {
+        "name": name,
+        "show_address": _YES_NO.get(address.casefold(), address),
+        "published_in": [_PUBLICATIONS.get(place.casefold(), place) for place in dict.fromkeys(typed)],
+    }
+
+
+def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
+    """Add an error for the first option without its details, or details without their option, unless they are wrong."""
+    try:
+        ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
+    except InvalidField as error:
+        for column in _OF_DETAIL[error.field]:
+            errors.setdefault(column, [error.code, error.allowed])
+        if error.code == "without_option":
+            # Both cells are marked, because either may be wrong.
+            errors.setdefault("options", [error.code, error.allowed])
 
 
 def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
