@@ -16,7 +16,7 @@ from models.db.session import Database
 from models.jobs.jobs import Job, JobRun, claim_job
 from models.links.collective_invoices import CollectiveInvoiceItem
 from models.orders.orders import submit_order
-from models.people.users import administrators_of, principal_of
+from models.people.users import Membership, administrators_of, principal_of
 from models.proofs.proofs import AddressDocument, AddressProof
 from models.proofs.submission import upload_document
 from models.requests.requests import Request
@@ -131,6 +131,15 @@ def test_what_it_cannot_repair_ends_with_one(database: Database) -> None:
     with database.transaction() as session:
         numbers = session.scalars(sa.select(Request.customer_number).order_by(Request.customer_number)).all()
     assert tuple(numbers) == BILLED
+
+
+def test_leaving_an_invoice_names_the_accounts_that_nobody_can_sign_in_to(database: Database) -> None:
+    assert run("invoices", "add", "SR-9", "2000089", "2000040", "--main", "1111111").exit_code == 0
+    with database.transaction() as session:
+        alone = sa.select(Account.id).where(Account.customer_number == "2000089").scalar_subquery()
+        session.execute(sa.delete(Membership).where(Membership.account_id == alone))
+    left = run("invoices", "remove", "SR-9", "2000089", "2000040").stdout
+    assert "2000089 has no administrator and stays a sub-account" in left and "2000040" not in left
 
 
 def test_a_lost_subscriber_is_said_and_made_due(database: Database, registrar_url: str) -> None:

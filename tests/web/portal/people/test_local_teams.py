@@ -199,8 +199,7 @@ def test_an_account_of_nobody_is_not_detached_in_the_portal(front: Front, alone:
     page = get(front, path)
     assert "Die Einladung ist noch nicht angenommen" in page
     assert post(front.client, path, customer_number=alone.customer_number).status_code == 409
-    link = link_to(back, HANNA.address)
-    back.clock.advance(timedelta(days=7))
+    back.clock.advance(timedelta(days=8))
     assert "Laden Sie zuerst einen Administrator ein" in get(front, path)
     invite(front, alone)
     link = link_to(back, HANNA.address)
