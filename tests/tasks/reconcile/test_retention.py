@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, put_holder
 from models.bulk import bulk
 from models.bulk.bulk import Bulk, BulkRow
@@ -28,6 +29,7 @@ from models.requests import idempotency
 from models.requests.idempotency import IdempotencyKey, reserve_key
 from models.telephony import directory
 from models.telephony.directory import DirectoryEntry, put_entry
+from models.values import end_of_day
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import retention
 from tests.factories import ENTRY, HOLDER, NOW, an_order, make_account, make_bulk, sites
@@ -35,9 +37,9 @@ from tests.tasks.conftest import Pipeline
 
 TABLES = [
     (Bulk, bulk.KEPT_FOR),
-    (Draft, drafts.KEPT_FOR),
+    (Draft, end_of_day(NOW + drafts.KEPT_FOR) - NOW),
     (IdempotencyKey, idempotency.KEPT_FOR),
-    (Invitation, INVITATION_VALID_FOR + invitations.LISTED_FOR),
+    (Invitation, end_of_day(NOW + INVITATION_VALID_FOR) + invitations.LISTED_FOR - NOW),
     (Login, logins.IDLE),
 ]
 MOMENT = timedelta(seconds=1)
@@ -45,8 +47,9 @@ MOMENT = timedelta(seconds=1)
 
 def leave(pipeline: Pipeline, words: str) -> None:
     """A row in each table, as somebody leaves it who never comes back."""
-    main, manager, now = pipeline.main, pipeline.manager, pipeline.clock.now
+    manager, now = pipeline.manager, pipeline.clock.now
     with pipeline.runtime.database.transaction() as session:
+        main = session.get_one(Account, pipeline.main.id)
         make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
         begin_draft(session, new_draft_id(session), main, manager, now)
         reserve_key(session, main.id, manager.user_id, words, b"body", now)

@@ -15,7 +15,7 @@ from models.telephony.number_history import NumberAssignment
 from models.telephony.number_pool import NumberPool, release_block
 from models.telephony.numbers import NumberBlock
 from tasks.ports import NumberTaken
-from tests.factories import HOLDER, NOW, an_order, make_account, make_main
+from tests.factories import HOLDER, NOW, an_order, join, make_account, make_main, make_user
 from tests.models.telephony.test_number_history import told
 from tests.tasks.conftest import Pipeline
 
@@ -31,6 +31,7 @@ def test_an_order_writes_one_row_and_linking_or_detaching_changes_none(pipeline:
     assert [(row[0], row[1], row[3]) for row in before] == [(request.customer_number, HOLDER.name, None)]
     with pipeline.runtime.database.transaction() as session:
         account = session.get_one(Account, request.account_id)
+        join(session, make_user(session), account)
         submit_detach(session, pipeline.manager, account, "de", pipeline.clock.now)
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:

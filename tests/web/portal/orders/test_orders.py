@@ -26,6 +26,7 @@ from models.orders.orders import area_codes_for, submit_order
 from models.people.rights import Role
 from models.requests.requests import Request
 from models.states import AccountState, Origin
+from models.values import end_of_day
 from tests.factories import (
     HOLDER,
     MOBILE,
@@ -557,7 +558,7 @@ def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> Non
     assert drafts_in(front.database) == [] and front.client.get(first).status_code == 404
     old = fresh(front)
     fill_all(front, old, "produkt")
-    clock.advance(KEPT_FOR)
+    clock.now = end_of_day(clock.now + KEPT_FOR)
     # By then the login has expired, too.
     sign_in(front, front.manager.email)
     assert front.client.get(old).status_code == front.client.get(f"{old}/produkt").status_code == 404
