@@ -29,7 +29,8 @@ from web.api import problems
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
-from web.portal.accounts import dashboard, overview
+from web.portal.accounts import dashboard, export, groups, overview
+from web.portal.back_office import customers
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.lists import office
 from web.portal.bulk.pages import bulks
@@ -66,7 +67,9 @@ STATEMENT_LIMIT = 10.0
 """Seconds for one statement of a page or API call: the caller has given up by then, and the thread is needed."""
 
 # Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
-_PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
+_PAGES = (
+    overview, export, groups, dashboard, detach, suspension, inventory, history, back_office_request, customers,
+)  # fmt: skip
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "

@@ -15,10 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from models.codes import display_code
 from models.messages.outbox import Message
 from models.people.rights import Role
+from models.states import RefusalReason
 from models.values import BERLIN, Locale
 from models.vault import Vault
 from tasks.ports import Letter, Mail
 from tasks.wording.labels import role_text
+from tasks.wording.refusals import refusal_text
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
@@ -128,6 +130,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "reflow": _one_line if form == "letter" else _reflow,
         "column": _column,
         "day": _day,
+        "refusal": lambda reason, note, locale: refusal_text(RefusalReason(reason), note, locale),
         "role": lambda role, locale: role_text(Role(role), locale),
     }
     return environment
