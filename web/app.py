@@ -29,7 +29,7 @@ from web.api import problems
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
-from web.portal.accounts import dashboard, export, groups, overview
+from web.portal.accounts import dashboard, export, groups, location_map, overview
 from web.portal.back_office import customers
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.lists import office
@@ -68,7 +68,8 @@ STATEMENT_LIMIT = 10.0
 
 # Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
 _PAGES = (
-    overview, export, groups, dashboard, detach, suspension, inventory, history, back_office_request, customers,
+    overview, export, groups, location_map, dashboard, detach, suspension, inventory, history,
+    back_office_request, customers,
 )  # fmt: skip
 
 _CSP = (

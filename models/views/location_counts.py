@@ -67,10 +67,11 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Locations with the same town or state (`name`), and what they have together."""
+    """Locations with the same town or state (`name`), what they have together, and the lowest of their postal codes."""
 
     name: str
     sums: Sums
+    postal_code: str
 
 
 def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -> Counts:
@@ -119,7 +120,7 @@ def groups_of(
     key = plain_sql(Account.city) if by is GroupBy.CITY else state
     name = Account.city if by is GroupBy.CITY else state
     members = (
-        sa.select(Account.id, key.label("key"), name.label("name"), state.label("state"))
+        sa.select(Account.id, Account.postal_code, key.label("key"), name.label("name"), state.label("state"))
         .join(ids, ids.c.id == Account.id)
         .outerjoin(moving, moving.c.account_id == Account.id)
         .cte("members")
@@ -128,6 +129,7 @@ def groups_of(
         sa.select(
             members.c.key,
             sa.func.min(members.c.name).label("name"),
+            sa.func.min(members.c.postal_code).label("postal_code"),
             sa.func.count().label("sites"),
             sa.func.count().filter(members.c.state.in_(URGENT)).label("urgent"),
         )
@@ -175,6 +177,7 @@ def groups_of(
                 row.numbers or 0,
                 row.trunks or 0,
             ),
+            row.postal_code,
         )
         for row in session.execute(query)
     ]

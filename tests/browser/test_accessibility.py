@@ -255,7 +255,7 @@ def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     look_as_it_is(page)
 
 
-@shows("portal.overview", "locations.add", "locations.groups")
+@shows("portal.overview", "locations.add", "locations.groups", "locations.show_map")
 def test_the_overview(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
         person = session.get_one(User, portal.manager.user_id)
@@ -268,7 +268,7 @@ def test_the_overview(page: Page, portal: Portal) -> None:
     own = f"?konto={portal.main.customer_number}"
     for query in ("&ansicht=tabelle", "&suche=nichts", "&suche=nichts&ansicht=karten", "&sortierung=name", ""):
         look(page, portal.url + OVERVIEW + own + query)
-    for path in ("/gruppen/ort", "/gruppen/status"):
+    for path in ("/gruppen/ort", "/gruppen/status", "/landkarte"):
         look(page, portal.url + OVERVIEW + path + own)
     for path in (f"?konto={empty}", "/nebenaccount", f"/nebenaccount?konto={empty}"):
         look(page, portal.url + OVERVIEW + path)

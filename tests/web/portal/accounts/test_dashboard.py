@@ -353,6 +353,7 @@ PAGES = {
     "/standortverwaltung/nebenaccount": {"manager", "location manager"},
     "/standortverwaltung/export.csv": NOT_MEMBERS,
     "/standortverwaltung/gruppen/ort": {"manager", "location manager"},
+    "/standortverwaltung/landkarte": {"manager", "location manager"},
     "/standortverwaltung/stand": NOT_MEMBERS,
     "/benutzer/{number}": {"administrator"},
     "/benutzer/{main}": {"manager"},
@@ -387,7 +388,7 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
     }
     token = csrf(front.client.get("/anmeldung").text)
     general = {"/standortverwaltung/nebenaccount", "/standortverwaltung/export.csv", "/standortverwaltung/stand"}
-    general.add("/standortverwaltung/gruppen/ort")
+    general |= {"/standortverwaltung/gruppen/ort", "/standortverwaltung/landkarte"}
     for page, roles in PAGES.items():
         path = page.format(**places)
         opened = front.client.get(path).status_code
