@@ -64,6 +64,8 @@ class Reason(StrEnum):
     CANCELLED_BY_REQUESTER = "cancelled_by_requester"
     CANCELLED_BY_BACK_OFFICE = "cancelled_by_back_office"
     PROOF_EXPIRED = "proof_expired"
+    NO_ADMINISTRATOR = "no_administrator"
+    INVITATION_OPEN = "invitation_open"
 
 
 class Actor(StrEnum):

@@ -21,6 +21,7 @@ from models.accounts.hierarchy import ensure_may_be_main
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people.audit_log import AuditEvent, record
+from models.people.invitations import ensure_administered
 from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
 from models.proofs.proofs import MOST_ISSUES, OwnershipProof
@@ -166,8 +167,9 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
 def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
     """Create the request that detaches a sub-account from its main account, and record it in the account's log.
 
-    Raises `Forbidden` if the person may not detach the account, `RuleBroken` if it is not a sub-account or is on a
-    collective invoice of its main account, and `AlreadyRequested` if a request to detach it is running.
+    Raises `Forbidden` if the person may not detach the account, `RuleBroken` if it is not a sub-account, is on a
+    collective invoice of its main account or has no administrator of its own, and `AlreadyRequested` if a request to
+    detach it is running.
     """
     if not may(principal, Action.DETACH, account):
         raise Forbidden
@@ -177,6 +179,7 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
         raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
     main = session.get_one(Account, account.main_id)
     ensure_not_running(session, Kind.DETACH, main, account.customer_number)
+    ensure_administered(session, account, now)
     request = create_request(
         session,
         Request(

@@ -150,7 +150,9 @@ class Consent(CodedProof, Base):
     """A question to the administrators of an account whether the account may be attached. The first answer counts.
 
     `decision` is the answer, None until one is given. Every link request that asks for consent has a row, even if no
-    account has its customer number: an outsider must see no difference.
+    account has its customer number: an outsider must see no difference. `unreached_since` is the time since which the
+    back office has to act because the question reaches no administrator; None if it reaches one, if there is no account
+    that could be attached, or if the back office has acted.
     """
 
     __tablename__ = "consents"
@@ -160,10 +162,13 @@ class Consent(CodedProof, Base):
     decision: Mapped[Decision | None] = mapped_column(enumeration(Decision, "decision"))
     decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     decided_at: Mapped[datetime | None]
+    unreached_since: Mapped[datetime | None]
 
     __table_args__ = (
         sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
         sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
+        # Always few, and read with each list of the back office.
+        sa.Index("ix_consents_unreached", "request_id", postgresql_where=sa.text("unreached_since IS NOT NULL")),
     )
 
     def words(self, user_id: int, issue: int | None = None) -> list[str]:

@@ -19,6 +19,7 @@ from models.db.batch_insert import batch_insert
 from models.db.failures import is_locked
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
+from models.proofs.consent_reach import QUESTION, note_refused_question
 from models.requests.requests import TimelineEntry
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
@@ -154,6 +155,8 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: boo
                 message.left(now)
             elif isinstance(failure, GatewayRefused):
                 message.refuse(now)
+                if told and message.template == QUESTION and message.request_id is not None:
+                    note_refused_question(session, message.request_id, now)
             else:
                 message.attempts += 1
                 if message.lease == lease:

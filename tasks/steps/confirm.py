@@ -11,6 +11,7 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
+from models.orders.local_user import invite_local_user
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
@@ -23,13 +24,15 @@ from tasks.wording.reasons import reason_text
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
-    So each mail is queued exactly once.
+    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location.
     """
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
             told.add(recipient.address)
             _queue(work, request, template, recipient, announced=True)
+    if request.kind is Kind.ORDER:
+        invite_local_user(work.session, request, work.now)
     return None
 
 

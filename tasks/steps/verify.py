@@ -13,6 +13,7 @@ from models.accounts.hierarchy import promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.orders import area_code_fits, ordered_basket
+from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
     AddressProof,
     CodedProof,
@@ -24,7 +25,7 @@ from models.proofs.required import opened_proofs
 from models.proofs.same_proof import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
-from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
+from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
 from tasks.steps.step import NO_NUMBERS, Outcome, Wait, Work
 
 TIME_TO_CORRECT = timedelta(days=14)
@@ -44,7 +45,7 @@ def verify(work: Work, request: Request) -> Outcome:
         case Kind.LINK:
             return _verify_link(work, request)
         case Kind.DETACH:
-            return _verify_detach(request)
+            return _verify_detach(work, request)
 
 
 def _verify_order(work: Work, request: Request) -> Outcome:
@@ -129,16 +130,19 @@ def _wait_for_consent(work: Work, request: Request, consent: Consent) -> Wait:
         raise RuleBroken(Reason.PROOF_EXPIRED)
     if consent.start_sending(work.now):
         ask_for_consent(work, request, consent)
+    else:
+        ask_newcomers(work, request, consent)
     return Wait(Actor.OTHER_ACCOUNT, Reason.CONSENT_AWAITED, consent.expires_at, consent.wakes_at())
 
 
-def _verify_detach(request: Request) -> Outcome:
+def _verify_detach(work: Work, request: Request) -> Outcome:
     account = request.account
     assert account is not None
     if account.main_id != request.main_id:
         raise RuleBroken(Reason.NOT_ATTACHED)
     if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
         raise RuleBroken(Reason.BILLED_TOGETHER)
+    ensure_administered(work.session, account, work.now)
     return None
 
 

@@ -31,6 +31,14 @@ REASONS: Mapping[Reason, str] = {
         "The account is billed by the main account's collective invoice and therefore belongs to it. It is detached "
         "once it leaves the collective invoice."
     ),
+    Reason.NO_ADMINISTRATOR: N_(
+        "Nobody can sign in to this account and administer it yet; detached, it would be left to nobody. Invite an "
+        "administrator first. The account can be detached once the invitation is accepted."
+    ),
+    Reason.INVITATION_OPEN: N_(
+        "Nobody can sign in to this account and administer it yet: the invitation is still open. Ask the invited "
+        "person to accept it, or invite somebody else. The account can be detached once an invitation is accepted."
+    ),
     Reason.ALREADY_ATTACHED: N_(
         "The account already belongs to a main account. It has to be detached there before it can be linked anew."
     ),

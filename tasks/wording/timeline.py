@@ -45,6 +45,13 @@ TIMELINE: Mapping[str, str] = {
         "main account."
     ),
     "provisioned": N_("The line is set up: SIP trunk with %(channels)s channels, number %(numbers)s."),
+    "local_user_invited": N_("%(name)s is invited by e-mail to sign in at the location."),
+    "local_user_leads": N_(
+        "%(name)s reaches the location through the main account already and therefore gets no invitation."
+    ),
+    "local_user_not_invited": N_(
+        "%(name)s could not be invited: nobody of the main account may invite any more. Our customer service can help."
+    ),
     "attached": N_("Account %(customer_number)s is now a sub-account of your main account %(main_customer_number)s."),
     "detach_received": N_("We have received the request to detach account %(customer_number)s from the main account."),
     "detached": N_(

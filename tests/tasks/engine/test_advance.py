@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from celery.exceptions import SoftTimeLimitExceeded
 
 from models.accounts.accounts import Account
+from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem
 from models.errors import TooLate
 from models.jobs.outages import LONGEST
@@ -26,14 +27,14 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from tasks.engine import advance
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from tasks.steps.step import Outcome, Work
-from tests.factories import a_link, an_order, fill_pool, join, make_account, make_main, make_user
+from tests.factories import MOBILE, a_link, an_order, fill_pool, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 ORDER_CODES = ["order_received", "order_verified", "provisioned", "attached", "completed", "confirmed", "confirmed"]
 
 
 def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pipeline: Pipeline) -> None:
-    id = pipeline.order(an_order(option_keys=("fax2mail",)))
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
     pipeline.advance()
     request = pipeline.request(id)
     assert (request.status, request.reason, request.due_at) == (Status.COMPLETED, None, None)
@@ -44,7 +45,7 @@ def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pi
         assert account.main_id == pipeline.main.id
         assert session.get_one(Account, pipeline.main.id).role is AccountRole.MAIN
         items = {item.product_key: item.monthly_cents for item in session.scalars(sa.select(ContractItem))}
-        assert items == {"trunk-10": 2990, "block-10": 290, "fax2mail": 290}
+        assert items == {"trunk-10": 2990, "block-10": 290, "mobile-backup": 490}
         trunk = session.scalars(sa.select(SipTrunk)).one()
         block = session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id)).one()
     record = pipeline.registrar.trunks[trunk.sip_user]
@@ -57,6 +58,17 @@ def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pi
         "hanna.palmer@example.com",
     }
     assert record.secret not in "".join(mail.text + mail.html for mail in pipeline.mailer.sent)
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_an_option_that_is_withdrawn_after_the_order_stays_in_it(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "mobile-backup").values(orderable=False))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    with pipeline.runtime.database.transaction() as session:
+        assert "mobile-backup" in session.scalars(sa.select(ContractItem.product_key)).all()
 
 
 def test_a_hint_that_comes_again_changes_nothing(pipeline: Pipeline) -> None:

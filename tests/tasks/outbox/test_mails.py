@@ -25,6 +25,7 @@ from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.proofs.refusals import Refusal
 from models.proofs.submission import decide, decide_document, upload_document
 from models.requests.requests import Request
+from models.staff.administrators import name_administrator
 from models.states import ProofMethod, RefusalReason
 from models.values import LOCALES, Locale
 from tasks.outbox.render import all_facts, render
@@ -106,6 +107,9 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         submit_detach(session, pipeline.manager, account, locale, NOW)
         administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
         invite(session, administrator, account, Recipient(HOSTILE, "new@example.com", locale), Role.LOCAL_MEMBER, NOW)
+        staff = principal_of(session, make_user(session, is_staff=True, name=HOSTILE, locale=locale))
+        named, answered = Recipient(HOSTILE, "named@example.com", locale), session.get_one(Account, asked.id)
+        name_administrator(session, staff, answered, named, "Register und Rückruf", NOW)
         ask_for_reset(session, owner.email, NOW)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.

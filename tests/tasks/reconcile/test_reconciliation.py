@@ -27,7 +27,7 @@ from models.links.collective_invoices import (
     take_off_invoice,
 )
 from models.messages.outbox import Message, MessageState
-from models.people.users import User
+from models.people.users import Membership, User
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode
 from models.proofs.submission import create_link_code
 from models.requests.requests import Request
@@ -36,7 +36,7 @@ from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import LOCALES
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Subscriber
 from tasks.wording.findings import finding_text
-from tests.factories import a_link, an_order, make_account, make_main, make_user
+from tests.factories import a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -543,6 +543,23 @@ def test_who_leaves_the_invoice_leaves_the_main_account(pipeline: Pipeline) -> N
     assert (request.kind, request.status, request.requested_by) == (Kind.DETACH, Status.COMPLETED, None)
     assert pipeline.codes(request.id)[:2] == ["invoice_left", "detached"]
     finds(pipeline, "invoices")
+
+
+def test_an_account_of_nobody_stays_until_somebody_can_sign_in(pipeline: Pipeline) -> None:
+    account = billed(pipeline)
+    pipeline.run("invoices")
+    pipeline.advance()
+    with changing(pipeline) as session:
+        session.execute(sa.delete(Membership).where(Membership.account_id == account.id))
+    leave(pipeline, account)
+    for _ in range(2):
+        [finding] = finds(pipeline, "invoices", "cannot_leave")
+        assert (finding.facts["reason"], finding.repaired) == (Reason.NO_ADMINISTRATOR, False)
+    with changing(pipeline) as session:
+        join(session, make_user(session), session.get_one(Account, account.id))
+    finds(pipeline, "invoices", "still_listed")
+    pipeline.advance()
+    assert reread(pipeline, account).main_id is None
 
 
 def test_who_moves_to_another_invoice_leaves_first(pipeline: Pipeline) -> None:

@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from fpdf import FPDF
 from fpdf.enums import Align, XPos, YPos
 
+from models.accounts.contract_holders import Addressee
 from models.contracts.costs import VAT_PERCENT, Amount
 from models.values import Locale
 from tasks.outbox.typeface import FAMILY, add_typeface, printable
@@ -21,11 +22,11 @@ _INK, _QUIET, _ACCENT, _LINE, _TINT = (23, 32, 43), (79, 91, 105), (10, 88, 166)
 _PRICE = 32
 
 
-def offer_pdf(wizard: Wizard, link: str, now: datetime, until: datetime, locale: Locale) -> bytes:
+def offer_pdf(wizard: Wizard, addressee: Addressee, link: str, now: datetime, until: datetime, locale: Locale) -> bytes:
     """Return the offer for a complete order as PDF.
 
-    `link` leads back to the order; it is printed. `now` is the date of the offer, and `until`, the end of a day, the
-    moment until which its prices are valid.
+    `addressee` is the contract holder of the account that orders. `link` leads back to the order; it is printed. `now`
+    is the date of the offer, and `until`, the end of a day, the moment until which its prices are valid.
     """
     order = wizard.order(locale)
     pdf = _Page(format="A4")
@@ -41,8 +42,8 @@ def offer_pdf(wizard: Wizard, link: str, now: datetime, until: datetime, locale:
 
     customer = wizard.account
     top = pdf.get_y() + 18
-    pdf.block(top, _LEFT, [customer.name, customer.contact_name, customer.street,
-                           f"{customer.postal_code} {customer.city}"])  # fmt: skip
+    pdf.block(top, _LEFT, [addressee.name, customer.contact_name, addressee.street,
+                           f"{addressee.postal_code} {addressee.city}"])  # fmt: skip
     facts = [
         (_("Customer number"), customer.customer_number),
         (_("Date"), _day(now)),

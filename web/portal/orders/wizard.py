@@ -14,14 +14,14 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import PriceLine, Product, orderable_products
+from models.contracts.catalogue import PriceLine, Product, orderable_products, withdrawn_products
 from models.contracts.costs import Costs, costs_of
 from models.orders.drafts import Draft, DraftStep
 from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.values import AREA_CODE, Locale
-from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of
+from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of, without_options
 from web.portal.orders.number_hints import Hints, hints_for
 
 SLUGS: Mapping[DraftStep, str] = {
@@ -70,6 +70,8 @@ class Wizard:
     promised: Mapping[str, PriceLine]
     """The prices that an offer of this order still promises, by product key."""
     offered_until: datetime | None
+    withdrawn: Sequence[Product]
+    """The options that were chosen when they could still be ordered; `data` is without them."""
 
     def form(self, step: DraftStep) -> Any:
         """Return the form of the step with the saved input, not validated, so that it shows no errors."""
@@ -145,6 +147,8 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     `account` is the main account that orders.
     """
     data: Mapping[str, Any] = draft.data if draft is not None else {}
+    withdrawn = [product for product in withdrawn_products(session) if product.key in (data.get("options") or [])]
+    data = without_options(data, withdrawn)
     offered = {product.key: product for product in orderable_products(session)}
     code = area_code_in(data)
     area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
@@ -155,7 +159,7 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     kept_until = draft.kept_until if draft is not None else None
     promised = promised_prices(draft, now) if draft is not None else {}
     offered_until = draft.offered_until if draft is not None and promised else None
-    return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, offered_until)
+    return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, offered_until, withdrawn)
 
 
 def step_titles() -> Mapping[DraftStep, str]:

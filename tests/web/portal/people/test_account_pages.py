@@ -19,9 +19,10 @@ from models.accounts.accounts import Account
 from models.errors import Forbidden, TooManyInvitations
 from models.messages.outbox import Message, Recipient
 from models.people import invitations
-from models.people.invitations import Invitation, accept, remove_user
+from models.people.invitations import Invitation, accept
 from models.people.invitations import invite as invite_by_mail
 from models.people.logins import Login
+from models.people.members import remove_user
 from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of, principal_of
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
