@@ -25,6 +25,11 @@ def e164(number: PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+def display_phone_number(e164: str) -> str:
+    """Format an E.164 number with spaces and country code, for example +49 30 23125901."""
+    return phonenumbers.format_number(phonenumbers.parse(e164), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
 def typed_phone_number(typed: str) -> str | None:
     """Return a typed phone number in E.164; None if it is no number or its length is impossible in its country."""
     number = parse_phone_number(typed)

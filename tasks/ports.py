@@ -252,6 +252,15 @@ class CallRecords(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that is sent with a mail. `name` is ASCII; `media_type` such as `application/pdf`."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Mail:
     """One rendered mail to one person. `message_id` includes the angle brackets and is equal at every attempt."""
 
@@ -262,6 +271,7 @@ class Mail:
     subject: str
     text: str
     html: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Mailer(Protocol):

@@ -26,6 +26,7 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
 from models.proofs.proofs import MOST_ISSUES, OwnershipProof
 from models.proofs.submission import Credentials, ownership_by
+from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_request
 from models.states import ENDED, Kind, Origin, ProofMethod, Reason
 from models.values import Locale
@@ -62,10 +63,11 @@ def submit_link(
 ) -> Request:
     """Create a request to attach an account to `main`, with an ownership proof if the draft's means are right.
 
-    `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from. Wrong means raise nothing. Raises
-    `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
-    `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link request between the two
-    accounts is running, and `TooEarly` if `main` has asked for this account's consent too often within a day.
+    `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to the
+    person is queued. Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
+    `RuleBroken` if `main` is closed or a sub-account, `InvalidField` if the customer number is that of `main`,
+    `AlreadyRequested` if a link request between the two accounts is running, and `TooEarly` if `main` has asked for
+    this account's consent too often within a day.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
@@ -91,6 +93,8 @@ def submit_link(
         now,
     )
     request.note(now, "link_received", customer_number=draft.customer_number)
+    if bulk_id is None:
+        queue_receipt(session, request, principal, "link_receipt", now)
     if proof is not None:
         proof.request_id = request.id
         session.add(proof)

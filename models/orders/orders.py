@@ -22,6 +22,7 @@ from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken
 from models.orders.options import ensure_details
 from models.people.rights import Action, Principal, may
+from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
@@ -174,8 +175,8 @@ def submit_orders(
 
     Each order gets a request and a new account. Returns the requests in the order of `drafts`. `bulk_id` is the bulk
     (the uploaded file of orders) that they come from; `agreed` has prices, by product key, that hold instead of those
-    of the price list. Raises `Forbidden` if the person may not order for `main`, and `RuleBroken` if `main` is closed
-    or a sub-account.
+    of the price list. Each order that comes from no bulk queues a receipt to the person. Raises `Forbidden` if the
+    person may not order for `main`, and `RuleBroken` if `main` is closed or a sub-account.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
@@ -216,6 +217,8 @@ def submit_orders(
     )
     for request in requests:
         request.note(now, "order_received", customer_number=request.customer_number)
+        if bulk_id is None:
+            queue_receipt(session, request, principal, "order_receipt", now)
     session.flush()
     return requests
 

@@ -34,10 +34,11 @@ from models.people.logins import reset_password
 from models.people.rights import Action, Principal, Role, may, through_main
 from models.people.users import Membership, User, administrators_of, people_of_main, roles_of
 from models.states import Origin, Reason
-from models.values import Locale
+from models.values import Locale, end_of_day
 from models.vault import Vault
 
 INVITATION_VALID_FOR = timedelta(days=7)
+"""How long an invitation can be accepted, to the end of the last day."""
 OPEN_PER_ACCOUNT = 50
 OPEN_PER_INVITER = 100
 """The maximum number of unexpired invitations by one person, so that nobody can use the portal to send mass mail."""
@@ -306,7 +307,7 @@ def _send(
         found = Invitation(account_id=account.id, email=_email(to), issue=0)
         session.add(found)
     found.name, found.role, found.locale, found.invited_by = to.name, role, to.locale, person.user_id
-    found.issue, found.invited_at, found.expires_at = found.issue + 1, now, now + INVITATION_VALID_FOR
+    found.issue, found.invited_at, found.expires_at = found.issue + 1, now, end_of_day(now + INVITATION_VALID_FOR)
     found.by_order = by_order
     session.flush()
     facts = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -54,14 +54,16 @@ class ProofState(StrEnum):
 class ProofStatus:
     """A requested proof. `until` is its deadline, None once it was proved or declined.
 
-    `again_from` is the time from which a new code can be requested, None if none can be. `refusal` is why a document
-    was refused, None if it was not or if the reason was not kept.
+    `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` says whether the
+    mail server has refused the mail with the current code for good. `refusal` is why a document was refused, None if it
+    was not or if the reason was not kept.
     """
 
     kind: ProofKind
     state: ProofState
     until: datetime | None = None
     again_from: datetime | None = None
+    is_refused: bool = False
     refusal: Refusal | None = None
 
 
@@ -159,7 +161,7 @@ def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
     if proofs.email is None or not proofs.needs_email:
         return
     if proofs.awaits_email:
-        yield _coded(ProofKind.EMAIL, proofs.email, now)
+        yield replace(_coded(ProofKind.EMAIL, proofs.email, now), is_refused=proofs.email.refused_at is not None)
     else:
         yield ProofStatus(ProofKind.EMAIL, ProofState.PROVED)
 

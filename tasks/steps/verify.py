@@ -25,6 +25,7 @@ from models.proofs.required import opened_proofs
 from models.proofs.same_proof import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
+from models.values import end_of_day
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
 from tasks.steps.step import NO_NUMBERS, Outcome, Wait, Work
 
@@ -71,9 +72,10 @@ def _verify_order(work: Work, request: Request) -> Outcome:
 
 
 def _wait_for_correction(work: Work, request: Request) -> Wait:
-    until = work.now + TIME_TO_CORRECT
+    until = end_of_day(work.now + TIME_TO_CORRECT)
     if request.reason is Reason.AREA_CODE_MISMATCH and request.waiting_until is not None:
-        until = request.waiting_until
+        # Requests of before the deadlines ended with a day keep the day that was said.
+        until = end_of_day(request.waiting_until - timedelta(microseconds=1))
     if until <= work.now:
         raise RuleBroken(Reason.AREA_CODE_MISMATCH)
     return Wait(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until, until)
@@ -81,6 +83,8 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
 
 def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
     _end_or_renew(work, request, proof, another_has_contact)
+    if proof.refused_at is not None:
+        return Wait(Actor.REQUESTER, Reason.CONTACT_REFUSED, proof.expires_at, proof.wakes_at())
     if proof.start_sending(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
@@ -89,9 +93,9 @@ def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
 def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait:
     if work.book.document(request) is not None:
         # The back office has to act: the customer's deadline does not run.
-        until = work.now + TIME_TO_REVIEW
+        until = end_of_day(work.now + TIME_TO_REVIEW)
         if request.reason is Reason.DOCUMENT_IN_REVIEW and request.waiting_until is not None:
-            until = max(request.waiting_until, work.now + timedelta(hours=1))
+            until = max(request.waiting_until, end_of_day(work.now))
         proof.expires_at = max(proof.expires_at, until)
         return Wait(Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, until, until)
     _end_or_renew(work, request, proof, another_has_address)

@@ -22,6 +22,7 @@ RULES: Mapping[str, str] = {
     "option_twice": N_("An option is named twice."),
     "unknown_block_size": N_("Possible are: %(allowed)s"),
     "channels_out_of_range": N_("With this product 1 to %(allowed)s simultaneous calls are possible."),
+    "same_address": N_("This is the address that we have already. Enter the right one, or have a new e-mail sent."),
     "unknown_area_code": N_("There is no Ortsnetz with this area code."),
     "area_code_mismatch": N_("City and area code do not fit: this area code belongs to %(allowed)s."),
     "own_account": N_("This is your own customer number. Enter that of the account that you want to add."),

@@ -21,6 +21,10 @@ REASONS: Mapping[Reason, str] = {
     Reason.EMAIL_NOT_CONFIRMED: N_(
         "The contact has to confirm the e-mail address, with the code from the mail that we have sent."
     ),
+    Reason.CONTACT_REFUSED: N_(
+        "The contact's e-mail address does not accept our e-mail. Please correct the address; then we ask again at "
+        "once."
+    ),
     Reason.ADDRESS_NOT_PROVED: N_(
         "The connection address has to be proved: with the code from the letter that we have sent there, or with a "
         "document (commercial register extract, business registration)."

@@ -19,6 +19,11 @@ TIMELINE: Mapping[str, str] = {
     "link_received": N_("We have received the request to link customer number %(customer_number)s."),
     "email_asked": N_("We have asked %(name)s by e-mail to confirm the e-mail address."),
     "email_reminded": N_("We have reminded %(name)s to confirm the e-mail address."),
+    "contact_refused": N_("Our e-mail to %(name)s came back: the mail server does not accept the address %(address)s."),
+    "contact_corrected": N_(
+        "%(by)s has corrected the e-mail address of %(name)s: it is now %(address)s. The link in earlier e-mails is "
+        "void."
+    ),
     "letter_sent": N_("A letter with a code is on its way to the connection address in %(city)s."),
     "document_received": N_("We have received the document “%(name)s” as address proof and are looking at it."),
     "document_released": N_("The connection address is proved by the document."),

@@ -12,16 +12,17 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.db.paging import Page
+from models.values import last_day
 from models.views import locations as listing
+from tasks.files import spreadsheets
+from tasks.files.spreadsheets import EXPORT_PAGE
 from tasks.wording.labels import status_text
 from web.portal.accounts.list_filters import read_filters
 from web.portal.accounts.overview import kind_label, origin_label, standing_label
 from web.portal.accounts.registrations import addresses_to_ask, ask_network
-from web.portal.page import spreadsheets
 from web.portal.page.blueprints import locations
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
-from web.portal.page.spreadsheets import EXPORT_PAGE
 from web.resources import resources
 
 
@@ -97,7 +98,7 @@ def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
         status_text(found.status, locale()) if found is not None else standing_label(item),
         origin_label(account.origin),
         _day(account.attached_at),
-        _day(found.waiting_until if found is not None else None),
+        last_day(found.waiting_until) if found is not None and found.waiting_until is not None else "",
     ]
 
 

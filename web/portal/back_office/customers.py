@@ -9,7 +9,7 @@ from flask import abort, render_template, request, url_for
 from models.accounts.accounts import Account, account_by_number
 from models.db.paging import BadCursor
 from models.people.audit_log import entries_of, record_look
-from models.people.invitations import users_of
+from models.people.members import users_of
 from models.people.rights import Action, Role, may
 from models.states import AccountState
 from models.telephony.holdings import holdings_of

@@ -60,6 +60,7 @@ _REASONS = {
     Reason.GATEWAY_REFUSED: lazy_gettext("Refused by the telephone network"),
     Reason.DOCUMENT_IN_REVIEW: lazy_gettext("A document was handed in"),
     Reason.EMAIL_NOT_CONFIRMED: lazy_gettext("The contact's e-mail address is not confirmed yet"),
+    Reason.CONTACT_REFUSED: lazy_gettext("The contact's e-mail address is refused by its mail server"),
     Reason.ADDRESS_NOT_PROVED: lazy_gettext("The connection address is not proved yet"),
 }
 

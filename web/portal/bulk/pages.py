@@ -49,6 +49,7 @@ from models.errors import Forbidden, RuleBroken
 from models.orders.orders import basket_of
 from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
+from tasks.files import spreadsheets
 from tasks.files.csv_text import LONGEST_LINE
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
@@ -56,7 +57,6 @@ from tasks.wording.reasons import reason_text
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
 from web.portal.bulk.files import LARGEST, BadFile, read_rows
 from web.portal.bulk.workbook_program import LAST_LINE, UNPACKED
-from web.portal.page import spreadsheets
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account

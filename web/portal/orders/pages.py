@@ -35,9 +35,9 @@ from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.states import Reason
 from models.views.lists import closed_accounts
+from tasks.outbox.order_pdf import offer_pdf
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
-from web.portal.orders.offer_pdf import offer_pdf
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
 from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.holder_form import HolderFields
@@ -219,7 +219,8 @@ def offer(id: uuid.UUID) -> Response:
         addressee = addressee_of(session, draft.account)
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
-    content = offer_pdf(wizard, addressee, link, now, until, locale())
+    number = str(id)[-6:].upper()
+    content = offer_pdf(wizard.printed(addressee, locale()), number, link, now, until, locale())
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,

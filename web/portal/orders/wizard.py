@@ -14,6 +14,7 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import Addressee
 from models.contracts.catalogue import PriceLine, Product, orderable_products, withdrawn_products
 from models.contracts.costs import Costs, costs_of
 from models.orders.drafts import Draft, DraftStep
@@ -21,6 +22,7 @@ from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.values import AREA_CODE, Locale
+from tasks.outbox.order_pdf import PrintedOrder
 from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of, without_options
 from web.portal.orders.number_hints import Hints, hints_for
 
@@ -139,6 +141,24 @@ class Wizard:
         `locale` is the language saved with the order.
         """
         return as_order(self.data, self.offered, locale)
+
+    def printed(self, addressee: Addressee, locale: Locale) -> PrintedOrder:
+        """Return what an offer says of the order. Call only if all steps are complete and valid.
+
+        `addressee` is the contract holder of the account that orders.
+        """
+        order, customer = self.order(locale), self.account
+        place = f"{addressee.postal_code} {addressee.city}"
+        return PrintedOrder(
+            main_number=customer.customer_number,
+            addressee=(addressee.name, customer.contact_name, addressee.street, place),
+            location=order.location,
+            contact=order.contact,
+            lines=[(product.name(locale), line) for product, line in self.priced],
+            channels=order.channels,
+            area_code=order.area_code,
+            town=self.area.name if self.area is not None else "",
+        )
 
 
 def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft | None, now: datetime) -> Wizard:

@@ -39,7 +39,7 @@ def numbers(front: Front) -> dict[str, str]:
         session.flush()
         order.cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
         link = submit_link(session, Vault(SECRET), front.manager, main, a_link("7654321"), NOW)
-        site = make_account(session, name="Lager Süd", city="Köln")
+        site = make_account(session, administrator=make_user(session), name="Lager Süd", city="Köln")
         attach(session, main.id, site.id, Origin.LINK, NOW)
         session.flush()
         leaving = submit_detach(session, front.manager, site, "de", NOW)
