@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from html import unescape
 
 import pytest
@@ -18,8 +19,8 @@ from tests.web.portal.accounts.test_dashboard import Site, come_in, get, give_nu
 from tests.web.portal.page.test_portal import csrf
 
 FIRST = 49221700340
-FORM = {"condition": "always", "target": "0171 7654321", "enabled": "y"}
-SOME = {"numbers": "some", "first": "0221 700343"}
+FORM: dict[str, object] = {"condition": "always", "target": "0171 7654321", "enabled": "y"}
+SOME: dict[str, object] = {"numbers": "some", "first": "0221 700343"}
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def site(front: Front) -> Site:
     return site
 
 
-def send(front: Front, site: Site, fields: dict[str, object], page: str = "neu") -> TestResponse:
+def send(front: Front, site: Site, fields: Mapping[str, object], page: str = "neu") -> TestResponse:
     """Submit exactly these fields and the token to the form."""
     path = f"{site.path}/rufweiterleitung/{page}"
     answer = front.client.post(path, data={"csrf_token": csrf(get(front, path)), **fields})
@@ -153,7 +154,7 @@ def test_a_preset_fills_the_form(
     assert (f'href="{address}"' in get(front, site.path + "/rufweiterleitung")) == (hours is not None)
     if hours is None:
         return
-    fields: dict[str, object] = dict(one.split("=") for one in chooses)
+    fields: dict[str, object] = {name: one for name, _, one in (found.partition("=") for found in chooses)}
     for line in range(len(re.findall('class="schedule-line"', page))):
         fields[f"windows-{line}-days"] = re.findall(rf'name="windows-{line}-days" value="(\d)" checked', page)
         fields |= {f"windows-{line}-{end}": value(page, f"windows-{line}-{end}") for end in ("start", "end")}
