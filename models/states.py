@@ -119,6 +119,18 @@ class AddressMethod(StrEnum):
     DOCUMENT = "document"
 
 
+class RefusalReason(StrEnum):
+    """The reason why the back office refuses a document as proof of an address."""
+
+    UNREADABLE = "unreadable"
+    OTHER_ADDRESS = "other_address"
+    OTHER_COMPANY = "other_company"
+    TOO_OLD = "too_old"
+    WRONG_KIND = "wrong_kind"
+    DOES_NOT_SHOW = "does_not_show"
+    OTHER = "other"
+
+
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.ACKNOWLEDGED: frozenset(
         {Status.IN_PROGRESS, Status.PENDING, Status.HELD, Status.REJECTED, Status.CANCELLED, Status.FAILED}

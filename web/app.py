@@ -29,8 +29,9 @@ from web.api import problems
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
-from web.portal.accounts import contract_holder, dashboard, overview
+from web.portal.accounts import contract_holder, dashboard, export, groups, location_map, overview
 from web.portal.back_office import administrators as back_office_administrators
+from web.portal.back_office import customers as back_office_customers
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.lists import office
 from web.portal.bulk.pages import bulks
@@ -69,6 +70,9 @@ STATEMENT_LIMIT = 10.0
 # Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
 _PAGES = (
     overview,
+    export,
+    groups,
+    location_map,
     dashboard,
     contract_holder,
     detach,
@@ -78,6 +82,7 @@ _PAGES = (
     inventory,
     history,
     back_office_request,
+    back_office_customers,
     back_office_administrators,
 )
 

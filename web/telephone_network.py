@@ -40,6 +40,9 @@ SELECT username, domain, coalesce(received, contact) AS address, user_agent, reg
 WHERE {_OF_TRUNKS} AND expires > now() AT TIME ZONE 'UTC' ORDER BY registered_at
 """  # noqa: S608 - constants
 _REFUSALS = f"SELECT username, domain, reason, address, tries, first_at, last_at FROM refusals WHERE {_OF_TRUNKS}"  # noqa: S608
+_REGISTERED = (
+    f"SELECT DISTINCT username, domain FROM location WHERE {_OF_TRUNKS} AND expires > now() AT TIME ZONE 'UTC'"  # noqa: S608
+)
 _CALLS = """
 SELECT at, direction, own_number, other_number, status, result, forwarded_to, forwarded_because FROM calls
 WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
@@ -129,6 +132,15 @@ class TelephoneNetwork:
         with self._connected() as connection:
             return _lines(connection, addresses)
 
+    def registered(self, addresses: Collection[SipAddress]) -> set[SipAddress]:
+        """Return those of the SIP addresses (SIP user and domain) at which at least one phone system is registered.
+
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        """
+        with self._connected() as connection:
+            rows = connection.execute(_REGISTERED.encode(), _of_trunks(addresses))
+            return {(row.username, row.domain) for row in rows}
+
     def line_with_calls(self, address: SipAddress) -> tuple[Line, list[Call]]:
         """Return the state of one trunk and its recorded calls, newest first. `address` is SIP user and domain.
 
@@ -154,13 +166,17 @@ class TelephoneNetwork:
 
 
 def _lines(connection: psycopg.Connection[Any], addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
-    facts = {"users": [user for user, _ in addresses], "domains": [domain for _, domain in addresses]}
+    facts = _of_trunks(addresses)
     refusals = {(user, domain): Refusal(*told) for user, domain, *told in connection.execute(_REFUSALS.encode(), facts)}
     lines = {address: Line(refusal=refusals.get(address)) for address in addresses}
     for row in connection.execute(_REGISTRATIONS.encode(), facts):
         found = Registration(_host(row.address), row.user_agent, row.registered_at, row.expires.replace(tzinfo=UTC))
         lines[row.username, row.domain].registrations.append(found)
     return lines
+
+
+def _of_trunks(addresses: Collection[SipAddress]) -> dict[str, list[str]]:
+    return {"users": [user for user, _ in addresses], "domains": [domain for _, domain in addresses]}
 
 
 def _host(uri: str) -> str:

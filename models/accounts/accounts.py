@@ -15,9 +15,17 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base, enumeration
-from models.db.text import plain_sql
+from models.db.text import plain_sql, searchable_sql
 from models.states import AccountRole, AccountState, Origin
 from models.values import random_customer_number
+
+_ADDRESS, _CONTACT = ("street", "postal_code", "city"), ("contact_name", "contact_email", "contact_phone")
+_SEARCHED = ("customer_number", "name", *_ADDRESS, *_CONTACT)
+
+
+def account_text() -> sa.ColumnElement[str]:
+    """Return SQL for the text by which the carrier's staff find an account."""
+    return searchable_sql(*(getattr(Account, name) for name in _SEARCHED))
 
 
 class IssuedCustomerNumber(Base):
@@ -66,6 +74,12 @@ class Account(Base):
         sa.CheckConstraint("postal_code ~ '^[0-9]{5}$'", name="postal_code"),
         sa.CheckConstraint("contact_email = lower(contact_email)", name="contact_email_lower"),
         sa.Index("ix_accounts_main_id_id", "main_id", "id", postgresql_where=sa.text("main_id IS NOT NULL")),
+        sa.Index(
+            "ix_accounts_text",
+            searchable_sql(*(sa.column(name, sa.Text) for name in _SEARCHED)).label("text"),
+            postgresql_using="gin",
+            postgresql_ops={"text": "gin_trgm_ops"},
+        ),
         # The sort orders of the overview; see `models.views.locations`.
         *(
             sa.Index(

@@ -24,13 +24,38 @@ def spelled_sql(text: Any) -> sa.ColumnElement[str]:
     """Return SQL for the text in lower case with umlauts and ß spelled out in two letters: 'Äpfel' becomes 'aepfel'."""
     spelled = _small_sql(text)
     for letter, spelling in SPELLINGS.items():
-        spelled = sa.func.replace(spelled, letter, spelling)
+        literals = (sa.literal_column(f"'{word}'", sa.Text) for word in (letter, spelling))
+        spelled = sa.func.replace(spelled, *literals)
     return spelled
 
 
 def _small_sql(text: Any) -> sa.ColumnElement[str]:
     return sa.func.lower(sa.collate(text, "pg_c_utf8"))
 
+
+def searchable_sql(*columns: Any) -> sa.ColumnElement[str]:
+    """Return SQL for the joined columns in both spellings, without accents and with umlauts spelled out, to search in.
+
+    A column that is null counts as empty. An index on the expression serves `has_word`.
+    """
+    parts = [sa.func.coalesce(column, sa.literal_column("''", sa.Text)) for column in columns]
+    whole: sa.ColumnElement[Any] = parts[0]
+    for part in parts[1:]:
+        whole = whole.op("||")(_SPACE).op("||")(part)
+    return plain_sql(whole).op("||")(_SPACE).op("||")(spelled_sql(whole))
+
+
+def has_word(searchable: sa.ColumnElement[str], word: str) -> sa.ColumnElement[bool]:
+    """Return an SQL condition: the text that `searchable_sql` has made contains the word, in either spelling."""
+    return sa.or_(
+        *(
+            sa.type_coerce(searchable, sa.Text).contains(way, autoescape=True)
+            for way in sorted({fold(word), spell(word)})
+        )
+    )
+
+
+_SPACE = sa.literal_column("' '", sa.Text)
 
 MOST_WORDS = 5
 

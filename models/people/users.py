@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
+from models.db.text import searchable_sql
 from models.people.rights import LEADS, Principal, Role
 from models.states import AccountState
 from models.values import Locale
@@ -31,6 +32,12 @@ class User(Base):
     __table_args__ = (
         sa.CheckConstraint("email = lower(email)", name="email_lower"),
         sa.CheckConstraint("locale IN ('de', 'en')", name="locale"),
+        sa.Index(
+            "ix_users_text",
+            searchable_sql(sa.column("name", sa.Text), sa.column("email", sa.Text)).label("text"),
+            postgresql_using="gin",
+            postgresql_ops={"text": "gin_trgm_ops"},
+        ),
     )
 
 
@@ -42,6 +49,11 @@ class Membership(Base):
     user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"), primary_key=True)
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, index=True)
     role: Mapped[Role] = mapped_column(enumeration(Role, "role"))
+
+
+def user_text() -> sa.ColumnElement[str]:
+    """Return SQL for the text by which the carrier's staff find a person."""
+    return searchable_sql(User.name, User.email)
 
 
 def principal_of(session: Session, user: User) -> Principal:

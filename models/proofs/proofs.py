@@ -21,7 +21,7 @@ from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
 from models.requests.requests import Request
-from models.states import AddressMethod, Kind, ProofMethod
+from models.states import AddressMethod, Kind, ProofMethod, RefusalReason
 from models.values import address_key, end_of_day
 from models.vault import Vault
 
@@ -283,7 +283,8 @@ class AddressProof(CodedProof, Base):
 class AddressDocument(Base):
     """An uploaded document that is to prove an address (commercial register extract, business registration).
 
-    `released` is the back office's decision whether the document is accepted; None until it decides.
+    `released` is the back office's decision whether the document is accepted; None until it decides. `refusal` is why
+    it was refused (None for refusals of before reasons were kept), `refusal_note` what staff added for the customer.
     """
 
     __tablename__ = "address_documents"
@@ -298,8 +299,11 @@ class AddressDocument(Base):
     released: Mapped[bool | None]
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    refusal: Mapped[RefusalReason | None] = mapped_column(enumeration(RefusalReason, "refusal"))
+    refusal_note: Mapped[str | None]
 
     __table_args__ = (
+        sa.CheckConstraint("released IS FALSE OR refusal IS NULL", name="only_refused_has_reason"),
         sa.CheckConstraint("media_type IN ('application/pdf', 'image/png', 'image/jpeg')", name="media_type"),
         sa.CheckConstraint("(released IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
         sa.CheckConstraint("(released IS NULL) = (decided_by IS NULL)", name="decision_has_author"),

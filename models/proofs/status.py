@@ -26,6 +26,7 @@ from models.proofs.proofs import (
     OwnershipProof,
     ProofBook,
 )
+from models.proofs.refusals import Refusal
 from models.proofs.required import OrderProofs, order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
@@ -54,7 +55,8 @@ class ProofStatus:
     """A requested proof. `until` is its deadline, None once it was proved or declined.
 
     `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` says whether the
-    mail server has refused the mail with the current code for good.
+    mail server has refused the mail with the current code for good. `refusal` is why a document was refused, None if it
+    was not or if the reason was not kept.
     """
 
     kind: ProofKind
@@ -62,6 +64,7 @@ class ProofStatus:
     until: datetime | None = None
     again_from: datetime | None = None
     is_refused: bool = False
+    refusal: Refusal | None = None
 
 
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
@@ -180,7 +183,8 @@ def _address(
     if document is not None and document.released is None:
         yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until)
     elif document is not None and not document.released:
-        yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED)
+        why = Refusal(document.refusal, document.refusal_note or "") if document.refusal is not None else None
+        yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED, refusal=why)
 
 
 def _coded(kind: ProofKind, proof: CodedProof, now: datetime) -> ProofStatus:

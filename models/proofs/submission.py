@@ -38,6 +38,7 @@ from models.proofs.proofs import (
     ProofBook,
     account_address_key,
 )
+from models.proofs.refusals import Refusal, refuse
 from models.proofs.required import order_proofs
 from models.proofs.same_proof import orders_in_town, orders_of_contact
 from models.requests.requests import Request
@@ -150,11 +151,19 @@ def upload_document(
     return document
 
 
-def decide_document(session: Session, staff: User, request: Request, *, release: bool, now: datetime) -> None:
+def decide_document(
+    session: Session,
+    staff: User,
+    request: Request,
+    *,
+    release: bool,
+    now: datetime,
+    refusal: Refusal = Refusal(),  # noqa: B008 - immutable
+) -> None:
     """Accept (`release`) or refuse the document uploaded for an order, and schedule the order's next step for now.
 
-    Raises `Forbidden` unless `staff` is one of the carrier's staff, and `NotAwaited` if the order is not pending or has
-    no document that is still undecided.
+    `refusal` says why it is refused; the customer reads it. Raises `Forbidden` unless `staff` is one of the carrier's
+    staff, and `NotAwaited` if the order is not pending or has no document that is still undecided.
     """
     if not staff.is_staff:
         raise Forbidden
@@ -163,8 +172,10 @@ def decide_document(session: Session, staff: User, request: Request, *, release:
     if document is None or not awaited:
         raise NotAwaited
     document.released, document.decided_at, document.decided_by = release, now, staff.id
-    request.note(now, "document_released" if release else "document_refused")
-    if release:
+    if not release:
+        refuse(session, request, document, refusal, now)
+    else:
+        request.note(now, "document_released")
         _address_proved(session, request, AddressMethod.DOCUMENT, now, staff.id)
     request.make_due(now)
 

@@ -77,6 +77,8 @@ class SipTrunk(QueueRow, Base):
         ),
         lease_ends(),
         due_index("sip_trunks"),
+        # Few ever: a main account's overview counts its own among them.
+        sa.Index("ix_sip_trunks_suspended", "account_id", postgresql_where=sa.text("state = 'suspended'")),
     )
 
     def changed(self, now: datetime) -> None:

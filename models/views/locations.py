@@ -1,21 +1,20 @@
 """The overview of a main account: its accounts searched, filtered, sorted and read page by page.
 
-The list has two disjoint halves: sub-accounts without a running request, and accounts with one, whether sub-account
-already or not. Each half is one index range in the order of the list, so that the cost of a page does not depend on
-the number of accounts, and the number of statements is fixed.
+The list has disjoint parts: sub-accounts without a running request (in the order of need apart by state), and accounts
+with one, whether sub-account already or not. Each part is one index range in the order of the list, so that the cost of
+a page does not depend on the number of accounts, and the number of statements is fixed.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session, joinedload
 
 from models.accounts.accounts import Account
@@ -23,29 +22,35 @@ from models.db.paging import Page, read_cursor, write_cursor
 from models.db.text import matching, plain_sql, spelled_sql
 from models.people.rights import Principal
 from models.requests.requests import Request, concerns
-from models.states import ENDED, Kind, Origin, Status
+from models.states import ENDED, Actor, Kind, Origin, Status
 from models.values import fold, spell
+from models.views.location_states import (
+    MOVING,
+    RESTING,
+    RUNS,
+    WAITS,
+    Show,
+    SiteState,
+    is_one_of,
+    is_suspended,
+    moving_state,
+    resting_state,
+    running_of,
+    state_of,
+)
 
 MOST_CITIES = 100
 MOST_LINKS = 12
 
 
-class Show(StrEnum):
-    """The filters of the overview by an account's running request; `ACTIVE` accounts have none.
+class Order(StrEnum):
+    """The sort orders of the overview's list.
 
-    `NEW` accounts have an order that is running, `WAITING` ones a pending request, `RUNNING` ones a running request
-    that is not pending. An account with a pending order is both new and waiting.
+    `NEED` puts first what somebody has to act on, after single orders that have just come in. `NEWEST` is by the
+    running request's creation, else by attachment.
     """
 
-    NEW = "new"
-    RUNNING = "running"
-    WAITING = "waiting"
-    ACTIVE = "active"
-
-
-class Order(StrEnum):
-    """The sort orders of the overview's list. `NEWEST` is by the running request's creation, else by attachment."""
-
+    NEED = "need"
     NEWEST = "newest"
     NAME = "name"
     CITY = "city"
@@ -57,14 +62,15 @@ class LocationFilter:
     """The filters and the sort order of the overview's list; None and "" filter nothing.
 
     `search` is words that must each be part of the account's customer number, name, contact or address; `city` is the
-    beginning of a city's name.
+    beginning of a city's name, or the whole name if `is_whole_city`.
     """
 
     search: str = ""
     show: Show | None = None
     origin: Origin | None = None
     city: str = ""
-    order: Order = Order.NEWEST
+    is_whole_city: bool = False
+    order: Order = Order.NEED
 
     @property
     def is_narrowed(self) -> bool:
@@ -74,10 +80,11 @@ class LocationFilter:
 
 @dataclass(frozen=True, slots=True)
 class ListedAccount:
-    """A row of the overview's list: an account with its newest running request, None if none is running."""
+    """A row of the overview's list: an account with its state and newest running request, None if none is running."""
 
     account: Account
     request: Request | None
+    state: SiteState = SiteState.IN_SERVICE
 
     @property
     def is_new(self) -> bool:
@@ -86,37 +93,54 @@ class ListedAccount:
 
 
 def page_of(
-    session: Session, main: Account, wanted: LocationFilter, *, after: str | None = None, limit: int = 50
+    session: Session,
+    main: Account,
+    wanted: LocationFilter,
+    *,
+    after: str | None = None,
+    limit: int = 50,
+    offline: Sequence[int] = (),
 ) -> Page[ListedAccount]:
     """Return a page of the sub-accounts of `main`, and of accounts about to become one, that match the filters.
 
-    `after` is the cursor of the page (None: the first), `limit` its size. One statement. Raises `BadCursor` if `after`
-    is no cursor of the list in this order.
+    `after` is the cursor of the page (None: the first), `limit` its size, `offline` the ids of the accounts that have a
+    trunk without a registration. One statement. Raises `BadCursor` if `after` is no cursor of the list in this order.
     """
     place = _place(after, wanted.order) if after is not None else None
-    halves = [
-        _from(half, key, wanted, place).limit(limit + 1).subquery().select() for half, key in _halves(main, wanted)
-    ]
-    listed = sa.union_all(*halves).subquery()
+    parts = [_from(part, wanted, place).limit(limit + 1) for part in _parts(main, wanted, offline)]
+    if not parts:
+        return Page([], None)
+    listed = sa.union_all(*(part.subquery().select() for part in parts)).subquery()
     query = (
-        sa.select(Account, Request, listed.c.key)
+        sa.select(Account, Request, listed.c.key, listed.c.urgency, resting_state(offline).label("resting"))
         .join(listed, listed.c.id == Account.id)
         .outerjoin(Request, Request.id == listed.c.request_id)
-        .order_by(*_sorted(listed.c.key, listed.c.id, wanted.order))
+        .order_by(*_sorted(wanted.order, listed.c.urgency, listed.c.key, listed.c.id))
         .limit(limit + 1)
     )
     rows = session.execute(query).all()
-    items = [ListedAccount(account, request) for account, request, _ in rows[:limit]]
-    more = len(rows) > limit
-    return Page(items, write_cursor(rows[limit - 1].key, rows[limit - 1].Account.id) if more else None)
+    items = [
+        ListedAccount(row.Account, row.Request, state_of(row.Request) or SiteState(row.resting)) for row in rows[:limit]
+    ]
+    if len(rows) <= limit:
+        return Page(items, None)
+    last = rows[limit - 1]
+    ranks = (last.urgency,) if wanted.order is Order.NEED else ()
+    return Page(items, write_cursor(*ranks, last.key, last.Account.id))
 
 
-def count_of(session: Session, main: Account, wanted: LocationFilter) -> int:
+def count_of(session: Session, main: Account, wanted: LocationFilter, *, offline: Sequence[int] = ()) -> int:
     """Return how many accounts of the overview of `main` match the filters, on all pages."""
     counts = [
-        sa.select(sa.func.count()).select_from(half.subquery()).scalar_subquery() for half, _ in _halves(main, wanted)
+        sa.select(sa.func.count()).select_from(part.query.subquery()).scalar_subquery()
+        for part in _parts(main, replace(wanted, order=Order.NEWEST), offline)
     ]
-    return session.scalar(sa.select(sum(counts[1:], counts[0]))) or 0
+    return (session.scalar(sa.select(sum(counts[1:], counts[0]))) or 0) if counts else 0
+
+
+def resting_state_of(session: Session, account: Account, *, offline: Sequence[int] = ()) -> SiteState:
+    """Return the state of one account that no request is running about; `offline` as for `page_of`."""
+    return SiteState(session.scalars(sa.select(resting_state(offline)).where(Account.id == account.id)).one())
 
 
 def cities_of(session: Session, main: Account) -> list[str]:
@@ -135,13 +159,14 @@ def own_requests(session: Session, account: Account) -> list[Request]:
     """Return up to `MOST_LINKS` running requests that the overview's list does not show, the newest first.
 
     They are link requests of the account that have not been proved yet, so that they lead to no account, and a request
-    that detaches the account itself from its main account.
+    that detaches the account itself from its main account. What waits for the requester comes first.
     """
     running = Request.status.not_in(ENDED)
     links = sa.select(Request.id).where(Request.main_id == account.id, Request.account_id.is_(None), running)
     itself = sa.select(Request.id).where(Request.account_id == account.id, Request.kind == Kind.DETACH, running)
     query = sa.select(Request).where(Request.id.in_(links.union_all(itself)))
-    return list(session.scalars(query.order_by(Request.id.desc()).limit(MOST_LINKS)))
+    urgent = sa.func.coalesce(Request.waiting_for == Actor.REQUESTER, sa.false())
+    return list(session.scalars(query.order_by(urgent.desc(), Request.id.desc()).limit(MOST_LINKS)))
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
@@ -157,47 +182,82 @@ def running_about(session: Session, account: Account) -> list[Request]:
     return list(session.scalars(query.order_by(Request.id.desc())))
 
 
-def _halves(main: Account, wanted: LocationFilter) -> list[tuple[sa.Select[Any], sa.ColumnElement[Any]]]:
-    running = _running(main)
-    resting = (
+# The higher, the further up.
+_JUST_ORDERED = 6
+_URGENCY = {
+    SiteState.YOURS: 5,
+    SiteState.SUSPENDED: 4,
+    SiteState.OFFLINE: 3,
+    SiteState.CONFIRMATION: 2,
+    SiteState.RUNNING: 1,
+    SiteState.IN_SERVICE: 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the list, disjoint from the others, with its sort key and urgency (a number if all rows have one)."""
+
+    query: sa.Select[Any]
+    key: sa.ColumnElement[Any]
+    urgency: sa.ColumnElement[int] | int
+
+
+def _parts(main: Account, wanted: LocationFilter, offline: Sequence[int]) -> list[_Part]:
+    shown = wanted.show.states if wanted.show is not None else frozenset(SiteState)
+    parts = []
+    if shown.issuperset(RESTING) and wanted.order is not Order.NEED:
+        parts.append(_resting(main, wanted, sa.true(), 0))
+    else:
+        conditions = {
+            SiteState.SUSPENDED: is_suspended(),
+            SiteState.OFFLINE: sa.and_(is_one_of(offline), ~is_suspended()),
+            SiteState.IN_SERVICE: sa.and_(~is_suspended(), ~is_one_of(offline)),
+        }
+        parts += [_resting(main, wanted, conditions[state], _URGENCY[state]) for state in RESTING if state in shown]
+    if not shown.isdisjoint(MOVING):
+        parts.append(_moving(main, wanted, shown))
+    return parts
+
+
+def _resting(main: Account, wanted: LocationFilter, condition: sa.ColumnElement[bool], urgency: int) -> _Part:
+    key = _key(wanted.order, Account.attached_at)
+    query = (
         sa.select(
             Account.id,
-            _key(wanted.order, Account.attached_at).label("key"),
+            key.label("key"),
             sa.cast(sa.null(), sa.Uuid).label("request_id"),
+            sa.literal_column(str(urgency), sa.Integer).label("urgency"),
         )
-        .where(Account.main_id == main.id)
-        .where(~sa.exists().where(Request.main_id == main.id, Request.account_id == Account.id, _RUNS))
+        .where(Account.main_id == main.id, condition)
+        .where(~sa.exists().where(Request.main_id == main.id, Request.account_id == Account.id, RUNS))
     )
-    moving = sa.select(
-        Account.id, _key(wanted.order, running.c.created_at).label("key"), running.c.id.label("request_id")
-    ).join(running, running.c.account_id == Account.id)
-    match wanted.show:
-        case Show.ACTIVE:
-            moving = moving.where(sa.false())
-        case Show.NEW:
-            resting, moving = resting.where(sa.false()), moving.where(running.c.kind == Kind.ORDER)
-        case Show.WAITING:
-            resting, moving = resting.where(sa.false()), moving.where(running.c.status == Status.PENDING)
-        case Show.RUNNING:
-            resting, moving = resting.where(sa.false()), moving.where(running.c.status != Status.PENDING)
-    return [
-        (_narrow(resting, wanted), _key(wanted.order, Account.attached_at)),
-        (_narrow(moving, wanted), _key(wanted.order, running.c.created_at)),
-    ]
+    return _Part(_narrow(query, wanted), key, urgency)
 
 
-_RUNS = Request.status.not_in(ENDED)
-
-
-def _running(main: Account) -> sa.Subquery:
-    # An account can have two at a time: its order is being confirmed while it is already taken out again.
-    return (
-        sa.select(Request.id, Request.account_id, Request.kind, Request.status, Request.created_at)
-        .ext(postgresql.distinct_on(Request.account_id))
-        .where(Request.main_id == main.id, Request.account_id.is_not(None), _RUNS)
-        .order_by(Request.account_id, Request.id.desc())
-        .subquery()
+def _moving(main: Account, wanted: LocationFilter, shown: frozenset[SiteState]) -> _Part:
+    running = running_of(main)
+    key, urgency = _key(wanted.order, running.c.created_at), _urgency(running)
+    query = sa.select(Account.id, key.label("key"), running.c.id.label("request_id"), urgency.label("urgency")).join(
+        running, running.c.account_id == Account.id
     )
+    if wanted.show is Show.NEW:
+        query = query.where(running.c.kind == Kind.ORDER)
+    if not shown.issuperset(MOVING):
+        query = query.where(moving_state(running.c).in_(shown))
+    return _Part(_narrow(query, wanted), key, urgency)
+
+
+def _urgency(running: sa.Subquery) -> sa.ColumnElement[int]:
+    requested = running.c
+    # Found at once by the person who has just ordered it. A bulk would fill pages.
+    just_ordered = sa.and_(
+        requested.kind == Kind.ORDER,
+        requested.status.in_((Status.ACKNOWLEDGED, Status.IN_PROGRESS)),
+        requested.bulk_id.is_(None),
+    )
+    ranks = ((requested.waiting_for == actor, _URGENCY[state]) for actor, state in WAITS.items())
+    return sa.case((just_ordered, _JUST_ORDERED), *ranks, else_=_URGENCY[SiteState.RUNNING])
 
 
 def _key(order: Order, since: sa.ColumnElement[Any] | Any) -> sa.ColumnElement[Any]:
@@ -208,14 +268,16 @@ def _key(order: Order, since: sa.ColumnElement[Any] | Any) -> sa.ColumnElement[A
             return plain_sql(Account.city)
         case Order.NUMBER:
             return sa.type_coerce(Account.customer_number, sa.Text)
-        case Order.NEWEST:
+        case Order.NEED | Order.NEWEST:
             return sa.type_coerce(since, sa.TIMESTAMP(timezone=True))
 
 
 def _narrow(query: sa.Select[Any], wanted: LocationFilter) -> sa.Select[Any]:
     if wanted.origin is not None:
         query = query.where(Account.origin == wanted.origin)
-    if wanted.city:
+    if wanted.city and wanted.is_whole_city:
+        query = query.where(plain_sql(Account.city) == fold(wanted.city))
+    elif wanted.city:
         # "Frankfurt" finds "Frankfurt am Main", and either spelling finds "Köln".
         plain, spelled = plain_sql(Account.city), spelled_sql(Account.city)
         query = query.where(
@@ -233,18 +295,45 @@ def _narrow(query: sa.Select[Any], wanted: LocationFilter) -> sa.Select[Any]:
     return query.where(*words)
 
 
-def _from(query: sa.Select[Any], key: sa.ColumnElement[Any], wanted: LocationFilter, place: Any) -> sa.Select[Any]:
-    if place is not None:
-        here, there = sa.tuple_(key, Account.id), sa.tuple_(*place)
-        query = query.where(here < there if wanted.order is Order.NEWEST else here > there)
-    return query.order_by(*_sorted(key, Account.id, wanted.order))
+def _from(part: _Part, wanted: LocationFilter, place: tuple[Any, ...] | None) -> sa.Select[Any]:
+    query, here = (
+        part.query.order_by(*_sorted(wanted.order, part.urgency, part.key, Account.id)),
+        (part.key, Account.id),
+    )
+    if place is None:
+        return query
+    rank, there = place[0], _sql(place[-2:], wanted.order)
+    if wanted.order is not Order.NEED:
+        before = wanted.order is Order.NEWEST
+        return query.where(sa.tuple_(*here) < there if before else sa.tuple_(*here) > there)
+    if not isinstance(part.urgency, int):
+        less = sa.and_(part.urgency == rank, sa.tuple_(*here) < there)
+        return query.where(sa.or_(part.urgency < rank, less))
+    # All rows of the part have one rank: it comes as a whole before the place, after it, or contains it.
+    if part.urgency == rank:
+        return query.where(sa.tuple_(*here) < there)
+    return query if part.urgency < rank else query.where(sa.false())
 
 
-def _sorted(key: Any, id: Any, order: Order) -> tuple[Any, Any]:
-    return (key.desc(), id.desc()) if order is Order.NEWEST else (key, id)
+def _sorted(order: Order, urgency: Any, key: Any, id: Any) -> tuple[Any, ...]:
+    match order:
+        case Order.NEED:
+            return (key.desc(), id.desc()) if isinstance(urgency, int) else (urgency.desc(), key.desc(), id.desc())
+        case Order.NEWEST:
+            return key.desc(), id.desc()
+    return key, id
 
 
-def _place(cursor: str, order: Order) -> tuple[Any, Any]:
-    kind, column = (datetime, sa.TIMESTAMP(timezone=True)) if order is Order.NEWEST else (str, sa.Text())
-    key, id = read_cursor(cursor, kind, int)
-    return sa.literal(key, column), sa.literal(id, sa.BigInteger)
+def _place(cursor: str, order: Order) -> tuple[Any, ...]:
+    """Return the sort keys of a cursor: the urgency (only in the order of need), the key and the account's id."""
+    match order:
+        case Order.NEED:
+            return read_cursor(cursor, int, datetime, int)
+        case Order.NEWEST:
+            return read_cursor(cursor, datetime, int)
+    return read_cursor(cursor, str, int)
+
+
+def _sql(place: tuple[Any, ...], order: Order) -> sa.ColumnElement[Any]:
+    column = sa.TIMESTAMP(timezone=True) if order in (Order.NEED, Order.NEWEST) else sa.Text()
+    return sa.tuple_(sa.literal(place[0], column), sa.literal(place[1], sa.BigInteger))

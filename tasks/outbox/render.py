@@ -15,12 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from models.codes import display_code
 from models.messages.outbox import Message
 from models.people.rights import Role
+from models.states import RefusalReason
 from models.values import BERLIN, Locale, last_day
 from models.vault import Vault
 from tasks.outbox.receipts import NOTHING, Details
 from tasks.ports import Letter, Mail
 from tasks.wording.formats import euros
 from tasks.wording.labels import role_text
+from tasks.wording.refusals import refusal_text
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
@@ -138,6 +140,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "item": _one_line if form == "letter" else _item,
         "cell": _cell,
         "amount": _amount,
+        "refusal": lambda reason, note, locale: refusal_text(RefusalReason(reason), note, locale),
         "role": lambda role, locale: role_text(Role(role), locale),
     }
     return environment

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.requests.requests import TimelineEntry
-from models.states import Reason
+from models.states import Reason, RefusalReason
 from models.values import Locale
 from tasks.wording.reasons import reason_text
+from tasks.wording.refusals import refusal_text
 from tasks.wording.translate import N_, translate
 
 TIMELINE: Mapping[str, str] = {
@@ -28,6 +29,9 @@ TIMELINE: Mapping[str, str] = {
     "document_released": N_("The connection address is proved by the document."),
     "document_refused": N_(
         "The document is not enough as address proof. The letter's code or another document will do."
+    ),
+    "document_refused_why": N_(
+        "The document is not enough as address proof. %(refusal_text)s The letter's code or another document will do."
     ),
     "order_verified": N_("The details have been checked; the e-mail address and the connection address are proved."),
     "consent_asked": N_("We ask the administrators of this customer number for their consent by e-mail."),
@@ -77,4 +81,9 @@ def sentence(entry: TimelineEntry, locale: Locale) -> str:
     facts: dict[str, Any] = dict(entry.facts)
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)
-    return translate(locale, TIMELINE[entry.code], **facts)
+    code = entry.code
+    # Entries of before reasons were kept have none.
+    if "refusal" in facts:
+        facts["refusal_text"] = refusal_text(RefusalReason(facts["refusal"]), facts["refusal_note"], locale)
+        code = "document_refused_why"
+    return translate(locale, TIMELINE[code], **facts)

@@ -246,7 +246,7 @@ def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     sign_in(page, portal)
     users = f"/benutzer/{portal.main.customer_number}"
     own = f"{users}/{portal.manager.user_id}"
-    for path in ("/anfragen", "/anmeldung", "/nowhere", users, own):
+    for path in ("/anfragen", "/anfragen?suche=nichts", "/anmeldung", "/nowhere", users, own):
         look(page, portal.url + path)
     for path in ("/anmeldung/passwort", users + "/einladen", own + "/entfernen"):
         look(page, portal.url + path)
@@ -255,7 +255,7 @@ def test_logins_users_and_history(page: Page, portal: Portal) -> None:
     look_as_it_is(page)
 
 
-@shows("portal.overview", "locations.add")
+@shows("portal.overview", "locations.add", "locations.groups", "locations.show_map")
 def test_the_overview(page: Page, portal: Portal) -> None:
     with portal.database.transaction() as session:
         person = session.get_one(User, portal.manager.user_id)
@@ -268,6 +268,8 @@ def test_the_overview(page: Page, portal: Portal) -> None:
     own = f"?konto={portal.main.customer_number}"
     for query in ("&ansicht=tabelle", "&suche=nichts", "&suche=nichts&ansicht=karten", "&sortierung=name", ""):
         look(page, portal.url + OVERVIEW + own + query)
+    for path in ("/gruppen/ort", "/gruppen/status", "/landkarte"):
+        look(page, portal.url + OVERVIEW + path + own)
     for path in (f"?konto={empty}", "/nebenaccount", f"/nebenaccount?konto={empty}"):
         look(page, portal.url + OVERVIEW + path)
     page.get_by_role("button", name="Abmelden").click()
@@ -561,6 +563,8 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     "office.request_document",
     "office.jobs",
     "office.removals",
+    "office.search",
+    "office.customer",
     "office.administrator",
 )
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
@@ -595,12 +599,18 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     look(page, f"{office}/abgleich/registrar/entfernen")
     for query in ("", f"?suche={portal.main.customer_number}", "?suche=nothing", "?art=link"):
         look(page, office + query)
+    for query in ("", "?suche=st", "?suche=standort", "?suche=example.com", "?suche=nirgends", "?suche=03020000000"):
+        look(page, f"{office}/suche{query}")
+    for number in (portal.main.customer_number, order.customer_number):
+        look(page, f"{office}/kunden/{number}")
     for id in (order.id, *(each.id for each in stuck)):
         look(page, f"{office}/anfragen/{id}")
     look(page, f"{office}/anfragen/{stuck[0].id}/stornieren")
     look(page, f"{office}/anfragen/{order.id}/dokument")
     look_wrong(page)
     page.get_by_label("Ablehnen").check()
+    look_wrong(page)
+    page.get_by_label("Warum wird es abgelehnt?").select_option("too_old")
     look_after(page, page.get_by_role("button", name="Entscheidung speichern"))
     look(page, f"{office}/anfragen/{order.id}")
     look(page, f"{office}/konten/{portal.main.customer_number}/administrator")

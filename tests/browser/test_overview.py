@@ -59,7 +59,7 @@ def test_search_filter_and_table(page: Page, portal: Portal, koeln: str) -> None
     page.get_by_role("link", name="Alle anzeigen").click()
     expect(page.get_by_role("row")).to_have_count(5)
     page.get_by_text("Filtern und sortieren").click()
-    page.get_by_label("Status").select_option(label="Neue Bestellungen")
+    page.get_by_label("Status", exact=True).select_option(label="Neue Bestellungen")
     page.get_by_role("button", name="Anwenden").click()
     expect(page.get_by_role("row")).to_have_count(3)
     expect(page.get_by_role("row").last).to_contain_text(portal.ordered)

@@ -341,8 +341,8 @@ class Visit:
 
     def card(self, number: str) -> Locator:
         """Return the card of the account in the overview."""
-        title = self.page.get_by_role("heading", name=self.say("Kundennummer: {}", number))
-        return self.page.get_by_role("main").get_by_role("listitem").filter(has=title)
+        says = self.page.get_by_text(self.say("Kundennummer: {}", number), exact=True)
+        return self.page.get_by_role("main").get_by_role("listitem").filter(has=says)
 
     def sign_in(self) -> None:
         """Sign in on the sign-in page."""

@@ -19,9 +19,10 @@ from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
 from models.proofs.proofs import latest_document
+from models.proofs.refusals import MOST_NOTE, Refusal
 from models.requests.requests import Request
 from models.staff.actions import decide_on_document
-from models.states import Reason, Status
+from models.states import Reason, RefusalReason, Status
 from models.values import Locale
 from models.views.back_office import RequestDetails, request_details
 from models.views.lists import recent_requests
@@ -117,15 +118,23 @@ def release_address(
     request_id: IdArgument,
     by: Annotated[str, typer.Option(help="Who has looked at the document: somebody of the staff.", metavar="EMAIL")],
     refuse_it: Annotated[bool, typer.Option("--refuse", help="The document proves nothing.")] = False,
+    reason: Annotated[
+        RefusalReason, typer.Option(help="With --refuse: why; the customer reads it.")
+    ] = RefusalReason.DOES_NOT_SHOW,
+    note: Annotated[str, typer.Option(help="With --refuse: a note to the customer.")] = "",
 ) -> None:
     """Accept, or with --refuse refuse, the document uploaded as proof of an order's connection address.
 
     `requests document` writes the document to a file.
     """
-    id = _id(request_id)
+    id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE])
+    if refuse_it and reason is RefusalReason.OTHER and not refusal.note:
+        refuse("Say with --note why the document is refused.")
     with open_database() as database, database.transaction() as session:
         try:
-            decide_on_document(session, _staff(session, by), id, None, database.now(), release=not refuse_it)
+            decide_on_document(
+                session, _staff(session, by), id, None, database.now(), release=not refuse_it, refusal=refusal
+            )
         except NotFound:
             _refuse_unknown(request_id)
         except NotAwaited:

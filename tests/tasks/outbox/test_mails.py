@@ -22,10 +22,11 @@ from models.people.logins import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.proofs.proofs import AddressProof, Decision, EmailProof
-from models.proofs.submission import decide
+from models.proofs.refusals import Refusal
+from models.proofs.submission import decide, decide_document, upload_document
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
-from models.states import ProofMethod
+from models.states import ProofMethod, RefusalReason
 from models.values import LOCALES, Locale
 from tasks.outbox.receipts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
@@ -38,7 +39,7 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
-CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role"}
+CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role", "refusal"}
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
 
@@ -88,12 +89,16 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
     pipeline.manager = replace(pipeline.manager, name=HOSTILE, locale=locale)
     place, contact = Location(HOSTILE, HOSTILE, "10179", f"Berlin {HOSTILE}"), Contact(HOSTILE, "c@example.com", None)
     order = an_order(locale=locale, location=place, contact=contact)
-    pipeline.order(order, main)
+    first = pipeline.order(order, main)
     # The question to another contact is refused.
     pipeline.mailer.failures["wrong@example.com"] = [GatewayRefused("550")]
     pipeline.order(replace(order, contact=Contact(HOSTILE, "wrong@example.com", None)), main)
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, first)
+        upload_document(session, pipeline.manager, request, HOSTILE, "application/pdf", b"%PDF-1.7", NOW)
+        refusal = Refusal(RefusalReason.OTHER, HOSTILE)
+        decide_document(session, make_user(session, is_staff=True), request, release=False, now=NOW, refusal=refusal)
         session.execute(sa.update(EmailProof).values(proved_at=NOW))
         session.execute(sa.update(AddressProof).values(proved_at=NOW, method="letter"))
     pipeline.order(order, main)
@@ -137,9 +142,7 @@ def test_text_and_html_tell_the_same(mails: list[tuple[Mail, dict[str, Any]]], l
     for mail, facts in mails:
         page = Page(mail.html)
         # The others only choose words.
-        for value in (
-            value for name, value in facts.items() if name not in {"kind", "reminder", "until", "template", "role"}
-        ):
+        for value in (value for name, value in facts.items() if name not in CHOOSE_WORDS):
             for shown in map(plain, map(str, value if isinstance(value, list) else [value])):
                 if shown == facts["link"]:
                     assert page.links == [shown] and shown in mail.text

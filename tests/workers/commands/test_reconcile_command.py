@@ -20,7 +20,7 @@ from models.people.users import Membership, administrators_of, principal_of
 from models.proofs.proofs import AddressDocument, AddressProof
 from models.proofs.submission import upload_document
 from models.requests.requests import Request
-from models.states import Kind, Origin, Reason, Status
+from models.states import Kind, Origin, Reason, RefusalReason, Status
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk
@@ -262,7 +262,12 @@ def test_a_document_can_be_looked_at_and_released(database: Database, waiting: s
 
 def test_a_document_can_be_refused(database: Database, waiting: str, worker: object) -> None:
     assert callable(worker)
-    assert run("requests", "release-address", waiting, "--by", "backoffice@example.com", "--refuse").exit_code == 0
+    refusal = ("requests", "release-address", waiting, "--by", "backoffice@example.com", "--refuse")
+    assert "--note" in run(*refusal, "--reason", "other").stderr
+    assert run(*refusal, "--reason", "too_old", "--note", "Höchstens drei Monate").exit_code == 0
+    with database.transaction() as session:
+        [document] = session.scalars(sa.select(AddressDocument).where(AddressDocument.released.is_(False)))
+        assert (document.refusal, document.refusal_note) == (RefusalReason.TOO_OLD, "Höchstens drei Monate")
     with database.transaction() as session:
         assert session.scalars(sa.select(AddressProof.proved_at)).one() is None
         assert session.scalars(sa.select(AddressDocument.released)).one() is False

@@ -1,43 +1,32 @@
-"""The overview of the Standortverwaltung: the main account and its sub-accounts as cards, as a table and as files."""
+"""The overview of the Standortverwaltung: the main account and its sub-accounts as cards and as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import Any
 from uuid import UUID
 
-from flask import (
-    Response,
-    abort,
-    redirect,
-    render_template,
-    request,
-    send_file,
-    session,
-    stream_with_context,
-    url_for,
-)
+from flask import abort, redirect, render_template, request, url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
 from flask_login import current_user, login_required
-from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import may_be_main
 from models.db.paging import BadCursor, Page
+from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
-from models.values import last_day
 from models.views import lists
 from models.views import locations as listing
-from tasks.files import spreadsheets
-from tasks.files.spreadsheets import EXPORT_PAGE
+from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
+from models.views.location_states import Show, SiteState, state_of
 from tasks.wording.labels import status_text
 from tasks.wording.next_steps import NextAction, next_action
+from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view, list_url, read_filters
+from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -46,7 +35,8 @@ from web.resources import resources
 
 PAGE = 48
 _MOST_ASKED = 100
-_VIEWS = ("karten", "tabelle")
+SUMMED_UP_TO = 1000
+"""The most locations whose sums every view of the overview computes; those of more are on a page of their own."""
 
 # Polling intervals in milliseconds: while the carrier works on a request, while a person has to act, never.
 SOON, LATER, NEVER = 3000, 15000, 0
@@ -110,18 +100,10 @@ def overview() -> AnyResponse | str:
     """
     if current_user.only_forwards:
         return redirect(url_for("forwardings.overview"))
-    wanted = _wanted()
+    wanted = read_filters()
     with resources().database.transaction() as database:
         seen = selected_account(database)
         account = seen.account
-        if account is not None and account.role is not AccountRole.SUB:
-            try:
-                page = listing.page_of(database, account, wanted, after=request.args.get("nach") or None, limit=PAGE)
-            except BadCursor:
-                abort(404)
-            count = listing.count_of(database, account, wanted)
-            cities = listing.cities_of(database, account)
-            own = listing.own_requests(database, account)
         closed = lists.closed_accounts(database, principal()) if account is None else []
     if account is None and principal().is_staff:
         return redirect(url_for("office.todo"))
@@ -129,30 +111,94 @@ def overview() -> AnyResponse | str:
         return render_template("accounts/nothing.html", closed=closed)
     if account.role is AccountRole.SUB:
         return redirect(url_for("locations.show", customer_number=account.customer_number))
-    running = [*own, *(item.request for item in page.items if item.request is not None)]
+    try:
+        glance = _read(account, wanted, request.args.get("nach") or None)
+    except BadCursor:
+        abort(404)
     return render_template(
         "accounts/overview.html",
-        here=_list_url(),
+        here=list_url(),
         konto=seen.konto,
         account=account,
         choices=seen.choices,
-        own=own,
-        page=page,
-        count=count,
-        cities=cities,
+        glance=glance,
+        page=glance.page,
+        count=glance.count,
         wanted=wanted,
-        view=_view(),
+        view=chosen_view(glance.counts.sites),
         first=not request.args.get("nach"),
         may_add=may_add(account),
         progress=progress,
-        state_label=state_label,
+        standing_label=standing_label,
+        count_text=count_text,
         kind_label=kind_label,
-        address=partial(_list_url, konto=seen.konto),
-        poll=poll_interval(running),
-        orders=_order_words(),
-        shows=_show_words(),
-        origins=_origin_words(),
+        address=partial(list_url, konto=seen.konto),
+        poll=poll_interval(glance.running),
+        orders=ORDERS,
+        shows=SHOWN,
+        origins=ORIGINS,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What the overview shows: the main account with its own state, one page of the list, counts, sums and ways on.
+
+    `count` is the number of rows on all pages, `links` are running link requests that match the filter by state,
+    `known` is what the telephone network says (None if it is not asked or does not answer), and `sums` is None if there
+    are more locations than are summed up for each view of the page.
+    """
+
+    main: listing.ListedAccount
+    page: Page[listing.ListedAccount]
+    count: int
+    counts: Counts
+    links: list[Request]
+    cities: list[str]
+    drafts: int
+    known: Registrations | None
+    is_network_away: bool
+    sums: Sums | None
+
+    @property
+    def running(self) -> list[Request]:
+        """Return the running requests whose state the page shows."""
+        shown = [item.request for item in (self.main, *self.page.items) if item.request is not None]
+        return [*shown, *self.links]
+
+
+def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -> Glance:
+    """Read what the overview shows. Raises `BadCursor` if `after` is no cursor of the list."""
+    person, now = principal(), resources().clock()
+    # Whether phone systems are registered is asked of another system, with no transaction open.
+    with resources().database.transaction() as database:
+        trunks = addresses_to_ask(database, account, all_of_them=wanted.show in (Show.OFFLINE, Show.IN_SERVICE))
+    known = ask_network(trunks)
+    offline = known.offline if known is not None else ()
+    with resources().database.transaction() as database:
+        page = listing.page_of(database, account, wanted, after=after, limit=PAGE, offline=offline)
+        counts = counts_of(database, account, offline=offline)
+        own = listing.own_requests(database, account)
+        leaving = next((found for found in own if found.kind is Kind.DETACH), None)
+        state = state_of(leaving) or listing.resting_state_of(database, account, offline=offline)
+        links = [found for found in own if found.kind is Kind.LINK]
+        if wanted.show is not None:
+            links = [found for found in links if state_of(found) in wanted.show.states]
+        has_few = counts.sites <= SUMMED_UP_TO
+        return Glance(
+            main=listing.ListedAccount(account, leaving, state),
+            page=page,
+            count=listing.count_of(database, account, wanted, offline=offline)
+            if wanted.is_narrowed
+            else counts.sites - 1,
+            counts=counts,
+            links=links if wanted.show is not Show.NEW else [],
+            cities=listing.cities_of(database, account),
+            drafts=len(open_drafts(database, account, now)) if may(person, Action.ORDER, account) else 0,
+            known=known,
+            is_network_away=trunks is not None and known is None,
+            sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
+        )
 
 
 @locations.get("/stand")
@@ -189,29 +235,6 @@ def add() -> str:
     )
 
 
-@locations.get("/export.<any(csv, xlsx):form>")
-@login_required
-def export(form: str) -> Response:
-    """Download the selected account and all its sub-accounts that match the filters; `form` is "csv" or "xlsx".
-
-    Abort with 404 if no account is selected.
-    """
-    wanted = _wanted()
-    with resources().database.transaction() as database:
-        account = selected_account(database).account
-        if account is None:
-            abort(404)
-        leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
-    name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
-    rows = _rows(account, wanted, kind_label(account, leads=leads))
-    if form == "csv":
-        head = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
-    return send_file(
-        spreadsheets.xlsx_of(rows, _("Locations")), mimetype=spreadsheets.XLSX, as_attachment=True, download_name=name
-    )
-
-
 def may_add(account: Account) -> bool:
     """Return whether the account may be a main account and the user may order or link sub-accounts for it."""
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
@@ -237,9 +260,36 @@ def state_label(account: Account) -> str:
     return words[account.state]
 
 
+def standing_label(item: listing.ListedAccount) -> str:
+    """Return the word for the state of a location that no request is running about."""
+    match item.state:
+        case SiteState.SUSPENDED:
+            return str(_("Suspended"))
+        case SiteState.OFFLINE:
+            return str(_("Phone system not registered"))
+    return state_label(item.account)
+
+
+def count_text(state: SiteState, count: int) -> str:
+    """Return how many locations are in a state, in few words: "3 waiting for you"."""
+    match state:
+        case SiteState.YOURS:
+            return str(ngettext("%(num)s waits for you", "%(num)s wait for you", count))
+        case SiteState.SUSPENDED:
+            return str(ngettext("%(num)s suspended", "%(num)s suspended", count))
+        case SiteState.OFFLINE:
+            return str(ngettext("%(num)s not registered", "%(num)s not registered", count))
+        case SiteState.CONFIRMATION:
+            return str(ngettext("%(num)s waits for a confirmation", "%(num)s wait for a confirmation", count))
+        case SiteState.RUNNING:
+            return str(ngettext("%(num)s in progress", "%(num)s in progress", count))
+        case SiteState.IN_SERVICE:
+            return str(ngettext("%(num)s in service", "%(num)s in service", count))
+
+
 def origin_label(origin: Origin | None) -> str:
     """Return the words for how a sub-account was attached to its main account; empty if `origin` is None."""
-    return _origin_words()[origin] if origin is not None else ""
+    return str(ORIGINS[origin]) if origin is not None else ""
 
 
 def _who(found: Request) -> str | None:
@@ -253,111 +303,3 @@ def _who(found: Request) -> str | None:
         case Actor.CARRIER:
             return str(_("We"))
     return None
-
-
-def _wanted() -> listing.LocationFilter:
-    # Invalid filters are ignored, so that an outdated URL shows more instead of nothing.
-    return listing.LocationFilter(
-        search=_typed("suche"),
-        show=request.args.get("status", type=listing.Show),
-        origin=request.args.get("herkunft", type=Origin),
-        city=_typed("ort"),
-        order=request.args.get("sortierung", listing.Order.NEWEST, type=listing.Order),
-    )
-
-
-def _typed(name: str) -> str:
-    return request.args.get(name, "").strip()[:100]
-
-
-def _view() -> str:
-    asked = request.args.get("ansicht")
-    if asked in _VIEWS:
-        session["view"] = asked
-    return str(session.get("view", _VIEWS[0]))
-
-
-def _list_url(endpoint: str = "portal.overview", **changes: Any) -> str:
-    """Return the URL of the overview, or of another endpoint, with the filters of the current URL.
-
-    `changes` gives query parameters by name: each replaces the current one, and None removes it.
-    """
-    names = ("suche", "status", "herkunft", "ort", "sortierung", "konto")
-    kept: dict[str, Any] = {name: request.args[name] for name in names if request.args.get(name)}
-    return url_for(endpoint, **{**kept, **changes})
-
-
-def _order_words() -> dict[listing.Order, str]:
-    return {
-        listing.Order.NEWEST: _("Newest first"),
-        listing.Order.NAME: _("Name"),
-        listing.Order.CITY: _("City"),
-        listing.Order.NUMBER: _("Customer number"),
-    }
-
-
-def _show_words() -> dict[listing.Show, str]:
-    return {
-        listing.Show.NEW: _("New orders"),
-        listing.Show.RUNNING: _("In progress"),
-        listing.Show.WAITING: _("Waiting for an answer"),
-        listing.Show.ACTIVE: _("Nothing on its way"),
-    }
-
-
-def _origin_words() -> dict[Origin, str]:
-    return {
-        Origin.ORDER: _("Ordered as a new account"),
-        Origin.LINK: _("Linked existing account"),
-        Origin.COLLECTIVE_INVOICE: _("Collective invoice"),
-    }
-
-
-def _rows(account: Account, wanted: listing.LocationFilter, kind: str) -> Iterator[list[spreadsheets.Cell]]:
-    yield [
-        _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
-        _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
-    ]  # fmt: skip
-    yield _row(listing.ListedAccount(account, None), kind)
-    for items in _pages(account, wanted):
-        for item in items:
-            yield _row(item, kind_label(item.account, listed=True))
-
-
-def _pages(account: Account, wanted: listing.LocationFilter) -> Iterator[list[listing.ListedAccount]]:
-    # One transaction per page, so that a slow download does not keep a transaction open.
-    after: str | None = None
-    while True:
-        with resources().database.transaction() as database:
-            page = _page(database, account, wanted, after)
-        yield list(page.items)
-        after = page.after
-        if after is None:
-            return
-
-
-def _page(
-    database: Session, account: Account, wanted: listing.LocationFilter, after: str | None
-) -> Page[listing.ListedAccount]:
-    return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE)
-
-
-def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
-    account, found = item.account, item.request
-    return [
-        account.customer_number,
-        kind,
-        account.name,
-        account.contact_name,
-        account.street,
-        account.postal_code,
-        account.city,
-        status_text(found.status, locale()) if found is not None else state_label(account),
-        origin_label(account.origin),
-        _day(account.attached_at),
-        last_day(found.waiting_until) if found is not None and found.waiting_until is not None else "",
-    ]
-
-
-def _day(at: datetime | None) -> spreadsheets.Cell:
-    return spreadsheets.berlin_day(at) if at is not None else ""

@@ -6,23 +6,25 @@ from collections.abc import Callable
 from uuid import UUID
 
 from flask import Response, abort, flash, redirect, render_template, request, url_for
+from flask_babel import LazyString, lazy_gettext
 from flask_babel import gettext as _
-from flask_babel import lazy_gettext
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
-from wtforms import RadioField
+from wtforms import RadioField, SelectField, TextAreaField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import DataRequired
+from wtforms.validators import DataRequired, Length, ValidationError
 
 from models.errors import IllegalTransition, NotAwaited, TooLate
 from models.people.audit_log import AuditEvent
+from models.proofs.refusals import MOST_NOTE, Refusal
 from models.staff import actions
-from models.states import ENDED, Status
+from models.states import ENDED, RefusalReason, Status
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.labels import step_text
 from tasks.wording.next_steps import next_action
 from tasks.wording.reasons import reason_text
+from tasks.wording.refusals import refusal_text
 from tasks.wording.timeline import sentence
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.back_office import wording
@@ -35,14 +37,51 @@ _ENDINGS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg"}
 RELEASE, REFUSE = "release", "refuse"
 
 
+def _refusal_choices() -> list[SelectChoice]:
+    return [SelectChoice(str(reason), LazyString(_refusal_choice, reason)) for reason in RefusalReason]
+
+
+def _refusal_choice(reason: RefusalReason) -> str:
+    if reason is RefusalReason.OTHER:
+        return str(_("Another reason, in your own words"))
+    return refusal_text(reason, "", locale())
+
+
 class DecisionForm(FlaskForm):  # type: ignore[misc]
-    """The form in which staff release or refuse an uploaded address document. Nothing is preselected."""
+    """The form in which staff release or refuse an uploaded address document. Nothing is preselected.
+
+    A refusal needs a reason from the list, and a note if none of them fits. The customer reads both.
+    """
 
     decision = RadioField(
         lazy_gettext("Does the document prove this address?"),
         choices=[SelectChoice(RELEASE, lazy_gettext("Release")), SelectChoice(REFUSE, lazy_gettext("Refuse"))],
         validators=[DataRequired(lazy_gettext("Choose whether you release or refuse the document."))],
     )
+    reason = SelectField(
+        lazy_gettext("Why is it refused?"),
+        choices=[SelectChoice("", lazy_gettext("Please choose")), *_refusal_choices()],
+        default="",
+    )
+    note = TextAreaField(
+        lazy_gettext("Note to the customer"),
+        validators=[Length(max=MOST_NOTE, message=lazy_gettext("At most %(max)d characters."))],
+    )
+
+    def validate_reason(self, field: SelectField) -> None:
+        """Raise `ValidationError` if the document is refused without a reason."""
+        if self.decision.data == REFUSE and not field.data:
+            raise ValidationError(_("Choose why the document is refused. The customer reads it."))
+
+    def validate_note(self, field: TextAreaField) -> None:
+        """Raise `ValidationError` if the document is refused for another reason, and the note does not say which."""
+        if self.decision.data == REFUSE and self.reason.data == RefusalReason.OTHER and not (field.data or "").strip():
+            raise ValidationError(_("Write why the document is refused. The customer reads it."))
+
+    @property
+    def refusal(self) -> Refusal:
+        """Return why the document is refused, as it was entered."""
+        return Refusal(RefusalReason(self.reason.data), (self.note.data or "").strip())
 
 
 @office.get("/anfragen/<uuid:id>")
@@ -109,9 +148,12 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
     form = DecisionForm()
     if form.validate_on_submit():
         release = form.decision.data == RELEASE
+        refusal = Refusal() if release else form.refusal
 
         def decide(session: Session, seen: int) -> None:
-            actions.decide_on_document(session, principal(), id, seen, resources().clock(), release=release)
+            actions.decide_on_document(
+                session, principal(), id, seen, resources().clock(), release=release, refusal=refusal
+            )
 
         done = _("The document is released, the address is proved.") if release else _("The document is refused.")
         return _run_action(id, decide, done)

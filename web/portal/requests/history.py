@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
 from uuid import UUID
 
-from flask import abort, render_template, request
+from flask import abort, render_template, request, url_for
+from flask_babel import lazy_gettext
 from flask_login import login_required
 
-from models.views import lists
+from models.states import Kind
+from models.views.request_history import HistoryFilter, Progress, history_of
 from tasks.wording.labels import status_text
 from web.portal.page.blueprints import portal
 from web.portal.page.locale import locale
@@ -17,11 +21,23 @@ from web.resources import resources
 
 HISTORY = 25
 
+_PROGRESS = {"laufend": Progress.OPEN, "abgeschlossen": Progress.COMPLETED, "beendet": Progress.FAILED}
+_STATES = {
+    "laufend": lazy_gettext("Running"),
+    "abgeschlossen": lazy_gettext("Completed"),
+    "beendet": lazy_gettext("Ended without success"),
+}
+_KINDS = {
+    Kind.ORDER: lazy_gettext("Order"),
+    Kind.LINK: lazy_gettext("Link request"),
+    Kind.DETACH: lazy_gettext("Detachment"),
+}
+
 
 @portal.get("/anfragen")
 @login_required
 def history() -> str:
-    """Show one page of the requests of the selected account, newest first, including those that have ended.
+    """Show one page of the requests of the selected account that match the filters, newest first, also ended ones.
 
     The query parameter `before` is the id of a request: only older requests are shown. Abort with 404 if the id is
     malformed.
@@ -29,16 +45,33 @@ def history() -> str:
     before = request.args.get("before", type=UUID)
     if before is None and "before" in request.args:
         abort(404)
+    wanted = HistoryFilter(
+        search=request.args.get("suche", "").strip()[:100],
+        kind=request.args.get("art", type=Kind),
+        progress=_PROGRESS.get(request.args.get("status", "")),
+    )
     with resources().database.transaction() as session:
-        account = selected_account(session).account
-        found = lists.requests_of(session, account, before=before, limit=HISTORY + 1) if account is not None else []
+        seen = selected_account(session)
+        limit, account = HISTORY + 1, seen.account
+        found = history_of(session, account, wanted, before=before, limit=limit) if account is not None else []
     page = found[:HISTORY]
     return render_template(
         "requests/history.html",
-        listed=[(item, status_text(item.status, locale())) for item in page],
+        listed=[(item, status_text(item.request.status, locale())) for item in page],
+        wanted=wanted,
         before=before,
-        older=page[-1].id if len(found) > HISTORY else None,
+        older=page[-1].request.id if len(found) > HISTORY else None,
+        konto=seen.konto,
+        kinds=_KINDS,
+        states=_STATES,
+        address=partial(_list_url, konto=seen.konto),
     )
+
+
+def _list_url(**changes: Any) -> str:
+    """Return the URL of the history with the filters of the current URL; `changes` replaces them, None removes one."""
+    kept = {name: request.args[name] for name in ("suche", "art", "status") if request.args.get(name)}
+    return url_for("portal.history", **{**kept, **changes})
 
 
 @portal.get("/anfragen/<uuid:id>")

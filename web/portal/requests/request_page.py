@@ -19,6 +19,7 @@ from models.views import lists
 from tasks.wording.labels import status_text, step_text
 from tasks.wording.next_steps import expectation, next_action
 from tasks.wording.reasons import reason_text
+from tasks.wording.refusals import refusal_text
 from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale
@@ -117,6 +118,7 @@ def live_parts_of(
         "expected": expectation(page.request, locale()),
         "why": reason_text(reason, locale()) if reason is not None and ended_by_us else None,
         "status": status_text(page.request.status, locale()),
+        "refusal_text": lambda refusal: refusal_text(refusal.reason, refusal.note, locale()),
         "steps": _steps(page.request),
         "now": resources().clock(),
         "letter_form": (code or CodeForm()) if waits and letter else None,

@@ -399,6 +399,8 @@ PAGES = {
     "/standortverwaltung/{main}/sip/{trunk}/passwort": set(),
     "/standortverwaltung/nebenaccount": {"manager", "location manager"},
     "/standortverwaltung/export.csv": NOT_MEMBERS,
+    "/standortverwaltung/gruppen/ort": {"manager", "location manager"},
+    "/standortverwaltung/landkarte": {"manager", "location manager"},
     "/standortverwaltung/stand": NOT_MEMBERS,
     "/benutzer/{number}": {"administrator"},
     "/benutzer/{number}/einladen": {"manager", "location manager", "administrator"},
@@ -436,6 +438,7 @@ def test_every_page_for_every_role(front: Front, site: Site, who: str) -> None:
     }
     token = csrf(front.client.get("/anmeldung").text)
     general = {"/standortverwaltung/nebenaccount", "/standortverwaltung/export.csv", "/standortverwaltung/stand"}
+    general |= {"/standortverwaltung/gruppen/ort", "/standortverwaltung/landkarte"}
     for page, roles in PAGES.items():
         path = page.format(**places)
         opened = front.client.get(path).status_code

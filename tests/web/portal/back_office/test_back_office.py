@@ -305,7 +305,7 @@ def test_one_request_with_everything_that_there_is_to_know(front: Front, back: B
         "Wartet auf Antwort <code>pending</code>",
         "Prüfen <code>verify</code>",
         "Die E-Mail-Adresse der Ansprechperson ist noch nicht bestätigt <code>email_not_confirmed</code>",
-        f'<a href="/standortverwaltung/{found.customer_number}">{found.customer_number}</a>, Filiale Berlin',
+        f'<a href="/backoffice/kunden/{found.customer_number}">{found.customer_number}</a>, Filiale Berlin',
         f"{front.manager.name}, {front.manager.email}",
         f"<code>email_code</code> · {CONTACT}: verschickt",
         "Dokument „Auszug.pdf“, eingereicht am 2. März 2026, 09:00 Uhr: offen.",
@@ -424,12 +424,25 @@ def test_a_released_document_proves_the_address_and_the_order_goes_on(
         assert session.scalars(sa.select(AddressProof.proved_by)).one() == bo.id
 
 
-def test_a_refused_document_leaves_the_order_waiting(front: Front, back: Back, desk: Desk) -> None:
+def test_a_refused_document_leaves_the_order_waiting_and_says_why(
+    front: Front, back: Back, desk: Desk, sit_down: SitDown
+) -> None:
     id = with_document(front, back)
-    shown = desk.press(of(id, "/dokument"), desk.page(of(id, "/dokument")), decision="refuse").text
+    page = desk.page(of(id, "/dokument"))
+    unsaid = desk.press(of(id, "/dokument"), page, decision="refuse")
+    assert unsaid.status_code == 422 and "Wählen Sie, warum das Dokument abgelehnt wird." in unsaid.text
+    unsaid = desk.press(of(id, "/dokument"), page, decision="refuse", reason="other", note=" ")
+    assert unsaid.status_code == 422 and "Schreiben Sie, warum das Dokument abgelehnt wird." in unsaid.text
+    said = {"reason": "other_address", "note": "Bitte mit <Hausnummer>."}
+    shown = desk.press(of(id, "/dokument"), unsaid.text, decision="refuse", **said).text
     assert "Das Dokument ist abgelehnt." in shown
     back.advance()
     assert codes(front, id)[-1] == "document_refused"
+    why = "Das Dokument zeigt eine andere Adresse. Unser Hinweis: „Bitte mit <Hausnummer>“."
+    [mail] = [mail for mail in back.mailer.sent if "Das Dokument reicht nicht aus" in mail.subject]
+    assert mail.recipient_address == front.manager.email and why in " ".join(mail.text.split())
+    customer = sit_down(front.manager.email).page(f"/anfragen/{id}")
+    assert customer.count(why.replace("<", "&lt;").replace(">", "&gt;")) == 2
     assert request_of(front, id).status is Status.PENDING
     assert listed(desk.page(OFFICE)) == []
     with front.database.transaction() as session:
@@ -439,7 +452,7 @@ def test_a_refused_document_leaves_the_order_waiting(front: Front, back: Back, d
 def test_of_two_who_decide_the_first_counts(front: Front, back: Back, desk: Desk, colleague: Desk) -> None:
     id = with_document(front, back)
     pages = [each.page(of(id, "/dokument")) for each in (desk, colleague)]
-    colleague.press(of(id, "/dokument"), pages[1], decision="refuse")
+    colleague.press(of(id, "/dokument"), pages[1], decision="refuse", reason="too_old")
     late = desk.press(of(id, "/dokument"), pages[0], decision="release").text
     assert "es ist schon erledigt. Kay Kollegin" in late and "abgelehnt." in late
     with front.database.transaction() as session:
@@ -499,7 +512,7 @@ def test_the_customer_reads_what_we_did_without_our_names(
 ) -> None:
     id = with_document(front, back)
     desk.client.get(of(id, "/dokument/datei"))
-    desk.press(of(id, "/dokument"), desk.page(of(id, "/dokument")), decision="refuse")
+    desk.press(of(id, "/dokument"), desk.page(of(id, "/dokument")), decision="refuse", reason="too_old")
     log = sit_down(front.manager.email).page(f"/standortverwaltung/{front.main.customer_number}/protokoll")
     number = request_of(front, id).customer_number
     assert f"Hat den Adressnachweis zur Kundennummer {number} geöffnet." in log

@@ -1,0 +1,59 @@
+"""Refusals of documents that were to prove an address: why, and the mail that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.messages.outbox import Recipient, queue_message
+from models.people.users import User, administrators_of
+from models.proofs.proofs import AddressDocument
+from models.requests.requests import Request
+from models.states import RefusalReason
+
+MOST_NOTE = 500
+"""The most characters of the note to the customer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a document is refused, and a note to the customer in the words of staff, "" without one."""
+
+    reason: RefusalReason = RefusalReason.DOES_NOT_SHOW
+    note: str = ""
+
+
+def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
+    """Keep why the document is refused, add it to the order's timeline, and queue a mail about it.
+
+    The mail goes to the order's requester, or to the main account's administrators if there is none.
+    """
+    document.refusal, document.refusal_note = refusal.reason, refusal.note or None
+    request.note(now, "document_refused", refusal=refusal.reason, refusal_note=refusal.note)
+    main, account = session.get_one(Account, request.main_id), request.account
+    assert account is not None
+    requester = session.get(User, request.requested_by) if request.requested_by is not None else None
+    for person in [requester] if requester is not None else administrators_of(session, request.main_id):
+        queue_message(
+            session,
+            request.id,
+            "document_refused",
+            Recipient(person.name, person.email, person.locale),
+            {
+                "customer_number": request.customer_number,
+                "main_customer_number": main.customer_number,
+                "location_name": account.name,
+                "street": account.street,
+                "postal_code": account.postal_code,
+                "city": account.city,
+                "document_name": document.name,
+                "refusal": refusal.reason,
+                "refusal_note": refusal.note,
+                "path": f"/anfragen/{request.id}",
+            },
+            now,
+            occasion=str(document.id),
+        )

@@ -1,0 +1,220 @@
+"""The locations of a main account counted and summed up: by state, and in groups by state or by town."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract, ContractItem, runs
+from models.db.text import plain_sql
+from models.requests.requests import Request
+from models.states import Kind
+from models.telephony.numbers import NumberBlock
+from models.telephony.trunks import SipTrunk, TrunkState
+from models.views.location_states import (
+    RUNS,
+    SiteState,
+    moving_state,
+    resting_state,
+    running_of,
+)
+
+MOST_GROUPS = 500
+"""The most groups that are read; towns after them in alphabetical order are left out."""
+
+
+class GroupBy(StrEnum):
+    """What locations are grouped by: the town of the connection address, or the state."""
+
+    CITY = "city"
+    STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many locations a main account has.
+
+    `sites` is all of them with the main account itself. `states` counts the states of all, and `links` the running
+    requests to link an account that is not known yet, which are no locations; `states` counts them as well.
+    """
+
+    sites: int
+    states: Mapping[SiteState, int]
+    links: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What locations have together: monthly price in net euro cents, channels, phone numbers, and trunks.
+
+    `urgent` counts the locations that wait for the requester, are suspended, or have a trunk without a registration.
+    """
+
+    sites: int = 0
+    urgent: int = 0
+    monthly_cents: int = 0
+    channels: int = 0
+    numbers: int = 0
+    trunks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Locations with the same town or state (`name`), what they have together, and the lowest of their postal codes."""
+
+    name: str
+    sums: Sums
+    postal_code: str
+
+
+def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -> Counts:
+    """Count the locations of a main account by their states, in one statement.
+
+    `offline` are the ids of the accounts that have a trunk without a registration.
+    """
+    running = running_of(main)
+    moving = sa.select(moving_state(running.c).label("state"), sa.literal(value=False).label("is_link"))
+    links = sa.select(moving_state(Request).label("state"), sa.literal(value=True).label("is_link"))
+    links = links.where(Request.main_id == main.id, Request.account_id.is_(None), Request.kind == Kind.LINK, RUNS)
+    resting = sa.select(resting_state(offline).label("state"), sa.literal(value=False).label("is_link")).where(
+        ~sa.exists().where(Request.main_id == main.id, Request.account_id == Account.id, RUNS)
+    )
+    # Apart, so that each is a range of an index.
+    own = resting.where(Account.id == main.id)
+    listed = sa.union_all(resting.where(Account.main_id == main.id), own, moving, links).subquery()
+    rows = session.execute(
+        sa.select(listed.c.state, listed.c.is_link, sa.func.count().label("times")).group_by(
+            listed.c.state, listed.c.is_link
+        )
+    ).all()
+    states: Counter[SiteState] = Counter()
+    for row in rows:
+        states[SiteState(row.state)] += row.times
+    links_count = sum(row.times for row in rows if row.is_link)
+    return Counts(states.total() - links_count, states, links_count)
+
+
+def groups_of(
+    session: Session, main: Account, by: GroupBy, now: datetime, *, offline: Sequence[int] = ()
+) -> list[Group]:
+    """Return the locations of a main account, with itself, in groups by town or state, in the order of their names.
+
+    At most `MOST_GROUPS` groups. `offline` are the ids of the accounts that have a trunk without a registration. One
+    statement, whose cost grows with the number of locations.
+    """
+    running = running_of(main)
+    ids = sa.union(
+        sa.select(Account.id).where(Account.main_id == main.id),
+        sa.select(sa.literal(main.id, sa.BigInteger)),
+        sa.select(running.c.account_id),
+    ).subquery()
+    moving = running_of(main)
+    state = sa.case((moving.c.id.is_not(None), moving_state(moving.c)), else_=resting_state(offline))
+    key = plain_sql(Account.city) if by is GroupBy.CITY else state
+    name = Account.city if by is GroupBy.CITY else state
+    members = (
+        sa.select(Account.id, Account.postal_code, key.label("key"), name.label("name"), state.label("state"))
+        .join(ids, ids.c.id == Account.id)
+        .outerjoin(moving, moving.c.account_id == Account.id)
+        .cte("members")
+    )
+    sites = (
+        sa.select(
+            members.c.key,
+            sa.func.min(members.c.name).label("name"),
+            sa.func.min(members.c.postal_code).label("postal_code"),
+            sa.func.count().label("sites"),
+            sa.func.count().filter(members.c.state.in_(URGENT)).label("urgent"),
+        )
+        .group_by(members.c.key)
+        .order_by(members.c.key)
+        .limit(MOST_GROUPS)
+        .subquery()
+    )
+    costs = (
+        sa.select(members.c.key, sa.func.sum(ContractItem.monthly_cents).label("monthly_cents"))
+        .join(Contract, Contract.account_id == members.c.id)
+        .join(ContractItem, ContractItem.contract_id == Contract.id)
+        .where(runs(Contract, now), runs(ContractItem, now))
+        .group_by(members.c.key)
+        .subquery()
+    )
+    trunks = (
+        sa.select(members.c.key, sa.func.sum(SipTrunk.channels).label("channels"), sa.func.count().label("trunks"))
+        .join(SipTrunk, SipTrunk.account_id == members.c.id)
+        .where(SipTrunk.state != TrunkState.CLOSED)
+        .group_by(members.c.key)
+        .subquery()
+    )
+    numbers = (
+        sa.select(members.c.key, sa.func.sum(NumberBlock.size).label("numbers"))
+        .join(NumberBlock, NumberBlock.account_id == members.c.id)
+        .group_by(members.c.key)
+        .subquery()
+    )
+    query = (
+        sa.select(sites, costs.c.monthly_cents, trunks.c.channels, trunks.c.trunks, numbers.c.numbers)
+        .outerjoin(costs, costs.c.key == sites.c.key)
+        .outerjoin(trunks, trunks.c.key == sites.c.key)
+        .outerjoin(numbers, numbers.c.key == sites.c.key)
+        .order_by(sites.c.key)
+    )
+    return [
+        Group(
+            row.name,
+            Sums(
+                row.sites,
+                row.urgent,
+                row.monthly_cents or 0,
+                row.channels or 0,
+                row.numbers or 0,
+                row.trunks or 0,
+            ),
+            row.postal_code,
+        )
+        for row in session.execute(query)
+    ]
+
+
+URGENT = (SiteState.YOURS, SiteState.SUSPENDED, SiteState.OFFLINE)
+
+
+def total(groups: Iterable[Group]) -> Sums:
+    """Return what the locations of all groups have together."""
+    whole = [group.sums for group in groups]
+    return Sums(
+        sum(sums.sites for sums in whole),
+        sum(sums.urgent for sums in whole),
+        sum(sums.monthly_cents for sums in whole),
+        sum(sums.channels for sums in whole),
+        sum(sums.numbers for sums in whole),
+        sum(sums.trunks for sums in whole),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkAddress:
+    """The SIP user and domain of a trunk that is in service, and the id of its account."""
+
+    account_id: int
+    sip_user: str
+    domain: str
+
+
+def trunk_addresses(session: Session, main: Account, limit: int | None = None) -> list[TrunkAddress] | None:
+    """Return the active trunks of a main account and its sub-accounts; None if there are more than `limit`."""
+    columns = (SipTrunk.account_id, SipTrunk.sip_user, SipTrunk.domain)
+    active = sa.select(*columns).where(SipTrunk.state == TrunkState.ACTIVE)
+    below = active.join(Account, Account.id == SipTrunk.account_id).where(Account.main_id == main.id)
+    query = sa.union_all(below, active.where(SipTrunk.account_id == main.id))
+    rows = session.execute(query.limit(limit + 1) if limit is not None else query).all()
+    if limit is not None and len(rows) > limit:
+        return None
+    return [TrunkAddress(*row) for row in rows]

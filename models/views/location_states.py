@@ -1,0 +1,123 @@
+"""The states of a main account's locations: which are possible, and SQL for the state of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from models.accounts.accounts import Account
+from models.requests.requests import Request
+from models.states import ENDED, Actor
+from models.telephony.trunks import SipTrunk, TrunkState
+
+
+class SiteState(StrEnum):
+    """The state of a location, the most urgent first; each location has exactly one.
+
+    With a running request: `YOURS` waits for the requester, `CONFIRMATION` for the contact or another account's
+    administrators, `RUNNING` is worked on by the carrier. Without one: `SUSPENDED` has a suspended trunk, `OFFLINE` a
+    trunk at which no phone system is registered, `IN_SERVICE` neither.
+    """
+
+    YOURS = "yours"
+    SUSPENDED = "suspended"
+    OFFLINE = "offline"
+    CONFIRMATION = "confirmation"
+    RUNNING = "running"
+    IN_SERVICE = "in_service"
+
+
+class Show(StrEnum):
+    """The filters of the overview by an account's state; `ACTIVE` accounts have no running request.
+
+    `NEW` accounts have an order that is running, `WAITING` ones a request that waits for anybody but the carrier. An
+    account with a waiting order is both new and waiting.
+    """
+
+    NEW = "new"
+    YOURS = "yours"
+    CONFIRMATION = "confirmation"
+    WAITING = "waiting"
+    RUNNING = "running"
+    OFFLINE = "offline"
+    SUSPENDED = "suspended"
+    ACTIVE = "active"
+    IN_SERVICE = "in_service"
+
+    @property
+    def states(self) -> frozenset[SiteState]:
+        """Return the states that the filter shows; those with a running request for `NEW`."""
+        match self:
+            case Show.WAITING:
+                return frozenset({SiteState.YOURS, SiteState.CONFIRMATION})
+            case Show.NEW:
+                return MOVING
+            case Show.ACTIVE:
+                return frozenset(RESTING)
+        return frozenset({SiteState(self.value)})
+
+
+RUNS = Request.status.not_in(ENDED)
+WAITS = {
+    Actor.REQUESTER: SiteState.YOURS,
+    Actor.CONTACT: SiteState.CONFIRMATION,
+    Actor.OTHER_ACCOUNT: SiteState.CONFIRMATION,
+}
+RESTING = (SiteState.SUSPENDED, SiteState.OFFLINE, SiteState.IN_SERVICE)
+MOVING = frozenset(SiteState) - frozenset(RESTING)
+
+
+def state_of(request: Request | None) -> SiteState | None:
+    """Return the state of a location with this running request; None without a request."""
+    if request is None:
+        return None
+    return WAITS.get(request.waiting_for, SiteState.RUNNING) if request.waiting_for else SiteState.RUNNING
+
+
+def resting_state(offline: Sequence[int]) -> sa.ColumnElement[str]:
+    """Return SQL for the state of an account without a running request; `offline` are ids of accounts."""
+    return sa.case(
+        (is_suspended(), SiteState.SUSPENDED),
+        (is_one_of(offline), SiteState.OFFLINE),
+        else_=SiteState.IN_SERVICE,
+    )
+
+
+def running_of(main: Account) -> sa.Subquery:
+    """Return SQL for the newest running request of `main` about each account."""
+    # An account can have two at a time: its order is being confirmed while it is already taken out again.
+    columns = (
+        Request.id,
+        Request.account_id,
+        Request.kind,
+        Request.status,
+        Request.waiting_for,
+        Request.bulk_id,
+        Request.created_at,
+    )
+    return (
+        sa.select(*columns)
+        .ext(postgresql.distinct_on(Request.account_id))
+        .where(Request.main_id == main.id, Request.account_id.is_not(None), RUNS)
+        .order_by(Request.account_id, Request.id.desc())
+        .subquery()
+    )
+
+
+def moving_state(running: Any) -> sa.ColumnElement[str]:
+    """Return SQL for the state of a location by the columns of its running request."""
+    return sa.case(*((running.waiting_for == actor, state) for actor, state in WAITS.items()), else_=SiteState.RUNNING)
+
+
+def is_suspended() -> sa.ColumnElement[bool]:
+    """Return an SQL condition: the account has a suspended trunk."""
+    return sa.exists().where(SipTrunk.account_id == Account.id, SipTrunk.state == TrunkState.SUSPENDED)
+
+
+def is_one_of(ids: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Return an SQL condition: the account has one of these ids."""
+    return Account.id == sa.any_(sa.literal(list(ids), postgresql.ARRAY(sa.BigInteger)))

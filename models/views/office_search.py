@@ -1,0 +1,122 @@
+"""The search of the carrier's back office: accounts, people and phone numbers by any part of what is known of them."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, account_text
+from models.db.text import MOST_WORDS, has_word
+from models.people.rights import Role
+from models.people.users import Membership, User, user_text
+from models.telephony.number_search import found_by, parts_of
+from models.telephony.numbers import NumberBlock
+from models.values import typed_customer_number
+
+LEAST = 3
+"""The least characters of a search: fewer are part of nearly everything."""
+_LEAST_DIGITS = 4
+_SORTED = 500
+_NUMBER = re.compile(r"[0-9+()/. -]+")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAccount:
+    """An account that the search has found, with its main account, None if it has none."""
+
+    account: Account
+    main: Account | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPerson:
+    """A person whom the search has found, with their roles in accounts."""
+
+    user: User
+    roles: Sequence[tuple[Account, Role]]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNumbers:
+    """A number block that the search has found, with the account that has it."""
+
+    block: NumberBlock
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search has found; of each kind at most as many as were asked for, and `more` if there may be further."""
+
+    accounts: Sequence[FoundAccount]
+    people: Sequence[FoundPerson]
+    numbers: Sequence[FoundNumbers]
+    more: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing was found."""
+        return not (self.accounts or self.people or self.numbers)
+
+
+def search(session: Session, typed: str, limit: int = 20) -> SearchResult:
+    """Find accounts, people and phone numbers of all customers, at most `limit` of each. A fixed number of statements.
+
+    Each word must be part of an account's customer number, name, address, contact or the contact's e-mail address or
+    phone number; or of a person's name or e-mail address. A text of digits is also searched for in phone numbers, in
+    any usual spelling. A text of less than `LEAST` characters finds nothing.
+    """
+    if len(typed) < LEAST:
+        return SearchResult([], [], [], more=False)
+    is_number = _NUMBER.fullmatch(typed) is not None and re.search("[0-9]", typed) is not None
+    accounts = _accounts(session, typed, limit + 1, is_number=is_number)
+    people = [] if is_number else _people(session, typed, limit + 1)
+    has_digits = is_number and len(re.sub("[^0-9]", "", typed)) >= _LEAST_DIGITS
+    numbers = _numbers(session, typed, limit + 1) if has_digits else []
+    more = any(len(found) > limit for found in (accounts, people, numbers))
+    return SearchResult(accounts[:limit], people[:limit], numbers[:limit], more)
+
+
+def _accounts(session: Session, typed: str, limit: int, *, is_number: bool) -> list[FoundAccount]:
+    main = sa.orm.aliased(Account)
+    text = account_text()
+    if is_number:
+        ways = {part.digits for part in parts_of(typed)} | {typed_customer_number(typed) or ""}
+        where = sa.or_(*(has_word(text, digits) for digits in sorted(ways) if digits))
+    else:
+        where = sa.and_(*(has_word(text, word) for word in typed.split()[:MOST_WORDS]))
+    # Only so many are sorted: a word that nearly all have must not cost the reading of the whole table.
+    hits = sa.select(Account.id).where(where).limit(_SORTED).subquery()
+    query = sa.select(Account, main).join(hits, hits.c.id == Account.id).outerjoin(main, main.id == Account.main_id)
+    found = query.order_by(Account.main_id.is_not(None), Account.customer_number).limit(limit)
+    return [FoundAccount(account, above) for account, above in session.execute(found)]
+
+
+def _people(session: Session, typed: str, limit: int) -> list[FoundPerson]:
+    words = (has_word(user_text(), word) for word in typed.split()[:MOST_WORDS])
+    users = session.scalars(sa.select(User).where(*words).order_by(User.name, User.id).limit(limit)).all()
+    roles: dict[int, list[tuple[Account, Role]]] = defaultdict(list)
+    for membership, account in session.execute(
+        sa.select(Membership, Account)
+        .join(Account, Account.id == Membership.account_id)
+        .where(Membership.user_id.in_([user.id for user in users]))
+        .order_by(Account.customer_number)
+    ):
+        roles[membership.user_id].append((account, membership.role))
+    return [FoundPerson(user, roles[user.id]) for user in users]
+
+
+def _numbers(session: Session, typed: str, limit: int) -> list[FoundNumbers]:
+    query = (
+        sa.select(NumberBlock, Account)
+        .join(Account, Account.id == NumberBlock.account_id)
+        .where(NumberBlock.account_id.is_not(None), found_by(typed))
+        .limit(limit)
+    )
+    found = [FoundNumbers(block, account) for block, account in session.execute(query)]
+    return sorted(found, key=lambda one: one.block.first_number)

@@ -1,0 +1,106 @@
+"""The overview of the Standortverwaltung as a file: the main account and its sub-accounts, as CSV and as XLSX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from flask import Response, abort, send_file, stream_with_context
+from flask_babel import gettext as _
+from flask_login import login_required
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.db.paging import Page
+from models.values import last_day
+from models.views import locations as listing
+from tasks.files import spreadsheets
+from tasks.files.spreadsheets import EXPORT_PAGE
+from tasks.wording.labels import status_text
+from web.portal.accounts.list_filters import read_filters
+from web.portal.accounts.overview import kind_label, origin_label, standing_label
+from web.portal.accounts.registrations import addresses_to_ask, ask_network
+from web.portal.page.blueprints import locations
+from web.portal.page.locale import locale
+from web.portal.page.selected_account import selected_account
+from web.resources import resources
+
+
+@locations.get("/export.<any(csv, xlsx):form>")
+@login_required
+def export(form: str) -> Response:
+    """Download the selected account and all its sub-accounts that match the filters; `form` is "csv" or "xlsx".
+
+    Abort with 404 if no account is selected.
+    """
+    wanted = read_filters()
+    with resources().database.transaction() as database:
+        account = selected_account(database).account
+        if account is None:
+            abort(404)
+        leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
+        trunks = addresses_to_ask(database, account, all_of_them=True)
+    known = ask_network(trunks)
+    offline = known.offline if known is not None else ()
+    name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
+    rows = _rows(account, wanted, kind_label(account, leads=leads), offline)
+    if form == "csv":
+        head = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
+    return send_file(
+        spreadsheets.xlsx_of(rows, _("Locations")), mimetype=spreadsheets.XLSX, as_attachment=True, download_name=name
+    )
+
+
+def _rows(
+    account: Account, wanted: listing.LocationFilter, kind: str, offline: Sequence[int]
+) -> Iterator[list[spreadsheets.Cell]]:
+    yield [
+        _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
+        _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
+    ]  # fmt: skip
+    yield _row(listing.ListedAccount(account, None), kind)
+    for items in _pages(account, wanted, offline):
+        for item in items:
+            yield _row(item, kind_label(item.account, listed=True))
+
+
+def _pages(
+    account: Account, wanted: listing.LocationFilter, offline: Sequence[int]
+) -> Iterator[list[listing.ListedAccount]]:
+    # One transaction per page, so that a slow download does not keep a transaction open.
+    after: str | None = None
+    while True:
+        with resources().database.transaction() as database:
+            page = _page(database, account, wanted, after, offline)
+        yield list(page.items)
+        after = page.after
+        if after is None:
+            return
+
+
+def _page(
+    database: Session, account: Account, wanted: listing.LocationFilter, after: str | None, offline: Sequence[int]
+) -> Page[listing.ListedAccount]:
+    return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE, offline=offline)
+
+
+def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
+    account, found = item.account, item.request
+    return [
+        account.customer_number,
+        kind,
+        account.name,
+        account.contact_name,
+        account.street,
+        account.postal_code,
+        account.city,
+        status_text(found.status, locale()) if found is not None else standing_label(item),
+        origin_label(account.origin),
+        _day(account.attached_at),
+        last_day(found.waiting_until) if found is not None and found.waiting_until is not None else "",
+    ]
+
+
+def _day(at: datetime | None) -> spreadsheets.Cell:
+    return spreadsheets.berlin_day(at) if at is not None else ""

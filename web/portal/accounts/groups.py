@@ -1,0 +1,51 @@
+"""The locations of a main account in groups by town or by state, with what each group has and costs together."""
+
+from __future__ import annotations
+
+from flask import abort, render_template
+from flask_login import login_required
+
+from models.states import AccountRole
+from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of, total
+from models.views.location_states import SiteState
+from web.portal.accounts.list_filters import SHOWN
+from web.portal.accounts.registrations import addresses_to_ask, ask_network
+from web.portal.page.blueprints import locations
+from web.portal.page.selected_account import selected_account
+from web.resources import resources
+
+_GROUPED = {"ort": GroupBy.CITY, "status": GroupBy.STATE}
+
+
+@locations.get("/gruppen/<any(ort, status):by>")
+@login_required
+def groups(by: str) -> str:
+    """Show the selected account and its sub-accounts in groups by town (`ort`) or by state (`status`).
+
+    Each group leads to its locations in the overview. Abort with 404 if the selected account has no overview.
+    """
+    with resources().database.transaction() as database:
+        seen = selected_account(database)
+        if seen.account is None or seen.account.role is AccountRole.SUB:
+            abort(404)
+        trunks = addresses_to_ask(database, seen.account, all_of_them=True)
+    known = ask_network(trunks)
+    offline = known.offline if known is not None else ()
+    with resources().database.transaction() as database:
+        found = groups_of(database, seen.account, _GROUPED[by], resources().clock(), offline=offline)
+    return render_template(
+        "accounts/groups.html",
+        by=by,
+        konto=seen.konto,
+        groups=_by_urgency(found) if by == "status" else found,
+        whole=total(found),
+        most=MOST_GROUPS,
+        known=known,
+        is_network_away=trunks is not None and known is None,
+        shows=SHOWN,
+    )
+
+
+def _by_urgency(groups: list[Group]) -> list[Group]:
+    order = [str(state) for state in SiteState]
+    return sorted(groups, key=lambda group: order.index(group.name))

@@ -1,0 +1,98 @@
+"""The locations of a main account on a map: a point for each town, drawn as SVG, and the same towns as a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, radians, sqrt
+
+from flask import abort, render_template
+from flask_login import login_required
+
+from models.states import AccountRole
+from models.telephony.town_positions import position_of
+from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of
+from web.portal.accounts.registrations import addresses_to_ask, ask_network
+from web.portal.page.blueprints import locations
+from web.portal.page.selected_account import selected_account
+from web.resources import resources
+
+WIDTH, HEIGHT = 600, 800
+"""The size of the drawing. It shows what lies in Germany."""
+_NORTH, _SOUTH, _WEST = 55.2, 47.1, 5.6
+_SCALE = HEIGHT / (_NORTH - _SOUTH)
+_SMALLEST, _LARGEST = 5.0, 22.0
+
+# The border, roughly: longitude and latitude in degrees, from Sylt clockwise.
+_BORDER = (
+    (8.4, 55.0), (9.4, 54.8), (10.0, 54.75), (10.1, 54.4), (11.1, 54.5), (10.8, 54.0), (11.5, 54.05), (12.4, 54.4),
+    (13.4, 54.65), (13.7, 54.3), (14.25, 53.9), (14.4, 53.3), (14.15, 52.85), (14.6, 52.55), (14.75, 52.05),
+    (14.6, 51.8), (15.03, 51.27), (14.83, 50.87), (14.3, 51.0), (13.5, 50.7), (12.5, 50.4), (12.1, 50.25),
+    (12.5, 49.9), (12.65, 49.45), (13.4, 48.98), (13.83, 48.77), (13.45, 48.55), (12.75, 48.1), (13.0, 47.7),
+    (13.05, 47.5), (12.2, 47.65), (11.6, 47.58), (11.0, 47.4), (10.45, 47.55), (10.2, 47.3), (9.95, 47.53),
+    (9.5, 47.6), (8.9, 47.65), (8.5, 47.75), (7.6, 47.56), (7.55, 48.0), (7.8, 48.55), (8.2, 48.97), (7.0, 49.15),
+    (6.4, 49.45), (6.5, 49.8), (6.1, 50.15), (6.2, 50.55), (6.0, 50.75), (6.1, 51.2), (6.2, 51.4), (5.98, 51.8),
+    (6.8, 51.95), (7.05, 52.25), (6.7, 52.5), (7.05, 52.65), (7.2, 53.2), (7.0, 53.35), (7.1, 53.65), (8.0, 53.7),
+    (8.2, 53.45), (8.6, 53.87), (9.2, 53.87), (8.9, 54.15), (8.65, 54.35), (8.85, 54.6),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A town on the map: the middle and the radius of its point, in units of the drawing, and its locations."""
+
+    x: float
+    y: float
+    radius: float
+    town: Group
+
+
+@locations.get("/landkarte")
+@login_required
+def show_map() -> str:
+    """Show the towns of the selected account and its sub-accounts on a map, and the same towns as a list.
+
+    Abort with 404 if the selected account has no overview.
+    """
+    with resources().database.transaction() as database:
+        seen = selected_account(database)
+        if seen.account is None or seen.account.role is AccountRole.SUB:
+            abort(404)
+        trunks = addresses_to_ask(database, seen.account, all_of_them=True)
+    known = ask_network(trunks)
+    offline = known.offline if known is not None else ()
+    with resources().database.transaction() as database:
+        towns = groups_of(database, seen.account, GroupBy.CITY, resources().clock(), offline=offline)
+    dots = _dots(towns)
+    return render_template(
+        "accounts/map.html",
+        konto=seen.konto,
+        towns=towns,
+        dots=dots,
+        unplaced=len(towns) - len(dots),
+        most=MOST_GROUPS,
+        border=" ".join(
+            f"{x:.0f},{y:.0f}" for x, y in (_place(latitude, longitude) for longitude, latitude in _BORDER)
+        ),
+        width=WIDTH,
+        height=HEIGHT,
+    )
+
+
+def _dots(towns: Sequence[Group]) -> list[Dot]:
+    """Return the points of the towns whose place is known, the largest first, so that none hides a smaller one."""
+    most = max((town.sums.sites for town in towns), default=1)
+    dots = []
+    for town in towns:
+        position = position_of(town.postal_code)
+        if position is not None:
+            x, y = _place(*position)
+            radius = max(_SMALLEST, _LARGEST * sqrt(town.sums.sites / most)) if most > 1 else _SMALLEST * 1.5
+            dots.append(Dot(round(x, 1), round(y, 1), round(radius, 1), town))
+    return sorted(dots, key=lambda dot: -dot.radius)
+
+
+def _place(latitude: float, longitude: float) -> tuple[float, float]:
+    """Return where a place is in the drawing: distances are true at the latitude of the middle of Germany."""
+    shrunk = cos(radians((_NORTH + _SOUTH) / 2))
+    return (longitude - _WEST) * shrunk * _SCALE, (_NORTH - latitude) * _SCALE

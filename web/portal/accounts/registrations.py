@@ -1,0 +1,54 @@
+"""The locations of a main account that have a SIP trunk without a registered phone system, as the network says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.people.rights import Action, may
+from models.views.location_counts import TrunkAddress, trunk_addresses
+from web.portal.page.session import principal
+from web.resources import resources
+from web.telephone_network import NetworkAway
+
+MOST_TRUNKS = 2000
+"""The most trunks that every view of the overview asks the telephone network about; more only if they are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """How many of `trunks` active trunks are registered; `offline` are the ids of the accounts with one that is not."""
+
+    trunks: int
+    registered: int
+    offline: Sequence[int]
+
+
+def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) -> list[TrunkAddress] | None:
+    """Return the active trunks of a main account and its sub-accounts; None if the user does not get to know.
+
+    That is: no telephone network is configured, the user may not see calls, or there are more than `MOST_TRUNKS` trunks
+    and not `all_of_them` are wanted.
+    """
+    if resources().network is None or not may(principal(), Action.SEE_CALLS, account):
+        return None
+    return trunk_addresses(database, account, None if all_of_them else MOST_TRUNKS)
+
+
+def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
+    """Return which of the trunks are registered; None if `trunks` is None or the telephone network does not answer.
+
+    Call outside a transaction.
+    """
+    network = resources().network
+    if trunks is None or network is None:
+        return None
+    try:
+        known = network.registered([(trunk.sip_user, trunk.domain) for trunk in trunks]) if trunks else set()
+    except NetworkAway:
+        return None
+    missing = [trunk for trunk in trunks if (trunk.sip_user, trunk.domain) not in known]
+    return Registrations(len(trunks), len(trunks) - len(missing), sorted({trunk.account_id for trunk in missing}))
