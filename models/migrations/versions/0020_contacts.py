@@ -15,7 +15,7 @@ REASONS = (
     "document_in_review", "already_attached", "is_main_account", "is_sub_account", "same_account", "account_closed",
     "not_attached", "billed_together", "area_code_mismatch", "product_not_orderable", "no_numbers_available",
     "gateway_unavailable", "gateway_refused", "internal_error", "cancelled_by_requester", "cancelled_by_back_office",
-    "proof_expired",
+    "proof_expired", "no_administrator", "invitation_open",
 )  # fmt: skip
 NEW_REASONS = (*REASONS[:4], "contact_refused", *REASONS[4:])
 OPEN = {
