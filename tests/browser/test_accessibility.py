@@ -40,6 +40,7 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import suspend_for_carrier
 from models.telephony.trunks import SipTrunk
 from models.vault import Vault
+from tasks.ports import GatewayRefused
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job
 from tests.browser.axe import assert_accessible
@@ -49,7 +50,7 @@ from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in
 from tests.browser.test_proofs import CONTACT, asked_owner, waiting_order
 from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_account, make_user
 from tests.fakes import FakeClock
-from tests.web.conftest import SECRET
+from tests.web.conftest import SECRET, back_of
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
 from tests.web.portal.bulk.test_bulk import HEAD, as_csv, row
@@ -211,6 +212,19 @@ def test_answered_questions(page: Page, portal: Portal, clock: FakeClock) -> Non
     page.get_by_label("Code").fill(code)
     page.get_by_label("Ich lehne ab").check()
     look_after(page, page.get_by_role("button", name="Antwort absenden"))
+
+
+def test_an_order_whose_contact_refuses_our_question(page: Page, portal: Portal, clock: FakeClock) -> None:
+    back = back_of(portal.database, clock)
+    back.mailer.failures[CONTACT] = [GatewayRefused("550")]
+    with portal.database.transaction() as session:
+        id = submit_order(session, portal.manager, session.merge(portal.main), an_order(), NOW).id
+    for _ in range(2):
+        back.advance()
+    sign_in(page, portal)
+    look(page, f"{portal.url}/anfragen/{id}")
+    page.get_by_label("E-Mail-Adresse der Ansprechperson").fill("hanna")
+    look_after(page, page.get_by_role("button", name="Adresse korrigieren und neu fragen"))
 
 
 @shows("bulks.start", "bulks.show")

@@ -43,6 +43,12 @@ INSERT INTO messages (channel, template, occasion, recipient_name, recipient_add
     queued_at, sent_at, attempts)
 VALUES ('mail', 'login', '', 'Kim', 'kim@example.com', 'fr', '{}', false, 'sent', now(), now(), 0);
 """
+AN_ACCOUNT = """
+INSERT INTO customer_numbers VALUES ('4000001');
+INSERT INTO accounts
+    (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
+VALUES ('4000001', 'standalone', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now());
+"""
 WRONG = {
     "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
     "UPDATE messages SET locale = 'fr'": "locale",
@@ -123,6 +129,24 @@ def test_what_was_written_before_a_rule_is_brought_in_line_with_it(empty: sa.Eng
     for statement, rule in WRONG.items():
         with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
             connection.execute(sa.text(statement))
+
+
+def test_codes_that_are_open_last_to_the_end_of_the_day_that_was_said(empty: sa.Engine) -> None:
+    migrations.upgrade(empty, "0018")
+    said = {"noon@x.de": "2099-07-16 12:00", "late@x.de": "2099-07-16 23:59", "midnight@x.de": "2099-07-17 00:00"}
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        for address, until in said.items():
+            proof = sa.text(
+                "INSERT INTO email_proofs (main_id, address, issue, sent_issue, asked_at, expires_at, wrong_tries,"
+                " reminders, resent) SELECT id, :address, 1, 1, now(), CAST(:until AS timestamp) AT TIME ZONE"
+                " 'Europe/Berlin', 0, 0, 0 FROM accounts"
+            )
+            connection.execute(proof, {"address": address, "until": until})
+    migrations.upgrade(empty)
+    with empty.connect() as connection:
+        ends = connection.scalars(sa.text("SELECT expires_at AT TIME ZONE 'Europe/Berlin' FROM email_proofs")).all()
+    assert [f"{end:%Y-%m-%d %H:%M}" for end in ends] == ["2099-07-17 00:00"] * 3
 
 
 def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:

@@ -39,7 +39,7 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
-CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role", "refusal"}
+CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role", "refusal", "bulk_id"}
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
 

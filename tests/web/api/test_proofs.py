@@ -256,3 +256,20 @@ def test_the_code_in_the_mail_is_of_the_fronts_secret(front: Front, back: Back) 
         assert Vault(SECRET).is_code(back.mail_to(CONTACT)[1], *proof.words())
         main = session.get_one(Account, front.main.id)
         assert create_link_code(session, front.manager, main, NOW).is_good(NOW)
+
+
+def test_a_contacts_wrong_address_is_corrected(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    same = front.post(f"/requests/{id}/contact", {"email": CONTACT})
+    assert (same.status_code, same.get_json()["errors"][0]["code"]) == (422, "same_address")
+    assert front.post(f"/requests/{id}/contact", {"email": "hanna"}).status_code == 422
+    done = [front.post(f"/requests/{id}/contact", {"email": "hanna@example.com"}, key="one") for _ in range(2)]
+    assert [answer.status_code for answer in done] == [200, 200]
+    back.advance()
+    _, code = back.mail_to("hanna@example.com")
+    assert front.post(f"/requests/{id}/proofs", {"kind": "email_code", "code": code}).status_code == 200
+    assert front.post(f"/requests/{id}/contact", {"email": "other@example.com"}).status_code == 409
+    with front.database.transaction() as session:
+        front.main, front.manager = make_main(session)
+    front.token = front.token_with(Scope.READ, Scope.WRITE)
+    assert front.post(f"/requests/{id}/contact", {"email": "other@example.com"}).status_code == 404

@@ -125,10 +125,16 @@ def live_parts_of(
         "document_form": (document or DocumentForm()) if waits and letter else None,
         "link_code_form": (code or CodeForm()) if waits and consent else None,
         "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
-        "contact_form": (contact or ContactForm()) if waits and page.corrections else None,
+        "contact_form": (contact or _contact_form(page)) if waits and page.corrections else None,
         "waits": waits,
     }
     return render_live_parts("requests", ("state", "ways", "timeline"), facts, ended=page.request.status in ENDED)
+
+
+def _contact_form(page: RequestPage) -> ContactForm:
+    """Return the form for the contact's e-mail address with the present address, in which a typo can be mended."""
+    assert page.account is not None
+    return ContactForm(email=page.account.contact_email)
 
 
 def _steps(request: Request) -> list[Step]:

@@ -47,7 +47,7 @@ def near(text: str, words: str) -> str:
     """Return the part of a page or mail that begins with these words."""
     text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
     place = text.index(words)
-    return text[place : place + len(words) + 60]
+    return text[place : place + len(words) + 30]
 
 
 def an_order(front: Front, back: Back) -> str:
@@ -146,7 +146,7 @@ def of_a_draft(front: Front, back: Back) -> Deadline:
     def is_open() -> bool:
         front.client = front.client.application.test_client()
         sign_in(front, front.manager.email)
-        return front.client.get(draft).status_code == 302
+        return front.client.get(draft).status_code == 303
 
     return Deadline([near(summary, "Entwurf ist bis"), near(drafts, "Aufbewahrt bis")], is_open)
 
