@@ -13,10 +13,11 @@ from models.orders import drafts
 from models.people import api_tokens, audit_log, invitations, logins, users
 from models.proofs import proofs
 from models.requests import idempotency, requests
-from models.telephony import area_codes, forwarding, numbers, trunks
+from models.telephony import area_codes, forwarding, known_places, numbers, trunks
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log, forwarding,
+    known_places,
 )  # fmt: skip
 metadata = Base.metadata

@@ -30,6 +30,7 @@ from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
 from web.portal.accounts import dashboard, overview
+from web.portal.back_office import places as back_office_places
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.lists import office
 from web.portal.bulk.pages import bulks
@@ -66,7 +67,7 @@ STATEMENT_LIMIT = 10.0
 """Seconds for one statement of a page or API call: the caller has given up by then, and the thread is needed."""
 
 # Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
-_PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
+_PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request, back_office_places)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "

@@ -11,6 +11,7 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
+from models.orders.addresses import area_codes_for, named
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
@@ -147,10 +148,19 @@ def _facts(work: Work, request: Request, template: str, locale: Locale) -> dict[
     }
     if request.reason is not None:
         page = "zustimmung" if template == "link_ended_owner" else "anfragen"
-        return {**facts, "reason": reason_text(request.reason, locale), "path": f"/{page}/{request.id}"}
+        reason = reason_text(request.reason, locale, _fitting_area_codes(work, request))
+        return {**facts, "reason": reason, "path": f"/{page}/{request.id}"}
     if request.kind is Kind.ORDER:
         return facts | _order_facts(work, request, locale)
     return {**facts, "account_name": request.account.name if request.account is not None else ""}
+
+
+def _fitting_area_codes(work: Work, request: Request) -> list[str]:
+    """Return the area codes that fit the address of an order that ended because its own does not; else none."""
+    account = request.account
+    if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
+        return []
+    return [named(area) for area in area_codes_for(work.session, account.postal_code, account.city)]
 
 
 def _order_facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from models.people.users import User
 from models.proofs.submission import upload_document
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
+from models.telephony.known_places import ask
 from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import suspend_for_carrier
 from models.telephony.trunks import SipTrunk
@@ -464,7 +465,7 @@ def test_the_order(page: Page, portal: Portal) -> None:
     fill_location(page)
     look_after(page, onward)
     page.get_by_label("Vorwahl").fill("089")
-    expect(page.get_by_text("089 ist die Vorwahl von München")).to_be_visible()
+    expect(page.get_by_text("Diese Vorwahl passt nicht zur Adresse.")).to_be_visible()
     look_as_it_is(page)
     look_wrong(page, onward)
     page.get_by_label("Vorwahl").fill("030")
@@ -522,6 +523,8 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     "office.request_document",
     "office.jobs",
     "office.removals",
+    "office.places",
+    "office.place",
 )
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, order = waiting_order(portal, clock)
@@ -563,6 +566,15 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     page.get_by_label("Ablehnen").check()
     look_after(page, page.get_by_role("button", name="Entscheidung speichern"))
     look(page, f"{office}/anfragen/{order.id}")
+    look(page, f"{office}/vorwahlen")
+    with portal.database.transaction() as session:
+        ask(session, "85221", "Dachau", "089", NOW)
+    look(page, f"{office}/vorwahlen")
+    look_after(page, page.get_by_role("link", name="Dachau, 85221"))
+    look_wrong(page)
+    page.get_by_label("Nein").check()
+    look_after(page, page.get_by_role("button", name="Antwort speichern"))
+    look_after(page, page.get_by_role("link", name="Dachau, 85221"))
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 
 from models import migrations
 from models.schema import metadata
+from models.values import address_key
 from workers.stack.postgres import EmbeddedPostgres
 
 COLUMNS = """
@@ -42,6 +43,27 @@ SELECT account_id, id, 't1', 'sip.example', '', 2, 'suspended', now(), 0 FROM co
 INSERT INTO messages (channel, template, occasion, recipient_name, recipient_address, locale, facts, announced, state,
     queued_at, sent_at, attempts)
 VALUES ('mail', 'login', '', 'Kim', 'kim@example.com', 'fr', '{}', false, 'sent', now(), now(), 0);
+"""
+WAITING_ORDERS = """
+INSERT INTO area_codes VALUES ('030', 'Berlin');
+INSERT INTO products VALUES ('trunk-2', 'trunk', 'T', 'T', 2, NULL, 1, 1, true, 1);
+INSERT INTO customer_numbers VALUES ('4000001'), ('4000002'), ('4000003'), ('4000004');
+INSERT INTO accounts
+    (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
+VALUES ('4000001', 'main', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now()),
+    ('4000002', 'standalone', 'ordered', 'A', 'Am Markt 1/2', '10115', 'Berlin', 'Kim', 'kim@example.com', now()),
+    ('4000003', 'standalone', 'ordered', 'A', 'Am Markt 1/2', '10115', 'Köln', 'Kim', 'kim@example.com', now()),
+    ('4000004', 'standalone', 'ordered', 'A', 'Brückenstr. 5', '10115', 'Berlin', 'Kim', 'kim@example.com', now());
+INSERT INTO requests (kind, status, reason, waiting_for, waiting_until, step, main_id, account_id, customer_number,
+    locale, product_key, channels, area_code, block_size, option_keys, created_at, updated_at, attempts, due_at)
+SELECT 'order', 'pending', 'area_code_mismatch', 'requester', now() + interval '9 days', 'verify', main.id, account.id,
+    account.customer_number, 'de', 'trunk-2', 2, '030', 1, '{}', now(), now(), 0, now() + interval '9 days'
+FROM accounts AS main, accounts AS account WHERE main.role = 'main' AND account.state = 'ordered';
+INSERT INTO address_proofs
+    (main_id, address_key, issue, sent_issue, asked_at, expires_at, wrong_tries, reminders, resent)
+SELECT id, key, 1, 1, now(), now(), 0, 0, 0
+FROM accounts, unnest(ARRAY['ammarkt1210115berlin', 'ammarkt1210115koeln', 'brueckenstr510115berlin']) AS key
+WHERE role = 'main';
 """
 WRONG = {
     "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
@@ -123,6 +145,16 @@ def test_what_was_written_before_a_rule_is_brought_in_line_with_it(empty: sa.Eng
     for statement, rule in WRONG.items():
         with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
             connection.execute(sa.text(statement))
+
+
+def test_proofs_of_addresses_with_two_numbers_and_orders_that_waited_in_vain_are_found_again(empty: sa.Engine) -> None:
+    migrations.upgrade(empty, "0017")
+    with empty.begin() as connection:
+        connection.execute(sa.text(WAITING_ORDERS))
+    migrations.upgrade(empty)
+    keys = {key for (key,) in _rows(empty, "SELECT address_key FROM address_proofs")}
+    assert keys == {"ammarkt1/210115berlin", "brueckenstr510115berlin", address_key("Am Markt 1/2", "10115", "Köln")}
+    assert [due for (due,) in _rows(empty, "SELECT due_at <= now() FROM requests")] == [True, True, True]
 
 
 def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:
