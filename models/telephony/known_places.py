@@ -65,20 +65,17 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
     An answer of the staff is about the name that they read, what was known from the start about every spelling of it.
     """
     # Hundreds of orders are about a few places: each postal code is looked up once a transaction.
-    read: dict[str, Sequence[sa.Row[tuple[str, str, bool, bool]]]] = session.info.setdefault("known_places", {})
+    read: dict[str, list[KnownPlace]] = session.info.setdefault("known_places", {})
     if postal_code not in read:
-        columns = (KnownPlace.place, KnownPlace.area_code, KnownPlace.fits, KnownPlace.decided_by.is_(None))
-        known = KnownPlace.postal_code == postal_code, KnownPlace.fits.is_not(None)
-        read[postal_code] = session.execute(sa.select(*columns).where(*known).order_by(KnownPlace.id)).all()
-    words = town_words(city)
+        found = sa.select(KnownPlace).where(KnownPlace.postal_code == postal_code, KnownPlace.fits.is_not(None))
+        read[postal_code] = list(session.scalars(found.order_by(KnownPlace.id)))
+    words, place = town_words(city), spelled(city)
     from_start = {
-        area_code: fits
-        for place, area_code, fits, seeded in read[postal_code]
-        if seeded and same_place_words(words, place.split())
+        known.area_code: bool(known.fits)
+        for known in read[postal_code]
+        if known.decided_by is None and same_place_words(words, known.place.split())
     }
-    return from_start | {
-        area_code: fits for place, area_code, fits, seeded in read[postal_code] if place == " ".join(words)
-    }
+    return from_start | {known.area_code: bool(known.fits) for known in read[postal_code] if known.place == place}
 
 
 def ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> None:

@@ -237,11 +237,11 @@ def _read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
         for end in (2, 3):
             alike[code[:end]].append(point)
     middles = {prefix: _middle(points) for prefix, points in alike.items()}
-    points = {}
+    points: dict[str, Point] = {}
     for code in sorted({*read, *towns}):
         middle = middles.get(code[:3]) or middles.get(code[:2])
-        point = read.get(code, middle)
-        if point is not None and middle is not None:
+        if middle is not None:
+            point = read.get(code, middle)
             points[code] = point if _km(point, middle) <= _STRAY else middle
     return points
 

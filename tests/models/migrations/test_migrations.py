@@ -152,9 +152,9 @@ def test_proofs_of_addresses_with_two_numbers_and_orders_that_waited_in_vain_are
     with empty.begin() as connection:
         connection.execute(sa.text(WAITING_ORDERS))
     migrations.upgrade(empty)
-    keys = {key for (key,) in _rows(empty, "SELECT address_key FROM address_proofs")}
+    keys = {str(row[0]) for row in _rows(empty, "SELECT address_key FROM address_proofs")}
     assert keys == {"ammarkt1/210115berlin", "brueckenstr510115berlin", address_key("Am Markt 1/2", "10115", "Köln")}
-    assert [due for (due,) in _rows(empty, "SELECT due_at <= now() FROM requests")] == [True, True, True]
+    assert [bool(row[0]) for row in _rows(empty, "SELECT due_at <= now() FROM requests")] == [True, True, True]
 
 
 def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:

@@ -216,7 +216,7 @@ def test_an_area_code_that_staff_refuse_ends_the_order_with_those_that_fit(pipel
     assert any("08131 (Dachau)" in mail.text for mail in pipeline.mailer.sent)
     with pytest.raises(InvalidField) as refused:
         pipeline.order(dachau())
-    assert refused.value.field == "numbers.area_code" and "089 (München)" not in refused.value.allowed
+    assert refused.value.field == "numbers.area_code" and "089" not in str(refused.value.allowed)
 
 
 def test_an_empty_pool_holds_the_order_until_there_are_numbers(pipeline: Pipeline) -> None:

@@ -25,9 +25,9 @@ TABLE = Path(__file__).with_name("emergency.csv")
 
 def destination(session: Session, principal: Principal, main: Account, street: str, postal_code: str, city: str) -> str:
     """Order at the address, and return what is behind 110 and 112 in its emergency calls; a dash if it is refused."""
-    [area, *_] = area_codes_for(session, postal_code, city) or [None]
+    fitting = area_codes_for(session, postal_code, city, 1)
     place = replace(an_order().location, street=street, postal_code=postal_code, city=city)
-    draft = an_order(location=place, area_code=area.code if area is not None else "030")
+    draft = an_order(location=place, area_code=fitting[0].code if fitting else "030")
     try:
         account = submit_order(session, principal, main, draft, NOW).account
     except InvalidField:

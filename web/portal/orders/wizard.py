@@ -146,8 +146,8 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     """
     data: Mapping[str, Any] = draft.data if draft is not None else {}
     offered = {product.key: product for product in orderable_products(session)}
-    typed = [str(data.get(name) or "") for name in ("postal_code", "city")]
-    hints = hints_for(session, *typed, area_code_in(data), str(data.get("block_size") or ""), now)
+    postal_code, city, size = (str(data.get(name) or "") for name in ("postal_code", "city", "block_size"))
+    hints = hints_for(session, postal_code, city, area_code_in(data), size, now)
     checked = {step: form_of(step, data, offered, hints) for step in FORMS}
     for form in checked.values():
         form.validate()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
+from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
@@ -73,7 +74,11 @@ def test_a_question_leads_from_the_list_to_its_answer(front: Front, desk: Desk) 
     assert desk.page(f"{PLACES}/{NOBODYS}", 404)
 
 
-@pytest.mark.parametrize("verb", [find_question, lambda *facts: answer_question(*facts, NOW, fits=True)])
+def say_yes(session: Session, person: Principal, id: UUID) -> list[Request]:
+    return answer_question(session, person, id, NOW, fits=True)
+
+
+@pytest.mark.parametrize("verb", [find_question, say_yes])
 def test_only_staff_answer_and_only_what_was_asked(front: Front, verb: Callable[..., object]) -> None:
     _, question = held(front)
     bo = staff(front, "Bo Backoffice")
