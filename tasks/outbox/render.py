@@ -6,8 +6,8 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
+from datetime import date, datetime
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -15,9 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from models.codes import display_code
 from models.messages.outbox import Message
 from models.people.rights import Role
-from models.values import BERLIN, Locale
+from models.values import BERLIN, Locale, last_day
 from models.vault import Vault
+from tasks.outbox.receipts import NOTHING, Details
 from tasks.ports import Letter, Mail
+from tasks.wording.formats import euros
 from tasks.wording.labels import role_text
 from tasks.wording.translate import translations
 
@@ -25,6 +27,7 @@ Form = Literal["txt", "html", "letter"]
 
 _WIDTH = 96
 _COLUMN = 18
+_PRODUCT, _PRICE = 40, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,13 @@ class Rendered:
     html: str
 
 
-def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> Mail:
+def render_mail(message: Message, vault: Vault, base_url: str, domain: str, details: Details = NOTHING) -> Mail:
     """Render a queued message as a mail with a Message-ID of `domain`; `base_url` is the beginning of its link.
 
-    The mail's code and link are derived from the message's proof words, and stored nowhere.
+    The mail's code and link are derived from the message's proof words, and stored nowhere. `details` are what the
+    database adds to the message's row.
     """
-    rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
+    rendered = render(message.template, message.locale, {**all_facts(message, vault, base_url), **details.facts})
     return Mail(
         message_id=message.message_id(domain),
         recipient_name=message.recipient_name,
@@ -50,6 +54,7 @@ def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> M
         subject=rendered.subject,
         text=rendered.text,
         html=rendered.html,
+        attachments=tuple(details.attach()),
     )
 
 
@@ -128,6 +133,11 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "reflow": _one_line if form == "letter" else _reflow,
         "column": _column,
         "day": _day,
+        "last_day": _last_day,
+        "euros": partial(euros, locale=locale),
+        "item": _one_line if form == "letter" else _item,
+        "cell": _cell,
+        "amount": _amount,
         "role": lambda role, locale: role_text(Role(role), locale),
     }
     return environment
@@ -141,9 +151,29 @@ def _reflow(text: str) -> str:
     return textwrap.fill(_one_line(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
+def _item(text: str) -> str:
+    return textwrap.indent(_reflow(text), "  ").replace("  ", "- ", 1)
+
+
 def _column(name: str) -> str:
     return name.ljust(_COLUMN)
 
 
+def _cell(text: str) -> str:
+    return text.ljust(_PRODUCT)
+
+
+def _amount(text: str) -> str:
+    return text.rjust(_PRICE)
+
+
 def _day(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone(BERLIN).strftime("%d.%m.%Y")
+    return _written(datetime.fromisoformat(moment).astimezone(BERLIN).date())
+
+
+def _last_day(end: str) -> str:
+    return _written(last_day(datetime.fromisoformat(end)))
+
+
+def _written(day: date) -> str:
+    return day.strftime("%d.%m.%Y")

@@ -14,6 +14,7 @@ from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.addresses import confirmed
 from models.orders.orders import ordered_basket
+from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
     AddressProof,
     CodedProof,
@@ -25,7 +26,8 @@ from models.proofs.required import opened_proofs
 from models.proofs.same_proof import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
-from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
+from models.values import end_of_day
+from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
 from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Wait, Work
 
 TIME_TO_REVIEW = timedelta(days=3)
@@ -46,7 +48,7 @@ def verify(work: Work, request: Request) -> Outcome:
         case Kind.LINK:
             return _verify_link(work, request)
         case Kind.DETACH:
-            return _verify_detach(request)
+            return _verify_detach(work, request)
 
 
 def _verify_order(work: Work, request: Request) -> Outcome:
@@ -77,6 +79,8 @@ def _verify_order(work: Work, request: Request) -> Outcome:
 
 def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
     _end_or_renew(work, request, proof, another_has_contact)
+    if proof.refused_at is not None:
+        return Wait(Actor.REQUESTER, Reason.CONTACT_REFUSED, proof.expires_at, proof.wakes_at())
     if proof.start_sending(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
@@ -85,9 +89,9 @@ def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
 def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait:
     if work.book.document(request) is not None:
         # The back office has to act: the customer's deadline does not run.
-        until = work.now + TIME_TO_REVIEW
+        until = end_of_day(work.now + TIME_TO_REVIEW)
         if request.reason is Reason.DOCUMENT_IN_REVIEW and request.waiting_until is not None:
-            until = max(request.waiting_until, work.now + timedelta(hours=1))
+            until = max(request.waiting_until, end_of_day(work.now))
         proof.expires_at = max(proof.expires_at, until)
         return Wait(Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, until, until)
     _end_or_renew(work, request, proof, another_has_address)
@@ -126,16 +130,19 @@ def _wait_for_consent(work: Work, request: Request, consent: Consent) -> Wait:
         raise RuleBroken(Reason.PROOF_EXPIRED)
     if consent.start_sending(work.now):
         ask_for_consent(work, request, consent)
+    else:
+        ask_newcomers(work, request, consent)
     return Wait(Actor.OTHER_ACCOUNT, Reason.CONSENT_AWAITED, consent.expires_at, consent.wakes_at())
 
 
-def _verify_detach(request: Request) -> Outcome:
+def _verify_detach(work: Work, request: Request) -> Outcome:
     account = request.account
     assert account is not None
     if account.main_id != request.main_id:
         raise RuleBroken(Reason.NOT_ATTACHED)
     if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
         raise RuleBroken(Reason.BILLED_TOGETHER)
+    ensure_administered(work.session, account, work.now)
     return None
 
 

@@ -80,7 +80,10 @@ def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
     # The basket and the draft are updated before the step is submitted.
     expect(basket.get_by_role("row", name="Brutto")).to_contain_text("35,58")
     expect(page.get_by_role("status").filter(has_text="Gespeichert.")).to_be_visible()
-    page.get_by_label("Fax per E-Mail").check()
+    fallback = page.get_by_label("Mobilfunknummer für die Notfall-Umleitung")
+    expect(fallback).to_be_hidden()
+    page.get_by_label("Notfall-Umleitung auf Mobilfunk").check()
+    fallback.fill("0151 23456789")
     go_on(page)
     step(page, "Standort")
     fill_location(page)

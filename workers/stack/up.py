@@ -89,6 +89,7 @@ class Stack:
         sip_server = {} if self._no_dial_tone else {"SIP_SERVER": f"{LOOPBACK}:{kamailio.port}"}
         return sip_server | {
             "SIP_DOMAIN": kamailio.domain,
+            "SIP_PORT": str(kamailio.port),
             "DATABASE_URL": self._postgres.url(DATABASE),
             "REGISTRAR_URL": self._postgres.url(REGISTRAR),
             "REDIS_URL": self._redis.url(),

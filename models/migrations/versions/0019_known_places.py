@@ -9,19 +9,19 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
 BEFORE = (
-    "ownership_not_proven", "consent_awaited", "declined_by_owner", "email_not_confirmed", "address_not_proved",
-    "document_in_review", "already_attached", "is_main_account", "is_sub_account", "same_account", "account_closed",
-    "not_attached", "billed_together", "area_code_mismatch", "product_not_orderable", "no_numbers_available",
-    "gateway_unavailable", "gateway_refused", "internal_error", "cancelled_by_requester", "cancelled_by_back_office",
-    "proof_expired",
+    "ownership_not_proven", "consent_awaited", "declined_by_owner", "email_not_confirmed", "contact_refused",
+    "address_not_proved", "document_in_review", "already_attached", "is_main_account", "is_sub_account",
+    "same_account", "account_closed", "not_attached", "billed_together", "area_code_mismatch",
+    "product_not_orderable", "no_numbers_available", "gateway_unavailable", "gateway_refused", "internal_error",
+    "cancelled_by_requester", "cancelled_by_back_office", "proof_expired", "no_administrator", "invitation_open",
 )  # fmt: skip
 # In the order in which the models name them.
-AFTER = (*BEFORE[:14], "area_code_unconfirmed", *BEFORE[14:])
+AFTER = (*BEFORE[:15], "area_code_unconfirmed", *BEFORE[15:])
 
 
 def upgrade() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-import phonenumbers
-from flask_babel import format_date, format_datetime, get_locale
+from flask_babel import format_datetime, get_locale
 
+from models import values
+from models.phone_numbers import display_phone_number
 from models.values import Locale, as_locale
+from tasks.wording.formats import long_date
 
 
 def locale() -> Locale:
@@ -23,11 +25,9 @@ def moment(at: datetime) -> str:
 
 def last_day(end: datetime) -> str:
     """Format the day that ends at this moment, as the last day on which something is valid."""
-    text: str = format_date(end - timedelta(microseconds=1), "long")
-    return text
+    return long_date(values.last_day(end), locale())
 
 
 def phone(e164: str) -> str:
     """Format an E.164 number with spaces and country code, for example +49 30 23125901."""
-    number = phonenumbers.parse(e164)
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+    return display_phone_number(e164)
