@@ -250,7 +250,7 @@ _known: list[Places] = []
 
 
 def places_of(session: Session) -> Places:
-    """Return the facts about places. The first call in a process reads them, which takes about 0.2 seconds."""
+    """Return the facts about places. The first call in a process reads them, which takes about a second."""
     if not _known:
         networks = session.execute(sa.select(AreaCode.code, AreaCode.name)).all()
         places = Places((code, name) for code, name in networks)
