@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from models.states import Reason, Status
 
@@ -23,7 +25,8 @@ class IllegalTransition(DomainError):
 class RuleBroken(DomainError):
     """Raised when a request breaks a business rule: the pipeline ends the request as rejected, with `reason`.
 
-    `customer_number` is the account that breaks the rule; None if the rule is not about one account.
+    `customer_number` is the account that breaks the rule; None if the rule is not about one account. `facts` are values
+    for the sentence that tells the customer, such as what would be allowed.
     """
 
     reason: Reason
@@ -32,6 +35,7 @@ class RuleBroken(DomainError):
         super().__init__(reason if customer_number is None else f"{reason}: {customer_number}")
         self.reason = reason
         self.customer_number = customer_number
+        self.facts: Mapping[str, Any] = {}
 
 
 class AlreadyAttached(RuleBroken):
@@ -46,6 +50,17 @@ class IsMainAccount(RuleBroken):
 
     def __init__(self, customer_number: str) -> None:
         super().__init__(Reason.IS_MAIN_ACCOUNT, customer_number)
+
+
+class AreaCodeRefused(RuleBroken):
+    """Raised when staff have said that the address of an order lies outside the Ortsnetz of its area code.
+
+    `area_codes` are those that fit, as texts with the name of the Ortsnetz.
+    """
+
+    def __init__(self, area_codes: Sequence[str]) -> None:
+        super().__init__(Reason.AREA_CODE_MISMATCH)
+        self.facts = {"area_codes": list(area_codes)}
 
 
 class NoNumbersAvailable(DomainError):

@@ -13,11 +13,11 @@ from models.orders import drafts
 from models.people import api_tokens, audit_log, invitations, logins, users
 from models.proofs import proofs
 from models.requests import idempotency, requests
-from models.telephony import area_codes, directory, forwarding, number_history, numbers, trunks
+from models.telephony import area_codes, directory, forwarding, known_places, number_history, numbers, trunks
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log, forwarding,
-    number_history, contract_holders, directory,
+    number_history, contract_holders, directory, known_places,
 )  # fmt: skip
 metadata = Base.metadata

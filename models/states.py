@@ -57,6 +57,7 @@ class Reason(StrEnum):
     NOT_ATTACHED = "not_attached"
     BILLED_TOGETHER = "billed_together"
     AREA_CODE_MISMATCH = "area_code_mismatch"
+    AREA_CODE_UNCONFIRMED = "area_code_unconfirmed"
     PRODUCT_NOT_ORDERABLE = "product_not_orderable"
     NO_NUMBERS_AVAILABLE = "no_numbers_available"
     GATEWAY_UNAVAILABLE = "gateway_unavailable"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -26,6 +26,14 @@ MARKED, PLAIN = "äöüßáàâãåéèêëíìîïóòôõúùûñç", "aousaaa
 
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
+
+_BETWEEN_NUMBERS = re.compile(r"(?<=[0-9])[^a-z0-9]+(?=[0-9])")
+_BESIDE_NUMBERS = re.compile(r"(?<![0-9])[^a-z0-9]+|[^a-z0-9]+(?![0-9])")
+# No ordinal, such as "17. Juni".
+_HOUSE_NUMBER = re.compile(r"(?<![0-9])[0-9]+(?![0-9])(?!\.\s*[^\W\d_])")
+_NO_HOUSE_NUMBER = re.compile(
+    r"\b(ohne\s+(hausnummer|hausnr\.?|nummer|nr\.?)|o\.\s?nr\.?|(no|without)\s+(house\s+)?number)\W*$", re.IGNORECASE
+)
 
 
 def utc_now() -> datetime:
@@ -77,20 +85,27 @@ def same_place(city: str, area_name: str) -> bool:
     'Bielefeld-Senne' in 'Bielefeld'. Usual spellings agree: 'Muenchen', 'Freiburg i. Br.', 'Halle (Saale)'.
     False if either name is empty.
     """
-    ours, theirs = _place_words(city), _place_words(area_name)
+    return same_place_words(place_words(city), place_words(area_name))
+
+
+def same_place_words(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Return what `same_place` returns, for two names that `place_words` has split into words already."""
     if not ours or not theirs or ours[0].removesuffix(".") != theirs[0].removesuffix("."):
         return False
     return all(map(_same_word, ours[1:], theirs[1:]))
 
 
-def _place_words(name: str) -> list[str]:
-    # Known abbreviations are spelled out, and words like "am" and "bei", which do not identify a place, are dropped.
-    # Every other abbreviation keeps its dot ('br.'); a single letter, as in 'Frankfurt/M', gets one.
+def place_words(name: str) -> tuple[str, ...]:
+    """Return the words that identify a place, in one spelling: 'Freiburg i. Br.' is ('freiburg', 'br.').
+
+    Known abbreviations are spelled out, and words like "am" and "bei" are dropped. Every other abbreviation keeps its
+    dot ('br.'); a single letter, as in 'Frankfurt/M', gets one.
+    """
     words = (
         _ABBREVIATIONS.get(word, word + "." if dot or len(word) == 1 else word)
         for word, dot in re.findall(r"([a-z]+)(\.?)", spell(name))
     )
-    return [word for word in words if word not in _CARRY_NO_PLACE]
+    return tuple(word for word in words if word not in _CARRY_NO_PLACE)
 
 
 def _same_word(one: str, other: str) -> bool:
@@ -102,8 +117,25 @@ def _abbreviates(short: str, word: str) -> bool:
 
 
 def address_key(street: str, postal_code: str, city: str) -> str:
-    """Return a key to compare addresses by: usual spellings, as 'Brückenstraße 5' and 'Brueckenstr. 5', agree."""
-    return re.sub(r"[^a-z0-9]", "", spell(f"{street} {postal_code} {city}").replace("strasse", "str"))
+    """Return a key to compare addresses by: usual spellings, as 'Brückenstraße 5' and 'Brueckenstr. 5', agree.
+
+    What stands between two numbers of the street counts: 'Am Markt 12', 'Am Markt 1/2' and 'Am Markt 1-2' are three
+    addresses.
+    """
+    plain = spell(street).replace("strasse", "str")
+    number = _BETWEEN_NUMBERS.sub(lambda between: "/" if "/" in between[0] else "-", plain)
+    town = re.sub(r"[^a-z0-9]", "", spell(f"{postal_code} {city}").replace("strasse", "str"))
+    # A hyphen in a name counts as little as a space; one between two numbers is left.
+    return _BESIDE_NUMBERS.sub("", number) + town
+
+
+def has_house_number(street: str) -> bool:
+    """Return whether the street of an address has a house number, or says that there is none.
+
+    A number is a house number unless a dot and a word follow: 'Straße des 17. Juni' has none. There is none in words
+    if the street ends with 'ohne Hausnummer', 'o. Nr.' or 'no house number'.
+    """
+    return _HOUSE_NUMBER.search(street) is not None or _NO_HOUSE_NUMBER.search(street) is not None
 
 
 def national_to_e164(area_code: str) -> str:

@@ -18,7 +18,7 @@ from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
 
 # Tables that are filled once when the database is prepared; tests only read them.
-_REFERENCE = {"area_codes", "products"}
+_REFERENCE = {"area_codes", "known_places", "products"}
 # The folders of the tests that take long.
 _LONG = {"browser", "faults", "sip", "workers"}
 
@@ -60,6 +60,9 @@ def database(_session_database: Database) -> Iterator[Database]:
     """Provide the portal's database with reference data only; all other tables are emptied after the test."""
     yield _session_database
     _empty(_session_database.engine, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
+    with _session_database.engine.begin() as connection:
+        # What is known from the start was never asked.
+        connection.exec_driver_sql("DELETE FROM known_places WHERE asked_at IS NOT NULL")
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from models.proofs.submission import Credentials
 from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony.area_codes import load_area_codes
 from models.telephony.directory import DirectoryData
+from models.telephony.known_places import load_towns
 from models.telephony.number_pool import stock_pool
 from models.values import address_key
 from models.vault import Vault
@@ -191,12 +192,13 @@ def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) ->
 
 
 def prepare(url: str) -> None:
-    """Migrate an empty database and load the reference data: price list and area codes."""
+    """Migrate an empty database and load the reference data: price list, area codes and towns."""
     database = Database(url)
     try:
         migrations.upgrade(database.engine)
         with database.transaction() as session:
             catalogue.load_price_list(session)
             load_area_codes(session)
+            load_towns(session, NOW)
     finally:
         database.close()

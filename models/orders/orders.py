@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import (
@@ -18,8 +17,8 @@ from models.accounts.accounts import (
 )
 from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
-from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken
+from models.orders.addresses import ensure_address, ensure_area_code
 from models.orders.options import ensure_details
 from models.people.rights import Action, Principal, may
 from models.requests.receipts import queue_receipt
@@ -28,9 +27,8 @@ from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData
 from models.telephony.numbers import BLOCK_SIZES
-from models.telephony.towns import FURTHER_TOWNS
 from models.telephony.trunks import close_trunk
-from models.values import Locale, fold, same_place, spell
+from models.values import Locale
 
 LIST_PRICES: Mapping[str, PriceLine] = {}
 """Prices agreed for an order, by product key, if the price list of now holds for every product."""
@@ -131,15 +129,18 @@ def submit_order(
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """Check the products, options' details, number of channels and area code of an order, and return its products.
+    """Check products, options' details, number of channels, address and area code of an order; return its products.
 
-    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, there are too many channels, or
-    the area code is unknown.
+    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, there are too many channels, the
+    area code is unknown, or address and area code cannot be right together.
     """
     basket = _basket(session, draft)
     ensure_details(draft.option_keys, draft.details)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
+    place = draft.location
+    ensure_address(session, place.street, place.postal_code, place.city)
+    ensure_area_code(session, place.postal_code, place.city, draft.area_code)
     return basket
 
 
@@ -323,35 +324,6 @@ def cancel_and_release(request: Request, reason: Reason, now: datetime) -> None:
     """
     request.cancel(reason, now)
     discard_ordered_account(request, now)
-
-
-def area_code_fits(request: Request) -> bool:
-    """Return whether the city of the ordered account can lie in the Ortsnetz (German area code) of its numbers.
-
-    An Ortsnetz can have several towns, and a town several names; one of the names has to be the city's. German
-    geographic numbers may only be assigned to an address inside their Ortsnetz (TKG; BNetzA's number plan).
-    """
-    assert request.account is not None and request.area is not None
-    return city_fits(request.account.city, request.area)
-
-
-def city_fits(city: str, area: AreaCode) -> bool:
-    """Return whether a city can lie in this Ortsnetz (German area code), by the rule that also verifies orders."""
-    return any(same_place(city, town) for town in (area.name, *FURTHER_TOWNS.get(area.code, ())))
-
-
-def area_codes_for(session: Session, city: str, most: int = 5) -> list[AreaCode]:
-    """Return at most `most` Ortsnetze (German area codes) that the city can lie in, those of exactly its name first."""
-    # The first letter decides most: what is left is compared one by one. An umlaut may be written with two letters.
-    first = fold(city.strip())[:1]
-    if not first.isalpha():
-        return []
-    further = [code for code, towns in FURTHER_TOWNS.items() if any(same_place(city, town) for town in towns)]
-    alike = plain_sql(sa.func.left(AreaCode.name, 1)) == first
-    areas = session.scalars(sa.select(AreaCode).where(alike | AreaCode.code.in_(further)).order_by(AreaCode.code))
-    fitting = [area for area in areas if city_fits(city, area)]
-    wanted = spell(city.strip())
-    return sorted(fitting, key=lambda area: (spell(area.name) != wanted, len(area.name)))[:most]
 
 
 def _expect(found: dict[str, Product], key: str, kind: ProductKind, field: str, code: str) -> None:

@@ -29,7 +29,7 @@ from models.proofs.proofs import (
 from models.proofs.refusals import Refusal
 from models.proofs.required import OrderProofs, order_proofs
 from models.requests.requests import Request
-from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
+from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
 
 
 class ProofKind(StrEnum):
@@ -70,15 +70,11 @@ class ProofStatus:
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
     """Return the statuses of each request's proofs that are worth showing, by request id. A fixed number of statements.
 
-    There are none for a request that no worker has begun yet, or an order whose area code does not fit. A proof that is
-    still open is left out unless its request is pending.
+    There are none for a request that no worker has begun yet. A proof that is still open is left out unless its request
+    is pending.
     """
     selected_account = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
-    # While the area code does not fit, nothing is asked for.
-    wrong_area = Reason.AREA_CODE_MISMATCH
-    orders = [
-        request for request in selected_account if request.kind is Kind.ORDER and request.reason is not wrong_area
-    ]
+    orders = [request for request in selected_account if request.kind is Kind.ORDER]
     links = [request for request in selected_account if request.kind is Kind.LINK]
     found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
     if orders:

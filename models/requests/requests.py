@@ -236,10 +236,10 @@ class Request(BulkQueueRow, Base):
         self._end(Status.COMPLETED, now)
         self.note(now, "completed")
 
-    def reject(self, reason: Reason, now: datetime) -> None:
-        """End the request as rejected: `reason` names the business rule that forbids the request."""
+    def reject(self, reason: Reason, now: datetime, **facts: Any) -> None:
+        """End the request as rejected: `reason` names the business rule that forbids it, `facts` what would fit."""
         self._end(Status.REJECTED, now, reason)
-        self.note(now, "rejected", reason=reason)
+        self.note(now, "rejected", reason=reason, **facts)
 
     def fail(self, reason: Reason, now: datetime) -> None:
         """End the request as failed for `reason`; a failed request can be retried."""

@@ -1,7 +1,8 @@
 """Towns that share another town's Ortsnetz, or have another name than their Ortsnetz.
 
 The phonenumbers package knows one name for an area code, but an Ortsnetz may include further towns, and merged towns
-have a name that no Ortsnetz has. Only well-known cases are listed. Pure Python.
+have a name that no Ortsnetz has. Only well-known cases are listed; they are known from the start, where the staff are
+asked about others (`models.telephony.known_places`). Pure Python.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ FURTHER_TOWNS: Mapping[str, tuple[str, ...]] = {
     "02204": ("Bergisch Gladbach",),
     "02241": ("Troisdorf", "Sankt Augustin"),
     "02325": ("Herne",),
+    "030": ("Ahrensfelde", "Schönefeld"),
     "0340": ("Dessau-Roßlau",),
+    "0341": ("Markkleeberg",),
     "034901": ("Dessau-Roßlau",),
     "03475": ("Eisleben",),
     "03491": ("Wittenberg",),
     "03494": ("Bitterfeld-Wolfen",),
-    "040": ("Norderstedt",),
+    "0351": ("Freital", "Radebeul"),
+    "040": ("Barsbüttel", "Glinde", "Norderstedt", "Oststeinbek", "Reinbek", "Schenefeld", "Wentorf bei Hamburg"),
+    "0511": ("Hemmingen", "Laatzen", "Langenhagen"),
     "06134": ("Wiesbaden",),
+    "06196": ("Eschborn", "Schwalbach am Taunus", "Sulzbach (Taunus)"),
     "0621": ("Ludwigshafen am Rhein",),
     "069": ("Offenbach am Main",),
     "07031": ("Sindelfingen",),
@@ -31,11 +37,17 @@ FURTHER_TOWNS: Mapping[str, tuple[str, ...]] = {
     "07720": ("Villingen-Schwenningen",),
     "07721": ("Villingen-Schwenningen",),
     "07741": ("Waldshut-Tiengen",),
-    "089": ("Garching bei München", "Ottobrunn", "Unterföhring", "Unterhaching"),
-    # With its state: there is another one in the Odenwald.
-    "0911": ("Fürth Bayern",),
-}
-"""Area codes, each with the towns inside its Ortsnetz (local network), besides the town that names the Ortsnetz."""
+    "089": (
+        "Aschheim", "Garching bei München", "Germering", "Gräfelfing", "Grünwald", "Haar", "Ismaning",
+        "Kirchheim bei München", "Neubiberg", "Neuried", "Oberhaching", "Oberschleißheim", "Ottobrunn", "Planegg",
+        "Pullach im Isartal", "Putzbrunn", "Taufkirchen", "Unterföhring", "Unterhaching", "Unterschleißheim",
+    ),
+    "0911": ("Fürth", "Oberasbach", "Stein", "Zirndorf"),
+}  # fmt: skip
+"""Area codes, each with the towns inside its Ortsnetz (local network), besides the town that names the Ortsnetz.
+
+Of several towns of one name the one near the Ortsnetz is meant: Fürth beside Nürnberg, not that in the Odenwald.
+"""
 
 NO_AREA_CODES = frozenset({"06215", "06216", "062195", "062196", "062199"})
 """Prefixes that phonenumbers lists as area codes but are none: parts of 0621 that lie in Ludwigshafen."""

@@ -211,7 +211,7 @@ def _run_request(work: Work, request: Request, item: Item, kind: WorkKind) -> Ca
                 return _apply_outcome(work, request, outcome)
             _go_to_next_step(work, request)
     except RuleBroken as error:
-        request.reject(error.reason, work.now)
+        request.reject(error.reason, work.now, **error.facts)
         _finish(work, request)
     return None
 

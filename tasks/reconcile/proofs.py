@@ -15,12 +15,9 @@ from sqlalchemy.orm import Session, selectinload
 from models.proofs.proofs import CodedProof, Consent, LinkCode, ProofBook
 from models.proofs.required import order_proofs
 from models.requests.requests import Request
-from models.states import Kind, Reason, Status
+from models.states import Kind, Status
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.request_pages import look_at_requests
-
-# What a pending request can wait for besides.
-_NO_PROOF = (Reason.AREA_CODE_MISMATCH,)
 
 
 def reconcile_proofs(run: Run) -> None:
@@ -38,7 +35,6 @@ def reconcile_proofs(run: Run) -> None:
             run.counts[f"waiting_for_{actor}"] = count
     asleep = sa.select(Request).where(
         Request.status == Status.PENDING,
-        Request.reason.not_in(_NO_PROOF),
         Request.lease.is_(None),
         Request.due_at > run.now,
     )

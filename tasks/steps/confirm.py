@@ -11,6 +11,7 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
+from models.orders.addresses import area_codes_for, named
 from models.orders.local_user import invite_local_user
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
@@ -151,13 +152,22 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
     }
     if request.reason is not None:
         page = "zustimmung" if template == "link_ended_owner" else "anfragen"
-        return {**facts, "reason": reason_text(request.reason, to.locale), "path": f"/{page}/{request.id}"}
+        reason = reason_text(request.reason, to.locale, _fitting_area_codes(work, request))
+        return {**facts, "reason": reason, "path": f"/{page}/{request.id}"}
     if request.kind is Kind.ORDER:
         # A contact, who may have no login, need not know what the main account pays.
         if to.address in [person.email for person in _requesters(work, request)]:
             facts |= price_facts(agreed_lines(work.session, request, to.locale))
         return facts | _order_facts(work, request, to.locale)
     return {**facts, "account_name": request.account.name if request.account is not None else ""}
+
+
+def _fitting_area_codes(work: Work, request: Request) -> list[str]:
+    """Return the area codes that fit the address of an order that ended because its own does not; else none."""
+    account = request.account
+    if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
+        return []
+    return [named(area) for area in area_codes_for(work.session, account.postal_code, account.city)]
 
 
 def _order_facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:

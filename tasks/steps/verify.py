@@ -12,7 +12,8 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
-from models.orders.orders import area_code_fits, ordered_basket
+from models.orders.addresses import confirmed
+from models.orders.orders import ordered_basket
 from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
     AddressProof,
@@ -27,10 +28,11 @@ from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from models.values import end_of_day
 from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
-from tasks.steps.step import NO_NUMBERS, Outcome, Wait, Work
+from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Wait, Work
 
-TIME_TO_CORRECT = timedelta(days=14)
 TIME_TO_REVIEW = timedelta(days=3)
+LOOK_FOR_ANSWER = timedelta(hours=1)
+"""How often an order that waits for the staff's answer looks for it; usually the answer wakes the order."""
 
 
 def verify(work: Work, request: Request) -> Outcome:
@@ -51,9 +53,11 @@ def verify(work: Work, request: Request) -> Outcome:
 
 def _verify_order(work: Work, request: Request) -> Outcome:
     assert request.area_code is not None and request.block_size is not None
+    assert request.account is not None
     ordered_basket(work.session, request)
-    if not area_code_fits(request):
-        return _wait_for_correction(work, request)
+    place = request.account
+    # Asked before the proofs, which take days, and needed after them.
+    may_have_numbers = confirmed(work.session, place.postal_code, place.city, request.area_code, work.now)
     # Both proofs are requested at the same time: a letter takes days.
     proofs = opened_proofs(work.book, request, request.requester, work.now)
     waits = []
@@ -63,22 +67,14 @@ def _verify_order(work: Work, request: Request) -> Outcome:
         waits.append(_wait_for_address(work, request, proofs.address))
     if waits:
         return replace(waits[0], again_at=min(wait.again_at for wait in waits))
+    if not may_have_numbers:
+        return Hold(Reason.AREA_CODE_UNCONFIRMED, LOOK_FOR_ANSWER)
     # Made a main account here, so that no link request can attach it while its order is provisioned.
     promote(work.session, request.main_id)
     if not work.pool.has(request.area_code, request.block_size):
         return NO_NUMBERS
     request.note(work.now, "order_verified")
     return None
-
-
-def _wait_for_correction(work: Work, request: Request) -> Wait:
-    until = end_of_day(work.now + TIME_TO_CORRECT)
-    if request.reason is Reason.AREA_CODE_MISMATCH and request.waiting_until is not None:
-        # Requests of before the deadlines ended with a day keep the day that was said.
-        until = end_of_day(request.waiting_until - timedelta(microseconds=1))
-    if until <= work.now:
-        raise RuleBroken(Reason.AREA_CODE_MISMATCH)
-    return Wait(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until, until)
 
 
 def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:

@@ -24,7 +24,13 @@ RULES: Mapping[str, str] = {
     "channels_out_of_range": N_("With this product 1 to %(allowed)s simultaneous calls are possible."),
     "same_address": N_("This is the address that we have already. Enter the right one, or have a new e-mail sent."),
     "unknown_area_code": N_("There is no Ortsnetz with this area code."),
-    "area_code_mismatch": N_("City and area code do not fit: this area code belongs to %(allowed)s."),
+    "house_number_missing": N_("Enter the house number. If there is none, write “ohne Hausnummer” after the street."),
+    "unknown_postal_code": N_("There is no such postal code."),
+    "unknown_postal_code_of": N_("There is no such postal code. Postal codes of %(city)s: %(postal_codes)s"),
+    "postal_code_elsewhere": N_(
+        "This postal code belongs to %(towns)s, not to %(city)s. Postal codes of %(city)s: %(postal_codes)s"
+    ),
+    "area_code_mismatch": N_("This area code does not fit the address. Area codes that fit: %(allowed)s"),
     "own_account": N_("This is your own customer number. Enter that of the account that you want to add."),
     "already_ours": N_("This account is a sub-account of yours already."),
     "twice": N_("This customer number is in the file twice."),
@@ -121,9 +127,15 @@ def malformed(field: str) -> str | None:
 def field_error(locale: Locale, field: str, code: str, allowed: object = None) -> str:
     """Return the sentence, in the language, for what is wrong with the field of this name and what is allowed.
 
-    `code` is the code of an `InvalidField` or of a Pydantic error; `allowed` the valid value or values, if known.
+    `code` is the code of an `InvalidField` or of a Pydantic error; `allowed` the valid value or values, if known, or
+    several values by the names that they have in the sentence.
     """
     by_field = MISSING.get(field) if code in ("missing", "string_too_short") else malformed(field)
     sentence = RULES.get(code) or by_field or _OTHERWISE.get(code) or N_("This does not have the right form.")
-    shown = ", ".join(map(str, allowed)) if isinstance(allowed, tuple | list) else allowed
-    return translate(locale, sentence, allowed=shown)
+    if isinstance(allowed, Mapping):
+        return translate(locale, sentence, **{name: _shown(value) for name, value in allowed.items()})
+    return translate(locale, sentence, allowed=_shown(allowed))
+
+
+def _shown(allowed: object) -> object:
+    return ", ".join(map(str, allowed)) if isinstance(allowed, tuple | list) else allowed

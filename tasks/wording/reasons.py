@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from models.states import Reason
 from models.values import Locale
@@ -51,8 +51,12 @@ REASONS: Mapping[Reason, str] = {
     Reason.SAME_ACCOUNT: N_("An account cannot be attached to itself."),
     Reason.ACCOUNT_CLOSED: N_("The account is closed."),
     Reason.AREA_CODE_MISMATCH: N_(
-        "The area code does not match the city of the connection address. Please order again with the area code of "
-        "that place; this order can be cancelled."
+        "The connection address lies outside the Ortsnetz of the area code. Please order again with an area code that "
+        "fits the address."
+    ),
+    Reason.AREA_CODE_UNCONFIRMED: N_(
+        "We are checking whether the connection address lies in the Ortsnetz of the area code. You need not do "
+        "anything."
     ),
     Reason.PRODUCT_NOT_ORDERABLE: N_("The product can no longer be ordered."),
     Reason.NO_NUMBERS_AVAILABLE: N_(
@@ -68,6 +72,13 @@ REASONS: Mapping[Reason, str] = {
 }
 
 
-def reason_text(reason: Reason, locale: Locale) -> str:
-    """Return the sentence for why a request waits or ended without success, and for what can be done about that."""
-    return translate(locale, REASONS[reason])
+_FITTING = N_("Area codes that fit: %(area_codes)s.")
+
+
+def reason_text(reason: Reason, locale: Locale, area_codes: Sequence[str] = ()) -> str:
+    """Return the sentence for why a request waits or ended without success, and for what can be done about that.
+
+    `area_codes` are those that would fit the address, if that is what the reason is about.
+    """
+    said = translate(locale, REASONS[reason])
+    return f"{said} {translate(locale, _FITTING, area_codes=', '.join(area_codes))}" if area_codes else said

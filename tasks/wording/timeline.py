@@ -33,6 +33,7 @@ TIMELINE: Mapping[str, str] = {
     "document_refused_why": N_(
         "The document is not enough as address proof. %(refusal_text)s The letter's code or another document will do."
     ),
+    "area_code_confirmed": N_("We have confirmed that %(city)s lies in the Ortsnetz of %(area_code)s."),
     "order_verified": N_("The details have been checked; the e-mail address and the connection address are proved."),
     "consent_asked": N_("We ask the administrators of this customer number for their consent by e-mail."),
     "consent_reminded": N_("We remind the administrators of this customer number that their consent is asked for."),
@@ -80,7 +81,7 @@ def sentence(entry: TimelineEntry, locale: Locale) -> str:
     """Return a timeline entry of a request as a sentence for the customer in the language."""
     facts: dict[str, Any] = dict(entry.facts)
     if "reason" in facts:
-        facts["reason_text"] = reason_text(Reason(facts["reason"]), locale)
+        facts["reason_text"] = reason_text(Reason(facts["reason"]), locale, facts.get("area_codes", ()))
     code = entry.code
     # Entries of before reasons were kept have none.
     if "refusal" in facts:

@@ -36,6 +36,7 @@ from models.people.users import User
 from models.proofs.submission import upload_document
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
+from models.telephony.known_places import ask
 from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import suspend_for_carrier
 from models.telephony.trunks import SipTrunk
@@ -519,7 +520,7 @@ def test_the_order(page: Page, portal: Portal) -> None:
     fill_location(page)
     look_after(page, onward)
     page.get_by_label("Vorwahl").fill("089")
-    expect(page.get_by_text("089 ist die Vorwahl von München")).to_be_visible()
+    expect(page.get_by_text("Diese Vorwahl passt nicht zur Adresse.")).to_be_visible()
     look_as_it_is(page)
     look_wrong(page, onward)
     page.get_by_label("Vorwahl").fill("030")
@@ -579,6 +580,8 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     "office.removals",
     "office.search",
     "office.customer",
+    "office.places",
+    "office.place",
     "office.administrator",
 )
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
@@ -627,6 +630,15 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     page.get_by_label("Warum wird es abgelehnt?").select_option("too_old")
     look_after(page, page.get_by_role("button", name="Entscheidung speichern"))
     look(page, f"{office}/anfragen/{order.id}")
+    look(page, f"{office}/vorwahlen")
+    with portal.database.transaction() as session:
+        ask(session, "85221", "Dachau", "089", NOW)
+    look(page, f"{office}/vorwahlen")
+    look_after(page, page.get_by_role("link", name="Dachau, 85221"))
+    look_wrong(page)
+    page.get_by_label("Nein").check()
+    look_after(page, page.get_by_role("button", name="Antwort speichern"))
+    look_after(page, page.get_by_role("link", name="Dachau, 85221"))
     look(page, f"{office}/konten/{portal.main.customer_number}/administrator")
     look_wrong(page)
 

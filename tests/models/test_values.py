@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from models.values import (
     CUSTOMER_NUMBER,
+    address_key,
     as_locale,
     block_numbers,
     display_block,
     end_of_day,
+    has_house_number,
     national_to_e164,
     random_customer_number,
     same_place,
@@ -95,6 +97,46 @@ def test_a_place_is_itself_however_its_umlauts_are_typed(first: str, rest: str) 
         without = without.replace(umlaut, typed)
     for spelling in (name, name.upper(), name.title(), without, unicodedata.normalize("NFD", name)):
         assert same_place(spelling, name)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("Brückenstraße 5", "Brueckenstr. 5", True),
+        ("Brückenstr. 5 a", "brückenstr 5A", True),
+        ("Karl-Marx-Str. 5", "Karl Marx Straße 5", True),
+        ("Am Markt 12-14", "Am Markt 12 – 14", True),
+        ("Am Markt 1/2", "Am Markt 1 / 2", True),
+        ("Am Markt 12", "Am Markt 1/2", False),
+        ("Am Markt 12", "Am Markt 1-2", False),
+        ("Am Markt 1/2", "Am Markt 1-2", False),
+        ("Am Markt 12-14", "Am Markt 1214", False),
+        ("Am Markt 12-14", "Am Markt 121-4", False),
+        ("Am Markt 1", "Am Markt 1a", False),
+        ("Q 7, 24", "Q 72, 4", False),
+    ],
+)
+def test_two_spellings_of_an_address_agree_and_two_addresses_do_not(one: str, other: str, alike: bool) -> None:
+    assert (address_key(one, "10115", "Berlin") == address_key(other, "10115", "Berlin")) is alike
+
+
+def test_an_address_with_one_number_keeps_the_key_that_its_proof_has() -> None:
+    assert address_key("Karl-Marx-Straße 5 a", "10115", "Berlin") == "karlmarxstr5a10115berlin"
+
+
+@pytest.mark.parametrize(
+    ("street", "has_one"),
+    [
+        ("Brückenstr. 5", True), ("Brückenstr.5", True), ("Am Markt 1/2", True), ("Am Markt 12-14 b", True),
+        ("Q 7, 24", True), ("C4, 12", True), ("Brückenstr. 5, 2. OG", True), ("Straße des 17. Juni 135", True),
+        ("Am Hafen ohne Hausnummer", True), ("Am Hafen, o. Nr.", True), ("Am Hafen (ohne Nr.)", True),
+        ("Harbour Road, no house number", True),
+        ("Brückenstr.", False), ("Straße des 17. Juni", False), ("Platz des 4.Juli", False), ("Am Hafen", False),
+        ("Nordstr.", False),
+    ],
+)  # fmt: skip
+def test_a_street_has_a_house_number_or_says_that_there_is_none(street: str, has_one: bool) -> None:
+    assert has_house_number(street) is has_one
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from sqlalchemy.exc import OperationalError
 
 from models.accounts.customer_import import REFUSED, AccountRow, Fate, Taken, account_row, take_over
 from models.db.session import Database
+from models.errors import InvalidField
+from models.orders.addresses import ensure_house_number, ensure_postal_code
 from models.values import Clock
 from workers.accounts.customer_file import BadRecord, CustomerFile
 
@@ -36,6 +38,10 @@ REASONS = {
     Fate.ORDERED_HERE: "belongs to an account that was ordered in the portal",
     Fate.CLOSED: "belongs to an account that is closed",
     Fate.NUMBER_USED_UP: "was given out before, and a customer number is never reused",
+    "unknown_postal_code_of": "there is no such postal code: emergency calls would go astray",
+    "unknown_postal_code": "there is no such postal code: emergency calls would go astray",
+    "postal_code_elsewhere": "belongs to another town: emergency calls would go astray",
+    "house_number_missing": "has no house number",
     "address_kept": "the account keeps its address: it only moves with a proof of the new one",
 }
 
@@ -64,11 +70,13 @@ class Summary:
 
     `fates` counts the imported rows by what happened to their account (created, updated, unchanged), `bad` the rows
     that were not imported, `addresses_kept` the imported rows whose other address was ignored: accounts keep theirs.
+    `doubtful` counts what is wrong with the addresses of new accounts; they are taken over as they are.
     """
 
     fates: Counter[Fate] = field(default_factory=Counter)
     bad: int = 0
     addresses_kept: int = 0
+    doubtful: int = 0
 
     @property
     def rows(self) -> int:
@@ -126,15 +134,30 @@ class AccountImport:
     def _write(self) -> None:
         if not self._batch:
             return
-        for (line, _), taken in zip(self._batch, self._taken([row for _, row in self._batch]), strict=True):
+        for (line, row), taken in zip(self._batch, self._taken([row for _, row in self._batch]), strict=True):
             if taken.fate in REFUSED:
                 self._refuse(Finding(line, "customer_number", taken.fate))
                 continue
             self._summary.fates[taken.fate] += 1
+            if taken.fate is Fate.CREATED:
+                self._doubt(line, row)
             if taken.address_kept:
                 self._summary.addresses_kept += 1
                 self._report(Finding(line, "street", "address_kept", notice=True))
         self._batch.clear()
+
+    def _doubt(self, line: int, row: AccountRow) -> None:
+        """Report what is wrong with a new account's address, by the rules for orders."""
+        with self._database.transaction() as session:
+            for column, rule, typed in (
+                ("street", ensure_house_number, (row.street,)),
+                ("postal_code", ensure_postal_code, (session, row.postal_code, row.city)),
+            ):
+                try:
+                    rule(*typed)
+                except InvalidField as error:
+                    self._summary.doubtful += 1
+                    self._report(Finding(line, column, error.code, notice=True))
 
     def _taken(self, rows: list[AccountRow]) -> list[Taken]:
         attempt = 0

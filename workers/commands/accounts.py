@@ -170,4 +170,6 @@ def _table(summary: Summary) -> Table:
         table.add_row(f"{count:>9,}", words)
     if summary.addresses_kept:
         table.add_row(f"{summary.addresses_kept:>9,}", "with another address in the file: the account's was kept")
+    if summary.doubtful:
+        table.add_row(f"{summary.doubtful:>9,}", "doubts about new accounts' addresses: taken over as they are")
     return table

@@ -11,6 +11,7 @@ from models import migrations
 from models.contracts.catalogue import load_price_list
 from models.db.session import Database
 from models.telephony.area_codes import load_area_codes
+from models.telephony.known_places import load_towns
 from models.vault import Vault
 from workers.commands.resources import out
 from workers.demo.seed import seed as load
@@ -23,7 +24,7 @@ def migrate(
         bool, typer.Option(help="Create Kamailio's tables where they are missing: without a Kamailio of its own.")
     ] = False,
 ) -> None:
-    """Migrate the portal's database to this version's schema, load price list and area codes. Safe to run twice."""
+    """Migrate the portal's database to this version's schema, load price list, area codes, towns. Safe to run twice."""
     settings = WorkerSettings()
     if registrar:
         ensure_schema(settings.registrar_url)
@@ -34,6 +35,7 @@ def migrate(
         with database.transaction() as session:
             load_price_list(session)
             load_area_codes(session)
+            load_towns(session, database.now())
     after = migrations.head_revision()
     out.print(f"at {after}" if before == after else f"from {before or 'empty'} to {after}", highlight=False)
 

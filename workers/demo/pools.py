@@ -8,10 +8,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.orders.addresses import Certainty, certainty_of
 from models.orders.restocking import Restocked, restock
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import pool_has, stock_pool
 from models.telephony.numbers import NumberBlock
+from models.telephony.places import places_of
 from models.values import national_to_e164
 from workers.demo.cast import EMPTY_POOL, POOLS, Pool
 from workers.demo.play import CannotPlay
@@ -36,7 +38,7 @@ def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
         return EMPTY_POOL
-    untouched = session.scalar(
+    untouched = (
         sa.select(AreaCode)
         .where(
             sa.func.length(AreaCode.code) == 5,
@@ -44,11 +46,13 @@ def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
             sa.not_(sa.exists().where(NumberBlock.area_code == AreaCode.code)),
         )
         .order_by(AreaCode.code)
-        .limit(1)
+        .limit(100)
     )
-    if untouched is None:
-        raise CannotPlay("There is no area code left whose pool is empty.")
-    return Pool(untouched.code, untouched.name, EMPTY_POOL.postal_code, EMPTY_POOL.prefix)
+    for area in session.scalars(untouched):
+        for postal_code in places_of(session).codes_of(area.name, 1):
+            if certainty_of(session, postal_code, area.name, area.code) is Certainty.CERTAIN:
+                return Pool(area.code, area.name, postal_code, EMPTY_POOL.prefix)
+    raise CannotPlay("There is no area code left whose pool is empty.")
 
 
 def refill(session: Session, pool: Pool, now: datetime) -> Restocked:

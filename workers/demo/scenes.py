@@ -138,10 +138,10 @@ def _orders(stage: Stage, people: People) -> Iterator[Scene]:
         mails=to_maxi,
     )
     yield Scene(
-        "Order with another town's area code",
-        _order(stage.street, Pool("030", "München", "80331", ""), 10),
+        "Order with the area code of the town nearby, which staff are asked about",
+        _order(stage.street, Pool("089", "Dachau", "85221", ""), 10),
         Stand(Status.CANCELLED, Reason.CANCELLED_BY_REQUESTER),
-        [(Stand(Status.PENDING, Reason.AREA_CODE_MISMATCH), people.cancel)],
+        [(ADDRESS, people.cancel)],
         mails={MAXI.email: 1},
     )
 

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 
 from models import migrations
 from models.schema import metadata
+from models.values import address_key
 from workers.stack.postgres import EmbeddedPostgres
 
 COLUMNS = """
@@ -48,6 +49,27 @@ INSERT INTO customer_numbers VALUES ('4000001');
 INSERT INTO accounts
     (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
 VALUES ('4000001', 'standalone', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now());
+"""
+WAITING_ORDERS = """
+INSERT INTO area_codes VALUES ('030', 'Berlin');
+INSERT INTO products VALUES ('trunk-2', 'trunk', 'T', 'T', 2, NULL, 1, 1, true, 1);
+INSERT INTO customer_numbers VALUES ('4000001'), ('4000002'), ('4000003'), ('4000004');
+INSERT INTO accounts
+    (customer_number, role, state, name, street, postal_code, city, contact_name, contact_email, created_at)
+VALUES ('4000001', 'main', 'active', 'A', 'B 1', '10115', 'Berlin', 'Kim', 'kim@example.com', now()),
+    ('4000002', 'standalone', 'ordered', 'A', 'Am Markt 1/2', '10115', 'Berlin', 'Kim', 'kim@example.com', now()),
+    ('4000003', 'standalone', 'ordered', 'A', 'Am Markt 1/2', '10115', 'Köln', 'Kim', 'kim@example.com', now()),
+    ('4000004', 'standalone', 'ordered', 'A', 'Brückenstr. 5', '10115', 'Berlin', 'Kim', 'kim@example.com', now());
+INSERT INTO requests (kind, status, reason, waiting_for, waiting_until, step, main_id, account_id, customer_number,
+    locale, product_key, channels, area_code, block_size, option_keys, created_at, updated_at, attempts, due_at)
+SELECT 'order', 'pending', 'area_code_mismatch', 'requester', now() + interval '9 days', 'verify', main.id, account.id,
+    account.customer_number, 'de', 'trunk-2', 2, '030', 1, '{}', now(), now(), 0, now() + interval '9 days'
+FROM accounts AS main, accounts AS account WHERE main.role = 'main' AND account.state = 'ordered';
+INSERT INTO address_proofs
+    (main_id, address_key, issue, sent_issue, asked_at, expires_at, wrong_tries, reminders, resent)
+SELECT id, key, 1, 1, now(), now(), 0, 0, 0
+FROM accounts, unnest(ARRAY['ammarkt1210115berlin', 'ammarkt1210115koeln', 'brueckenstr510115berlin']) AS key
+WHERE role = 'main';
 """
 WRONG = {
     "UPDATE accounts SET contact_email = 'Kim@example.com'": "contact_email_lower",
@@ -147,6 +169,16 @@ def test_codes_that_are_open_last_to_the_end_of_the_day_that_was_said(empty: sa.
     with empty.connect() as connection:
         ends = connection.scalars(sa.text("SELECT expires_at AT TIME ZONE 'Europe/Berlin' FROM email_proofs")).all()
     assert [f"{end:%Y-%m-%d %H:%M}" for end in ends] == ["2099-07-17 00:00"] * 3
+
+
+def test_proofs_of_addresses_with_two_numbers_and_orders_that_waited_in_vain_are_found_again(empty: sa.Engine) -> None:
+    migrations.upgrade(empty, "0017")
+    with empty.begin() as connection:
+        connection.execute(sa.text(WAITING_ORDERS))
+    migrations.upgrade(empty)
+    keys = {str(row[0]) for row in _rows(empty, "SELECT address_key FROM address_proofs")}
+    assert keys == {"ammarkt1/210115berlin", "brueckenstr510115berlin", address_key("Am Markt 1/2", "10115", "Köln")}
+    assert [bool(row[0]) for row in _rows(empty, "SELECT due_at <= now() FROM requests")] == [True, True, True]
 
 
 def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:

@@ -14,20 +14,23 @@ from celery.exceptions import SoftTimeLimitExceeded
 from models.accounts.accounts import Account
 from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem
-from models.errors import TooLate
+from models.errors import InvalidField, TooLate
 from models.jobs.outages import LONGEST
 from models.messages.outbox import Message
-from models.orders.orders import cancel_and_release
+from models.orders.orders import OrderDraft, cancel_and_release
 from models.people.users import principal_of
-from models.requests.requests import Request
-from models.states import AccountRole, AccountState, Origin, Reason, Status, StepName
+from models.proofs.proofs import AddressProof
+from models.requests.requests import Request, TimelineEntry
+from models.staff.places import answer_question
+from models.states import AccountRole, AccountState, Actor, Origin, Reason, Status, StepName
+from models.telephony.known_places import open_questions
 from models.telephony.number_pool import QUARANTINE, SET_ASIDE
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
-from models.values import end_of_day
 from tasks.engine import advance
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from tasks.steps.step import Outcome, Work
+from tasks.wording.timeline import sentence
 from tests.factories import MOBILE, a_link, an_order, fill_pool, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
@@ -164,21 +167,68 @@ def test_only_one_main_account_and_no_tree(pipeline: Pipeline) -> None:
     assert pipeline.request(third).reason is Reason.IS_MAIN_ACCOUNT
 
 
-def test_a_foreign_area_code_waits_for_the_requester_and_expires(pipeline: Pipeline) -> None:
-    id = pipeline.order(an_order(area_code="0521"))
+def dachau() -> OrderDraft:
+    """Return an order from a town near München, with the area code of München."""
+    place = replace(an_order().location, street="Münchner Str. 1", postal_code="85221", city="Dachau")
+    return an_order(location=place, area_code="089")
+
+
+def answer(pipeline: Pipeline, *, fits: bool) -> int:
+    """Answer the only open question as a member of staff. Returns how many orders it is about."""
+    with pipeline.runtime.database.transaction() as session:
+        staff = principal_of(session, make_user(session, is_staff=True))
+        [question] = open_questions(session, 10)
+        assert (question.postal_code, question.town, question.area_code) == ("85221", "Dachau", "089")
+        return len(answer_question(session, staff, question.id, pipeline.clock.now, fits=fits))
+
+
+def prove(pipeline: Pipeline, id: UUID) -> None:
+    """Prove every address and look at the order now."""
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.update(AddressProof).values(proved_at=pipeline.clock.now, method="letter"))
+        session.get_one(Request, id).make_due(pipeline.clock.now)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_plausible_area_code_is_confirmed_once_for_everybody(pipeline: Pipeline, early: bool) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        fill_pool(session, area_code="089")
+    id = pipeline.order(dachau())
     pipeline.advance()
-    request = pipeline.request(id)
-    assert (request.status, request.reason) == (Status.PENDING, Reason.AREA_CODE_MISMATCH)
-    assert request.waiting_until == end_of_day(pipeline.clock.now + timedelta(days=14))
-    pipeline.clock.advance(timedelta(days=13))
+    # The proofs, which take days, are asked for meanwhile.
+    assert (pipeline.request(id).status, pipeline.request(id).waiting_for) == (Status.PENDING, Actor.CONTACT)
+    if early:
+        assert answer(pipeline, fits=True) == 1
+        prove(pipeline, id)
+    else:
+        prove(pipeline, id)
+        pipeline.advance()
+        request = pipeline.request(id)
+        assert (request.status, request.reason) == (Status.HELD, Reason.AREA_CODE_UNCONFIRMED)
+        assert request.waiting_until is None and request.due_at is not None
+        assert answer(pipeline, fits=True) == 1
     pipeline.advance()
-    assert pipeline.request(id).status is Status.PENDING
-    pipeline.clock.advance(timedelta(days=2))
+    assert pipeline.request(id).status is Status.COMPLETED and "area_code_confirmed" in pipeline.codes(id)
+    again = pipeline.order(dachau())
+    pipeline.advance()
+    assert pipeline.request(again).status is Status.COMPLETED
+
+
+def test_an_area_code_that_staff_refuse_ends_the_order_with_those_that_fit(pipeline: Pipeline) -> None:
+    id = pipeline.order(dachau())
+    pipeline.advance()
+    assert answer(pipeline, fits=False) == 1
     pipeline.advance()
     request = pipeline.request(id)
     assert (request.status, request.reason) == (Status.REJECTED, Reason.AREA_CODE_MISMATCH)
     with pipeline.runtime.database.transaction() as session:
         assert session.get_one(Account, request.account_id).state is AccountState.CLOSED
+        last = session.scalars(sa.select(TimelineEntry).order_by(TimelineEntry.id.desc())).first()
+        assert last is not None and "08131 (Dachau)" in sentence(last, "de")
+    assert any("08131 (Dachau)" in mail.text for mail in pipeline.mailer.sent)
+    with pytest.raises(InvalidField) as refused:
+        pipeline.order(dachau())
+    assert refused.value.field == "numbers.area_code" and "089" not in str(refused.value.allowed)
 
 
 def test_an_empty_pool_holds_the_order_until_there_are_numbers(pipeline: Pipeline) -> None:

@@ -601,13 +601,3 @@ def test_owners_who_agreed_are_told_if_nothing_comes_of_it(
     assert pipeline.request(id).reason is Reason.IS_MAIN_ACCOUNT
     assert "selbst ein Hauptaccount" in mails_to(pipeline, one.email)[-1]
     assert f"/zustimmung/{id}" in mails_to(pipeline, two.email)[-1]
-
-
-def test_an_area_code_that_nobody_corrects_ends_for_that_reason(pipeline: Pipeline) -> None:
-    id = pipeline.order(fresh(area_code="0521"))
-    pipeline.advance()
-    assert pipeline.printer.printed == []
-    pipeline.clock.advance(15 * DAY)
-    pipeline.advance()
-    request = pipeline.request(id)
-    assert (request.status, request.reason) == (Status.REJECTED, Reason.AREA_CODE_MISMATCH)

@@ -184,6 +184,20 @@ def test_a_customer_number_that_was_given_out_before_is_not_used_again(take: Tak
     assert set(accounts(database)) == {"4000002"}
 
 
+def test_a_doubtful_address_is_taken_over_as_it_is_and_reported_once(take: Take, database: Database) -> None:
+    rows = (line("4000001", postal_code="80331"), line("4000002", postal_code="99999"), line("4000003", street="Markt"))
+    summary, findings = take(*rows)
+    assert [(finding.line, finding.column, finding.reason) for finding in findings] == [
+        (2, "postal_code", "postal_code_elsewhere"),
+        (3, "postal_code", "unknown_postal_code_of"),
+        (4, "street", "house_number_missing"),
+    ]
+    assert all(finding.notice and str(finding) for finding in findings)
+    assert (summary.bad, summary.doubtful) == (0, 3) and len(accounts(database)) == 3
+    summary, findings = take(*rows)
+    assert (summary.doubtful, findings) == (0, [])
+
+
 def test_every_bad_row_is_reported_with_line_column_and_reason_and_good_rows_are_kept(
     take: Take, database: Database
 ) -> None:

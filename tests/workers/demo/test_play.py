@@ -109,12 +109,12 @@ def test_where_it_stops_somebody_acts_each_in_turn(perform: Perform) -> None:
         acted.append(f"{view.id} {view.reason}")
         return "refilled"
 
-    held, mismatch = ("held", "no_numbers_available"), ("pending", "area_code_mismatch")
-    states = Portal(held, held, ("in_progress", None), mismatch, ("completed", None))
-    scene, said = perform(states, acts=[(HELD, act), (Stand(Status.PENDING, Reason.AREA_CODE_MISMATCH), act)])
+    held, unproved = ("held", "no_numbers_available"), ("pending", "address_not_proved")
+    states = Portal(held, held, ("in_progress", None), unproved, ("completed", None))
+    scene, said = perform(states, acts=[(HELD, act), (Stand(Status.PENDING, Reason.ADDRESS_NOT_PROVED), act)])
 
     assert scene.problems == []
-    assert acted == ["id-0 no_numbers_available", "id-0 area_code_mismatch"]
+    assert acted == ["id-0 no_numbers_available", "id-0 address_not_proved"]
     assert said.count("(refilled)") == 2
 
 

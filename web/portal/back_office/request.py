@@ -19,7 +19,8 @@ from models.errors import IllegalTransition, NotAwaited, TooLate
 from models.people.audit_log import AuditEvent
 from models.proofs.refusals import MOST_NOTE, Refusal
 from models.staff import actions
-from models.states import ENDED, RefusalReason, Status
+from models.states import ENDED, Reason, RefusalReason, Status
+from models.telephony.known_places import question_id
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.labels import step_text
 from tasks.wording.next_steps import next_action
@@ -89,6 +90,11 @@ def request_page(id: UUID) -> str:
     """Show the page of a request: all its data, and the actions of staff. Aborts with 404 if no request has this id."""
     details = _get_details(id)
     found = details.request
+    question = None
+    if found.reason is Reason.AREA_CODE_UNCONFIRMED and found.account is not None and found.area_code is not None:
+        place = found.account
+        with resources().database.transaction() as session:
+            question = question_id(session, place.postal_code, place.city, found.area_code)
     return render_template(
         "back_office/request.html",
         details=details,
@@ -104,6 +110,7 @@ def request_page(id: UUID) -> str:
         deed_text=deed_text,
         warns=found.status in (Status.HELD, Status.REJECTED, Status.FAILED),
         ended=found.status in ENDED,
+        question=question,
     )
 
 

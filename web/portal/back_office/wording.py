@@ -62,6 +62,7 @@ _REASONS = {
     Reason.EMAIL_NOT_CONFIRMED: lazy_gettext("The contact's e-mail address is not confirmed yet"),
     Reason.CONTACT_REFUSED: lazy_gettext("The contact's e-mail address is refused by its mail server"),
     Reason.ADDRESS_NOT_PROVED: lazy_gettext("The connection address is not proved yet"),
+    Reason.AREA_CODE_UNCONFIRMED: lazy_gettext("Area code to be confirmed"),
 }
 
 
@@ -131,6 +132,8 @@ def advice(found: Request, matter: Matter | None) -> str:
             return str(
                 _("Fill up the pool: area code %(area)s, blocks of %(size)s. It then goes on by itself.", **pool)
             )
+        case Matter.HELD if found.reason is Reason.AREA_CODE_UNCONFIRMED:
+            return str(_("Say whether the connection address lies in the Ortsnetz of the area code."))
         case Matter.HELD if found.due_at is not None:
             again = moment(found.due_at)
             return str(_("See to the system that does not answer. Next try by itself: %(moment)s.", moment=again))

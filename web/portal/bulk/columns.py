@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parseaddr
 from functools import cache
@@ -22,8 +22,9 @@ from models.accounts.accounts import Account
 from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField
+from models.orders.addresses import ensure_area_code, ensure_house_number, ensure_postal_code
 from models.orders.options import DETAILS, ensure_details
-from models.orders.orders import city_fits, ensure_area_exists, ensure_channels
+from models.orders.orders import ensure_area_exists, ensure_channels
 from models.states import AccountState, Kind
 from models.values import Locale
 from models.vault import Vault
@@ -194,20 +195,24 @@ class Checker:
 
     def _rules(self, cells: Cells, trunk: Product | None, channels: str, errors: Errors) -> None:
         if trunk is not None and "channels" not in errors:
-            try:
-                ensure_channels(trunk, int(channels))
-            except InvalidField as error:
-                errors["channels"] = [error.code, error.allowed]
-        if "area_code" in errors:
-            return
-        try:
-            area = ensure_area_exists(self.session, cells["area_code"])
-        except InvalidField as error:
-            errors["area_code"] = [error.code, None]
-            return
-        if "city" not in errors and not city_fits(cells["city"], area):
-            # Both cells are marked, because either may be wrong.
-            errors["city"] = errors["area_code"] = ["area_code_mismatch", area.name]
+            _refuse(errors, "channels", ensure_channels, trunk, int(channels))
+        if "area_code" not in errors:
+            _refuse(errors, "area_code", ensure_area_exists, self.session, cells["area_code"])
+        if "street" not in errors:
+            _refuse(errors, "street", ensure_house_number, cells["street"])
+        if {"postal_code", "city"}.isdisjoint(errors):
+            self._place(cells, errors)
+
+    def _place(self, cells: Cells, errors: Errors) -> None:
+        """Check postal code, city and area code together. All that do not fit are marked, as any may be wrong."""
+        place = cells["postal_code"], cells["city"]
+        _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
+        if "postal_code" not in errors and "area_code" not in errors:
+            _refuse(errors, "area_code", ensure_area_code, self.session, *place, cells["area_code"])
+            if "area_code" in errors:
+                errors["postal_code"] = errors["area_code"]
+        if "postal_code" in errors:
+            errors["city"] = errors["postal_code"]
 
     def _find_product(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
         wanted = name.strip().casefold()
@@ -235,6 +240,14 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
+    """Check what was typed by `rule`; if it is wrong, add its error to the column's."""
+    try:
+        rule(*typed)
+    except InvalidField as error:
+        errors[column] = [error.code, error.allowed]
 
 
 _OF_DETAIL: Mapping[str, Sequence[str]] = {

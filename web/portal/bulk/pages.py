@@ -440,6 +440,10 @@ def _refusals() -> Mapping[str, str]:
         "unknown_block_size": _("This product is not offered any more."),
         "missing": _("An option of this row lacks its details. Please order it anew, with them."),
         "unknown_option": _("One of these options cannot be ordered any more. Please choose again."),
+        "house_number_missing": field_error(locale(), "location.street", "house_number_missing"),
+        "unknown_postal_code": field_error(locale(), "location.postal_code", "unknown_postal_code"),
+        "unknown_postal_code_of": field_error(locale(), "location.postal_code", "unknown_postal_code"),
+        "postal_code_elsewhere": _("The postal code belongs to another city."),
     }
 
 

@@ -19,9 +19,10 @@ from models.orders.drafts import DraftStep
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData, Publication
-from models.values import Locale
+from models.values import Locale, has_house_number
 from tasks.wording.fields import field_error
 from web.fields import AreaCodeText, Line, Mobile, Phone, PostalCode
+from web.portal.orders.number_hints import Hints
 from web.portal.page.directory_form import ADDRESS, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import missing
 from web.portal.page.locale import locale
@@ -72,10 +73,12 @@ class StepForm(Form):  # type: ignore[misc]
     """The form of one step of an order.
 
     `offered` has the products that can be ordered by key; `area` is the typed area code, None if it does not exist.
+    `hints` is what is known about address and area code; None while only the typed values are read.
     """
 
     offered: Mapping[str, Product] = {}
     area: AreaCode | None = None
+    hints: Hints | None = None
 
     def typed(self) -> dict[str, Any]:
         """Return the typed values by field name, whether valid or not; an empty string for a missing one."""
@@ -158,6 +161,16 @@ class LocationForm(StepForm):
     postal_code = _text(lazy_gettext("Postal code"), "location.postal_code", _postal_code)
     city = _text(lazy_gettext("City"), "location.city", _line)
 
+    def validate_street(self, field: Field) -> None:
+        """Raise WTForms' `ValidationError` if there is no house number, and nothing says that the house has none."""
+        if not has_house_number(field.data):
+            raise Wrong(field_error(locale(), "location.street", "house_number_missing"))
+
+    def validate_postal_code(self, _: Field) -> None:
+        """Raise WTForms' `ValidationError` if there is no such postal code, or it belongs to another city."""
+        if self.hints is not None and self.hints.wrong_address:
+            raise Wrong(self.hints.wrong_address)
+
 
 class NumbersForm(StepForm):
     """The form for the area code and the size of the number block."""
@@ -171,9 +184,11 @@ class NumbersForm(StepForm):
         return _of_kind(self.offered, f"block-{self.block_size.data}", ProductKind.NUMBER_BLOCK)
 
     def validate_area_code(self, _: Field) -> None:
-        """Raise WTForms' `ValidationError` if the typed area code does not exist."""
+        """Raise WTForms' `ValidationError` if the typed area code does not exist or cannot fit the address."""
         if self.area is None:
             raise Wrong(field_error(locale(), "numbers.area_code", "unknown_area_code"))
+        if self.hints is not None and self.hints.mismatch:
+            raise Wrong(self.hints.for_area)
 
     def validate_block_size(self, _: Field) -> None:
         """Raise WTForms' `ValidationError` if no number block is chosen or the chosen one cannot be ordered."""
@@ -231,13 +246,14 @@ FORMS: Mapping[DraftStep, type[StepForm]] = {
 }
 
 
-def form_of(step: DraftStep, data: Mapping[str, Any], offered: Mapping[str, Product], area: AreaCode | None) -> Any:
+def form_of(step: DraftStep, data: Mapping[str, Any], offered: Mapping[str, Product], hints: Hints) -> Any:
     """Return the form of the step, filled from `data` (typed values by field name) and not yet validated.
 
-    `offered` has the products that can be ordered by key; `area` is the typed area code, None if it does not exist.
+    `offered` has the products that can be ordered by key; `hints` is what is known about the typed address and area
+    code.
     """
     form = FORMS[step](_multi(data))
-    form.offered, form.area = offered, area
+    form.offered, form.area, form.hints = offered, hints.area, hints
     return form
 
 

@@ -1,4 +1,4 @@
-"""Texts shown while the user types an order: whether the area code fits the city, how many numbers are free."""
+"""Texts shown while the user types an order: whether address and area code fit, how many numbers are free."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from datetime import datetime
 import flask_babel
 from sqlalchemy.orm import Session
 
-from models.orders.orders import area_codes_for, city_fits
+from models.errors import InvalidField
+from models.orders.addresses import Certainty, area_codes_for, certainty_of, ensure_postal_code, named
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import count_free
 from models.telephony.numbers import BLOCK_SIZES
-from models.values import AREA_CODE
+from models.telephony.places import places_of
+from models.values import AREA_CODE, POSTAL_CODE, same_place
 from tasks.wording.fields import field_error
 from web.portal.page.locale import locale
 
@@ -34,63 +36,91 @@ def ngettext(one: str, many: str, number: int, **facts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What is known about the typed city, area code and block size, and the texts that tell it to the user.
+    """What is known about the typed address, area code and block size, and the texts that tell it to the user.
 
-    `typed` is the area code as typed, `area` that area code, None if it does not exist. `block_size` is 0 if blocks of
-    the typed size do not exist. `suggestions` are area codes for the city. `fits` is whether the city can have the area
-    code, None if one of the two is missing. `free` is the number of free blocks of this size in the area code, at most
-    `MOST`; None if area code or size is missing.
+    `postal_code` is empty unless what is typed is one in form. `towns` are the towns with that postal code. `typed` is
+    the area code as typed, `area` that area code, None if it does not exist. `block_size` is 0 if blocks of the typed
+    size do not exist. `suggestions` are area codes for the address. `wrong_address` says why postal code and city
+    cannot be right, empty if they can. `certainty` is how sure it is that the address lies in the Ortsnetz of the area
+    code, None if one of them is missing or wrong. `free` is the number of free blocks of this size in the area code, at
+    most `MOST`; None if area code or size is missing.
     """
 
+    postal_code: str
     city: str
+    towns: Sequence[str]
     area: AreaCode | None
     typed: str
     block_size: int
     suggestions: Sequence[AreaCode]
-    fits: bool | None
+    wrong_address: str
+    certainty: Certainty | None
     free: int | None
 
     @property
     def mismatch(self) -> bool:
-        """Return whether an order with this city and area code would wait for a correction, because they do not fit."""
-        return self.fits is False
+        """Return whether the address cannot lie in the Ortsnetz of the area code."""
+        return self.certainty is Certainty.IMPOSSIBLE
+
+    @property
+    def city_is_known(self) -> bool:
+        """Return whether a town of that name has the postal code."""
+        return any(same_place(self.city, town) for town in self.towns)
 
     @property
     def for_city(self) -> str:
-        """Return the text to show below the city: its area codes, or that it is unknown; empty if none is typed."""
-        if not self.city:
+        """Return the text to show below the city: what is wrong with the address, or its area codes.
+
+        Empty as long as postal code and city are not both typed, except for the towns of a postal code.
+        """
+        if self.wrong_address:
+            return self.wrong_address
+        if not self.postal_code:
             return ""
+        towns = ", ".join(self.towns)
+        if not self.city:
+            return gettext("%(code)s belongs to %(towns)s.", code=self.postal_code, towns=towns) if towns else ""
+        said = ""
+        if towns and not self.city_is_known:
+            said = gettext(
+                "We do not know %(city)s with postal code %(postal_code)s, which belongs to %(towns)s. Please check "
+                "the spelling.",
+                city=self.city,
+                postal_code=self.postal_code,
+                towns=towns,
+            )
         if not self.suggestions:
-            return gettext("We know no Ortsnetz named %(city)s. Please check the spelling.", city=self.city)
-        return gettext(
-            "Area code for %(city)s: %(codes)s",
-            city=self.city,
-            codes=", ".join(f"{area.code} ({area.name})" for area in self.suggestions),
-        )
+            return said
+        codes = ", ".join(named(area) for area in self.suggestions)
+        fitting = gettext("Area code for %(city)s: %(codes)s", city=self.city, codes=codes)
+        return f"{said} {fitting}".strip()
 
     @property
     def for_area(self) -> str:
-        """Return the text to show below the area code: its town, whether it fits the city, or that it does not exist.
+        """Return the text to show below the area code: its town, whether it fits the address, or that it is none.
 
         Empty if what is typed is no complete area code.
         """
         if self.area is None:
             unknown = bool(AREA_CODE.fullmatch(self.typed))
             return field_error(locale(), "numbers.area_code", "unknown_area_code") if unknown else ""
-        if self.fits is None:
-            return gettext("%(code)s is %(town)s.", code=self.area.code, town=self.area.name)
-        if self.fits:
-            return gettext(
-                "%(code)s is %(town)s and fits %(city)s.", code=self.area.code, town=self.area.name, city=self.city
-            )
-        return gettext(
-            "%(code)s is %(town)s, the connection address is in %(city)s. Phone numbers may only be given to an "
-            "address inside their Ortsnetz. You can order all the same, but the order would wait until address or "
-            "area code are corrected.",
-            code=self.area.code,
-            town=self.area.name,
-            city=self.city,
-        )
+        match self.certainty:
+            case Certainty.CERTAIN:
+                return gettext(
+                    "%(code)s is %(town)s and fits %(city)s.", code=self.area.code, town=self.area.name, city=self.city
+                )
+            case Certainty.PLAUSIBLE:
+                return gettext(
+                    "%(code)s is %(town)s. Whether %(city)s lies in that Ortsnetz, we check after the order; you need "
+                    "not do anything.",
+                    code=self.area.code,
+                    town=self.area.name,
+                    city=self.city,
+                )
+            case Certainty.IMPOSSIBLE:
+                fitting = [named(area) for area in self.suggestions]
+                return field_error(locale(), "numbers.area_code", "area_code_mismatch", fitting)
+        return gettext("%(code)s is %(town)s.", code=self.area.code, town=self.area.name)
 
     @property
     def for_free(self) -> str:
@@ -124,17 +154,34 @@ class Hints:
         )
 
 
-def hints_for(session: Session, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
-    """Return what is known at `now` about a city, an area code and a block size, each as the user typed it."""
-    place, code = city.strip()[:120], area_code.strip()
+def hints_for(session: Session, postal_code: str, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
+    """Return what is known at `now` about postal code, city, area code and block size, each as the user typed it."""
+    place, code, postal = city.strip()[:120], area_code.strip(), postal_code.strip()
+    postal = postal if POSTAL_CODE.fullmatch(postal) else ""
     area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
     size = int(block_size) if block_size in map(str, BLOCK_SIZES) else 0
+    wrong = wrong_address(session, postal, place)
+    right = bool(postal and place and not wrong)
     return Hints(
+        postal_code=postal,
         city=place,
+        towns=places_of(session).towns_of(postal),
         area=area,
         typed=code,
         block_size=size,
-        suggestions=area_codes_for(session, place),
-        fits=city_fits(place, area) if area is not None and place else None,
+        suggestions=area_codes_for(session, postal, place) if right else (),
+        wrong_address=wrong,
+        certainty=certainty_of(session, postal, place, area.code) if area is not None and right else None,
         free=count_free(session, area.code, size, now, MOST) if area is not None and size else None,
     )
+
+
+def wrong_address(session: Session, postal_code: str, city: str) -> str:
+    """Return why the postal code cannot be the city's, with what would fit; empty if it can, or if one is missing."""
+    if not postal_code or not city:
+        return ""
+    try:
+        ensure_postal_code(session, postal_code, city)
+    except InvalidField as error:
+        return field_error(locale(), error.field, error.code, error.allowed)
+    return ""

@@ -34,6 +34,7 @@ from models.people.rights import Action, may
 from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.states import Reason
+from models.telephony.emergency import emergency_location
 from models.views.lists import closed_accounts
 from tasks.outbox.order_pdf import offer_pdf
 from web.portal.orders.forms import typed_in
@@ -76,16 +77,18 @@ def list_drafts() -> str:
 @orders.get("/hinweise")
 @login_required
 def show_hints() -> Response:
-    """Return JSON about the typed city, area code and block size (query parameters), for texts shown while typing.
+    """Return JSON about the typed address, area code and block size (query parameters), for texts shown while typing.
 
-    `fits` says whether city and area code fit, `free_blocks` and `free_numbers` count what is free, `suggestions` are
-    area codes for the city; `city_text`, `area_text` and `free_text` are the texts to show below the fields.
+    `fits` says whether the area code can be that of the address, null if one is missing; `wrong` whether the postal
+    code cannot be the city's. `free_blocks` and `free_numbers` count what is free, `towns` are those of the postal
+    code, `suggestions` area codes for the address; `city_text`, `area_text` and `free_text` are shown below the fields.
     """
     asked = request.args
     with resources().database.transaction() as session:
         _ordering_account(session)
         found = hints_for(
             session,
+            asked.get("postal_code", ""),
             asked.get("city", ""),
             asked.get("area_code", ""),
             asked.get("block_size", ""),
@@ -93,7 +96,9 @@ def show_hints() -> Response:
         )
     return jsonify(
         {
-            "fits": found.fits,
+            "fits": None if found.certainty is None else not found.mismatch,
+            "wrong": bool(found.wrong_address),
+            "towns": list(found.towns),
             "free_blocks": found.free,
             "free_numbers": found.free * found.block_size if found.free is not None else None,
             "suggestions": [{"area_code": area.code, "town": area.name} for area in found.suggestions],
@@ -154,9 +159,8 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
     """Save the input of a step, whether valid or not, and redirect to the step that the user chose.
 
     If the chosen step comes after one that is incomplete or invalid, redirects to the first such step. Shows the same
-    step again if the user wants to go forward but it has errors (status 422), or its area code does not fit the city
-    and the page has not said so yet. Redirects to the list of drafts if the user continues later, and to the overview
-    if the draft was ordered.
+    step again, with status 422, if the user wants to go forward but it has errors. Redirects to the list of drafts if
+    the user continues later, and to the overview if the draft was ordered.
     """
     step = STEPS[slug]
     go = request.form.get("go", "next")
@@ -169,9 +173,8 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
             draft.keep(own, step, resources().clock())
         wizard = _wizard(session, draft)
         target = _target(step, go)
-        unheard = step is DraftStep.NUMBERS and wizard.hints.mismatch and not _was_warned(wizard)
         ahead = ORDER.index(target) > ORDER.index(step)
-        stays = ahead and (bool(wizard.checked[step].errors) or unheard)
+        stays = ahead and bool(wizard.checked[step].errors)
         if not stays:
             # Not past the first step that is incomplete or invalid.
             target = target if wizard.can_reach(target) else wizard.first_wrong
@@ -180,7 +183,7 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
         flash(_("The order is saved. You can go on with it until it expires."))
         return redirect(url_for("orders.list_drafts"), 303)
     if stays:
-        return _render(wizard, step, wizard.checked[step]), 422 if wizard.checked[step].errors else 200
+        return _render(wizard, step, wizard.checked[step]), 422
     return _to(id, target)
 
 
@@ -367,16 +370,6 @@ def _target(step: DraftStep, go: str) -> DraftStep:
     return STEPS.get(go) or ORDER[place + 1]
 
 
-def _was_warned(wizard: Wizard) -> bool:
-    # The page sends the warning that it showed: another area code or city needs a new warning.
-    return request.form.get("warned") == warning_key(wizard)
-
-
-def warning_key(wizard: Wizard) -> str:
-    """Return the typed area code and city, which identify the warning that the two do not fit."""
-    return f"{wizard.hints.typed} {wizard.hints.city}"
-
-
 def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> str:
     return render_template(
         f"orders/{step}.html",
@@ -384,7 +377,6 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
         step=step,
         form=form,
         drafts=drafts,
-        warning=warning_key(wizard) if wizard.hints.mismatch else "",
         here=url_for("orders.show_step", id=wizard.id, slug=SLUGS[step]),
     )
 
@@ -396,6 +388,7 @@ def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None 
         "wizard": wizard,
         "step": DraftStep.SUMMARY,
         "order": order,
+        "emergency": emergency_location(order.location.street, order.location.postal_code, order.location.city),
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
         "publication_names": PUBLICATION_NAMES,

@@ -21,7 +21,7 @@ from models.orders.drafts import Draft, DraftStep
 from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
-from models.values import AREA_CODE, Locale
+from models.values import Locale
 from tasks.outbox.order_pdf import PrintedOrder
 from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of, without_options
 from web.portal.orders.number_hints import Hints, hints_for
@@ -77,7 +77,7 @@ class Wizard:
 
     def form(self, step: DraftStep) -> Any:
         """Return the form of the step with the saved input, not validated, so that it shows no errors."""
-        return form_of(step, self.data, self.offered, self.area)
+        return form_of(step, self.data, self.offered, self.hints)
 
     @property
     def first_wrong(self) -> DraftStep:
@@ -170,15 +170,15 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     withdrawn = [product for product in withdrawn_products(session) if product.key in (data.get("options") or [])]
     data = without_options(data, withdrawn)
     offered = {product.key: product for product in orderable_products(session)}
-    code = area_code_in(data)
-    area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
-    checked = {step: form_of(step, data, offered, area) for step in FORMS}
+    postal_code, city, size = (str(data.get(name) or "") for name in ("postal_code", "city", "block_size"))
+    hints = hints_for(session, postal_code, city, area_code_in(data), size, now)
+    checked = {step: form_of(step, data, offered, hints) for step in FORMS}
     for form in checked.values():
         form.validate()
-    hints = hints_for(session, str(data.get("city") or ""), code, str(data.get("block_size") or ""), now)
     kept_until = draft.kept_until if draft is not None else None
     promised = promised_prices(draft, now) if draft is not None else {}
     offered_until = draft.offered_until if draft is not None and promised else None
+    area = hints.area
     return Wizard(id, account, data, offered, area, checked, hints, kept_until, promised, offered_until, withdrawn)
 
 

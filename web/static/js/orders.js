@@ -1,4 +1,4 @@
-// The pages of an order while the user types: saves the input, updates the basket, and compares area code and city.
+// The pages of an order while the user types: saves the input, updates the basket, and compares address and area code.
 // Without this script the server does the same when a step is submitted.
 
 const PAUSE = 500;
@@ -48,15 +48,17 @@ function keepSaving(form) {
 
 function keepHinting(form) {
   const city = form.elements.namedItem("city"), area = form.elements.namedItem("area_code");
+  const code = form.elements.namedItem("postal_code");
   if (!city && !area) return;
   let asked = 0;
 
   async function ask() {
     const mine = ++asked;
     const where = (city ? city.value : form.dataset.city).trim();
+    const postal_code = (code ? code.value : form.dataset.postalCode).trim();
     const typed = area ? area.value.trim() : "";
     const size = form.elements.namedItem("block_size")?.value ?? "";
-    const query = new URLSearchParams({ city: where, area_code: typed, block_size: size });
+    const query = new URLSearchParams({ postal_code, city: where, area_code: typed, block_size: size });
     try {
       const answer = await fetch(`${form.dataset.hints}?${query}`);
       if (!answer.ok || answer.redirected) return;
@@ -66,16 +68,15 @@ function keepHinting(form) {
       say("city-text", hints.city_text);
       say("area-text", hints.area_text);
       say("free-text", hints.free_text);
-      const mismatch = hints.fits === false;
-      document.getElementById("area-text")?.classList.toggle("is-warning", mismatch);
-      const warned = document.getElementById("warned");
-      if (warned) warned.value = mismatch ? `${typed} ${where}` : "";
+      document.getElementById("area-text")?.classList.toggle("is-warning", hints.fits === false);
+      document.getElementById("city-text")?.classList.toggle("is-warning", hints.wrong);
+      document.getElementById("towns")?.replaceChildren(...hints.towns.map((town) => new Option("", town)));
     } catch { /* Without an answer no hint is shown; the server checks again on submit. */ }
   }
 
   const soon = later(ask);
   form.addEventListener("input", (event) => {
-    if (["city", "area_code", "block_size"].includes(event.target.name)) soon();
+    if (["postal_code", "city", "area_code", "block_size"].includes(event.target.name)) soon();
   });
   if (area?.value) ask();
 }

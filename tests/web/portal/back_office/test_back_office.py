@@ -47,6 +47,7 @@ from web.portal.back_office import wording
 
 OFFICE, JOBS_PAGE = "/backoffice", "/backoffice/abgleich"
 REMOVALS = f"{JOBS_PAGE}/registrar/entfernen"
+PLACES = f"{OFFICE}/vorwahlen"
 HOUR = timedelta(hours=1)
 NOBODYS = UUID("01890000-0000-7000-8000-000000000000")
 
@@ -184,11 +185,12 @@ def test_for_everybody_else_it_is_not_there(front: Front, back: Back, sit_down: 
     guest = sit_down(known.get(who))
     head = {"Authorization": f"Bearer {front.token}"} if who == "token" else {}
     asked = [OFFICE, JOBS_PAGE, of(document), of(other, "/stornieren")]
-    asked += [of(document, "/dokument"), of(document, "/dokument/datei"), of(NOBODYS)]
+    asked += [of(document, "/dokument"), of(document, "/dokument/datei"), of(NOBODYS), PLACES, f"{PLACES}/{NOBODYS}"]
     for path in asked:
         assert guest.client.get(path, headers=head).status_code == 404, path
     token = csrf(guest.client.get("/anmeldung", follow_redirects=True).text)
     sent = [of(other, "/wiederholen"), of(other, "/stornieren"), of(document, "/dokument"), f"{JOBS_PAGE}/requests"]
+    sent.append(f"{PLACES}/{NOBODYS}")
     for path in sent:
         data = {"csrf_token": token, "decision": "release", "seen": "1"}
         assert guest.client.post(path, data=data, headers=head).status_code == 404, path

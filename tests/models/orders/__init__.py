@@ -1,0 +1,1 @@
+"""Tests of orders: the rule for addresses."""

@@ -1,0 +1,79 @@
+"""The pages on which staff say whether an address lies in the Ortsnetz (local network) of an area code."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext, ngettext
+from flask_wtf import FlaskForm
+from werkzeug.exceptions import NotFound as PageNotFound
+from werkzeug.wrappers import Response
+from wtforms import RadioField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import DataRequired
+
+from models.errors import NotFound
+from models.staff.places import answer_question, find_question
+from models.telephony.known_places import answered_questions, open_questions
+from web.portal.back_office.lists import office
+from web.portal.page.session import principal
+from web.resources import resources
+
+YES, NO = "yes", "no"
+SHOWN = 100
+"""Maximum number of open questions, and of answers, that the list shows."""
+
+
+class AnswerForm(FlaskForm):  # type: ignore[misc]
+    """The form in which staff answer whether an address lies in an Ortsnetz. Nothing is preselected."""
+
+    answer = RadioField(
+        lazy_gettext("Does the address lie in this Ortsnetz?"),
+        choices=[
+            SelectChoice(YES, lazy_gettext("Yes")),
+            SelectChoice(NO, lazy_gettext("No")),
+        ],
+        validators=[DataRequired(lazy_gettext("Choose yes or no."))],
+    )
+
+
+@office.get("/vorwahlen")
+def places() -> str:
+    """Show the page of the open questions, the longest open first, and of the last answers with who gave them when."""
+    with resources().database.transaction() as session:
+        asked = open_questions(session, SHOWN)
+        answered = answered_questions(session, SHOWN)
+    return render_template("back_office/places.html", asked=asked, answered=answered)
+
+
+@office.route("/vorwahlen/<uuid:id>", methods=["GET", "POST"])
+def place(id: UUID) -> Response | str | tuple[str, int]:
+    """Show the form to answer a question, again also if it is answered; on POST save the answer and redirect.
+
+    A POST without an answer shows the form again with an error (status 422). Aborts with 404 if there is no such
+    question.
+    """
+    form = AnswerForm()
+    try:
+        with resources().database.transaction() as session:
+            if form.validate_on_submit():
+                fits = form.answer.data == YES
+                orders = len(answer_question(session, principal(), id, resources().clock(), fits=fits))
+            else:
+                question = find_question(session, principal(), id)
+    except NotFound:
+        raise PageNotFound from None
+    if request.method == "POST" and not form.errors:
+        flash(_("The answer is saved and holds for later orders too.") + " " + _orders_text(orders, fits=fits))
+        return redirect(url_for("office.places"), 303)
+    return render_template("back_office/place.html", question=question, form=form), 422 if form.errors else 200
+
+
+def _orders_text(orders: int, *, fits: bool) -> str:
+    if fits:
+        said: str = ngettext("%(num)s running order goes on.", "%(num)s running orders go on.", orders)
+    else:
+        said = ngettext("%(num)s running order is rejected.", "%(num)s running orders are rejected.", orders)
+    return said
