@@ -9,20 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from models.codes import display_code
 from models.messages.outbox import Message
 from models.people.rights import Role
-from models.values import BERLIN, Locale
+from models.values import Locale
 from models.vault import Vault
 from tasks.ports import Letter, Mail
-from tasks.wording.labels import role_text
+from tasks.settings import Carrier
+from tasks.wording.formats import day_text
+from tasks.wording.labels import carrier_page_text, role_text
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
 
+NO_CARRIER = Carrier()
+"""A carrier of which nothing is set."""
 _WIDTH = 96
 _COLUMN = 18
 
@@ -36,12 +41,12 @@ class Rendered:
     html: str
 
 
-def render_mail(message: Message, vault: Vault, base_url: str, domain: str) -> Mail:
+def render_mail(message: Message, vault: Vault, base_url: str, domain: str, carrier: Carrier = NO_CARRIER) -> Mail:
     """Render a queued message as a mail with a Message-ID of `domain`; `base_url` is the beginning of its link.
 
     The mail's code and link are derived from the message's proof words, and stored nowhere.
     """
-    rendered = render(message.template, message.locale, all_facts(message, vault, base_url))
+    rendered = render(message.template, message.locale, all_facts(message, vault, base_url), carrier)
     return Mail(
         message_id=message.message_id(domain),
         recipient_name=message.recipient_name,
@@ -66,6 +71,9 @@ def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
         locale=message.locale,
         subject=_subject(template, message.locale, facts),
         text=_text(template, "letter", message.locale, facts),
+        date=day_text(message.queued_at, message.locale),
+        link=f"{facts['link']}?{urlencode({'kundennummer': facts['customer_number']})}",
+        code=facts.get("code"),
     )
 
 
@@ -83,18 +91,24 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
     return {**facts, "link": link + token, "code": display_code(vault.code(*message.proof))}
 
 
-def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
-    """Render the mail template of this name in this language, with the facts as its variables.
+def render(template: str, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER) -> Rendered:
+    """Render the mail template of this name in this language, with the facts as its variables, as from the carrier.
 
     Raises `jinja2.UndefinedError` if a fact is missing.
     """
     found = _environment("txt", locale).get_template(f"{template}.jinja")
-    html = _environment("html", locale).get_template(f"{template}.jinja").render(_context("html", locale, facts))
-    return Rendered(_subject(found, locale, facts), _text(found, "txt", locale, facts), html)
+    html = _environment("html", locale).get_template(f"{template}.jinja")
+    return Rendered(
+        _subject(found, locale, facts),
+        _text(found, "txt", locale, facts, carrier),
+        html.render(_context("html", locale, facts, carrier)),
+    )
 
 
-def _text(template: Template, form: Form, locale: Locale, facts: Mapping[str, object]) -> str:
-    return re.sub(r"\n{3,}", "\n\n", template.render(_context(form, locale, facts))).strip() + "\n"
+def _text(
+    template: Template, form: Form, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER
+) -> str:
+    return re.sub(r"\n{3,}", "\n\n", template.render(_context(form, locale, facts, carrier))).strip() + "\n"
 
 
 def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) -> str:
@@ -102,9 +116,12 @@ def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) ->
     return " ".join("".join(template.blocks["subject"](context)).split())
 
 
-def _context(form: Form, locale: Locale, facts: Mapping[str, object]) -> dict[str, object]:
+def _context(
+    form: Form, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER
+) -> dict[str, object]:
     return {
         **facts,
+        "carrier": carrier,
         "lang": locale,
         "layout": f"layout.{form}",
         "parts": "parts.html" if form == "html" else "parts.txt",
@@ -127,8 +144,9 @@ def _environment(form: Form, locale: Locale) -> Environment:
     environment.filters |= {
         "reflow": _one_line if form == "letter" else _reflow,
         "column": _column,
-        "day": _day,
+        "day": lambda moment: day_text(datetime.fromisoformat(moment), locale),
         "role": lambda role, locale: role_text(Role(role), locale),
+        "carrier_page": lambda page: carrier_page_text(page, locale),
     }
     return environment
 
@@ -143,7 +161,3 @@ def _reflow(text: str) -> str:
 
 def _column(name: str) -> str:
     return name.ljust(_COLUMN)
-
-
-def _day(moment: str) -> str:
-    return datetime.fromisoformat(moment).astimezone(BERLIN).strftime("%d.%m.%Y")

@@ -125,7 +125,8 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
         if message.channel is Channel.LETTER:
             runtime.ports.letters.print_letter(render_letter(message, runtime.vault, runtime.base_url))
         else:
-            runtime.ports.mailer.send(render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain))
+            mail = render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain, runtime.carrier)
+            runtime.ports.mailer.send(mail)
     except GatewayError as error:
         return error
     except SoftTimeLimitExceeded:

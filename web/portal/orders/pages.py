@@ -213,7 +213,7 @@ def offer(id: uuid.UUID) -> Response:
         draft.touch(now)
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
-    content = offer_pdf(wizard, link, now, until, locale())
+    content = offer_pdf(wizard, link, now, until, locale(), resources().settings.carrier)
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
-from flask_babel import format_currency
+from tasks.wording import formats
+from web.portal.page.locale import locale
 
 
 def euros(cents: int) -> str:
     """Format euro cents in the page's language: '29,90 €', in English '€29.90'."""
-    text: str = format_currency(Decimal(cents) / 100, "EUR")
-    return text
+    return formats.euros(cents, locale())

@@ -62,7 +62,7 @@ def test_the_history_leads_to_every_request_also_when_it_has_ended(front: Front)
     rest = front.client.get(older[1]).text
     assert re.findall(r"Kundennummer: (\d{7})</a> – (\w+)", rest) == [(first["customer_number"], "Storniert")]
     assert f'<a href="/anfragen/{first["id"]}">' in rest and "Ältere anzeigen" not in rest
-    assert "02.03.2026, 09:00" in rest
+    assert "2. März 2026, 09:00 Uhr" in rest
     front.client.post("/sprache/en", data={"csrf_token": csrf(rest)})
     assert "History</h1>" in front.client.get("/anfragen").text
     assert front.client.get("/anfragen?before=x").status_code == 404
