@@ -48,11 +48,8 @@ class Sheet(FPDF):
         self.set_fill_color(*ACCENT)
         self.rect(LEFT, 16, _MARK, _MARK, style="F", round_corners=True, corner_radius=1.1)
         self.set_xy(LEFT + 8, 15.5)
-        if self._carrier.name:
-            self.ink(INK, "B", 12.5)
-            self.write(5.5, in_print(f"{self._carrier.name} "))
-        self.ink(QUIET if self._carrier.name else INK, "" if self._carrier.name else "B", 12.5)
-        self.write(5.5, self.say(N_("Customer portal")))
+        self.ink(INK, "B", 12.5)
+        self.write(5.5, in_print(" ".join(filter(None, (self._carrier.name, self.say(N_("Customer portal")))))))
         self.set_y(28)
 
     def footer(self) -> None:
