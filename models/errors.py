@@ -93,8 +93,20 @@ class AlreadyUser(DomainError):
     """Raised when a person who already has a role in the account is invited to the account."""
 
 
+class AlreadyInvited(DomainError):
+    """Raised when a person of the main account would replace an invitation of the local team or of the carrier."""
+
+
 class PasswordMissing(DomainError):
     """Raised when an invited person who has no password yet accepts the invitation without choosing a password."""
+
+
+class OfMainAccount(DomainError):
+    """Raised when a local team would change or remove a user who reaches the account through its main account, too."""
+
+
+class SeveralAdministrators(DomainError):
+    """Raised when staff would name an administrator of an account whose administrators can do so themselves."""
 
 
 class TooManyInvitations(DomainError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.accounts import accounts
+from models.accounts import accounts, contract_holders
 from models.bulk import bulk
 from models.contracts import catalogue, contracts
 from models.db.base import Base
@@ -13,10 +13,11 @@ from models.orders import drafts
 from models.people import api_tokens, audit_log, invitations, logins, users
 from models.proofs import proofs
 from models.requests import idempotency, requests
-from models.telephony import area_codes, forwarding, numbers, trunks
+from models.telephony import area_codes, directory, forwarding, number_history, numbers, trunks
 
 MODULES = (
     accounts, users, api_tokens, catalogue, contracts, area_codes, trunks, numbers, requests, proofs, outbox,
     collective_invoices, idempotency, jobs, findings, outages, drafts, logins, invitations, bulk, audit_log, forwarding,
+    number_history, contract_holders, directory,
 )  # fmt: skip
 metadata = Base.metadata

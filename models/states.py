@@ -46,6 +46,7 @@ class Reason(StrEnum):
     CONSENT_AWAITED = "consent_awaited"
     DECLINED_BY_OWNER = "declined_by_owner"
     EMAIL_NOT_CONFIRMED = "email_not_confirmed"
+    CONTACT_REFUSED = "contact_refused"
     ADDRESS_NOT_PROVED = "address_not_proved"
     DOCUMENT_IN_REVIEW = "document_in_review"
     ALREADY_ATTACHED = "already_attached"
@@ -64,6 +65,8 @@ class Reason(StrEnum):
     CANCELLED_BY_REQUESTER = "cancelled_by_requester"
     CANCELLED_BY_BACK_OFFICE = "cancelled_by_back_office"
     PROOF_EXPIRED = "proof_expired"
+    NO_ADMINISTRATOR = "no_administrator"
+    INVITATION_OPEN = "invitation_open"
 
 
 class Actor(StrEnum):

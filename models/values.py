@@ -6,7 +6,7 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -155,3 +155,22 @@ def end_of_day(at: datetime) -> datetime:
     """Return the end of that moment's day in Berlin, in UTC: a deadline that is said as a day ends with that day."""
     next_day = at.astimezone(BERLIN).date() + timedelta(days=1)
     return datetime.combine(next_day, time(), BERLIN).astimezone(UTC)
+
+
+def start_of_day(at: datetime) -> datetime:
+    """Return the start of that moment's day in Berlin, in UTC."""
+    return datetime.combine(at.astimezone(BERLIN).date(), time(), BERLIN).astimezone(UTC)
+
+
+def last_day(end: datetime) -> date:
+    """Return the day in Berlin that a deadline is said as: the day that ends at this moment, or that it falls on."""
+    return (end.astimezone(BERLIN) - timedelta(microseconds=1)).date()
+
+
+def start_of_last_year(now: datetime) -> datetime:
+    """Return the moment at which last year began in Berlin.
+
+    What ended before it, ended in a year after which a whole calendar year has passed: so long § 172 TKG asks for data
+    of a contract to be kept.
+    """
+    return datetime(now.astimezone(BERLIN).year - 1, 1, 1, tzinfo=BERLIN)

@@ -52,22 +52,33 @@ class Forwarding:
     """An enabled call forwarding as sent to the registrar: calls under `condition` go to `target`.
 
     The forwarding applies during `hours`: pairs of first and end minute since Monday 0:00, German local time, the end
-    excluded. `after_seconds` is how long a call rings first; None unless the condition is "no answer".
+    excluded. `after_seconds` is how long a call rings first; None unless the condition is "no answer". `numbers` is the
+    range of numbers that the forwarding is for, as first and last number in E.164 without the plus sign, and `id` the
+    portal's id of the forwarding; None for a forwarding for all numbers of the account.
     """
 
     condition: str
     target: str
     after_seconds: int | None
     hours: Hours
+    numbers: tuple[int, int] | None = None
+    id: int | None = None
 
     @property
     def preferences(self) -> Iterator[tuple[str, str]]:
         """Yield a preference, as a pair of name and value, for each span of the hours.
 
         The unique name has the condition and the span's first minute, the value the target, the seconds and the end.
+        For a range of numbers the name has the id in place of the condition, and the value ends with the condition, the
+        first and the last number. A name has up to 32 characters.
         """
         for start, end in self.hours:
-            yield f"{FORWARD}{self.condition}.{start}", f"{self.target} {self.after_seconds or 0} {end}"
+            value = f"{self.target} {self.after_seconds or 0} {end}"
+            if self.numbers is None:
+                yield f"{FORWARD}{self.condition}.{start}", value
+            else:
+                first, last = self.numbers
+                yield f"{FORWARD}{self.id}.{start}", f"{value} {self.condition} {first} {last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +252,15 @@ class CallRecords(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that is sent with a mail. `name` is ASCII; `media_type` such as `application/pdf`."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Mail:
     """One rendered mail to one person. `message_id` includes the angle brackets and is equal at every attempt."""
 
@@ -251,6 +271,7 @@ class Mail:
     subject: str
     text: str
     html: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Mailer(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from models.contracts.catalogue import Product, load_price_list
+from models.contracts.catalogue import PRICE_LIST, Product, load_price_list
 from models.db.session import Database
 from models.schema import metadata
 from tests.factories import prepare
@@ -74,7 +74,8 @@ def changing_products(database: Database) -> Iterator[None]:
     yield
     with database.transaction() as session:
         load_price_list(session)
-        session.execute(sa.update(Product).values(orderable=True))
+        withdrawn = [row["key"] for row in PRICE_LIST if not row["orderable"]]
+        session.execute(sa.update(Product).values(orderable=Product.key.not_in(withdrawn)))
 
 
 @pytest.fixture

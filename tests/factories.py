@@ -15,6 +15,7 @@ from models.accounts.accounts import (
     Account,
     issue_customer_numbers,
 )
+from models.accounts.contract_holders import HolderData, HolderForm
 from models.accounts.hierarchy import attach
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
 from models.contracts import catalogue
@@ -32,6 +33,7 @@ from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
 from models.proofs.submission import Credentials
 from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony.area_codes import load_area_codes
+from models.telephony.directory import DirectoryData
 from models.telephony.number_pool import stock_pool
 from models.values import address_key
 from models.vault import Vault
@@ -54,6 +56,18 @@ ORDER = OrderDraft(
     locale="de",
 )
 NOW = FakeClock().now
+HOLDER = HolderData(
+    "Muster Logistik GmbH",
+    HolderForm.COMPANY,
+    "HRB 4711, Amtsgericht Bielefeld",
+    None,
+    "Kontor 7",
+    "33603",
+    "Bielefeld",
+)
+ENTRY = DirectoryData("Muster Berlin", show_address=True, published_in=("print", "online"))
+MOBILE = "+4915123456789"
+"""A mobile number for the option `mobile-backup`."""
 
 
 def make_user(session: Session, *, email: str | None = None, **facts: Any) -> User:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import re
 import time
 from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass, field
@@ -142,6 +143,13 @@ class FakeMailer:
 
     sent: list[Mail] = field(default_factory=list)
     failures: dict[str, list[GatewayError]] = field(default_factory=dict)
+
+    @property
+    def but_receipts(self) -> list[Mail]:
+        """Return the mails that were sent, without those that confirm that an order or a request has arrived."""
+        return [
+            mail for mail in self.sent if not re.search("^Wir haben Ihre .*erhalten|^We have received", mail.subject)
+        ]
 
     def send(self, mail: Mail) -> None:
         if waiting := self.failures.get(mail.recipient_address):

@@ -30,7 +30,8 @@ from web.api import problems
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
-from web.portal.accounts import dashboard, overview
+from web.portal.accounts import contract_holder, dashboard, overview
+from web.portal.back_office import administrators as back_office_administrators
 from web.portal.back_office import request as back_office_request
 from web.portal.back_office.lists import office
 from web.portal.bulk.pages import bulks
@@ -54,7 +55,7 @@ from web.portal.proofs.letters import letters
 from web.portal.proofs.link_codes import link_codes
 from web.portal.requests import history
 from web.portal.requests.request_actions import answers
-from web.portal.telephony import inventory, suspension
+from web.portal.telephony import directory, inventory, phone_systems, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registration import telephone
 from web.resources import Resources, resources, store_resources
@@ -70,7 +71,19 @@ STATEMENT_LIMIT = 10.0
 """Seconds for one statement of a page or API call: the caller has given up by then, and the thread is needed."""
 
 # Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
-_PAGES = (overview, dashboard, detach, suspension, inventory, history, back_office_request)
+_PAGES = (
+    overview,
+    dashboard,
+    contract_holder,
+    detach,
+    suspension,
+    directory,
+    phone_systems,
+    inventory,
+    history,
+    back_office_request,
+    back_office_administrators,
+)
 
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src 'self'; "

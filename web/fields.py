@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from models.phone_numbers import typed_phone_number
+from models.phone_numbers import typed_mobile_number, typed_phone_number
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_printable
 
 
@@ -16,6 +16,14 @@ def as_e164(value: str) -> str:
     number = typed_phone_number(value)
     if number is None:
         raise ValueError("not_a_phone_number")
+    return number
+
+
+def as_mobile(value: str) -> str:
+    """Convert a mobile number to E.164, reading national numbers as German. Raises `ValueError` for other text."""
+    number = typed_mobile_number(value)
+    if number is None:
+        raise ValueError("not_a_mobile_number")
     return number
 
 
@@ -36,6 +44,9 @@ Line = Annotated[str, one_line(120), AfterValidator(printable)]
 
 
 Phone = Annotated[str, AfterValidator(as_e164), Field(examples=["+4930901820"])]
+
+
+Mobile = Annotated[str, AfterValidator(as_mobile), Field(examples=["+4915123456789"])]
 
 
 PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, EmailStr, Field, StringConstraints
 
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
+from models.telephony.directory import directory_data
 from models.values import Locale
 from web.fields import (
     AreaCodeText,
@@ -16,6 +17,7 @@ from web.fields import (
     Email,
     Language,
     Line,
+    Mobile,
     Password,
     Phone,
     PostalCode,
@@ -40,6 +42,13 @@ class ContactBody(Body):
     phone: Phone | None = None
 
 
+class LocalUserBody(Body):
+    """The person who is invited by e-mail, when the account is active, to sign in and administer the location."""
+
+    name: Line
+    email: EmailStr
+
+
 class NumbersBody(Body):
     """The phone numbers to order: their area code, and how many numbers the block has."""
 
@@ -47,11 +56,21 @@ class NumbersBody(Body):
     block_size: Annotated[Literal[1, 10, 100], BeforeValidator(whole_number)]
 
 
+class DirectoryEntryBody(Body):
+    """An entry in the telephone directory, for the first of the ordered numbers: the name as printed, and where."""
+
+    name: Line
+    show_address: Annotated[bool, Field(strict=True)]
+    published_in: Annotated[list[Literal["print", "online", "enquiries"]], Field(min_length=1, max_length=3)]
+
+
 class OrderBody(Body):
     """An order of a new sub-account.
 
     `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
-    language of mails and letters.
+    language of mails and letters. The option `mobile-backup` needs `mobile_number`: calls go there while no phone
+    system is registered. The option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
+    to sign in at the location.
     """
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
@@ -60,7 +79,10 @@ class OrderBody(Body):
     contact: ContactBody
     numbers: NumbersBody
     options: Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=20)] = Field(default=[])
+    mobile_number: Mobile | None = None
+    directory_entry: DirectoryEntryBody | None = None
     locale: Language | None = None
+    local_user: LocalUserBody | None = None
 
     def as_draft(self, locale: Locale) -> OrderDraft:
         """Return the order as a draft for `submit_order`. `locale` is used if the body names no language."""
@@ -73,6 +95,9 @@ class OrderBody(Body):
             block_size=self.numbers.block_size,
             option_keys=tuple(self.options),
             locale=self.locale or locale,
+            mobile_number=self.mobile_number,
+            directory_entry=directory_data(self.directory_entry.model_dump()) if self.directory_entry else None,
+            local_user=LocalUser(**self.local_user.model_dump()) if self.local_user is not None else None,
         )
 
 

@@ -21,6 +21,8 @@ class WebSettings(SecretSettings):
     redis_url: RedisUrl
     registrar_url: PostgresUrl | None = None
     """URL of the telephone network's database, only read. None: the portal does not show the state of trunks."""
+    sip_port: Annotated[int, Field(ge=1, le=65535)] = 5060
+    """The port at which phones register, as the portal tells customers."""
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Number of threads in each process; each has its own database connection."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0

@@ -2,7 +2,8 @@
 
 A new customer number becomes an account with its administrator. For an existing account only name and contact are
 updated from the file. Its address stays, because the address decides area code and emergency routing and changes only
-with a proof; its role and its users stay, because the customer manages both.
+with a proof; its role, its users and its contract holder stay, because the customer manages them. A contract holder is
+taken from the file where the account has none.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
+from models.accounts.contract_holders import FIELDS, HolderData, check_holder
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.errors import InvalidField
 from models.phone_numbers import typed_phone_number
@@ -37,10 +39,13 @@ REQUIRED = (
 )
 OPTIONAL = ("admin_email", "admin_name")
 """Columns for the account's administrator, who sets a password later; without values the contact is administrator."""
-COLUMNS = (*REQUIRED, *OPTIONAL)
+HOLDER = tuple(f"holder_{name}" for name in FIELDS)
+"""Columns for the contract holder; without values none is entered. A missing address is that of the account."""
+COLUMNS = (*REQUIRED, *OPTIONAL, *HOLDER)
 LONGEST = 200
 """Maximum length of one value, in characters."""
 
+_ADDRESS = ("street", "postal_code", "city")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _PLAIN_EMAIL = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}")
 # Control characters, and the surrogates that stand for bytes which are invalid in the file's encoding.
@@ -80,6 +85,7 @@ class AccountRow:
     contact_phone: str | None
     admin_email: str
     admin_name: str
+    holder: HolderData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +96,11 @@ class Taken:
     address_kept: bool = False
 
 
-def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
+def account_row(values: Mapping[str, str], today: date) -> AccountRow | list[InvalidField]:
     """Validate one row of the import file; return the row in canonical form, or one error for each problem found.
 
-    `values` are the row's texts by column name; a missing column counts as empty.
+    `values` are the row's texts by column name; a missing column counts as empty. `today` is the latest possible date
+    of birth.
     """
     problems: list[InvalidField] = []
     clean: dict[str, str] = {}
@@ -115,6 +122,7 @@ def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
         else _email("admin_email", clean["admin_email"], problems)
     )
     phone = _phone("contact_phone", clean["contact_phone"], problems)
+    holder = _holder(clean, today, problems)
     if problems:
         return problems
     return AccountRow(
@@ -123,6 +131,7 @@ def account_row(values: Mapping[str, str]) -> AccountRow | list[InvalidField]:
         contact_phone=phone,
         admin_email=admin_email,
         admin_name=clean["admin_name"],
+        holder=holder,
     )
 
 
@@ -138,9 +147,10 @@ def take_over(session: Session, rows: Sequence[AccountRow], now: datetime) -> li
     issued = set(session.scalars(_ISSUE, arrays))
     if issued:
         _create(session, [row for row in rows if row.customer_number in issued], now)
+    with_holder = _put_holders(session, [row for row in rows if row.holder is not None], now)
     if len(issued) == len(rows):
         return [Taken(Fate.CREATED)] * len(rows)
-    updated = set(session.scalars(_FOLLOW, arrays))
+    updated = {*session.scalars(_FOLLOW, arrays), *with_holder}
     known = {account.customer_number: account for account in session.execute(_KNOWN, arrays)}
     return [
         Taken(Fate.CREATED)
@@ -168,6 +178,31 @@ def _create(session: Session, rows: Sequence[AccountRow], now: datetime) -> None
     emails = sorted(names)
     session.execute(_INSERT_USERS, {"email": emails, "name": [names[email] for email in emails], "now": now})
     session.execute(_INSERT_ADMINISTRATORS, arrays)
+
+
+def _put_holders(session: Session, rows: Sequence[AccountRow], now: datetime) -> set[str]:
+    """Enter the rows' contract holders where an account has none; return the customer numbers of those accounts."""
+    if not rows:
+        return set()
+    arrays: dict[str, list[Any]] = {name: [getattr(row.holder, name) for row in rows] for name in FIELDS}
+    arrays["customer_number"] = [row.customer_number for row in rows]
+    return set(session.scalars(_INSERT_HOLDERS, {**arrays, "now": now}))
+
+
+def _holder(clean: Mapping[str, str], today: date, problems: list[InvalidField]) -> HolderData | None:
+    typed = {name: clean[f"holder_{name}"] for name in FIELDS}
+    if not any(typed.values()):
+        return None
+    if not any(typed[name] for name in _ADDRESS):
+        typed |= {name: clean[name] for name in _ADDRESS}
+    found = check_holder(typed, today)
+    if isinstance(found, HolderData):
+        return found
+    # A text that was refused above is empty here.
+    named = {problem.field for problem in problems}
+    wrong = (InvalidField(f"holder_{problem.field}", problem.code, problem.allowed) for problem in found)
+    problems.extend(problem for problem in wrong if problem.field not in named)
+    return None
 
 
 def _text(column: str, value: str, problems: list[InvalidField]) -> str:
@@ -207,7 +242,7 @@ def _phone(column: str, value: str, problems: list[InvalidField]) -> str | None:
 
 def _arrays(rows: Sequence[AccountRow]) -> dict[str, list[str | None]]:
     # One array for each column, so that the text and the plan of the statements do not depend on the number of rows.
-    return {column: [getattr(row, column) for row in rows] for column in COLUMNS}
+    return {column: [getattr(row, column) for row in rows] for column in (*REQUIRED, *OPTIONAL)}
 
 
 _ISSUE = sa.text("""
@@ -234,6 +269,21 @@ _INSERT_ADMINISTRATORS = sa.text("""
     FROM unnest(CAST(:customer_number AS text[]), CAST(:admin_email AS text[])) AS incoming (number, email)
     JOIN users USING (email)
     JOIN accounts ON accounts.customer_number = incoming.number
+""")
+_INSERT_HOLDERS = sa.text("""
+    INSERT INTO contract_holders (account_id, name, form, register_number, born_on, street, postal_code, city,
+                                  changed_at)
+    SELECT accounts.id, incoming.name, form, register_number, born_on, incoming.street, incoming.postal_code,
+           incoming.city, :now
+    FROM unnest(CAST(:customer_number AS text[]), CAST(:name AS text[]), CAST(:form AS text[]),
+                CAST(:register_number AS text[]), CAST(:born_on AS date[]), CAST(:street AS text[]),
+                CAST(:postal_code AS text[]), CAST(:city AS text[]))
+         AS incoming (number, name, form, register_number, born_on, street, postal_code, city)
+    JOIN accounts ON accounts.customer_number = incoming.number
+    WHERE accounts.state = 'active'
+      AND NOT EXISTS (SELECT FROM requests WHERE account_id = accounts.id AND kind = 'order')
+    ON CONFLICT DO NOTHING
+    RETURNING (SELECT customer_number FROM accounts WHERE id = account_id)
 """)
 _FOLLOW = sa.text("""
     UPDATE accounts

@@ -24,15 +24,17 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import PriceLine, by_product
+from models.contracts.catalogue import PriceLine, by_product, withdrawn_products
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.options import DETAILS
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import ENDED, Kind, Status
+from models.telephony.directory import directory_data
 from models.values import Locale
 from models.vault import Vault
 
@@ -270,6 +272,21 @@ def rows_of(
     return list(session.scalars(query.order_by(BulkRow.line).limit(most)))
 
 
+def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
+    """Return the bulk's rows that were right when they were checked, and are not by the rules of now.
+
+    They name a product that was withdrawn since, or an option that did not need details then.
+    """
+    withdrawn = [product.key for product in withdrawn_products(session)]
+    named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
+    options = BulkRow.draft["option_keys"]
+    lacking = [options.has_key(option) & ~BulkRow.draft.has_key(field) for option, field in DETAILS.items()]
+    query = sa.select(BulkRow).where(
+        BulkRow.bulk_id == bulk.id, sa.or_(named, BulkRow.draft["product_key"].astext.in_(withdrawn), *lacking)
+    )
+    return list(session.scalars(query.order_by(BulkRow.line)))
+
+
 def is_over(session: Session, bulk: Bulk) -> bool:
     """Return whether every request of the bulk has ended."""
     running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
@@ -309,13 +326,19 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
             "location": Location(**draft["location"]),
             "contact": Contact(**draft["contact"]),
             "option_keys": tuple(draft["option_keys"]),
+            "directory_entry": directory_data(draft.get("directory_entry")),
+            "local_user": LocalUser(**draft["local_user"]) if draft.get("local_user") else None,
         }
     )
 
 
 def as_facts(order: OrderDraft) -> dict[str, Any]:
-    """Return the order draft as a JSON object, to be saved with its row."""
-    return asdict(order)
+    """Return the order draft as a JSON object, to be saved with its row; without optional fields that are not given.
+
+    So a row without them has the same content, and is the same order, as before there were these fields.
+    """
+    optional = {*order.details, "local_user"}
+    return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
 
 
 def _facts(bulk: Bulk, row: CheckedRow) -> dict[str, Any]:
@@ -328,8 +351,8 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     if bulk.kind is Kind.LINK:
         # Asking for one account twice does no harm: of two requests that run at once the second is refused.
         return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
-    # In which language somebody is written to does not make it another order.
-    told = {name: value for name, value in row.draft.items() if name != "locale"}
+    # In which language somebody is written to, or who is invited, does not make it another order.
+    told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 

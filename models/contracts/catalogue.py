@@ -73,7 +73,14 @@ class Product(Base):
 
 
 def _product(
-    key: str, kind: ProductKind, names: tuple[str, str], monthly: int, one_off: int, **size: int
+    key: str,
+    kind: ProductKind,
+    names: tuple[str, str],
+    monthly: int,
+    one_off: int,
+    *,
+    orderable: bool = True,
+    **size: int,
 ) -> dict[str, Any]:
     return {
         "key": key,
@@ -84,8 +91,15 @@ def _product(
         "one_off_cents": one_off,
         "channels": size.get("channels"),
         "block_size": size.get("block_size"),
+        "orderable": orderable,
     }
 
+
+MOBILE_BACKUP = "mobile-backup"
+"""The key of the option by which calls go to a mobile number while no phone system is registered."""
+
+DIRECTORY_ENTRY = "directory-entry"
+"""The key of the option by which an account has an entry in the telephone directory."""
 
 _T, _B, _O = ProductKind.TRUNK, ProductKind.NUMBER_BLOCK, ProductKind.OPTION
 PRICE_LIST: Sequence[dict[str, Any]] = (
@@ -102,27 +116,22 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
         1990,
         block_size=100,
     ),
-    _product("fax2mail", _O, ("Fax per E-Mail", "Fax by e-mail"), 290, 0),
-    _product("mobile-backup", _O, ("Notfall-Umleitung auf Mobilfunk", "Mobile fallback"), 490, 0),
-    _product("directory-entry", _O, ("Telefonbucheintrag", "Directory entry"), 0, 990),
+    # Does not exist yet: for the contracts that have it.
+    _product("fax2mail", _O, ("Fax per E-Mail", "Fax by e-mail"), 290, 0, orderable=False),
+    _product(MOBILE_BACKUP, _O, ("Notfall-Umleitung auf Mobilfunk", "Mobile fallback"), 490, 0),
+    _product(DIRECTORY_ENTRY, _O, ("Telefonbucheintrag", "Directory entry"), 0, 990),
 )
 
 
 def load_price_list(session: Session) -> None:
     """Insert or update the products of `PRICE_LIST`. Safe to run twice.
 
-    A product that the back office has withdrawn stays withdrawn.
+    A product that the back office has withdrawn stays withdrawn, and one that the list withdraws is withdrawn.
     """
-    statement = postgresql.insert(Product).values(
-        [{**row, "orderable": True, "position": place} for place, row in enumerate(PRICE_LIST)]
-    )
-    kept = {"key", "orderable"}
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[Product.key],
-            set_={column.name: column for column in statement.excluded if column.name not in kept},
-        )
-    )
+    statement = postgresql.insert(Product).values([{**row, "position": place} for place, row in enumerate(PRICE_LIST)])
+    new: dict[str, Any] = {column.name: column for column in statement.excluded if column.name != "key"}
+    new["orderable"] = sa.and_(Product.orderable, statement.excluded.orderable)
+    session.execute(statement.on_conflict_do_update(index_elements=[Product.key], set_=new))
 
 
 def price_list(session: Session) -> dict[str, Product]:
@@ -135,6 +144,11 @@ def price_list(session: Session) -> dict[str, Product]:
         rows = session.scalars(sa.select(Product).order_by(Product.position))
         products = session.info["price_list"] = {product.key: product for product in rows}
     return products
+
+
+def withdrawn_products(session: Session) -> list[Product]:
+    """Return the products that can no longer be ordered, in price list order; contracts may still contain them."""
+    return [product for product in price_list(session).values() if not product.orderable]
 
 
 def orderable_products(session: Session) -> list[Product]:

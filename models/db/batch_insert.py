@@ -1,7 +1,7 @@
 """Batched inserts for rows that do not change again in their transaction, such as timeline entries.
 
-All queued rows of a table are inserted with one statement at the next flush. A batch of requests writes hundreds of
-such rows, and one statement for each table is much cheaper than one ORM object for each row.
+All queued rows are inserted with one statement at the next flush. A batch of requests writes hundreds of such rows,
+and one statement is much cheaper than one ORM object for each row.
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ class BatchSession(Session):
     """A session that inserts the rows queued with `batch_insert` after its own objects, which the rows refer to."""
 
     def flush(self, objects: Any = None) -> None:
-        """Write the session's objects, then insert the queued rows with one statement for each table."""
+        """Write the session's objects, then insert the queued rows of all tables with one statement."""
         super().flush(objects)
         waiting: dict[type[Base], list[dict[str, Any]]] = self.info.pop(_ROWS, {})
-        for table, rows in waiting.items():
-            if issubclass(table, QueueRow):
-                made_due(self, table.WORK)
-            self.execute(_insert(table, tuple(rows[0])), {"rows": json.dumps(rows, default=str)})
+        if not waiting:
+            return
+        values = {f"rows_{place}": json.dumps(rows, default=str) for place, rows in enumerate(waiting.values())}
+        self.execute(_insert(tuple((table, tuple(rows[0])) for table, rows in waiting.items())), values)
 
 
-def batch_insert(session: Session, table: type[Base], **values: Any) -> None:
+def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **values: Any) -> None:
     """Queue a row, given as column values, for insertion at the next flush or at the commit.
 
-    All rows of a table that are queued for one flush must name the same columns.
+    All rows of a table that are queued for one flush must name the same columns. `hinted`: if the table is a work
+    queue, the workers get a hint after the commit; otherwise they find the row by their next hint or sweep.
     """
+    if hinted and issubclass(table, QueueRow):
+        made_due(session, table.WORK)
     session.info.setdefault(_ROWS, {}).setdefault(table, []).append(values)
 
 
@@ -63,11 +66,21 @@ def _forget(session: BatchSession, previous: SessionTransaction) -> None:
 
 
 @cache
-def _insert(table: type[Base], names: tuple[str, ...]) -> sa.TextClause:
+def _insert(tables: tuple[tuple[type[Base], tuple[str, ...]], ...]) -> sa.TextClause:
+    """Return the statement that inserts the rows of all tables, each given with the names of its columns.
+
+    The parameter `rows_0` has the rows of the first table as JSON, `rows_1` those of the second, and so on.
+    """
+    first, *others = (_into(table, names, f"rows_{place}") for place, (table, names) in enumerate(tables))
+    before = ", ".join(f"insert_{place} AS ({insert})" for place, insert in enumerate(others))
+    return sa.text(f"WITH {before} {first}" if before else first)
+
+
+def _into(table: type[Base], names: tuple[str, ...], rows: str) -> str:
     columns, dialect = table.metadata.tables[table.__tablename__].columns, postgresql.dialect()  # type: ignore[no-untyped-call]
     typed = ", ".join(f"{name} {columns[name].type.compile(dialect)}" for name in names)
     listed = ", ".join(names)
-    return sa.text(
+    return (
         f"INSERT INTO {table.__tablename__} ({listed})"  # noqa: S608 - names of our own columns
-        f" SELECT {listed} FROM json_to_recordset(CAST(:rows AS json)) AS incoming ({typed})"
+        f" SELECT {listed} FROM json_to_recordset(CAST(:{rows} AS json)) AS incoming ({typed})"
     )

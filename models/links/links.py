@@ -21,10 +21,12 @@ from models.accounts.hierarchy import ensure_may_be_main
 from models.db.advisory_locks import take_advisory_lock
 from models.errors import AlreadyRequested, Forbidden, InvalidField, RuleBroken, TooEarly
 from models.people.audit_log import AuditEvent, record
+from models.people.invitations import ensure_administered
 from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
 from models.proofs.proofs import MOST_ISSUES, OwnershipProof
 from models.proofs.submission import Credentials, ownership_by
+from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_request
 from models.states import ENDED, Kind, Origin, ProofMethod, Reason
 from models.values import Locale
@@ -61,10 +63,11 @@ def submit_link(
 ) -> Request:
     """Create a request to attach an account to `main`, with an ownership proof if the draft's means are right.
 
-    `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from. Wrong means raise nothing. Raises
-    `Forbidden` if the person may not link accounts to `main`, `RuleBroken` if `main` is closed or a sub-account,
-    `InvalidField` if the customer number is that of `main`, `AlreadyRequested` if a link request between the two
-    accounts is running, and `TooEarly` if `main` has asked for this account's consent too often within a day.
+    `bulk_id` is the bulk (the uploaded file of requests) that the draft comes from; without one, a receipt to the
+    person is queued. Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
+    `RuleBroken` if `main` is closed or a sub-account, `InvalidField` if the customer number is that of `main`,
+    `AlreadyRequested` if a link request between the two accounts is running, and `TooEarly` if `main` has asked for
+    this account's consent too often within a day.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
@@ -90,6 +93,8 @@ def submit_link(
         now,
     )
     request.note(now, "link_received", customer_number=draft.customer_number)
+    if bulk_id is None:
+        queue_receipt(session, request, principal, "link_receipt", now)
     if proof is not None:
         proof.request_id = request.id
         session.add(proof)
@@ -166,8 +171,9 @@ def find_proof(session: Session, request: Request, now: datetime) -> OwnershipPr
 def submit_detach(session: Session, principal: Principal, account: Account, locale: Locale, now: datetime) -> Request:
     """Create the request that detaches a sub-account from its main account, and record it in the account's log.
 
-    Raises `Forbidden` if the person may not detach the account, `RuleBroken` if it is not a sub-account or is on a
-    collective invoice of its main account, and `AlreadyRequested` if a request to detach it is running.
+    Raises `Forbidden` if the person may not detach the account, `RuleBroken` if it is not a sub-account, is on a
+    collective invoice of its main account or has no administrator of its own, and `AlreadyRequested` if a request to
+    detach it is running.
     """
     if not may(principal, Action.DETACH, account):
         raise Forbidden
@@ -177,6 +183,7 @@ def submit_detach(session: Session, principal: Principal, account: Account, loca
         raise RuleBroken(Reason.BILLED_TOGETHER, account.customer_number)
     main = session.get_one(Account, account.main_id)
     ensure_not_running(session, Kind.DETACH, main, account.customer_number)
+    ensure_administered(session, account, now)
     request = create_request(
         session,
         Request(

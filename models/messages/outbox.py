@@ -147,6 +147,7 @@ def queue_message(
     proof: Sequence[str] | None = None,
     announced: bool = False,
     bulk_id: uuid.UUID | None = None,
+    hinted: bool = True,
 ) -> None:
     """Queue a message to `to`; a worker sends it after the commit.
 
@@ -154,11 +155,13 @@ def queue_message(
     `facts` are its variables; the recipient's name is added. `occasion` tells messages apart that repeat a template on
     purpose, and `proof` holds the words from which the code and the link are derived. `announced`: the request's
     timeline shows the message once it was sent. `bulk_id` is the bulk file that the request comes from; such messages
-    are sent after all others. Uses `batch_insert`: the row is inserted at the next flush.
+    are sent after all others. `hinted`: the workers get a hint after the commit; otherwise the message waits for the
+    next hint or sweep. Uses `batch_insert`: the row is inserted at the next flush.
     """
     batch_insert(
         session,
         Message,
+        hinted,
         request_id=request_id,
         bulk_id=bulk_id,
         channel=channel,
@@ -175,6 +178,12 @@ def queue_message(
         due_at=now,
         attempts=0,
     )
+
+
+def was_queued(session: Session, template: str, occasion: str, to: Recipient) -> bool:
+    """Return whether a message without a request was queued to this recipient by this template, for this occasion."""
+    same = Message.template == template, Message.occasion == occasion, Message.recipient_address == to.address
+    return session.scalar(sa.select(sa.exists().where(Message.request_id.is_(None), *same))) or False
 
 
 def messages_of(session: Session, request_ids: Sequence[uuid.UUID]) -> list[Message]:

@@ -21,9 +21,10 @@ from models.errors import NotFound
 from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
+from models.values import end_of_day, start_of_day
 
 KEPT_FOR = timedelta(days=90)
-"""How long a draft can be resumed after its last change."""
+"""How long a draft can be resumed after its last change, to the end of the last day."""
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""
 
@@ -67,12 +68,12 @@ class Draft(Base):
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
         """Return an SQL condition: the draft was not changed for `KEPT_FOR` and can be deleted, even if ordered."""
-        return cls.updated_at <= now - KEPT_FOR
+        return cls.updated_at < start_of_day(now) - KEPT_FOR
 
     @property
     def kept_until(self) -> datetime:
         """Return the time at which the draft expires, so that it can no longer be resumed."""
-        return self.updated_at + KEPT_FOR
+        return end_of_day(self.updated_at + KEPT_FOR)
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
         """Save the typed fields of a step, by field name, beside those of the other steps, and extend the draft's life.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.requests.requests import Request
 from models.states import ENDED, Kind
+from models.telephony.forwarding import CallForwarding, forwardings_within, remove_with_numbers
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
 from models.telephony.suspension import lock_active_account
@@ -26,12 +28,14 @@ from models.telephony.trunks import SipTrunk, TrunkState
 class Release:
     """What the release of `block` means: contract line `item` ends, and `is_last` if the account has no other block.
 
-    `item` is None if no contract line is for this block alone.
+    `item` is None if no contract line is for this block alone. `forwardings` are the account's forwardings for ranges
+    with numbers of the block, which are deleted.
     """
 
     block: NumberBlock
     item: ContractItem | None
     is_last: bool
+    forwardings: Sequence[CallForwarding] = ()
 
 
 def look_at_release(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> Release:
@@ -49,13 +53,16 @@ def look_at_release(session: Session, person: Principal, account: Account, block
     if block is None:
         raise NotFound
     others = sa.select(NumberBlock.id).where(_is_of(account), NumberBlock.id != block.id).limit(1)
-    return Release(block, _item_of(session, block, now), session.scalar(others) is None)
+    numbers = block.first_number, block.first_number + block.size - 1
+    forwardings = forwardings_within(session, account, numbers)
+    return Release(block, _item_of(session, block, now), session.scalar(others) is None, forwardings)
 
 
 def release_numbers(session: Session, person: Principal, account: Account, block_id: int, now: datetime) -> None:
     """Release the account's number block `block_id`: its numbers stop ringing and are no longer billed.
 
-    The block returns to the pool after its quarantine. Raises `Forbidden` if the account is not active or the person
+    The account's forwardings for ranges with numbers of the block are deleted, also those that reach beyond it. The
+    block returns to the pool after its quarantine. Raises `Forbidden` if the account is not active or the person
     may not manage its trunks, `StillOnOrder` while an order for the account is running, and `NotFound` if the account
     has no block with this id, for example because the block was released already.
     """
@@ -69,6 +76,7 @@ def release_numbers(session: Session, person: Principal, account: Account, block
     if found.item is not None:
         found.item.ended_at = now
     record(session, person, account, AuditEvent.NUMBERS_RELEASED, Action.MANAGE_TRUNK, now, {"numbers": block.display})
+    remove_with_numbers(session, person, account, found.forwardings, now)
     release_block(block, now)
 
 

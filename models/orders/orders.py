@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -16,13 +17,16 @@ from models.accounts.accounts import (
     issue_customer_numbers,
 )
 from models.accounts.hierarchy import ensure_may_be_main
-from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, orderable_products
+from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
 from models.db.text import plain_sql
 from models.errors import Forbidden, InvalidField, RuleBroken
+from models.orders.options import ensure_details
 from models.people.rights import Action, Principal, may
+from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
+from models.telephony.directory import DirectoryData
 from models.telephony.numbers import BLOCK_SIZES
 from models.telephony.towns import FURTHER_TOWNS
 from models.telephony.trunks import close_trunk
@@ -52,11 +56,20 @@ class Contact:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalUser:
+    """The person who shall sign in at the new location; invited when the account is active."""
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class OrderDraft:
     """An order as it was typed: well-formed, but not yet checked against the business rules.
 
     `channels` is the number of simultaneous calls, and `block_size` the number of phone numbers (1, 10 or 100) in the
-    area code. `product_key` and `option_keys` name products of the price list.
+    area code. `product_key` and `option_keys` name products of the price list. `local_user` is None if nobody shall be
+    invited yet.
     """
 
     product_key: str
@@ -67,6 +80,18 @@ class OrderDraft:
     block_size: int
     option_keys: tuple[str, ...]
     locale: Locale
+    local_user: LocalUser | None = None
+    mobile_number: str | None = None
+    """The number, in E.164, to which calls fall back; for the option `MOBILE_BACKUP` alone."""
+
+    directory_entry: DirectoryData | None = None
+    """What the directory says, for the option `DIRECTORY_ENTRY` alone; the number is the first of the block."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Return the details of the options by field (see `models.orders.options`), None for those not given."""
+        entry = asdict(self.directory_entry) if self.directory_entry is not None else None
+        return {"mobile_number": self.mobile_number, "directory_entry": entry}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +131,13 @@ def submit_order(
 
 
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """Check the products, number of channels and area code of an order, and return its products.
+    """Check the products, options' details, number of channels and area code of an order, and return its products.
 
-    Raises `InvalidField` if a product cannot be ordered, there are too many channels, or the area code is unknown.
+    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, there are too many channels, or
+    the area code is unknown.
     """
     basket = _basket(session, draft)
+    ensure_details(draft.option_keys, draft.details)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
     return basket
@@ -148,8 +175,8 @@ def submit_orders(
 
     Each order gets a request and a new account. Returns the requests in the order of `drafts`. `bulk_id` is the bulk
     (the uploaded file of orders) that they come from; `agreed` has prices, by product key, that hold instead of those
-    of the price list. Raises `Forbidden` if the person may not order for `main`, and `RuleBroken` if `main` is closed
-    or a sub-account.
+    of the price list. Each order that comes from no bulk queues a receipt to the person. Raises `Forbidden` if the
+    person may not order for `main`, and `RuleBroken` if `main` is closed or a sub-account.
     """
     if not may(principal, Action.ORDER, main):
         raise Forbidden
@@ -176,9 +203,12 @@ def submit_orders(
                 area_code=draft.area_code,
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
+                option_details={field: found for field, found in draft.details.items() if found is not None} or None,
                 price_lines=[
                     asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],
+                local_user_name=draft.local_user.name if draft.local_user is not None else None,
+                local_user_email=draft.local_user.email.lower() if draft.local_user is not None else None,
                 bulk_id=bulk_id,
             )
             for account, draft in zip(accounts, drafts, strict=True)
@@ -187,6 +217,8 @@ def submit_orders(
     )
     for request in requests:
         request.note(now, "order_received", customer_number=request.customer_number)
+        if bulk_id is None:
+            queue_receipt(session, request, principal, "order_receipt", now)
     session.flush()
     return requests
 
@@ -210,13 +242,18 @@ def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
     )
 
 
-def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str]) -> Basket:
+def basket_of(
+    session: Session, trunk_key: str, block_size: int, option_keys: Sequence[str], accepted: Collection[str] = ()
+) -> Basket:
     """Return the trunk product, the product for a number block of `block_size` numbers, and the option products.
 
-    Raises `InvalidField` if one of them cannot be ordered or is of another kind, or if an option is named twice.
+    `accepted` are keys of products that count even if they can no longer be ordered. Raises `InvalidField` if one of
+    the products cannot be ordered or is of another kind, or if an option is named twice.
     """
     keys = (trunk_key, block_key(block_size), *option_keys)
-    found = {product.key: product for product in orderable_products(session)}
+    found = {
+        product.key: product for product in price_list(session).values() if product.orderable or product.key in accepted
+    }
     _expect(found, trunk_key, ProductKind.TRUNK, "product", "unknown_product")
     _expect(found, block_key(block_size), ProductKind.NUMBER_BLOCK, "numbers.block_size", "unknown_block_size")
     for place, key in enumerate(option_keys):
@@ -227,10 +264,14 @@ def basket_of(session: Session, trunk_key: str, block_size: int, option_keys: Se
 
 
 def ordered_basket(session: Session, request: Request) -> Basket:
-    """Return the products of a running order. Raises `RuleBroken` if one of them can no longer be ordered."""
+    """Return the products of a running order. An option that was withdrawn since the order was accepted stays in it.
+
+    Raises `RuleBroken` if the trunk or the number block can no longer be ordered.
+    """
     assert request.product_key is not None and request.block_size is not None
+    options = request.option_keys or []
     try:
-        return basket_of(session, request.product_key, request.block_size, request.option_keys or [])
+        return basket_of(session, request.product_key, request.block_size, options, accepted=options)
     except InvalidField as error:
         raise RuleBroken(Reason.PRODUCT_NOT_ORDERABLE) from error
 
@@ -238,7 +279,7 @@ def ordered_basket(session: Session, request: Request) -> Basket:
 def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
     """Return the products of a running order at the prices of the moment when it was ordered.
 
-    Raises `RuleBroken` if one of the products was withdrawn since.
+    Raises `RuleBroken` if the trunk or the number block was withdrawn since.
     """
     basket = ordered_basket(session, request)
     if request.price_lines is None:

@@ -38,6 +38,9 @@ class AuditEvent(StrEnum):
     FORWARDING_CHANGED = "forwarding_changed"
     FORWARDING_REMOVED = "forwarding_removed"
     DETACH_ASKED = "detach_asked"
+    HOLDER_CHANGED = "holder_changed"
+    DIRECTORY_CHANGED = "directory_changed"
+    DIRECTORY_WITHDRAWN = "directory_withdrawn"
     USER_INVITED = "user_invited"
     INVITATION_WITHDRAWN = "invitation_withdrawn"
     USER_JOINED = "user_joined"
@@ -172,6 +175,27 @@ def entries_of(
     if before is not None:
         query = query.where(AuditEntry.id < before)
     return _told(session, query)
+
+
+def done_since(
+    session: Session,
+    account: Account,
+    deeds: Sequence[AuditEvent],
+    since: datetime | None = None,
+    *,
+    by: int | None = None,
+) -> bool:
+    """Return whether one of the deeds was done to the account.
+
+    `since` leaves out what was done before, `by` what another user than that with this id has done; None filters
+    nothing.
+    """
+    query = sa.select(AuditEntry.id).where(AuditEntry.account_id == account.id, AuditEntry.deed.in_(deeds))
+    if since is not None:
+        query = query.where(AuditEntry.at > since)
+    if by is not None:
+        query = query.where(AuditEntry.user_id == by)
+    return session.scalar(query.limit(1)) is not None
 
 
 def _told(session: Session, entries: sa.Select[AuditEntry]) -> Sequence[AttributedEntry]:

@@ -30,7 +30,9 @@ class Action(StrEnum):
     SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
     MANAGE_TRUNK = "manage_trunk"
     SEE_LOG = "see_log"
+    INVITE_USERS = "invite_users"
     MANAGE_USERS = "manage_users"
+    MANAGE_HOLDER = "manage_holder"
     PROVE_OWNERSHIP = "prove_ownership"
     OPERATE = "operate"
 
@@ -62,9 +64,21 @@ RIGHTS: Mapping[Role, frozenset[Action]] = {
 
 
 THROUGH_MAIN: frozenset[Action] = frozenset(
-    {Action.VIEW, Action.DETACH, Action.FORWARD_CALLS, Action.SEE_CALLS, Action.SEE_SECRET, Action.MANAGE_TRUNK}
+    {
+        Action.VIEW,
+        Action.DETACH,
+        Action.FORWARD_CALLS,
+        Action.SEE_CALLS,
+        Action.SEE_SECRET,
+        Action.MANAGE_TRUNK,
+        Action.INVITE_USERS,
+    }
 )
 """The actions that administrators and location managers of a main account may perform on its sub-accounts."""
+
+
+LEADS: frozenset[Role] = frozenset({Role.ADMINISTRATOR, Role.LOCATION_MANAGER})
+"""The roles in a main account that reach its sub-accounts."""
 
 
 STAFF: frozenset[Action] = frozenset({Action.VIEW, Action.SEE_CALLS, Action.OPERATE})
@@ -148,4 +162,4 @@ def _by_own_role(principal: Principal, action: Action, account: Account) -> bool
 def _by_main_account(principal: Principal, action: Action, account: Account) -> bool:
     if account.main_id is None or action not in THROUGH_MAIN:
         return False
-    return principal.roles.get(account.main_id) in (Role.ADMINISTRATOR, Role.LOCATION_MANAGER)
+    return principal.roles.get(account.main_id) in LEADS

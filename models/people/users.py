@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
-from models.people.rights import Principal, Role
+from models.people.rights import LEADS, Principal, Role
 from models.states import AccountState
 from models.values import Locale
 
@@ -79,3 +79,11 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
             .order_by(User.id)
         )
     )
+
+
+def people_of_main(session: Session, account: Account) -> set[int]:
+    """Return the ids of the users who reach the account by a role in its main account; empty without a main account."""
+    if account.main_id is None:
+        return set()
+    query = sa.select(Membership.user_id).where(Membership.account_id == account.main_id, Membership.role.in_(LEADS))
+    return set(session.scalars(query))

@@ -22,12 +22,13 @@ from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
 from models.requests.requests import Request
 from models.states import AddressMethod, Kind, ProofMethod
-from models.values import address_key
+from models.values import address_key, end_of_day
 from models.vault import Vault
 
 VALID_FOR = timedelta(days=14)
-"""How long a mailed or printed code is valid, as the carrier's help pages promise."""
+"""How long a mailed or printed code is valid, as the carrier's help pages promise; to the end of the last day."""
 LINK_CODE_VALID_FOR = timedelta(days=7)
+"""How long a link code is valid, to the end of the last day."""
 WRONG_TRIES = 5
 """The number of wrong tries after which a code is void."""
 MOST_ISSUES = 5
@@ -64,7 +65,7 @@ class CodedProof:
 
     def ask(self, now: datetime) -> None:
         """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
-        self.asked_at, self.expires_at = now, now + VALID_FOR
+        self.asked_at, self.expires_at = now, end_of_day(now + VALID_FOR)
         self.wrong_tries = self.reminders = 0
 
     def ask_again(self, now: datetime) -> None:
@@ -150,7 +151,9 @@ class Consent(CodedProof, Base):
     """A question to the administrators of an account whether the account may be attached. The first answer counts.
 
     `decision` is the answer, None until one is given. Every link request that asks for consent has a row, even if no
-    account has its customer number: an outsider must see no difference.
+    account has its customer number: an outsider must see no difference. `unreached_since` is the time since which the
+    back office has to act because the question reaches no administrator; None if it reaches one, if there is no account
+    that could be attached, or if the back office has acted.
     """
 
     __tablename__ = "consents"
@@ -160,10 +163,13 @@ class Consent(CodedProof, Base):
     decision: Mapped[Decision | None] = mapped_column(enumeration(Decision, "decision"))
     decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
     decided_at: Mapped[datetime | None]
+    unreached_since: Mapped[datetime | None]
 
     __table_args__ = (
         sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
         sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
+        # Always few, and read with each list of the back office.
+        sa.Index("ix_consents_unreached", "request_id", postgresql_where=sa.text("unreached_since IS NOT NULL")),
     )
 
     def words(self, user_id: int, issue: int | None = None) -> list[str]:
@@ -206,7 +212,8 @@ class LinkCode(Base):
 class EmailProof(CodedProof, Base):
     """Proof that a contact's e-mail address reaches a person. One row for all orders of a main account with an address.
 
-    `proved_at` is None until the contact has confirmed the address.
+    `proved_at` is None until the contact has confirmed the address. `refused_at` is when the mail server refused the
+    mail with the current code for good, None if it did not; nobody can answer then.
     """
 
     __tablename__ = "email_proofs"
@@ -214,6 +221,20 @@ class EmailProof(CodedProof, Base):
     main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
     address: Mapped[str] = mapped_column(primary_key=True)
     proved_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None]
+
+    def ask(self, now: datetime) -> None:
+        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
+        super().ask(now)
+        self.refused_at = None
+
+    def is_stale(self, now: datetime) -> bool:
+        """Return whether a new order needs a new code: the current one is void, refused or soon no longer valid."""
+        return self.refused_at is not None or super().is_stale(now)
+
+    def wakes_at(self) -> datetime:
+        """Return the time of the next reminder, or the code's expiry if no reminder is left or the mail was refused."""
+        return super().wakes_at() if self.refused_at is None else self.expires_at
 
     def words(self, issue: int | None = None) -> list[str]:
         """Return the words from which the vault derives the code and the link of the mail to the contact.
@@ -339,7 +360,7 @@ class ProofBook:
         return found
 
     def _opened(self, table: type[P], key: dict[str, Any], now: datetime) -> P:
-        asked = {"issue": 1, "sent_issue": 0, "asked_at": now, "expires_at": now + VALID_FOR}
+        asked = {"issue": 1, "sent_issue": 0, "asked_at": now, "expires_at": end_of_day(now + VALID_FOR)}
         fresh = {"wrong_tries": 0, "reminders": 0, "resent": 0}
         self._session.execute(postgresql.insert(table).values(**key, **asked, **fresh).on_conflict_do_nothing())
         return self._session.get_one(table, key, with_for_update=True, populate_existing=True)

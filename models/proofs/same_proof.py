@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, contains_eager
 
 from models.accounts.accounts import Account
 from models.proofs.proofs import account_address_key
@@ -17,7 +19,22 @@ def orders_of_contact(order: Request) -> sa.Select[Request]:
     Each order is joined with its account.
     """
     assert order.account is not None
-    return _orders(order).where(Account.contact_email == order.account.contact_email)
+    return orders_with_contact(order.main_id, order.account.contact_email)
+
+
+def orders_with_contact(main_id: int, address: str) -> sa.Select[Request]:
+    """Return a query for all orders of a main account whose contact has this e-mail address, joined with accounts."""
+    return _orders(main_id).where(Account.contact_email == address)
+
+
+def lock_pending(session: Session, orders: sa.Select[Request]) -> Sequence[Request]:
+    """Lock those of the orders that are pending, in the order of their ids; return them freshly read, with accounts.
+
+    Call this function before a proof is locked: the workers lock requests before proofs.
+    """
+    pending = orders.where(Request.status == Status.PENDING).options(contains_eager(Request.account))
+    locking = pending.order_by(Request.id).with_for_update(of=Request)
+    return session.scalars(locking.execution_options(populate_existing=True)).all()
 
 
 def orders_in_town(order: Request) -> sa.Select[Request]:
@@ -26,7 +43,7 @@ def orders_in_town(order: Request) -> sa.Select[Request]:
     Each order is joined with its account. Compare `account_address_key` to find the orders with an equal address.
     """
     assert order.account is not None
-    return _orders(order).where(Account.postal_code == order.account.postal_code)
+    return _orders(order.main_id).where(Account.postal_code == order.account.postal_code)
 
 
 def another_has_contact(session: Session, order: Request) -> bool:
@@ -42,9 +59,9 @@ def another_has_address(session: Session, order: Request) -> bool:
     return any(account_address_key(account) == key for account in others)
 
 
-def _orders(order: Request) -> sa.Select[Request]:
+def _orders(main_id: int) -> sa.Select[Request]:
     orders = sa.select(Request).join(Request.account)
-    return orders.where(Request.main_id == order.main_id, Request.kind == Kind.ORDER)
+    return orders.where(Request.main_id == main_id, Request.kind == Kind.ORDER)
 
 
 def _waits_besides(order: Request) -> tuple[sa.ColumnElement[bool], ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -53,13 +53,15 @@ class ProofState(StrEnum):
 class ProofStatus:
     """A requested proof. `until` is its deadline, None once it was proved or declined.
 
-    `again_from` is the time from which a new code can be requested, None if none can be.
+    `again_from` is the time from which a new code can be requested, None if none can be. `is_refused` says whether the
+    mail server has refused the mail with the current code for good.
     """
 
     kind: ProofKind
     state: ProofState
     until: datetime | None = None
     again_from: datetime | None = None
+    is_refused: bool = False
 
 
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
@@ -156,7 +158,7 @@ def _email(proofs: OrderProofs, now: datetime) -> Iterator[ProofStatus]:
     if proofs.email is None or not proofs.needs_email:
         return
     if proofs.awaits_email:
-        yield _coded(ProofKind.EMAIL, proofs.email, now)
+        yield replace(_coded(ProofKind.EMAIL, proofs.email, now), is_refused=proofs.email.refused_at is not None)
     else:
         yield ProofStatus(ProofKind.EMAIL, ProofState.PROVED)
 

@@ -42,6 +42,7 @@ from models.proofs.required import order_proofs
 from models.proofs.same_proof import orders_in_town, orders_of_contact
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, ProofMethod, Status
+from models.values import end_of_day
 from models.vault import Vault
 
 _NOBODY = 0
@@ -256,9 +257,8 @@ def create_link_code(session: Session, principal: Principal, account: Account, n
     void_link_code(session, principal, account, now)
     if account.role is AccountRole.MAIN:
         raise IsMainAccount(account.customer_number)
-    code = LinkCode(
-        account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=now + LINK_CODE_VALID_FOR
-    )
+    expires_at = end_of_day(now + LINK_CODE_VALID_FOR)
+    code = LinkCode(account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=expires_at)
     session.add(code)
     session.flush()
     return code

@@ -84,8 +84,14 @@ class Request(BulkQueueRow, Base):
     area_code: Mapped[str | None] = mapped_column(sa.ForeignKey("area_codes.code"))
     block_size: Mapped[int | None]
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+    option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    """What the ordered options need, by field of the order (see `models.orders.options`); None if nothing."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The products of an order at the prices agreed, as `PriceLine`; None for orders of before they were kept."""
+
+    local_user_name: Mapped[str | None]
+    """The person who is invited to an ordered account when it is active; None if the order names nobody."""
+    local_user_email: Mapped[str | None]
 
     asked_proof: Mapped[ProofMethod | None] = mapped_column(enumeration(ProofMethod, "asked_proof"))
 
@@ -110,6 +116,8 @@ class Request(BulkQueueRow, Base):
             name="order_is_whole",
         ),
         sa.CheckConstraint("kind = 'link' OR account_id IS NOT NULL", name="account_known"),
+        sa.CheckConstraint("(local_user_name IS NULL) = (local_user_email IS NULL)", name="local_user_is_whole"),
+        sa.CheckConstraint("local_user_email = lower(local_user_email)", name="local_user_email_lower"),
         sa.CheckConstraint("(status = 'pending') = (waiting_for IS NOT NULL)", name="pending_waits"),
         sa.CheckConstraint(
             "(status IN ('pending', 'held', 'rejected', 'cancelled', 'failed')) = (reason IS NOT NULL)",

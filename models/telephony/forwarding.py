@@ -1,7 +1,9 @@
 """Call forwardings: where calls to an account go, under which condition, and at which hours of the week.
 
-Two enabled forwardings of an account with one condition never share a minute; the database enforces this rule too.
-The condition "always" takes precedence over the others.
+A forwarding is for all numbers of its account, or for a range of them, which can be a single number. Two enabled
+forwardings of an account for the same numbers with one condition never share a minute; a trigger of the database
+enforces this rule too. For a called number the more exact forwarding wins (`applying`): that of the number before that
+of a range, that of a smaller range before that of a larger one, and these before that of the account.
 """
 
 from __future__ import annotations
@@ -26,6 +28,14 @@ from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.phone_numbers import e164, parse_phone_number
 from models.states import AccountState
+from models.telephony.forwarded_numbers import (
+    Numbers,
+    ensure_nested,
+    ensure_owned,
+    has_number,
+    typed_numbers,
+    width,
+)
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, covers, overlap
@@ -45,10 +55,6 @@ class Condition(StrEnum):
     BUSY = "busy"
     NO_ANSWER = "no_answer"
     NOT_REGISTERED = "not_registered"
-
-
-# Each condition as a number, which is what a range can hold.
-_PLACES = "CASE condition " + " ".join(f"WHEN '{one}' THEN {place}" for place, one in enumerate(Condition)) + " END"
 
 
 class _HoursOfWeek(sa.types.TypeDecorator[Hours]):
@@ -71,6 +77,8 @@ class CallForwarding(Base):
 
     `after_seconds` is how long a call rings first, set for the condition "no answer" alone; `hours` are the minutes
     of the week, in German local time, in which the forwarding applies. It never applies unless it is `enabled`.
+    It is for the numbers from `first_number` to `last_number`, E.164 without the plus sign, or, if both are None, for
+    all numbers of the account.
     """
 
     __tablename__ = "call_forwardings"
@@ -82,40 +90,69 @@ class CallForwarding(Base):
     after_seconds: Mapped[int | None]
     hours: Mapped[Hours] = mapped_column(_HoursOfWeek, server_default=f"{{[0,{WEEK})}}", default=ALL_WEEK)
     enabled: Mapped[bool] = mapped_column(default=True)
+    first_number: Mapped[int | None] = mapped_column(sa.BigInteger)
+    last_number: Mapped[int | None] = mapped_column(sa.BigInteger)
 
     __table_args__ = (
         sa.CheckConstraint(r"target ~ '^\+[1-9][0-9]{6,14}$'", name="target_e164"),
         sa.CheckConstraint("(condition = 'no_answer') = (after_seconds IS NOT NULL)", name="seconds"),
         sa.CheckConstraint(f"after_seconds BETWEEN {SHORTEST_WAIT} AND {LONGEST_WAIT}", name="seconds_range"),
         sa.CheckConstraint(f"hours <@ int4range(0, {WEEK}) AND NOT isempty(hours)", name="hours"),
-        # Both as ranges of one: PostgreSQL's own GiST knows ranges, and needs no extension for them.
-        postgresql.ExcludeConstraint(
-            (sa.text("int8range(account_id, account_id, '[]')"), "&&"),
-            (sa.text(f"int4range({_PLACES}, {_PLACES}, '[]')"), "&&"),
-            (sa.text("hours"), "&&"),
-            name="ex_call_forwardings_hours",
-            using="gist",
-            where=sa.text("enabled"),
+        sa.CheckConstraint(
+            "(first_number IS NULL) = (last_number IS NULL) AND first_number <= last_number", name="numbers"
         ),
     )
+
+    @property
+    def numbers(self) -> Numbers | None:
+        """Return the range of numbers that the forwarding is for; None for all numbers of the account."""
+        if self.first_number is None or self.last_number is None:
+            return None
+        return self.first_number, self.last_number
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardingDraft:
-    """A call forwarding as a user typed it, not yet checked. `target` may be in any usual spelling."""
+    """A call forwarding as a user typed it, not yet checked. Numbers may be in any usual spelling.
+
+    It is for the numbers from `first` to `last`, for one number if `last` is empty, and for all numbers of the account
+    if `first` is None.
+    """
 
     condition: Condition
     target: str
     after_seconds: int | None = None
     hours: Hours = ALL_WEEK
     enabled: bool = True
+    first: str | None = None
+    last: str = ""
 
 
 def forwardings_of(session: Session, account: Account) -> Sequence[CallForwarding]:
-    """Return all forwardings of an account, enabled or not, in the order of `Condition` ("always" first)."""
+    """Return all forwardings of an account, enabled or not: first those for all numbers, then by their numbers.
+
+    Those for the same numbers are in the order of `Condition` ("always" first).
+    """
     query = sa.select(CallForwarding).where(CallForwarding.account_id == account.id)
     places = list(Condition)
-    return sorted(session.scalars(query), key=lambda found: (places.index(found.condition), found.hours, found.id))
+    return sorted(
+        session.scalars(query),
+        key=lambda found: (
+            (found.first_number or 0, -width(found.numbers)),
+            (places.index(found.condition), found.hours, found.id),
+        ),
+    )
+
+
+def forwardings_within(session: Session, account: Account, numbers: Numbers) -> Sequence[CallForwarding]:
+    """Return the account's forwardings for ranges that include at least one of these numbers, in the order of ids."""
+    first, last = numbers
+    query = sa.select(CallForwarding).where(
+        CallForwarding.account_id == account.id,
+        CallForwarding.first_number <= last,
+        CallForwarding.last_number >= first,
+    )
+    return session.scalars(query.order_by(CallForwarding.id)).all()
 
 
 def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
@@ -128,13 +165,34 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
     """Return which of an account's forwardings apply at the moment `at`: enabled, and with that moment in their hours.
 
-    A forwarding with the condition "always" is returned alone; otherwise there is at most one for each condition.
-    `trunks` are the account's trunks: if all of them are suspended, or there are none, no forwarding applies.
+    Returned are those that apply to a call to at least one number; a forwarding for the account also applies to numbers
+    that no range includes. `trunks` are the account's trunks: if all of them are suspended, or there are none, no
+    forwarding applies.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
         return []
     found = [forwarding for forwarding in forwardings if forwarding.enabled and covers(forwarding.hours, at)]
-    return [one for one in found if one.condition is Condition.ALWAYS] or found
+    # Between two edges of ranges all numbers are treated alike; the one after a range is in a wider range or in none.
+    edges = {edge for one in found if one.numbers for edge in (one.numbers[0], one.numbers[1] + 1)}
+    applied = {id(one) for number in (None, *edges) for one in applying(found, number)}
+    return [one for one in found if id(one) in applied]
+
+
+def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[CallForwarding]:
+    """Return which of the forwardings in force apply to calls to `number`: at most one for each condition.
+
+    `number` is in E.164 without the plus sign; None stands for a number that no range includes. Of one condition the
+    most exact forwarding applies. "Always" applies alone, but only if no more exact forwarding of another condition is
+    in force for the number. The route FORWARDINGS of `workers/sip/kamailio.cfg` follows this rule for calls.
+    """
+    found = sorted((one for one in forwardings if has_number(one.numbers, number)), key=lambda one: width(one.numbers))
+    exact = [one for one in found if width(one.numbers) == width(found[0].numbers)]
+    if always := [one for one in exact if one.condition is Condition.ALWAYS]:
+        return always
+    best: dict[Condition, CallForwarding] = {}
+    for one in found:
+        best.setdefault(one.condition, one)
+    return [one for condition, one in best.items() if condition is not Condition.ALWAYS]
 
 
 def add_forwarding(
@@ -178,6 +236,20 @@ def remove_forwarding(session: Session, person: Principal, account: Account, id:
     forwarding = find_forwarding(session, account, id)
     session.delete(forwarding)
     _finish(session, person, account, AuditEvent.FORWARDING_REMOVED, _facts(forwarding), now)
+
+
+def remove_with_numbers(
+    session: Session, person: Principal, account: Account, forwardings: Collection[CallForwarding], now: datetime
+) -> None:
+    """Delete the account's forwardings for numbers that it is about to lose, and schedule the registrar to be updated.
+
+    Record each in the log. The caller has locked the account and checked the right to release its numbers.
+    """
+    for forwarding in forwardings:
+        session.delete(forwarding)
+        record(session, person, account, AuditEvent.FORWARDING_REMOVED, Action.MANAGE_TRUNK, now, _facts(forwarding))
+    if forwardings:
+        _schedule(session, account, now)
 
 
 def find_forwarding(session: Session, account: Account, id: int) -> CallForwarding:
@@ -231,8 +303,15 @@ def _fill(session: Session, forwarding: CallForwarding, account: Account, draft:
         raise InvalidField("hours", "none")
     target = target_of(draft.target)
     _ensure_no_loop(session, account, target)
+    others = [other for other in forwardings_of(session, account) if other is not forwarding]
+    numbers = None
+    if draft.first is not None:
+        numbers = typed_numbers(draft.first, draft.last)
+        ensure_owned(session, account, numbers)
+        ensure_nested(numbers, [other.numbers for other in others if other.numbers])
     if draft.enabled:
-        _ensure_free(session, forwarding, account, draft)
+        _ensure_free(numbers, draft, others)
+    forwarding.first_number, forwarding.last_number = numbers or (None, None)
     forwarding.condition, forwarding.target = draft.condition, target
     forwarding.after_seconds = draft.after_seconds if waits else None
     forwarding.hours, forwarding.enabled = draft.hours, draft.enabled
@@ -249,12 +328,10 @@ def _ensure_no_loop(session: Session, account: Account, target: str) -> None:
         raise InvalidField("target", "own_number")
 
 
-def _ensure_free(session: Session, own: CallForwarding, account: Account, draft: ForwardingDraft) -> None:
-    others = sa.select(CallForwarding).where(
-        CallForwarding.account_id == account.id, CallForwarding.condition == draft.condition, CallForwarding.enabled
-    )
-    for other in session.scalars(others):
-        if other is not own and overlap(other.hours, draft.hours):
+def _ensure_free(numbers: Numbers | None, draft: ForwardingDraft, others: Iterable[CallForwarding]) -> None:
+    for other in others:
+        rivals = other.enabled and other.condition is draft.condition and other.numbers == numbers
+        if rivals and overlap(other.hours, draft.hours):
             raise InvalidField("hours", "overlap", other.target)
 
 
@@ -262,6 +339,10 @@ def _finish(
     session: Session, person: Principal, account: Account, deed: AuditEvent, facts: dict[str, object], now: datetime
 ) -> None:
     record(session, person, account, deed, Action.FORWARD_CALLS, now, facts)
+    _schedule(session, account, now)
+
+
+def _schedule(session: Session, account: Account, now: datetime) -> None:
     session.flush()
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     for trunk in session.scalars(trunks.order_by(SipTrunk.id).with_for_update()):
@@ -275,4 +356,5 @@ def _facts(forwarding: CallForwarding) -> dict[str, object]:
         "after_seconds": forwarding.after_seconds,
         "hours": [list(span) for span in forwarding.hours],
         "enabled": forwarding.enabled,
+        "numbers": list(forwarding.numbers) if forwarding.numbers else None,
     }

@@ -39,11 +39,10 @@ def holdings_of(session: Session, account: Account, now: datetime) -> Holdings:
         .where(Contract.account_id == account.id, runs(Contract, now), runs(ContractItem, now))
         .order_by(Contract.id, Product.position)
     )
-    blocks = sa.select(NumberBlock).where(NumberBlock.account_id == account.id).order_by(NumberBlock.first_number)
     return Holdings(
         [(item, product) for item, product in session.execute(items)],
         trunks_of(session, account),
-        list(session.scalars(blocks)),
+        blocks_of(session, account),
     )
 
 
@@ -51,3 +50,9 @@ def trunks_of(session: Session, account: Account) -> list[SipTrunk]:
     """Return the account's trunks that are not closed, in the order of their ids."""
     trunks = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     return list(session.scalars(trunks.order_by(SipTrunk.id)))
+
+
+def blocks_of(session: Session, account: Account) -> list[NumberBlock]:
+    """Return the account's number blocks, in the order of their numbers."""
+    blocks = sa.select(NumberBlock).where(NumberBlock.account_id == account.id)
+    return list(session.scalars(blocks.order_by(NumberBlock.first_number)))

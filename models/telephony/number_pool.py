@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from models.db.work_queue import made_due
 from models.errors import InvalidField, NoNumbersAvailable
+from models.telephony.directory import withdraw_for_block
+from models.telephony.number_history import begin_assignment, end_assignment
 from models.telephony.numbers import BLOCK_SIZES, BlockAnnouncement, NumberBlock
 from models.values import national_to_e164
 
@@ -68,12 +70,13 @@ class NumberPool:
     def take(self, area_code: str, size: int, account_id: int) -> NumberBlock:
         """Assign a block to the account with this id, and return the block: the one that has been free for longest.
 
-        Raises `NoNumbersAvailable` if no block of this area code and size is left.
+        The block's history records it. Raises `NoNumbersAvailable` if no block of this area code and size is left.
         """
         blocks = self._of(area_code, size)
         if not blocks:
             raise NoNumbersAvailable(area_code, size)
         block = blocks.pop(0)
+        begin_assignment(self._session, block.id, account_id, self._now)
         block.account_id = account_id
         return block
 
@@ -122,17 +125,29 @@ def stock_pool(session: Session, area_code: str, first_subscriber: str, size: in
 
 
 def release_block(block: NumberBlock, now: datetime) -> None:
-    """Take a block from its account and trunk; it can be assigned to an account again after `QUARANTINE` (90 days)."""
-    block.account_id = None
-    block.trunk_id = None
+    """Take a block from its account and trunk; it can be assigned to an account again after `QUARANTINE` (90 days).
+
+    The block's history records it, and a directory entry for one of its numbers is withdrawn. The block must be in a
+    session.
+    """
+    _take_away(block, now)
     block.available_from = now + QUARANTINE
 
 
-def set_aside_block(block: NumberBlock) -> None:
+def set_aside_block(block: NumberBlock, now: datetime) -> None:
     """Take a block from its account and trunk, because the registrar lists one of its numbers under another trunk.
 
-    The block is assigned to no other account; job `registrar` reports the block to staff.
+    The block is assigned to no other account; job `registrar` reports the block to staff. The block's history records
+    it. The block must be in a session.
     """
+    _take_away(block, now)
+    block.available_from = SET_ASIDE
+
+
+def _take_away(block: NumberBlock, now: datetime) -> None:
+    session = object_session(block)
+    assert session is not None
+    end_assignment(session, block.id, now)
+    withdraw_for_block(session, block, now)
     block.account_id = None
     block.trunk_id = None
-    block.available_from = SET_ASIDE

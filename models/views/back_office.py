@@ -17,7 +17,7 @@ from models.accounts.accounts import account_by_number
 from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
-from models.proofs.proofs import AddressDocument, latest_document
+from models.proofs.proofs import AddressDocument, Consent, latest_document
 from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry
 from models.staff.actions import staff_actions_on
@@ -28,11 +28,15 @@ from models.views.lists import timelines
 
 
 class Matter(StrEnum):
-    """The reasons why a request waits for the carrier: it is held, has failed, or has a document to be decided on."""
+    """The reasons why a request waits for the carrier.
+
+    It is held, has failed, has a document to be decided on, or asks for consent that no administrator can give.
+    """
 
     HELD = "held"
     FAILED = "failed"
     DOCUMENT = "document"
+    CONSENT = "consent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class MatterFilter:
 class Listed:
     """A row of the back office's list: a request, and why it waits for the carrier, None if it does not.
 
-    `since` is the time at which the undecided document was uploaded; without one, the request's last change.
+    `since` is the time at which the undecided document was uploaded, or since which the request's question reaches
+    nobody; without either, the request's last change.
     """
 
     request: Request
@@ -70,6 +75,8 @@ class RequestDetails:
     asked: Sequence[ProofStatus]
     document: AddressDocument | None
     staff_actions: Sequence[AttributedEntry]
+    consent: Consent | None
+    """The question that a link request by consent asks; None for other requests, or before it is asked."""
 
     @property
     def version(self) -> int:
@@ -79,7 +86,7 @@ class RequestDetails:
     @property
     def matter(self) -> Matter | None:
         """Return why the request waits for the carrier; None if it does not."""
-        return matter_of(self.request.status, self.document)
+        return matter_of(self.request.status, self.document, self.consent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +103,11 @@ class Counts:
         return sum(self.matters.values())
 
 
-def matter_of(status: Status, document: AddressDocument | None) -> Matter | None:
+def matter_of(status: Status, document: AddressDocument | None, consent: Consent | None) -> Matter | None:
     """Return why a request with this status waits for the carrier; None if it does not.
 
-    `document` is the newest document uploaded for the request, None if there is none.
+    `document` is the newest document uploaded for the request, `consent` the question that it asks, each None if there
+    is none.
     """
     match status:
         case Status.HELD:
@@ -108,25 +116,35 @@ def matter_of(status: Status, document: AddressDocument | None) -> Matter | None
             return Matter.FAILED
         case Status.PENDING if document is not None and document.released is None:
             return Matter.DOCUMENT
+        case Status.PENDING if consent is not None and consent.unreached_since is not None and not consent.decision:
+            return Matter.CONSENT
     return None
 
 
 _Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 
-# Each of the two by an index of its own that holds few.
+# Each of the three by an index of its own that holds few.
 _FOR_US = sa.select(Request.id).where(Request.status.in_((Status.HELD, Status.FAILED)))
 _WITH_DOCUMENT = sa.select(AddressDocument.request_id).where(AddressDocument.released.is_(None))
+_UNREACHED = sa.select(Consent.request_id).where(Consent.unreached_since.is_not(None))
 _OPEN_DOCUMENT = sa.and_(
     AddressDocument.request_id == Request.id,
     AddressDocument.released.is_(None),
+    Request.status == Status.PENDING,
+)
+_UNREACHED_CONSENT = sa.and_(
+    Consent.request_id == Request.id,
+    Consent.unreached_since.is_not(None),
+    Consent.decision.is_(None),
     Request.status == Status.PENDING,
 )
 _MATTER = sa.case(
     (Request.status == Status.HELD, Matter.HELD),
     (Request.status == Status.FAILED, Matter.FAILED),
     (AddressDocument.id.is_not(None), Matter.DOCUMENT),
+    (Consent.request_id.is_not(None), Matter.CONSENT),
 )
-_SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Request.updated_at)
+_SINCE = sa.func.coalesce(AddressDocument.uploaded_at, Consent.unreached_since, Request.updated_at)
 
 
 def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None, limit: int = 50) -> Page[Listed]:
@@ -137,7 +155,7 @@ def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None,
     """
     place = _place(after) if after is not None else None
     query = sa.select(Request, _MATTER.label("matter"), _SINCE.label("since"))
-    query = query.outerjoin(AddressDocument, _OPEN_DOCUMENT).options(joinedload(Request.main))
+    query = _with_matters(query).options(joinedload(Request.main))
     if wanted.search:
         found = _found(session, wanted, place, limit + 1)
         query = query.where(Request.id.in_(found)).order_by(Request.id.desc())
@@ -154,7 +172,7 @@ def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None,
 def counts_of(session: Session) -> Counts:
     """Return how many requests wait for the carrier, for each reason to wait, kind and reason code. One statement."""
     groups = (_MATTER.label("matter"), Request.kind, Request.reason)
-    query = sa.select(*groups, sa.func.count().label("times")).outerjoin(AddressDocument, _OPEN_DOCUMENT)
+    query = _with_matters(sa.select(*groups, sa.func.count().label("times")).select_from(Request))
     rows = session.execute(query.where(*_waiting()).group_by(*groups)).all()
     return Counts(
         _summed((Matter(row.matter), row.times) for row in rows),
@@ -183,11 +201,17 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
         proof_statuses(session, [request], now)[id],
         latest_document(session, request),
         staff_actions_on(session, request),
+        session.get(Consent, id),
     )
 
 
+def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Join to requests what makes them wait for the carrier, for `_MATTER` and `_SINCE`."""
+    return query.outerjoin(AddressDocument, _OPEN_DOCUMENT).outerjoin(Consent, _UNREACHED_CONSENT)
+
+
 def _waiting() -> list[sa.ColumnElement[bool]]:
-    return [Request.id.in_(_FOR_US.union_all(_WITH_DOCUMENT)), _MATTER.is_not(None)]
+    return [Request.id.in_(_FOR_US.union_all(_WITH_DOCUMENT, _UNREACHED)), _MATTER.is_not(None)]
 
 
 def _filters(wanted: MatterFilter) -> list[sa.ColumnElement[bool]]:
@@ -207,8 +231,7 @@ def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: 
     if place is not None:
         filters.append(Request.id < place[1])
     ways = [
-        sa.select(Request.id)
-        .outerjoin(AddressDocument, _OPEN_DOCUMENT)
+        _with_matters(sa.select(Request.id))
         .where(way, *filters)
         .order_by(Request.id.desc())
         .limit(limit)

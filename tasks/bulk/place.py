@@ -27,7 +27,7 @@ from models.links.links import (
     submit_link,
     wrong_codes,
 )
-from models.messages.outbox import Recipient, queue_message
+from models.messages.outbox import Recipient, queue_message, was_queued
 from models.orders.orders import ensure_orderable, submit_orders
 from models.people.rights import Principal
 from models.people.users import principal_of
@@ -74,6 +74,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
             # After a failure rows are placed one by one, so that one bad row does not fail the others.
             rows = open_rows(session, bulk, 1 if bulk.attempts else CHUNK)
             if rows and _limit_reached(session, bulk):
+                _queue_receipt(session, bulk, now)
                 bulk.make_due(now + _ANSWERS_LOOKED_FOR)
                 return
             _place(session, runtime, bulk, rows, now)
@@ -82,6 +83,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
                 bulk.make_due(now)
                 return
             bulk.placed(now)
+            _queue_receipt(session, bulk, now)
         if is_over(session, bulk):
             bulk.end(now)
             _queue_end_mail(session, bulk, now)
@@ -185,6 +187,14 @@ def _forget_code(row: BulkRow) -> None:
         row.cells = {**row.cells, "code": ""}
     if row.draft is not None and row.draft.get("code"):
         row.draft = {**row.draft, "code": ""}
+
+
+def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
+    """Queue the receipt of a bulk to its sender, unless that was done before, while rows had to wait."""
+    to, occasion = Recipient(bulk.user.name, bulk.user.email, bulk.user.locale), str(bulk.id)
+    if not was_queued(session, "bulk_receipt", occasion, to):
+        facts = {"bulk_id": occasion, "path": f"/standortverwaltung/sammelauftrag/{bulk.id}"}
+        queue_message(session, None, "bulk_receipt", to, facts, now, occasion=occasion)
 
 
 def _queue_end_mail(session: Session, bulk: Bulk, now: datetime) -> None:

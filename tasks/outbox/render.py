@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -18,9 +18,10 @@ from models.messages.outbox import Message
 from models.people.rights import Role
 from models.values import Locale
 from models.vault import Vault
+from tasks.outbox.receipts import NOTHING, Details
 from tasks.ports import Letter, Mail
 from tasks.settings import Carrier
-from tasks.wording.formats import day_text
+from tasks.wording.formats import day_text, euros, last_day_text
 from tasks.wording.labels import carrier_page_text, role_text
 from tasks.wording.translate import translations
 
@@ -30,6 +31,7 @@ NO_CARRIER = Carrier()
 """A carrier of which nothing is set."""
 _WIDTH = 96
 _COLUMN = 18
+_PRODUCT, _PRICE = 40, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,21 @@ class Rendered:
     html: str
 
 
-def render_mail(message: Message, vault: Vault, base_url: str, domain: str, carrier: Carrier = NO_CARRIER) -> Mail:
+def render_mail(
+    message: Message,
+    vault: Vault,
+    base_url: str,
+    domain: str,
+    details: Details = NOTHING,
+    carrier: Carrier = NO_CARRIER,
+) -> Mail:
     """Render a queued message as a mail with a Message-ID of `domain`; `base_url` is the beginning of its link.
 
-    The mail's code and link are derived from the message's proof words, and stored nowhere.
+    The mail's code and link are derived from the message's proof words, and stored nowhere. `details` are what the
+    database adds to the message's row.
     """
-    rendered = render(message.template, message.locale, all_facts(message, vault, base_url), carrier)
+    facts = {**all_facts(message, vault, base_url), **details.facts}
+    rendered = render(message.template, message.locale, facts, carrier)
     return Mail(
         message_id=message.message_id(domain),
         recipient_name=message.recipient_name,
@@ -55,6 +66,7 @@ def render_mail(message: Message, vault: Vault, base_url: str, domain: str, carr
         subject=rendered.subject,
         text=rendered.text,
         html=rendered.html,
+        attachments=tuple(details.attach()),
     )
 
 
@@ -145,6 +157,11 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "reflow": _one_line if form == "letter" else _reflow,
         "column": _column,
         "day": lambda moment: day_text(datetime.fromisoformat(moment), locale),
+        "last_day": lambda end: last_day_text(datetime.fromisoformat(end), locale),
+        "euros": partial(euros, locale=locale),
+        "item": _one_line if form == "letter" else _item,
+        "cell": _cell,
+        "amount": _amount,
         "role": lambda role, locale: role_text(Role(role), locale),
         "carrier_page": lambda page: carrier_page_text(page, locale),
     }
@@ -159,5 +176,17 @@ def _reflow(text: str) -> str:
     return textwrap.fill(_one_line(text), _WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
+def _item(text: str) -> str:
+    return textwrap.indent(_reflow(text), "  ").replace("  ", "- ", 1)
+
+
 def _column(name: str) -> str:
     return name.ljust(_COLUMN)
+
+
+def _cell(text: str) -> str:
+    return text.ljust(_PRODUCT)
+
+
+def _amount(text: str) -> str:
+    return text.rjust(_PRICE)

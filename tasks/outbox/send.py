@@ -19,10 +19,12 @@ from models.db.batch_insert import batch_insert
 from models.db.failures import is_locked
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
+from models.proofs import consent_reach, contacts
 from models.requests.requests import TimelineEntry
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
 from tasks.outages import note_answers
+from tasks.outbox.receipts import NOTHING, RECEIPTS, Details, read_details
 from tasks.outbox.render import render_letter, render_mail
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable
 from tasks.runtime import Runtime
@@ -97,7 +99,8 @@ def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> di
     """Record outcomes (errors by message id, None if sent) in one transaction or, if that fails, in one for each.
 
     Return the outcomes that could not be recorded yet: a sent message must not be sent again because the database or
-    its row was unavailable for a moment. If the request is locked, no timeline entry is added.
+    its row was unavailable for a moment. If the request is locked, no timeline entry is added; only a refusal waits for
+    the request, because somebody has to be told of it.
     """
     if not outcomes:
         return {}
@@ -107,7 +110,7 @@ def _record_safely(claim: Claim, outcomes: dict[int, GatewayError | None]) -> di
         log.warning("messages.not_recorded", size=len(outcomes), error=repr(error))
         if len(outcomes) > 1:
             return _record_one_by_one(claim, outcomes)
-        if not is_locked(error):
+        if not is_locked(error) or any(isinstance(failure, GatewayRefused) for failure in outcomes.values()):
             return outcomes
         locked = _record(claim, outcomes, told=False)
     return {id: outcomes[id] for id in locked}
@@ -125,7 +128,8 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
         if message.channel is Channel.LETTER:
             runtime.ports.letters.print_letter(render_letter(message, runtime.vault, runtime.base_url))
         else:
-            mail = render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain, runtime.carrier)
+            details = _details(runtime, message)
+            mail = render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain, details, runtime.carrier)
             runtime.ports.mailer.send(mail)
     except GatewayError as error:
         return error
@@ -138,11 +142,20 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
     return None
 
 
+def _details(runtime: Runtime, message: Message) -> Details:
+    """Return what the database adds to the message now. The transaction ends before anything is sent."""
+    if message.template not in RECEIPTS:
+        return NOTHING
+    with runtime.database.transaction() as session:
+        return read_details(session, message, runtime.base_url, runtime.carrier)
+
+
 def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
     """Record outcomes: each message's error by message id, None if it was sent. Return the ids of locked messages.
 
     If the lease was lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt.
-    `told` adds an entry to the request's timeline, if the message is one that the timeline announces.
+    `told` adds an entry to the request's timeline, if the message is one that the timeline announces. A refused
+    question to a contact is told in any case.
     """
     runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []
@@ -155,6 +168,10 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: boo
                 message.left(now)
             elif isinstance(failure, GatewayRefused):
                 message.refuse(now)
+                if told and message.template == consent_reach.QUESTION and message.request_id is not None:
+                    consent_reach.note_refused_question(session, message.request_id, now)
+                if message.template == contacts.QUESTION_TO_CONTACT and message.proof is not None:
+                    contacts.note_refused_question(session, message.proof, now)
             else:
                 message.attempts += 1
                 if message.lease == lease:

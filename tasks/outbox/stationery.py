@@ -38,6 +38,7 @@ class Sheet(FPDF):
         add_typeface(self)
         self.set_margins(LEFT, 20, RIGHT)
         self.set_auto_page_break(auto=True, margin=_FOOT + 8)
+        self.heading_text = title
         self.set_title(in_print(title))
         self.set_lang(locale)
 

@@ -21,6 +21,7 @@ from models.links.collective_invoices import (
     request_leaving,
     request_listing,
 )
+from models.people.invitations import ensure_administered
 from models.requests.requests import Request
 from models.states import ENDED, AccountState, Kind, Origin, Reason
 from tasks.reconcile.job_run import Run
@@ -46,7 +47,8 @@ def reconcile_invoices(run: Run) -> None:
 def _leaving(run: Run, after: int) -> Sequence[int]:
     """Create detach requests for sub-accounts that an invoice attached and no invoice of their main account bills now.
 
-    Works on one page, of accounts with ids above `after`. Return the ids of the accounts of the page.
+    An account that nobody can sign in to stays a sub-account, and is reported, until it has an administrator. Works on
+    one page, of accounts with ids above `after`. Return the ids of the accounts of the page.
     """
     main = aliased(Account)
     billed = (
@@ -72,13 +74,18 @@ def _leaving(run: Run, after: int) -> Sequence[int]:
             if (payer.id, account.customer_number) in running:
                 run.counts["on_their_way"] += 1
                 continue
+            facts = {"customer_number": account.customer_number, "main_customer_number": payer.customer_number}
+            try:
+                ensure_administered(session, account, run.now)
+            except RuleBroken as error:
+                run.find("cannot_leave", account.customer_number, repaired=False, **facts, reason=error.reason)
+                continue
             request = request_leaving(session, payer, account, run.now)
             run.find(
                 "still_listed",
                 account.customer_number,
                 repaired=True,
-                customer_number=account.customer_number,
-                main_customer_number=payer.customer_number,
+                **facts,
                 request=str(request.id),
             )
         return [account.id for account, _ in rows]

@@ -10,19 +10,40 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from models.accounts.contract_holders import ContractHolder
 from models.bulk.bulk import Bulk
 from models.orders.drafts import Draft
 from models.people.invitations import Invitation
 from models.people.logins import Login
 from models.requests.idempotency import IdempotencyKey
+from models.telephony.directory import DirectoryEntry
+from models.telephony.number_history import NumberAssignment
 from tasks.reconcile.job_run import Run
 
 BATCH = 500
 """The most rows of a table that are locked and deleted in one transaction."""
 CALLS_KEPT_FOR = timedelta(days=7)
 
-Table = type[Bulk] | type[Draft] | type[IdempotencyKey] | type[Invitation] | type[Login]
-TABLES: tuple[Table, ...] = (Bulk, Draft, IdempotencyKey, Invitation, Login)
+Table = (
+    type[Bulk]
+    | type[ContractHolder]
+    | type[DirectoryEntry]
+    | type[Draft]
+    | type[IdempotencyKey]
+    | type[Invitation]
+    | type[Login]
+    | type[NumberAssignment]
+)
+TABLES: tuple[Table, ...] = (
+    Bulk,
+    ContractHolder,
+    DirectoryEntry,
+    Draft,
+    IdempotencyKey,
+    Invitation,
+    Login,
+    NumberAssignment,
+)
 
 
 def clear_leftovers(run: Run) -> None:

@@ -34,7 +34,8 @@ def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwarding
     """Return the enabled call forwardings of the accounts by account id; an account without any has no entry."""
     found: Forwardings = {}
     for one in enabled_of(session, account_ids):
-        forwarding = Forwarding(one.condition, one.target, one.after_seconds, one.hours)
+        id = one.id if one.numbers else None
+        forwarding = Forwarding(one.condition, one.target, one.after_seconds, one.hours, one.numbers, id)
         found[one.account_id] = (*found.get(one.account_id, ()), forwarding)
     return found
 

@@ -11,11 +11,13 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
+from models.orders.local_user import invite_local_user
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
 from models.values import Locale
+from tasks.outbox.prices import agreed_lines, price_facts
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
@@ -23,13 +25,15 @@ from tasks.wording.reasons import reason_text
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
-    So each mail is queued exactly once.
+    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location.
     """
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
             told.add(recipient.address)
             _queue(work, request, template, recipient, announced=True)
+    if request.kind is Kind.ORDER:
+        invite_local_user(work.session, request, work.now)
     return None
 
 
@@ -112,7 +116,7 @@ def _as_recipient(person: User) -> Recipient:
 
 
 def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = False) -> None:
-    facts = _facts(work, request, template, to.locale)
+    facts = _facts(work, request, template, to)
     occasion = _which_end(work, request, template, to) if request.reason is not None else ""
     queue_message(
         work.session,
@@ -136,7 +140,7 @@ def _which_end(work: Work, request: Request, template: str, to: Recipient) -> st
     return str(count) if count else ""
 
 
-def _facts(work: Work, request: Request, template: str, locale: Locale) -> dict[str, Any]:
+def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "kind": request.kind,
         "customer_number": request.customer_number,
@@ -147,9 +151,12 @@ def _facts(work: Work, request: Request, template: str, locale: Locale) -> dict[
     }
     if request.reason is not None:
         page = "zustimmung" if template == "link_ended_owner" else "anfragen"
-        return {**facts, "reason": reason_text(request.reason, locale), "path": f"/{page}/{request.id}"}
+        return {**facts, "reason": reason_text(request.reason, to.locale), "path": f"/{page}/{request.id}"}
     if request.kind is Kind.ORDER:
-        return facts | _order_facts(work, request, locale)
+        # A contact, who may have no login, need not know what the main account pays.
+        if to.address in [person.email for person in _requesters(work, request)]:
+            facts |= price_facts(agreed_lines(work.session, request, to.locale))
+        return facts | _order_facts(work, request, to.locale)
     return {**facts, "account_name": request.account.name if request.account is not None else ""}
 
 

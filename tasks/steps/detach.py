@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from models.accounts import hierarchy
+from models.accounts.accounts import Account
+from models.orders.contract_holder import keep_holder_of
+from models.people.invitations import void_foreign_invitations
 from models.requests.requests import Request
+from models.states import Origin
 from tasks.steps.step import Outcome, Work
 
 
 def detach(work: Work, request: Request) -> Outcome:
-    """Detach the account from the main account.
+    """Detach the account from the main account, and void the invitations that people of the main account have sent.
 
     Raises `RuleBroken`, which rejects the request, if the account is no longer attached to this main account.
     """
     assert request.account_id is not None
-    account = hierarchy.detach(work.session, request.main_id, request.account_id)
+    account = work.session.get_one(Account, request.account_id)
+    was_ordered = account.origin is Origin.ORDER
+    hierarchy.detach(work.session, request.main_id, account.id)
+    if was_ordered:
+        keep_holder_of(work.session, request.main_id, account, work.now)
+    void_foreign_invitations(work.session, account)
     request.note(
         work.now,
         "detached",

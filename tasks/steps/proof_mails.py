@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from models.accounts.accounts import Account, account_by_number
+from models.accounts.contract_holders import holder_facts
 from models.messages.outbox import Channel, Recipient, queue_message
-from models.people.users import administrators_of
+from models.people.users import User, administrators_of
+from models.proofs.consent_reach import QUESTION, asked_addresses, note_reach
+from models.proofs.contacts import QUESTION_TO_CONTACT
 from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof
 from models.requests.requests import Request
 from tasks.steps.step import Work
@@ -19,7 +23,7 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
     queue_message(
         work.session,
         request.id,
-        "email_code",
+        QUESTION_TO_CONTACT,
         Recipient(account.contact_name, proof.address, request.locale),
         {**_about(request), **_place(account), "path": f"/email/{request.id}/", "until": proof.expires_at.isoformat()},
         work.now,
@@ -34,12 +38,21 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
     """Queue a letter with the proof's code to the order's connection address. Adds a timeline entry."""
     account = request.account
     assert account is not None
+    holder = holder_facts(work.session, request.main)
     queue_message(
         work.session,
         request.id,
         "address_letter",
         Recipient(account.contact_name, _lines(account), request.locale),
-        {**_about(request), **_place(account), "path": "/brief", "until": proof.expires_at.isoformat()},
+        {
+            **_about(request),
+            **_place(account),
+            **holder,
+            # A reader of the letter at the site knows the company by its legal name.
+            "main_account_name": holder["holder_name"],
+            "path": "/brief",
+            "until": proof.expires_at.isoformat(),
+        },
         work.now,
         channel=Channel.LETTER,
         occasion=_occasion(proof),
@@ -52,14 +65,37 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
 def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
     """Queue a mail, or a reminder, to every administrator of the account to be attached, each with their link and code.
 
-    Adds a timeline entry, also if there is no such account or it has no administrators.
+    Adds a timeline entry, also if there is no such account or it has no administrators; the latter is a case for the
+    back office.
     """
     account = account_by_number(work.session, request.customer_number)
-    for person in administrators_of(work.session, account.id) if account is not None else ():
+    people = administrators_of(work.session, account.id) if account is not None else []
+    _ask(work, request, consent, account, people)
+    note_reach(consent, account, work.now, reaches=bool(people))
+    request.note(work.now, "consent_reminded" if consent.reminders else "consent_asked")
+
+
+def ask_newcomers(work: Work, request: Request, consent: Consent) -> None:
+    """Queue a mail to every administrator who was not asked yet, because they joined the account after the question.
+
+    Adds no timeline entry: an outsider must not learn that the account has a new administrator.
+    """
+    account = account_by_number(work.session, request.customer_number)
+    if account is None:
+        return
+    asked = asked_addresses(work.session, request)
+    fresh = [person for person in administrators_of(work.session, account.id) if person.email not in asked]
+    if fresh:
+        _ask(work, request, consent, account, fresh)
+        note_reach(consent, account, work.now, reaches=True)
+
+
+def _ask(work: Work, request: Request, consent: Consent, account: Account | None, people: Sequence[User]) -> None:
+    for person in people:
         queue_message(
             work.session,
             request.id,
-            "consent_asked",
+            QUESTION,
             Recipient(person.name, person.email, person.locale),
             {
                 **_about(request),
@@ -74,7 +110,6 @@ def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
             proof=consent.words(person.id),
             bulk_id=request.bulk_id,
         )
-    request.note(work.now, "consent_reminded" if consent.reminders else "consent_asked")
 
 
 def _occasion(proof: CodedProof) -> str:

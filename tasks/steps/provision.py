@@ -7,16 +7,18 @@ from dataclasses import dataclass
 
 import structlog
 
-from models.contracts.catalogue import PriceLine
+from models.contracts.catalogue import MOBILE_BACKUP, PriceLine
 from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
 from models.orders.orders import agreed_prices
 from models.requests.requests import Request
+from models.telephony.directory import directory_data, put_entry
+from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import set_aside_block
 from models.telephony.trunks import SipTrunk, new_sip_user
 from models.vault import new_sip_secret
 from tasks.ports import GatewayError, NumberTaken, Ports, TrunkRecord
-from tasks.registrar.trunks import record_of
+from tasks.registrar.trunks import forwardings_of, record_of
 from tasks.steps.step import NO_NUMBERS, Outcome, Work
 
 log = structlog.get_logger()
@@ -55,13 +57,15 @@ class RegisterTrunk:
         assert request.trunk is not None
         for block in request.trunk.blocks:
             work.after_commit(log.error, "numbers.taken", request=str(request.id), numbers=block.display)
-            set_aside_block(block)
+            set_aside_block(block, work.now)
         request.trunk.blocks = []
         return True
 
 
 def provision(work: Work, request: Request) -> Outcome:
     """Create the account's contract and trunk with a number block, and return the call that registers the trunk.
+
+    What the options need is set up too: the forwarding of the mobile fallback, the entry in the directory.
 
     Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by the
     request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
@@ -73,10 +77,36 @@ def provision(work: Work, request: Request) -> Outcome:
             block = work.pool.take(request.area_code, request.block_size, request.account_id)
         except NoNumbersAvailable:
             return NO_NUMBERS
-        request.trunk = request.trunk or _new_trunk(work, request, lines)
+        if request.trunk is None:
+            request.trunk = _new_trunk(work, request, lines)
+            _set_up_fallback(work, request)
         request.trunk.blocks = [block]
+        entry = directory_data((request.option_details or {}).get("directory_entry"))
+        if entry is not None:
+            put_entry(work.session, request.account_id, block.first_number, entry, work.now)
     trunk = request.trunk
-    return RegisterTrunk(record_of(trunk, work.runtime.vault), ", ".join(block.display for block in trunk.blocks))
+    # Only an option brings a forwarding to a new account: most orders need no look.
+    assert request.account_id is not None
+    forwards = {}
+    if MOBILE_BACKUP in (request.option_keys or []):
+        work.session.flush()
+        forwards = forwardings_of(work.session, [request.account_id])
+    return RegisterTrunk(
+        record_of(trunk, work.runtime.vault, forwards), ", ".join(block.display for block in trunk.blocks)
+    )
+
+
+def _set_up_fallback(work: Work, request: Request) -> None:
+    """Forward the new account's calls to the ordered mobile number, if there is one, while no phone is registered.
+
+    From then on it is a forwarding like any other: the customer may change or remove it.
+    """
+    mobile = (request.option_details or {}).get("mobile_number")
+    if mobile is not None:
+        assert request.account_id is not None
+        work.session.add(
+            CallForwarding(account_id=request.account_id, condition=Condition.NOT_REGISTERED, target=mobile)
+        )
 
 
 def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipTrunk:

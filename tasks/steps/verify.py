@@ -13,6 +13,7 @@ from models.accounts.hierarchy import promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
 from models.orders.orders import area_code_fits, ordered_basket
+from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
     AddressProof,
     CodedProof,
@@ -24,7 +25,8 @@ from models.proofs.required import opened_proofs
 from models.proofs.same_proof import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
-from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email
+from models.values import end_of_day
+from tasks.steps.proof_mails import ask_for_address, ask_for_consent, ask_for_email, ask_newcomers
 from tasks.steps.step import NO_NUMBERS, Outcome, Wait, Work
 
 TIME_TO_CORRECT = timedelta(days=14)
@@ -44,7 +46,7 @@ def verify(work: Work, request: Request) -> Outcome:
         case Kind.LINK:
             return _verify_link(work, request)
         case Kind.DETACH:
-            return _verify_detach(request)
+            return _verify_detach(work, request)
 
 
 def _verify_order(work: Work, request: Request) -> Outcome:
@@ -70,9 +72,10 @@ def _verify_order(work: Work, request: Request) -> Outcome:
 
 
 def _wait_for_correction(work: Work, request: Request) -> Wait:
-    until = work.now + TIME_TO_CORRECT
+    until = end_of_day(work.now + TIME_TO_CORRECT)
     if request.reason is Reason.AREA_CODE_MISMATCH and request.waiting_until is not None:
-        until = request.waiting_until
+        # Requests of before the deadlines ended with a day keep the day that was said.
+        until = end_of_day(request.waiting_until - timedelta(microseconds=1))
     if until <= work.now:
         raise RuleBroken(Reason.AREA_CODE_MISMATCH)
     return Wait(Actor.REQUESTER, Reason.AREA_CODE_MISMATCH, until, until)
@@ -80,6 +83,8 @@ def _wait_for_correction(work: Work, request: Request) -> Wait:
 
 def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
     _end_or_renew(work, request, proof, another_has_contact)
+    if proof.refused_at is not None:
+        return Wait(Actor.REQUESTER, Reason.CONTACT_REFUSED, proof.expires_at, proof.wakes_at())
     if proof.start_sending(work.now):
         ask_for_email(work, request, proof)
     return Wait(Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, proof.expires_at, proof.wakes_at())
@@ -88,9 +93,9 @@ def _wait_for_email(work: Work, request: Request, proof: EmailProof) -> Wait:
 def _wait_for_address(work: Work, request: Request, proof: AddressProof) -> Wait:
     if work.book.document(request) is not None:
         # The back office has to act: the customer's deadline does not run.
-        until = work.now + TIME_TO_REVIEW
+        until = end_of_day(work.now + TIME_TO_REVIEW)
         if request.reason is Reason.DOCUMENT_IN_REVIEW and request.waiting_until is not None:
-            until = max(request.waiting_until, work.now + timedelta(hours=1))
+            until = max(request.waiting_until, end_of_day(work.now))
         proof.expires_at = max(proof.expires_at, until)
         return Wait(Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, until, until)
     _end_or_renew(work, request, proof, another_has_address)
@@ -129,16 +134,19 @@ def _wait_for_consent(work: Work, request: Request, consent: Consent) -> Wait:
         raise RuleBroken(Reason.PROOF_EXPIRED)
     if consent.start_sending(work.now):
         ask_for_consent(work, request, consent)
+    else:
+        ask_newcomers(work, request, consent)
     return Wait(Actor.OTHER_ACCOUNT, Reason.CONSENT_AWAITED, consent.expires_at, consent.wakes_at())
 
 
-def _verify_detach(request: Request) -> Outcome:
+def _verify_detach(work: Work, request: Request) -> Outcome:
     account = request.account
     assert account is not None
     if account.main_id != request.main_id:
         raise RuleBroken(Reason.NOT_ATTACHED)
     if account.origin is Origin.COLLECTIVE_INVOICE and request.requested_by is not None:
         raise RuleBroken(Reason.BILLED_TOGETHER)
+    ensure_administered(work.session, account, work.now)
     return None
 
 

@@ -83,6 +83,10 @@ FINDINGS: Mapping[str, str] = {
         "Customer number %(customer_number)s is billed by collective invoice %(invoice)s, but cannot become a "
         "sub-account of %(main_customer_number)s. %(reason_text)s"
     ),
+    "cannot_leave": N_(
+        "Customer number %(customer_number)s is on no collective invoice of %(main_customer_number)s any more, but "
+        "cannot leave it. %(reason_text)s"
+    ),
     "still_listed": N_(
         "Customer number %(customer_number)s is on no collective invoice of %(main_customer_number)s any more, but "
         "still its sub-account."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 
-from models.values import BERLIN, Locale
+from models.values import BERLIN, Locale, last_day
 
 _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
 _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM y, HH:mm"}
@@ -32,7 +32,7 @@ def day_text(at: datetime, locale: Locale) -> str:
 
 def last_day_text(end: datetime, locale: Locale) -> str:
     """Format the day that ends at this moment, as the last day on which something is valid, in the language."""
-    return day_text(end - timedelta(microseconds=1), locale)
+    return long_date(last_day(end), locale)
 
 
 def moment_text(at: datetime, locale: Locale) -> str:

@@ -34,6 +34,9 @@ _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
         "The e-mail usually arrives within minutes. Without confirmation we remind after 7 and after 12 days; after "
         "14 days the order lapses."
     ),
+    Reason.CONTACT_REFUSED: N_(
+        "Without a confirmed e-mail address the line is not set up, and the order lapses after that day."
+    ),
     Reason.ADDRESS_NOT_PROVED: N_("A letter usually takes two to four working days. A document may be faster."),
     Reason.DOCUMENT_IN_REVIEW: N_(
         "We usually look at documents within a few working days. The letter's code remains valid."

@@ -21,6 +21,10 @@ REASONS: Mapping[Reason, str] = {
     Reason.EMAIL_NOT_CONFIRMED: N_(
         "The contact has to confirm the e-mail address, with the code from the mail that we have sent."
     ),
+    Reason.CONTACT_REFUSED: N_(
+        "The contact's e-mail address does not accept our e-mail. Please correct the address; then we ask again at "
+        "once."
+    ),
     Reason.ADDRESS_NOT_PROVED: N_(
         "The connection address has to be proved: with the code from the letter that we have sent there, or with a "
         "document (commercial register extract, business registration)."
@@ -30,6 +34,14 @@ REASONS: Mapping[Reason, str] = {
     Reason.BILLED_TOGETHER: N_(
         "The account is billed by the main account's collective invoice and therefore belongs to it. It is detached "
         "once it leaves the collective invoice."
+    ),
+    Reason.NO_ADMINISTRATOR: N_(
+        "Nobody can sign in to this account and administer it yet; detached, it would be left to nobody. Invite an "
+        "administrator first. The account can be detached once the invitation is accepted."
+    ),
+    Reason.INVITATION_OPEN: N_(
+        "Nobody can sign in to this account and administer it yet: the invitation is still open. Ask the invited "
+        "person to accept it, or invite somebody else. The account can be detached once an invitation is accepted."
     ),
     Reason.ALREADY_ATTACHED: N_(
         "The account already belongs to a main account. It has to be detached there before it can be linked anew."

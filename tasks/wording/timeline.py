@@ -18,6 +18,11 @@ TIMELINE: Mapping[str, str] = {
     "link_received": N_("We have received the request to link customer number %(customer_number)s."),
     "email_asked": N_("We have asked %(name)s by e-mail to confirm the e-mail address."),
     "email_reminded": N_("We have reminded %(name)s to confirm the e-mail address."),
+    "contact_refused": N_("Our e-mail to %(name)s came back: the mail server does not accept the address %(address)s."),
+    "contact_corrected": N_(
+        "%(by)s has corrected the e-mail address of %(name)s: it is now %(address)s. The link in earlier e-mails is "
+        "void."
+    ),
     "letter_sent": N_("A letter with a code is on its way to the connection address in %(city)s."),
     "document_received": N_("We have received the document “%(name)s” as address proof and are looking at it."),
     "document_released": N_("The connection address is proved by the document."),
@@ -41,6 +46,13 @@ TIMELINE: Mapping[str, str] = {
         "main account."
     ),
     "provisioned": N_("The line is set up: SIP trunk with %(channels)s channels, number %(numbers)s."),
+    "local_user_invited": N_("%(name)s is invited by e-mail to sign in at the location."),
+    "local_user_leads": N_(
+        "%(name)s reaches the location through the main account already and therefore gets no invitation."
+    ),
+    "local_user_not_invited": N_(
+        "%(name)s could not be invited: nobody of the main account may invite any more. Our customer service can help."
+    ),
     "attached": N_("Account %(customer_number)s is now a sub-account of your main account %(main_customer_number)s."),
     "detach_received": N_("We have received the request to detach account %(customer_number)s from the main account."),
     "detached": N_(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import psutil
 import redis
@@ -13,34 +14,46 @@ from models.db.work_queue import WorkKind
 from tests.benchmarks import front
 from tests.benchmarks.system import System
 
-NORMAL = "that works"
-_COMMANDS = {
-    "that is a read-only replica": (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"]),
-    "that is full": (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
-    "with a foreign key in the queue's place": (["SET", WorkKind.VERIFY, "foreign"], ["DEL", WorkKind.VERIFY]),
-    "that lets nobody write": (["ACL", "SETUSER", "default", "-@write"], ["ACL", "SETUSER", "default", "+@write"]),
-}
+State = Callable[[System], AbstractContextManager[None]]
 
 
-def measure(system: System, posts: int) -> dict[str, float]:
-    """Return the orders accepted a second beside a Redis in each state; `NORMAL` is measured first and last."""
-    first = _rate(system, posts)
-    rates = {}
-    for state, (cause, end) in _COMMANDS.items():
-        with redis.Redis(port=system.redis.port) as client:
-            client.execute_command(*cause)
-            rates[state] = _rate(system, posts)
-            client.execute_command(*end)
-    with _frozen(system):
-        rates["that is frozen"] = _rate(system, posts)
-    system.redis.stop()
-    rates["that is away"] = _rate(system, posts)
-    system.redis.start()
-    return {NORMAL: (first + _rate(system, posts)) / 2, **rates}
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Orders accepted a second beside a Redis in one state, one figure a round."""
+
+    broken: list[float]
+    normal: list[float]
+    """Beside a Redis that works, measured in turns with `broken`."""
+
+
+def measure(system: System, posts: int, rounds: int) -> dict[str, Rates]:
+    """Return the rates beside a Redis in each bad state; each stands against a Redis that works, taken in turns."""
+    rates = {state: Rates([], []) for state in _STATES}
+    for _ in range(rounds):
+        for state, broken in _STATES.items():
+            rates[state].normal.append(_rate(system, posts))
+            with broken(system):
+                rates[state].broken.append(_rate(system, posts))
+    return rates
 
 
 def _rate(system: System, posts: int) -> float:
     return front.ours(system, posts).per_second
+
+
+def _commands(cause: list[str], end: list[str]) -> State:
+    """Return the state between two commands to Redis."""
+
+    @contextmanager
+    def state(system: System) -> Iterator[None]:
+        with redis.Redis(port=system.redis.port) as client:
+            client.execute_command(*cause)
+            try:
+                yield
+            finally:
+                client.execute_command(*end)
+
+    return state
 
 
 @contextmanager
@@ -52,3 +65,24 @@ def _frozen(system: System) -> Iterator[None]:
         yield
     finally:
         server.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def _away(system: System) -> Iterator[None]:
+    system.redis.stop()
+    try:
+        yield
+    finally:
+        system.redis.start()
+
+
+_STATES: dict[str, State] = {
+    "that is a read-only replica": _commands(["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"]),
+    "that is full": _commands(["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
+    "with a foreign key in the queue's place": _commands(["SET", WorkKind.VERIFY, "foreign"], ["DEL", WorkKind.VERIFY]),
+    "that lets nobody write": _commands(
+        ["ACL", "SETUSER", "default", "-@write"], ["ACL", "SETUSER", "default", "+@write"]
+    ),
+    "that is frozen": _frozen,
+    "that is away": _away,
+}

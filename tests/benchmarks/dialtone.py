@@ -84,9 +84,12 @@ def _forwardings(
     caller, target, *others = trunks
     with _declining(one.server, target):
         pairs = [one.forwards(portal, trunk, target, caller) for trunk in others[:changes]]
+        numbers = [one.forwards(portal, trunk, target, caller, of_one_number=True) for trunk in others[:changes]]
     return {
         "a new forwarding": [added for added, _ in pairs],
         "a removed forwarding": [removed for _, removed in pairs],
+        "a new forwarding of one number": [added for added, _ in numbers],
+        "a removed forwarding of one number": [removed for _, removed in numbers],
     }
 
 
@@ -138,12 +141,23 @@ class _Customer:
         return time.perf_counter() - began
 
     def forwards(
-        self, portal: httpx.Client, trunk: TrunkRecord, target: TrunkRecord, caller: TrunkRecord
+        self,
+        portal: httpx.Client,
+        trunk: TrunkRecord,
+        target: TrunkRecord,
+        caller: TrunkRecord,
+        *,
+        of_one_number: bool = False,
     ) -> tuple[float, float]:
-        """Has the calls of a trunk without phones forwarded until one arrives, and ends that until none does."""
+        """Has the calls of a trunk without phones forwarded until one arrives, and ends that until none does.
+
+        All calls, or those to the number that is called.
+        """
         number, _ = self._place(trunk)
         path = f"/standortverwaltung/{number}/rufweiterleitung"
         form = {"condition": "always", "target": target.numbers[0], "when": "all", "enabled": "y"}
+        if of_one_number:
+            form |= {"numbers": "some", "first": trunk.numbers[0]}
         form["csrf_token"] = front.field_of(portal.get(f"{path}/neu").text, "csrf_token")
         began = time.perf_counter()
         listed = portal.post(f"{path}/neu", data=form | {"after_seconds": "20"}).text

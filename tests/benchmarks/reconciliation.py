@@ -95,7 +95,6 @@ def fill(ours: str, theirs: str, trunks: int, vault: Vault) -> None:
         # These rows keep the rules by themselves; to be told so a million times takes long.
         our_side.execute("SET session_replication_role = replica")
         our_side.execute("ALTER TABLE number_blocks DROP CONSTRAINT ex_number_blocks_overlap")
-        our_side.execute("ALTER TABLE call_forwardings DROP CONSTRAINT ex_call_forwardings_hours")
         for start in range(0, trunks, _AT_ONCE):
             lines: dict[str, list[str]] = {table: [] for table in (*_OURS, *_THEIRS)}
             for place in range(start, min(start + _AT_ONCE, trunks)):

@@ -286,6 +286,14 @@ def test_the_page_of_an_account_and_detaching_it(page: Page, portal: Portal) -> 
         account = make_account(session)
         attach(session, portal.main.id, account.id, Origin.LINK, NOW)
         number = account.customer_number
+    # Nobody can sign in to it yet.
+    look(page, f"{portal.url}{OVERVIEW}/{number}/loesen")
+    look(page, f"{portal.url}/benutzer/{number}/einladen")
+    with portal.database.transaction() as session:
+        joining = session.get_one(Account, account.id)
+        to = Recipient("Hanna Palmer", "hanna@example.com", "de")
+        invite(session, portal.manager, joining, to, Role.ADMINISTRATOR, NOW)
+        join(session, make_user(session), joining)
     look(page, f"{portal.url}{OVERVIEW}/{number}")
     look(page, f"{portal.url}{OVERVIEW}/{number}/loesen")
     look_wrong(page)
@@ -304,7 +312,7 @@ def site(portal: Portal) -> Site:
         return site
 
 
-@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret")
+@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret", "locations.phone_systems")
 def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
     sign_in(page, portal)
     look(page, portal.url + site.path)
@@ -312,6 +320,10 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
     sign_in_as(page, portal, site.administrator)
     for path in (site.path, site.path + "/protokoll"):
         look(page, portal.url + path)
+    look(page, f"{portal.url}{site.path}/sip/{site.trunk}/telefonanlagen")
+    for summary in page.get_by_role("main").locator("summary").all():
+        summary.click()
+    look_as_it_is(page)
     for path in (site.secret, site.renewal):
         look(page, portal.url + path)
         look_wrong(page)
@@ -327,6 +339,30 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
         session.get_one(SipTrunk, site.trunk).secret = Vault(SECRET).seal("renewed by somebody else")
     page.get_by_label("Ihr Passwort").fill(PASSWORD)
     look_after(page, page.get_by_role("main").get_by_role("button"))
+
+
+@shows("locations.contract_holder", "locations.directory", "locations.withdraw_from_directory", "locations.show")
+def test_the_contract_holder_and_the_directory_entry(page: Page, portal: Portal, site: Site) -> None:
+    with portal.database.transaction() as session:
+        contract = session.get_one(SipTrunk, site.trunk).contract_id
+        for key in ("directory-entry", "mobile-backup"):
+            session.add(ContractItem(contract_id=contract, product_key=key, monthly_cents=0, one_off_cents=0))
+    sign_in(page, portal)
+    look(page, f"{portal.url}{OVERVIEW}/{portal.main.customer_number}/vertragsinhaber")
+    look_wrong(page)
+    expect(page.get_by_label("Registernummer")).to_be_hidden()
+    page.get_by_label("Unternehmen oder Verein mit Registereintrag").check()
+    look_wrong(page)
+    page.get_by_label("Registernummer").fill("HRB 4711, Amtsgericht Bielefeld")
+    look_after(page, page.get_by_role("button", name="Speichern"))
+    look(page, portal.url + site.path)
+    look(page, f"{portal.url}{site.path}/telefonbuch")
+    look_wrong(page)
+    page.get_by_label("Ohne Adresse").check()
+    page.get_by_label("Telefonauskunft").check()
+    look_after(page, page.get_by_role("button", name="Speichern"))
+    look(page, f"{portal.url}{site.path}/telefonbuch/zurueckziehen")
+    look_after(page, page.get_by_role("button", name="Zurückziehen"))
 
 
 @shows("locations.show", "locations.suspend", "locations.resume", "locations.release", "locations.log")
@@ -432,8 +468,11 @@ def test_call_forwarding(page: Page, portal: Portal, site: Site) -> None:
     look_wrong(page)
     page.get_by_label("Immer", exact=True).check()
     page.get_by_label("Weiterleiten an").fill("110")
+    page.get_by_label("Eine Rufnummer oder ein Bereich").check()
     page.get_by_label("Nach einem Wochenplan").check()
     look_wrong(page)
+    look_after(page, page.get_by_role("button", name="Weitere Zeile"))
+    look(page, f"{portal.url}{forwardings}/neu?vorlage=ausserhalb")
 
 
 @shows("locations.table")
@@ -523,6 +562,7 @@ def test_caught_mails(page: Page, portal: Portal) -> None:
     "office.request_document",
     "office.jobs",
     "office.removals",
+    "office.administrator",
 )
 def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, order = waiting_order(portal, clock)
@@ -564,6 +604,8 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     page.get_by_label("Ablehnen").check()
     look_after(page, page.get_by_role("button", name="Entscheidung speichern"))
     look(page, f"{office}/anfragen/{order.id}")
+    look(page, f"{office}/konten/{portal.main.customer_number}/administrator")
+    look_wrong(page)
 
 
 @pytest.mark.parametrize("status", [400, 403, 405, 409, 413, 429, 500, 503])
@@ -606,7 +648,7 @@ def test_requests_of_every_kind_and_state(page: Page, portal: Portal, kind: Kind
         main = session.merge(portal.main)
         person = session.get_one(User, portal.manager.user_id)
         for status in Status:
-            account = make_account(session, administrator=person if kind is Kind.LINK else None)
+            account = make_account(session, administrator=person)
             if kind is Kind.ORDER:
                 request = submit_order(session, portal.manager, main, an_order(), NOW)
             elif kind is Kind.LINK:

@@ -15,7 +15,7 @@ from tests.browser.conftest import Portal
 from tests.browser.test_portal import card
 from tests.factories import PASSWORD
 from tests.web.conftest import SECRET
-from tests.web.portal.accounts.test_dashboard import OLD, Site, make_site
+from tests.web.portal.accounts.test_dashboard import OLD, Site, give_numbers, make_site
 
 
 @pytest.fixture
@@ -129,3 +129,49 @@ def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) ->
     expect(page.get_by_role("heading", name="Rufweiterleitung löschen?")).to_be_visible()
     page.get_by_role("button", name="Entfernen").click()
     expect(row).to_have_count(0)
+
+
+def test_fields_appear_when_they_are_chosen_and_lines_when_they_are_wanted(
+    page: Page, portal: Portal, site: Site
+) -> None:
+    with portal.database.transaction() as session:
+        give_numbers(session, site)
+    come_in(page, portal, site.member.email)
+    page.get_by_role("link", name="Wenn niemand ans Telefon geht").click()
+    seconds, first = page.get_by_label("Sekunden, nach denen"), page.get_by_label("Rufnummer oder erste Nummer")
+    line = page.get_by_role("group", name=re.compile("^Zeile"))
+    expect(seconds).to_have_value("20")
+    for hidden in (first, line.first):
+        expect(hidden).to_be_hidden()
+    page.get_by_label("Immer", exact=True).check()
+    expect(seconds).to_be_hidden()
+    page.get_by_label("Eine Rufnummer oder ein Bereich").check()
+    first.fill("0221 700345")
+    page.get_by_label("Nach einem Wochenplan").check()
+    expect(line).to_have_count(3)
+    page.get_by_role("button", name="Weitere Zeile").click()
+    expect(line).to_have_count(4)
+    expect(line.last.get_by_label("Montag")).to_be_focused()
+    line.last.get_by_label("Montag").check()
+    for label, time in (("von", "00:00"), ("bis", "23:00")):
+        line.last.get_by_label(label).fill(time)
+    # Enter saves; it does not ask for another line.
+    page.get_by_label("Weiterleiten an").fill("0171 7654321")
+    page.get_by_label("Weiterleiten an").press("Enter")
+    expect(page.get_by_role("heading", name="0221 700345")).to_be_visible()
+    expect(page.get_by_text("Mo 00:00–23:00")).to_be_visible()
+
+
+def test_what_the_phone_system_needs_is_copied(page: Page, portal: Portal, site: Site) -> None:
+    come_in(page, portal, site.administrator.email)
+    page.goto(portal.url + site.path)
+    copy, said = page.get_by_role("button", name=re.compile("Kopieren.*SIP-Benutzer")), page.locator("[data-copied]")
+    # A browser that refuses selects the text instead.
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('refused')); }")
+    copy.click()
+    expect(said).to_have_text("SIP-Benutzer ist markiert: Kopieren Sie es mit der Tastatur.")
+    assert page.evaluate("getSelection().toString()") == "t000000000001"
+    page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.taken = text; }; }")
+    copy.click()
+    expect(said).to_have_text("Kopiert: SIP-Benutzer.")
+    assert page.evaluate("window.taken") == "t000000000001"

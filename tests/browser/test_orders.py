@@ -81,7 +81,10 @@ def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
     # The basket and the draft are updated before the step is submitted.
     expect(basket.get_by_role("row", name="Brutto")).to_contain_text("35,58")
     expect(page.get_by_role("status").filter(has_text="Gespeichert.")).to_be_visible()
-    page.get_by_label("Fax per E-Mail").check()
+    fallback = page.get_by_label("Mobilfunknummer für die Notfall-Umleitung")
+    expect(fallback).to_be_hidden()
+    page.get_by_label("Notfall-Umleitung auf Mobilfunk").check()
+    fallback.fill("0151 23456789")
     go_on(page)
     step(page, "Standort")
     fill_location(page)
@@ -161,8 +164,7 @@ def test_a_session_that_ends_amid_an_order_loses_nothing(page: Page, portal: Por
     assert_no_sideways_scrolling(page)
     page.get_by_role("button", name="Jetzt senden").click()
     step(page, "Rufnummern")
-    page.go_back()
-    page.get_by_role("link", name="Zurück zum Formular, ohne zu senden").click()
+    page.locator(".order-main").get_by_role("button", name="Zurück", exact=True).click()
     expect(page.get_by_label("Name des Standorts")).to_have_value("Filiale Hafen")
     expect(page.get_by_label("Postleitzahl")).to_have_value("10179")
 

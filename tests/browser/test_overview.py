@@ -17,7 +17,7 @@ from models.states import Actor, Origin, Reason
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, card, sign_in, tab_to
 from tests.browser.visit import Pages, Way
-from tests.factories import NOW, make_account
+from tests.factories import NOW, make_account, make_user
 from tests.workbooks import read_xlsx
 
 
@@ -25,7 +25,8 @@ from tests.workbooks import read_xlsx
 def koeln(portal: Portal) -> str:
     """Create a location in Köln and return its customer number."""
     with portal.database.transaction() as session:
-        account = make_account(session, name="Lager Köln-Süd", city="Köln", contact_name="Hanna Palmer")
+        facts = {"name": "Lager Köln-Süd", "city": "Köln", "contact_name": "Hanna Palmer"}
+        account = make_account(session, administrator=make_user(session), **facts)
         attach(session, portal.main.id, account.id, Origin.LINK, NOW)
         session.flush()
         return account.customer_number

@@ -17,7 +17,7 @@ from models.states import Origin
 from tasks.ports import GatewayRefused
 from tests.browser.test_portal import SEED
 from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, Way, code_in, link_in
-from tests.factories import NOW, ORDER, make_account, prove_contact
+from tests.factories import NOW, ORDER, make_account, make_user, prove_contact
 
 CONTACT = "hanna@mustermensch.example"
 
@@ -179,7 +179,7 @@ def test_an_order_that_failed_is_tried_again(visit: Visit) -> None:
 @pytest.mark.parametrize("visit", ONCE_EACH, indirect=True, ids=str)
 def test_a_sub_account_is_detached(visit: Visit) -> None:
     with visit.database.transaction() as session:
-        account = make_account(session)
+        account = make_account(session, administrator=make_user(session))
         attach(session, visit.main.id, account.id, Origin.LINK, NOW)
         number = account.customer_number
     visit.open_locations()

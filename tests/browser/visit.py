@@ -79,6 +79,13 @@ ENGLISH = {
     "E-Mail-Adresse": "E-mail address",
     "Passwort": "Password",
     "Anmelden": "Sign in",
+    "Willkommen, {}": "Welcome, {}",
+    "Neues Passwort": "New password",
+    "Einladung annehmen": "Accept the invitation",
+    "Ihre ersten Schritte": "Your first steps",
+    "Zugangsdaten abrufen": "Get the credentials",
+    "Rufweiterleitung einrichten": "Set up call forwarding",
+    "Kollegen einladen": "Invite your colleagues",
     "Abmelden": "Sign out",
     # The order.
     "Produkt und Optionen": "Product and options",

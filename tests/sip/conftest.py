@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import Account
 from models.db.session import Database
@@ -20,7 +20,7 @@ from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.states import Status
-from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding
+from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding, remove_forwarding
 from models.telephony.trunks import SipTrunk
 from models.telephony.weekly_hours import ALL_WEEK, Hours
 from tasks.ports import Ports
@@ -142,13 +142,29 @@ class Sites:
         *,
         after_seconds: int | None = None,
         hours: Hours = ALL_WEEK,
-    ) -> None:
-        """Add a call forwarding to a site as the portal does, and write it to the registrar."""
+        first: str | None = None,
+        last: str = "",
+    ) -> int:
+        """Add a call forwarding to a site as the portal does, and write it to the registrar; return its id.
+
+        It is for all numbers of the site, or for those from `first` to `last` (empty: for `first` alone).
+        """
         with self.runtime.database.transaction() as session:
-            account = session.scalars(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
-            draft = ForwardingDraft(condition, target, after_seconds, hours)
-            add_forwarding(session, self.manager, account, draft, self.runtime.clock())
+            draft = ForwardingDraft(condition, target, after_seconds, hours, first=first, last=last)
+            account = self._account(session, phone)
+            id = add_forwarding(session, self.manager, account, draft, self.runtime.clock()).id
         self.tell()
+        return id
+
+    def stop_forwarding(self, phone: Phone, id: int) -> None:
+        """Remove a site's call forwarding as the portal does, and write that to the registrar."""
+        with self.runtime.database.transaction() as session:
+            remove_forwarding(session, self.manager, self._account(session, phone), id, self.runtime.clock())
+        self.tell()
+
+    @staticmethod
+    def _account(session: Session, phone: Phone) -> Account:
+        return session.scalars(sa.select(Account).join(SipTrunk).where(SipTrunk.sip_user == phone.user)).one()
 
     def tell(self) -> None:
         """What the workers do when something has changed."""

@@ -29,6 +29,47 @@ def test_always(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
     assert "From: <sip:+441632960961@" in heard
 
 
+def test_a_number_beats_its_range_and_a_range_beats_the_account(
+    sites: Sites, berlin: Phone, hamburg: Phone, network_port: int
+) -> None:
+    sites.forward(berlin, Condition.ALWAYS, MOBILE)
+    sites.forward(berlin, Condition.ALWAYS, hamburg.numbers[1], first=berlin.numbers[2], last=berlin.numbers[6])
+    own = sites.forward(berlin, Condition.ALWAYS, hamburg.numbers[2], first=berlin.numbers[4])
+
+    def leads_to(number: str, target: str) -> None:
+        taking = answer(sites.line, network_port, NETWORK) if target == MOBILE else hamburg.answer()
+        call_in(sites.line, number)
+        assert taking.finish().heard("INVITE").startswith(f"INVITE sip:{target}@")
+
+    for place, target in ((4, hamburg.numbers[2]), (2, hamburg.numbers[1]), (6, hamburg.numbers[1]), (7, MOBILE)):
+        leads_to(berlin.numbers[place], target)
+    # The next call follows a change.
+    sites.stop_forwarding(berlin, own)
+    leads_to(berlin.numbers[4], hamburg.numbers[1])
+
+
+def test_always_for_the_account_spares_a_number_with_another_forwarding(
+    sites: Sites, berlin: Phone, hamburg: Phone
+) -> None:
+    sites.forward(berlin, Condition.ALWAYS, MOBILE)
+    sites.forward(berlin, Condition.BUSY, hamburg.numbers[0], first=berlin.numbers[4])
+    refusing, taking = berlin.refuse("486 Busy Here"), hamburg.answer()
+    call_in(sites.line, berlin.numbers[4])
+    refusing.finish()
+    assert "reason=user-busy" in taking.finish().heard("INVITE")
+
+
+def test_at_another_hour_the_account_s_forwarding_counts_for_the_number_too(
+    sites: Sites, berlin: Phone, hamburg: Phone
+) -> None:
+    _, outside = around(minute_of(utc_now()))
+    sites.forward(berlin, Condition.ALWAYS, MOBILE, first=berlin.numbers[0], hours=outside)
+    sites.forward(berlin, Condition.ALWAYS, hamburg.numbers[0])
+    taking = hamburg.answer()
+    call_in(sites.line, berlin.numbers[0])
+    taking.finish()
+
+
 def test_when_the_phones_are_busy(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
     sites.forward(berlin, Condition.BUSY, hamburg.numbers[0])
     refusing, taking = berlin.refuse("486 Busy Here"), hamburg.answer()

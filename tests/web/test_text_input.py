@@ -31,7 +31,7 @@ def send(front: Front, path: str, body: str) -> tuple[int, list[str]]:
     ("path", "body", "field"),
     [
         ("/orders", {**ORDER, "product": "?"}, "product"),
-        ("/orders", {**ORDER, "options": ["fax2mail", "?"]}, "options.1"),
+        ("/orders", {**ORDER, "options": ["mobile-backup", "?"], "mobile_number": "0151 23456789"}, "options.1"),
         ("/orders", {**ORDER, "location": {**ORDER["location"], "city": "?"}}, "location.city"),
         ("/orders", {**ORDER, "contact": {**ORDER["contact"], "email": "?@example.com"}}, "contact.email"),
         ("/orders", {**ORDER, "contact": {**ORDER["contact"], "?": 1}}, "contact"),

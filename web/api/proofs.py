@@ -6,6 +6,7 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from models.errors import NotAccepted
+from models.proofs.contacts import correct_contact
 from models.proofs.submission import (
     Credentials,
     ask_again,
@@ -76,6 +77,29 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
         if call.is_new:
             target = get_changeable_request(session, path.id, lock=True)
             ask_again(session, target, body.what, now())
+            session.flush()
+            call.save_answer(200, request_body(session, target), about=target)
+    call.log_acceptance()
+    return call.response()
+
+
+@api.post(
+    "/requests/<id>/contact",
+    responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem},
+    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+)
+def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody) -> Response:
+    """Correct the contact's e-mail address of an order that waits for the contact, and ask at the new address.
+
+    Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
+    Answers 409 if the order does not wait for the contact or was corrected too often, 422 for the old address.
+    """
+    with resources().database.transaction() as session:
+        call = begin_call(session)
+        if call.is_new:
+            # All orders with this contact are locked together, in one order.
+            target = get_changeable_request(session, path.id)
+            correct_contact(session, caller(), target, body.email, now())
             session.flush()
             call.save_answer(200, request_body(session, target), about=target)
     call.log_acceptance()

@@ -9,6 +9,7 @@ from flask_openapi3 import FileStorage
 from pydantic import (
     BaseModel,
     ConfigDict,
+    EmailStr,
     Field,
     RootModel,
 )
@@ -53,6 +54,12 @@ class ResendBody(Body):
     """What to send again: the code for the e-mail address or letter, or the request for consent. Voids the old code."""
 
     what: Literal["email", "letter", "consent"]
+
+
+class ContactBody(Body):
+    """The right e-mail address of an order's contact."""
+
+    email: EmailStr
 
 
 class DocumentForm(BaseModel):

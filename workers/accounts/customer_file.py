@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from models.accounts.customer_import import OPTIONAL, REQUIRED
+from models.accounts.customer_import import HOLDER, OPTIONAL, REQUIRED
 from tasks.files.csv_text import LONGEST_LINE, column_names, declared_delimiter, likely_delimiter, open_text
 
 MOST_LINES = 20
@@ -116,7 +116,7 @@ class CustomerFile:
             line = self._lines.take()
         if line is None:
             raise UnusableFile("the file is empty")
-        known = {*REQUIRED, *OPTIONAL}
+        known = {*REQUIRED, *OPTIONAL, *HOLDER}
         delimiter = declared or likely_delimiter(line, lambda name: name.lower() in known)
         found = [name.lower() for name in column_names(line, delimiter)]
         missing = [column for column in REQUIRED if column not in found]

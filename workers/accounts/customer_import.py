@@ -23,6 +23,9 @@ REASONS = {
     "not_five_digits": "is not five digits",
     "not_an_email_address": "is not an e-mail address",
     "not_a_phone_number": "is not a phone number",
+    "unknown_form": "is not company, person or other",
+    "not_a_postal_code": "is no postal code",
+    "not_a_birth_date": "is no date of birth, such as 1980-12-31 or 31.12.1980",
     "too_long": "is longer than 200 characters",
     "unreadable_character": "has a control character, or a byte that the file's encoding does not have",
     "unprintable": "has letters that are not Latin, Greek or Cyrillic, which letters on paper cannot show",
@@ -107,7 +110,7 @@ class AccountImport:
             if isinstance(record, BadRecord):
                 self._refuse(Finding(record.line, "", record.reason, record.detail))
                 continue
-            row = account_row(record.values)
+            row = account_row(record.values, self._clock().date())
             if isinstance(row, list):
                 self._refuse(*(Finding(record.line, problem.field, problem.code) for problem in row))
             elif not self._seen.add(row.customer_number):

@@ -49,7 +49,9 @@ def import_accounts(
     """Import customers from a CSV file with a header (UTF-8 or Windows-1252; semicolon, comma or tab).
 
     Columns: customer_number, name, street, postal_code, city, contact_name, contact_email, contact_phone, and the
-    optional admin_email and admin_name; without these two the contact becomes the administrator.
+    optional admin_email and admin_name; without these two the contact becomes the administrator. The contract holder
+    may be in holder_name, holder_form (company, person or other), holder_register_number (for a company),
+    holder_born_on (for a person), holder_street, holder_postal_code and holder_city (without them the account's).
 
     Valid rows are imported even if other rows are not valid. An account that exists already gets name and contact
     from the file; its address, role and users are never changed. Safe to run twice. Ends with 0 if every row was

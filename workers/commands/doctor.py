@@ -17,6 +17,7 @@ from redis.retry import Retry
 from rich.table import Table
 
 from models import migrations
+from models.accounts.contract_holders import accounts_without_holder
 from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.jobs.jobs import last_run
@@ -141,10 +142,17 @@ def _carrier(settings: WorkerSettings) -> str:
     return f"{settings.carrier_name}, {settings.carrier_address}"
 
 
+def _contract_holders(settings: WorkerSettings) -> str:
+    with closing(Database(settings.database_url)) as database, database.transaction() as session:
+        missing = accounts_without_holder(session)
+    return f"missing for {missing} accounts: an administrator enters it in the portal" if missing else "all known"
+
+
 CHECKS: dict[str, Check] = {
     "database": _database,
     "clock": _clock,
     "migrations": _migrations,
+    "contract holders": _contract_holders,
     "registrar": _registrar,
     "dial tone": _dial_tone,
     "redis": _redis,

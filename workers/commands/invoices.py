@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from models.links.collective_invoices import BilledElsewhere, OtherPayer, put_on_invoice, take_off_invoice
+from models.people.users import administrators_of
 from workers.commands.resources import known_account, open_database, out, refuse
 
 app = typer.Typer(no_args_is_help=True, help="Collective invoices.")
@@ -42,9 +43,15 @@ def add(
 def remove(number: NumberArgument, customer_numbers: AccountsArgument) -> None:
     """Remove accounts from a collective invoice; the next `reconcile invoices` detaches them from the main account.
 
-    Safe to run twice.
+    An account that nobody can sign in to stays a sub-account until it has an administrator. Safe to run twice.
     """
     with open_database() as database, database.transaction() as session:
         accounts = [known_account(session, customer_number) for customer_number in customer_numbers]
         left = sum(take_off_invoice(session, number, account, database.now()) for account in accounts)
+        alone = [account.customer_number for account in accounts if not administrators_of(session, account.id)]
     out.print(f"{left} left collective invoice {number}, {len(accounts) - left} were not on it.", highlight=False)
+    for customer_number in alone:
+        out.print(
+            f"{customer_number} has no administrator and stays a sub-account: invite one first, on its dashboard.",
+            highlight=False,
+        )

@@ -1,15 +1,18 @@
-"""`standorte numbers …`: refill and show the pools from which new accounts get their numbers."""
+"""`standorte numbers …`: refill and show the pools of free numbers, and tell who had a number from when to when."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from models.errors import InvalidField
 from models.orders.restocking import pool_levels, restock
-from workers.commands.resources import open_database, out, refuse
+from models.phone_numbers import typed_phone_number
+from models.telephony.number_history import block_of, history_of
+from workers.commands.resources import open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="Number pools.")
 
@@ -65,3 +68,28 @@ def show(
             style = "" if line.free else "yellow"
             table.add_row(line.area_code, line.area_name, *map(str, counts), style=style)
     out.print(table if table.row_count else "No numbers in stock.")
+
+
+@app.command()
+def history(
+    number: Annotated[str, typer.Argument(help="In any usual spelling, such as 030 2312551.", metavar="NUMBER")],
+) -> None:
+    """Tell who had a number from when to when (§ 172 TKG), the newest owner first.
+
+    Holder and connection address are those of that time. An entry is deleted at the end of the year after the one in
+    which the account lost the number.
+    """
+    typed = typed_phone_number(number)
+    if typed is None:
+        refuse(f"{number} is no phone number.")
+    table = Table("from", "until", "customer number", "contract holder", "connection address", box=None)
+    with open_database() as database, database.transaction() as session:
+        block = block_of(session, int(typed.removeprefix("+")))
+        if block is None:
+            refuse(f"{typed} is none of our numbers.")
+        for one, customer_number in history_of(session, block):
+            holder = f"{one.holder_name}, {one.holder_street}, {one.holder_postal_code} {one.holder_city}"
+            place = f"{one.street}, {one.postal_code} {one.city}"
+            table.add_row(when(one.since), when(one.until) or "today", customer_number, escape(holder), escape(place))
+    out.print(f"{typed} is in block {block.display}.", highlight=False)
+    out.print(table if table.row_count else "No account has it, and none had it that we still know of.")

@@ -156,6 +156,9 @@ DUESSELDORF = Site(
     Person("Dilan Düssel", "duesseldorf@example.de"),
 )  # fmt: skip
 
+REGISTERED = {MAIN: "HRB 111111 B, Amtsgericht Charlottenburg", MUENCHEN: "HRB 222222, Amtsgericht München"}
+"""The main accounts whose contract holder is known, with the number in the commercial register."""
+
 INVOICE_NUMBER = "SR-1111111-1"
 BILLED_TOGETHER = (KIEL, DUESSELDORF)
 """Sites on the main account's collective invoice that are not attached at first: a scheduled job attaches them."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import (
     Account,
     account_by_number,
 )
+from models.accounts.contract_holders import HolderData, HolderForm, put_holder
 from models.accounts.hierarchy import attach
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.db.session import Database
@@ -19,6 +21,7 @@ from models.people.passwords import hash_password
 from models.states import Origin
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import stock_pool
+from models.telephony.numbers import NumberBlock
 from models.vault import Vault
 from tasks.ports import Registrar
 from workers.demo.cast import (
@@ -32,6 +35,7 @@ from workers.demo.cast import (
     MAIN,
     PASSWORD,
     POOLS,
+    REGISTERED,
     ROLES,
     DemoLogin,
     Pool,
@@ -86,6 +90,11 @@ def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
     for person, site, role in ROLES:
         if site in opened:
             give_role(session, sign_up(session, carrier, person), opened[site], role)
+    for site, register_number in REGISTERED.items():
+        if site in opened:
+            place = {"street": site.street, "postal_code": site.postal_code, "city": site.city}
+            holder = HolderData(site.name, HolderForm.COMPANY, register_number, None, **place)
+            put_holder(session, opened[site].id, holder, carrier.now)
     for main, sub in LINKS:
         main_account = _account(session, main)
         if sub in opened and main_account is not None:
@@ -95,15 +104,21 @@ def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
         if site in opened and payer is not None:
             put_on_invoice(session, INVOICE_NUMBER, payer, opened[site], carrier.now)
     if HAMBURG in opened:
-        session.add_all(_forwardings(opened[HAMBURG]))
+        session.add_all(_forwardings(session, opened[HAMBURG]))
         session.flush()
 
 
-def _forwardings(account: Account) -> list[CallForwarding]:
-    target = "+493023125000"
+def _forwardings(session: Session, account: Account) -> list[CallForwarding]:
+    target, mobile = "+493023125000", "+4915123456789"
+    block = session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == account.id)).first()
+    assert block is not None
+    desk = block.first_number + block.size - 1
     return [
         CallForwarding(account_id=account.id, condition=Condition.BUSY, target=target),
         CallForwarding(account_id=account.id, condition=Condition.NO_ANSWER, target=target, after_seconds=20),
+        CallForwarding(
+            account_id=account.id, condition=Condition.BUSY, target=mobile, first_number=desk, last_number=desk
+        ),
     ]
 
 

@@ -198,7 +198,7 @@ class SmtpMailer:
 
 
 def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) -> EmailMessage:
-    """Return the mail as a MIME message with text and HTML as alternatives.
+    """Return the mail as a MIME message with text and HTML as alternatives, followed by its attachments.
 
     `sender` goes into the From header and `reply_to`, if given, into Reply-To. Raises `NotSent` if the recipient's
     address or name, or the subject, is not allowed in a header.
@@ -221,10 +221,16 @@ def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) 
     message["MIME-Version"] = "1.0"
     # No line of quoted-printable text has it: an equals sign is followed by two digits there, or ends the line.
     message.make_alternative(boundary=f"=_{mail.message_id[1:33]}")
-    # Set afterwards, because make_alternative moves every Content header that exists into the first part.
-    message["Content-Language"] = mail.locale
     message.add_alternative(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    if mail.attachments:
+        # Of the same length as the other, but different: a boundary must not begin with another one.
+        message.make_mixed(boundary=f"=-{mail.message_id[1:33]}")
+    for attachment in mail.attachments:
+        kind, _, subtype = attachment.media_type.partition("/")
+        message.add_attachment(attachment.content, maintype=kind, subtype=subtype, filename=attachment.name)
+    # Set afterwards, because make_alternative and make_mixed move every Content header that exists into a part.
+    message["Content-Language"] = mail.locale
     return message
 
 

@@ -87,23 +87,22 @@ class Stack:
         """Return the settings of the children and of console commands, as environment variables."""
         kamailio = self._kamailio
         sip_server = {} if self._no_dial_tone else {"SIP_SERVER": f"{LOOPBACK}:{kamailio.port}"}
-        return (
-            sip_server
-            | self._carrier()
-            | {
-                "SIP_DOMAIN": kamailio.domain,
-                "DATABASE_URL": self._postgres.url(DATABASE),
-                "REGISTRAR_URL": self._postgres.url(REGISTRAR),
-                "REDIS_URL": self._redis.url(),
-                "SMTP_URL": f"smtp://{LOOPBACK}:{self._smtp_port}",
-                "LETTERS_DIR": str(self._directory.letters),
-                "BASE_URL": os.environ.get("BASE_URL", f"http://{LOOPBACK}:{self._port}"),
-                "PORT": str(self._port),
-                "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
-                "PROMETHEUS_MULTIPROC_DIR": str(self._directory.metrics),
-                "STANDORTE_DIR": str(self._directory.path),
-            }
-        )
+        return {
+            **sip_server,
+            **self._carrier(),
+            "SIP_DOMAIN": kamailio.domain,
+            "SIP_PORT": str(kamailio.port),
+            "DATABASE_URL": self._postgres.url(DATABASE),
+            "REGISTRAR_URL": self._postgres.url(REGISTRAR),
+            "REDIS_URL": self._redis.url(),
+            "SMTP_URL": f"smtp://{LOOPBACK}:{self._smtp_port}",
+            "LETTERS_DIR": str(self._directory.letters),
+            "BASE_URL": os.environ.get("BASE_URL", f"http://{LOOPBACK}:{self._port}"),
+            "PORT": str(self._port),
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
+            "PROMETHEUS_MULTIPROC_DIR": str(self._directory.metrics),
+            "STANDORTE_DIR": str(self._directory.path),
+        }
 
     def _carrier(self) -> dict[str, str]:
         """Return the settings about the made-up carrier of the demo, or those that the environment sets instead."""

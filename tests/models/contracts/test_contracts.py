@@ -5,10 +5,25 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from models.contracts.catalogue import Product, price_list
+from models.contracts.catalogue import Product, load_price_list, price_list, withdrawn_products
 from models.contracts.contracts import Contract, ContractItem, new_contract
 from models.db.session import Database
+from models.errors import InvalidField
+from models.orders.orders import basket_of
 from tests.factories import NOW, make_account
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_what_the_list_or_the_back_office_withdraws_cannot_be_ordered_and_keeps_its_price(database: Database) -> None:
+    with database.transaction() as session:
+        # As before this version.
+        session.execute(sa.update(Product).values(orderable=Product.key != "trunk-50", monthly_cents=1))
+        load_price_list(session)
+    with database.transaction() as session:
+        assert [product.key for product in withdrawn_products(session)] == ["trunk-50", "fax2mail"]
+        assert price_list(session)["fax2mail"].monthly_cents == 290
+        with pytest.raises(InvalidField, match="unknown_option"):
+            basket_of(session, "trunk-10", 10, ["fax2mail"])
 
 
 @pytest.mark.usefixtures("changing_products")

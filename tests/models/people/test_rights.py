@@ -26,10 +26,11 @@ ACCOUNTS = {
 }
 ADMINISTRATOR, MANAGER, MEMBER = Role.ADMINISTRATOR, Role.LOCATION_MANAGER, Role.LOCAL_MEMBER
 EVERYTHING = (
-    "view order link detach forward_calls see_calls see_secret manage_trunk see_log manage_users prove_ownership"
+    "view order link detach forward_calls see_calls see_secret manage_trunk see_log invite_users manage_users"
+    " manage_holder prove_ownership"
 )
 LOCATIONS = "view order link detach forward_calls see_calls see_secret manage_trunk see_log"
-REACHED = "view detach forward_calls see_calls see_secret manage_trunk"
+REACHED = "view detach forward_calls see_calls see_secret manage_trunk invite_users"
 BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 

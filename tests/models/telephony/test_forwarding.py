@@ -124,7 +124,7 @@ def write(database: Database, account_id: int, *all_hours: Hours) -> None:
 
 
 def test_the_database_keeps_hours_apart_too(database: Database, site: tuple[Account, Principal]) -> None:
-    with pytest.raises(sa.exc.IntegrityError, match="ex_call_forwardings_hours"):
+    with pytest.raises(sa.exc.IntegrityError, match="call_forwardings_hours"):
         write(database, site[0].id, WORK, ALL_WEEK)
     for hours in ((), ((0, 10081),), ((-1, 5),)):
         with pytest.raises(sa.exc.IntegrityError, match="ck_call_forwardings_hours"):

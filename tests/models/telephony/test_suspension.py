@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -91,7 +92,7 @@ def state(database: Database, company: Company) -> tuple[TrunkState, bool]:
         return trunk.state, is_due
 
 
-def deeds(session: Session) -> list[tuple[AuditEvent, int | None, dict[str, str]]]:
+def deeds(session: Session) -> list[tuple[AuditEvent, int | None, dict[str, Any]]]:
     """Return deed, user id and facts of every audit entry, the oldest first."""
     entries = session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id))
     return [(entry.deed, entry.user_id, entry.facts) for entry in entries]

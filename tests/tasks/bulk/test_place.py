@@ -83,10 +83,10 @@ def test_every_row_becomes_one_order_and_its_sender_gets_one_mail(pipeline: Pipe
     assert {row.fate for row in rows(pipeline, id)} == {RowFate.PLACED}
     assert len(pipeline.registrar.trunks) == 40
     pipeline.advance()
-    to_sender = [mail for mail in pipeline.mailer.sent if mail.recipient_address == pipeline.manager.email]
+    to_sender = [mail for mail in pipeline.mailer.but_receipts if mail.recipient_address == pipeline.manager.email]
     assert [mail.subject for mail in to_sender] == [ended(pipeline, 40, 40)]
     assert f"/standortverwaltung/sammelauftrag/{id}" in to_sender[0].text
-    to_contact = [mail for mail in pipeline.mailer.sent if mail.recipient_address == CONTACT]
+    to_contact = [mail for mail in pipeline.mailer.but_receipts if mail.recipient_address == CONTACT]
     assert len({mail.text for mail in to_contact}) == 40
 
 
@@ -95,7 +95,7 @@ def test_a_sender_who_is_the_contact_gets_one_mail(pipeline: Pipeline) -> None:
     id = send(pipeline, own)
     run_to_the_end(pipeline, id)
     pipeline.advance()
-    assert [mail.subject for mail in pipeline.mailer.sent] == [ended(pipeline, 3, 3)]
+    assert [mail.subject for mail in pipeline.mailer.but_receipts] == [ended(pipeline, 3, 3)]
 
 
 def test_a_single_order_does_not_wait_for_a_bulk(pipeline: Pipeline) -> None:
@@ -110,7 +110,7 @@ def test_a_single_order_does_not_wait_for_a_bulk(pipeline: Pipeline) -> None:
     # The very next batch, although hundreds of others have been due for longer; and so with its mails.
     pipeline.advance()
     assert pipeline.request(single).status is Status.COMPLETED
-    assert [mail.recipient_address for mail in pipeline.mailer.sent].count(pipeline.manager.email) == 1
+    assert [mail.recipient_address for mail in pipeline.mailer.but_receipts].count(pipeline.manager.email) == 1
     # And only as many of the bulk beside it as there are in a usual batch.
     done = batch + pipeline.runtime.batch - 1
     assert statuses(pipeline, id) == {Status.COMPLETED: done, Status.ACKNOWLEDGED: 500 - done}
@@ -149,7 +149,9 @@ def test_one_that_is_retried_after_the_bulks_end_is_told_by_itself(pipeline: Pip
     pipeline.advance()
     pipeline.advance()
     assert statuses(pipeline, id) == {Status.COMPLETED: 1}
-    to_sender = [mail.subject for mail in pipeline.mailer.sent if mail.recipient_address == pipeline.manager.email]
+    to_sender = [
+        mail.subject for mail in pipeline.mailer.but_receipts if mail.recipient_address == pipeline.manager.email
+    ]
     # Several mails leave at once, in no order.
     assert len(to_sender) == 2 and ended(pipeline, 0, 1) in to_sender
     assert any("eingerichtet" in subject for subject in to_sender)
@@ -167,7 +169,7 @@ def test_a_bulk_waits_for_the_proofs_and_each_is_asked_for_once(pipeline: Pipeli
     for _ in range(3):
         pipeline.advance()
     assert statuses(pipeline, id) == {Status.PENDING: 5}
-    assert [mail.recipient_address for mail in pipeline.mailer.sent] == ["neu@example.com"]
+    assert [mail.recipient_address for mail in pipeline.mailer.but_receipts] == ["neu@example.com"]
     assert bulk(pipeline, id).ended_at is None
 
 
@@ -182,7 +184,7 @@ def test_what_was_withdrawn_meanwhile_is_refused_and_takes_no_other_down(pipelin
     assert [row.fate for row in rows(pipeline, id)] == [RowFate.PLACED, RowFate.REFUSED, RowFate.PLACED]
     assert rows(pipeline, id)[1].refusal == "unknown_product"
     pipeline.advance()
-    assert pipeline.mailer.sent[-1].subject == ended(pipeline, 2, 3)
+    assert pipeline.mailer.but_receipts[-1].subject == ended(pipeline, 2, 3)
 
 
 def test_who_may_not_order_any_more_orders_nothing(pipeline: Pipeline) -> None:

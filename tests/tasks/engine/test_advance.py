@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from celery.exceptions import SoftTimeLimitExceeded
 
 from models.accounts.accounts import Account
+from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem
 from models.errors import TooLate
 from models.jobs.outages import LONGEST
@@ -23,17 +24,18 @@ from models.states import AccountRole, AccountState, Origin, Reason, Status, Ste
 from models.telephony.number_pool import QUARANTINE, SET_ASIDE
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
+from models.values import end_of_day
 from tasks.engine import advance
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from tasks.steps.step import Outcome, Work
-from tests.factories import a_link, an_order, fill_pool, join, make_account, make_main, make_user
+from tests.factories import MOBILE, a_link, an_order, fill_pool, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 ORDER_CODES = ["order_received", "order_verified", "provisioned", "attached", "completed", "confirmed", "confirmed"]
 
 
 def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pipeline: Pipeline) -> None:
-    id = pipeline.order(an_order(option_keys=("fax2mail",)))
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
     pipeline.advance()
     request = pipeline.request(id)
     assert (request.status, request.reason, request.due_at) == (Status.COMPLETED, None, None)
@@ -44,7 +46,7 @@ def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pi
         assert account.main_id == pipeline.main.id
         assert session.get_one(Account, pipeline.main.id).role is AccountRole.MAIN
         items = {item.product_key: item.monthly_cents for item in session.scalars(sa.select(ContractItem))}
-        assert items == {"trunk-10": 2990, "block-10": 290, "fax2mail": 290}
+        assert items == {"trunk-10": 2990, "block-10": 290, "mobile-backup": 490}
         trunk = session.scalars(sa.select(SipTrunk)).one()
         block = session.scalars(sa.select(NumberBlock).where(NumberBlock.trunk_id == trunk.id)).one()
     record = pipeline.registrar.trunks[trunk.sip_user]
@@ -52,11 +54,22 @@ def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pi
     assert len(record.numbers) == 10
     assert pipeline.runtime.vault.open(trunk.secret) == record.secret
     assert record.secret.encode() not in trunk.secret
-    assert {mail.recipient_address for mail in pipeline.mailer.sent} == {
+    assert {mail.recipient_address for mail in pipeline.mailer.but_receipts} == {
         pipeline.manager.email,
         "hanna.palmer@example.com",
     }
-    assert record.secret not in "".join(mail.text + mail.html for mail in pipeline.mailer.sent)
+    assert record.secret not in "".join(mail.text + mail.html for mail in pipeline.mailer.but_receipts)
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_an_option_that_is_withdrawn_after_the_order_stays_in_it(pipeline: Pipeline) -> None:
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "mobile-backup").values(orderable=False))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    with pipeline.runtime.database.transaction() as session:
+        assert "mobile-backup" in session.scalars(sa.select(ContractItem.product_key)).all()
 
 
 def test_a_hint_that_comes_again_changes_nothing(pipeline: Pipeline) -> None:
@@ -66,7 +79,7 @@ def test_a_hint_that_comes_again_changes_nothing(pipeline: Pipeline) -> None:
     assert {pipeline.request(id).status for id in ids} == {Status.COMPLETED}
     assert [pipeline.codes(id) for id in ids] == [ORDER_CODES] * 3
     assert len(pipeline.registrar.writes) == 3
-    assert len(pipeline.mailer.sent) == 6
+    assert len(pipeline.mailer.but_receipts) == 6
 
 
 def test_who_is_requester_and_contact_gets_one_mail(pipeline: Pipeline) -> None:
@@ -74,7 +87,7 @@ def test_who_is_requester_and_contact_gets_one_mail(pipeline: Pipeline) -> None:
     contact = type(draft.contact)("Max", pipeline.manager.email.upper(), None)
     pipeline.order(an_order(contact=contact))
     pipeline.advance()
-    assert [mail.recipient_address for mail in pipeline.mailer.sent] == [pipeline.manager.email]
+    assert [mail.recipient_address for mail in pipeline.mailer.but_receipts] == [pipeline.manager.email]
 
 
 def test_link_by_somebody_who_administers_both(pipeline: Pipeline) -> None:
@@ -94,7 +107,7 @@ def test_link_by_somebody_who_administers_both(pipeline: Pipeline) -> None:
         "completed",
         *["confirmed"] * 2,
     ]
-    mails = {mail.recipient_address: mail for mail in pipeline.mailer.sent}
+    mails = {mail.recipient_address: mail for mail in pipeline.mailer.but_receipts}
     assert set(mails) == {manager.email, "owner@example.com"}
     assert mails["owner@example.com"].locale == "en"
     assert manager.name in mails["owner@example.com"].text
@@ -132,7 +145,7 @@ def test_an_outsider_learns_nothing(pipeline: Pipeline) -> None:
         seen.append((request.status, request.reason, request.account_id, tuple(pipeline.codes(id))))
     outcome = (Status.REJECTED, Reason.OWNERSHIP_NOT_PROVEN, None, ("link_received", "rejected"))
     assert seen == [outcome] * 4
-    assert {mail.recipient_address for mail in pipeline.mailer.sent} == {pipeline.manager.email}
+    assert {mail.recipient_address for mail in pipeline.mailer.but_receipts} == {pipeline.manager.email}
 
 
 def test_only_one_main_account_and_no_tree(pipeline: Pipeline) -> None:
@@ -156,11 +169,11 @@ def test_a_foreign_area_code_waits_for_the_requester_and_expires(pipeline: Pipel
     pipeline.advance()
     request = pipeline.request(id)
     assert (request.status, request.reason) == (Status.PENDING, Reason.AREA_CODE_MISMATCH)
-    assert request.waiting_until == pipeline.clock.now + timedelta(days=14)
+    assert request.waiting_until == end_of_day(pipeline.clock.now + timedelta(days=14))
     pipeline.clock.advance(timedelta(days=13))
     pipeline.advance()
     assert pipeline.request(id).status is Status.PENDING
-    pipeline.clock.advance(timedelta(days=1))
+    pipeline.clock.advance(timedelta(days=2))
     pipeline.advance()
     request = pipeline.request(id)
     assert (request.status, request.reason) == (Status.REJECTED, Reason.AREA_CODE_MISMATCH)
@@ -260,7 +273,7 @@ def test_a_mail_that_has_left_is_not_sent_again(pipeline: Pipeline) -> None:
     pipeline.clock.advance(timedelta(minutes=1))
     pipeline.advance()
     assert pipeline.codes(id).count("confirmed") == 2
-    assert sorted(mail.recipient_address for mail in pipeline.mailer.sent) == sorted(
+    assert sorted(mail.recipient_address for mail in pipeline.mailer.but_receipts) == sorted(
         [pipeline.manager.email, "hanna.palmer@example.com"]
     )
 
@@ -317,7 +330,7 @@ def test_what_is_done_after_the_lease_is_lost_is_not_recorded(pipeline: Pipeline
     pipeline.registrar.put_trunks = slow  # type: ignore[method-assign]
     pipeline.advance()
     assert pipeline.codes(id) == ORDER_CODES
-    assert len(pipeline.mailer.sent) == 2
+    assert len(pipeline.mailer.but_receipts) == 2
 
 
 def test_a_hint_is_good_for_what_is_due_and_nothing_else(pipeline: Pipeline) -> None:
@@ -369,7 +382,7 @@ def test_what_is_refused_again_ends_again_and_its_requester_hears_of_it(pipeline
     for _ in range(2):
         _tried_again(pipeline, id)
         assert pipeline.request(id).status is Status.FAILED
-    assert [mail.recipient_address for mail in pipeline.mailer.sent] == [pipeline.manager.email] * 3
+    assert [mail.recipient_address for mail in pipeline.mailer.but_receipts] == [pipeline.manager.email] * 3
     _tried_again(pipeline, id)
     assert pipeline.request(id).status is Status.COMPLETED
 

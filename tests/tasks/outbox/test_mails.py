@@ -24,10 +24,12 @@ from models.people.users import User, principal_of
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.proofs.submission import decide
 from models.requests.requests import Request
+from models.staff.administrators import name_administrator
 from models.states import ProofMethod
 from models.values import LOCALES, Locale
+from tasks.outbox.receipts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
-from tasks.ports import Mail
+from tasks.ports import GatewayRefused, Mail
 from tests.factories import NOW, a_link, an_order, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
@@ -83,9 +85,13 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
         main, pipeline.manager = make_main(session, name=HOSTILE)
         session.execute(sa.update(User).values(name=HOSTILE, locale=locale))
+    pipeline.manager = replace(pipeline.manager, name=HOSTILE, locale=locale)
     place, contact = Location(HOSTILE, HOSTILE, "10179", f"Berlin {HOSTILE}"), Contact(HOSTILE, "c@example.com", None)
     order = an_order(locale=locale, location=place, contact=contact)
     pipeline.order(order, main)
+    # The question to another contact is refused.
+    pipeline.mailer.failures["wrong@example.com"] = [GatewayRefused("550")]
+    pipeline.order(replace(order, contact=Contact(HOSTILE, "wrong@example.com", None)), main)
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
         session.execute(sa.update(EmailProof).values(proved_at=NOW))
@@ -101,6 +107,9 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         submit_detach(session, pipeline.manager, account, locale, NOW)
         administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
         invite(session, administrator, account, Recipient(HOSTILE, "new@example.com", locale), Role.LOCAL_MEMBER, NOW)
+        staff = principal_of(session, make_user(session, is_staff=True, name=HOSTILE, locale=locale))
+        named, answered = Recipient(HOSTILE, "named@example.com", locale), session.get_one(Account, asked.id)
+        name_administrator(session, staff, answered, named, "Register und Rückruf", NOW)
         ask_for_reset(session, owner.email, NOW)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.
@@ -110,10 +119,16 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
     runtime = pipeline.runtime
     with runtime.database.transaction() as session:
         told = {message.message_id(runtime.mail_domain): message for message in session.scalars(sa.select(Message))}
-    assert {message.template for message in told.values()} == set(TEMPLATES)
-    known = [(mail, told[mail.message_id]) for mail in pipeline.mailer.sent]
+        assert {message.template for message in told.values()} == set(TEMPLATES)
+        known = [(mail, told[mail.message_id]) for mail in pipeline.mailer.sent]
+        details = {
+            message.id: read_details(session, message, runtime.base_url, runtime.carrier).facts
+            for _, message in known
+            if message.template in RECEIPTS
+        }
+    facts = {message.id: all_facts(message, runtime.vault, runtime.base_url) for _, message in known}
     return [
-        (mail, {**all_facts(message, runtime.vault, runtime.base_url), "template": message.template})
+        (mail, {**facts[message.id], **details.get(message.id, {}), "template": message.template})
         for mail, message in known
     ]
 

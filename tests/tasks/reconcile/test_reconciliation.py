@@ -27,7 +27,7 @@ from models.links.collective_invoices import (
     take_off_invoice,
 )
 from models.messages.outbox import Message, MessageState
-from models.people.users import User
+from models.people.users import Membership, User
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode
 from models.proofs.submission import create_link_code
 from models.requests.requests import Request
@@ -36,7 +36,7 @@ from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 from models.values import LOCALES
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Subscriber
 from tasks.wording.findings import finding_text
-from tests.factories import a_link, an_order, make_account, make_main, make_user
+from tests.factories import a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -199,13 +199,13 @@ def new_place(pipeline: Pipeline) -> uuid.UUID:
 def test_an_overdue_reminder_is_given(pipeline: Pipeline) -> None:
     id = new_place(pipeline)
     pipeline.advance()
-    assert len(pipeline.mailer.sent) == 1
+    assert len(pipeline.mailer.but_receipts) == 1
     asleep(pipeline, id)
     pipeline.clock.advance(7 * DAY)
     [finding] = finds(pipeline, "proofs", "proof_overdue")
     assert finding.facts["what"] == ["email"]
     pipeline.advance()
-    assert len(pipeline.mailer.sent) == 2
+    assert len(pipeline.mailer.but_receipts) == 2
     assert "email_reminded" in pipeline.codes(id)
     finds(pipeline, "proofs")
 
@@ -214,7 +214,7 @@ def test_an_overdue_end_comes(pipeline: Pipeline) -> None:
     id = new_place(pipeline)
     pipeline.advance()
     asleep(pipeline, id)
-    pipeline.clock.advance(14 * DAY)
+    pipeline.clock.advance(15 * DAY)
     [finding] = finds(pipeline, "proofs", "proof_overdue")
     assert finding.facts["what"] == ["address", "email"]
     pipeline.advance()
@@ -287,7 +287,7 @@ def test_a_late_mail_is_tried_again_at_once(pipeline: Pipeline) -> None:
     assert pipeline.told[-1] is WorkKind.MESSAGES
     pipeline.advance()
     assert waiting(pipeline) == []
-    assert len(pipeline.mailer.sent) == 2
+    assert len(pipeline.mailer.but_receipts) == 2
     finds(pipeline, "mails")
 
 
@@ -523,8 +523,8 @@ def test_who_is_billed_together_is_listed_and_everybody_is_told(pipeline: Pipeli
     assert (listed.main_id, listed.origin) == (pipeline.main.id, Origin.COLLECTIVE_INVOICE)
     codes = ["invoice_joined", "proved_collective_invoice", "attached", "completed", "confirmed", "confirmed"]
     assert pipeline.codes(request.id) == codes
-    assert len(pipeline.mailer.sent) == 2
-    assert pipeline.manager.email in {mail.recipient_address for mail in pipeline.mailer.sent}
+    assert len(pipeline.mailer.but_receipts) == 2
+    assert pipeline.manager.email in {mail.recipient_address for mail in pipeline.mailer.but_receipts}
     finds(pipeline, "invoices")
     assert len(requests(pipeline)) == 1
 
@@ -543,6 +543,23 @@ def test_who_leaves_the_invoice_leaves_the_main_account(pipeline: Pipeline) -> N
     assert (request.kind, request.status, request.requested_by) == (Kind.DETACH, Status.COMPLETED, None)
     assert pipeline.codes(request.id)[:2] == ["invoice_left", "detached"]
     finds(pipeline, "invoices")
+
+
+def test_an_account_of_nobody_stays_until_somebody_can_sign_in(pipeline: Pipeline) -> None:
+    account = billed(pipeline)
+    pipeline.run("invoices")
+    pipeline.advance()
+    with changing(pipeline) as session:
+        session.execute(sa.delete(Membership).where(Membership.account_id == account.id))
+    leave(pipeline, account)
+    for _ in range(2):
+        [finding] = finds(pipeline, "invoices", "cannot_leave")
+        assert (finding.facts["reason"], finding.repaired) == (Reason.NO_ADMINISTRATOR, False)
+    with changing(pipeline) as session:
+        join(session, make_user(session), session.get_one(Account, account.id))
+    finds(pipeline, "invoices", "still_listed")
+    pipeline.advance()
+    assert reread(pipeline, account).main_id is None
 
 
 def test_who_moves_to_another_invoice_leaves_first(pipeline: Pipeline) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.contract_holders import ContractHolder, put_holder
 from models.bulk import bulk
 from models.bulk.bulk import Bulk, BulkRow
+from models.contracts.contracts import new_contract
 from models.db.base import Base
 from models.jobs.jobs import Outcome
+from models.links.account_closing import close_account
 from models.messages.outbox import Recipient
 from models.orders import drafts
 from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
@@ -23,9 +26,11 @@ from models.people.rights import Role
 from models.people.users import User
 from models.requests import idempotency
 from models.requests.idempotency import IdempotencyKey, reserve_key
+from models.telephony import directory
+from models.telephony.directory import DirectoryEntry, put_entry
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import retention
-from tests.factories import an_order, make_bulk, sites
+from tests.factories import ENTRY, HOLDER, NOW, an_order, make_account, make_bulk, sites
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
@@ -92,7 +97,8 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     pipeline.clock.advance(timedelta(days=365))
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
-    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5}
+    kept = {"number_assignments": 0, "contract_holders": 0, "directory_entries": 0}
+    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5, **kept}
     assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
     run = pipeline.run("leftovers")
     assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})
@@ -128,3 +134,33 @@ def test_a_file_that_was_sent_stays_and_one_that_was_not_goes_with_its_rows(pipe
         assert session.scalars(sa.select(Bulk.id)).all() == [kept]
         assert set(session.scalars(sa.select(BulkRow.bulk_id))) == {kept}
         assert session.get(Bulk, gone) is None
+
+
+def test_a_contract_holder_is_kept_to_the_end_of_the_year_after_the_contracts(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        gone, there = make_account(session), make_account(session)
+        for account in (gone, there):
+            put_holder(session, account.id, HOLDER, NOW)
+            session.add(new_contract(account.id, [], NOW))
+        session.flush()
+        close_account(session, gone, datetime(2026, 12, 31, 22, 59, tzinfo=UTC))
+    pipeline.clock.now = datetime(2027, 12, 31, 22, 59, tzinfo=UTC)
+    assert pipeline.run("leftovers").counts["contract_holders"] == 0
+    pipeline.clock.now = datetime(2027, 12, 31, 23, 0, tzinfo=UTC)
+    assert pipeline.run("leftovers").counts["contract_holders"] == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(ContractHolder.account_id)).all() == [there.id]
+
+
+def test_a_withdrawn_directory_entry_is_known_for_a_while(pipeline: Pipeline) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        for withdrawn_at in (None, pipeline.clock.now):
+            account_id = make_account(session).id
+            put_entry(session, account_id, 4930000, ENTRY, pipeline.clock.now)
+            session.get_one(DirectoryEntry, account_id).withdrawn_at = withdrawn_at
+    pipeline.clock.advance(directory.KEPT_FOR - MOMENT)
+    assert pipeline.run("leftovers").counts["directory_entries"] == 0
+    pipeline.clock.advance(MOMENT)
+    assert pipeline.run("leftovers").counts["directory_entries"] == 1
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(DirectoryEntry.withdrawn_at)).all() == [None]

@@ -1,14 +1,25 @@
-"""The step `provision`: what an order's contract costs."""
+"""The step `provision`: what an order's contract costs, and what its options set up."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from models.accounts.accounts import Account
 from models.contracts.catalogue import Product
 from models.contracts.contracts import Contract, ContractItem
+from models.orders.orders import cancel_and_release
 from models.requests.requests import Request
-from tests.factories import an_order
+from models.states import Reason, Status
+from models.telephony.directory import DirectoryEntry, entries_since
+from models.telephony.forwarding import Condition, ForwardingDraft, add_forwarding, remove_forwarding
+from models.telephony.numbers import NumberBlock
+from models.telephony.weekly_hours import ALL_WEEK
+from tasks.ports import Forwarding, GatewayRefused, GatewayUnavailable, NumberTaken
+from tasks.registrar.trunks import write_due_trunks
+from tests.factories import ENTRY, MOBILE, an_order
 from tests.tasks.conftest import Pipeline
 
 pytestmark = pytest.mark.usefixtures("changing_products")
@@ -43,3 +54,72 @@ def test_an_order_that_was_saved_without_prices_is_billed_at_those_of_now(pipeli
     double_all_prices(pipeline)
     pipeline.advance()
     assert billed(pipeline) == {"trunk-10": (5980, 5800), "block-10": (580, 1980)}
+
+
+@pytest.mark.parametrize("failures", [[], [GatewayUnavailable("away")]])
+def test_the_mobile_fallback_stands_in_the_registrar_and_stays_when_others_change(
+    pipeline: Pipeline, failures: list[Exception]
+) -> None:
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
+    pipeline.registrar.failures = list(failures)
+    pipeline.advance()
+    pipeline.clock.advance(timedelta(minutes=10))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert request.status is Status.COMPLETED
+    [trunk] = pipeline.registrar.trunks.values()
+    fallback = Forwarding(Condition.NOT_REGISTERED, MOBILE, None, ALL_WEEK)
+    assert trunk.forwardings == (fallback,)
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, request.account_id)
+        busy = ForwardingDraft(Condition.BUSY, "030 901820")
+        added = add_forwarding(session, pipeline.manager, account, busy, pipeline.clock.now)
+        session.flush()
+        added_id = added.id
+    write_due_trunks(pipeline.runtime, lambda: None)
+    [trunk] = pipeline.registrar.trunks.values()
+    assert {one.condition for one in trunk.forwardings} == {Condition.NOT_REGISTERED, Condition.BUSY}
+    with pipeline.runtime.database.transaction() as session:
+        account = session.get_one(Account, request.account_id)
+        remove_forwarding(session, pipeline.manager, account, added_id, pipeline.clock.now)
+    write_due_trunks(pipeline.runtime, lambda: None)
+    [trunk] = pipeline.registrar.trunks.values()
+    assert trunk.forwardings == (fallback,)
+    assert pipeline.run("registrar").found == {}
+
+
+def test_a_fallback_that_was_ordered_before_its_number_was_asked_for_is_provisioned_all_the_same(
+    pipeline: Pipeline,
+) -> None:
+    id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.update(Request).values(option_details=None))
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    [trunk] = pipeline.registrar.trunks.values()
+    assert trunk.forwardings == ()
+
+
+def test_the_directory_entry_is_made_for_the_first_number_that_the_account_keeps(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [NumberTaken("taken")]
+    id = pipeline.order(an_order(option_keys=("directory-entry",), directory_entry=ENTRY))
+    pipeline.advance()
+    request = pipeline.request(id)
+    assert request.status is Status.COMPLETED
+    with pipeline.runtime.database.transaction() as session:
+        block = session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == request.account_id)).one()
+        entry = session.get_one(DirectoryEntry, request.account_id)
+        assert (entry.number, entry.data, entry.withdrawn_at) == (block.first_number, ENTRY, None)
+
+
+def test_the_entry_of_an_order_that_is_called_off_is_withdrawn(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayRefused("no")]
+    id = pipeline.order(an_order(option_keys=("directory-entry",), directory_entry=ENTRY))
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        request = session.get_one(Request, id)
+        assert session.get_one(DirectoryEntry, request.account_id).withdrawn_at is None
+        cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, pipeline.clock.now)
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get_one(DirectoryEntry, request.account_id).withdrawn_at == pipeline.clock.now
+        assert entries_since(session, None) == []

@@ -54,8 +54,8 @@ ENGLISH_INSTEAD = {
 
 LOOSE_DATES = re.compile(r"strftime\(|\| ?datetimeformat|\| ?dateformat|flask_babel import [^\n]*format_date")
 """Ways to write a date of one's own."""
-MACHINES = {"web/portal/page/spreadsheets.py"}
-"""Files that write dates for programs."""
+MACHINES = {"web/portal/page/spreadsheets.py", "web/portal/page/holder_form.py"}
+"""Files that write dates for programs, or as people type them into a field."""
 
 
 def sentences() -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from models.orders.orders import submit_order
 from models.people.rights import Scope
 from models.requests.requests import Request
 from models.states import AccountState, Origin, Reason, StepName
-from tests.factories import NOW, an_order, make_main
+from tests.factories import NOW, an_order, join, make_main, make_user
 from tests.web.conftest import ORDER, Front
 
 
@@ -94,6 +94,7 @@ def test_an_account_with_two_running_requests_is_listed_once(front: Front) -> No
         # The order is held at its last step, and the account is being detached.
         attach(session, main.id, account.id, Origin.ORDER, NOW)
         account.state = AccountState.ACTIVE
+        join(session, make_user(session), account)
         order.go_on(StepName.CONFIRM, NOW)
         order.hold(Reason.INTERNAL_ERROR, NOW)
         detach = submit_detach(session, front.manager, account, "de", NOW)

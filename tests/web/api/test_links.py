@@ -16,6 +16,7 @@ from models.people.users import User
 from models.proofs.proofs import LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
+from models.values import end_of_day
 from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
 from tests.web.api.calls import a_link, owned, token_of
 from tests.web.conftest import Back, Front
@@ -72,7 +73,7 @@ def test_a_link_code_is_made_shown_to_the_same_key_and_not_kept(front: Front) ->
     assert made.status_code == 201
     body = made.get_json()
     assert re.fullmatch(r"[A-Z0-9]{5} [A-Z0-9]{5}", body["code"])
-    assert body["expires_at"] == (NOW + timedelta(days=7)).isoformat()
+    assert body["expires_at"] == end_of_day(NOW + timedelta(days=7)).isoformat()
     again = front.post(path, key="one")
     assert (again.data, again.headers["Idempotency-Replayed"]) == (made.data, "true")
     assert front.post(path, key="two").get_json()["code"] != body["code"]

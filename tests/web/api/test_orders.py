@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.requests.requests import Request
+from tests.factories import MOBILE
 from tests.web.conftest import ORDER, Front
 
 
@@ -50,6 +51,24 @@ def test_an_order_is_accepted_and_listed_at_once(front: Front) -> None:
     ]
     assert listed[1]["request"] == body["id"]
     assert [front.get(f"/accounts/{account['customer_number']}").get_json() for account in listed] == listed
+
+
+def test_an_order_may_name_who_signs_in(front: Front) -> None:
+    named = {**ORDER, "local_user": {"name": "Anna Filiale", "email": "Anna@filiale.example"}}
+    assert front.post("/orders", named).status_code == 202
+    assert front.post("/orders", {**ORDER, "local_user": None}).status_code == 202
+    with front.database.transaction() as session:
+        kept = session.scalars(sa.select(Request).order_by(Request.id)).all()
+        assert [(one.local_user_name, one.local_user_email) for one in kept] == [
+            ("Anna Filiale", "anna@filiale.example"),
+            (None, None),
+        ]
+    wrong = front.post("/orders", {**ORDER, "local_user": {"name": "", "email": "x"}})
+    assert wrong.status_code == 422
+    assert [(found["field"], found["detail"]) for found in wrong.get_json()["errors"]] == [
+        ("local_user.name", "Geben Sie den Namen der Person ein, die sich anmelden soll."),
+        ("local_user.email", "Das ist keine vollständige E-Mail-Adresse. Ein Beispiel: name@firma.de"),
+    ]
 
 
 def test_the_same_key_and_body_give_the_same_answer(front: Front) -> None:
@@ -107,3 +126,57 @@ def test_a_bad_field_is_named_with_the_way_out(front: Front, field: str, value: 
     assert (error["field"], error["code"]) == (field, code)
     assert error["detail"] != english.get_json()["errors"][0]["detail"]
     assert count(front, Request) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "number", "error"),
+    [
+        (["mobile-backup"], "0151 23456789", None),
+        (["mobile-backup"], None, ("mobile_number", "missing")),
+        (["mobile-backup"], "030 901820", ("mobile_number", "value_error")),
+        ([], "0151 23456789", ("mobile_number", "without_option")),
+        (["fax2mail"], None, ("options.0", "unknown_option")),
+    ],
+)
+def test_an_option_is_ordered_with_its_details(
+    front: Front, options: list[str], number: str | None, error: tuple[str, str] | None
+) -> None:
+    body = {**ORDER, "options": options} | ({"mobile_number": number} if number else {})
+    answer = front.post("/orders", body)
+    if error is not None:
+        assert [(found["field"], found["code"]) for found in answer.get_json()["errors"]] == [error]
+        return
+    assert answer.status_code == 202
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(Request.option_details)).one() == {"mobile_number": MOBILE}
+
+
+def test_what_cannot_be_ordered_is_not_on_the_price_list(front: Front) -> None:
+    assert "fax2mail" not in [product["key"] for product in front.get("/products").get_json()["items"]]
+
+
+PRINTED = {"name": "Muster Berlin", "show_address": True, "published_in": ["online", "print"]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "error"),
+    [
+        (PRINTED, None),
+        (None, ("directory_entry", "missing")),
+        ({**PRINTED, "name": ""}, ("directory_entry.name", "string_too_short")),
+        ({**PRINTED, "show_address": "yes"}, ("directory_entry.show_address", "bool_type")),
+        ({**PRINTED, "published_in": []}, ("directory_entry.published_in", "too_short")),
+        ({**PRINTED, "published_in": ["neon"]}, ("directory_entry.published_in.0", "literal_error")),
+    ],
+)
+def test_a_directory_entry_is_ordered_with_what_it_says(
+    front: Front, entry: dict[str, Any] | None, error: tuple[str, str] | None
+) -> None:
+    body = {**ORDER, "options": ["directory-entry"]} | ({"directory_entry": entry} if entry else {})
+    answer = front.post("/orders", body)
+    if error is not None:
+        assert [(found["field"], found["code"]) for found in answer.get_json()["errors"]] == [error]
+        return
+    assert answer.status_code == 202
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(Request.option_details)).one() == {"directory_entry": PRINTED}

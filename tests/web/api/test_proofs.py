@@ -17,6 +17,7 @@ from models.proofs.proofs import AddressDocument, EmailProof, LinkCode
 from models.proofs.submission import create_link_code, decide_document
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
+from models.values import end_of_day
 from models.vault import Vault
 from tests.factories import NOW, PASSWORD, make_account, make_main, make_user
 from tests.web.api.calls import CONTACT, PDF, a_link, an_order, new_link_code, owned, statements, upload
@@ -31,7 +32,7 @@ def proofs(front: Front, id: str) -> dict[str, str]:
 def test_an_order_goes_on_when_both_codes_were_given(front: Front, back: Back) -> None:
     id = an_order(front, back)
     body = front.get(f"/requests/{id}").get_json()
-    until = (NOW + timedelta(days=14)).isoformat()
+    until = end_of_day(NOW + timedelta(days=14)).isoformat()
     assert body["proofs"] == [
         {"kind": "email", "state": "open", "until": until},
         {"kind": "letter", "state": "open", "until": until},

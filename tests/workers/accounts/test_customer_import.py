@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from models.accounts.accounts import Account, account_by_number
+from models.accounts.contract_holders import ContractHolder
 from models.accounts.customer_import import Fate
 from models.db.session import Database
 from models.people.rights import Role
@@ -324,3 +325,50 @@ def test_memory_does_not_grow_with_the_file(file: Path) -> None:
 
     small, large = peak(1_000, 5_000_000), peak(12_000, 6_000_000)
     assert large < small * 1.1
+
+
+HOLDERS = ";holder_name;holder_form;holder_register_number;holder_born_on;holder_street;holder_postal_code;holder_city"
+
+
+def held(database: Database) -> dict[str, tuple[str, str, str | None, str | None, str]]:
+    """Return name, form, register number, date of birth and address of the contract holders, by customer number."""
+    with database.transaction() as session:
+        rows = session.execute(sa.select(Account.customer_number, ContractHolder).join(ContractHolder))
+        return {
+            number: (
+                found.name,
+                found.form,
+                found.register_number,
+                found.born_on.isoformat() if found.born_on is not None else None,
+                f"{found.street}, {found.postal_code} {found.city}",
+            )
+            for number, found in rows
+        }
+
+
+def test_a_contract_holder_is_entered_where_there_is_none(
+    take: Callable[..., tuple[Summary, list[Finding]]], database: Database
+) -> None:
+    take(line("4000001"), line("4000002"))
+    company = ";Möbel Müller GmbH & Co. KG;company;HRA 17, Amtsgericht Bielefeld;;Kontor 1;33603;Bielefeld"
+    person = ";Erika Müller;person;;31.12.1980;;;"
+    wrong = ";Erika Müller;baroness;;1.1.2999;;33;"
+    summary, findings = take(
+        line("4000001") + company,
+        line("4000002") + ";;;;;;;",
+        line("4000003") + person,
+        line("4000004") + wrong,
+        header=HEADER + HOLDERS,
+    )
+    assert summary.fates == {Fate.UPDATED: 1, Fate.UNCHANGED: 1, Fate.CREATED: 1}
+    assert {(finding.column, finding.reason) for finding in findings} == {
+        ("holder_form", "unknown_form"), ("holder_street", "missing"), ("holder_postal_code", "not_a_postal_code"),
+        ("holder_city", "missing"),
+    }  # fmt: skip
+    ours = ("Möbel Müller GmbH & Co. KG", "company", "HRA 17, Amtsgericht Bielefeld", None, "Kontor 1, 33603 Bielefeld")
+    hers = ("Erika Müller", "person", None, "1980-12-31", "Große Str. 1, 33602 Bielefeld")
+    assert held(database) == {"4000001": ours, "4000003": hers}
+    # The customer's own change is worth more than an old file.
+    other = company.replace("GmbH & Co. KG", "SE")
+    summary, _ = take(line("4000001") + other, header=HEADER + HOLDERS)
+    assert summary.fates == {Fate.UNCHANGED: 1} and held(database)["4000001"] == ours

@@ -156,6 +156,18 @@ def test_forwardings_are_told_by_condition_and_stretch_of_the_week(
     assert kamailio.preferences(TRUNK.sip_user) == {**TRUNK.preferences, "forward.no_answer.0": "+491511 20 10080"}
 
 
+def test_a_forwarding_of_numbers_is_told_with_its_id(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
+    numbers = (999999999999900, 999999999999999)
+    desk = Forwarding("not_registered", "+491511", None, ((0, 480), (10079, 10080)), numbers, id=10**12)
+    assert registrar.put_trunks([replace(TRUNK, forwardings=(desk,))]) == [None]
+    said = "not_registered 999999999999900 999999999999999"
+    assert kamailio.preferences(TRUNK.sip_user) == {
+        **TRUNK.preferences,
+        "forward.1000000000000.0": f"+491511 0 480 {said}",
+        "forward.1000000000000.10079": f"+491511 0 10080 {said}",
+    }
+
+
 def test_a_number_that_was_given_up_can_go_to_another_trunk(registrar: KamailioRegistrar, kamailio: Kamailio) -> None:
     registrar.put_trunks([TRUNK])
     registrar.put_trunks([replace(TRUNK, numbers=("+4930200",))])

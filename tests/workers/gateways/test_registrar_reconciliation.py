@@ -151,6 +151,7 @@ def test_what_is_the_same_is_no_finding(network: Network, before: Tables, users:
 
 
 FORWARDED = "forward.busy.0"
+OF_A_NUMBER = "attribute ~ '^forward[.][0-9]'"
 MINE = "WHERE username = %(user)s"
 ADD = "INSERT INTO usr_preferences (username, domain, attribute, value) VALUES"
 ALIAS = "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
@@ -192,6 +193,12 @@ ALIAS = "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
         ),
         (
             f"{ADD} (%(user)s, 'sip.example', 'forward.always.0', '+4930999 0 10080')",
+            "differs_there",
+            ["forwardings"],
+        ),
+        (f"DELETE FROM usr_preferences {MINE} AND {OF_A_NUMBER}", "differs_there", ["forwardings"]),
+        (
+            f"UPDATE usr_preferences SET value = left(value, -1) || '1' {MINE} AND {OF_A_NUMBER}",
             "differs_there",
             ["forwardings"],
         ),

@@ -8,9 +8,9 @@ from flask_babel import gettext as _
 
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
-from models.telephony.forwarding import Condition
+from models.telephony.forwarding import CallForwarding, Condition
 from web.portal.people.users import ROLE_NAMES
-from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text
+from web.portal.telephony.forwarding_text import forwarding_text, number_text
 
 
 def deed_text(entry: AuditEntry) -> str:
@@ -45,6 +45,18 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Removed a call forwarding: %(forwarding)s.", forwarding=_forwarding(facts)))
         case AuditEvent.DETACH_ASKED:
             return str(_("Asked to detach the account from main account %(number)s.", number=facts["main"]))
+        case AuditEvent.HOLDER_CHANGED if facts["before"] is None:
+            return str(_("Entered the contract holder: %(name)s.", name=facts["name"]))
+        case AuditEvent.HOLDER_CHANGED:
+            return str(_("Changed the contract holder: %(name)s; before: %(before)s.", **facts))
+        case AuditEvent.DIRECTORY_CHANGED:
+            told = {"name": facts["name"], "number": number_text(facts["number"])}
+            return str(_("Saved the directory entry: %(name)s, %(number)s.", **told))
+        case AuditEvent.DIRECTORY_WITHDRAWN:
+            return str(_("Withdrew the directory entry: %(name)s.", name=facts["name"]))
+        case AuditEvent.USER_INVITED if "proof" in facts:
+            text = {"name": facts["name"], "role": _role(facts["role"]), "proof": facts["proof"]}
+            return str(_("Invited %(name)s as %(role)s. Proof: %(proof)s", **text))
         case AuditEvent.USER_INVITED:
             return str(_("Invited %(name)s as %(role)s.", name=facts["name"], role=_role(facts["role"])))
         case AuditEvent.INVITATION_WITHDRAWN:
@@ -73,7 +85,15 @@ def _role(role: str) -> str:
 
 
 def _forwarding(facts: dict[str, Any]) -> str:
-    condition = condition_text(Condition(facts["condition"]), facts["after_seconds"])
+    # Entries from before there were forwardings of single numbers have no numbers.
+    first, last = facts.get("numbers") or (None, None)
+    logged = CallForwarding(
+        condition=Condition(facts["condition"]),
+        target=facts["target"],
+        after_seconds=facts["after_seconds"],
+        hours=tuple((start, end) for start, end in facts["hours"]),
+        first_number=first,
+        last_number=last,
+    )
     off = "" if facts["enabled"] else " ({})".format(_("switched off"))
-    hours = hours_text(tuple((start, end) for start, end in facts["hours"]))
-    return f"{condition} → {number_text(facts['target'])} · {hours}{off}"
+    return forwarding_text(logged) + off

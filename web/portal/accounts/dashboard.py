@@ -11,12 +11,13 @@ from wtforms import HiddenField, PasswordField
 from wtforms.validators import DataRequired, Length
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import has_own_holder, holder_of
 from models.people.audit_log import entries_of, record_look
-from models.people.invitations import invitations_of, users_of
 from models.people.passwords import authenticate
 from models.people.rights import Action, may
 from models.proofs.submission import open_link_code
 from models.telephony import forwarding
+from models.telephony.directory import entry_of
 from models.telephony.holdings import holdings_of
 from models.telephony.sip_secrets import RenewedMeanwhile, issue_of, renew, reveal
 from models.telephony.trunks import SipTrunk
@@ -25,14 +26,16 @@ from models.views import locations as listing
 from models.views.lists import linkable_accounts
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
+from web.portal.accounts.people import people_of
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
+from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.portal.people.users import ROLE_NAMES
-from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text
+from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text, numbers_text
 from web.portal.telephony.registration import lines_of
 from web.resources import resources
 
@@ -68,12 +71,14 @@ def show(customer_number: str) -> str:
         choices = selected_account(database).choices
         holdings = holdings_of(database, account, now)
         forwardings = forwarding.forwardings_of(database, account)
-        users = users_of(database, account)
-        invited = len(invitations_of(database, account)) if may(person, Action.MANAGE_USERS, account) else 0
+        people = people_of(database, person, account, visible.running, now)
         log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
+        entry = entry_of(database, account)
+        own_holder = has_own_holder(account)
+        holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
     return render_template(
         "accounts/account.html",
@@ -82,9 +87,12 @@ def show(customer_number: str) -> str:
         holdings=holdings,
         forwardings=forwardings,
         in_force=forwarding.in_force(forwardings, holdings.trunks, now),
-        users=users,
-        invited=invited,
+        people=people,
         log=log,
+        holder=holder,
+        entry=entry,
+        publication_names=PUBLICATION_NAMES,
+        own_holder=own_holder,
         sees_calls=sees_calls,
         lines=lines_of(holdings.trunks) if sees_calls else {},
         gives_code=gives_code,
@@ -95,6 +103,8 @@ def show(customer_number: str) -> str:
         condition_text=condition_text,
         hours_text=hours_text,
         number_text=number_text,
+        numbers_text=numbers_text,
+        sip_port=resources().settings.sip_port,
         deed_text=deed_text,
         locale=locale(),
         progress=progress,
@@ -194,5 +204,11 @@ def _render_secret(account: Account, trunk: SipTrunk, secret: str, *, is_new: bo
     # This page is only reached by POST, so switching the language leads to the dashboard.
     here = url_for("locations.show", customer_number=account.customer_number)
     return render_template(
-        "telephony/trunk/secret_shown.html", account=account, trunk=trunk, secret=secret, is_new=is_new, here=here
+        "telephony/trunk/secret_shown.html",
+        account=account,
+        trunk=trunk,
+        sip_port=resources().settings.sip_port,
+        secret=secret,
+        is_new=is_new,
+        here=here,
     )

@@ -31,16 +31,17 @@ from models.db.paging import BadCursor, Page
 from models.people.rights import Action, may
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
+from models.values import last_day
 from models.views import lists
 from models.views import locations as listing
+from tasks.files import spreadsheets
+from tasks.files.spreadsheets import EXPORT_PAGE
 from tasks.wording.labels import status_text
 from tasks.wording.next_steps import NextAction, next_action
-from web.portal.page import spreadsheets
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
-from web.portal.page.spreadsheets import EXPORT_PAGE
 from web.resources import resources
 
 PAGE = 48
@@ -354,7 +355,7 @@ def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
         status_text(found.status, locale()) if found is not None else state_label(account),
         origin_label(account.origin),
         _day(account.attached_at),
-        _day(found.waiting_until if found is not None else None),
+        last_day(found.waiting_until) if found is not None and found.waiting_until is not None else "",
     ]
 
 

@@ -22,6 +22,7 @@ MATTERS = {
     Matter.HELD: lazy_gettext("Held"),
     Matter.FAILED: lazy_gettext("Failed"),
     Matter.DOCUMENT: lazy_gettext("Address proof"),
+    Matter.CONSENT: lazy_gettext("Consent reaches nobody"),
 }
 KINDS = {
     Kind.ORDER: lazy_gettext("Order"),
@@ -59,6 +60,7 @@ _REASONS = {
     Reason.GATEWAY_REFUSED: lazy_gettext("Refused by the telephone network"),
     Reason.DOCUMENT_IN_REVIEW: lazy_gettext("A document was handed in"),
     Reason.EMAIL_NOT_CONFIRMED: lazy_gettext("The contact's e-mail address is not confirmed yet"),
+    Reason.CONTACT_REFUSED: lazy_gettext("The contact's e-mail address is refused by its mail server"),
     Reason.ADDRESS_NOT_PROVED: lazy_gettext("The connection address is not proved yet"),
 }
 
@@ -116,6 +118,14 @@ def advice(found: Request, matter: Matter | None) -> str:
     match matter:
         case Matter.DOCUMENT:
             return str(_("Look at the document, then release or refuse it."))
+        case Matter.CONSENT:
+            return str(
+                _(
+                    "Nobody at account %(number)s can read the question: it has no administrator, or the e-mail was "
+                    "refused. Find out who may administer it, and name that person.",
+                    number=found.customer_number,
+                )
+            )
         case Matter.HELD if found.reason is Reason.NO_NUMBERS_AVAILABLE:
             pool = {"area": found.area_code, "size": found.block_size}
             return str(

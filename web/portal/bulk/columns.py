@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import parseaddr
 from functools import cache
 from typing import Any
 
@@ -21,17 +22,20 @@ from models.accounts.accounts import Account
 from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField
+from models.orders.options import DETAILS, ensure_details
 from models.orders.orders import city_fits, ensure_area_exists, ensure_channels
 from models.states import AccountState, Kind
 from models.values import Locale
 from models.vault import Vault
 from tasks.wording.fields import RULES, field_error
 from web.portal.page.locale import locale
-from web.request_bodies import LinkBody, OrderBody
+from web.request_bodies import LinkBody, LocalUserBody, OrderBody
 
 Cells = Mapping[str, str]
 Errors = dict[str, list[Any]]
 
+_CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
+"""The words in the column for the user at the location that mean the contact, in lower case."""
 UNREADABLE = "\ufffd"
 """Stands in a cell for a character that the file's encoding does not have."""
 
@@ -57,6 +61,8 @@ class Column:
         return self.en if locale == "en" else self.de
 
 
+_USER = "Hanna Palmer <hanna.palmer@example.com>"
+
 COLUMNS: Mapping[Kind, Sequence[Column]] = {
     Kind.ORDER: (
         Column("name", "Name des Standorts", "Location name", "location.name", "Filiale Berlin"),
@@ -70,7 +76,33 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
         Column("channels", "Kanäle", "Channels", "channels", "4", optional=True),
         Column("area_code", "Vorwahl", "Area code", "numbers.area_code", "030"),
         Column("block_size", "Anzahl Rufnummern", "Phone numbers", "numbers.block_size", "10"),
-        Column("options", "Optionen", "Options", "options", "fax2mail", optional=True),
+        Column("options", "Optionen", "Options", "options", "mobile-backup", optional=True),
+        Column(
+            "mobile_number",
+            "Mobilnummer der Notfall-Umleitung",
+            "Mobile fallback number",
+            "mobile_number",
+            "0151 23456789",
+            optional=True,
+        ),
+        Column("directory_name", "Name im Telefonbuch", "Directory name", "directory_entry.name", "", optional=True),
+        Column(
+            "directory_address",
+            "Adresse im Telefonbuch",
+            "Directory address",
+            "directory_entry.show_address",
+            "",
+            optional=True,
+        ),
+        Column(
+            "directory_in",
+            "Telefonbuch: gedruckt, online, Auskunft",
+            "Directory: print, online, enquiries",
+            "directory_entry.published_in",
+            "",
+            optional=True,
+        ),
+        Column("local_user", "Benutzer am Standort", "User at the location", "local_user", _USER, optional=True),
     ),
     Kind.LINK: (
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
@@ -148,9 +180,14 @@ class Checker:
                 "block_size": _number(cells["block_size"]),
             },
             "options": list(dict.fromkeys(options)),
+            "mobile_number": cells.get("mobile_number") or None,
+            "directory_entry": _directory_entry(cells),
+            "local_user": _local_user(cells, errors),
         }
         checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
+        if "options" not in errors:
+            _check_details(body, errors)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
         return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))
@@ -198,6 +235,63 @@ class Checker:
         sealed = {**cells, "code": self.vault.seal(code).hex() if code else ""}
         draft = {"customer_number": number, "code": sealed["code"]}
         return CheckedRow(line, sealed, errors or None, None if errors else draft)
+
+
+_OF_DETAIL: Mapping[str, Sequence[str]] = {
+    "mobile_number": ("mobile_number",),
+    "directory_entry": ("directory_name", "directory_address", "directory_in"),
+}
+"""The columns with the details of an option, by the field of an order."""
+
+_YES_NO = {"ja": True, "yes": True, "nein": False, "no": False}
+_PUBLICATIONS = {
+    "gedruckt": "print", "print": "print", "online": "online", "auskunft": "enquiries", "enquiries": "enquiries",
+}  # fmt: skip
+
+
+def _directory_entry(cells: Cells) -> dict[str, Any] | None:
+    """Return the row's directory entry for the API's body, wrong words as they are; None if its cells are empty."""
+    name, address, places = (cells.get(column, "") for column in _OF_DETAIL["directory_entry"])
+    if not (name or address or places):
+        return None
+    typed = [place.strip() for place in re.split(r"[,;|]", places) if place.strip()]
+    return {
+        "name": name,
+        "show_address": _YES_NO.get(address.casefold(), address),
+        "published_in": [_PUBLICATIONS.get(place.casefold(), place) for place in dict.fromkeys(typed)],
+    }
+
+
+def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
+    """Add an error for the first option without its details, or details without their option, unless they are wrong."""
+    try:
+        ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
+    except InvalidField as error:
+        for column in _OF_DETAIL[error.field]:
+            errors.setdefault(column, [error.code, error.allowed])
+        if error.code == "without_option":
+            # Both cells are marked, because either may be wrong.
+            errors.setdefault("options", [error.code, error.allowed])
+
+
+def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
+    """Return the person who shall sign in at the location, as in the API's body; None if the cell is empty or wrong.
+
+    The cell has a name and an e-mail address, or says that it is the contact. A wrong cell is added to `errors`.
+    """
+    # Files that were uploaded before this column existed have no such cell.
+    cell = cells.get("local_user", "").strip()
+    if not cell:
+        return None
+    is_contact = cell.casefold() in _CONTACT
+    name, email = (cells["contact_name"], cells["email"]) if is_contact else parseaddr(cell)
+    try:
+        return LocalUserBody(name=name, email=email).model_dump()
+    except ValidationError:
+        # What is wrong with the contact is said of the contact's cells.
+        if not is_contact:
+            errors["local_user"] = ["malformed", None]
+        return None
 
 
 def _unreadable(cells: Cells) -> Errors:

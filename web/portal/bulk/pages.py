@@ -36,6 +36,7 @@ from models.bulk.bulk import (
     fingerprint_of,
     keep_file,
     mend,
+    outdated_rows,
     own_bulk,
     rows_of,
     same_file,
@@ -48,6 +49,7 @@ from models.errors import Forbidden, RuleBroken
 from models.orders.orders import basket_of
 from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
+from tasks.files import spreadsheets
 from tasks.files.csv_text import LONGEST_LINE
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
@@ -55,7 +57,6 @@ from tasks.wording.reasons import reason_text
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
 from web.portal.bulk.files import LARGEST, BadFile, read_rows
 from web.portal.bulk.workbook_program import LAST_LINE, UNPACKED
-from web.portal.page import spreadsheets
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
@@ -333,6 +334,7 @@ def _start(kind: str | None, wrong: str, number: str | None) -> str:
 
 
 def _preview(session: Session, bulk: Bulk, after: int) -> Preview:
+    _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
     listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
     return Preview(
@@ -362,6 +364,16 @@ def _costs(session: Session, bulk: Bulk) -> Costs:
         monthly += count * sum(product.monthly_cents for product in basket.products)
         one_off += count * sum(product.one_off_cents for product in basket.products)
     return Costs(Amount(monthly), Amount(one_off))
+
+
+def _recheck(session: Session, bulk: Bulk) -> None:
+    """Check those rows of an order file anew that were right when they were checked and are not any more."""
+    if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk)):
+        return
+    session.refresh(bulk, with_for_update=True)
+    if bulk.sent_at is None:
+        checker = Checker(session, resources().vault, session.get_one(Account, bulk.main_id), bulk.kind, bulk.locale)
+        mend(session, bulk, checker.check([(row.line, row.cells) for row in rows]), ())
 
 
 def _mend(session: Session, bulk: Bulk) -> None:
@@ -426,6 +438,7 @@ def _refusals() -> Mapping[str, str]:
         "own_account": field_error(locale(), "customer_number", "own_account"),
         "unknown_product": _("This product is not offered any more."),
         "unknown_block_size": _("This product is not offered any more."),
+        "missing": _("An option of this row lacks its details. Please order it anew, with them."),
         "unknown_option": _("One of these options cannot be ordered any more. Please choose again."),
     }
 

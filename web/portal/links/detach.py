@@ -6,12 +6,15 @@ from flask import abort, flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 from flask_login import login_required
 from flask_wtf import FlaskForm
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 from wtforms import StringField
 
 from models.accounts.accounts import Account
 from models.errors import AlreadyRequested, Forbidden, RuleBroken
 from models.links.links import submit_detach
+from models.people.invitations import ensure_administered
+from models.people.rights import Action, may
 from models.values import typed_customer_number
 from tasks.wording.reasons import reason_text
 from web.portal.page.account_access import VisibleAccount, get_visible_account
@@ -34,15 +37,19 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     """Show what detaching the sub-account from its main account does, with a form for its customer number.
 
     On POST with the right customer number request the detachment and redirect to the overview; with a wrong one show
-    the form with an error, with status 422. Redirect to the account's dashboard with the reason if a business rule
-    forbids the detachment. Abort with 404 unless the account has a main account and the user may detach it.
+    the form with an error, with status 422. An account that nobody can sign in to is not detached: the page says whom
+    to invite first, with status 409 on POST. Redirect to the account's dashboard with the reason if another business
+    rule forbids the detachment. Abort with 404 unless the account has a main account and the user may detach it.
     """
     form = DetachForm()
     with resources().database.transaction() as database:
         visible = get_visible_account(database, customer_number)
+        refusal = _refusal(database, visible)
     if not visible.may_detach:
         abort(404)
     form.customer_number.label.text = _("Customer number")
+    if refusal is not None:
+        return _ask(visible, form, 409 if form.is_submitted() else 200, refusal)
     if not form.validate_on_submit():
         return _ask(visible, form, 422 if form.is_submitted() else 200)
     if typed_customer_number(form.customer_number.data or "") != customer_number:
@@ -66,5 +73,18 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     return redirect(url_for("portal.overview"), 303)
 
 
-def _ask(visible: VisibleAccount, form: DetachForm, status: int) -> tuple[str, int]:
-    return render_template("links/detach.html", visible=visible, form=form), status
+def _refusal(database: Session, visible: VisibleAccount) -> str | None:
+    """Return why the account would be left to nobody, in the page's language; None if it has an administrator."""
+    if visible.detaching is not None or visible.is_billed_together:
+        return None
+    try:
+        ensure_administered(database, visible.account, resources().clock())
+    except RuleBroken as error:
+        return reason_text(error.reason, locale())
+    return None
+
+
+def _ask(visible: VisibleAccount, form: DetachForm, status: int, refusal: str | None = None) -> tuple[str, int]:
+    may_invite = may(principal(), Action.INVITE_USERS, visible.account)
+    page = render_template("links/detach.html", visible=visible, form=form, refusal=refusal, may_invite=may_invite)
+    return page, status

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from flask_babel import gettext, lazy_gettext
 from pydantic import EmailStr, TypeAdapter, ValidationError
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, Form, RadioField, SelectMultipleField, StringField
+from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, StopValidation
 from wtforms.validators import ValidationError as Wrong
 
-from models.contracts.catalogue import Product, ProductKind
+from models.contracts.catalogue import DIRECTORY_ENTRY, MOBILE_BACKUP, Product, ProductKind
 from models.orders.drafts import DraftStep
-from models.orders.orders import Contact, Location, OrderDraft
+from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.area_codes import AreaCode
+from models.telephony.directory import DirectoryData, Publication
 from models.values import Locale
 from tasks.wording.fields import field_error
-from web.fields import AreaCodeText, Line, Phone, PostalCode
+from web.fields import AreaCodeText, Line, Mobile, Phone, PostalCode
+from web.portal.page.directory_form import ADDRESS, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import missing
 from web.portal.page.locale import locale
 
@@ -27,6 +31,7 @@ _postal_code: TypeAdapter[str] = TypeAdapter(PostalCode)
 _area_code: TypeAdapter[str] = TypeAdapter(AreaCodeText)
 _email: TypeAdapter[str] = TypeAdapter(EmailStr)
 _phone: TypeAdapter[str] = TypeAdapter(Phone)
+_mobile: TypeAdapter[str] = TypeAdapter(Mobile)
 
 
 def _strip(value: str | None) -> str | None:
@@ -60,6 +65,11 @@ def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
     return StringField(label, filters=[_strip], validators=[DataRequired(missing(path)), _Rule(rule, path)])
 
 
+def _of_somebody_else(label: object, path: str, rule: TypeAdapter[str]) -> StringField:
+    checks = [_IfSomebodyElse(), DataRequired(missing(path)), _Rule(rule, path)]
+    return StringField(label, filters=[_strip], validators=checks)
+
+
 class StepForm(Form):  # type: ignore[misc]
     """The form of one step of an order.
 
@@ -75,11 +85,17 @@ class StepForm(Form):  # type: ignore[misc]
 
 
 class ProductForm(StepForm):
-    """The form for the trunk, the number of its channels (simultaneous calls), and the options."""
+    """The form for the trunk, the number of its channels (simultaneous calls), and the options with their details."""
 
     product = RadioField(lazy_gettext("Product"), choices=[], validate_choice=False)
     channels = StringField(lazy_gettext("Simultaneous calls"), filters=[_strip])
     options = SelectMultipleField(lazy_gettext("Options"), choices=[], validate_choice=False)
+    mobile_number = StringField(lazy_gettext("Mobile number for the fallback"), filters=[_strip])
+    directory_name = StringField(lazy_gettext("Name in the directory"), filters=[_strip])
+    directory_address = RadioField(lazy_gettext("Address in the directory"), choices=ADDRESS, validate_choice=False)
+    directory_in = SelectMultipleField(
+        lazy_gettext("Where it is published"), choices=PUBLICATIONS, validate_choice=False
+    )
 
     @property
     def trunk(self) -> Product | None:
@@ -108,6 +124,32 @@ class ProductForm(StepForm):
         known = [_of_kind(self.offered, key, ProductKind.OPTION) for key in field.data or []]
         if None in known or len(set(field.data or [])) != len(known):
             raise Wrong(gettext("One of these options cannot be ordered any more. Please choose again."))
+
+    def validate_mobile_number(self, field: Field) -> None:
+        """Raise WTForms' errors if the option is chosen and the number is missing or no mobile number."""
+        if MOBILE_BACKUP in (self.options.data or []):
+            DataRequired(missing("mobile_number"))(self, field)
+            _Rule(_mobile, "mobile_number")(self, field)
+
+    def validate_directory_name(self, field: Field) -> None:
+        """Raise WTForms' errors if a directory entry is chosen and its name is missing or not one line."""
+        if self._has_entry:
+            DataRequired(missing("directory_entry.name"))(self, field)
+            _Rule(_line, "directory_entry.name")(self, field)
+
+    def validate_directory_address(self, field: Field) -> None:
+        """Raise WTForms' `ValidationError` if a directory entry is chosen and not whether it shows the address."""
+        if self._has_entry and field.data not in YES_NO:
+            raise Wrong(field_error(locale(), "directory_entry.show_address", "missing"))
+
+    def validate_directory_in(self, field: Field) -> None:
+        """Raise WTForms' `ValidationError` if a directory entry is chosen and no place, or an unknown one."""
+        if self._has_entry and (not field.data or set(field.data) - set(Publication)):
+            raise Wrong(field_error(locale(), "directory_entry.published_in", "missing"))
+
+    @property
+    def _has_entry(self) -> bool:
+        return DIRECTORY_ENTRY in (self.options.data or [])
 
 
 class LocationForm(StepForm):
@@ -141,8 +183,27 @@ class NumbersForm(StepForm):
             raise Wrong(field_error(locale(), "numbers.block_size", "missing"))
 
 
+class WhoSignsIn(StrEnum):
+    """The choices who shall sign in at the new location."""
+
+    CONTACT = "contact"
+    SOMEBODY_ELSE = "somebody_else"
+    NOBODY_YET = "nobody_yet"
+
+
+class _IfSomebodyElse:
+    """A WTForms validator that leaves a field alone, without errors, unless somebody else than the contact signs in."""
+
+    def __call__(self, form: ContactForm, _: Field) -> None:
+        if form.local_user.data != WhoSignsIn.SOMEBODY_ELSE:
+            raise StopValidation
+
+
 class ContactForm(StepForm):
-    """The form for the contact of the new account, who confirms the e-mail address and gets the mails."""
+    """The form for the contact of the new account, and for the person who shall sign in there.
+
+    The contact confirms the e-mail address and gets the mails. Unless chosen otherwise the contact signs in, too.
+    """
 
     contact_name = _text(lazy_gettext("Contact's name"), "contact.name", _line)
     email = _text(lazy_gettext("Contact's e-mail address"), "contact.email", _email)
@@ -151,6 +212,17 @@ class ContactForm(StepForm):
         filters=[_strip],
         validators=[_Rule(_phone, "contact.phone", optional=True)],
     )
+    local_user = RadioField(
+        lazy_gettext("Who shall sign in at the location?"),
+        choices=[
+            SelectChoice(WhoSignsIn.CONTACT, lazy_gettext("The contact person")),
+            SelectChoice(WhoSignsIn.SOMEBODY_ELSE, lazy_gettext("Somebody else")),
+            SelectChoice(WhoSignsIn.NOBODY_YET, lazy_gettext("Nobody yet")),
+        ],
+        default=WhoSignsIn.CONTACT,
+    )
+    local_user_name = _of_somebody_else(lazy_gettext("That person's name"), "local_user.name", _line)
+    local_user_email = _of_somebody_else(lazy_gettext("That person's e-mail address"), "local_user.email", _email)
 
 
 FORMS: Mapping[DraftStep, type[StepForm]] = {
@@ -181,6 +253,14 @@ def area_code_in(data: Mapping[str, Any]) -> str:
     return str(data.get("area_code") or "").strip()
 
 
+def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
+    """Return the typed values without the options `left_out` among the chosen ones."""
+    if not left_out:
+        return data
+    keys = {product.key for product in left_out}
+    return {**data, "options": [key for key in data.get("options") or [] if key not in keys]}
+
+
 def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Locale) -> OrderDraft:
     """Return the order draft for `data`, the typed values of all steps by field name.
 
@@ -189,6 +269,7 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
     trunk = offered[data["product"]]
     assert trunk.channels is not None
     phone = _strip(data.get("phone"))
+    options = tuple(data.get("options") or ())
     return OrderDraft(
         product_key=trunk.key,
         channels=int(_strip(data.get("channels")) or trunk.channels),
@@ -200,9 +281,31 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
         ),
         area_code=area_code_in(data),
         block_size=int(data["block_size"]),
-        option_keys=tuple(data.get("options") or ()),
+        option_keys=options,
         locale=locale,
+        local_user=_local_user(data),
+        directory_entry=_entry(data) if DIRECTORY_ENTRY in options else None,
+        mobile_number=_mobile.validate_python(data["mobile_number"].strip()) if MOBILE_BACKUP in options else None,
     )
+
+
+def _entry(data: Mapping[str, Any]) -> DirectoryData:
+    return DirectoryData(
+        _line.validate_python(data["directory_name"]),
+        YES_NO[data["directory_address"]],
+        tuple(place for place in Publication if place in data["directory_in"]),
+    )
+
+
+def _local_user(data: Mapping[str, Any]) -> LocalUser | None:
+    match data.get("local_user") or WhoSignsIn.CONTACT:
+        case WhoSignsIn.NOBODY_YET:
+            return None
+        case WhoSignsIn.SOMEBODY_ELSE:
+            name, email = data["local_user_name"], data["local_user_email"]
+        case _:
+            name, email = data["contact_name"], data["email"]
+    return LocalUser(_line.validate_python(name), _email.validate_python(email.strip()))
 
 
 def chosen_products(data: Mapping[str, Any], offered: Mapping[str, Product]) -> Sequence[Product]:

@@ -13,8 +13,10 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import addressee_of, holder_of
 from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
+from models.orders.contract_holder import set_holder
 from models.orders.drafts import (
     Draft,
     DraftStep,
@@ -25,6 +27,7 @@ from models.orders.drafts import (
     order_once,
     own_draft,
 )
+from models.orders.local_user import leads_main
 from models.orders.offers import make_offer
 from models.orders.orders import submit_order
 from models.people.rights import Action, may
@@ -32,10 +35,12 @@ from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.states import Reason
 from models.views.lists import closed_accounts
+from tasks.outbox.order_pdf import offer_pdf
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
-from web.portal.orders.offer_pdf import offer_pdf
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
+from web.portal.page.directory_form import PUBLICATION_NAMES
+from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
@@ -211,9 +216,12 @@ def offer(id: uuid.UUID) -> Response:
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
         draft.touch(now)
+        addressee = addressee_of(session, draft.account)
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
-    content = offer_pdf(wizard, link, now, until, locale(), resources().settings.carrier)
+    number = str(id)[-6:].upper()
+    printed, carrier = wizard.printed(addressee, locale()), resources().settings.carrier
+    content = offer_pdf(printed, number, link, now, until, locale(), carrier)
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,
@@ -224,14 +232,16 @@ def offer(id: uuid.UUID) -> Response:
 
 @orders.post("/<uuid:id>/bestellen")
 @login_required
-def place(id: uuid.UUID) -> Response:
-    """Place the order of the draft and redirect to the overview.
+def place(id: uuid.UUID) -> Response | tuple[str, int]:
+    """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
 
+    Shows the summary again with status 422 if the contract holder is wrong; then nothing is ordered.
     Redirects to the first incomplete or invalid step if there is one, and back to the summary if the order or a price
     has changed since the page was shown. Safe to run twice, also concurrently: the second call finds the request of
     the first.
     """
     now = resources().clock()
+    wrong: dict[str, Any] | None = None
     try:
         with resources().database.transaction() as session:
             draft = own_draft(session, id, principal(), now, lock=True)
@@ -242,18 +252,25 @@ def place(id: uuid.UUID) -> Response:
                 if request.form.get("shown") != wizard.fingerprint:
                     flash(_("The order or a price has changed since this page was shown. Please check it once more."))
                     return _to(id, DraftStep.SUMMARY)
+                wrong = _enter_holder(session, wizard)
                 draft.touch(now)
                 # What was shown is what is billed.
                 shown = {product.key: line for product, line in wizard.priced}
-            accepted = order_once(
-                session,
-                draft,
-                lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
+            accepted = (
+                None
+                if wrong is not None
+                else order_once(
+                    session,
+                    draft,
+                    lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
+                )
             )
     except InvalidField:
         # What the forms accept and the rules refuse; the summary names what it can.
         flash(_("This order is not possible as it is. Please check it once more."))
         return _to(id, DraftStep.SUMMARY)
+    if wrong is not None or accepted is None:
+        return render_template("orders/summary.html", **(wrong or {})), 422
     log.info("request.accepted", request=str(accepted.id), path=request.path)
     _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",
                 number=accepted.customer_number))  # fmt: skip
@@ -291,6 +308,21 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
         closed = not principal().roles and closed_accounts(session, principal())
     reason = Reason.ACCOUNT_CLOSED if closed else None
     return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
+
+
+def _enter_holder(session: Session, wizard: Wizard) -> dict[str, Any] | None:
+    """Save the contract holder that was typed on the summary, if none is known yet, and return None.
+
+    If it is wrong, return the variables of the summary's page with its errors.
+    """
+    form, now = HolderFields(request.form), resources().clock()
+    if form.is_empty or holder_of(session, wizard.account) is not None:
+        return None
+    data = form.checked(now)
+    if data is None:
+        return _summary(session, wizard, form)
+    set_holder(session, principal(), wizard.account, data, now)
+    return None
 
 
 def _ordering_account(session: Session) -> Account:
@@ -358,7 +390,7 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
     )
 
 
-def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
+def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
     order = wizard.order(locale())
     proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
     return {
@@ -367,6 +399,12 @@ def _summary(session: Session, wizard: Wizard) -> dict[str, Any]:
         "order": order,
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
+        "publication_names": PUBLICATION_NAMES,
+        "holder": holder_of(session, wizard.account),
+        "holder_form": holder_form or HolderFields(),
+        "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),
+        "local_user_leads": order.local_user is not None
+        and leads_main(session, wizard.account.id, order.local_user.email),
         "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     }
 

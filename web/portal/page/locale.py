@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import phonenumbers
 from flask_babel import get_locale
 
+from models.phone_numbers import display_phone_number
 from models.values import Locale, as_locale
 from tasks.wording.formats import day_text, last_day_text, moment_text
 
@@ -33,5 +33,4 @@ def last_day(end: datetime) -> str:
 
 def phone(e164: str) -> str:
     """Format an E.164 number with spaces and country code, for example +49 30 23125901."""
-    number = phonenumbers.parse(e164)
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+    return display_phone_number(e164)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext, lazy_gettext
 from flask_babel.speaklater import LazyString
-from flask_login import login_required
+from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
@@ -13,24 +13,33 @@ from wtforms import EmailField, RadioField, StringField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Email, Length
 
-from models.accounts.accounts import Account
-from models.errors import AlreadyUser, LastAdministrator, NotFound, PasswordMissing, TooManyInvitations
+from models.accounts.accounts import Account, account_by_number
+from models.errors import (
+    AlreadyInvited,
+    AlreadyUser,
+    Forbidden,
+    LastAdministrator,
+    NotFound,
+    OfMainAccount,
+    PasswordMissing,
+    TooManyInvitations,
+)
 from models.messages.outbox import Recipient
 from models.people.invitations import (
-    Invitation,
     accept,
-    change_role,
     find_invitation,
+    invitable_roles,
     invitations_of,
     invite,
     invited_user,
-    managed_accounts,
-    remove_user,
-    users_of,
+    renew,
     withdraw,
 )
-from models.people.rights import Role
-from models.people.users import User
+from models.people.members import change_role, managed_accounts, remove_user, users_of
+from models.people.rights import RIGHTS, Action, Role, may
+from models.people.users import User, administrators_of, people_of_main
+from models.proofs.consent_reach import wake_questions
+from models.states import AccountRole
 from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
@@ -96,12 +105,14 @@ def listed(customer_number: str) -> str:
         account, others = _account(session, customer_number)
         found = users_of(session, account)
         invitations = invitations_of(session, account)
+        above = people_of_main(session, account)
     return render_template(
         "people/users/overview.html",
         account=account,
         others=others,
         listed=found,
         invitations=invitations,
+        above=above if principal().user_id not in above else set(),
         role_names=ROLE_NAMES,
         person=principal(),
         now=resources().clock(),
@@ -113,64 +124,82 @@ def listed(customer_number: str) -> str:
 def ask(customer_number: str) -> Response | tuple[str, int]:
     """Show the form that invites a user; on a valid POST send the invitation and redirect to the list of users.
 
-    The invitation gives no rights before it is accepted. Show the form with an error and status 422 if the person is a
-    user of the account already or too many invitations are open. Abort with 404 unless the user administers the
-    account.
+    People of the main account, who do not see that list, are redirected to the account's dashboard. The invitation
+    gives no rights before it is accepted. Show the form with an error and status 422 if the person is a user of the
+    account already or too many invitations are open. Abort with 404 unless the user may invite to the account.
     """
     form = InviteForm()
     with resources().database.transaction() as session:
-        account, _ = _account(session, customer_number)
+        account, roles = _invitable(session, customer_number)
+        led = bool(administrators_of(session, account.id))
+    form.role.choices = [SelectChoice(role, ROLE_NAMES[role]) for role in roles]
+    if not led and not form.is_submitted():
+        form.role.data = Role.ADMINISTRATOR
     if form.validate_on_submit():
         to = Recipient(form.name.data.strip(), form.email.data.strip().lower(), locale())
         try:
             with resources().database.transaction() as session:
-                own, _ = _account(session, customer_number)
+                own, _ = _invitable(session, customer_number)
                 invite(session, principal(), own, to, Role(form.role.data), resources().clock())
         except AlreadyUser:
             add_error(form.email, gettext("This person is a user of the account already."))
+        except AlreadyInvited:
+            add_error(
+                form.email, gettext("This person was invited already, by the local team or our customer service.")
+            )
         except TooManyInvitations as error:
             add_error(form.email, _too_many(error))
         else:
             flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
-            return redirect(url_for("users.listed", customer_number=customer_number), 303)
-    page = render_template("people/users/invite.html", form=form, account=account, meanings=ROLE_MEANINGS)
+            return _back_to_people(account)
+    page = render_template(
+        "people/users/invite.html",
+        form=form,
+        account=account,
+        led=led,
+        meanings=ROLE_MEANINGS,
+        back=_people_url(account),
+    )
     return page, 422 if form.errors else 200
 
 
 @users.post("/benutzer/<customer_number>/einladungen/<int:id>/zurueckziehen")
 @login_required
 def withdraw_invitation(customer_number: str, id: int) -> Response:
-    """Withdraw the invitation `id`, so that its link becomes invalid, and redirect to the list of users.
+    """Withdraw the invitation `id`, so that its link becomes invalid, and redirect to the users of the account.
 
-    Abort with 404 unless the user administers the account.
+    Abort with 404 unless the user may invite to the account and may handle this invitation.
     """
     with resources().database.transaction() as session:
-        account, _ = _account(session, customer_number)
+        account, _ = _invitable(session, customer_number)
         withdraw(session, principal(), account, id, resources().clock())
     flash(gettext("The invitation is withdrawn."))
-    return redirect(url_for("users.listed", customer_number=customer_number), 303)
+    return _back_to_people(account)
 
 
 @users.post("/benutzer/<customer_number>/einladungen/<int:id>/neu")
 @login_required
 def invite_again(customer_number: str, id: int) -> Response:
-    """Send the invitation `id` again, with a new link, and redirect to the list of users.
+    """Send the invitation `id` again, with a new link, and redirect to the users of the account.
 
-    Abort with 404 unless the user administers the account and the account has this invitation.
+    Abort with 404 unless the user may invite to the account, and the account has this invitation.
     """
+    with resources().database.transaction() as session:
+        account, _ = _invitable(session, customer_number)
     try:
         with resources().database.transaction() as session:
-            account, _ = _account(session, customer_number)
-            found = session.get(Invitation, id)
-            if found is None or found.account_id != account.id:
-                abort(404)
-            to = Recipient(found.name, found.email, found.locale)
-            invite(session, principal(), account, to, found.role, resources().clock())
+            own = session.get_one(Account, account.id)
+            sent = renew(session, principal(), own, id, resources().clock())
     except TooManyInvitations as error:
         flash(_too_many(error), "warning")
+    except AlreadyUser:
+        flash(gettext("This person is a user of the account already."), "warning")
+    except Forbidden:
+        said = gettext("The account has an administrator of its own now, who alone can invite further administrators.")
+        flash(said, "warning")
     else:
-        flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
-    return redirect(url_for("users.listed", customer_number=customer_number), 303)
+        flash(gettext("The invitation to %(email)s is on its way.", email=sent.email))
+    return _back_to_people(account)
 
 
 @users.route("/benutzer/<customer_number>/<int:user_id>", methods=["GET", "POST"])
@@ -179,15 +208,18 @@ def edit(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     """Show the form for the role of the user `user_id` in the account; on POST change the role and redirect.
 
     The redirect leads to the list of users, or to the overview for the user's own role. Show the form with an error and
-    status 422 if the account would have no administrator. Abort with 404 unless the signed-in user administers the
-    account and `user_id` is one of its users.
+    status 422 if the account would have no administrator. Redirect with a message if the user belongs to the main
+    account. Abort with 404 unless the signed-in user administers the account and `user_id` is one of its users.
     """
     account, user, role = _member(customer_number, user_id)
     form = RoleForm(role=role)
     if form.validate_on_submit():
         try:
             with resources().database.transaction() as session:
-                change_role(session, principal(), account, user_id, Role(form.role.data), resources().clock())
+                own = session.get_one(Account, account.id)
+                change_role(session, principal(), own, user_id, Role(form.role.data), resources().clock())
+        except OfMainAccount:
+            return _refuse_above(account, user)
         except LastAdministrator:
             add_error(form.role, gettext("An account keeps at least one administrator. Name another one first."))
         else:
@@ -203,15 +235,18 @@ def remove(customer_number: str, user_id: int) -> Response | tuple[str, int]:
     """Show what removing the user `user_id` from the account does; on POST remove the user and redirect.
 
     The redirect leads to the list of users, or to the overview for the signed-in user. Show the page with status 409 if
-    the account would have no administrator. Abort with 404 unless the signed-in user administers the account and
-    `user_id` is one of its users.
+    the account would have no administrator. Redirect with a message if the user belongs to the main account. Abort with
+    404 unless the signed-in user administers the account and `user_id` is one of its users.
     """
     account, user, role = _member(customer_number, user_id)
     refused = False
     if request.method == "POST":
         try:
             with resources().database.transaction() as session:
-                remove_user(session, principal(), account, user_id, resources().clock())
+                own = session.get_one(Account, account.id)
+                remove_user(session, principal(), own, user_id, resources().clock())
+        except OfMainAccount:
+            return _refuse_above(account, user)
         except LastAdministrator:
             refused = True
         else:
@@ -233,8 +268,8 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
     """Show the invitation `id` behind the link in the mail; on POST accept the invitation.
 
     `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
-    to the overview; a person with a password is redirected to the sign-in form. A link that is wrong or no longer valid
-    shows a page that says so, with status 404.
+    to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
+    which leads there. A link that is wrong or no longer valid shows a page that says so, with status 404.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
@@ -248,17 +283,25 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
         with resources().database.transaction() as session:
             found = find_invitation(session, resources().vault, id, token, now, lock=True)
             user, is_new = accept(session, found, password, now)
+            account = session.get_one(Account, found.account_id)
+            wake_questions(session, account, now)
             person = create_login(session, user) if is_new else None
     except PasswordMissing:
         return _show_invitation(id, token, form)
     except NotFound:
         return render_template("people/users/lapsed.html"), 404
-    if person is None:
+    # The dashboard of a location says what its team needs first.
+    sees = account.role is AccountRole.SUB and Action.VIEW in RIGHTS[found.role]
+    target = url_for("locations.show", customer_number=account.customer_number) if sees else None
+    if person is not None:
+        start_session(person)
+        flash(gettext("Welcome, %(name)s. Your login is ready.", name=person.principal.name))
+    elif current_user.is_authenticated and principal().user_id == user.id:
+        flash(gettext("The invitation is accepted."))
+    else:
         flash(gettext("The invitation is accepted. Please sign in."))
-        return redirect(url_for("people.sign_in"), 303)
-    start_session(person)
-    flash(gettext("Welcome, %(name)s. Your login is ready.", name=person.principal.name))
-    return redirect(url_for("portal.overview"), 303)
+        return redirect(url_for("people.sign_in", next=target), 303)
+    return redirect(target or url_for("portal.overview"), 303)
 
 
 def _show_invitation(id: int, token: str, form: NewPasswordForm) -> tuple[str, int]:
@@ -267,6 +310,8 @@ def _show_invitation(id: int, token: str, form: NewPasswordForm) -> tuple[str, i
             found = find_invitation(session, resources().vault, id, token, resources().clock())
             account, known = session.get_one(Account, found.account_id), invited_user(session, found)
             inviter = session.get_one(User, found.invited_by)
+            by_main = inviter.id in people_of_main(session, account)
+            main = session.get_one(Account, account.main_id) if account.main_id is not None and by_main else None
     except NotFound:
         return render_template("people/users/lapsed.html"), 404
     page = render_template(
@@ -275,6 +320,7 @@ def _show_invitation(id: int, token: str, form: NewPasswordForm) -> tuple[str, i
         found=found,
         account=account,
         inviter=inviter,
+        main=main,
         known=known,
         role=ROLE_NAMES[found.role],
     )
@@ -298,6 +344,34 @@ def _account(session: Session, customer_number: str) -> tuple[Account, list[Acco
         if account.customer_number == customer_number:
             return account, [other for other in accounts if other is not account]
     abort(404)
+
+
+def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Role]]:
+    """Return the account with this number, and the roles that the user may offer there in an invitation.
+
+    Abort with 404 if there is no such account or the user may not invite to it.
+    """
+    account = account_by_number(session, customer_number)
+    roles = invitable_roles(session, principal(), account) if account is not None else []
+    if account is None or not roles:
+        abort(404)
+    return account, roles
+
+
+def _people_url(account: Account) -> str:
+    """Return the URL of the page that shows the users and invitations of the account to the signed-in user."""
+    page = "users.listed" if may(principal(), Action.MANAGE_USERS, account) else "locations.show"
+    return url_for(page, customer_number=account.customer_number)
+
+
+def _back_to_people(account: Account) -> Response:
+    return redirect(_people_url(account), 303)
+
+
+def _refuse_above(account: Account, user: User) -> Response:
+    facts = {"name": user.name}
+    flash(gettext("%(name)s belongs to the main account, which alone decides about its people.", **facts), "warning")
+    return _back_to_people(account)
 
 
 def _member(customer_number: str, user_id: int) -> tuple[Account, User, Role]:

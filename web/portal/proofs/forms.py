@@ -5,12 +5,17 @@ from __future__ import annotations
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
+from pydantic import EmailStr, TypeAdapter, ValidationError
 from wtforms import PasswordField, RadioField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import DataRequired, Length
+from wtforms.validators import DataRequired, Length, StopValidation
 
 from models.proofs.proofs import Decision
+from tasks.wording.fields import field_error
 from web.portal.page.form_errors import missing
+from web.portal.page.locale import locale
+
+_email: TypeAdapter[str] = TypeAdapter(EmailStr)
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
@@ -52,6 +57,23 @@ class LetterForm(FlaskForm):  # type: ignore[misc]
 
 class CodedAnswerForm(AnswerForm, CodeForm):
     """The form in which an administrator without a sign-in answers a consent request, with the code from the mail."""
+
+
+class ContactForm(FlaskForm):  # type: ignore[misc]
+    """The form in which the requester of an order corrects the contact's e-mail address."""
+
+    email = StringField(
+        _("Contact's e-mail address"),
+        filters=[lambda typed: typed.strip() if typed else typed],
+        validators=[DataRequired(missing("contact.email"))],
+    )
+
+    def validate_email(self, field: StringField) -> None:
+        """Check that the address has the form of one, by the rule of orders."""
+        try:
+            _email.validate_python(field.data)
+        except ValidationError as error:
+            raise StopValidation(field_error(locale(), "contact.email", "malformed")) from error
 
 
 class DocumentForm(FlaskForm):  # type: ignore[misc]

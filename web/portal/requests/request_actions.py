@@ -10,6 +10,7 @@ from uuid import UUID
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
+from flask_babel import ngettext
 from flask_login import login_required
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
@@ -17,6 +18,7 @@ from werkzeug.wrappers import Response
 
 from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
 from models.orders.orders import cancel_and_release
+from models.proofs.contacts import correct_contact
 from models.proofs.status import ProofKind
 from models.proofs.submission import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
 from models.requests.requests import Request, may_change
@@ -25,7 +27,7 @@ from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale, moment
 from web.portal.page.session import principal
-from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
+from web.portal.proofs.forms import CodeForm, ContactForm, CredentialsForm, DocumentForm
 from web.portal.requests.request_page import get_request_page, live_parts_of, render
 from web.resources import resources
 from web.uploads import read_document
@@ -117,6 +119,36 @@ def upload(id: UUID) -> Response | tuple[str, int]:
         upload_document(session, principal(), found, document.name, document.media_type, document.content, now)
 
     return _change(id, hand_in)
+
+
+@answers.post("/ansprechpartner")
+@login_required
+def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
+    """Correct the contact's e-mail address of an order, have the new address asked, and redirect to the request's page.
+
+    An address that is malformed or the old one shows the page with the error, with status 422.
+    """
+    form = ContactForm()
+    if not form.validate_on_submit():
+        return _render_with_errors(id, contact=form)
+    corrected = 0
+
+    def correct(session: Session, found: Request) -> None:
+        nonlocal corrected
+        corrected = correct_contact(session, principal(), found, form.email.data, resources().clock())
+
+    try:
+        refusal = _try_change(id, correct, lock=False)
+    except InvalidField as error:
+        add_error(form.email, field_error(locale(), error.field, error.code))
+        return _render_with_errors(id, contact=form)
+    said = ngettext(
+        "The address is corrected. We ask there for confirmation now; the earlier link is void.",
+        "The address is corrected, for all %(num)s orders that wait for it. We ask there for confirmation now; the"
+        " earlier link is void.",
+        corrected,
+    )
+    return _redirect_to_request(id, refusal or said)
 
 
 @answers.post("/erneut-senden")
@@ -234,7 +266,8 @@ def _render_with_errors(
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
+    contact: ContactForm | None = None,
 ) -> tuple[str, int]:
     with resources().database.transaction() as session:
         page = get_request_page(session, id)
-    return render(page, code=code, document=document, credentials=credentials), 422
+    return render(page, code=code, document=document, credentials=credentials, contact=contact), 422

@@ -11,6 +11,7 @@ from flask import abort, render_template
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.proofs.contacts import corrections_left
 from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry, concerns, may_change
 from models.states import ENDED, ROUTES, Kind, Status
@@ -22,7 +23,7 @@ from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
-from web.portal.proofs.forms import CodeForm, CredentialsForm, DocumentForm
+from web.portal.proofs.forms import CodeForm, ContactForm, CredentialsForm, DocumentForm
 from web.resources import resources
 
 
@@ -32,7 +33,8 @@ class RequestPage:
 
     `main` is the main account of the request, and `account` the ordered account, None for link and detach requests.
     `asked` are the requested proofs. `may_act` means that the user may answer, cancel and retry such a request, and
-    `may_cancel` that the request can be cancelled now and the user may do so.
+    `may_cancel` that the request can be cancelled now and the user may do so. `corrections` is how often the user may
+    still correct the contact's e-mail address.
     """
 
     request: Request
@@ -42,6 +44,7 @@ class RequestPage:
     asked: Sequence[ProofStatus]
     may_act: bool
     may_cancel: bool
+    corrections: int
 
 
 def get_request_page(session: Session, id: UUID) -> RequestPage:
@@ -58,6 +61,7 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         proof_statuses(session, [found], resources().clock())[found.id],
         acts,
         acts and found.can_cancel,
+        corrections_left(session, found) if acts else 0,
     )
 
 
@@ -78,13 +82,15 @@ def render(
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
+    contact: ContactForm | None = None,
 ) -> str:
     """Render the whole page of a request as HTML.
 
     A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
     """
-    wrong = next((form for form in (code, document, credentials) if form is not None and form.errors), None)
-    live = live_parts_of(page, code=code, document=document, credentials=credentials)
+    forms = (code, document, credentials, contact)
+    wrong = next((form for form in forms if form is not None and form.errors), None)
+    live = live_parts_of(page, code=code, document=document, credentials=credentials, contact=contact)
     return render_template("requests/request.html", page=page, live=live, wrong=wrong)
 
 
@@ -94,6 +100,7 @@ def live_parts_of(
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
+    contact: ContactForm | None = None,
 ) -> LiveParts:
     """Render the parts of a request's page that its script updates: state, possible answers and timeline.
 
@@ -116,6 +123,7 @@ def live_parts_of(
         "document_form": (document or DocumentForm()) if waits and letter else None,
         "link_code_form": (code or CodeForm()) if waits and consent else None,
         "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
+        "contact_form": (contact or ContactForm()) if waits and page.corrections else None,
         "waits": waits,
     }
     return render_live_parts("requests", ("state", "ways", "timeline"), facts, ended=page.request.status in ENDED)

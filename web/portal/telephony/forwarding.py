@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from itertools import groupby
+
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_login import login_required
@@ -15,11 +18,11 @@ from models.people.rights import Action, may, through_main
 from models.states import AccountState
 from models.telephony import forwarding
 from models.telephony.forwarding import CallForwarding, ForwardingDraft
-from models.telephony.holdings import trunks_of
+from models.telephony.holdings import blocks_of, trunks_of
 from models.views.lists import forwardable_accounts
 from web.portal.page.session import principal
-from web.portal.telephony.forwarding_forms import ForwardingForm
-from web.portal.telephony.forwarding_text import condition_text, day_names, hours_text, number_text
+from web.portal.telephony.forwarding_forms import PRESET_NAMES, SOME, ForwardingForm, values_of, values_of_preset
+from web.portal.telephony.forwarding_text import condition_text, day_names, hours_text, number_text, numbers_text
 from web.resources import resources
 
 forwardings = Blueprint("forwardings", __name__)
@@ -56,10 +59,12 @@ def listed(customer_number: str) -> str:
         found = forwarding.forwardings_of(database, account)
         several = len(forwardable_accounts(database, principal())) > 1
         trunks = trunks_of(database, account)
+    groups = [(numbers, list(group)) for numbers, group in groupby(found, lambda one: one.numbers)]
     return _render(
         "telephony/forwarding/overview.html",
         account,
-        listed=found,
+        groups=groups,
+        presets=PRESET_NAMES,
         running=forwarding.in_force(found, trunks, now),
         several=several,
         trunks=trunks,
@@ -72,7 +77,10 @@ def listed(customer_number: str) -> str:
 def add(customer_number: str) -> Response | tuple[str, int]:
     """Show the form for a new call forwarding; on a valid POST save the forwarding and redirect to the account's list.
 
-    An invalid POST shows the form with its errors, with status 422.
+    The query parameter `vorlage` names a preset that fills the form, `nummern` the numbers that the forwarding is for,
+    as the first and the last one in E.164 without the plus sign, with a dash between them. An invalid POST shows the
+    form with its errors, with status 422. A POST for another line of the schedule shows the form with one, and saves
+    nothing.
     """
     return _edit(customer_number, None)
 
@@ -82,8 +90,8 @@ def add(customer_number: str) -> Response | tuple[str, int]:
 def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
     """Show the form of the call forwarding `id`; on a valid POST save the changes and redirect to the account's list.
 
-    An invalid POST shows the form with its errors, with status 422. Abort with 404 if the account has no such
-    forwarding.
+    An invalid POST shows the form with its errors, with status 422. A POST for another line of the schedule shows the
+    form with one, and saves nothing. Abort with 404 if the account has no such forwarding.
     """
     return _edit(customer_number, id)
 
@@ -109,13 +117,14 @@ def remove(customer_number: str, id: int) -> Response | str:
 
 
 def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
-    form = ForwardingForm()
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
         found = _get_forwarding(database, account, id) if id is not None else None
-    if not form.is_submitted():
-        form.fill(found)
-    elif (draft := form.draft()) is not None:
+        blocks = blocks_of(database, account)
+    preset = request.args.get("vorlage")
+    form = ForwardingForm(data=values_of(found) if found else values_of_preset(preset) | _asked_numbers())
+    wants_line = form.is_submitted() and "another_line" in request.form
+    if form.is_submitted() and not wants_line and (draft := form.draft()) is not None:
         try:
             with resources().database.transaction() as database:
                 _save(database, account.id, id, draft)
@@ -125,11 +134,32 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
             abort(404)
         else:
             return _redirect_to_list(account, _("The call forwarding is saved. It is in force from the next call."))
-    form.offer_lines()
+    if wants_line:
+        form.offer_another_line()
+    else:
+        form.offer_lines()
     page = _render(
-        "telephony/forwarding/edit.html", account, form=form, found=found, days=day_names(), long_days=day_names("wide")
+        "telephony/forwarding/edit.html",
+        account,
+        form=form,
+        found=found,
+        blocks=blocks,
+        presets=PRESET_NAMES,
+        preset=preset,
+        wants_line=wants_line,
+        days=day_names(),
+        long_days=day_names("wide"),
     )
     return page, 422 if form.errors else 200
+
+
+def _asked_numbers() -> dict[str, object]:
+    """Return the form's values for the numbers in the address; none if it has none that can be read."""
+    asked = re.fullmatch(r"([1-9]\d{6,14})-([1-9]\d{6,14})", request.args.get("nummern", ""), re.ASCII)
+    if asked is None:
+        return {}
+    first, last = (number_text(f"+{number}") for number in asked.groups())
+    return {"numbers": SOME, "first": first, "last": "" if first == last else last}
 
 
 def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> None:
@@ -175,5 +205,6 @@ def _render(template: str, account: Account, **facts: object) -> str:
         condition_text=condition_text,
         hours_text=hours_text,
         number_text=number_text,
+        numbers_text=numbers_text,
         **facts,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 
 from flask_babel import gettext, lazy_gettext
 from flask_wtf import FlaskForm
@@ -14,27 +15,62 @@ from models.errors import InvalidField
 from models.telephony.forwarding import LONGEST_WAIT, SHORTEST_WAIT, CallForwarding, Condition, ForwardingDraft
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, hours_of, windows_of
 from web.portal.page.form_errors import add_error
-from web.portal.telephony.forwarding_text import number_text, time_text
+from web.portal.telephony.forwarding_text import number_text, numbers_text, time_text
 
 ALL, SOME = "all", "some"
+MOST_LINES = 100
 _MORE_LINES = 2
+_NO_DAY = -1
 _TIME = re.compile(r"([01]?\d|2[0-4])(?:[:.]?([0-5]\d))?")
 _USUAL_WAIT = 20
+
+
+class Preset(StrEnum):
+    """The usual call forwardings, which fill the form of a new one; the values stand in addresses."""
+
+    OUTSIDE_OFFICE_HOURS = "ausserhalb"
+    TO_MOBILE = "mobil"
+    NOT_ANSWERED = "niemand-nimmt-ab"
+
+
+PRESET_NAMES = {
+    Preset.OUTSIDE_OFFICE_HOURS: lazy_gettext("Outside office hours"),
+    Preset.TO_MOBILE: lazy_gettext("Always to a mobile phone"),
+    Preset.NOT_ANSWERED: lazy_gettext("When nobody answers"),
+}
+_WEEK = list(range(7))
+_PRESETS: dict[Preset, dict[str, object]] = {
+    Preset.OUTSIDE_OFFICE_HOURS: {
+        "condition": Condition.ALWAYS,
+        "when": SOME,
+        "windows": [
+            {"days": _WEEK, "start": "18:00", "end": "08:00"},
+            {"days": [5, 6], "start": "08:00", "end": "18:00"},
+        ],
+    },
+    Preset.TO_MOBILE: {"condition": Condition.ALWAYS},
+    Preset.NOT_ANSWERED: {"condition": Condition.NO_ANSWER},
+}
+
+
+def _day(typed: object) -> int:
+    return int(typed) if isinstance(typed, int) or typed in tuple("0123456") else _NO_DAY
 
 
 class WindowForm(Form):  # type: ignore[misc]
     """One line of the weekly schedule: days (0 is Monday), and the typed times of day at which it starts and ends."""
 
-    days = SelectMultipleField(coerce=int, choices=[SelectChoice(day, day) for day in range(7)])
-    start = StringField(validators=[Length(max=10)])
-    end = StringField(validators=[Length(max=10)])
+    days = SelectMultipleField(coerce=_day, choices=[SelectChoice(day, day) for day in _WEEK], validate_choice=False)
+    start = StringField()
+    end = StringField()
 
 
 class ForwardingForm(FlaskForm):  # type: ignore[misc]
-    """The form of a call forwarding: when calls are forwarded, to which number, and at which hours of the week.
+    """The form of a call forwarding: when calls are forwarded, to which number, for which numbers, at which hours.
 
-    `when` is `ALL` for the whole week, or `SOME` for the weekly schedule in `windows`. `after_seconds` is used only if
-    calls are forwarded when not answered.
+    `numbers` is `ALL` for all numbers of the account, or `SOME` for those from `first` to `last`. `when` is `ALL` for
+    the whole week, or `SOME` for the weekly schedule in `windows`. `after_seconds` is used only if calls are forwarded
+    when not answered. A field that is missing in what was sent keeps the value that the form began with.
     """
 
     condition = RadioField(
@@ -48,30 +84,38 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
         validators=[DataRequired(lazy_gettext("Choose when calls are forwarded."))],
     )
     after_seconds = StringField(
-        lazy_gettext("Seconds before a call counts as not answered"), validators=[Length(max=10)]
+        lazy_gettext("Seconds before a call counts as not answered"),
+        default=str(_USUAL_WAIT),
+        validators=[Length(max=10)],
     )
     target = StringField(
         lazy_gettext("Forward to"),
         validators=[DataRequired(lazy_gettext("Enter the number to forward to.")), Length(max=60)],
     )
+    numbers = RadioField(
+        lazy_gettext("For which phone numbers?"),
+        choices=[
+            SelectChoice(ALL, lazy_gettext("All phone numbers")),
+            SelectChoice(SOME, lazy_gettext("One number or a range")),
+        ],
+        default=ALL,
+        validators=[DataRequired(lazy_gettext("Choose the phone numbers."))],
+    )
+    first = StringField(lazy_gettext("Phone number, or the first of a range"), validators=[Length(max=60)])
+    last = StringField(lazy_gettext("Last number of the range"), validators=[Length(max=60)])
     when = RadioField(
         lazy_gettext("At which hours?"),
         choices=[SelectChoice(ALL, lazy_gettext("All week")), SelectChoice(SOME, lazy_gettext("By a weekly schedule"))],
         default=ALL,
         validators=[DataRequired(lazy_gettext("Choose the hours."))],
     )
-    windows = FieldList(FormField(WindowForm), max_entries=20)
+    windows = FieldList(FormField(WindowForm))
     enabled = BooleanField(lazy_gettext("Switched on"), default=True)
 
-    def fill(self, found: CallForwarding | None) -> None:
-        """Fill the form with the data of the forwarding `found`; None fills the defaults of a new forwarding."""
-        self.after_seconds.data = str((found and found.after_seconds) or _USUAL_WAIT)
-        if found is not None:
-            self.condition.data, self.target.data = found.condition, number_text(found.target)
-            self.when.data, self.enabled.data = ALL if found.hours == ALL_WEEK else SOME, found.enabled
-            for window in windows_of(found.hours) if found.hours != ALL_WEEK else ():
-                line = {"days": list(window.days), "start": time_text(window.start), "end": time_text(window.end)}
-                self.windows.append_entry(line)
+    def offer_another_line(self) -> None:
+        """Add one more empty line to the weekly schedule than `offer_lines` would, as the user asked for one."""
+        self.offer_lines()
+        self.windows.append_entry()
 
     def offer_lines(self) -> None:
         """Add empty lines to the weekly schedule until it has at least three and its second-to-last line is empty."""
@@ -87,31 +131,61 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
         wait = int(seconds) if condition is Condition.NO_ANSWER and re.fullmatch("[0-9]{1,4}", seconds) else None
         if hours is None:
             return None
-        return ForwardingDraft(condition, self.target.data.strip(), wait, hours, self.enabled.data)
+        first = (self.first.data or "") if self.numbers.data == SOME else None
+        target, last = self.target.data.strip(), self.last.data or ""
+        return ForwardingDraft(condition, target, wait, hours, self.enabled.data, first, last)
 
     def add_rule_error(self, error: InvalidField) -> None:
         """Show the message for a business rule's error at the field that broke the rule.
 
-        `error.field` is `target`, `after_seconds` or `hours`.
+        `error.field` is `target`, `after_seconds`, `numbers` or `hours`.
         """
-        field = {"target": self.target, "after_seconds": self.after_seconds, "hours": self.when}[error.field]
-        add_error(field, _error_text(error))
+        fields = {"after_seconds": self.after_seconds, "numbers": self.first, "hours": self.when}
+        add_error(fields.get(error.field, self.target), _error_text(error))
 
     def _hours(self) -> Hours | None:
         if self.when.data == ALL:
             return ALL_WEEK
+        if len(self.windows) > MOST_LINES:
+            add_error(self.when, gettext("A weekly schedule has %(most)s lines at most.", most=MOST_LINES))
+            return None
         windows = []
         for line in self.windows:
             if not _is_typed(line.form):
                 continue
             start, end = _minute(line.form.start.data), _minute(line.form.end.data)
-            if not line.form.days.data or start is None or end is None:
+            if not line.form.days.data or _NO_DAY in line.form.days.data or start is None or end is None:
                 add_error(
                     self.when, gettext("Every line of the schedule needs its days, and from when to when: 08:00.")
                 )
                 return None
             windows.append(Window(tuple(sorted(line.form.days.data)), start, end))
         return hours_of(windows)
+
+
+def values_of(found: CallForwarding) -> dict[str, object]:
+    """Return the values with which the form of an existing call forwarding begins."""
+    windows = windows_of(found.hours) if found.hours != ALL_WEEK else []
+    first, last = found.numbers or (None, None)
+    return {
+        "condition": found.condition,
+        "after_seconds": str(found.after_seconds or _USUAL_WAIT),
+        "target": number_text(found.target),
+        "numbers": ALL if first is None else SOME,
+        "first": "" if first is None else number_text(f"+{first}"),
+        "last": "" if last in (None, first) else number_text(f"+{last}"),
+        "when": SOME if windows else ALL,
+        "windows": [
+            {"days": list(window.days), "start": time_text(window.start), "end": time_text(window.end)}
+            for window in windows
+        ],
+        "enabled": found.enabled,
+    }
+
+
+def values_of_preset(name: str | None) -> dict[str, object]:
+    """Return the values with which the form of a new call forwarding begins; none if there is no such preset."""
+    return _PRESETS[Preset(name)] if name in set(Preset) else {}
 
 
 def _is_typed(line: WindowForm) -> bool:
@@ -128,6 +202,8 @@ def _minute(typed: str | None) -> int | None:
 
 def _error_text(error: InvalidField) -> str:
     match error.code:
+        case _ if error.field == "numbers":
+            return _numbers_error_text(error)
         case "emergency_number":
             return str(gettext("Calls cannot be forwarded to an emergency number."))
         case "costly_number":
@@ -145,3 +221,19 @@ def _error_text(error: InvalidField) -> str:
             span = {"least": SHORTEST_WAIT, "most": LONGEST_WAIT}
             return str(gettext("Enter %(least)s to %(most)s seconds.", **span))
     return str(gettext("This is no phone number that can be called. Check it, and enter it with its area code."))
+
+
+def _numbers_error_text(error: InvalidField) -> str:
+    match error.code:
+        case "backwards":
+            return str(gettext("The last number of the range comes before the first one."))
+        case "crosses" if isinstance(error.allowed, tuple):
+            said = numbers_text(error.allowed)
+            return str(
+                gettext(
+                    "This range overlaps another one in part: %(numbers)s. Choose the same range, or one that lies"
+                    " inside it or around it.",
+                    numbers=said,
+                )
+            )
+    return str(gettext("Enter phone numbers of this account, with their area code."))

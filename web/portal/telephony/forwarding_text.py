@@ -8,7 +8,8 @@ import phonenumbers
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
-from models.telephony.forwarding import Condition
+from models.telephony.forwarded_numbers import Numbers
+from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, windows_of
 
 
@@ -35,6 +36,19 @@ def number_text(number: str) -> str:
     parsed = phonenumbers.parse(number)
     form = phonenumbers.PhoneNumberFormat
     return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)
+
+
+def numbers_text(numbers: Numbers) -> str:
+    """Describe for which numbers a forwarding is: "030 123451", or "030 123450 to 030 123459"."""
+    first, last = (number_text(f"+{number}") for number in numbers)
+    return first if first == last else str(_("%(first)s to %(last)s", first=first, last=last))
+
+
+def forwarding_text(found: CallForwarding) -> str:
+    """Describe a forwarding for certain numbers in one line: "030 123451: Always → 0171 1234567 · All week"."""
+    condition = condition_text(found.condition, found.after_seconds)
+    numbers = f"{numbers_text(found.numbers)}: " if found.numbers else ""
+    return f"{numbers}{condition} → {number_text(found.target)} · {hours_text(found.hours)}"
 
 
 def hours_text(hours: Hours) -> str:

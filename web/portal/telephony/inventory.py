@@ -16,12 +16,12 @@ from models.accounts.accounts import Account
 from models.db.paging import BadCursor, Page
 from models.telephony import inventory
 from models.telephony.trunks import TrunkState
-from web.portal.page import spreadsheets
+from tasks.files import spreadsheets
+from tasks.files.spreadsheets import EXPORT_PAGE
 from web.portal.page.blueprints import locations
 from web.portal.page.locale import locale
 from web.portal.page.money import euros
 from web.portal.page.selected_account import selected_account
-from web.portal.page.spreadsheets import EXPORT_PAGE
 from web.resources import resources
 
 PAGE = 50

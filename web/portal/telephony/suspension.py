@@ -24,6 +24,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.session import principal
+from web.portal.telephony.forwarding_text import forwarding_text
 from web.resources import resources
 
 _TRUNK = "/<string(length=7):customer_number>/sip/<int:id>"
@@ -95,7 +96,8 @@ def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
         with resources().database.transaction() as database:
             found = look_at_release(database, principal(), _reload(database, account), id, resources().clock())
         if not form.validate_on_submit():
-            page = _render("release", account, form=form, found=found)
+            removed = [forwarding_text(one) for one in found.forwardings]
+            page = _render("release", account, form=form, found=found, removed=removed)
             return page, 422 if form.is_submitted() else 200
         with resources().database.transaction() as database:
             release_numbers(database, principal(), _reload(database, account), id, resources().clock())

@@ -172,6 +172,49 @@ def test_the_dashboard_through_the_main_account(front: Front, site: Site) -> Non
     assert "Benutzer verwalten" not in page and "Protokoll" not in page and OLD not in page
 
 
+def test_the_dashboard_leads_with_the_phone_system_and_ends_with_what_is_dangerous(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        block = give_numbers(session, site)
+    come_in(front, site.administrator.email)
+    page = get(front, site.path)
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert headings == [
+        "Telefonanlage verbinden", "Rufweiterleitung", "Rufnummern", "Vertrag", "Benutzer", "Standort",
+        "Ansprechperson", "Zuordnung", "Wer hineingesehen oder etwas geändert hat", "Unterbrechen oder zurückgeben",
+        "Vom Hauptaccount lösen",
+    ]  # fmt: skip
+    connect, _, rest = page.partition("<h2>Rufweiterleitung</h2>")
+    for name, value in {"user": "t000000000001", "registrar": "sip.example", "port": "5060"}.items():
+        id = f"{name}-{site.trunk}"
+        assert f'<code class="copied" id="{id}" translate="no">{value}</code>' in connect
+        assert f'data-copy="{id}"' in connect
+    assert "UDP oder TCP" in connect and f'href="{site.secret}"' in connect
+    apart = rest.partition("<h2>Unterbrechen oder zurückgeben</h2>")[2]
+    release = f"{site.path}/rufnummern/{block}/zurueckgeben"
+    for path in (site.renewal, f"{site.path}/sip/{site.trunk}/sperren", release, site.path + "/loesen"):
+        assert page.count(f'href="{path}"') == apart.count(f'href="{path}"') == 1
+    assert "/neu?nummern=49221700340-49221700349" in rest
+
+
+def test_the_settings_of_phone_systems_are_those_of_the_trunk(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    path = f"{site.path}/sip/{site.trunk}/telefonanlagen"
+    assert path in get(front, site.path)
+    page = get(front, path)
+    for words in ("Asterisk", "FreePBX", "3CX", "FRITZ!Box", "STARFACE", "client_uri=sip:t000000000001@sip.example"):
+        assert words in page
+    assert OLD not in page
+
+
+def test_a_secret_is_not_said_to_be_shown_only_once(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    for _ in range(2):
+        status, page = enter(front, site.secret)
+        assert status == 200 and OLD in page and "jederzeit wieder anzeigen" in page
+    asked = get(front, site.secret) + get(front, site.renewal)
+    assert "einmal angezeigt" not in asked and "dieses eine Mal" not in page
+
+
 def test_the_main_accounts_look_is_in_the_log_once_an_hour(front: Front, site: Site, back: Back) -> None:
     come_in(front, front.manager.email)
     for _ in range(3):
@@ -334,6 +377,9 @@ PAGES = {
     "/standortverwaltung/{number}/sip/{trunk}/passwort": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/{trunk}/erneuern": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/999/passwort": set(),
+    "/standortverwaltung/{number}/sip/{trunk}/telefonanlagen": {"manager", "location manager", "administrator"},
+    "/standortverwaltung/{number}/sip/999/telefonanlagen": set(),
+    "/standortverwaltung/{main}/sip/{trunk}/telefonanlagen": set(),
     "/standortverwaltung/{number}/sip/{trunk}/sperren": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/{trunk}/entsperren": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/999/sperren": set(),
@@ -354,6 +400,9 @@ PAGES = {
     "/standortverwaltung/export.csv": NOT_MEMBERS,
     "/standortverwaltung/stand": NOT_MEMBERS,
     "/benutzer/{number}": {"administrator"},
+    "/benutzer/{number}/einladen": {"manager", "location manager", "administrator"},
+    "/benutzer/{main}/einladen": {"manager"},
+    "/backoffice/konten/{number}/administrator": set(),
     "/benutzer/{main}": {"manager"},
     "/anfragen": NOT_MEMBERS | {"stranger"},
     "/verknuepfungscode": NOT_MEMBERS | {"stranger"},
@@ -461,7 +510,8 @@ def test_users_are_managed_in_the_log(front: Front, site: Site, back: Back) -> N
         "Hat Ida Neu eingeladen (Rolle: Team vor Ort).",
         "Hat die Rolle von Mia Mitglied geändert: ",
         "Hat Mia Mitglied (",
-        "1 offene Einladung.",
+        "Ida Neu <span",
+        "Noch nicht angenommen",
     ):
         assert words in page
     with front.database.transaction() as session:

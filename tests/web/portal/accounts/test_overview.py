@@ -172,7 +172,7 @@ def test_filters_and_their_combination(front: Front) -> None:
         main = session.get_one(Account, front.main.id)
         calm = sub(session, main, city="Frankfurt am Main")
         billed = sub(session, main, Origin.COLLECTIVE_INVOICE, city="Köln")
-        leaving = sub(session, main, city="Köln")
+        leaving = sub(session, main, city="Köln", administrator=make_user(session))
         fresh = submit_order(session, front.manager, main, an_order(), NOW)
         waits = submit_order(session, front.manager, main, an_order(), NOW)
         waits.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW)
@@ -306,7 +306,7 @@ def test_what_waits_says_who_what_and_until_when(front: Front) -> None:
     page = get(signed_in(front))
     assert "Die Anschlussadresse muss nachgewiesen werden" in page
     assert "<dd>Sie oder wer sonst den Hauptaccount verwaltet</dd>" in page
-    assert "<dd>16. März 2026, 09:00 Uhr</dd>" in page
+    assert "<dd>16. März 2026</dd>" in page
     assert f'href="/anfragen/{found.id}">Jetzt erledigen' in page
     assert 'data-poll="15000"' in page
 
@@ -343,7 +343,8 @@ def test_the_live_part_follows_a_request_to_its_end(front: Front, back: Back) ->
 def test_the_page_of_an_account(front: Front) -> None:
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
-        number = sub(session, main, name="Filiale Köln", contact_name="Hanna Palmer", city="Köln")
+        user = make_user(session)
+        number = sub(session, main, administrator=user, name="Filiale Köln", contact_name="Hanna Palmer", city="Köln")
         account = session.scalars(sa.select(Account).where(Account.customer_number == number)).one()
         block = session.scalars(sa.select(NumberBlock).limit(1)).one()
         block.account_id = account.id
@@ -384,7 +385,8 @@ def detach(front: Front, number: str, typed: str) -> tuple[int, str]:
 
 def test_detaching_needs_the_customer_number_and_shows_the_request(front: Front) -> None:
     with front.database.transaction() as session:
-        number = sub(session, session.get_one(Account, front.main.id))
+        main = session.get_one(Account, front.main.id)
+        number = sub(session, main, administrator=make_user(session))
     page = get(signed_in(front), f"{OVERVIEW}/{number}/loesen")
     for words in ("Die Zugänge des Teams vor Ort", "Anschlussadresse und", "können sein Dashboard nicht mehr öffnen"):
         assert words in page
@@ -474,7 +476,7 @@ def test_the_overview_in_english(front: Front) -> None:
     with front.database.transaction() as session:
         session.get_one(User, front.manager.user_id).locale = "en"
         main = session.get_one(Account, front.main.id)
-        number = sub(session, main)
+        number = sub(session, main, administrator=make_user(session))
         submit_order(session, front.manager, main, an_order(location=Location("X", "Y 1", "10115", "Berlin")), NOW)
     page = get(signed_in(front))
     assert "2 sub-accounts" in page and "Add sub-account" in page and "Show dashboard" in page

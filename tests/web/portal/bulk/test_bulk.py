@@ -20,7 +20,7 @@ from models.proofs.submission import create_link_code
 from models.requests.requests import Request
 from models.states import Kind, Status
 from models.vault import Vault
-from tests.factories import NOW, join, make_account, make_user, prove_contact
+from tests.factories import MOBILE, NOW, join, make_account, make_user, prove_contact
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -31,6 +31,9 @@ HEAD = [
     "Name des Standorts", "Straße und Hausnummer", "Postleitzahl", "Ort", "Ansprechperson", "E-Mail", "Telefon",
     "Produkt", "Kanäle", "Vorwahl", "Anzahl Rufnummern", "Optionen",
 ]  # fmt: skip
+
+
+FALLBACK = "Mobilnummer der Notfall-Umleitung"
 
 
 def row(number: int, **changes: str) -> list[str]:
@@ -134,7 +137,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     lines[5] = row(5, Postleitzahl="1017", Produkt="trunk-7")
     lines[9] = row(9, **{"E-Mail": "hanna@", "Ort": ""})
     lines[12] = row(12, Vorwahl="040", Kanäle="11")
-    lines[14] = row(14, Optionen="fax2mail, teleport", **{"Anzahl Rufnummern": "7", "Telefon": "x"})
+    lines[14] = row(14, Optionen="mobile-backup, teleport", **{"Anzahl Rufnummern": "7", "Telefon": "x"})
     address = opened(signed, as_csv(lines))
     page = signed.client.get(address).text
     assert_valid(page)
@@ -142,7 +145,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     for said in (
         "Eine deutsche Postleitzahl hat fünf Ziffern.", "Möglich sind: trunk-2, trunk-10, trunk-50",
         "Das ist keine vollständige E-Mail-Adresse.", "Geben Sie den Ort ein.", "gehört zu Hamburg.",
-        "1 bis 10 gleichzeitige Gespräche", "Möglich sind: fax2mail, mobile-backup, directory-entry",
+        "1 bis 10 gleichzeitige Gespräche", "Möglich sind: mobile-backup, directory-entry",
         "Möglich sind: 1, 10, 100", "Das ist keine Rufnummer.",
     ):  # fmt: skip
         assert said in page, said
@@ -161,6 +164,35 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
     assert "29 Zeilen, und jedes Feld stimmt." in page
     assert "29 Standorte zahlungspflichtig bestellen" in page
     assert orders(signed) == 0
+
+
+@pytest.mark.parametrize("heading", ["Benutzer am Standort", "User at the location", "local_user"])
+def test_a_row_may_name_who_signs_in(signed: Front, back: Back, heading: str) -> None:
+    cells = ["", "Ansprechperson", "contact", "Anna Filiale <Anna@filiale.example>", '"Filiale, Anna" <anna@x.example>']
+    lines = [[*HEAD, heading], *([*row(number), cell] for number, cell in enumerate(cells))]
+    wrong = [*row(9), "anna@filiale.example"], [*row(10, **{"E-Mail": "hanna@"}), "Kontakt"]
+    address = opened(signed, as_csv([*lines, *wrong]))
+    page = signed.client.get(address).text
+    assert_valid(page)
+    assert "2 Felder stimmen nicht" in page and "in spitzen Klammern die E-Mail-Adresse" in page
+    post(signed, address, **{"cell-7-local_user": "Anna <anna@filiale.example>", "without": "8"})
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        named = session.execute(sa.select(Request.local_user_name, Request.local_user_email).order_by(Request.id)).all()
+    hanna = ("Hanna Palmer", "hanna.palmer@example.com")
+    anna = ("Anna Filiale", "anna@filiale.example")
+    assert list(map(tuple, named)) == [
+        (None, None), hanna, hanna, anna, ("Filiale, Anna", "anna@x.example"), ("Anna", "anna@filiale.example"),
+    ]  # fmt: skip
+
+
+def test_who_signs_in_does_not_make_it_another_order(signed: Front, back: Back) -> None:
+    press(signed, opened(signed, as_csv([HEAD, row(1)])))
+    work(signed, back)
+    named = [[*HEAD, "Benutzer am Standort"], [*row(1), "Ansprechperson"]]
+    page = signed.client.get(opened(signed, as_csv(named), name="B.csv")).text
+    assert "Es bleibt nichts zu bestellen" in page
 
 
 def test_a_character_that_could_not_be_read_is_asked_for(signed: Front) -> None:
@@ -217,6 +249,86 @@ def test_the_same_row_twice_is_priced_and_ordered_once(signed: Front, back: Back
     press(signed, address)
     work(signed, back)
     assert orders(signed) == 2
+
+
+@pytest.mark.usefixtures("changing_products")
+def test_a_product_that_is_withdrawn_after_the_upload_is_wrong_in_its_cell(signed: Front) -> None:
+    address = opened(signed, as_csv([[*HEAD, FALLBACK], [*row(1), ""], [*row(2, Optionen="mobile-backup"), MOBILE]]))
+    assert "2 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
+    with signed.database.transaction() as session:
+        session.execute(sa.update(Product).where(Product.key == "mobile-backup").values(orderable=False))
+    press(signed, address)
+    page = signed.client.get(address).text
+    assert "1 Feld stimmt nicht" in page and "Möglich sind: directory-entry" in page
+    assert 'value="mobile-backup"' in page and orders(signed) == 0
+    post(signed, address, **{"cell-3-options": "", "cell-3-mobile_number": ""})
+    page = signed.client.get(address).text
+    # The number's cell was right, so it cannot be typed into; without its option it is wrong.
+    assert "Das gehört zur Option mobile-backup, die nicht gewählt ist." in page
+    post(signed, address, **{"cell-3-mobile_number": ""})
+    assert "2 Zeilen, und jedes Feld stimmt." in signed.client.get(address).text
+
+
+def test_the_fallback_needs_a_mobile_number_and_the_number_its_option(signed: Front, back: Back) -> None:
+    fallbacks = [
+        ("mobile-backup", ""),
+        ("mobile-backup", "030 901820"),
+        ("", "0151 23456789"),
+        ("mobile-backup", MOBILE),
+    ]
+    rows = [[*row(place, Optionen=option), number] for place, (option, number) in enumerate(fallbacks)]
+    address = opened(signed, as_csv([[*HEAD, FALLBACK], *rows]))
+    page = signed.client.get(address).text
+    for said in (
+        "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein.", "Das ist keine Mobilfunknummer.",
+        "Das gehört zur Option mobile-backup, die nicht gewählt ist.", "4 Felder stimmen nicht",
+    ):  # fmt: skip
+        assert said in page, said
+    typed = {"cell-2-mobile_number": "+43 664 1234567", "cell-3-mobile_number": "0171 1234567"}
+    post(signed, address, **typed, **{"cell-4-options": "mobile-backup"})
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        details = session.scalars(sa.select(Request.option_details).order_by(Request.id)).all()
+    numbers = [found and found["mobile_number"] for found in details]
+    assert numbers == ["+436641234567", "+491711234567", MOBILE, MOBILE]
+
+
+def test_a_directory_entry_in_a_file_says_all_that_is_printed(signed: Front, back: Back) -> None:
+    head = [*HEAD, "Name im Telefonbuch", "Adresse im Telefonbuch", "Telefonbuch: gedruckt, online, Auskunft"]
+    cells = [("Muster Berlin", "Nein", "online, Auskunft"), ("", "", ""), ("Muster", "vielleicht", "Plakat")]
+    rows = [[*row(place, Optionen="directory-entry"), *more] for place, more in enumerate(cells)]
+    address = opened(signed, as_csv([head, *rows]))
+    page = signed.client.get(address).text
+    assert_valid(page)
+    for said in (
+        "5 Felder stimmen nicht", "Geben Sie den Namen für das Telefonbuch ein.", "Ja oder nein, bitte.",
+        "Wählen Sie, ob die Adresse genannt wird.", "Möglich sind: gedruckt, online, Auskunft",
+    ):  # fmt: skip
+        assert said in page, said
+    entry = {"directory_name": "Muster", "directory_address": "ja", "directory_in": "gedruckt"}
+    post(signed, address, **{f"cell-3-{name}": cell for name, cell in entry.items()}, without="4")
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        details = session.scalars(sa.select(Request.option_details).order_by(Request.id)).all()
+    assert [found and found["directory_entry"] for found in details] == [
+        {"name": "Muster Berlin", "show_address": False, "published_in": ["online", "enquiries"]},
+        {"name": "Muster", "show_address": True, "published_in": ["print"]},
+    ]
+
+
+def test_a_row_that_was_right_before_its_option_needed_details_is_asked_for_them(signed: Front) -> None:
+    address = opened(signed, as_csv([[*HEAD, FALLBACK], [*row(1, Optionen="mobile-backup"), MOBILE]]))
+    with signed.database.transaction() as session:
+        kept = session.scalars(sa.select(BulkRow)).one()
+        assert kept.draft is not None
+        # As the version before saved it.
+        kept.draft = {name: value for name, value in kept.draft.items() if name != "mobile_number"}
+        kept.cells = {name: value for name, value in kept.cells.items() if name != "mobile_number"}
+    page = signed.client.get(address).text
+    assert "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein." in page
+    assert_valid(page)
 
 
 def test_a_file_of_which_all_was_ordered_before_cannot_be_sent(signed: Front, back: Back) -> None:

@@ -16,6 +16,7 @@ from pypdf import PdfReader
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import ContractHolder
 from models.accounts.hierarchy import attach
 from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
@@ -25,14 +26,26 @@ from models.orders.orders import area_codes_for, submit_order
 from models.people.rights import Role
 from models.requests.requests import Request
 from models.states import AccountState, Origin
-from tests.factories import NOW, an_order, fill_pool, join, make_account, make_main, make_user, prove_contact
+from tests.factories import (
+    HOLDER,
+    MOBILE,
+    NOW,
+    an_order,
+    fill_pool,
+    join,
+    make_account,
+    make_main,
+    make_user,
+    prove_contact,
+)
 from tests.fakes import FakeClock
 from tests.web.conftest import Front
+from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 NEW = "/standortverwaltung/neu"
 STEPS: dict[str, dict[str, Any]] = {
-    "produkt": {"product": "trunk-10", "channels": "4", "options": ["fax2mail"]},
+    "produkt": {"product": "trunk-10", "channels": "4", "options": ["mobile-backup"], "mobile_number": "0151 23456789"},
     "standort": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
     "rufnummern": {"area_code": "030", "block_size": "10"},
     "kontakt": {"contact_name": "Hanna Palmer", "email": "hanna.palmer@example.com", "phone": "030 901820"},
@@ -94,8 +107,9 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     for slug, target in zip(STEPS, [*list(STEPS)[1:], "zusammenfassung"], strict=True):
         assert fill(front, draft, slug).headers["Location"] == f"{draft}/{target}"
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)", "Fax per E-Mail"):
+    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)"):
         assert words in summary
+    assert "Notfall-Umleitung auf Mobilfunk" in summary and "Notfall-Umleitung an +49 1512 3456789" in summary
     assert "4 gleichzeitige Gespräche" in summary and "zahlungspflichtig bestellen" in summary
     assert "muss innerhalb von 14 Tagen bestätigt werden" in summary and "einen Brief mit einem Code" in summary
     answer = order(front.client, draft, summary)
@@ -105,8 +119,9 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     assert f"Der neue Nebenaccount hat die Kundennummer {request.customer_number}." in overview
     assert f"Kundennummer: {request.customer_number}" in overview and "Neu</span>" in overview
     assert (request.product_key, request.channels, request.area_code, request.block_size, request.option_keys) == (
-        "trunk-10", 4, "030", 10, ["fax2mail"],
+        "trunk-10", 4, "030", 10, ["mobile-backup"],
     )  # fmt: skip
+    assert request.option_details == {"mobile_number": MOBILE}
     assert request.locale == "de" and request.requested_by == front.manager.user_id
 
 
@@ -123,13 +138,15 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
     ("slug", "changes", "complaint"),
     [
         ("produkt", {"product": ""}, "Wählen Sie ein Produkt."),
-        ("produkt", {"product": "fax2mail"}, "Wählen Sie ein Produkt."),
+        ("produkt", {"product": "mobile-backup"}, "Wählen Sie ein Produkt."),
         ("produkt", {"channels": "11"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "0"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "0000000019999"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"channels": "²"}, "1 bis 10 gleichzeitige Gespräche"),
         ("produkt", {"options": ["trunk-2"]}, "nicht mehr bestellbar"),
-        ("produkt", {"options": ["fax2mail", "fax2mail"]}, "nicht mehr bestellbar"),
+        ("produkt", {"options": ["mobile-backup", "mobile-backup"]}, "nicht mehr bestellbar"),
+        ("produkt", {"mobile_number": ""}, "Geben Sie die Mobilfunknummer für die Notfall-Umleitung ein."),
+        ("produkt", {"mobile_number": "030 901820"}, "Das ist keine Mobilfunknummer."),
         ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
         ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
         ("standort", {"name": "北京 Büro"}, "lateinische, griechische oder kyrillische Buchstaben"),
@@ -163,6 +180,60 @@ def test_each_step_is_judged_and_nothing_typed_is_lost(
     assert requests_in(front.database) == []
 
 
+ANNA = {"local_user": "somebody_else", "local_user_name": "Anna Filiale", "local_user_email": "Anna@filiale.example"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"local_user_name": " "}, "Geben Sie den Namen der Person ein, die sich anmelden soll."),
+        ({"local_user_email": ""}, "Geben Sie die E-Mail-Adresse der Person ein, die sich anmelden soll."),
+        ({"local_user_email": "anna@"}, "keine vollständige E-Mail-Adresse"),
+    ],
+)
+def test_somebody_else_who_signs_in_has_a_name_and_an_address(
+    front: Front, changes: dict[str, str], complaint: str
+) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    answer = fill(front, draft, "kontakt", **ANNA | changes)
+    [field] = changes
+    assert answer.status_code == 422 and answer.text.count(complaint) == 2 and f'href="#{field}"' in answer.text
+    # What is wrong does not matter if somebody else signs in, or nobody yet.
+    assert fill(front, draft, "kontakt", **ANNA | changes | {"local_user": "nobody_yet"}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown", "named"),
+    [
+        ({}, "laden wir Hanna Palmer per E-Mail ein", ("Hanna Palmer", "hanna.palmer@example.com")),
+        ({"local_user": "contact"}, "laden wir Hanna Palmer per", ("Hanna Palmer", "hanna.palmer@example.com")),
+        (ANNA, "laden wir Anna Filiale per E-Mail ein", ("Anna Filiale", "anna@filiale.example")),
+        ({"local_user": "nobody_yet"}, "Vorerst niemand", (None, None)),
+    ],
+)
+def test_the_order_asks_who_shall_sign_in_and_that_is_the_contact_unless_said_otherwise(
+    front: Front, changes: dict[str, str], shown: str, named: tuple[str | None, str | None]
+) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt", "standort", "rufnummern")
+    assert 'value="contact" checked' in front.client.get(f"{draft}/kontakt").text
+    fill(front, draft, "kontakt", **changes)
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert shown in summary
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert (request.local_user_name, request.local_user_email) == named
+
+
+def test_a_person_of_the_main_account_needs_no_invitation_and_the_summary_says_so(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    fill(front, draft, "kontakt", email=front.manager.email)
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert "Hat über den Hauptaccount schon Zugang" in summary and "laden wir" not in summary
+
+
 def test_what_is_right_at_the_edges(front: Front) -> None:
     draft = begin(front)
     fill_all(front, draft)
@@ -171,6 +242,8 @@ def test_what_is_right_at_the_edges(front: Front) -> None:
     order(front.client, draft, front.client.get(f"{draft}/zusammenfassung").text)
     [request] = requests_in(front.database)
     assert request.channels == 10 and request.option_keys == []
+    # What was typed for an option that is not chosen is no part of the order.
+    assert request.option_details is None
 
 
 def test_back_and_forth_and_later_keep_what_was_typed_even_if_it_is_wrong(front: Front) -> None:
@@ -193,7 +266,7 @@ def test_back_and_forth_and_later_keep_what_was_typed_even_if_it_is_wrong(front:
 
 def test_a_draft_that_nothing_was_typed_into_is_not_listed(front: Front) -> None:
     draft = begin(front)
-    assert fill(front, draft, "produkt", product="", channels="", options=[]).status_code == 422
+    assert fill(front, draft, "produkt", product="", channels="", options=[], mobile_number="").status_code == 422
     assert "Es gibt keine gespeicherten Bestellungen." in front.client.get(f"{NEW}/entwuerfe").text
 
 
@@ -210,12 +283,12 @@ def test_typing_is_saved_and_the_basket_counts_along(front: Front) -> None:
 def test_the_totals_are_net_tax_and_gross(front: Front) -> None:
     draft = begin(front)
     page = plain(fill_all(front, draft))
-    # 29,90 + 2,90 + 2,90 monthly; 29,00 + 9,90 once.
-    for price in ("35,70 €", "6,78 €", "42,48 €", "38,90 €", "7,39 €", "46,29 €"):
+    # 29,90 + 2,90 + 4,90 monthly; 29,00 + 9,90 once.
+    for price in ("37,70 €", "7,16 €", "44,86 €", "38,90 €", "7,39 €", "46,29 €"):
         assert price in page
     front.client.post("/sprache/en", data={"csrf_token": csrf(page)})
     english = plain(front.client.get(f"{draft}/zusammenfassung").text)
-    assert "You pay €35.70 a month and €38.90 once, net" in english and "Order with obligation to pay" in english
+    assert "You pay €37.70 a month and €38.90 once, net" in english and "Order with obligation to pay" in english
 
 
 def test_a_page_names_the_tax_that_is_reckoned_with(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +351,7 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
     text = plain(reader.pages[0].extract_text())
     for words in (
         "Angebot ", front.main.customer_number, "SIP-Trunk mit 10 Kanälen", "Rufnummernblock mit 10 Nummern",
-        "Fax per E-Mail", "35,70 €", "42,48 €", "46,29 €", "Gültig bis", "16. März 2026",
+        "Notfall-Umleitung auf Mobilfunk", "37,70 €", "44,86 €", "46,29 €", "Gültig bis", "16. März 2026",
         "Preise netto in Euro, gültig bis 16. März 2026; der Umsatzsteuersatz beträgt heute 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
     ):  # fmt: skip
@@ -296,13 +369,13 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
     set_prices(front, 2)
     clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    assert "35,70\xa0€" in summary and "Zu den Preisen Ihres Angebots, das bis 16. März 2026 gilt." in summary
+    assert "37,70\xa0€" in summary and "Zu den Preisen Ihres Angebots, das bis 16. März 2026 gilt." in summary
     # Downloading it again is no new offer.
     again = plain(PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text())
-    assert "35,70 €" in again and "16. März 2026" in again
+    assert "37,70 €" in again and "16. März 2026" in again
     clock.now = datetime(2026, 3, 16, 23, 0, tzinfo=UTC)
     late = front.client.get(f"{draft}/zusammenfassung").text
-    assert "71,40\xa0€" in late and "Ihres Angebots" not in late
+    assert "75,40\xa0€" in late and "Ihres Angebots" not in late
     order(front.client, draft, summary)
     assert requests_in(front.database) == []
     clock.now = datetime(2026, 3, 16, 22, 59, tzinfo=UTC)
@@ -310,7 +383,7 @@ def test_the_prices_of_an_offer_hold_until_the_end_of_its_day(front: Front, cloc
     [request] = requests_in(front.database)
     assert request.price_lines is not None
     prices = {line["product_key"]: (line["monthly_cents"], line["one_off_cents"]) for line in request.price_lines}
-    assert prices == {"trunk-10": (2990, 2900), "block-10": (290, 990), "fax2mail": (290, 0)}
+    assert prices == {"trunk-10": (2990, 2900), "block-10": (290, 990), "mobile-backup": (490, 0)}
 
 
 def set_prices(front: Front, factor: int) -> None:
@@ -327,15 +400,15 @@ def test_an_offer_promises_what_it_named_and_nothing_else(front: Front) -> None:
     front.client.get(f"{draft}/angebot.pdf")
     set_prices(front, 2)
     # A product that the offer did not name has today's price, in a second offer too.
-    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["fax2mail"])
+    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["mobile-backup"])
     other = front.client.get(f"{draft}/zusammenfassung").text
     assert "199,80\xa0€" in other and "Ihres Angebots" not in other
     front.client.get(f"{draft}/angebot.pdf")
     set_prices(front, 2)
-    fill(front, draft, "produkt", product="trunk-10", channels="5", options=["fax2mail"])
+    fill(front, draft, "produkt", product="trunk-10", channels="5", options=["mobile-backup"])
     back = front.client.get(f"{draft}/zusammenfassung").text
-    assert "35,70\xa0€" in back and "Ihres Angebots" in back
-    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["fax2mail"])
+    assert "37,70\xa0€" in back and "Ihres Angebots" in back
+    fill(front, draft, "produkt", product="trunk-50", channels="12", options=["mobile-backup"])
     assert "199,80\xa0€" in front.client.get(f"{draft}/zusammenfassung").text
 
 
@@ -347,7 +420,7 @@ def test_an_offer_makes_nothing_dearer(front: Front) -> None:
     with front.database.transaction() as session:
         session.execute(sa.update(Product).where(Product.key == "trunk-10").values(monthly_cents=2000))
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    assert "25,80\xa0€" in summary
+    assert "27,80\xa0€" in summary
     order(front.client, draft, summary)
     [request] = requests_in(front.database)
     assert request.price_lines is not None and request.price_lines[0]["monthly_cents"] == 2000
@@ -428,9 +501,29 @@ def test_a_withdrawn_product_is_said_where_it_was_chosen(front: Front) -> None:
     draft = begin(front)
     summary = fill_all(front, draft)
     with front.database.transaction() as session:
-        session.execute(sa.update(Product).where(Product.key == "fax2mail").values(orderable=False))
+        session.execute(sa.update(Product).where(Product.key == "trunk-10").values(orderable=False))
     assert order(front.client, draft, summary).headers["Location"] == f"{draft}/produkt?pruefen=1"
     assert requests_in(front.database) == []
+
+
+def test_a_draft_with_an_option_that_was_withdrawn_goes_on_without_it_and_says_so(front: Front) -> None:
+    draft = begin(front)
+    summary = fill_all(front, draft)
+    with front.database.transaction() as session:
+        kept = session.scalars(sa.select(Draft)).one()
+        kept.data = {**kept.data, "options": ["fax2mail", "mobile-backup"]}
+    taken_out = "„Fax per E-Mail“ ist nicht mehr bestellbar. Wir haben es aus dieser Bestellung herausgenommen"
+    assert front.client.get(draft).headers["Location"] == f"{draft}/zusammenfassung"
+    for slug in STEPS:
+        page = front.client.get(f"{draft}/{slug}").text
+        assert taken_out in page and 'value="fax2mail"' not in page and 'role="alert"' not in page
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert taken_out in summary and "37,70\xa0€" in summary and summary.count("Fax per E-Mail") == 1
+    offer = PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text()
+    assert "Fax per E-Mail" not in offer
+    assert order(front.client, draft, summary).headers["Location"] == "/standortverwaltung"
+    [request] = requests_in(front.database)
+    assert request.option_keys == ["mobile-backup"]
 
 
 def test_drafts_are_the_accounts_and_nobody_elses(front: Front) -> None:
@@ -520,3 +613,62 @@ def test_free_single_numbers_are_counted_in_their_words(front: Front) -> None:
     sign_in(front, front.manager.email)
     found = front.client.get(f"{NEW}/hinweise?city=Berlin&area_code=030&block_size=1").get_json()
     assert found["free_text"] == "Unter 030 ist 1 Einzelrufnummer frei."
+
+
+COMPANY = {
+    "holder_name": "Muster Logistik GmbH", "holder_form": "company",
+    "holder_register_number": "HRB 4711, Amtsgericht Bielefeld", "holder_street": "Kontor 7",
+    "holder_postal_code": "33603", "holder_city": "Bielefeld",
+}  # fmt: skip
+
+
+def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_on(front: Front) -> None:
+    with front.database.transaction() as session:
+        colleague = make_user(session)
+        join(session, colleague, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
+    sign_in(front, colleague.email)
+    draft = fresh(front)
+    summary = fill_all(front, draft)
+    assert "Mit wem schließen wir den Vertrag?" in summary and 'name="holder_name"' in summary
+    shown = re.search(r'name="shown" value="(\w+)"', summary)
+    assert shown is not None
+    sent = {"csrf_token": csrf(summary), "shown": shown[1]}
+    wrong = front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY, "holder_city": ""})
+    assert wrong.status_code == 422 and wrong.text.count("Geben Sie den Ort ein.") == 2
+    assert 'value="Kontor 7"' in wrong.text and requests_in(front.database) == []
+    assert_valid(wrong.text)
+    assert front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY}).status_code == 303
+    with front.database.transaction() as session:
+        assert session.get_one(ContractHolder, front.main.id).data == HOLDER
+    assert len(requests_in(front.database)) == 1
+    # Known now: shown on the next summary and on its offer, and not changed by a location manager.
+    draft = fresh(front)
+    summary = fill_all(front, draft)
+    assert "Kontor 7" in summary and 'name="holder_name"' not in summary and "/vertragsinhaber" not in summary
+    offer = PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text()
+    assert "Muster Logistik GmbH" in offer and "Kontor 7" in offer and "Alter Markt 1" not in offer
+    sent = {"csrf_token": csrf(summary), "shown": re.findall(r'name="shown" value="(\w+)"', summary)[0]}
+    front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY, "holder_name": "Andere AG"})
+    with front.database.transaction() as session:
+        assert session.get_one(ContractHolder, front.main.id).name == "Muster Logistik GmbH"
+
+
+def test_a_directory_entry_is_asked_for_with_its_option(front: Front) -> None:
+    draft = begin(front)
+    option = {"options": ["directory-entry"]}
+    empty = fill(front, draft, "produkt", **option)
+    assert empty.status_code == 422
+    for said in ("den Namen für das Telefonbuch", "ob die Adresse genannt wird", "mindestens einen Ort der Veröff"):
+        assert empty.text.count(said) == 2, said
+    assert_valid(empty.text)
+    entry = {"directory_name": "Muster Berlin", "directory_address": "yes", "directory_in": ["online", "print"]}
+    assert fill(front, draft, "produkt", **option, **entry).status_code == 303
+    again = front.client.get(f"{draft}/produkt").text
+    assert again.count("checked") == 5 and 'value="Muster Berlin"' in again
+    summary = fill_all(front, draft, "standort", "rufnummern", "kontakt")
+    assert "Telefonbucheintrag als „Muster Berlin“, mit der Anschlussadresse (" in summary
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert request.option_details == {
+        "directory_entry": {"name": "Muster Berlin", "show_address": True, "published_in": ["print", "online"]}
+    }

@@ -19,9 +19,10 @@ from models.accounts.accounts import Account
 from models.errors import Forbidden, TooManyInvitations
 from models.messages.outbox import Message, Recipient
 from models.people import invitations
-from models.people.invitations import Invitation, accept, remove_user
+from models.people.invitations import Invitation, accept
 from models.people.invitations import invite as invite_by_mail
 from models.people.logins import Login
+from models.people.members import remove_user
 from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of, principal_of
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
@@ -315,7 +316,7 @@ def test_a_new_invitation_a_withdrawn_one_and_one_that_is_too_old(front: Front, 
     second = link_to(back, "hanna@example.com")
     assert front.client.get(first).status_code == 404
     assert front.client.get(second).status_code == 200
-    back.clock.advance(timedelta(days=7))
+    back.clock.advance(timedelta(days=8))
     assert front.client.get(second).status_code == 404
     expired = front.client.get(page).text
     assert "Abgelaufen" in expired
@@ -462,7 +463,7 @@ def test_only_so_many_invitations_are_open(front: Front, back: Back, monkeypatch
     assert_valid(refused.text)
     # A new mail for one invitation does not open another one.
     assert invite(front, "one@example.com").status_code == 303
-    back.clock.advance(timedelta(days=7))
+    back.clock.advance(timedelta(days=8))
     for name in ("three", "four"):
         assert invite(front, f"{name}@example.com").status_code == 303
     with front.database.transaction() as session:

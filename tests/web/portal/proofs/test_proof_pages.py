@@ -131,7 +131,7 @@ def test_the_page_of_an_email_says_what_happened(front: Front, back: Back) -> No
     assert title(front.client.get(first)) == "Es gibt eine neuere E-Mail"
     assert title(front.client.get(second)) == "E-Mail-Adresse bestätigen"
     stale = csrf(front.client.get(second).text)
-    back.clock.advance(timedelta(days=14))
+    back.clock.advance(timedelta(days=15))
     assert title(front.client.get(second)) == "Die Frist für die Bestätigung ist abgelaufen"
     late = front.client.post(second, data={"csrf_token": stale, "code": code})
     assert title(late) == "Die Frist für die Bestätigung ist abgelaufen"
@@ -300,7 +300,7 @@ def test_a_consent_that_nobody_gave_expires_for_everybody(front: Front, back: Ba
     id, _, owner = asked(front, back)
     path, code = back.mail_to(owner.email)
     token = csrf(front.client.get(path).text)
-    back.clock.advance(timedelta(days=14))
+    back.clock.advance(timedelta(days=15))
     late = front.client.post(path, data={"csrf_token": token, "decision": "accepted", "code": code})
     assert title(late) == "Die Frist für eine Antwort ist abgelaufen"
     sign_in(front, owner.email)
@@ -334,7 +334,7 @@ def test_a_link_code_is_shown_once_replaced_on_purpose_and_made_void(front: Fron
     assert ">Verknüpfungscode</a>" in front.client.get("/standortverwaltung").text
     made = send(front, path, list_)
     code = re.search(r'class="code">([A-Z0-9]{5} [A-Z0-9]{5})<', made.text)
-    assert code is not None and "9. März 2026, 09:00 Uhr" in made.text
+    assert code is not None and "9. März 2026" in made.text
     listed = front.client.get(list_).text
     assert "Ein Code ist offen: erstellt am 2. März 2026, 09:00 Uhr" in listed and code[1] not in listed
     sure = send(front, path, list_)
@@ -378,7 +378,7 @@ def test_the_requests_page_offers_what_helps(front: Front, back: Back) -> None:
     sign_in(front, front.manager.email)
     shown = front.client.get(page).text
     assert "Hanna Palmer, hanna.palmer@example.com" in shown
-    assert "Erwartet bis 16. März 2026, 09:00 Uhr." in shown
+    assert "Erwartet bis 16. März 2026." in shown
     assert "Eine neue E-Mail ist ab 2. März 2026, 09:10 Uhr möglich." in shown
     assert "Ein neuer Brief ist ab 5. März 2026, 09:00 Uhr möglich." in shown
     early = send(front, f"{page}/erneut-senden", page, what="letter")
@@ -461,6 +461,7 @@ def test_strangers_do_nothing_to_a_request(front: Front, back: Back) -> None:
             answer = send(front, f"{page}/{path}", "/anmeldung", what="letter")
             assert answer.status_code == 404
         assert send(front, f"{page}/brief", "/anmeldung", code=back.letter_code()).status_code == 404
+        assert send(front, f"{page}/ansprechpartner", "/anmeldung", email="mine@example.com").status_code == 404
     assert status(front, id) == "pending"
 
 
@@ -479,7 +480,7 @@ def test_every_page_speaks_english_too(front: Front, back: Back) -> None:
         session.get_one(User, front.manager.user_id).locale = "en"
     sign_in(front, front.manager.email)
     shown = front.client.get(f"/anfragen/{id}").text
-    assert "Awaited until 16 March 2026, 09:00." in shown
+    assert "Awaited until 16 March 2026." in shown
     assert "Faster with a link code" in front.client.get(f"/anfragen/{link}").text
     assert title(front.client.get("/verknuepfungscode")) == "Link code"
 

@@ -8,6 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from typing import IO
 
 from xlsxwriter import Workbook
@@ -15,7 +16,8 @@ from xlsxwriter import Workbook
 from models.values import BERLIN
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-Cell = str | date
+Cell = str | date | Decimal
+"""A cell: text, a day, or an amount in euros."""
 EXPORT_PAGE = 1000
 
 _ROWS = 500
@@ -34,8 +36,8 @@ def berlin_day(at: datetime) -> date:
 def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
     """Yield the rows as CSV in pieces of 500 rows, in the format of German Excel.
 
-    The text is UTF-8 with byte order mark, cells are separated by semicolons, dates written as 31.12.2026. A cell that
-    Excel would read as a formula gets an apostrophe in front.
+    The text is UTF-8 with byte order mark, cells are separated by semicolons, dates written as 31.12.2026 and amounts
+    as 29,90. A cell that Excel would read as a formula gets an apostrophe in front.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=";")
@@ -57,6 +59,7 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
         with Workbook(file, {"constant_memory": True}) as book:
             sheet = book.add_worksheet(title)
             day = book.add_format({"num_format": "dd.mm.yyyy"})
+            euros = book.add_format({"num_format": "0.00"})
             sheet.freeze_panes(1, 0)
             for column, width in enumerate(_WIDTHS):
                 sheet.set_column(column, column, width)
@@ -64,6 +67,8 @@ def xlsx_of(rows: Iterable[list[Cell]], title: str) -> IO[bytes]:
                 for column, cell in enumerate(row):
                     if isinstance(cell, str):
                         sheet.write_string(line, column, _CONTROL.sub("", cell))
+                    elif isinstance(cell, Decimal):
+                        sheet.write_number(line, column, cell, euros)
                     else:
                         sheet.write_datetime(line, column, cell, day)
     except BaseException:
@@ -81,6 +86,8 @@ def _drain(buffer: io.StringIO) -> bytes:
 
 
 def _escape_formula(cell: Cell) -> str:
+    if isinstance(cell, Decimal):
+        return f"{cell:.2f}".replace(".", ",")
     if isinstance(cell, date):
         return f"{cell:%d.%m.%Y}"
     return "'" + cell if cell.startswith(_FORMULA) else cell

@@ -1,0 +1,199 @@
+"""Contract holders: with whom the carrier has the contracts of an account, as § 172 TKG asks for it.
+
+An account that was ordered for a main account is under the main account's contract holder. Every other account has its
+own, also while it is linked to a main account: linking changes no contract.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.contracts.contracts import Contract
+from models.db.base import Base, enumeration
+from models.errors import InvalidField
+from models.states import AccountState, Origin
+from models.values import start_of_last_year
+
+LONGEST = 200
+"""The most characters of a field."""
+FIELDS = ("name", "form", "register_number", "born_on", "street", "postal_code", "city")
+OWNER = """
+    CASE WHEN account.origin = 'order' THEN account.main_id
+         WHEN account.state = 'ordered' THEN coalesce(
+             (SELECT main_id FROM requests WHERE account_id = account.id AND kind = 'order' LIMIT 1), account.id)
+         ELSE account.id END
+"""
+"""SQL for the id of the account whose contract holder is that of the row `account`: its main account's, or its own."""
+
+_POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
+_GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+class HolderForm(StrEnum):
+    """The legal forms, by what identifies the holder: a register number, a date of birth, or nothing further."""
+
+    COMPANY = "company"
+    PERSON = "person"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class HolderData:
+    """A contract holder as typed and checked: legal name, form, what the form asks for, and the legal address."""
+
+    name: str
+    form: HolderForm
+    register_number: str | None
+    born_on: date | None
+    street: str
+    postal_code: str
+    city: str
+
+
+class ContractHolder(Base):
+    """The contract holder of an account: `register_number` for a registered company, `born_on` for a natural person."""
+
+    __tablename__ = "contract_holders"
+
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    form: Mapped[HolderForm] = mapped_column(enumeration(HolderForm, "form"))
+    register_number: Mapped[str | None]
+    born_on: Mapped[date | None] = mapped_column(sa.Date)
+    street: Mapped[str]
+    postal_code: Mapped[str]
+    city: Mapped[str]
+    changed_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.CheckConstraint("(form = 'company') = (register_number IS NOT NULL)", name="company_has_number"),
+        sa.CheckConstraint("(form = 'person') = (born_on IS NOT NULL)", name="person_has_birth"),
+    )
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: the account is closed, and a whole calendar year has passed since its contracts."""
+        closed = sa.exists().where(Account.id == cls.account_id, Account.state == AccountState.CLOSED)
+        runs = sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= start_of_last_year(now))
+        return closed & ~sa.exists().where(Contract.account_id == cls.account_id, runs)
+
+    @property
+    def data(self) -> HolderData:
+        """Return the holder without the account."""
+        return HolderData(**{name: getattr(self, name) for name in FIELDS})
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """Name and address for the head of an offer, a receipt or a letter."""
+
+    name: str
+    street: str
+    postal_code: str
+    city: str
+
+
+def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[InvalidField]:
+    """Check a typed contract holder; return it in canonical form, or one error for each problem found.
+
+    `values` are the typed texts by the names in `FIELDS`; a missing one counts as empty. What another form asks for is
+    left out. A date of birth may be typed as 31.12.1980 or 1980-12-31.
+    """
+    problems: list[InvalidField] = []
+    clean = {name: " ".join(values.get(name, "").split()) for name in FIELDS}
+    needed = {"name", "form", "street", "postal_code", "city"}
+    needed |= {"company": {"register_number"}, "person": {"born_on"}}.get(clean["form"], set())
+    for name in FIELDS:
+        if name in needed and not clean[name]:
+            problems.append(InvalidField(name, "missing"))
+        elif name in needed and (len(clean[name]) > LONGEST or _CONTROL.search(clean[name])):
+            problems.append(InvalidField(name, "too_long", LONGEST))
+    wrong = {problem.field for problem in problems}
+    form = clean["form"]
+    if "form" not in wrong and form not in set(HolderForm):
+        problems.append(InvalidField("form", "unknown_form", tuple(HolderForm)))
+    if "postal_code" not in wrong and not _POSTAL_CODE.fullmatch(clean["postal_code"].upper()):
+        problems.append(InvalidField("postal_code", "not_a_postal_code"))
+    born_on = _date(clean["born_on"]) if "born_on" in needed and "born_on" not in wrong else None
+    if "born_on" in needed - wrong and (born_on is None or not date(1900, 1, 1) <= born_on <= today):
+        problems.append(InvalidField("born_on", "not_a_birth_date"))
+    if problems:
+        return problems
+    return HolderData(
+        name=clean["name"],
+        form=HolderForm(form),
+        register_number=clean["register_number"] if form == HolderForm.COMPANY else None,
+        born_on=born_on,
+        street=clean["street"],
+        postal_code=clean["postal_code"].upper(),
+        city=clean["city"],
+    )
+
+
+def has_own_holder(account: Account) -> bool:
+    """Return whether the account is under a contract holder of its own, not under that of its main account."""
+    return account.origin is not Origin.ORDER and account.state is not AccountState.ORDERED
+
+
+def holder_of(session: Session, account: Account) -> ContractHolder | None:
+    """Return the contract holder of an account in service, its own or its main account's; None if none is known."""
+    owner = account.main_id if account.origin is Origin.ORDER else account.id
+    # Many mails of one transaction are about a few main accounts.
+    known: dict[int | None, ContractHolder | None] = session.info.setdefault("contract_holders", {})
+    if owner not in known:
+        known[owner] = session.get(ContractHolder, owner)
+    return known[owner]
+
+
+def addressee_of(session: Session, account: Account) -> Addressee:
+    """Return name and address of the account's contract holder; those of the account itself if none is known.
+
+    For the head of offers, receipts and letters to a main account.
+    """
+    found = holder_of(session, account) or account
+    return Addressee(found.name, found.street, found.postal_code, found.city)
+
+
+def holder_facts(session: Session, account: Account) -> dict[str, str]:
+    """Return the contract holder as facts of a mail or letter: `holder_name`, `holder_street`, `holder_place`."""
+    found = addressee_of(session, account)
+    return {
+        "holder_name": found.name,
+        "holder_street": found.street,
+        "holder_place": f"{found.postal_code} {found.city}",
+    }
+
+
+def put_holder(session: Session, account_id: int, data: HolderData, now: datetime) -> None:
+    """Save the contract holder of an account, in place of the one before. The caller checks the right to do so."""
+    facts = {name: getattr(data, name) for name in FIELDS}
+    session.merge(ContractHolder(account_id=account_id, changed_at=now, **facts))
+    session.flush()
+    session.info.pop("contract_holders", None)
+
+
+def accounts_without_holder(session: Session) -> int:
+    """Return how many accounts that should have a contract holder of their own have none; closed ones do not count."""
+    lacking = sa.select(sa.func.count()).where(
+        Account.state == AccountState.ACTIVE,
+        Account.origin.is_distinct_from(Origin.ORDER),
+        sa.not_(sa.exists().where(ContractHolder.account_id == Account.id)),
+    )
+    return session.scalar(lacking) or 0
+
+
+def _date(text: str) -> date | None:
+    german = _GERMAN_DATE.fullmatch(text)
+    try:
+        return date(int(german[3]), int(german[2]), int(german[1])) if german else date.fromisoformat(text)
+    except ValueError:
+        return None

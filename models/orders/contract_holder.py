@@ -1,0 +1,49 @@
+"""Changing the contract holder of an account, with its right, its entry in the log, and the history of the numbers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.contract_holders import ContractHolder, HolderData, has_own_holder, put_holder
+from models.accounts.locks import lock_account
+from models.errors import Forbidden
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal, may
+from models.states import AccountState
+from models.telephony.number_history import renew_history
+
+
+def set_holder(session: Session, person: Principal, account: Account, data: HolderData, now: datetime) -> None:
+    """Save the contract holder of an account, and record that in its log. An unchanged holder is not recorded.
+
+    A person who may order for the account may enter the first holder; only a person with the right `MANAGE_HOLDER` may
+    change it. Raises `Forbidden` otherwise, and if the account is not active or under its main account's holder.
+    """
+    lock_account(session, account)
+    before = session.get(ContractHolder, account.id)
+    if account.state is not AccountState.ACTIVE or not has_own_holder(account):
+        raise Forbidden
+    right = Action.MANAGE_HOLDER if before is not None or may(person, Action.MANAGE_HOLDER, account) else Action.ORDER
+    if not may(person, right, account):
+        raise Forbidden
+    if before is not None and before.data == data:
+        return
+    facts = {"name": data.name, "before": before.name if before is not None else None}
+    put_holder(session, account.id, data, now)
+    renew_history(session, account.id, now)
+    record(session, person, account, AuditEvent.HOLDER_CHANGED, right, now, facts)
+
+
+def keep_holder_of(session: Session, main_id: int, account: Account, now: datetime) -> None:
+    """Give an account that was detached from a main account the holder that its contracts had there, unless it has one.
+
+    Detaching changes no contract; the account's administrators can enter another holder afterwards.
+    """
+    holder = session.get(ContractHolder, main_id)
+    if holder is not None and session.get(ContractHolder, account.id) is None:
+        put_holder(session, account.id, holder.data, now)
+    session.flush()
+    renew_history(session, account.id, now)

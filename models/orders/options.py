@@ -1,0 +1,25 @@
+"""The details that some options need, such as the mobile number to which calls fall back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from models.contracts.catalogue import DIRECTORY_ENTRY, MOBILE_BACKUP
+from models.errors import InvalidField
+
+DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number", DIRECTORY_ENTRY: "directory_entry"}
+"""The field of an order with the details of an option, by the option's key."""
+
+
+def ensure_details(option_keys: Collection[str], given: Mapping[str, object]) -> None:
+    """Check that every chosen option has its details, and that no details are given for an option not chosen.
+
+    `given` maps the fields of `DETAILS` to their values, None if not given. Raises `InvalidField` with the code
+    `missing` or `without_option`.
+    """
+    for option, field in DETAILS.items():
+        if (given[field] is not None) == (option in option_keys):
+            continue
+        if option in option_keys:
+            raise InvalidField(field, "missing")
+        raise InvalidField(field, "without_option", option)

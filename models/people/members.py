@@ -1,0 +1,116 @@
+"""The users of an account: administrators change their roles and remove users.
+
+People of a main account neither change nor remove users of its sub-accounts; nor may the local team change or remove
+people of the main account.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.errors import LastAdministrator, NotFound, OfMainAccount
+from models.people.audit_log import AuditEvent, record
+from models.people.invitations import Invitation, lock_users
+from models.people.rights import LEADS, Action, Principal, Role, may
+from models.people.users import Membership, User, people_of_main
+
+
+def users_of(session: Session, account: Account) -> list[tuple[User, Role]]:
+    """Return every user with a role in the account, each with that role, sorted by the users' names."""
+    query = sa.select(User, Membership.role).join(Membership, Membership.user_id == User.id)
+    rows = session.execute(query.where(Membership.account_id == account.id).order_by(User.name, User.id))
+    return [(user, role) for user, role in rows]
+
+
+def managed_accounts(session: Session, person: Principal) -> list[Account]:
+    """Return the accounts whose users the person may manage, sorted by account id."""
+    accounts = session.scalars(sa.select(Account).where(Account.id.in_(person.roles)).order_by(Account.id))
+    return [account for account in accounts if may(person, Action.MANAGE_USERS, account)]
+
+
+def change_role(session: Session, person: Principal, account: Account, user_id: int, role: Role, now: datetime) -> None:
+    """Change a user's role in the account.
+
+    Unless the new role is administrator, deletes the open invitations to this account that the user has sent, and those
+    to its sub-accounts if the new role gives no right to invite there. Raises `Forbidden` if `person` may not manage
+    the account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs
+    to the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator
+    and `role` is another role.
+    """
+    membership = _membership(session, person, account, user_id)
+    if role is not Role.ADMINISTRATOR:
+        _keep_an_administrator(session, membership)
+        _void_what_they_sent(session, membership, leads=role in LEADS)
+    if role is not membership.role:
+        _record(
+            session, person, account, AuditEvent.ROLE_CHANGED, membership, now, before=str(membership.role), role=role
+        )
+    membership.role = role
+
+
+def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
+    """Remove a user from the account; delete the invitations to it and its sub-accounts that the user has sent.
+
+    Raises `Forbidden` if `person` may not manage the account's users, `NotFound` if no user of the account has the id
+    `user_id`, `OfMainAccount` if the user belongs to the main account and `person` does not, and `LastAdministrator`
+    if the user is the account's only administrator.
+    """
+    membership = _membership(session, person, account, user_id)
+    _keep_an_administrator(session, membership)
+    _void_what_they_sent(session, membership, leads=False)
+    session.delete(membership)
+    _record(session, person, account, AuditEvent.USER_REMOVED, membership, now, role=str(membership.role))
+
+
+def _record(
+    session: Session,
+    person: Principal,
+    account: Account,
+    deed: AuditEvent,
+    about: Membership,
+    now: datetime,
+    **facts: str,
+) -> None:
+    name = session.get_one(User, about.user_id).name
+    record(session, person, account, deed, Action.MANAGE_USERS, now, {"name": name, **facts})
+
+
+def _membership(session: Session, person: Principal, account: Account, user_id: int) -> Membership:
+    person = lock_users(session, person, account, Action.MANAGE_USERS)
+    found = session.get(Membership, (user_id, account.id), populate_existing=True)
+    if found is None:
+        raise NotFound
+    above = people_of_main(session, account)
+    if user_id in above and person.user_id not in above:
+        raise OfMainAccount
+    return found
+
+
+def _keep_an_administrator(session: Session, membership: Membership) -> None:
+    others = sa.select(sa.func.count()).where(
+        Membership.account_id == membership.account_id,
+        Membership.role == Role.ADMINISTRATOR,
+        Membership.user_id != membership.user_id,
+    )
+    if membership.role is Role.ADMINISTRATOR and not session.scalar(others):
+        raise LastAdministrator
+
+
+def _void_what_they_sent(session: Session, membership: Membership, *, leads: bool) -> None:
+    """Delete the invitations to the account that the member has sent; unless `leads`, those to its sub-accounts, too.
+
+    Otherwise a former administrator could come back by an invitation to another address of their own. What an order has
+    named, and what the member sends by a role in the sub-account itself, stays.
+    """
+    to = [Invitation.account_id == membership.account_id]
+    if not leads:
+        subs = sa.select(Account.id).where(Account.main_id == membership.account_id)
+        own = sa.select(Membership.account_id).where(
+            Membership.user_id == membership.user_id, Membership.role == Role.ADMINISTRATOR
+        )
+        to.append(Invitation.account_id.in_(subs) & Invitation.account_id.not_in(own) & ~Invitation.by_order)
+    session.execute(sa.delete(Invitation).where(Invitation.invited_by == membership.user_id, sa.or_(*to)))

@@ -1,0 +1,65 @@
+"""Questions for consent that reach no administrator: the back office sees them, and an outsider sees no difference."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.messages.outbox import Message, MessageState
+from models.proofs.proofs import Consent
+from models.requests.requests import Request
+from models.states import AccountRole, AccountState, Kind, Reason, Status
+
+QUESTION = "consent_asked"
+"""The name of the mail that asks for consent."""
+
+
+def note_reach(consent: Consent, account: Account | None, now: datetime, *, reaches: bool) -> None:
+    """Record whether the question reaches an administrator of the account.
+
+    A question about no account, or about one that could not be attached, is no case for the back office.
+    """
+    attachable = account is not None and (account.role, account.state) == (AccountRole.STANDALONE, AccountState.ACTIVE)
+    consent.unreached_since = None if reaches or not attachable else consent.unreached_since or now
+
+
+def note_refused_question(session: Session, request_id: uuid.UUID, now: datetime) -> None:
+    """Record that a question reaches nobody if the mail servers have refused every mail that asks it."""
+    session.flush()
+    query = sa.select(Message.id).where(
+        Message.request_id == request_id, Message.template == QUESTION, Message.state != MessageState.REFUSED
+    )
+    if session.scalar(query.limit(1)) is None:
+        unanswered = Consent.request_id == request_id, Consent.decision.is_(None), Consent.unreached_since.is_(None)
+        session.execute(sa.update(Consent).where(*unanswered).values(unreached_since=now))
+
+
+def asked_addresses(session: Session, request: Request) -> set[str]:
+    """Return the e-mail addresses to which the request's question was mailed, or is about to be."""
+    query = sa.select(Message.recipient_address).where(Message.request_id == request.id, Message.template == QUESTION)
+    return set(session.scalars(query))
+
+
+def end_cases(session: Session, account: Account) -> None:
+    """Take the questions about the account off the back office's list, because it has named an administrator."""
+    cases = sa.update(Consent).where(Consent.request_id.in_(sa.select(Request.id).where(*_open_questions(account))))
+    session.execute(cases.values(unreached_since=None))
+
+
+def wake_questions(session: Session, account: Account, now: datetime) -> None:
+    """Schedule the open questions about the account now, so that an administrator who has joined is asked, too."""
+    for request in session.scalars(sa.select(Request).where(*_open_questions(account)).with_for_update()):
+        request.make_due(now)
+
+
+def _open_questions(account: Account) -> list[sa.ColumnElement[bool]]:
+    return [
+        Request.kind == Kind.LINK,
+        Request.customer_number == account.customer_number,
+        Request.status == Status.PENDING,
+        Request.reason == Reason.CONSENT_AWAITED,
+    ]

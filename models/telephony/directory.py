@@ -1,0 +1,195 @@
+"""Entries in the telephone directory, which `standorte directory export` hands on.
+
+An account has at most one entry. A withdrawn entry stays for a while, so that an export can say that it is withdrawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
+from models.contracts.catalogue import DIRECTORY_ENTRY
+from models.contracts.contracts import Contract, ContractItem, runs
+from models.db.base import Base, quoted
+from models.errors import Forbidden, InvalidField, NotFound
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal, may
+from models.phone_numbers import typed_phone_number
+from models.states import AccountState
+from models.telephony.numbers import NumberBlock
+
+KEPT_FOR = timedelta(days=400)
+"""How long a withdrawn entry is known, for exports that are made once a year."""
+
+
+class Publication(StrEnum):
+    """Where an entry is published: in the printed directory, in the online one, by directory enquiries."""
+
+    PRINT = "print"
+    ONLINE = "online"
+    ENQUIRIES = "enquiries"
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryData:
+    """What an entry says: the name as printed, whether the address is shown, and where it is published."""
+
+    name: str
+    show_address: bool
+    published_in: tuple[str, ...]
+
+
+def directory_data(saved: Mapping[str, Any] | None) -> DirectoryData | None:
+    """Return what was saved of an entry as JSON; None if nothing was."""
+    return DirectoryData(**{**saved, "published_in": tuple(saved["published_in"])}) if saved is not None else None
+
+
+class DirectoryEntry(Base):
+    """The directory entry of an account, for one of its numbers (`number`, E.164 without the plus sign).
+
+    The address is the account's. The entry is withdrawn from `withdrawn_at` on, if that is set.
+    """
+
+    __tablename__ = "directory_entries"
+
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(sa.BigInteger)
+    name: Mapped[str]
+    show_address: Mapped[bool]
+    published_in: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        sa.CheckConstraint(
+            f"cardinality(published_in) > 0 AND published_in <@ ARRAY[{quoted(*Publication)}]", name="published_in"
+        ),
+        sa.CheckConstraint("name <> ''", name="name"),
+    )
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: the entry was withdrawn at least `KEPT_FOR` ago."""
+        return cls.withdrawn_at <= now - KEPT_FOR
+
+    @property
+    def data(self) -> DirectoryData:
+        """Return what the entry says, without its number."""
+        return DirectoryData(self.name, self.show_address, tuple(self.published_in))
+
+
+def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
+    """Save the entry of an account, in place of the one before, also of a withdrawn one. Checks no right."""
+    new = {
+        "number": number,
+        "name": data.name,
+        "show_address": data.show_address,
+        "published_in": [place for place in Publication if place in data.published_in],
+        "changed_at": now,
+        "withdrawn_at": None,
+    }
+    statement = postgresql.insert(DirectoryEntry).values(account_id=account_id, created_at=now, **new)
+    session.execute(statement.on_conflict_do_update(index_elements=[DirectoryEntry.account_id], set_=new))
+
+
+def withdraw_for_block(session: Session, block: NumberBlock, now: datetime) -> None:
+    """Withdraw the entry for a number of a block, because the block is taken from its account. One statement."""
+    numbers = DirectoryEntry.number.between(block.first_number, block.first_number + block.size - 1)
+    theirs = sa.and_(DirectoryEntry.account_id == block.account_id, DirectoryEntry.withdrawn_at.is_(None), numbers)
+    table = DirectoryEntry.__table__
+    assert isinstance(table, sa.Table)
+    session.execute(sa.update(table).where(theirs).values(withdrawn_at=now, changed_at=now))
+
+
+def entry_of(session: Session, account: Account) -> DirectoryEntry | None:
+    """Return the account's entry, also if it is withdrawn; None if it never had one."""
+    return session.get(DirectoryEntry, account.id, populate_existing=True)
+
+
+def may_have_entry(session: Session, account: Account, now: datetime) -> bool:
+    """Return whether a running contract of the account has the option."""
+    item = (
+        sa.select(ContractItem.contract_id)
+        .join(Contract, Contract.id == ContractItem.contract_id)
+        .where(
+            Contract.account_id == account.id,
+            ContractItem.product_key == DIRECTORY_ENTRY,
+            runs(Contract, now),
+            runs(ContractItem, now),
+        )
+    )
+    return session.scalar(item.limit(1)) is not None
+
+
+def change_entry(
+    session: Session, person: Principal, account: Account, number: str, data: DirectoryData, now: datetime
+) -> None:
+    """Save the account's entry for a typed number of its own, publish it again if it was withdrawn, and log that.
+
+    Raises `Forbidden` if the account is not active or the person may not manage its trunks, `NotFound` if the account
+    has not the option, and `InvalidField` if the number is not one of the account's.
+    """
+    _begin(session, person, account, now)
+    typed = typed_phone_number(number)
+    if typed is None or not _has_number(session, account, int(typed)):
+        raise InvalidField("number", "not_own_number")
+    put_entry(session, account.id, int(typed), data, now)
+    facts = {"name": data.name, "number": typed}
+    record(session, person, account, AuditEvent.DIRECTORY_CHANGED, Action.MANAGE_TRUNK, now, facts)
+
+
+def withdraw_entry(session: Session, person: Principal, account: Account, now: datetime) -> None:
+    """Withdraw the account's entry and log that. Safe to run twice.
+
+    Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
+    account has not the option or no entry.
+    """
+    _begin(session, person, account, now)
+    found = entry_of(session, account)
+    if found is None:
+        raise NotFound
+    if found.withdrawn_at is None:
+        found.withdrawn_at = found.changed_at = now
+        facts = {"name": found.name}
+        record(session, person, account, AuditEvent.DIRECTORY_WITHDRAWN, Action.MANAGE_TRUNK, now, facts)
+
+
+def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[DirectoryEntry, Account]]:
+    """Return the entries of accounts in service with their accounts, in the order of their numbers.
+
+    With `since` only those that were made, changed or withdrawn since; without, all that are not withdrawn.
+    """
+    query = sa.select(DirectoryEntry, Account).join(Account, Account.id == DirectoryEntry.account_id)
+    if since is None:
+        query = query.where(DirectoryEntry.withdrawn_at.is_(None), Account.state == AccountState.ACTIVE)
+    else:
+        told = sa.or_(DirectoryEntry.withdrawn_at.is_not(None), Account.state == AccountState.ACTIVE)
+        query = query.where(DirectoryEntry.changed_at >= since, told)
+    return session.execute(query.order_by(DirectoryEntry.number, DirectoryEntry.account_id)).all()
+
+
+def _begin(session: Session, person: Principal, account: Account, now: datetime) -> None:
+    lock_account(session, account)
+    if account.state is not AccountState.ACTIVE or not may(person, Action.MANAGE_TRUNK, account):
+        raise Forbidden
+    if not may_have_entry(session, account, now):
+        raise NotFound
+
+
+def _has_number(session: Session, account: Account, number: int) -> bool:
+    own = sa.select(NumberBlock.id).where(
+        NumberBlock.account_id == account.id,
+        NumberBlock.first_number <= number,
+        NumberBlock.first_number + NumberBlock.size > number,
+    )
+    return session.scalar(own.limit(1)) is not None

@@ -1,0 +1,157 @@
+"""The history of phone numbers: who had a number from when to when (§ 172 TKG).
+
+Each row is about a whole number block and keeps the names and addresses of its own time. An exclusion constraint keeps
+two rows of one block from ever overlapping. A row is kept to the end of the calendar year after the one in which the
+account lost the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.accounts.contract_holders import OWNER
+from models.db.base import Base
+from models.telephony.numbers import NumberBlock
+from models.values import start_of_last_year
+
+
+class NumberAssignment(Base):
+    """A number block in the hands of one account and one contract holder, from `since` until `until`.
+
+    `until` is None while the account still has the block. `holder_…` is the name and address of the contract holder,
+    `street`, `postal_code` and `city` the connection address, all as of then.
+    """
+
+    __tablename__ = "number_assignments"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    block_id: Mapped[int] = mapped_column(sa.ForeignKey("number_blocks.id"))
+    account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), index=True)
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    holder_name: Mapped[str]
+    holder_street: Mapped[str]
+    holder_postal_code: Mapped[str]
+    holder_city: Mapped[str]
+    street: Mapped[str]
+    postal_code: Mapped[str]
+    city: Mapped[str]
+
+    __table_args__ = (
+        sa.CheckConstraint("until >= since", name="ends_after_start"),
+        postgresql.ExcludeConstraint(
+            (sa.text("int8range(block_id, block_id, '[]')"), "&&"),
+            (sa.text("tstzrange(since, until)"), "&&"),
+            name="ex_number_assignments_overlap",
+            using="gist",
+        ),
+        sa.Index("uq_number_assignments_open", "block_id", unique=True, postgresql_where=sa.text("until IS NULL")),
+    )
+
+    @classmethod
+    def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: the calendar year in Berlin after the one in which the account lost it is over."""
+        return cls.until < start_of_last_year(now)
+
+
+# With plain SQL, because a statement of the ORM would first write every other change of the session.
+_COLUMNS = ("holder_name", "holder_street", "holder_postal_code", "holder_city", "street", "postal_code", "city")
+_LISTED = ", ".join(_COLUMNS)
+# Every account with the names and addresses of now; those of the account that has the contracts, if no holder is known.
+_NOW = f"""
+    SELECT account.id AS account_id,
+           coalesce(holder.name, owner.name) AS holder_name,
+           coalesce(holder.street, owner.street) AS holder_street,
+           coalesce(holder.postal_code, owner.postal_code) AS holder_postal_code,
+           coalesce(holder.city, owner.city) AS holder_city,
+           account.street, account.postal_code, account.city
+    FROM accounts AS account
+    JOIN accounts AS owner ON owner.id = {OWNER}
+    LEFT JOIN contract_holders AS holder ON holder.account_id = owner.id
+"""  # noqa: S608 - words of our own
+_BEGIN = sa.text(f"""
+    INSERT INTO number_assignments (block_id, account_id, since, {_LISTED})
+    SELECT :block_id, account_id, :now, {_LISTED} FROM ({_NOW} WHERE account.id = :account_id) AS owners
+""")  # noqa: S608
+_END = sa.text("""
+    UPDATE number_assignments SET until = greatest(since, :now) WHERE block_id = :block_id AND until IS NULL
+""")
+_OF_ACCOUNT = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
+
+
+def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
+    """Return the statements that end open rows which are not true any more, and begin those that are missing.
+
+    `of` is an SQL condition on the accounts of the table `number_blocks`, called `block`, or of the open rows.
+    """
+    known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
+    end = f"""
+        UPDATE number_assignments AS known SET until = greatest(known.since, :now)
+        FROM number_blocks AS block LEFT JOIN ({_NOW}) AS owners ON owners.account_id = block.account_id
+        WHERE known.until IS NULL AND block.id = known.block_id AND known.account_id {of}
+          AND ROW ({known}) IS DISTINCT FROM ROW ({true})
+    """  # noqa: S608
+    begin = f"""
+        INSERT INTO number_assignments (block_id, account_id, since, {_LISTED})
+        SELECT block.id, owners.account_id, :now, {_LISTED}
+        FROM number_blocks AS block JOIN ({_NOW}) AS owners ON owners.account_id = block.account_id
+        WHERE block.account_id {of}
+          AND NOT EXISTS (SELECT FROM number_assignments WHERE block_id = block.id AND until IS NULL)
+        ON CONFLICT DO NOTHING
+    """  # noqa: S608
+    return sa.text(end), sa.text(begin)
+
+
+_RENEWALS = _renewal(f"IN {_OF_ACCOUNT}")
+_COMPLETION = _renewal("IS NOT NULL")
+
+
+def begin_assignment(session: Session, block_id: int, account_id: int, now: datetime) -> None:
+    """Record that the account gets the number block now, with the names and addresses of now. One statement."""
+    session.execute(_BEGIN, {"block_id": block_id, "account_id": account_id, "now": now})
+
+
+def end_assignment(session: Session, block_id: int, now: datetime) -> None:
+    """Record that the block's account loses it now. Does nothing if no account has the block. One statement."""
+    session.execute(_END, {"block_id": block_id, "now": now})
+
+
+def renew_history(session: Session, account_id: int, now: datetime) -> None:
+    """Bring the history of the account's numbers in line with the contract holder of now.
+
+    Does the same for the accounts that were ordered for it. Two statements.
+    """
+    for statement in _RENEWALS:
+        session.execute(statement, {"account_id": account_id, "now": now})
+
+
+def complete_history(session: Session, now: datetime) -> int:
+    """Bring the history in line with the blocks, names and addresses that all accounts have now.
+
+    Needed for what is changed without a row: by the import of customers, or by a program of before the history that
+    runs beside this one. Return how many rows were ended or begun. Safe to run twice.
+    """
+    return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
+
+
+def block_of(session: Session, number: int) -> NumberBlock | None:
+    """Return the block that contains a number (E.164, as an integer); None if the number is not the carrier's."""
+    numbers = sa.func.int8range(NumberBlock.first_number, NumberBlock.first_number + NumberBlock.size)
+    return session.scalar(sa.select(NumberBlock).where(numbers.bool_op("@>")(sa.literal(number, sa.BigInteger))))
+
+
+def history_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
+    """Return the kept rows of a block's history, the newest first, each with the account's customer number."""
+    query = (
+        sa.select(NumberAssignment, Account.customer_number)
+        .join(Account, Account.id == NumberAssignment.account_id)
+        .where(NumberAssignment.block_id == block.id)
+        .order_by(NumberAssignment.since.desc(), NumberAssignment.id.desc())
+    )
+    return session.execute(query).all()

@@ -1,0 +1,159 @@
+"""The offer for an order, and the summary of an order that was placed, as PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from fpdf.enums import Align, XPos, YPos
+
+from models.contracts.catalogue import PriceLine
+from models.contracts.costs import VAT_PERCENT, Amount, costs_of
+from models.orders.orders import Contact, Location
+from models.phone_numbers import display_phone_number
+from models.values import Locale
+from tasks.outbox.stationery import ACCENT, INK, LEFT, PRICE, QUIET, TINT, WIDTH, Sheet
+from tasks.outbox.typeface import FAMILY
+from tasks.settings import Carrier
+from tasks.wording.formats import day_text, euros, last_day_text
+from tasks.wording.translate import translate
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedOrder:
+    """What an offer or a summary says of an order.
+
+    `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
+    `lines` are the products' names with their prices, `town` the town of the area code.
+    """
+
+    main_number: str
+    addressee: Sequence[str]
+    location: Location
+    contact: Contact
+    lines: Sequence[tuple[str, PriceLine]]
+    channels: int
+    area_code: str
+    town: str
+
+
+def offer_pdf(
+    order: PrintedOrder, number: str, link: str, now: datetime, until: datetime, locale: Locale, carrier: Carrier
+) -> bytes:
+    """Return the carrier's offer for a complete order as PDF.
+
+    `number` names the offer; `link` leads back to the order and is printed. `now` is the date of the offer, and
+    `until`, the end of a day, the moment until which its prices are valid.
+    """
+    _ = partial(translate, locale)
+    end = last_day_text(until, locale)
+    pdf = Sheet(carrier, locale, _("Offer %(number)s", number=number), _("This offer is for businesses only."))
+    facts = [(_("Customer number"), order.main_number), (_("Date"), day_text(now, locale)), (_("Valid until"), end)]
+    intro = _("A new sub-account for %(location)s, added to your main account %(number)s.",
+              location=order.location.name, number=order.main_number)  # fmt: skip
+    _begin(pdf, order, facts, intro)
+    pdf.paragraph(_("Prices net in euros, valid until %(day)s; the VAT rate is %(percent)s %% today.",
+                    day=end, percent=VAT_PERCENT))  # fmt: skip
+    _numbers(pdf, order)
+    said = _("Nothing is ordered yet. This link leads back to the order, with everything filled in; sign in to the"
+             " customer portal with a login of your company. The offer is valid until %(day)s.", day=end)  # fmt: skip
+    return _end(pdf, _("How to order"), said, link)
+
+
+def summary_pdf(
+    order: PrintedOrder, customer_number: str, link: str, ordered_at: datetime, locale: Locale, carrier: Carrier
+) -> bytes:
+    """Return the carrier's summary of an order that was placed at `ordered_at`, as PDF.
+
+    `customer_number` is that of the ordered account; `link` leads to the order's page and is printed.
+    """
+    _ = partial(translate, locale)
+    title = _("Order, customer number %(number)s", number=customer_number)
+    pdf = Sheet(carrier, locale, title, _("We confirm that we have received this order."))
+    facts = [
+        (_("Customer number"), order.main_number),
+        (_("Ordered on"), day_text(ordered_at, locale)),
+        (_("New customer number"), customer_number),
+    ]
+    intro = _("A new sub-account for %(location)s, added to your main account %(number)s.",
+              location=order.location.name, number=order.main_number)  # fmt: skip
+    _begin(pdf, order, facts, intro)
+    pdf.paragraph(_("Prices net in euros, as agreed with the order; the VAT rate is %(percent)s %% today.",
+                    percent=VAT_PERCENT))  # fmt: skip
+    _numbers(pdf, order)
+    said = _("This page of the customer portal says what has happened, what comes next, and who acts until when.")
+    return _end(pdf, _("How it goes on"), said, link)
+
+
+def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro: str) -> None:
+    """Print everything from the addressee to the prices."""
+    _ = pdf.say
+    pdf.add_page()
+    top = pdf.get_y() + 18
+    pdf.block(top, LEFT, list(order.addressee))
+    pdf.facts(top, 125, facts)
+
+    pdf.set_xy(LEFT, top + 38)
+    pdf.ink(INK, "B", 18)
+    pdf.line_of(pdf.heading_text, 10)
+    pdf.ink(QUIET, "", 10.5)
+    pdf.paragraph(intro)
+    pdf.ln(4)
+
+    top = pdf.get_y()
+    pdf.heading(LEFT, _("Connection address"))
+    place = order.location
+    pdf.block(pdf.get_y(), LEFT, [place.name, place.street, f"{place.postal_code} {place.city}"])
+    bottom = pdf.get_y()
+    pdf.set_xy(LEFT + 85, top)
+    pdf.heading(LEFT + 85, _("Contact person"))
+    contact = order.contact
+    lines = [contact.name, contact.email, display_phone_number(contact.phone) if contact.phone else ""]
+    pdf.block(pdf.get_y(), LEFT + 85, [line for line in lines if line])
+    pdf.set_y(max(bottom, pdf.get_y()) + 6)
+
+    _table(pdf, order)
+    pdf.ink(QUIET, "", 9.5)
+
+
+def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
+    _ = pdf.say
+    pdf.paragraph(_("%(channels)s simultaneous calls, area code %(code)s (%(town)s).",
+                    channels=order.channels, code=order.area_code, town=order.town))  # fmt: skip
+
+
+def _end(pdf: Sheet, heading: str, said: str, link: str) -> bytes:
+    """Print the last heading, its text and the link, and return the PDF."""
+    pdf.ln(5)
+    pdf.heading(LEFT, heading)
+    pdf.ink(INK, "", 10.5)
+    pdf.paragraph(said)
+    pdf.ln(1)
+    pdf.set_text_color(*ACCENT)
+    pdf.set_font(FAMILY, "U", 10)
+    pdf.multi_cell(0, 5.5, link, link=link, align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    return bytes(pdf.output())
+
+
+def _table(pdf: Sheet, order: PrintedOrder) -> None:
+    _, wide = pdf.say, WIDTH - 2 * PRICE
+    money = partial(euros, locale=pdf.locale)
+    pdf.set_fill_color(*TINT)
+    pdf.ink(QUIET, "B", 9)
+    pdf.row((_("Product"), _("Monthly"), _("One-off")), wide, fill=True)
+    pdf.ink(INK, "", 10.5)
+    for name, line in order.lines:
+        pdf.row((name, money(line.monthly_cents), money(line.one_off_cents)), wide)
+        pdf.rule()
+    costs = costs_of(line for _name, line in order.lines)
+    sums: list[tuple[str, Callable[[Amount], int], str]] = [
+        (_("Net"), lambda amount: amount.net, ""),
+        (_("plus %(percent)s %% VAT", percent=VAT_PERCENT), lambda amount: amount.vat, ""),
+        (_("Gross"), lambda amount: amount.gross, "B"),
+    ]
+    for words, pick, style in sums:
+        pdf.ink(INK if style else QUIET, style, 10.5)
+        pdf.row((words, money(pick(costs.monthly)), money(pick(costs.one_off))), wide)
+    pdf.ln(2)

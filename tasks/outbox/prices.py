@@ -1,0 +1,46 @@
+"""The agreed prices of an order as facts of a mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from models.contracts.catalogue import PriceLine, by_product, price_list
+from models.contracts.costs import VAT_PERCENT, Amount, costs_of
+from models.requests.requests import Request
+from models.values import Locale
+
+
+def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tuple[str, PriceLine]]:
+    """Return the products of an order, by their names in the language, each at its agreed price.
+
+    Empty for orders of before agreed prices were kept. A product that was withdrawn since is among them.
+    """
+    products = price_list(session)
+    return [(products[key].name(locale), line) for key, line in by_product(request.price_lines or []).items()]
+
+
+def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:
+    """Return the fact `prices` of a mail: each product with its prices, and their sums, all in euro cents.
+
+    Empty if there are no products, so that the mail says nothing about prices.
+    """
+    chosen = list(lines)
+    if not chosen:
+        return {}
+    costs = costs_of(line for _name, line in chosen)
+    listed = [{"name": name, "monthly": line.monthly_cents, "one_off": line.one_off_cents} for name, line in chosen]
+    return {"prices": {"lines": listed, **sum_facts(costs.monthly, costs.one_off)}}
+
+
+def sum_facts(monthly: Amount, one_off: Amount) -> Mapping[str, Any]:
+    """Return the sums of prices as facts of a mail: net, value-added tax and gross, in euro cents."""
+    return {
+        "vat_percent": VAT_PERCENT,
+        "sums": {
+            kind: {"monthly": getattr(monthly, kind), "one_off": getattr(one_off, kind)}
+            for kind in ("net", "vat", "gross")
+        },
+    }

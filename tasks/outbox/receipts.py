@@ -1,0 +1,167 @@
+"""What receipts say: read from the database when the mail is sent, so that accepting a request stays cheap."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from models.accounts.contract_holders import Addressee, addressee_of
+from models.contracts.catalogue import PriceLine
+from models.messages.outbox import Message
+from models.orders.orders import Contact, Location
+from models.proofs.proofs import VALID_FOR, CodedProof, Consent, ProofBook
+from models.proofs.required import order_proofs
+from models.requests.requests import Request
+from models.states import ENDED, ProofMethod, Reason, Status
+from models.values import Locale, end_of_day
+from tasks.outbox.bulk_receipts import bulk_facts, bulk_table
+from tasks.outbox.prices import agreed_lines, price_facts
+from tasks.ports import Attachment
+from tasks.settings import Carrier
+from tasks.wording.reasons import reason_text
+from tasks.wording.translate import N_, translate
+
+_SAID_BY_REASON = (Reason.AREA_CODE_MISMATCH, Reason.CONTACT_REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is added to a message when it is sent: facts, and a function that makes the attachments.
+
+    The function needs no database.
+    """
+
+    facts: Mapping[str, Any]
+    attach: Callable[[], Sequence[Attachment]] = list
+
+
+NOTHING = Details({})
+"""The details of a message whose row has everything that it says."""
+RECEIPTS = frozenset({"order_receipt", "link_receipt", "bulk_receipt"})
+"""The templates of the messages that have more details than their rows."""
+
+
+def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
+    """Return what the database adds to a receipt of the carrier now. `base_url` is the beginning of links."""
+    match message.template:
+        case "order_receipt":
+            return _order(session, message, base_url, carrier)
+        case "link_receipt":
+            return Details(_link(session, message))
+        case _:
+            facts, rows = bulk_facts(session, uuid.UUID(message.facts["bulk_id"]), message.locale)
+            return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
+
+
+def _order(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
+    request = _request(session, message)
+    account, area = request.account, request.area
+    assert account is not None and area is not None
+    lines = agreed_lines(session, request, message.locale)
+    facts = {
+        **_about(request),
+        **price_facts(lines),
+        "asked": _asked(session, request, message.locale),
+        "location_name": account.name,
+        "street": account.street,
+        "postal_code": account.postal_code,
+        "city": account.city,
+        "contact_name": account.contact_name,
+        "contact_email": account.contact_email,
+        "channels": request.channels,
+        "block_size": request.block_size,
+        "area_code": area.code,
+        "town": area.name,
+    }
+    link, addressee = base_url + message.facts["path"], addressee_of(session, request.main)
+    return Details(facts, partial(_summary, request, addressee, lines, link, message.locale, carrier))
+
+
+def _link(session: Session, message: Message) -> dict[str, Any]:
+    request = _request(session, message)
+    facts = _about(request)
+    if request.asked_proof is ProofMethod.CONSENT and request.status not in ENDED:
+        facts["until"] = _deadline(request, session.get(Consent, request.id))
+    return facts
+
+
+def _request(session: Session, message: Message) -> Request:
+    whole = (joinedload(Request.main), joinedload(Request.account), joinedload(Request.requester))
+    query = sa.select(Request).where(Request.id == message.request_id).options(*whole, joinedload(Request.area))
+    return session.scalars(query).one()
+
+
+def _about(request: Request) -> dict[str, Any]:
+    return {
+        "customer_number": request.customer_number,
+        "main_customer_number": request.main.customer_number,
+        "main_account_name": request.main.name,
+        "ordered_at": request.created_at.isoformat(),
+        "status": request.status,
+    }
+
+
+def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str, Any]]:
+    """Return who has to act on a running order, and until when: for each proof that is missing, or for its obstacle.
+
+    `what` is `email`, `address` or `reason`; a reason has its sentence as `text`.
+    """
+    if request.status in ENDED:
+        return []
+    if request.reason in _SAID_BY_REASON or request.status is Status.HELD:
+        assert request.reason is not None
+        until = request.waiting_until.isoformat() if request.waiting_until is not None else None
+        return [{"what": "reason", "text": reason_text(request.reason, locale), "until": until}]
+    proofs = order_proofs(ProofBook(session, [request], lock=False), request, request.requester)
+    asked = []
+    if proofs.awaits_email:
+        asked.append({"what": "email", "until": _deadline(request, proofs.email)})
+    if proofs.awaits_address:
+        asked.append({"what": "address", "until": _deadline(request, proofs.address)})
+    return asked
+
+
+def _deadline(request: Request, proof: CodedProof | None) -> str:
+    """Return the deadline of a proof; that which it will have if it was not requested yet, or is about to be anew."""
+    until = end_of_day(request.created_at + VALID_FOR)
+    if proof is not None and proof.expires_at > request.created_at:
+        until = proof.expires_at
+    return until.isoformat()
+
+
+def _summary(
+    request: Request,
+    addressee: Addressee,
+    lines: Sequence[tuple[str, PriceLine]],
+    link: str,
+    locale: Locale,
+    carrier: Carrier,
+) -> Sequence[Attachment]:
+    from tasks.outbox.order_pdf import PrintedOrder, summary_pdf  # a large import, made only for receipts
+
+    main, account, area, number = request.main, request.account, request.area, request.customer_number
+    assert account is not None and area is not None and request.channels is not None
+    order = PrintedOrder(
+        main_number=main.customer_number,
+        addressee=(
+            addressee.name,
+            main.contact_name,
+            addressee.street,
+            f"{addressee.postal_code} {addressee.city}",
+        ),
+        location=Location(account.name, account.street, account.postal_code, account.city),
+        contact=Contact(account.contact_name, account.contact_email, account.contact_phone),
+        lines=lines,
+        channels=request.channels,
+        area_code=area.code,
+        town=area.name,
+    )
+    content = summary_pdf(order, number, link, request.created_at, locale, carrier)
+    name = translate(locale, N_("Order-%(number)s.pdf"), number=number)
+    return [Attachment(name, "application/pdf", content)]

@@ -1,0 +1,105 @@
+"""What a dashboard shows of the people of an account: users, invitations, and the first steps of a new local team."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.errors import RuleBroken
+from models.people.audit_log import AuditEvent, done_since
+from models.people.invitations import Invitation, ensure_administered, handled_by, invitations_of
+from models.people.members import users_of
+from models.people.rights import Action, Principal, Role, may
+from models.people.users import User
+from models.requests.requests import Request
+from models.states import AccountRole, AccountState
+from models.telephony.forwarding import forwardings_of
+from models.telephony.holdings import trunks_of
+from models.telephony.trunks import SipTrunk
+from tasks.wording.reasons import reason_text
+from web.portal.page.locale import locale
+
+SHOWN_FOR = timedelta(days=14)
+"""The time after joining an account for which a person is shown its first steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSteps:
+    """The first steps of a local team, and which of them are done. `trunk` is None if the account has no trunk."""
+
+    trunk: SipTrunk | None
+    secret_seen: bool
+    forwards: bool
+    has_colleagues: bool
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The people of an account as its dashboard shows them to a person.
+
+    `invited` has the open invitations, each with whether the person may send it again or withdraw it; empty if the
+    person may not invite. `coming` is the name of the person whom the running order of the account names, and
+    `not_administered` the reason why nobody can sign in and administer the account; None if there is none. `may_name`:
+    the person is one of the carrier's staff and may name an administrator. `first_steps` is None unless the person has
+    joined the account lately and a step is left.
+    """
+
+    users: Sequence[tuple[User, Role]]
+    invited: Sequence[tuple[Invitation, bool]]
+    coming: str | None
+    not_administered: str | None
+    may_name: bool
+    first_steps: FirstSteps | None
+
+
+def people_of(
+    session: Session, person: Principal, account: Account, running: Sequence[Request], now: datetime
+) -> People:
+    """Return the people of the account as the person sees them; `running` are the running requests about it."""
+    users = users_of(session, account)
+    invitations = invitations_of(session, account) if may(person, Action.INVITE_USERS, account) else []
+    handled = handled_by(session, person, account, invitations)
+    administrators = sum(role is Role.ADMINISTRATOR for _, role in users)
+    is_active = account.state is AccountState.ACTIVE
+    return People(
+        users,
+        [(invitation, invitation.id in handled) for invitation in invitations],
+        next((found.local_user_name for found in running if found.local_user_name), None),
+        _not_administered(session, account, now),
+        is_active and administrators <= 1 and may(person, Action.OPERATE, account),
+        _first_steps(session, person, account, users, invitations, now),
+    )
+
+
+def _not_administered(session: Session, account: Account, now: datetime) -> str | None:
+    try:
+        ensure_administered(session, account, now)
+    except RuleBroken as error:
+        return reason_text(error.reason, locale())
+    return None
+
+
+def _first_steps(
+    session: Session,
+    person: Principal,
+    account: Account,
+    users: Sequence[tuple[User, Role]],
+    invitations: Sequence[Invitation],
+    now: datetime,
+) -> FirstSteps | None:
+    if account.role is not AccountRole.SUB or person.roles.get(account.id) is not Role.ADMINISTRATOR:
+        return None
+    if not done_since(session, account, [AuditEvent.USER_JOINED], now - SHOWN_FOR, by=person.user_id):
+        return None
+    seen = [AuditEvent.SECRET_SEEN, AuditEvent.SECRET_RENEWED]
+    steps = FirstSteps(
+        next(iter(trunks_of(session, account)), None),
+        done_since(session, account, seen),
+        bool(forwardings_of(session, account)),
+        len(users) > 1 or bool(invitations),
+    )
+    return None if steps.secret_seen and steps.forwards and steps.has_colleagues else steps

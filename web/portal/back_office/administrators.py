@@ -1,0 +1,87 @@
+"""The page on which staff name an administrator of an account where nobody can."""
+
+from __future__ import annotations
+
+from flask import abort, flash, redirect, render_template, url_for
+from flask_babel import gettext, lazy_gettext
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import EmailField, RadioField, StringField, TextAreaField
+from wtforms.fields.choices import SelectChoice
+from wtforms.validators import DataRequired, Email, Length
+
+from models.accounts.accounts import Account, account_by_number
+from models.errors import AlreadyUser, SeveralAdministrators
+from models.messages.outbox import Recipient
+from models.people.invitations import open_administrator_invitation
+from models.people.users import administrators_of
+from models.staff.administrators import name_administrator
+from models.states import AccountState
+from models.values import as_locale
+from web.portal.back_office.lists import office
+from web.portal.page.form_errors import add_error
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+class AdministratorForm(FlaskForm):  # type: ignore[misc]
+    """The form in which staff name an administrator of an account, and note what they have seen as proof of that."""
+
+    name = StringField(
+        lazy_gettext("Name"), validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200)]
+    )
+    email = EmailField(
+        lazy_gettext("E-mail address"),
+        validators=[
+            DataRequired(lazy_gettext("Enter the e-mail address.")),
+            Email(lazy_gettext("This is no e-mail address.")),
+            Length(max=254),
+        ],
+    )
+    language = RadioField(
+        lazy_gettext("Language of the e-mail"),
+        choices=[SelectChoice("de", "Deutsch"), SelectChoice("en", "English")],
+        default="de",
+    )
+    proof = TextAreaField(
+        lazy_gettext("What proof have you seen?"),
+        validators=[
+            DataRequired(lazy_gettext("Note what proof you have seen, and how it reached you.")),
+            Length(20, 1000, lazy_gettext("Note the proof in 20 to 1,000 characters.")),
+        ],
+    )
+
+
+@office.route("/konten/<string(length=7):customer_number>/administrator", methods=["GET", "POST"])
+def administrator(customer_number: str) -> Response | tuple[str, int]:
+    """Show the form that names an administrator of the account; on a valid POST invite the person and redirect.
+
+    The redirect leads to the account's dashboard. If the account has more than one administrator, the page says that
+    they can invite others themselves (status 409 on POST). Abort with 404 if there is no such account or it is not
+    active.
+    """
+    form = AdministratorForm()
+    with resources().database.transaction() as session:
+        account = account_by_number(session, customer_number)
+        if account is None or account.state is not AccountState.ACTIVE:
+            abort(404)
+        present = administrators_of(session, account.id)
+        invited = open_administrator_invitation(session, account, resources().clock())
+    status = 200
+    if form.validate_on_submit():
+        to = Recipient(form.name.data.strip(), form.email.data.strip().lower(), as_locale(form.language.data))
+        try:
+            with resources().database.transaction() as session:
+                own = session.get_one(Account, account.id)
+                name_administrator(session, principal(), own, to, form.proof.data.strip(), resources().clock())
+        except AlreadyUser:
+            add_error(form.email, gettext("This person administers the account already."))
+        except SeveralAdministrators:
+            status = 409
+        else:
+            flash(gettext("The invitation to %(email)s is on its way.", email=to.address))
+            return redirect(url_for("locations.show", customer_number=customer_number), 303)
+    page = render_template(
+        "back_office/administrator.html", form=form, account=account, present=present, invited=invited
+    )
+    return page, 422 if form.errors else status

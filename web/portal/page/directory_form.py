@@ -1,0 +1,20 @@
+"""The choices of a directory entry, for the order and for the page of an entry."""
+
+from __future__ import annotations
+
+from flask_babel import lazy_gettext
+from wtforms.fields.choices import SelectChoice
+
+from models.telephony.directory import Publication
+
+YES_NO = {"yes": True, "no": False}
+ADDRESS = [
+    SelectChoice("yes", lazy_gettext("With the connection address")),
+    SelectChoice("no", lazy_gettext("Without an address")),
+]
+PUBLICATION_NAMES = {
+    Publication.PRINT: lazy_gettext("Printed directory"),
+    Publication.ONLINE: lazy_gettext("Online directory"),
+    Publication.ENQUIRIES: lazy_gettext("Directory enquiries by phone"),
+}
+PUBLICATIONS = [SelectChoice(place, name) for place, name in PUBLICATION_NAMES.items()]
