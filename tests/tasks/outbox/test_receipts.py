@@ -66,7 +66,7 @@ def test_an_order_has_a_receipt_at_once_with_price_deadlines_and_pdf(pipeline: P
         "Bis 16. März 2026 gibt jemand den Code aus unserem Brief an Torstr. 1, 10119 Berlin",
         "Danach richten wir den Anschluss ein", f"http://portal.example/anfragen/{id}",
         "SIP-Trunk mit 10 Kanälen 29,90 € 29,00 €", "Netto 32,80 € 38,90 €", "Brutto 39,03 € 46,29 €",
-        "zzgl. 19 % USt. 6,23 € 7,39 €", pipeline.main.customer_number, "10 mit der Vorwahl 030 (Berlin)",
+        "zuzüglich 19 % Umsatzsteuer 6,23 € 7,39 €", pipeline.main.customer_number, "10 mit der Vorwahl 030 (Berlin)",
     ):  # fmt: skip
         assert words in text, words
     [attached] = mail.attachments
