@@ -24,6 +24,15 @@ SPELLINGS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}
 MARKED, PLAIN = "äöüßáàâãåéèêëíìîïóòôõúùûñç", "aousaaaaaeeeeiiiioooouuunc"
 """Accented letters, and the plain letter for each position. Database indexes depend on both strings."""
 
+_PRINTABLE = (
+    # Latin with the accents of all European languages and Vietnamese, Greek, Cyrillic, usual punctuation.
+    "\u0020-\u007e\u00a0-\u017e\u0218-\u021b\u1e80-\u1e85\u1e9e\u1ea0-\u1ef9"
+    "\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u03ce\u0400-\u045f\u0490-\u0491"
+    "\u2012-\u2015\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u2030\u2032-\u2033\u2039-\u203a\u20ac\u2116\u2122\u2212"
+)
+_UNPRINTABLE = re.compile(f"[^{_PRINTABLE}\n]")
+_PRINTED_AS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2002": " ", "\u2003": " ", "\u2009": " ", "\u202f": " "})
+
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
@@ -76,6 +85,20 @@ def spell(text: str) -> str:
 def _small(text: str) -> str:
     # macOS writes an umlaut as two characters, the letter and a combining mark; NFC joins them.
     return unicodedata.normalize("NFC", text).lower()
+
+
+def in_print(text: str) -> str:
+    """Return the text as letters and offers print it: composed characters (NFC), plain hyphens and spaces.
+
+    A character that the typeface of letters lacks becomes a question mark; a combining accent of its own is left out.
+    """
+    composed = unicodedata.normalize("NFC", text).translate(_PRINTED_AS)
+    return _UNPRINTABLE.sub(lambda lacking: "" if unicodedata.combining(lacking[0]) else "?", composed)
+
+
+def is_printable(text: str) -> bool:
+    """Return whether letters can print the text: Latin, Greek and Cyrillic letters, digits and usual punctuation."""
+    return _UNPRINTABLE.search(unicodedata.normalize("NFC", text).translate(_PRINTED_AS)) is None
 
 
 def same_place(city: str, area_name: str) -> bool:

@@ -291,13 +291,21 @@ class Mailer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One letter on paper. `key` identifies the letter at every attempt; `recipient` are the lines of the address."""
+    """One letter on paper. `key` identifies the letter at every attempt; `recipient` are the lines of the address.
+
+    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code`, which stands in a
+    paragraph of the text, is printed large, with `link`, the URL of the page for the code, as a QR code beside it;
+    None if the letter has none.
+    """
 
     key: str
     recipient: tuple[str, ...]
     locale: str
     subject: str
     text: str
+    date: str = ""
+    code: str | None = None
+    link: str | None = None
 
 
 class LetterPrinter(Protocol):

@@ -10,6 +10,7 @@ from models.values import Clock
 from models.vault import Vault
 from tasks.ports import Ports
 from tasks.retry import RetryPolicy
+from tasks.settings import Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Runtime:
 
     `sip_domain` is the domain of new trunks, `base_url` the beginning of links in mails, and `mail_domain` the domain
     of Message-IDs. `lease` is how long a claim on due rows lasts: longer than the slowest calls of a batch, yet short
-    enough to wait out when a worker dies. `batch` is how many due rows are claimed together.
+    enough to wait out when a worker dies. `batch` is how many due rows are claimed together. Mails name `carrier`.
     """
 
     database: Database
@@ -31,3 +32,4 @@ class Runtime:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lease: timedelta = timedelta(seconds=90)
     batch: int = 32
+    carrier: Carrier = field(default_factory=Carrier)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, EmailStr, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -34,6 +37,14 @@ def _long(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _page(content: str) -> str:
+    if any(character.isspace() for character in content):
+        return content
+    if urlsplit(content).scheme not in ("http", "https") or not urlsplit(content).hostname:
+        raise ValueError("must be a URL that begins with https:// or http://, or the text of the page")
+    return content
+
+
 def _keys_in(secret: SecretStr) -> list[str]:
     return [key.strip() for key in secret.get_secret_value().split(",")]
 
@@ -43,6 +54,40 @@ PUBLISHED_KEY = "for-development-only"
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres)]
 RedisUrl = Annotated[str, AfterValidator(_redis)]
+_Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Page = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_page)]
+
+
+class CarrierPage(StrEnum):
+    """The carrier's own pages that portal, mails, letters and offers name. The value is the page's path in the portal.
+
+    The portal serves a page itself if its setting is a text.
+    """
+
+    IMPRINT = "impressum"
+    PRIVACY = "datenschutz"
+    TERMS = "agb"
+    HELP = "hilfe"
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """The carrier as customers see it. What is not set is None, or is missing in `links`, and is not shown.
+
+    `address` is the postal address in one line. `links` maps the carrier's pages to their URLs, and `texts` maps those
+    that the portal serves itself to their text.
+    """
+
+    name: str | None = None
+    address: str | None = None
+    phone: str | None = None
+    email: str | None = None
+    links: Mapping[CarrierPage, str] = field(default_factory=dict)
+    texts: Mapping[CarrierPage, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Return whether anything is set."""
+        return any((self.name, self.address, self.phone, self.email, self.links))
 
 
 class Settings(BaseSettings):
@@ -69,7 +114,29 @@ class Settings(BaseSettings):
             self.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
 
 
-class SecretSettings(Settings):
+class CarrierSettings(Settings):
+    """The settings that say who the carrier is, for pages, mails, letters and offers. What is not set is not shown."""
+
+    carrier_name: _Line | None = None
+    carrier_address: _Line | None = None
+    """The carrier's postal address in one line, also the sender of letters."""
+    carrier_phone: _Line | None = None
+    """The phone number of the customer service, as customers are to read it."""
+    carrier_email: EmailStr | None = None
+    """The e-mail address of the customer service, which is also the Reply-To of mails."""
+    carrier_imprint: _Page | None = None
+    """The imprint: a URL, or a text for which the portal has a page. The same holds for the three fields below."""
+    carrier_privacy: _Page | None = None
+    carrier_terms: _Page | None = None
+    carrier_help: _Page | None = None
+
+    def unset_carrier(self) -> list[str]:
+        """Return the environment variables about the carrier that are not set."""
+        fields = [name for name in CarrierSettings.model_fields if name.startswith("carrier_")]
+        return [name.upper() for name in fields if getattr(self, name) is None]
+
+
+class SecretSettings(CarrierSettings):
     """Settings of programs that encrypt, sign or derive codes with SECRET_KEY."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_long)]
@@ -81,6 +148,27 @@ class SecretSettings(Settings):
     def secret_keys(self) -> list[str]:
         """Return the current key, followed by the old keys that are still accepted."""
         return _keys_in(self.secret_key)
+
+    @property
+    def carrier(self) -> Carrier:
+        """Return the carrier as customers see it."""
+        set_pages = {
+            CarrierPage.IMPRINT: self.carrier_imprint,
+            CarrierPage.PRIVACY: self.carrier_privacy,
+            CarrierPage.TERMS: self.carrier_terms,
+            CarrierPage.HELP: self.carrier_help,
+        }
+        contents = {page: content for page, content in set_pages.items() if content is not None}
+        texts = {page: content for page, content in contents.items() if any(map(str.isspace, content))}
+        own = self.base_url.rstrip("/")
+        return Carrier(
+            name=self.carrier_name,
+            address=self.carrier_address,
+            phone=self.carrier_phone,
+            email=self.carrier_email,
+            links={page: f"{own}/{page}" if page in texts else content for page, content in contents.items()},
+            texts=texts,
+        )
 
     @model_validator(mode="after")
     def _published_keys_stay_on_this_machine(self) -> Self:

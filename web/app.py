@@ -12,7 +12,7 @@ from flask import Response, g, render_template, request
 from flask_babel import Babel, get_locale
 from flask_limiter import RateLimitExceeded
 from flask_openapi3 import Info, OpenAPI
-from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -24,6 +24,7 @@ from models.values import BERLIN, Clock
 from models.vault import Vault
 from tasks.hints import hint, sending_app
 from tasks.logs import configure_logging
+from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
 from web.api.endpoints import api
@@ -41,11 +42,14 @@ from web.portal.links.wizard import links
 from web.portal.messages.dev_mail import dev_mail
 from web.portal.orders.pages import orders
 from web.portal.page.blueprints import locations, portal
-from web.portal.page.locale import last_day, moment, phone
+from web.portal.page.carrier import carrier_pages
+from web.portal.page.kept_input import form_owner
+from web.portal.page.locale import day, last_day, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
+from web.portal.page.typeface import typeface
 from web.portal.people.logins import logins
-from web.portal.people.sign_in import people
+from web.portal.people.sign_in import answer_stale_form, people
 from web.portal.people.users import users
 from web.portal.proofs.consents import consents
 from web.portal.proofs.emails import emails
@@ -151,7 +155,9 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
+    app.jinja_env.globals.update(carrier=settings.carrier, carrier_page_text=carrier_page_text, form_owner=form_owner)
     app.jinja_env.filters["moment"] = moment
+    app.jinja_env.filters["day"] = day
     app.jinja_env.filters["last_day"] = last_day
     app.jinja_env.filters["phone"] = phone
     app.jinja_env.filters["euros"] = euros
@@ -161,7 +167,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     app.register_api(api)
     for blueprint in (
         health, people, logins, users, portal, locations, answers, link_codes, letters, emails, consents, links,
-        orders, bulks, forwardings, telephone, office,
+        orders, bulks, forwardings, telephone, office, carrier_pages, typeface,
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     if settings.shows_dev_mail:
@@ -202,6 +208,7 @@ def _handle_errors(app: OpenAPI) -> None:
         return answer if is_api() else (_render_error(500), 500)
 
     app.register_error_handler(DomainError, domain)
+    app.register_error_handler(CSRFError, answer_stale_form)
     app.register_error_handler(HTTPException, http)
     app.register_error_handler(RateLimitExceeded, throttled)
     app.register_error_handler(Exception, unexpected)

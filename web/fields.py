@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, St
 from pydantic_core import PydanticCustomError
 
 from models.phone_numbers import typed_mobile_number, typed_phone_number
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_printable
 
 
 def as_e164(value: str) -> str:
@@ -32,7 +32,15 @@ def one_line(most: int) -> StringConstraints:
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
-Line = Annotated[str, one_line(120)]
+def printable(value: str) -> str:
+    """Return the value. Raises `PydanticCustomError` if it has letters that a letter on paper could not show."""
+    if not is_printable(value):
+        raise PydanticCustomError("unprintable", "unprintable")
+    return value
+
+
+Line = Annotated[str, one_line(120), AfterValidator(printable)]
+"""A name or a part of an address, which is also printed on letters and offers."""
 
 
 Phone = Annotated[str, AfterValidator(as_e164), Field(examples=["+4930901820"])]

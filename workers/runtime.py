@@ -33,8 +33,8 @@ def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runti
         database=database,
         ports=Ports(
             registrar=KamailioRegistrar(settings.registrar_url),
-            mailer=SmtpMailer(settings.smtp_url, settings.mail_from),
-            letters=LetterFolder(settings.letters_dir, parseaddr(settings.mail_from)[0]),
+            mailer=SmtpMailer(settings.smtp_url, settings.mail_from, settings.carrier_email),
+            letters=LetterFolder(settings.letters_dir, parseaddr(settings.mail_from)[0], settings.carrier),
             subscribers=KamailioSubscribers(settings.registrar_url),
             calls=KamailioCallRecords(settings.registrar_url),
         ),
@@ -45,6 +45,7 @@ def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runti
         mail_domain=parseaddr(settings.mail_from)[1].rpartition("@")[2],
         lease=timedelta(seconds=settings.lease_seconds),
         batch=settings.batch,
+        carrier=settings.carrier,
     )
 
 

@@ -25,7 +25,7 @@ from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.errors import InvalidField
 from models.phone_numbers import typed_phone_number
 from models.states import AccountState
-from models.values import CUSTOMER_NUMBER, POSTAL_CODE
+from models.values import CUSTOMER_NUMBER, POSTAL_CODE, is_printable
 
 REQUIRED = (
     "customer_number",
@@ -212,6 +212,9 @@ def _text(column: str, value: str, problems: list[InvalidField]) -> str:
     text = " ".join(value.split())
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
+        if not is_printable(text):
+            problems.append(InvalidField(column, "unprintable"))
+            return ""
     if len(text) > LONGEST:
         problems.append(InvalidField(column, "too_long", LONGEST))
         return ""

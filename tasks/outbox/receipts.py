@@ -23,6 +23,7 @@ from models.values import Locale, end_of_day
 from tasks.outbox.bulk_receipts import bulk_facts, bulk_table
 from tasks.outbox.prices import agreed_lines, price_facts
 from tasks.ports import Attachment
+from tasks.settings import Carrier
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 
@@ -46,11 +47,11 @@ RECEIPTS = frozenset({"order_receipt", "link_receipt", "bulk_receipt"})
 """The templates of the messages that have more details than their rows."""
 
 
-def read_details(session: Session, message: Message, base_url: str) -> Details:
-    """Return what the database adds to a receipt now. `base_url` is the beginning of links."""
+def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
+    """Return what the database adds to a receipt of the carrier now. `base_url` is the beginning of links."""
     match message.template:
         case "order_receipt":
-            return _order(session, message, base_url)
+            return _order(session, message, base_url, carrier)
         case "link_receipt":
             return Details(_link(session, message))
         case _:
@@ -58,7 +59,7 @@ def read_details(session: Session, message: Message, base_url: str) -> Details:
             return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
 
 
-def _order(session: Session, message: Message, base_url: str) -> Details:
+def _order(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
     request = _request(session, message)
     account, area = request.account, request.area
     assert account is not None and area is not None
@@ -79,7 +80,7 @@ def _order(session: Session, message: Message, base_url: str) -> Details:
         "town": area.name,
     }
     link, addressee = base_url + message.facts["path"], addressee_of(session, request.main)
-    return Details(facts, partial(_summary, request, addressee, lines, link, message.locale))
+    return Details(facts, partial(_summary, request, addressee, lines, link, message.locale, carrier))
 
 
 def _link(session: Session, message: Message) -> dict[str, Any]:
@@ -135,7 +136,12 @@ def _deadline(request: Request, proof: CodedProof | None) -> str:
 
 
 def _summary(
-    request: Request, addressee: Addressee, lines: Sequence[tuple[str, PriceLine]], link: str, locale: Locale
+    request: Request,
+    addressee: Addressee,
+    lines: Sequence[tuple[str, PriceLine]],
+    link: str,
+    locale: Locale,
+    carrier: Carrier,
 ) -> Sequence[Attachment]:
     from tasks.outbox.order_pdf import PrintedOrder, summary_pdf  # a large import, made only for receipts
 
@@ -156,6 +162,6 @@ def _summary(
         area_code=area.code,
         town=area.name,
     )
-    content = summary_pdf(order, number, link, request.created_at, locale)
+    content = summary_pdf(order, number, link, request.created_at, locale, carrier)
     name = translate(locale, N_("Order-%(number)s.pdf"), number=number)
     return [Attachment(name, "application/pdf", content)]

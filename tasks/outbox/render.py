@@ -6,9 +6,10 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
@@ -16,17 +17,20 @@ from models.codes import display_code
 from models.messages.outbox import Message
 from models.people.rights import Role
 from models.states import RefusalReason
-from models.values import BERLIN, Locale, last_day
+from models.values import Locale
 from models.vault import Vault
 from tasks.outbox.receipts import NOTHING, Details
 from tasks.ports import Letter, Mail
-from tasks.wording.formats import euros
-from tasks.wording.labels import role_text
+from tasks.settings import Carrier
+from tasks.wording.formats import day_text, euros, last_day_text
+from tasks.wording.labels import carrier_page_text, role_text
 from tasks.wording.refusals import refusal_text
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
 
+NO_CARRIER = Carrier()
+"""A carrier of which nothing is set."""
 _WIDTH = 96
 _COLUMN = 18
 _PRODUCT, _PRICE = 40, 14
@@ -41,13 +45,21 @@ class Rendered:
     html: str
 
 
-def render_mail(message: Message, vault: Vault, base_url: str, domain: str, details: Details = NOTHING) -> Mail:
+def render_mail(
+    message: Message,
+    vault: Vault,
+    base_url: str,
+    domain: str,
+    details: Details = NOTHING,
+    carrier: Carrier = NO_CARRIER,
+) -> Mail:
     """Render a queued message as a mail with a Message-ID of `domain`; `base_url` is the beginning of its link.
 
     The mail's code and link are derived from the message's proof words, and stored nowhere. `details` are what the
     database adds to the message's row.
     """
-    rendered = render(message.template, message.locale, {**all_facts(message, vault, base_url), **details.facts})
+    facts = {**all_facts(message, vault, base_url), **details.facts}
+    rendered = render(message.template, message.locale, facts, carrier)
     return Mail(
         message_id=message.message_id(domain),
         recipient_name=message.recipient_name,
@@ -73,6 +85,9 @@ def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
         locale=message.locale,
         subject=_subject(template, message.locale, facts),
         text=_text(template, "letter", message.locale, facts),
+        date=day_text(message.queued_at, message.locale),
+        link=f"{facts['link']}?{urlencode({'kundennummer': facts['customer_number']})}",
+        code=facts.get("code"),
     )
 
 
@@ -90,18 +105,24 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
     return {**facts, "link": link + token, "code": display_code(vault.code(*message.proof))}
 
 
-def render(template: str, locale: Locale, facts: Mapping[str, object]) -> Rendered:
-    """Render the mail template of this name in this language, with the facts as its variables.
+def render(template: str, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER) -> Rendered:
+    """Render the mail template of this name in this language, with the facts as its variables, as from the carrier.
 
     Raises `jinja2.UndefinedError` if a fact is missing.
     """
     found = _environment("txt", locale).get_template(f"{template}.jinja")
-    html = _environment("html", locale).get_template(f"{template}.jinja").render(_context("html", locale, facts))
-    return Rendered(_subject(found, locale, facts), _text(found, "txt", locale, facts), html)
+    html = _environment("html", locale).get_template(f"{template}.jinja")
+    return Rendered(
+        _subject(found, locale, facts),
+        _text(found, "txt", locale, facts, carrier),
+        html.render(_context("html", locale, facts, carrier)),
+    )
 
 
-def _text(template: Template, form: Form, locale: Locale, facts: Mapping[str, object]) -> str:
-    return re.sub(r"\n{3,}", "\n\n", template.render(_context(form, locale, facts))).strip() + "\n"
+def _text(
+    template: Template, form: Form, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER
+) -> str:
+    return re.sub(r"\n{3,}", "\n\n", template.render(_context(form, locale, facts, carrier))).strip() + "\n"
 
 
 def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) -> str:
@@ -109,9 +130,12 @@ def _subject(template: Template, locale: Locale, facts: Mapping[str, object]) ->
     return " ".join("".join(template.blocks["subject"](context)).split())
 
 
-def _context(form: Form, locale: Locale, facts: Mapping[str, object]) -> dict[str, object]:
+def _context(
+    form: Form, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER
+) -> dict[str, object]:
     return {
         **facts,
+        "carrier": carrier,
         "lang": locale,
         "layout": f"layout.{form}",
         "parts": "parts.html" if form == "html" else "parts.txt",
@@ -134,14 +158,15 @@ def _environment(form: Form, locale: Locale) -> Environment:
     environment.filters |= {
         "reflow": _one_line if form == "letter" else _reflow,
         "column": _column,
-        "day": _day,
-        "last_day": _last_day,
+        "day": lambda moment: day_text(datetime.fromisoformat(moment), locale),
+        "last_day": lambda end: last_day_text(datetime.fromisoformat(end), locale),
         "euros": partial(euros, locale=locale),
         "item": _one_line if form == "letter" else _item,
         "cell": _cell,
         "amount": _amount,
         "refusal": lambda reason, note, locale: refusal_text(RefusalReason(reason), note, locale),
         "role": lambda role, locale: role_text(Role(role), locale),
+        "carrier_page": lambda page: carrier_page_text(page, locale),
     }
     return environment
 
@@ -168,15 +193,3 @@ def _cell(text: str) -> str:
 
 def _amount(text: str) -> str:
     return text.rjust(_PRICE)
-
-
-def _day(moment: str) -> str:
-    return _written(datetime.fromisoformat(moment).astimezone(BERLIN).date())
-
-
-def _last_day(end: str) -> str:
-    return _written(last_day(datetime.fromisoformat(end)))
-
-
-def _written(day: date) -> str:
-    return day.strftime("%d.%m.%Y")

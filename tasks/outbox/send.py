@@ -129,7 +129,7 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
             runtime.ports.letters.print_letter(render_letter(message, runtime.vault, runtime.base_url))
         else:
             details = _details(runtime, message)
-            mail = render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain, details)
+            mail = render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain, details, runtime.carrier)
             runtime.ports.mailer.send(mail)
     except GatewayError as error:
         return error
@@ -147,7 +147,7 @@ def _details(runtime: Runtime, message: Message) -> Details:
     if message.template not in RECEIPTS:
         return NOTHING
     with runtime.database.transaction() as session:
-        return read_details(session, message, runtime.base_url)
+        return read_details(session, message, runtime.base_url, runtime.carrier)
 
 
 def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:

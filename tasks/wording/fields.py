@@ -38,6 +38,9 @@ RULES: Mapping[str, str] = {
     "no_document": N_("This is neither PDF nor PNG nor JPEG."),
     "too_large": N_("The document has more than 10 MB."),
     "unreadable": N_("This has characters that no text can have: NUL, or half a surrogate pair."),
+    "unprintable": N_(
+        "Please use Latin, Greek or Cyrillic letters: this is also printed on letters, which cannot show other ones."
+    ),
     "unreadable_character": N_(
         "A character of this could not be read. Please type the cell anew, or save the file as UTF-8."
     ),

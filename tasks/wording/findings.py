@@ -8,7 +8,8 @@ from typing import Any
 
 from models.jobs.findings import Finding
 from models.states import Reason
-from models.values import BERLIN, Locale
+from models.values import Locale
+from tasks.wording.formats import moment_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 
@@ -115,7 +116,7 @@ def finding_text(finding: Finding, locale: Locale) -> str:
     """Return a scheduled job's finding as a sentence in the language, with times in Europe/Berlin."""
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
-        facts["since"] = datetime.fromisoformat(facts["since"]).astimezone(BERLIN).strftime("%d.%m.%Y %H:%M")
+        facts["since"] = moment_text(datetime.fromisoformat(facts["since"]), locale)
     if "what" in facts:
         facts["what_text"] = ", ".join(translate(locale, WHAT[what]) for what in facts["what"])
     if "reason" in facts:

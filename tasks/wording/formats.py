@@ -1,21 +1,40 @@
-"""Prices and days as people read them, in German and English."""
+"""Prices, days and moments as people read them, alike on pages, in mails, letters and offers; English is British."""
 
 from __future__ import annotations
 
-from datetime import date
+from collections.abc import Mapping
+from datetime import date, datetime
 from decimal import Decimal
 
-from babel.dates import format_date
+from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 
-from models.values import Locale
+from models.values import BERLIN, Locale, last_day
+
+_REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
+_MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM y, HH:mm"}
 
 
 def euros(cents: int, locale: Locale) -> str:
     """Format euro cents in the language: '29,90 €', in English '€29.90'."""
-    return format_currency(Decimal(cents) / 100, "EUR", locale=locale)
+    return format_currency(Decimal(cents) / 100, "EUR", locale=_REGIONS[locale])
 
 
 def long_date(day: date, locale: Locale) -> str:
-    """Format a day with the month's name in the language, for example '16. März 2026'."""
-    return format_date(day, "long", locale=locale)
+    """Format a day with the month's name in the language: '16. März 2026', in English '16 March 2026'."""
+    return format_date(day, "long", locale=_REGIONS[locale])
+
+
+def day_text(at: datetime, locale: Locale) -> str:
+    """Format the day in Germany at this moment, in the language."""
+    return long_date(at.astimezone(BERLIN).date(), locale)
+
+
+def last_day_text(end: datetime, locale: Locale) -> str:
+    """Format the day that ends at this moment, as the last day on which something is valid, in the language."""
+    return long_date(last_day(end), locale)
+
+
+def moment_text(at: datetime, locale: Locale) -> str:
+    """Format the day and the time in Germany at this moment, in the language: '16. März 2026, 09:00 Uhr'."""
+    return format_datetime(at, _MOMENTS[locale], BERLIN, _REGIONS[locale])

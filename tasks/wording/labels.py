@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from models.people.rights import Role
 from models.states import Status, StepName
 from models.values import Locale
+from tasks.settings import CarrierPage
 from tasks.wording.translate import N_, translate
 
 STATUSES: Mapping[Status, str] = {
@@ -34,6 +35,13 @@ ROLES: Mapping[Role, str] = {
     Role.LOCAL_MEMBER: N_("Local team"),
 }
 
+CARRIER_PAGES: Mapping[CarrierPage, str] = {
+    CarrierPage.IMPRINT: N_("Imprint"),
+    CarrierPage.PRIVACY: N_("Privacy notice"),
+    CarrierPage.TERMS: N_("Terms and conditions"),
+    CarrierPage.HELP: N_("Help"),
+}
+
 
 def status_text(status: Status, locale: Locale) -> str:
     """Return the displayed name of a request status in the language."""
@@ -48,3 +56,8 @@ def step_text(step: StepName, locale: Locale) -> str:
 def role_text(role: Role, locale: Locale) -> str:
     """Return the displayed name of a person's role in the language."""
     return translate(locale, ROLES[role])
+
+
+def carrier_page_text(page: CarrierPage, locale: Locale) -> str:
+    """Return the displayed name of one of the carrier's pages in the language."""
+    return translate(locale, CARRIER_PAGES[page])

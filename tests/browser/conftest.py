@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ from tests.factories import an_order, fill_pool, make_account, make_main, make_u
 from tests.fakes import FakeClock, MailSink, wait_until
 from tests.web.conftest import as_new, running
 from web.resources import resources
+from workers.demo.carrier import DEMO_CARRIER
 from workers.stack.postgres import EmbeddedPostgres
 
 _LAUNCH = (
@@ -83,7 +85,9 @@ def _usual(
 ) -> Iterator[Served]:
     """Create and serve the web application once per session, because its creation takes longer than a test."""
     mails = tmp_path_factory.mktemp("mails")
-    settings = {"registrar_url": postgres.url("registrar"), "dev_mail_dir": mails, "dev_letters_dir": mails}
+    settings: dict[str, Any] = {"registrar_url": postgres.url("registrar")}
+    settings |= {"dev_mail_dir": mails, "dev_letters_dir": mails}
+    settings |= {name.lower(): value for name, value in DEMO_CARRIER.items()}
     with running(postgres, session_clock, **settings) as app:
         server = make_server("127.0.0.1", 0, app, threaded=True)
         serving = Thread(target=server.serve_forever)

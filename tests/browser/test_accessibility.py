@@ -84,6 +84,7 @@ NO_PAGES = {
     "bulks.live": "a part of bulks.show",
     "telephone.live": "a part of telephone.show",
     "dev_mail.letter": "PDF",
+    "typeface.show": "a font",
     "dev_mail.source": "plain text",
     "dev_mail.html": "the mail itself: not the portal's, and shown in a frame",
     "portal.home": "leads to portal.overview",
@@ -175,7 +176,7 @@ def sign_in_as(page: Page, portal: Portal, person: User) -> None:
 
 @shows(
     "people.sign_in", "logins.forgotten", "logins.asked", "logins.reset", "users.invitation", "letters.confirm",
-    "emails.confirm", "consents.answer_by_code",
+    "emails.confirm", "consents.answer_by_code", "carrier.show",
 )  # fmt: skip
 def test_pages_without_a_login(page: Page, portal: Portal, clock: FakeClock) -> None:
     back, _ = waiting_order(portal, clock)
@@ -187,7 +188,7 @@ def test_pages_without_a_login(page: Page, portal: Portal, clock: FakeClock) -> 
         invite(session, portal.manager, main, to, Role.ADMINISTRATOR, NOW)
     reset, invitation = link_to(back, portal.manager.email), link_to(back, "hanna@example.com")
     email, agree = back.mail_to(CONTACT)[0], consent.mail_to(owner.email)[0]
-    for path in ("/passwort/unterwegs", "/nowhere", reset + "x", invitation + "x"):
+    for path in ("/impressum", "/hilfe", "/passwort/unterwegs", "/nowhere", reset + "x", invitation + "x"):
         look(page, portal.url + path)
     for path in ("/anmelden", "/passwort", "/brief", reset, invitation, email, agree):
         look(page, portal.url + path)

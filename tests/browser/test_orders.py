@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from models.orders.drafts import Draft
 from models.requests.requests import Request
+from tests.browser.axe import assert_accessible
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import SEED, assert_no_sideways_scrolling, card, sign_in
 from tests.browser.visit import Pages
@@ -139,6 +140,33 @@ def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> N
     page.go_back()
     expect(page.locator(".notice")).to_contain_text("Diese Bestellung ist schon aufgegeben.")
     assert len(orders_in(portal)) == 1
+
+
+def test_a_session_that_ends_amid_an_order_loses_nothing(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    page.goto(portal.url + NEW)
+    page.get_by_label("SIP-Trunk mit 2 Kanälen").check()
+    go_on(page)
+    page.context.clear_cookies()
+    fill_location(page)
+    # The page says so while the user types, and again when it is sent.
+    expect(page.locator("#saved")).to_contain_text("Sie sind nicht mehr angemeldet.")
+    go_on(page)
+    expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
+    expect(page.locator(".notice")).to_contain_text("Was Sie eingegeben haben, bleibt eine Stunde lang erhalten")
+    assert_accessible(page)
+    assert_no_sideways_scrolling(page)
+    page.get_by_label("E-Mail-Adresse").fill(portal.manager.email)
+    page.get_by_label("Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="Anmelden").click()
+    expect(page.get_by_role("heading", name="Ihre Eingaben sind noch da")).to_be_visible()
+    assert_accessible(page)
+    assert_no_sideways_scrolling(page)
+    page.get_by_role("button", name="Jetzt senden").click()
+    step(page, "Rufnummern")
+    page.locator(".order-main").get_by_role("button", name="Zurück", exact=True).click()
+    expect(page.get_by_label("Name des Standorts")).to_have_value("Filiale Hafen")
+    expect(page.get_by_label("Postleitzahl")).to_have_value("10179")
 
 
 def test_the_offers_link_resumes_the_order(page: Page, portal: Portal, pages: Pages) -> None:

@@ -1,4 +1,4 @@
-"""Secret keys that everybody can read in the repository: for trying out on one machine, and nowhere else."""
+"""Settings: secret keys that everybody can read in the repository, and who the carrier is."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tasks.settings import PUBLISHED_KEY, SecretSettings, SettingsError
+from tasks.settings import PUBLISHED_KEY, CarrierPage, SecretSettings, SettingsError
 from web.settings import WebSettings
+from workers.demo.carrier import DEMO_CARRIER
 from workers.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +117,41 @@ def test_containers_for_trying_out_begin_and_a_key_of_ones_own_serves_everybody(
     ):
         assert program(secret_key=SecretStr(key), base_url=base_url).secret_keys == [key]
     assert "openssl rand -hex 32" in COMPOSE and "openssl rand -hex 32" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("program", [for_web, for_workers])
+def test_a_page_of_the_carrier_is_a_url_or_a_text(program: Program) -> None:
+    found = program(
+        secret_key=SecretStr(secrets.token_hex(32)),
+        base_url="https://portal.example/",
+        carrier_name=" Beispiel Telefon ",
+        carrier_imprint="Beispiel Telefon,\nBerlin",
+        carrier_help="https://carrier.example/hilfe",
+    )
+    carrier = found.carrier
+    assert carrier.name == "Beispiel Telefon" and carrier.email is None
+    assert carrier.links == {
+        CarrierPage.IMPRINT: "https://portal.example/impressum",
+        CarrierPage.HELP: "https://carrier.example/hilfe",
+    }
+    assert carrier.texts == {CarrierPage.IMPRINT: "Beispiel Telefon,\nBerlin"}
+    unset = ["CARRIER_ADDRESS", "CARRIER_PHONE", "CARRIER_EMAIL", "CARRIER_PRIVACY", "CARRIER_TERMS"]
+    assert found.unset_carrier() == unset
+    key = SecretStr(secrets.token_hex(32))
+    nobody = program(secret_key=key)
+    assert not nobody.carrier and len(nobody.unset_carrier()) == 8
+    for wrong in ("carrier.example/impressum", "javascript:alert(1)", "http://", "Impressum"):
+        with pytest.raises(SettingsError, match=r"^CARRIER_IMPRINT must be a URL that begins with https://"):
+            program(secret_key=key, carrier_imprint=wrong)
+    with pytest.raises(SettingsError, match=r"^CARRIER_EMAIL"):
+        program(secret_key=key, carrier_email="service")
+    with pytest.raises(SettingsError, match=r"^CARRIER_ADDRESS"):
+        program(secret_key=key, carrier_address="Musterstraße 1\n10115 Berlin")
+
+
+def test_containers_and_the_embedded_stack_know_every_setting_of_the_carrier() -> None:
+    found = for_web(secret_key=SecretStr(secrets.token_hex(32)))
+    for variable in found.unset_carrier():
+        assert f"{variable}: ${{{variable}:-}}" in COMPOSE
+    settings = {name.lower(): value for name, value in DEMO_CARRIER.items()}
+    assert for_web(secret_key=SecretStr(secrets.token_hex(32)), **settings).unset_carrier() == []

@@ -107,7 +107,7 @@ class Back:
 
 
 BASE_URL = "http://portal.example"
-CODE = r": ([A-Z0-9]{5} [A-Z0-9]{5})\b"
+CODE = r":\s+([A-Z0-9]{5} [A-Z0-9]{5})\b"
 
 
 def _found(pattern: str, text: str) -> str:

@@ -15,8 +15,9 @@ from werkzeug.exceptions import HTTPException
 
 from models import errors
 from models.states import ProofMethod, Reason
-from models.values import BERLIN, Locale, as_locale
+from models.values import Locale, as_locale
 from tasks.wording.fields import field_error
+from tasks.wording.formats import moment_text
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
@@ -233,7 +234,7 @@ def _too_early(again_at: datetime) -> Response:
 
 
 def _shown(fact: object) -> object:
-    return fact.astimezone(BERLIN).strftime("%d.%m.%Y, %H:%M") if isinstance(fact, datetime) else fact
+    return moment_text(fact, language()) if isinstance(fact, datetime) else fact
 
 
 def _field(field: str, code: str, allowed: object = None) -> dict[str, str]:

@@ -30,6 +30,7 @@ REASONS = {
     "not_a_birth_date": "is no date of birth, such as 1980-12-31 or 31.12.1980",
     "too_long": "is longer than 200 characters",
     "unreadable_character": "has a control character, or a byte that the file's encoding does not have",
+    "unprintable": "has letters that are not Latin, Greek or Cyrillic, which letters on paper cannot show",
     "appears_twice": "is on an earlier line of this file already",
     "line_too_long": "the line is longer than 65,536 characters",
     "broken_quotes": "the quotes are not closed, or there is text after a closing quote",

@@ -43,14 +43,23 @@ class Broken(Exception):
     """Raised when a part of the system does not work as it should; the message says what is wrong."""
 
 
+class Incomplete(Exception):
+    """Raised when a part of the system works but lacks a setting that customers need; the message names it."""
+
+
 def doctor() -> None:
-    """Check every part of the system and print a table of findings. Ends with 1 if any part is broken."""
+    """Check every part of the system and print a table of findings. Ends with 1 if any part is broken.
+
+    Settings about the carrier that are missing are named, but do not count as broken.
+    """
     settings = WorkerSettings()
     table = Table("part", "", "finding", box=None, padding=(0, 1))
     broken = False
     for name, check in CHECKS.items():
         try:
             mark, finding = "[green]ok[/]", check(settings)
+        except Incomplete as lacking:
+            mark, finding = "[yellow]incomplete[/]", str(lacking)
         except (Broken, sa.exc.SQLAlchemyError, psycopg.Error, redis.RedisError, OSError) as error:
             broken = True
             mark, finding = "[red]broken[/]", _first_line(error)
@@ -127,6 +136,12 @@ def _beat(settings: WorkerSettings) -> str:
     return f"the sweep ran {age.total_seconds():.0f} s ago"
 
 
+def _carrier(settings: WorkerSettings) -> str:
+    if unset := settings.unset_carrier():
+        raise Incomplete(f"not set, so not shown to customers: {', '.join(unset)}")
+    return f"{settings.carrier_name}, {settings.carrier_address}"
+
+
 def _contract_holders(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database, database.transaction() as session:
         missing = accounts_without_holder(session)
@@ -143,6 +158,7 @@ CHECKS: dict[str, Check] = {
     "redis": _redis,
     "mail server": _mail_server,
     "beat and worker": _beat,
+    "carrier": _carrier,
 }
 
 

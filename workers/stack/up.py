@@ -87,7 +87,9 @@ class Stack:
         """Return the settings of the children and of console commands, as environment variables."""
         kamailio = self._kamailio
         sip_server = {} if self._no_dial_tone else {"SIP_SERVER": f"{LOOPBACK}:{kamailio.port}"}
-        return sip_server | {
+        return {
+            **sip_server,
+            **self._carrier(),
             "SIP_DOMAIN": kamailio.domain,
             "SIP_PORT": str(kamailio.port),
             "DATABASE_URL": self._postgres.url(DATABASE),
@@ -101,6 +103,14 @@ class Stack:
             "PROMETHEUS_MULTIPROC_DIR": str(self._directory.metrics),
             "STANDORTE_DIR": str(self._directory.path),
         }
+
+    def _carrier(self) -> dict[str, str]:
+        """Return the settings about the made-up carrier of the demo, or those that the environment sets instead."""
+        if not self._demo:
+            return {}
+        from workers.demo.carrier import DEMO_CARRIER
+
+        return {name: os.environ.get(name, value) for name, value in DEMO_CARRIER.items()}
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -127,7 +127,7 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         assert {message.template for message in told.values()} == set(TEMPLATES)
         known = [(mail, told[mail.message_id]) for mail in pipeline.mailer.sent]
         details = {
-            message.id: read_details(session, message, runtime.base_url).facts
+            message.id: read_details(session, message, runtime.base_url, runtime.carrier).facts
             for _, message in known
             if message.template in RECEIPTS
         }

@@ -61,12 +61,12 @@ def test_an_order_has_a_receipt_at_once_with_price_deadlines_and_pdf(pipeline: P
     assert number in mail.subject
     text = plain(mail.text)
     for words in (
-        "vom 02.03.2026", "Filiale Mitte, Torstr. 1, 10119 Berlin", f"Kundennummer ist {number}",
-        f"Bis 16.03.2026 bestätigt {STRANGER.name} die E-Mail-Adresse {STRANGER.email}",
-        "Bis 16.03.2026 gibt jemand den Code aus unserem Brief an Torstr. 1, 10119 Berlin",
+        "vom 2. März 2026", "Filiale Mitte, Torstr. 1, 10119 Berlin", f"Kundennummer ist {number}",
+        f"Bis 16. März 2026 bestätigt {STRANGER.name} die E-Mail-Adresse {STRANGER.email}",
+        "Bis 16. März 2026 gibt jemand den Code aus unserem Brief an Torstr. 1, 10119 Berlin",
         "Danach richten wir den Anschluss ein", f"http://portal.example/anfragen/{id}",
         "SIP-Trunk mit 10 Kanälen 29,90 € 29,00 €", "Netto 32,80 € 38,90 €", "Brutto 39,03 € 46,29 €",
-        "zzgl. 19 % USt. 6,23 € 7,39 €", pipeline.main.customer_number, "10 mit der Vorwahl 030 (Berlin)",
+        "zuzüglich 19 % Umsatzsteuer 6,23 € 7,39 €", pipeline.main.customer_number, "10 mit der Vorwahl 030 (Berlin)",
     ):  # fmt: skip
         assert words in text, words
     [attached] = mail.attachments
@@ -84,7 +84,7 @@ def test_a_receipt_speaks_english_to_who_speaks_english(pipeline: Pipeline) -> N
     pipeline.order(fresh())
     pipeline.advance()
     [mail] = receipts(pipeline)
-    assert "By 16.03.2026, Nele Neu confirms the e-mail address" in plain(mail.text)
+    assert "By 16 March 2026, Nele Neu confirms the e-mail address" in plain(mail.text)
     assert "SIP trunk, 10 channels €29.90 €29.00" in plain(mail.text)
     assert mail.attachments[0].name.startswith("Order-")
     assert "Contact person" in pdf_text(mail.attachments[0].content)
@@ -102,7 +102,7 @@ def test_a_receipt_that_leaves_before_the_first_check_names_the_days_that_will_h
     id = pipeline.order(fresh())
     pipeline.send()
     [mail] = receipts(pipeline)
-    assert mail.text.count("Bis 16.03.2026") == 2
+    assert mail.text.count("Bis 16. März 2026") == 2
     pipeline.advance()
     assert pipeline.request(id).status is Status.PENDING and len(receipts(pipeline)) == 1
 
@@ -129,7 +129,7 @@ def test_a_receipt_that_leaves_late_says_what_is_true_then(pipeline: Pipeline, e
         "completed": "Der Anschluss ist schon eingerichtet",
         "cancelled": "Die Bestellung ist inzwischen beendet.",
         "wrong area": "Die Vorwahl passt nicht",
-        "refused": "Bis 16.03.2026 bestätigt",
+        "refused": "Bis 16. März 2026 bestätigt",
     }[end]
     assert said in plain(mail.text)
 
@@ -187,7 +187,7 @@ def test_a_link_request_has_a_receipt_without_prices(pipeline: Pipeline, method:
     ids = [pipeline.link(a_link(number, method=method)) for number in (account.customer_number, "1000001")]
     pipeline.send()
     first, second = receipts(pipeline)
-    said = "stimmt bis 16.03.2026 zu oder lehnt ab" if method is ProofMethod.CONSENT else "Wir prüfen den Nachweis"
+    said = "stimmt bis 16. März 2026 zu oder lehnt ab" if method is ProofMethod.CONSENT else "Wir prüfen den Nachweis"
     for id, mail in zip(ids, (first, second), strict=True):
         assert said in plain(mail.text) and f"/anfragen/{id}" in mail.text and "€" not in mail.text
         assert mail.attachments == ()
@@ -223,7 +223,7 @@ def test_a_file_has_one_receipt_with_its_list_and_the_sum(pipeline: Pipeline) ->
     [mail] = receipts(pipeline)
     text = plain(mail.text)
     for words in (
-        "25 von 26", "Filialen.csv", f"/sammelauftrag/{id}", "Dafür ist mindestens bis 16.03.2026 Zeit.",
+        "25 von 26", "Filialen.csv", f"/sammelauftrag/{id}", "Dafür ist mindestens bis 16. März 2026 Zeit.",
         "Netto 820,00 € 972,50 €", "und 6 weitere Zeilen.", "Alle Zeilen stehen in der angehängten Tabelle.",
     ):  # fmt: skip
         assert words in mail.subject + text, words

@@ -61,7 +61,7 @@ def test_a_refused_question_is_told_to_the_requester_who_has_to_act(pipeline: Pi
     assert waits(pipeline, id) == (Actor.REQUESTER, Reason.CONTACT_REFUSED, until)
     assert pipeline.codes(id)[-2:] == ["contact_refused", "pending"]
     [mail] = told(pipeline)
-    for words in (STRANGER.name, STRANGER.email, "Filiale Mitte", f"/anfragen/{id}", "16.03.2026", "korrigieren"):
+    for words in (STRANGER.name, STRANGER.email, "Filiale Mitte", f"/anfragen/{id}", "16. März 2026", "korrigieren"):
         assert words in mail
     # Nobody is reminded there, and without a correction the order ends with its day.
     for _ in range(15):

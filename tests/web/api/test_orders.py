@@ -104,6 +104,7 @@ def test_an_answer_that_was_an_error_keeps_no_key(front: Front) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [
+        ("location.city", "東京", "unprintable"),
         ("product", "trunk-3", "unknown_product"),
         ("product", ..., "missing"),
         ("channels", 11, "channels_out_of_range"),

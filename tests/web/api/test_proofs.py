@@ -77,7 +77,7 @@ def test_a_new_code_can_be_asked_for_after_a_while_and_voids_the_old(front: Fron
     assert (early.status_code, early.get_json()["type"]) == (429, "/problems/too_early")
     assert early.headers["Retry-After"] == "600"
     assert early.get_json()["again_at"] == (NOW + timedelta(minutes=10)).isoformat()
-    assert "02.03.2026, 09:10" in early.get_json()["detail"]
+    assert "2. März 2026, 09:10 Uhr" in early.get_json()["detail"]
     back.clock.advance(timedelta(minutes=10))
     assert front.post(f"/requests/{id}/resend", {"what": "letter"}).status_code == 429
     assert front.post(f"/requests/{id}/resend", {"what": "consent"}).status_code == 409

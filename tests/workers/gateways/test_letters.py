@@ -1,15 +1,20 @@
-"""Letters as PDF files: the text can be read, with any names of people and places."""
+"""Letters as PDF files: what they say, with any names of people and places, and a QR code that can be scanned."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import segno
 from pypdf import PdfReader
 
 from tasks.ports import GatewayUnavailable, Letter
+from tasks.settings import Carrier, CarrierPage
 from workers.gateways.letters import LetterFolder
 
+LINK = "https://portal.example/brief?kundennummer=2000001"
 LETTER = Letter(
     "key1",
     (
@@ -23,27 +28,102 @@ LETTER = Letter(
     "de",
     "Bestätigung Ihrer Anschlussadresse – 5 €",
     "Guten Tag Łukasz Żółć,\n\nIhr Code: ABCDE FGHJK\n",
+    date="2. März 2026",
+    code="ABCDE FGHJK",
+    link=LINK,
 )
+CARRIER = Carrier(
+    "Beispiel Telefon GmbH",
+    "Musterstraße 1, 10115 Berlin",
+    "030 23125000",
+    "service@portal.example",
+    {CarrierPage.IMPRINT: "https://portal.example/impressum"},
+)
+_POINTS = 72 / 25.4
 
 
-def text_of(file: Path) -> str:
+def printed(folder: Path, letter: Letter = LETTER, carrier: Carrier | None = None) -> PdfReader:
+    """Print the letter and open it."""
+    LetterFolder(folder, "Standortverwaltung", carrier).print_letter(letter)
+    return PdfReader(folder / f"{letter.key}.pdf")
+
+
+def text_of(found: PdfReader) -> str:
     """Return the text that a reader of the letter sees."""
-    return "\n".join(page.extract_text() for page in PdfReader(file).pages)
+    return "\n".join(page.extract_text() for page in found.pages)
+
+
+def placed(found: PdfReader) -> list[tuple[str, float, float, float]]:
+    """Return each text of the first page, with its place (millimetres from the top left) and its size in points."""
+    texts: list[tuple[str, float, float, float]] = []
+
+    def see(text: str, _: list[float], at: list[float], __: object, size: float) -> None:
+        if text.strip():
+            texts.append((text.strip(), at[4] / _POINTS, 297 - at[5] / _POINTS, size))
+
+    found.pages[0].extract_text(visitor_text=see)
+    return texts
 
 
 def test_a_letter_can_be_read(tmp_path: Path) -> None:
-    LetterFolder(tmp_path, "Standortverwaltung").print_letter(LETTER)
-    [file] = tmp_path.iterdir()
-    text = text_of(file)
-    assert file.name == "key1.pdf"
+    text = text_of(printed(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["key1.pdf"]
     for words in (*LETTER.recipient[:3], "Żaneta Brückner", "– 5 €", "ABCDE FGHJK", "Tag Łukasz Żółć"):
         assert words in text
+    assert "Standortverwaltung" in text and "Fragen?" not in text
+
+
+def test_a_letter_says_who_sends_it_when_and_whom_to_ask(tmp_path: Path) -> None:
+    found = printed(tmp_path, carrier=CARRIER)
+    text = text_of(found)
+    for words in ("Beispiel Telefon GmbH Kundenportal", "Beispiel Telefon GmbH · Musterstraße 1, 10115 Berlin",
+                  "2. März 2026", "Fragen?", "030 23125000", "service@portal.example",
+                  "Impressum: https://portal.example/impressum"):  # fmt: skip
+        assert words in text
+    assert len(found.pages) == 1
+    english = text_of(printed(tmp_path, replace(LETTER, key="key2", locale="en"), CARRIER))
+    assert "Questions?" in english and "Customer portal" in english and "The QR code leads to the page" in english
+
+
+def test_the_code_is_large(tmp_path: Path) -> None:
+    sizes = {text: size for text, _, _, size in placed(printed(tmp_path))}
+    assert sizes["ABCDE FGHJK"] >= 24 > max(size for text, size in sizes.items() if text != "ABCDE FGHJK")
+
+
+def test_the_qr_code_is_the_address_of_the_page(tmp_path: Path) -> None:
+    content = printed(tmp_path).pages[0].get_contents()
+    assert content is not None
+    drawn = content.get_data().decode("latin-1").rpartition("1 g\n")[2].rpartition("0 g")[2]
+    bars = [tuple(map(float, bar)) for bar in re.findall(r"([\d.]+) ([\d.]+) ([\d.]+) (-?[\d.]+) re f", drawn)]
+    expected = [[bool(dot) for dot in row] for row in segno.make_qr(LINK, error="m").matrix_iter(border=4)]
+    dot = 32 * _POINTS / len(expected)
+    left, top = min(bar[0] for bar in bars) - 4 * dot, max(bar[1] for bar in bars) + 4 * dot
+    seen = [[False] * len(expected) for _ in expected]
+    for x, y, width, _ in bars:
+        for column in range(round((x - left) / dot), round((x + width - left) / dot)):
+            seen[round((top - y) / dot)][column] = True
+    assert seen == expected
+
+
+@pytest.mark.parametrize("name", ["Zweigniederlassung für Unternehmensstandorte " * 3, "W" * 120])
+def test_a_long_name_wraps_in_the_window_of_the_envelope(tmp_path: Path, name: str) -> None:
+    long = replace(LETTER, recipient=(name, name, name, "10179 Berlin"))
+    found = printed(tmp_path, long, CARRIER)
+    texts = placed(found)
+    window = [part for part in texts if part[1] < 110 and 50 < part[2] < 90.5]
+    assert "".join(text for text, *_ in window).replace(" ", "") == "".join(long.recipient).replace(" ", "")
+    # Nothing of the address stands below the window.
+    assert not any("10179 Berlin" in text and top > 90.5 for text, _, top, _ in texts)
+
+
+def test_no_box_stands_for_a_letter_that_the_typeface_lacks(tmp_path: Path) -> None:
+    text = text_of(printed(tmp_path, replace(LETTER, recipient=("北京 Büro 🦊", "Müller\u2010Werke", "10179 Berlin"))))
+    assert "?? Büro ?" in text and "Müller-Werke" in text
 
 
 def test_the_same_letter_is_the_same_sheet(tmp_path: Path) -> None:
-    folder = LetterFolder(tmp_path, "Standortverwaltung")
-    folder.print_letter(LETTER)
-    folder.print_letter(LETTER)
+    for _ in range(2):
+        printed(tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 
 

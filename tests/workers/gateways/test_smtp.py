@@ -46,6 +46,16 @@ def received(sink: MailSink) -> EmailMessage:
     return message
 
 
+def test_answers_go_to_the_customer_service(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
+    with_service = SmtpMailer(smtp_sink.url, SENDER, "service@grüße.example")
+    for sending in (mailer, with_service):
+        sending.send(a_mail())
+    with_service.close()
+    without, answered = (message for _, message in smtp_sink.received)
+    assert without["Reply-To"] is None
+    assert answered["Reply-To"].addresses == (Address("", addr_spec="service@xn--gre-6ka8l.example"),)
+
+
 def test_a_mail_arrives_as_it_was_written(smtp_sink: MailSink, mailer: SmtpMailer) -> None:
     text = "Grüße aus Köln,\n.\n..und mehr\nFrom heute\n" + "sehr " * 300 + "lang\n"
     html = "<p>Grüße &amp; Küsse – " + "ß" * 1500 + "</p>\n"

@@ -57,7 +57,9 @@ class _Rule:
         try:
             self._rule.validate_python(field.data)
         except ValidationError as error:
-            raise StopValidation(field_error(locale(), self._path, "malformed")) from error
+            unprintable = error.errors()[0]["type"] == "unprintable"
+            code = "unprintable" if unprintable else "malformed"
+            raise StopValidation(field_error(locale(), self._path, code)) from error
 
 
 def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:

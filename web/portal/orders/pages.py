@@ -223,7 +223,8 @@ def offer(id: uuid.UUID) -> Response:
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     number = str(id)[-6:].upper()
-    content = offer_pdf(wizard.printed(addressee, locale()), number, link, now, until, locale())
+    printed, carrier = wizard.printed(addressee, locale()), resources().settings.carrier
+    content = offer_pdf(printed, number, link, now, until, locale(), carrier)
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(
         content,

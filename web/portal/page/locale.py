@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flask_babel import format_datetime, get_locale
+from flask_babel import get_locale
 
-from models import values
 from models.phone_numbers import display_phone_number
 from models.values import Locale, as_locale
-from tasks.wording.formats import long_date
+from tasks.wording.formats import day_text, last_day_text, moment_text
 
 
 def locale() -> Locale:
@@ -19,13 +18,17 @@ def locale() -> Locale:
 
 def moment(at: datetime) -> str:
     """Format date and time (German time zone) in the page's language, for use in a sentence."""
-    text: str = format_datetime(at, "MMMM d, y, HH:mm" if locale() == "en" else "d. MMMM y, HH:mm 'Uhr'")
-    return text
+    return moment_text(at, locale())
+
+
+def day(at: datetime) -> str:
+    """Format the day (German time zone) in the page's language."""
+    return day_text(at, locale())
 
 
 def last_day(end: datetime) -> str:
     """Format the day that ends at this moment, as the last day on which something is valid."""
-    return long_date(values.last_day(end), locale())
+    return last_day_text(end, locale())
 
 
 def phone(e164: str) -> str:

@@ -127,5 +127,7 @@ def _empty_session() -> None:
     # The language belongs to the browser, not to the login.
     language = session.get("language")
     session.clear()
+    # Flask-WTF's token of this request is that of the old session.
+    g.pop("csrf_token", None)
     if language:
         session["language"] = language

@@ -1,13 +1,16 @@
-"""The pages for sign-in, sign-out and language. A login is a row in the database, so that it can be ended there."""
+"""The pages for sign-in, sign-out and language. A login is a row in the database, so that it can be ended there.
+
+A form that is sent after its session has ended leads to sign-in, and what was typed comes back after it.
+"""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
-from flask import Blueprint, abort, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
+from flask_babel import gettext
 from flask_babel import lazy_gettext as _
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
+from flask_wtf.csrf import CSRFError
 from werkzeug.wrappers import Response
 from wtforms import PasswordField, StringField
 from wtforms.validators import DataRequired, Length
@@ -15,6 +18,15 @@ from wtforms.validators import DataRequired, Length
 from models.people.logins import end_login
 from models.people.passwords import authenticate
 from models.values import as_locale
+from web.portal.page.kept_input import (
+    KeptInput,
+    is_from_here,
+    local_page,
+    open_input,
+    owner_of_form,
+    seal_input,
+    sent_input,
+)
 from web.portal.page.session import create_login, end_session, login_manager, principal, start_session
 from web.resources import resources
 
@@ -27,7 +39,7 @@ login_manager.session_protection = None
 # The endpoints and blueprints that local members may open; all others are closed to them.
 _OPEN_TO_LOCAL_MEMBERS = frozenset({
     "static", "portal.home", "portal.overview", "users.invitation", "people", "logins", "forwardings", "telephone",
-    "health", "letters", "emails", "consents", "dev_mail",
+    "health", "letters", "emails", "consents", "dev_mail", "carrier", "typeface",
 })  # fmt: skip
 
 
@@ -66,23 +78,24 @@ def restrict_local_members() -> None:
 def sign_in() -> Response | str | tuple[str, int]:
     """Show the sign-in form; on POST sign the user in and redirect to the page in the query parameter `next`.
 
-    Without `next` redirect to the overview, also if the user is signed in already. A wrong address and a wrong password
-    get the same answer (the form with an error, status 422) after the same time.
+    Without `next` redirect to the overview, also if the user is signed in already. If the form carries input of a form
+    whose session had ended, show the page that sends that input again. A wrong address and a wrong password get the
+    same answer (the form with an error, status 422) after the same time.
     """
     if current_user.is_authenticated:
-        return redirect(url_for("portal.overview"))
+        return _go_on()
     form = SignInForm()
     if not form.validate_on_submit():
-        return render_template("people/sign_in.html", form=form, wrong=False)
+        return _sign_in_page(form)
     resources().throttle.begin_try(form.email.data)
     with resources().database.transaction() as database:
         user = authenticate(database, form.email.data, form.password.data)
         found = create_login(database, user) if user is not None else None
     if found is None:
         resources().throttle.count_wrong_try()
-        return render_template("people/sign_in.html", form=form, wrong=True), 422
+        return _sign_in_page(form, wrong=True), 422
     start_session(found)
-    return redirect(_safe_target(request.args.get("next")) or url_for("portal.overview"))
+    return _go_on()
 
 
 @people.post("/abmelden")
@@ -102,12 +115,86 @@ def set_language(language: str) -> Response:
     A `language` that begins with "en" is English, every other one German.
     """
     session["language"] = as_locale(language)
-    return redirect(_safe_target(request.form.get("next")) or url_for("portal.overview"))
+    return redirect(local_page(request.form.get("next")) or url_for("portal.overview"))
 
 
-def _safe_target(target: str | None) -> str | None:
-    # Only paths of the portal, to prevent open redirects.
-    if not target or not target.startswith("/") or target.startswith(("//", "/\\")):
-        return None
-    parts = urlsplit(target)
-    return target if not parts.scheme and not parts.netloc else None
+@login_manager.unauthorized_handler
+def ask_to_sign_in() -> Response | tuple[str, int]:
+    """Lead to the sign-in page and from there back to the page that was asked for.
+
+    A form that was sent is answered with the sign-in page itself (status 401), which keeps what was typed.
+    """
+    if request.method in ("GET", "HEAD"):
+        return redirect(url_for("people.sign_in", next=local_page(request.full_path.removesuffix("?"))))
+    return _sign_in_again()
+
+
+def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
+    """Answer a form whose token does not belong to the browser's session: that has ended, or its cookie is gone.
+
+    Leads to sign-in, or offers to send the same input again. A form of another site, or of another person, gets an
+    error page (status 400).
+    """
+    # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
+    is_signed_in = current_user.is_authenticated
+    owner = owner_of_form()
+    if request.endpoint == "people.sign_in":
+        if is_signed_in:
+            return _go_on()
+        email = request.form.get("email", "")
+        return _sign_in_page(SignInForm(formdata=None, data={"email": email}), no_cookie=True), 400
+    if owner is not None and not is_signed_in:
+        return _sign_in_again()
+    if request.endpoint == "people.sign_out" and not is_signed_in:
+        return redirect(url_for("people.sign_in"))
+    is_own = owner == principal().user_id if owner is not None else is_from_here()
+    if is_own:
+        return _send_again_page(sent_input()), 400
+    return render_template("page/error.html", status=400), 400
+
+
+def _sign_in_again() -> tuple[str, int]:
+    owner = owner_of_form()
+    kept = sent_input()
+    sealed = seal_input(kept, owner) if owner is not None else None
+    return _sign_in_page(SignInForm(formdata=None), sealed=sealed, back=kept.back, ended=True), 401
+
+
+def _sign_in_page(form: SignInForm, *, sealed: str | None = None, back: str | None = None, **state: bool) -> str:
+    """Render the sign-in page.
+
+    `sealed` is input to keep, and `back` the page to lead to afterwards; by default those of the current request.
+    `state`: `wrong` if the login is wrong, `ended` if a session has ended, `no_cookie` if the browser sent no cookie.
+    """
+    return render_template(
+        "people/sign_in.html",
+        form=form,
+        sealed=sealed or request.form.get("kept", ""),
+        back=back or local_page(request.args.get("next")),
+        **{"wrong": False, "ended": "_user_id" in session, "no_cookie": False, **state},
+    )
+
+
+def _go_on() -> Response | str:
+    """Lead the user, who is signed in now, to the input that was kept, else to the page in `next` or the overview."""
+    target = local_page(request.args.get("next")) or url_for("portal.overview")
+    sealed = request.form.get("kept")
+    if not sealed:
+        return redirect(target)
+    found = open_input(sealed)
+    if found is None:
+        flash(gettext("What you had typed was kept for an hour and is gone now. Please type it again."), "warning")
+        return redirect(target)
+    kept, user_id = found
+    if user_id != principal().user_id:
+        flash(gettext("What was typed before belongs to another login and was not sent."), "warning")
+        return redirect(url_for("portal.overview"))
+    if kept.files:
+        names = ", ".join(kept.files)
+        flash(gettext("Nothing was sent yet. Please choose the file again: %(names)s", names=names), "warning")
+        return redirect(kept.back)
+    return _send_again_page(kept)
+
+
+def _send_again_page(kept: KeptInput) -> str:
+    return render_template("people/send_again.html", kept=kept, here=kept.back)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, request
 from flask_babel import gettext as _
 
 from models.proofs.submission import answer_letter
@@ -18,10 +18,11 @@ letters = Blueprint("letters", __name__)
 def confirm() -> str | tuple[str, int]:
     """Show the form for the customer number and the code that a letter carries.
 
+    The letter's QR code leads here with the customer number in the query parameter `kundennummer`.
     On POST with the right code confirm the connection address and show a page that says so; otherwise show the form
     with an error, with status 422. The error is the same whether the customer number, the order or the code is wrong.
     """
-    form = LetterForm()
+    form = LetterForm(data={"customer_number": request.args.get("kundennummer", "")})
     if not form.validate_on_submit():
         return render_template("proofs/letter.html", form=form), 422 if form.errors else 200
     number = typed_customer_number(form.customer_number.data)

@@ -25,6 +25,8 @@ function keepSaving(form) {
     unsaved = false;
     try {
       const answer = await fetch(form.dataset.autosave, { method: "POST", body: new FormData(form), signal: running.signal });
+      // Signed out: the next press of a button leads to sign-in and back, with what was typed.
+      if (answer.status === 401) return say("saved", form.dataset.signedOut);
       if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
       const { saved, basket } = await answer.json();
       if (leaving) return;

@@ -542,7 +542,7 @@ def test_the_jobs_and_what_they_could_not_repair(front: Front, back: Back, desk:
     run_job(back.runtime, JOBS["requests"])
     page = desk.page(JOBS_PAGE)
     open_ones = page.split("Nicht repariert</h2>")[1].split("Aufgaben</h2>")[0]
-    assert "hängt seit 02.03.2026 09:00 bei uns." in open_ones and f'href="{of(id)}"' in open_ones
+    assert "hängt seit 2. März 2026, 09:00 Uhr bei uns." in open_ones and f'href="{of(id)}"' in open_ones
     assert str(stuck) not in open_ones and f'href="{of(stuck)}"' in page
     assert "1 repariert, 1 nicht" in page and "3. März 2026, 09:01 Uhr" in page and "3. März 2026, 09:06 Uhr" in page
 

@@ -146,7 +146,7 @@ def test_every_bad_cell_is_named_and_mended_in_place(signed: Front) -> None:
         "Eine deutsche Postleitzahl hat fünf Ziffern.", "Möglich sind: trunk-2, trunk-10, trunk-50",
         "Das ist keine vollständige E-Mail-Adresse.", "Geben Sie den Ort ein.", "Passende Vorwahlen: 030 (Berlin)",
         "1 bis 10 gleichzeitige Gespräche", "Möglich sind: mobile-backup, directory-entry",
-        "Möglich sind: 1, 10, 100", "Das ist keine Telefonnummer.",
+        "Möglich sind: 1, 10, 100", "Das ist keine Rufnummer.",
     ):  # fmt: skip
         assert said in page, said
     assert 'value="hanna@"' in page and "Filiale 8" not in page

@@ -150,6 +150,7 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("produkt", {"mobile_number": "030 901820"}, "Das ist keine Mobilfunknummer."),
         ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
         ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
+        ("standort", {"name": "北京 Büro"}, "lateinische, griechische oder kyrillische Buchstaben"),
         ("standort", {"postal_code": "1017"}, "fünf Ziffern"),
         ("standort", {"city": ""}, "Geben Sie den Ort ein."),
         ("rufnummern", {"area_code": ""}, "Geben Sie die Vorwahl ein."),
@@ -158,7 +159,7 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("rufnummern", {"block_size": "7"}, "Wählen Sie, wie viele Rufnummern Sie brauchen."),
         ("kontakt", {"contact_name": ""}, "Geben Sie den Namen der Ansprechperson ein."),
         ("kontakt", {"email": "hanna@"}, "keine vollständige E-Mail-Adresse"),
-        ("kontakt", {"phone": "call me"}, "keine Telefonnummer"),
+        ("kontakt", {"phone": "call me"}, "keine Rufnummer"),
     ],
 )
 def test_each_step_is_judged_and_nothing_typed_is_lost(
@@ -294,7 +295,7 @@ def test_the_totals_are_net_tax_and_gross(front: Front) -> None:
 def test_a_page_names_the_tax_that_is_reckoned_with(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(front.client.application.jinja_env.globals, "VAT_PERCENT", 7)
     summary = plain(fill_all(front, begin(front)))
-    assert "zzgl. 7 % USt." in summary and "zuzüglich 7 % Umsatzsteuer" in summary and "19 %" not in summary
+    assert summary.count("zuzüglich 7 % Umsatzsteuer") == 2 and "19 %" not in summary
 
 
 def test_tax_is_rounded_to_the_cent() -> None:

@@ -480,7 +480,7 @@ def test_every_page_speaks_english_too(front: Front, back: Back) -> None:
         session.get_one(User, front.manager.user_id).locale = "en"
     sign_in(front, front.manager.email)
     shown = front.client.get(f"/anfragen/{id}").text
-    assert "Awaited until March 16, 2026." in shown
+    assert "Awaited until 16 March 2026." in shown
     assert "Faster with a link code" in front.client.get(f"/anfragen/{link}").text
     assert title(front.client.get("/verknuepfungscode")) == "Link code"
 

@@ -1,0 +1,37 @@
+"""The typeface of pages, letters and offers has every character that names and addresses may have."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+import pytest
+from fontTools.ttLib import TTFont
+
+from models.values import in_print, is_printable
+from tasks.outbox.typeface import WEIGHTS, font_file
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+def test_every_printable_character_is_in_the_typeface(weight: int) -> None:
+    with font_file(weight).open("rb") as file, TTFont(file, lazy=True) as font:
+        known = set(font.getBestCmap())
+    # Surrogates are no characters.
+    codes = [code for code in range(0x20, sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
+    allowed = [code for code in codes if is_printable(chr(code))]
+    assert len(allowed) > 600
+    assert [hex(code) for code in allowed if not {ord(shown) for shown in in_print(chr(code))} <= known] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Müller & Söhne", "Łódź", "Ștefan Țăran", "Đặng Thị Hồng", "Γιώργος", "Щербаков Ґ", "Smørrebrød", "Ærø", "ẞ",
+     "„Café“ – d’Or №1 (50 %)", "50 €/m²", "Zu\u0308rich"],
+)  # fmt: skip
+def test_names_of_europe_are_printed_as_they_are(name: str) -> None:
+    assert is_printable(name) and in_print(name) == unicodedata.normalize("NFC", name)
+
+
+@pytest.mark.parametrize("name", ["北京", "مكتب", "Büro 🦊", "משרד", "दिल्ली", "\u2028", "\u200b"])
+def test_other_letters_are_not(name: str) -> None:
+    assert not is_printable(name) and is_printable(in_print(name))

@@ -1,0 +1,67 @@
+"""Who the carrier is: the foot of every page, the pages whose setting is a text, and what is not shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from tests.web.conftest import Front, FrontOf
+from tests.web.html import assert_valid
+from tests.web.portal.page.test_portal import sign_in
+
+SET: dict[str, Any] = {
+    "carrier_name": "Beispiel & Telefon GmbH",
+    "carrier_address": "Musterstraße 1, 10115 Berlin",
+    "carrier_phone": "030 23125000",
+    "carrier_email": "service@portal.example",
+    "carrier_imprint": "Beispiel Telefon\nMusterstraße 1\n\nAmtsgericht <Berlin>",
+    "carrier_privacy": "https://carrier.example/datenschutz",
+}
+PUBLIC = ("/anmelden", "/passwort", "/brief", "/impressum", "/gibt-es-nicht", "/email/0/0")
+
+
+def test_every_page_says_who_the_carrier_is(front: Front, front_of: FrontOf) -> None:
+    client = front_of(**SET)
+    sign_in(front, front.manager.email)
+    cookie = front.client.get_cookie("session")
+    assert cookie is not None
+    own = FlaskClient(client.application, client.response_wrapper)
+    own.set_cookie("session", cookie.value)
+    pages = [client.get(path).text for path in PUBLIC]
+    pages += [own.get(path).text for path in ("/standortverwaltung", "/anfragen", "/anmeldung", "/gibt-es-nicht")]
+    for page in pages:
+        assert_valid(page)
+        foot = page[page.index("<footer") :]
+        assert "Beispiel &amp; Telefon GmbH, Musterstraße 1, 10115 Berlin" in foot
+        assert 'href="tel:03023125000"' in foot and 'href="mailto:service@portal.example"' in foot
+        assert 'href="/impressum"' in foot and 'href="https://carrier.example/datenschutz"' in foot
+        # Terms and help are not set.
+        assert "AGB" not in foot and "Hilfe" not in foot
+        assert "<span>Beispiel &amp; Telefon GmbH Kundenportal</span>" in page
+
+
+def test_a_text_has_a_page_and_a_url_has_none(front_of: FrontOf) -> None:
+    client = front_of(**SET)
+    page = client.get("/impressum").text
+    assert "Impressum</h1>" in page and 'aria-current="page"' in page
+    assert "Beispiel Telefon\nMusterstraße 1</p>" in page and "Amtsgericht &lt;Berlin&gt;</p>" in page
+    for path in ("/datenschutz", "/agb", "/hilfe"):
+        assert client.get(path).status_code == 404
+    english = client.get("/impressum", headers={"Accept-Language": "en"}).text
+    assert "Imprint</h1>" in english and "Privacy notice</a>" in english
+
+
+def test_what_is_not_set_is_not_shown(front: Front) -> None:
+    page = front.client.get("/anmelden").text
+    assert "<footer" not in page and "<span>Kundenportal</span>" in page
+    assert front.client.get("/impressum").status_code == 404
+
+
+def test_the_typeface_of_letters_is_that_of_pages(front: Front) -> None:
+    for weight in ("400", "600"):
+        answer = front.client.get(f"/schrift/{weight}.woff")
+        assert answer.data[:4] == b"wOFF" and len(answer.data) < 150_000
+        assert "immutable" in answer.headers["Cache-Control"]
+    assert front.client.get("/schrift/500.woff").status_code == 404
+    assert front.client.get("/static/portal.css").text.count("../schrift/") == 2

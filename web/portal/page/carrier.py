@@ -1,0 +1,23 @@
+"""The carrier's own pages, such as the imprint: those whose setting is a text. Usable without a login."""
+
+from __future__ import annotations
+
+from flask import Blueprint, abort, render_template
+
+from tasks.settings import CarrierPage
+from tasks.wording.labels import carrier_page_text
+from web.portal.page.locale import locale
+from web.resources import resources
+
+carrier_pages = Blueprint("carrier", __name__)
+
+
+@carrier_pages.get(f"/<any({', '.join(CarrierPage)}):slug>")
+def show(slug: str) -> str:
+    """Show the page of this path with the text of its setting. Aborts with 404 if the setting is no text."""
+    page = CarrierPage(slug)
+    text = resources().settings.carrier.texts.get(page)
+    if text is None:
+        abort(404)
+    paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
+    return render_template("page/carrier.html", title=carrier_page_text(page, locale()), paragraphs=paragraphs)

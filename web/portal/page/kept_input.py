@@ -1,0 +1,144 @@
+"""What somebody typed into a form whose session had ended: sealed, for the same person, until the next sign-in.
+
+Each form names the person it was made for (`form_owner`). Nothing is stored: the sealed input travels in the sign-in
+form. It is shown to nobody else, and sent only when the person presses a button again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from urllib.parse import unquote, urlsplit
+
+from flask import current_app, request
+from flask_login import current_user
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import RequestRedirect
+
+from models.vault import SecretUnreadable
+from web.resources import resources
+
+KEPT_FOR = timedelta(hours=1)
+MOST_KEPT = 200_000
+"""The most characters of input that are kept; a larger form has to be typed again."""
+PASSWORDS = frozenset({"password", "current"})
+"""The fields that are never kept: passwords."""
+_OWN = frozenset({"csrf_token", "form_owner", "kept"})
+# A path of this site: a browser leaves out control characters and reads "//" and "/\\" as another host.
+_PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f\\]*")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptInput:
+    """The input of a form that was not accepted.
+
+    `path` is where the form was sent to, with its query, and `back` the page on which it was. `fields` are the names
+    and values without passwords, `had_password` tells that there was one. `files` are the names of chosen files, which
+    are not kept.
+    """
+
+    path: str
+    back: str
+    fields: list[tuple[str, str]]
+    files: list[str]
+    had_password: bool
+
+
+def form_owner() -> str:
+    """Return the value of the hidden field by which a form names the signed-in person; empty if nobody is signed in."""
+    if not current_user.is_authenticated:
+        return ""
+    user_id = str(current_user.principal.user_id)
+    return f"{user_id}.{resources().vault.token('form', user_id)}"
+
+
+def owner_of_form() -> int | None:
+    """Return the id of the user for whom the form of the current request was made; None if the form does not say."""
+    user_id, _, token = request.form.get("form_owner", "").partition(".")
+    is_right = user_id.isascii() and user_id.isdecimal() and resources().vault.is_token(token, "form", user_id)
+    return int(user_id) if is_right else None
+
+
+def is_from_here() -> bool:
+    """Return whether the browser says that the form of the current request was on a page of this site."""
+    return _is_ours(request.headers.get("Origin"))
+
+
+def sent_input() -> KeptInput:
+    """Return the input of the current request."""
+    sent = [(name, value) for name, value in request.form.items(multi=True) if name not in _OWN]
+    return KeptInput(
+        path=request.full_path.removesuffix("?"),
+        back=_page_of_form(),
+        fields=[(name, value) for name, value in sent if name not in PASSWORDS],
+        files=[file.filename for file in request.files.values() if file.filename],
+        had_password=any(name in PASSWORDS for name, _ in sent),
+    )
+
+
+def seal_input(kept: KeptInput, user_id: int) -> str | None:
+    """Return the input sealed for the user, to travel in the sign-in form; None if there is too much of it."""
+    facts = {
+        "use": "kept input",
+        "user_id": user_id,
+        "at": resources().clock().isoformat(),
+        "path": kept.path,
+        "back": kept.back,
+        "fields": kept.fields,
+        "files": kept.files,
+        "had_password": kept.had_password,
+    }
+    text = json.dumps(facts)
+    return resources().vault.seal(text).decode() if len(text) <= MOST_KEPT else None
+
+
+def open_input(sealed: str) -> tuple[KeptInput, int] | None:
+    """Return the sealed input, and the id of the user for whom it was sealed; None if it is unreadable or too old."""
+    try:
+        facts = json.loads(resources().vault.open(sealed.encode()))
+    except (SecretUnreadable, ValueError):
+        return None
+    if not isinstance(facts, dict) or facts.get("use") != "kept input":
+        return None
+    if resources().clock() >= datetime.fromisoformat(facts["at"]) + KEPT_FOR:
+        return None
+    fields = [(name, value) for name, value in facts["fields"]]
+    kept = KeptInput(facts["path"], facts["back"], fields, facts["files"], facts["had_password"])
+    return kept, facts["user_id"]
+
+
+def local_page(target: str | None) -> str | None:
+    """Return `target` if it is the path of a page of the portal, with or without a query; None for anything else.
+
+    A browser can be led there by a redirect: there is a page, it answers to GET, and it is not on another site.
+    """
+    if not target or not _PATH.fullmatch(target) or target.startswith(("/api/", "/static/")):
+        return None
+    adapter = current_app.create_url_adapter(request)
+    if adapter is None:
+        return None
+    try:
+        adapter.match(unquote(urlsplit(target).path), method="GET")
+    except RequestRedirect:
+        return target
+    except (HTTPException, ValueError):
+        return None
+    return target
+
+
+def _page_of_form() -> str:
+    """Return the path of the page on which the form of the current request was, or of one that leads on from there."""
+    referrer = request.referrer or ""
+    parts = urlsplit(referrer) if _is_ours(referrer) else urlsplit("")
+    page = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return local_page(page) or local_page(request.full_path.removesuffix("?")) or "/"
+
+
+def _is_ours(address: str | None) -> bool:
+    try:
+        host = urlsplit(address or "").netloc
+    except ValueError:
+        return False
+    return host != "" and host in (request.host, urlsplit(resources().settings.base_url).netloc)
