@@ -154,7 +154,7 @@ def test_what_was_written_before_a_rule_is_brought_in_line_with_it(empty: sa.Eng
 
 
 def test_codes_that_are_open_last_to_the_end_of_the_day_that_was_said(empty: sa.Engine) -> None:
-    migrations.upgrade(empty, "0018")
+    migrations.upgrade(empty, "0021")
     said = {"noon@x.de": "2099-07-16 12:00", "late@x.de": "2099-07-16 23:59", "midnight@x.de": "2099-07-17 00:00"}
     with empty.begin() as connection:
         connection.execute(sa.text(AN_ACCOUNT))
