@@ -143,6 +143,10 @@ class Places:
                 nearest = far if nearest is None or far < nearest else nearest
         return nearest
 
+    def position(self, postal_code: str) -> Point | None:
+        """Return about where the addresses with this postal code are; None if there is no such code."""
+        return self._points.get(postal_code)
+
     def is_near(self, postal_code: str, area_code: str) -> bool:
         """Return whether a postal code is in the region of an Ortsnetz, though it may be outside of its reach."""
         at, network = self._points.get(postal_code), self._networks.get(area_code)

@@ -10,7 +10,7 @@ from flask import abort, render_template
 from flask_login import login_required
 
 from models.states import AccountRole
-from models.telephony.town_positions import position_of
+from models.telephony.places import Places, places_of
 from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of
 from web.portal.accounts.registrations import addresses_to_ask, ask_network
 from web.portal.page.blueprints import locations
@@ -63,7 +63,8 @@ def show_map() -> str:
     offline = known.offline if known is not None else ()
     with resources().database.transaction() as database:
         towns = groups_of(database, seen.account, GroupBy.CITY, resources().clock(), offline=offline)
-    dots = _dots(towns)
+        places = places_of(database)
+    dots = _dots(towns, places)
     return render_template(
         "accounts/map.html",
         konto=seen.konto,
@@ -79,12 +80,12 @@ def show_map() -> str:
     )
 
 
-def _dots(towns: Sequence[Group]) -> list[Dot]:
+def _dots(towns: Sequence[Group], places: Places) -> list[Dot]:
     """Return the points of the towns whose place is known, the largest first, so that none hides a smaller one."""
     most = max((town.sums.sites for town in towns), default=1)
     dots = []
     for town in towns:
-        position = position_of(town.postal_code)
+        position = places.position(town.postal_code)
         if position is not None:
             x, y = _place(*position)
             radius = max(_SMALLEST, _LARGEST * sqrt(town.sums.sites / most)) if most > 1 else _SMALLEST * 1.5

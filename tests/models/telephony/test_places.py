@@ -1,0 +1,29 @@
+"""Where towns are, by postal code."""
+
+from __future__ import annotations
+
+from math import hypot
+
+import pytest
+
+from models.db.session import Database
+from models.telephony.places import places_of
+
+MIDDLES = {
+    "10179": (52.5, 13.4), "80331": (48.1, 11.6), "20095": (53.6, 10.0), "50667": (50.9, 7.0), "01067": (51.1, 13.7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("postal_code", MIDDLES)
+def test_a_postal_code_is_where_its_town_is(database: Database, postal_code: str) -> None:
+    with database.transaction() as session:
+        found = places_of(session).position(postal_code)
+    assert found is not None
+    latitude, longitude = MIDDLES[postal_code]
+    assert hypot(found[0] - latitude, found[1] - longitude) < 0.15
+
+
+def test_a_code_that_does_not_exist_is_nowhere(database: Database) -> None:
+    with database.transaction() as session:
+        places = places_of(session)
+    assert places.position("00001") is None and places.position("x") is None
