@@ -27,8 +27,6 @@ from tasks.settings import Carrier
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 
-_SAID_BY_REASON = (Reason.AREA_CODE_MISMATCH, Reason.CONTACT_REFUSED)
-
 
 @dataclass(frozen=True, slots=True)
 class Details:
@@ -114,7 +112,7 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
     """
     if request.status in ENDED:
         return []
-    if request.reason in _SAID_BY_REASON or request.status is Status.HELD:
+    if request.reason is Reason.CONTACT_REFUSED or request.status is Status.HELD:
         assert request.reason is not None
         until = request.waiting_until.isoformat() if request.waiting_until is not None else None
         return [{"what": "reason", "text": reason_text(request.reason, locale), "until": until}]

@@ -138,7 +138,7 @@ def _orders(stage: Stage, people: People) -> Iterator[Scene]:
         mails=to_maxi,
     )
     yield Scene(
-        "Order with the area code of the town nearby, which staff are asked about",
+        "Order, area code of the town nearby",
         _order(stage.street, Pool("089", "Dachau", "85221", ""), 10),
         Stand(Status.CANCELLED, Reason.CANCELLED_BY_REQUESTER),
         [(ADDRESS, people.cancel)],

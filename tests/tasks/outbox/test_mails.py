@@ -87,7 +87,8 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         main, pipeline.manager = make_main(session, name=HOSTILE)
         session.execute(sa.update(User).values(name=HOSTILE, locale=locale))
     pipeline.manager = replace(pipeline.manager, name=HOSTILE, locale=locale)
-    place, contact = Location(HOSTILE, HOSTILE, "10179", f"Berlin {HOSTILE}"), Contact(HOSTILE, "c@example.com", None)
+    place = Location(HOSTILE, f"{HOSTILE} 1", "10179", f"Berlin {HOSTILE}")
+    contact = Contact(HOSTILE, "c@example.com", None)
     order = an_order(locale=locale, location=place, contact=contact)
     first = pipeline.order(order, main)
     # The question to another contact is refused.

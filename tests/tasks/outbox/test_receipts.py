@@ -107,13 +107,13 @@ def test_a_receipt_that_leaves_before_the_first_check_names_the_days_that_will_h
     assert pipeline.request(id).status is Status.PENDING and len(receipts(pipeline)) == 1
 
 
-@pytest.mark.parametrize("end", ["completed", "cancelled", "wrong area", "refused"])
+@pytest.mark.parametrize("end", ["completed", "cancelled", "no numbers", "refused"])
 def test_a_receipt_that_leaves_late_says_what_is_true_then(pipeline: Pipeline, end: str) -> None:
     pipeline.mailer.failures[pipeline.manager.email] = [GatewayUnavailable("away")]
     draft = {
         "completed": an_order(),
         "cancelled": fresh(),
-        "wrong area": an_order(area_code="0521"),
+        "no numbers": an_order(block_size=100),
         "refused": fresh(),
     }[end]
     id = pipeline.order(draft)
@@ -128,7 +128,7 @@ def test_a_receipt_that_leaves_late_says_what_is_true_then(pipeline: Pipeline, e
     said = {
         "completed": "Der Anschluss ist schon eingerichtet",
         "cancelled": "Die Bestellung ist inzwischen beendet.",
-        "wrong area": "Die Vorwahl passt nicht",
+        "no numbers": "Wir füllen den Vorrat auf",
         "refused": "Bis 16. März 2026 bestätigt",
     }[end]
     assert said in plain(mail.text)
@@ -216,7 +216,8 @@ def test_a_file_has_one_receipt_with_its_list_and_the_sum(pipeline: Pipeline) ->
         fill_pool(session, count=40, first="30000000")
     drafts = [*sites(25), *sites(1)]
     dresden = replace(drafts[0].location, name="Neustadt", postal_code="01097", city="Dresden")
-    drafts[24] = replace(drafts[24], location=dresden, contact=Contact("=1+1", "kim@example.com", None))
+    contact = Contact("=1+1", "kim@example.com", None)
+    drafts[24] = replace(drafts[24], location=dresden, area_code="0351", contact=contact)
     id = send(pipeline, drafts)
     for _ in range(4):
         pipeline.advance()

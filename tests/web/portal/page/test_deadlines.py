@@ -162,15 +162,6 @@ def of_an_offer(front: Front, back: Back) -> Deadline:
     return Deadline([near(printed, "gültig bis"), near(printed, "Das Angebot gilt bis")], is_open)
 
 
-def of_a_wrong_area_code(front: Front, back: Back) -> Deadline:
-    body = {**ORDER, "numbers": {"area_code": "0521", "block_size": 10}}
-    id = front.post("/orders", body).get_json()["id"]
-    back.advance()
-    sign_in(front, front.manager.email)
-    page = front.client.get(f"/anfragen/{id}").text
-    return Deadline([near(page, "Jetzt sind Sie an der Reihe")], lambda: runs(front, back, id))
-
-
 KINDS = (
     of_an_email,
     of_a_letter,
@@ -179,7 +170,6 @@ KINDS = (
     of_an_invitation,
     of_a_draft,
     of_an_offer,
-    of_a_wrong_area_code,
 )
 
 
