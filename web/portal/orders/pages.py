@@ -36,7 +36,6 @@ from models.proofs.required import draft_proofs
 from models.states import Reason
 from models.telephony.emergency import emergency_location
 from models.views.lists import closed_accounts
-from tasks.outbox.order_pdf import offer_pdf
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
@@ -224,6 +223,8 @@ def offer(id: uuid.UUID) -> Response:
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     number = str(id)[-6:].upper()
     printed, carrier = wizard.printed(addressee, locale()), resources().settings.carrier
+    from tasks.outbox.order_pdf import offer_pdf  # a large import, made only for an offer
+
     content = offer_pdf(printed, number, link, now, until, locale(), carrier)
     name = _("Offer-%(end)s.pdf", end=str(id)[-6:])
     return Response(

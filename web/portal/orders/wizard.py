@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask_babel import gettext as _
 from sqlalchemy.orm import Session
@@ -22,9 +22,11 @@ from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.values import Locale
-from tasks.outbox.order_pdf import PrintedOrder
 from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of, without_options
 from web.portal.orders.number_hints import Hints, hints_for
+
+if TYPE_CHECKING:
+    from tasks.outbox.order_pdf import PrintedOrder
 
 SLUGS: Mapping[DraftStep, str] = {
     DraftStep.PRODUCT: "produkt",
@@ -147,6 +149,8 @@ class Wizard:
 
         `addressee` is the contract holder of the account that orders.
         """
+        from tasks.outbox.order_pdf import PrintedOrder  # a large import, made only for an offer
+
         order, customer = self.order(locale), self.account
         place = f"{addressee.postal_code} {addressee.city}"
         return PrintedOrder(
