@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -200,7 +201,7 @@ class Plant:
         wait_until(lambda: self.unsent() == 0, seconds=60, what="the last mail")
 
     def assert_everything_once(self, ids: list[UUID]) -> None:
-        """Assert that each order was provisioned once and each recipient was sent one mail.
+        """Assert that each order was provisioned once, has one receipt, and that each recipient was sent one more mail.
 
         Mails count by Message-ID: a worker killed between the server's answer and the record of it makes a
         second delivery of the same mail, which mail systems drop (see docs/decisions/0002).
@@ -209,7 +210,11 @@ class Plant:
         mails = {(recipient, mail["Message-ID"]) for recipient, mail in self.sink.received}
         assert len({id for _, id in mails}) == len(mails)
         recipients = sorted(recipient for recipient, _ in mails)
-        assert recipients == sorted([self.manager.email, "hanna.palmer@example.com"] * len(ids))
+        assert recipients == sorted([self.manager.email, self.manager.email, "hanna.palmer@example.com"] * len(ids))
+        with self.database.transaction() as session:
+            messages = Counter(map(tuple, session.execute(sa.select(Message.request_id, Message.template))))
+        expected = Counter({(id, "order_receipt"): 1 for id in ids})
+        assert messages == expected + Counter({(id, "order_completed"): 2 for id in ids})
 
     def assert_provisioned_once(self, ids: list[UUID]) -> None:
         """Assert that each order has one account, contract, trunk, number block and registrar row."""

@@ -1,12 +1,13 @@
 """Points of the engine at which something goes wrong once. Production code needs no switch for this.
 
 At `provision.after` and the like the process stops dead, so that it can be killed. At `provision.timeout` it goes on,
-but believes that the registrar has not answered.
+but believes that the registrar has not answered. `receipt` is the sending of a receipt, `mail` that of any other mail.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -72,9 +73,11 @@ class _StoppingMailer:
     stop: Stop
 
     def send(self, mail: Mail) -> None:
-        self.stop.pass_by("mail.before")
+        is_receipt = re.search("^Wir haben Ihre .*erhalten|^We have received", mail.subject)
+        kind = "receipt" if is_receipt else "mail"
+        self.stop.pass_by(f"{kind}.before")
         self.inner.mailer.send(mail)
-        self.stop.pass_by("mail.after")
+        self.stop.pass_by(f"{kind}.after")
 
     def close(self) -> None:
         self.inner.mailer.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import sqlalchemy as sa
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate
+from models.messages.outbox import Message
 from models.requests.requests import Request
 from models.states import Status
 from models.values import utc_now
@@ -52,4 +55,8 @@ def test_a_bulk_goes_on_after_its_workers_were_killed(plant: Plant) -> None:
     plant.assert_provisioned_once(ids)
     mails = {(recipient, mail["Message-ID"]) for recipient, mail in plant.sink.received}
     to_sender = [recipient for recipient, _ in mails if recipient == plant.manager.email]
-    assert len(to_sender) == 1 and len(mails) == ROWS + 1
+    # The receipt of the file and the word of its end; a row has no receipt of its own.
+    assert len(to_sender) == 2 and len(mails) == ROWS + 2
+    with plant.database.transaction() as session:
+        templates = Counter(session.scalars(sa.select(Message.template)))
+    assert templates == {"bulk_receipt": 1, "bulk_ended": 1, "order_completed": ROWS}

@@ -30,9 +30,8 @@ from tests.faults.conftest import SECRET, Plant
 from tests.web.conftest import ORDER
 from workers.gateways.registrar import plain_url
 
-POINTS = [
-    f"{step}.{when}" for step in ("verify", "provision", "attach", "confirm", "mail") for when in ("before", "after")
-]
+STEPS = ("verify", "provision", "attach", "confirm", "receipt", "mail")
+POINTS = [f"{step}.{when}" for step in STEPS for when in ("before", "after")]
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -54,10 +53,10 @@ def test_a_celery_worker_killed_inside_a_step_is_replaced(plant: Plant, point: s
 
 
 @pytest.mark.parametrize(
-    "point", ["verify.before", "verify.after", "mail.before", "mail.after", "letter.before", "letter.after"]
+    "point", [f"{step}.{when}" for step in ("verify", "receipt", "mail", "letter") for when in ("before", "after")]
 )
 def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, point: str) -> None:
-    """One mail, one letter, and with their codes the order goes through."""
+    """One receipt, one mail with a code, one letter, and with their codes the order goes through."""
     contact = Contact("Nele Neu", "nele@example.com", None)
     place = Location("Filiale Mitte", "Torstr. 1", "10119", "Berlin")
     [id] = plant.order(1, an_order(contact=contact, location=place))
@@ -69,20 +68,22 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
         assert enter_letter_code(session, vault, order, plant.letter_code(), plant.now())
     plant.wait_for_completion([id])
     mails = {mail["Message-ID"] for _, mail in plant.sink.received}
-    assert len(mails) == 3
+    assert len(mails) == 4
     with plant.database.transaction() as session:
         sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
-    assert sorted(sent) == ["address_letter", "email_code", "order_completed", "order_completed"]
+    assert sorted(sent) == ["address_letter", "email_code", "order_completed", "order_completed", "order_receipt"]
 
 
-@pytest.mark.parametrize("point", ["verify.before", "verify.after", "attach.before", "attach.after", "mail.after"])
+@pytest.mark.parametrize(
+    "point", ["verify.before", "verify.after", "attach.before", "attach.after", "receipt.after", "mail.after"]
+)
 def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) -> None:
-    """The owner is asked once, the account attached once, and both sides are told once."""
+    """One receipt, the owner is asked once, the account attached once, and both sides are told once."""
     with plant.database.transaction() as session:
         owner = make_user(session)
         account = make_account(session, administrator=owner)
     id = plant.link(a_link(account, method=ProofMethod.CONSENT))
-    asking = point.startswith(("verify", "mail"))
+    asking = point.startswith(("verify", "receipt", "mail"))
     if asking:
         _kill_at(plant, point)
     else:
@@ -99,8 +100,8 @@ def test_a_worker_killed_while_it_links_is_replaced(plant: Plant, point: str) ->
     with plant.database.transaction() as session:
         assert session.get_one(Account, account.id).main_id == plant.main.id
         sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
-    assert sorted(sent) == ["consent_asked", "link_completed", "link_completed_owner"]
-    assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 3
+    assert sorted(sent) == ["consent_asked", "link_completed", "link_completed_owner", "link_receipt"]
+    assert len({mail["Message-ID"] for _, mail in plant.sink.received}) == 4
 
 
 def _kill_at(plant: Plant, point: str) -> None:
@@ -201,7 +202,7 @@ def test_without_a_mail_server_orders_go_through_and_the_mails_follow(plant: Pla
     plant.start_beat()
     plant.start_worker()
     wait_until(lambda: plant.statuses(ids) == {Status.COMPLETED}, what="completed orders")
-    assert plant.unsent() == 6
+    assert plant.unsent() == 9
     plant.sink.start()
     plant.wait_for_completion(ids)
     plant.assert_everything_once(ids)
