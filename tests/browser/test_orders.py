@@ -93,7 +93,8 @@ def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
     step(page, "Rufnummern")
     expect(page.get_by_label("Vorwahl")).to_have_value("030")
     page.get_by_label("Vorwahl").fill("089")
-    expect(page.get_by_text("089 ist die Vorwahl von München, die Anschlussadresse liegt in Berlin.")).to_be_visible()
+    wrong = "Diese Vorwahl passt nicht zur Adresse. Passende Vorwahlen: 030 (Berlin)"
+    expect(page.get_by_role("status").filter(has_text=wrong)).to_be_visible()
     page.get_by_label("Vorwahl").fill("030")
     expect(page.get_by_text("030 ist die Vorwahl von Berlin und passt zu Berlin.")).to_be_visible()
     page.get_by_label("Rufnummernblock mit 10 Nummern").check()

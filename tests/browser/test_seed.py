@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -14,6 +13,7 @@ from models.people.users import principal_of
 from models.proofs.proofs import VALID_FOR
 from models.requests.requests import Request
 from models.states import Origin
+from models.values import end_of_day
 from tasks.ports import GatewayRefused
 from tests.browser.test_portal import SEED
 from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, Way, code_in, link_in
@@ -136,7 +136,11 @@ def test_an_order_is_cancelled(visit: Visit) -> None:
     expect(visit.text("Storniert")).to_be_visible()
     expect(visit.button("Anfrage stornieren")).to_have_count(0)
     visit.workers.work()
-    assert visit.workers.post.received == [] and list(visit.workers.letters.iterdir()) == []
+    # Nobody is asked for a proof: the only mail is the receipt, which says that the order has ended.
+    assert [to for to, _ in visit.workers.post.received] == [visit.person.email]
+    receipt = visit.workers.mail_to(visit.person.email)
+    assert number in receipt and visit.say("Die Bestellung ist inzwischen beendet.") in " ".join(receipt.split())
+    assert list(visit.workers.letters.iterdir()) == []
     visit.link("Zurück zur Standortverwaltung").click()
     visit.sees("Unternehmensstandorte")
     expect(visit.card(number)).to_have_count(0)
@@ -147,7 +151,7 @@ def test_an_order_that_nobody_confirms_lapses_and_is_made_anew(visit: Visit) -> 
     number = ordered(visit).customer_number
     visit.workers.work()
     asked = visit.workers.mail_to(ORDER.contact.email)
-    visit.workers.work(after=VALID_FOR + timedelta(minutes=1))
+    visit.workers.work_at(end_of_day(NOW + VALID_FOR))
     visit.page.goto(link_in(asked))
     visit.sees("Die Frist für die Bestätigung ist abgelaufen")
     told = visit.workers.mail_to(visit.person.email)

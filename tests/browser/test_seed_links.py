@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from playwright.sync_api import expect
 
 from models.people.users import User
 from models.proofs.proofs import VALID_FOR
+from models.values import end_of_day
 from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, code_in, link_in
-from tests.factories import PASSWORD, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, join, make_account, make_user
 
 DONE = "Der Account steht jetzt in Ihrer Übersicht. Für sein eigenes Team hat sich nichts geändert."
 DECLINED = "Ein Administrator des Accounts hat die Verknüpfung abgelehnt."
@@ -144,7 +143,7 @@ def test_consent_that_nobody_gives_lapses(visit: Visit) -> None:
     visit.workers.work(after=VALID_FOR / 2)
     reminder = visit.workers.mail_to(owner.person.email)
     assert code_in(reminder) == code_in(mail) and reminder != mail
-    visit.workers.work(after=VALID_FOR / 2 + timedelta(minutes=1))
+    visit.workers.work_at(end_of_day(NOW + VALID_FOR))
     visit.waits_for("Die Frist ist abgelaufen.")
     expect(visit.link("Neue Anfrage stellen")).to_be_visible()
     owner.page.goto(link_in(mail))

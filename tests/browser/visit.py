@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -98,6 +98,7 @@ ENGLISH = {
     "Ort": "City",
     "Rufnummern": "Phone numbers",
     "Vorwahl": "Area code",
+    "Mobilfunknummer für die Notfall-Umleitung": "Mobile number for the fallback",
     "Rufnummernblock mit 10 Nummern": "Block of 10 numbers",
     "Ansprechperson": "Contact person",
     "Name der Ansprechperson": "Contact's name",
@@ -153,6 +154,7 @@ ENGLISH = {
     "Ein Administrator des Accounts hat die Verknüpfung abgelehnt.": (
         "An administrator of the account has declined the link."
     ),
+    "Die Bestellung ist inzwischen beendet.": "The order has ended in the meantime.",
     "Die Frist ist abgelaufen.": "The time for an answer has run out.",
     # Actions on a request, and its outcomes.
     "Verlauf": "Timeline",
@@ -240,6 +242,10 @@ class Workers:
         self.clock.advance(after)
         advance_requests(self.runtime)
         send_messages(self.runtime)
+
+    def work_at(self, moment: datetime) -> None:
+        """Advance the clock to the moment and process everything that is due."""
+        self.work(after=moment - self.clock.now)
 
     def mail_to(self, address: str) -> str:
         """Return subject and text of the newest mail to this address."""
