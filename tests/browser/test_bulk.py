@@ -126,7 +126,8 @@ def test_without_a_script_it_works_too(page: Page, portal: Portal, works: Event)
     page.get_by_label("Postleitzahl, Zeile 2", exact=True).fill("10179")
     page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
     works.set()
-    page.get_by_role("button", name="2 Standorte zahlungspflichtig bestellen").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="2 Standorte zahlungspflichtig bestellen").click()
     for _ in range(100):
         page.reload()
         if page.get_by_text("Alle Zeilen sind abgeschlossen.").is_visible():

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from models.telephony.forwarding import Condition
+from tests.fakes import wait_until
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, Within, answer, call_in
 from tests.sip.sipp import PATIENCE
@@ -89,7 +90,8 @@ def test_several_contacts_in_one_registration_lead_nowhere_else(sites: Sites, be
     berlin.register(contact="<sip:z@192.0.2.1>", extra=f"m: {evil}")
     refusing = [berlin.refuse("486 Busy Here")]
     call_in(sites.line, berlin.numbers[0], gets=486)
-    assert all(one.messages.count("INVITE sip:") == 3 for one in refusing)
+    # The phone writes its log after it has answered.
+    wait_until(lambda: all(one.messages.count("INVITE sip:") == 3 for one in refusing), what="a call for each contact")
 
 
 @pytest.mark.parametrize("name", ["received", "Received", "q=1; received"])
