@@ -39,6 +39,7 @@ from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
+from tasks.outbox import order_pdf
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
 from tests.faults import engine
@@ -54,7 +55,7 @@ LEASE = timedelta(minutes=10)
 
 # Forked from a process without threads that has imported everything already.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([engine.__name__])
+_processes.set_forkserver_preload([engine.__name__, order_pdf.__name__])
 
 
 @dataclass
