@@ -153,7 +153,7 @@ class Consent(CodedProof, Base):
     `decision` is the answer, None until one is given. Every link request that asks for consent has a row, even if no
     account has its customer number: an outsider must see no difference. `unreached_since` is the time since which the
     back office has to act because the question reaches no administrator; None if it reaches one, if there is no account
-    that could be attached, or if the back office has acted.
+    that could be attached, if the back office has acted, or soon after the request has ended.
     """
 
     __tablename__ = "consents"
@@ -169,7 +169,11 @@ class Consent(CodedProof, Base):
         sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
         sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
         # Always few, and read with each list of the back office.
-        sa.Index("ix_consents_unreached", "request_id", postgresql_where=sa.text("unreached_since IS NOT NULL")),
+        sa.Index(
+            "ix_consents_unreached",
+            "request_id",
+            postgresql_where=sa.text("unreached_since IS NOT NULL AND decision IS NULL"),
+        ),
     )
 
     def words(self, user_id: int, issue: int | None = None) -> list[str]:
@@ -224,7 +228,10 @@ class EmailProof(CodedProof, Base):
     refused_at: Mapped[datetime | None]
 
     def ask(self, now: datetime) -> None:
-        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
+        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
+
+        No mail with this code was refused yet.
+        """
         super().ask(now)
         self.refused_at = None
 
@@ -247,8 +254,10 @@ class EmailProof(CodedProof, Base):
 class AddressProof(CodedProof, Base):
     """Proof that a connection address is real. One row for all orders of a main account with this address.
 
-    `address_key` is the address in a form in which different spellings agree; `method`, the letter or a document, is
-    None until the address is proved. A proved address stays proved; moving means another address and another proof.
+    `address_key` is the address in a form in which different spellings agree. `code_key` is the key from which the
+    current code is derived, None if it is `address_key`: a change of the form must not void a letter in the post.
+    `method`, the letter or a document, is None until the address is proved. A proved address stays proved; moving means
+    another address and another proof.
     """
 
     __tablename__ = "address_proofs"
@@ -258,6 +267,7 @@ class AddressProof(CodedProof, Base):
 
     main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
     address_key: Mapped[str] = mapped_column(primary_key=True)
+    code_key: Mapped[str | None]
     method: Mapped[AddressMethod | None] = mapped_column(enumeration(AddressMethod, "method"))
     proved_at: Mapped[datetime | None]
     proved_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
@@ -267,9 +277,14 @@ class AddressProof(CodedProof, Base):
         sa.CheckConstraint("method <> 'document' OR proved_by IS NOT NULL", name="somebody_released_it"),
     )
 
+    def ask(self, now: datetime) -> None:
+        """Start, from `now`, the time in which a new code can be entered; the verify step sends the code."""
+        super().ask(now)
+        self.code_key = None
+
     def words(self) -> list[str]:
         """Return the words from which the vault derives the current code of the letter to the address."""
-        return ["letter", str(self.main_id), self.address_key, str(self.issue)]
+        return ["letter", str(self.main_id), self.code_key or self.address_key, str(self.issue)]
 
     def prove(self, method: AddressMethod, now: datetime, by: int | None = None) -> None:
         """Record the address as proved, by `method` and, for a document, by the staff member with the user id `by`.
@@ -284,7 +299,7 @@ class AddressDocument(Base):
     """An uploaded document that is to prove an address (commercial register extract, business registration).
 
     `released` is the back office's decision whether the document is accepted; None until it decides. `refusal` is why
-    it was refused (None for refusals of before reasons were kept), `refusal_note` what staff added for the customer.
+    it was refused (None in rows older than this column), `refusal_note` what staff added for the customer.
     """
 
     __tablename__ = "address_documents"

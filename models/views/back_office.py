@@ -126,7 +126,7 @@ _Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 # Each of the three by an index of its own that holds few.
 _FOR_US = sa.select(Request.id).where(Request.status.in_((Status.HELD, Status.FAILED)))
 _WITH_DOCUMENT = sa.select(AddressDocument.request_id).where(AddressDocument.released.is_(None))
-_UNREACHED = sa.select(Consent.request_id).where(Consent.unreached_since.is_not(None))
+_UNREACHED = sa.select(Consent.request_id).where(Consent.unreached_since.is_not(None), Consent.decision.is_(None))
 _OPEN_DOCUMENT = sa.and_(
     AddressDocument.request_id == Request.id,
     AddressDocument.released.is_(None),
