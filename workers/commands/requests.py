@@ -127,14 +127,12 @@ def release_address(
 
     `requests document` writes the document to a file.
     """
-    id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE])
-    if refuse_it and reason is RefusalReason.OTHER and not refusal.note:
+    id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE]) if refuse_it else None
+    if refusal is not None and reason is RefusalReason.OTHER and not refusal.note:
         refuse("Say with --note why the document is refused.")
     with open_database() as database, database.transaction() as session:
         try:
-            decide_on_document(
-                session, _staff(session, by), id, None, database.now(), release=not refuse_it, refusal=refusal
-            )
+            decide_on_document(session, _staff(session, by), id, None, database.now(), refusal=refusal)
         except NotFound:
             _refuse_unknown(request_id)
         except NotAwaited:
