@@ -14,7 +14,8 @@ from models.errors import InvalidField, NotAwaited
 from models.messages.outbox import Message, Recipient, queue_message
 from models.people.rights import Principal
 from models.people.users import User
-from models.proofs.proofs import EmailProof, ProofBook
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import EmailProof
 from models.proofs.required import order_proofs
 from models.proofs.same_proof import lock_pending, orders_of_contact, orders_with_contact
 from models.requests.requests import Request, TimelineEntry

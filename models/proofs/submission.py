@@ -25,9 +25,10 @@ from models.people.users import (
     User,
     principal_of,
 )
+from models.proofs.documents import AddressDocument
+from models.proofs.proof_book import ProofBook, account_address_key
 from models.proofs.proofs import (
     LINK_CODE_VALID_FOR,
-    AddressDocument,
     AddressProof,
     CodedProof,
     Consent,
@@ -35,8 +36,6 @@ from models.proofs.proofs import (
     EmailProof,
     LinkCode,
     OwnershipProof,
-    ProofBook,
-    account_address_key,
 )
 from models.proofs.refusals import Refusal, refuse
 from models.proofs.required import order_proofs

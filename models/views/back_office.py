@@ -17,7 +17,8 @@ from models.accounts.accounts import account_by_number
 from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
-from models.proofs.proofs import AddressDocument, Consent, latest_document
+from models.proofs.documents import AddressDocument, latest_document
+from models.proofs.proofs import Consent
 from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry
 from models.staff.actions import staff_actions_on

@@ -15,7 +15,8 @@ from models.accounts.contract_holders import Addressee, addressee_of
 from models.contracts.catalogue import PriceLine
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
-from models.proofs.proofs import VALID_FOR, CodedProof, Consent, ProofBook
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import VALID_FOR, CodedProof, Consent
 from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, ProofMethod, Reason, Status

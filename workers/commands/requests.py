@@ -18,7 +18,7 @@ from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, To
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
-from models.proofs.proofs import latest_document
+from models.proofs.documents import latest_document
 from models.proofs.refusals import MOST_NOTE, Refusal
 from models.requests.requests import Request
 from models.staff.actions import decide_on_document

@@ -13,7 +13,8 @@ from werkzeug.test import TestResponse
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.people.rights import Scope
-from models.proofs.proofs import AddressDocument, EmailProof, LinkCode
+from models.proofs.documents import AddressDocument
+from models.proofs.proofs import EmailProof, LinkCode
 from models.proofs.submission import create_link_code, decide_document
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request

@@ -25,7 +25,8 @@ from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.people.users import User, principal_of
-from models.proofs.proofs import AddressDocument, AddressProof
+from models.proofs.documents import AddressDocument
+from models.proofs.proofs import AddressProof
 from models.proofs.submission import upload_document
 from models.requests.requests import Request, TimelineEntry
 from models.staff.actions import cancel, decide_on_document, open_document, retry
