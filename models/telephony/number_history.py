@@ -146,7 +146,7 @@ def block_of(session: Session, number: int) -> NumberBlock | None:
     return session.scalar(sa.select(NumberBlock).where(numbers.bool_op("@>")(sa.literal(number, sa.BigInteger))))
 
 
-def history_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
+def assignments_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
     """Return the kept rows of a block's history, the newest first, each with the account's customer number."""
     query = (
         sa.select(NumberAssignment, Account.customer_number)
