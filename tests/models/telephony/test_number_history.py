@@ -35,7 +35,8 @@ def test_owners_follow_each_other_with_the_names_of_their_time(database: Databas
         other = make_account(session, name="Neu AG")
         block = NumberPool(session, NOW, {}).take("030", 10, one.id)
         block_id, numbers = block.id, (one.customer_number, other.customer_number)
-        one.name = "Alt umbenannt"
+    with database.transaction() as session:
+        session.get_one(Account, one.id).name = "Alt umbenannt"
     assert told(database, FIRST + 9) == [(numbers[0], "Alt GmbH", NOW, None)]
     given_back, again = NOW + timedelta(days=5), NOW + timedelta(days=5) + QUARANTINE
     with database.transaction() as session:
