@@ -34,7 +34,7 @@ def letter_pdf(letter: Letter, carrier: Carrier) -> bytes:
     sheet.y += 4
     for paragraph in letter.text.strip().split("\n\n"):
         if letter.code is not None and letter.code in paragraph:
-            _code_box(sheet, letter, paragraph)
+            _code_box(sheet, letter.code, letter.link)
         else:
             sheet.ink(INK, "", 11)
             sheet.paragraph(paragraph)
@@ -74,22 +74,21 @@ def _facts(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
     sheet.facts(_FACTS_LEFT, [(sheet.say(name) if name else "", value) for name, value in facts if value])
 
 
-def _code_box(sheet: Sheet, letter: Letter, paragraph: str) -> None:
+def _code_box(sheet: Sheet, code: str, link: str | None) -> None:
     """Print the code large, and beside it the page's address as a QR code."""
     sheet.make_room(_CODE_BOX)
     top = sheet.y + 1
     sheet.box(LEFT, top, WIDTH, _CODE_BOX, TINT, 2)
     sheet.y = top + 7
     sheet.ink(QUIET, "", 10)
-    label, _, code = paragraph.rpartition(": ")
-    sheet.line_of(f"{label}: ", 5, LEFT + 7)
+    sheet.line_of(f"{sheet.say(N_('Your code'))}: ", 5, LEFT + 7)
     sheet.ink(ACCENT, "B", 30)
     sheet.line_of(code, 15, LEFT + 7)
-    if letter.link is not None:
+    if link is not None:
         sheet.ink(INK, "", 9)
         hint = sheet.say(N_("The QR code leads to the page where you enter this code."))
         sheet.paragraph(hint, 4.2, LEFT + 7, WIDTH - _QR - 20)
-        _qr_code(sheet, letter.link, LEFT + WIDTH - _QR - 4, top + 4)
+        _qr_code(sheet, link, LEFT + WIDTH - _QR - 4, top + 4)
     sheet.y = top + _CODE_BOX + 2
 
 
