@@ -50,6 +50,22 @@ def test_owners_follow_each_other_with_the_names_of_their_time(database: Databas
     assert [until for *_, until in told(database)] == [again, given_back]
 
 
+def test_blocks_taken_together_are_recorded_with_one_statement_and_one_given_back_at_once_has_an_end(
+    database: Database,
+) -> None:
+    seen: list[str] = []
+    with database.transaction() as session:
+        fill_pool(session, count=3)
+        account = make_account(session, name="Alt GmbH")
+        sa.event.listen(database.engine, "before_cursor_execute", lambda *found: seen.append(found[2]))
+        pool = NumberPool(session, NOW, {("030", 10): 3})
+        for _ in range(2):
+            pool.take("030", 10, account.id)
+        release_block(pool.take("030", 10, account.id), NOW)
+    assert sum("INSERT INTO number_assignments" in statement for statement in seen) == 1
+    assert [told(database, FIRST + place)[0][3] for place in (0, 10, 20)] == [None, None, NOW]
+
+
 @pytest.mark.parametrize(
     ("since", "until", "rule"),
     [
