@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from models.contracts.catalogue import PRICE_LIST, Product, load_price_list
 from models.db.session import Database
 from models.schema import metadata
+from tasks.logs import configure_logging
 from tests.factories import prepare
 from tests.fakes import FakeClock, MailSink
 from workers.gateways.registrar import ensure_schema
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         turns[item] = not long, seen[folder] / total[folder] if long else 0
         seen[folder] += 1
     items.sort(key=turns.__getitem__)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logging() -> None:
+    """Log as every program does. Without this structlog formats errors with all local variables, which takes seconds."""
+    configure_logging("console")
 
 
 @pytest.fixture(scope="session")
