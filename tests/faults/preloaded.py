@@ -1,0 +1,23 @@
+"""What a worker reads and compiles when it first needs it, done once in the process that the tests' workers are forked from.
+
+A worker that is started without a fork reads the facts about places for a second, twice for each point of death.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import configure_mappers
+
+from models.telephony import places
+from models.telephony.area_codes import area_names
+from tasks.outbox import order_pdf, render
+from tests.faults import engine
+
+__all__ = ["engine", "order_pdf"]
+
+configure_mappers()
+# The area codes of the tests' databases are these.
+places._known.append(places.Places(area_names().items()))
+for form in ("txt", "html"):
+    environment = render._environment(form, "de")  # type: ignore[arg-type]
+    for template in environment.list_templates(["jinja"]):
+        environment.get_template(template)
