@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 
@@ -38,8 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _logging() -> None:
-    """Log as every program does. Without this structlog formats errors with all local variables, which takes seconds."""
+    """Log as every program does: by default structlog shows errors with all local variables, which takes seconds."""
     configure_logging("console")
+    # The tests' mail server tells every word of a conversation.
+    logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""What a worker reads and compiles when it first needs it, done once in the process that the tests' workers are forked from.
+"""What workers read and compile at their first need, done once in the process from which the tests fork them.
 
-A worker that is started without a fork reads the facts about places for a second, twice for each point of death.
+Otherwise two workers for each point of death would read the facts about places and compile the mails.
 """
 
 from __future__ import annotations
