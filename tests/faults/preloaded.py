@@ -5,6 +5,8 @@ Otherwise two workers for each point of death would read the facts about places 
 
 from __future__ import annotations
 
+import gc
+
 from sqlalchemy.orm import configure_mappers
 
 from models.telephony import places
@@ -21,3 +23,6 @@ for form in ("txt", "html"):
     environment = render._environment(form, "de")  # type: ignore[arg-type]
     for template in environment.list_templates(["jinja"]):
         environment.get_template(template)
+# The garbage collector of each worker would look through all this.
+gc.collect()
+gc.freeze()
