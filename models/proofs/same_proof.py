@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, contains_eager
 
 from models.accounts.accounts import Account
-from models.proofs.proofs import account_address_key
+from models.proofs.proof_book import account_address_key
 from models.requests.requests import Request
 from models.states import Kind, Status
 

@@ -25,9 +25,10 @@ from models.people.users import (
     User,
     principal_of,
 )
+from models.proofs.documents import AddressDocument
+from models.proofs.proof_book import ProofBook, account_address_key
 from models.proofs.proofs import (
     LINK_CODE_VALID_FOR,
-    AddressDocument,
     AddressProof,
     CodedProof,
     Consent,
@@ -35,8 +36,6 @@ from models.proofs.proofs import (
     EmailProof,
     LinkCode,
     OwnershipProof,
-    ProofBook,
-    account_address_key,
 )
 from models.proofs.refusals import Refusal, refuse
 from models.proofs.required import order_proofs
@@ -156,14 +155,14 @@ def decide_document(
     staff: User,
     request: Request,
     *,
-    release: bool,
+    refusal: Refusal | None,
     now: datetime,
-    refusal: Refusal = Refusal(),  # noqa: B008 - immutable
 ) -> None:
-    """Accept (`release`) or refuse the document uploaded for an order, and schedule the order's next step for now.
+    """Accept or refuse the document uploaded for an order, and schedule the order's next step for now.
 
-    `refusal` says why it is refused; the customer reads it. Raises `Forbidden` unless `staff` is one of the carrier's
-    staff, and `NotAwaited` if the order is not pending or has no document that is still undecided.
+    `refusal` says why the document is refused, and the customer reads it; None accepts the document. Raises `Forbidden`
+    unless `staff` is one of the carrier's staff, and `NotAwaited` if the order is not pending or has no document that
+    is still undecided.
     """
     if not staff.is_staff:
         raise Forbidden
@@ -171,8 +170,8 @@ def decide_document(
     document = ProofBook(session, [request]).document(request)
     if document is None or not awaited:
         raise NotAwaited
-    document.released, document.decided_at, document.decided_by = release, now, staff.id
-    if not release:
+    document.released, document.decided_at, document.decided_by = refusal is None, now, staff.id
+    if refusal is not None:
         refuse(session, request, document, refusal, now)
     else:
         request.note(now, "document_released")

@@ -99,7 +99,7 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         request = session.get_one(Request, first)
         upload_document(session, pipeline.manager, request, HOSTILE, "application/pdf", b"%PDF-1.7", NOW)
         refusal = Refusal(RefusalReason.OTHER, HOSTILE)
-        decide_document(session, make_user(session, is_staff=True), request, release=False, now=NOW, refusal=refusal)
+        decide_document(session, make_user(session, is_staff=True), request, refusal=refusal, now=NOW)
         session.execute(sa.update(EmailProof).values(proved_at=NOW))
         session.execute(sa.update(AddressProof).values(proved_at=NOW, method="letter"))
     pipeline.order(order, main)

@@ -17,6 +17,7 @@ from models.orders.orders import Contact, Location, OrderDraft, cancel_and_relea
 from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
+from models.proofs.refusals import Refusal
 from models.proofs.submission import (
     Credentials,
     ask_again,
@@ -230,8 +231,8 @@ def upload(pipeline: Pipeline, id: UUID) -> None:
 
 def decide_on(pipeline: Pipeline, id: UUID, *, release: bool) -> None:
     with pipeline.runtime.database.transaction() as session:
-        staff = make_user(session, is_staff=True)
-        decide_document(session, staff, session.get_one(Request, id), release=release, now=pipeline.clock.now)
+        staff, refusal = make_user(session, is_staff=True), None if release else Refusal()
+        decide_document(session, staff, session.get_one(Request, id), refusal=refusal, now=pipeline.clock.now)
 
 
 def test_a_document_that_the_back_office_releases_proves_the_address(pipeline: Pipeline) -> None:
@@ -241,7 +242,7 @@ def test_a_document_that_the_back_office_releases_proves_the_address(pipeline: P
     pipeline.advance()
     assert waits(pipeline, id)[:2] == (Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW)
     with pipeline.runtime.database.transaction() as session, pytest.raises(Forbidden):
-        decide_document(session, make_user(session), session.get_one(Request, id), release=True, now=pipeline.clock.now)
+        decide_document(session, make_user(session), session.get_one(Request, id), refusal=None, now=pipeline.clock.now)
     decide_on(pipeline, id, release=True)
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED

@@ -10,7 +10,8 @@ import pytest
 from models.errors import NotAwaited
 from models.orders.orders import Contact, OrderDraft
 from models.people.users import User, principal_of
-from models.proofs.proofs import AddressProof, EmailProof, account_address_key
+from models.proofs.proof_book import account_address_key
+from models.proofs.proofs import AddressProof, EmailProof
 from models.proofs.required import draft_proofs
 from models.proofs.status import ProofKind, ProofState, proof_statuses
 from models.proofs.submission import ask_again
