@@ -20,7 +20,7 @@ configure_mappers()
 # The area codes of the tests' databases are these.
 places._known.append(places.Places(area_names().items()))
 for form in ("txt", "html"):
-    environment = render._environment(form, "de")  # type: ignore[arg-type]
+    environment = render._environment(form, "de")
     for template in environment.list_templates(["jinja"]):
         environment.get_template(template)
 # The garbage collector of each worker would look through all this.
