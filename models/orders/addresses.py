@@ -63,7 +63,7 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
 def ensure_area_code(session: Session, postal_code: str, city: str, area_code: str) -> None:
     """Raise `InvalidField`, with the area codes that fit, if the address cannot lie in the area code's Ortsnetz."""
     if certainty_of(session, postal_code, city, area_code) is Certainty.IMPOSSIBLE:
-        fitting = [named(area) for area in area_codes_for(session, postal_code, city)]
+        fitting = [area_code_text(area) for area in area_codes_for(session, postal_code, city)]
         raise InvalidField("numbers.area_code", "area_code_mismatch", fitting)
 
 
@@ -98,7 +98,7 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
     return [found[code] for code in codes]
 
 
-def confirmed(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
+def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
     """Return whether an order may get numbers of the area code: certain, or confirmed by staff, who are asked if not.
 
     Raises `AreaCodeRefused`, with the area codes that fit, if staff have said that the address is outside the Ortsnetz.
@@ -107,11 +107,11 @@ def confirmed(session: Session, postal_code: str, city: str, area_code: str, now
     if certainty is Certainty.CERTAIN:
         return True
     if certainty is Certainty.IMPOSSIBLE and answers_for(session, postal_code, city).get(area_code) is False:
-        raise AreaCodeRefused([named(area) for area in area_codes_for(session, postal_code, city)])
+        raise AreaCodeRefused([area_code_text(area) for area in area_codes_for(session, postal_code, city)])
     ask(session, postal_code, city, area_code, now)
     return False
 
 
-def named(area: AreaCode) -> str:
+def area_code_text(area: AreaCode) -> str:
     """Return an area code with the name of its Ortsnetz: '089 (München)'."""
     return f"{area.code} ({area.name})"

@@ -40,7 +40,7 @@ def invite_local_user(session: Session, request: Request, now: datetime) -> None
     request.note(now, "local_user_invited", name=request.local_user_name)
 
 
-def leads_main(session: Session, main_id: int, email: str) -> bool:
+def reaches_sub_accounts(session: Session, main_id: int, email: str) -> bool:
     """Return whether the user with this e-mail address reaches the sub-accounts of the main account by a role there."""
     return any(user.email == email.lower() for user, _role in _leaders_of(session, main_id))
 

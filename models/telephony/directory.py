@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_active_account
 from models.contracts.catalogue import DIRECTORY_ENTRY
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.db.base import Base, quoted
@@ -179,8 +179,8 @@ def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[D
 
 
 def _begin(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    lock_account(session, account)
-    if account.state is not AccountState.ACTIVE or not may(person, Action.MANAGE_TRUNK, account):
+    lock_active_account(session, account)
+    if not may(person, Action.MANAGE_TRUNK, account):
         raise Forbidden
     if not may_have_entry(session, account, now):
         raise NotFound

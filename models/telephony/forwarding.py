@@ -21,13 +21,12 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_active_account
 from models.db.base import Base, enumeration
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.phone_numbers import e164, parse_phone_number
-from models.states import AccountState
 from models.telephony.forwarded_numbers import (
     Numbers,
     ensure_nested,
@@ -290,8 +289,8 @@ def _begin(session: Session, person: Principal, account: Account) -> None:
     Raises `Forbidden` if the person may not forward the account's calls or the account is not active.
     """
     # What was read before may be over: it may have been detached, or closed.
-    lock_account(session, account)
-    if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
+    lock_active_account(session, account)
+    if not may(person, Action.FORWARD_CALLS, account):
         raise Forbidden
 
 
