@@ -14,29 +14,30 @@ from models.people.users import Membership, User, administrators_of, principal_o
 from models.requests.requests import Request
 
 
-def invite_local_user(session: Session, request: Request, now: datetime) -> None:
+def invite_local_user(session: Session, request: Request, now: datetime) -> bool:
     """Invite the person whom the order names as an administrator of its account, and add a timeline entry.
 
-    Does nothing if the order names nobody. A person who reaches the account through the main account is not invited,
-    which the timeline says. The invitation is sent in the name of the person who ordered, or of an administrator of the
-    main account if that person may not invite any more. Call once, in the transaction that completes the order, with
-    the account locked and attached.
+    Return whether the person is invited. Does nothing if the order names nobody. A person who reaches the account
+    through the main account is not invited, which the timeline says. The invitation is sent in the name of the person
+    who ordered, or of an administrator of the main account if that person may not invite any more. Call once, in the
+    transaction that completes the order, with the account locked and attached.
     """
     account = request.account
     if request.local_user_name is None or request.local_user_email is None or account is None:
-        return
+        return False
     if leads_main(session, request.main_id, request.local_user_email):
         request.note(now, "local_user_leads", name=request.local_user_name)
-        return
+        return False
     asked = [request.requester] if request.requester is not None else []
     people = (*asked, *administrators_of(session, request.main_id))
     able = [user for user in people if leads_main(session, request.main_id, user.email)]
     if not able:
         request.note(now, "local_user_not_invited", name=request.local_user_name)
-        return
+        return False
     to = Recipient(request.local_user_name, request.local_user_email, request.locale)
     invite_by_order(session, principal_of(session, able[0]), account, to, now, request.bulk_id)
     request.note(now, "local_user_invited", name=request.local_user_name)
+    return True
 
 
 def leads_main(session: Session, main_id: int, email: str) -> bool:
