@@ -32,6 +32,8 @@ OWNER = """
          ELSE account.id END
 """
 """SQL for the id of the account whose contract holder is that of the row `account`: its main account's, or its own."""
+OWNED = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
+"""SQL for the ids of the attached accounts whose contract holder is that of `:account_id`, with that account itself."""
 
 _POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
@@ -147,7 +149,7 @@ def has_own_holder(account: Account) -> bool:
 
 def holder_of(session: Session, account: Account) -> ContractHolder | None:
     """Return the contract holder of an account in service, its own or its main account's; None if none is known."""
-    owner = account.main_id if account.origin is Origin.ORDER else account.id
+    owner = account.id if has_own_holder(account) else account.main_id or account.id
     # Many mails of one transaction are about a few main accounts.
     known: dict[int | None, ContractHolder | None] = session.info.setdefault("contract_holders", {})
     if owner not in known:
@@ -162,16 +164,6 @@ def addressee_of(session: Session, account: Account) -> Addressee:
     """
     found = holder_of(session, account) or account
     return Addressee(found.name, found.street, found.postal_code, found.city)
-
-
-def holder_facts(session: Session, account: Account) -> dict[str, str]:
-    """Return the contract holder as facts of a mail or letter: `holder_name`, `holder_street`, `holder_place`."""
-    found = addressee_of(session, account)
-    return {
-        "holder_name": found.name,
-        "holder_street": found.street,
-        "holder_place": f"{found.postal_code} {found.city}",
-    }
 
 
 def put_holder(session: Session, account_id: int, data: HolderData, now: datetime) -> None:

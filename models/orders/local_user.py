@@ -14,30 +14,31 @@ from models.people.users import Membership, User, principal_of
 from models.requests.requests import Request
 
 
-def invite_local_user(session: Session, request: Request, now: datetime) -> None:
+def invite_local_user(session: Session, request: Request, now: datetime) -> bool:
     """Invite the person whom the order names as an administrator of its account, and add a timeline entry.
 
-    Does nothing if the order names nobody. A person who reaches the account through the main account is not invited,
-    which the timeline says. The invitation is sent in the name of the person who ordered, or of an administrator of the
-    main account if that person may not invite any more. Call once, in the transaction that completes the order, with
-    the account locked and attached.
+    Return whether the person is invited. Does nothing if the order names nobody. A person who reaches the account
+    through the main account is not invited, which the timeline says. The invitation is sent in the name of the person
+    who ordered, or of an administrator of the main account if that person may not invite any more. Call once, in the
+    transaction that completes the order, with the account locked and attached.
     """
     account = request.account
     if request.local_user_name is None or request.local_user_email is None or account is None:
-        return
+        return False
     leaders = _leaders_of(session, request.main_id)
     if any(user.email == request.local_user_email.lower() for user, _role in leaders):
         request.note(now, "local_user_leads", name=request.local_user_name)
-        return
+        return False
     able = [user for user, role in leaders if role is Role.ADMINISTRATOR or user.id == request.requested_by]
     if not able:
         request.note(now, "local_user_not_invited", name=request.local_user_name)
-        return
+        return False
     # The person who ordered, or else the administrator who was created first.
     inviter = min(able, key=lambda user: user.id != request.requested_by)
     to = Recipient(request.local_user_name, request.local_user_email, request.locale)
     invite_by_order(session, _principal(session, inviter), account, to, now, request.bulk_id)
     request.note(now, "local_user_invited", name=request.local_user_name)
+    return True
 
 
 def reaches_sub_accounts(session: Session, main_id: int, email: str) -> bool:

@@ -53,8 +53,7 @@ def look_at_release(session: Session, person: Principal, account: Account, block
     if block is None:
         raise NotFound
     others = sa.select(NumberBlock.id).where(_is_of(account), NumberBlock.id != block.id).limit(1)
-    numbers = block.first_number, block.first_number + block.size - 1
-    forwardings = forwardings_within(session, account, numbers)
+    forwardings = forwardings_within(session, account, (block.first_number, block.last_number))
     return Release(block, _item_of(session, block, now), session.scalar(others) is None, forwardings)
 
 

@@ -35,7 +35,7 @@ from models.telephony.forwarded_numbers import (
     typed_numbers,
     width,
 )
-from models.telephony.numbers import NumberBlock
+from models.telephony.numbers import is_own_number
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, covers, overlap
 
@@ -317,13 +317,7 @@ def _fill(session: Session, forwarding: CallForwarding, account: Account, draft:
 
 
 def _ensure_no_loop(session: Session, account: Account, target: str) -> None:
-    number = int(target.removeprefix("+"))
-    own = sa.select(NumberBlock.id).where(
-        NumberBlock.account_id == account.id,
-        NumberBlock.first_number <= number,
-        NumberBlock.first_number + NumberBlock.size > number,
-    )
-    if session.scalar(own.limit(1)) is not None:
+    if is_own_number(session, account.id, int(target.removeprefix("+"))):
         raise InvalidField("target", "own_number")
 
 

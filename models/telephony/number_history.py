@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.contract_holders import OWNER
+from models.accounts.contract_holders import OWNED, OWNER
 from models.db.base import Base
 from models.db.batch_insert import batch_execute, execute_queued
 from models.telephony.numbers import NumberBlock
@@ -85,7 +85,6 @@ _BEGIN = sa.text(f"""
 _END = sa.text("""
     UPDATE number_assignments SET until = greatest(since, :now) WHERE block_id = :block_id AND until IS NULL
 """)
-_OF_ACCOUNT = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
 
 
 def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
@@ -111,7 +110,7 @@ def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
     return sa.text(end), sa.text(begin)
 
 
-_RENEWALS = _renewal(f"IN {_OF_ACCOUNT}")
+_RENEWALS = _renewal(f"IN {OWNED}")
 _COMPLETION = _renewal("IS NOT NULL")
 
 
@@ -150,8 +149,7 @@ def complete_history(session: Session, now: datetime) -> int:
 
 def block_of(session: Session, number: int) -> NumberBlock | None:
     """Return the block that contains a number (E.164, as an integer); None if the number is not the carrier's."""
-    numbers = sa.func.int8range(NumberBlock.first_number, NumberBlock.first_number + NumberBlock.size)
-    return session.scalar(sa.select(NumberBlock).where(numbers.bool_op("@>")(sa.literal(number, sa.BigInteger))))
+    return session.scalar(sa.select(NumberBlock).where(NumberBlock.has(number)))
 
 
 def assignments_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,15 +27,16 @@ from tasks.wording.reasons import reason_text
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
-    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location.
+    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location,
+    and its mails say so.
     """
+    is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
+    more = {"invited_name": request.local_user_name} if is_invited else {}
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
             told.add(recipient.address)
-            _queue(work, request, template, recipient, announced=True)
-    if request.kind is Kind.ORDER:
-        invite_local_user(work.session, request, work.now)
+            _queue(work, request, template, recipient, more, announced=True)
     return None
 
 
@@ -116,8 +118,17 @@ def _as_recipient(person: User) -> Recipient:
     return Recipient(person.name, person.email, person.locale)
 
 
-def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = False) -> None:
-    facts = _facts(work, request, template, to)
+def _queue(
+    work: Work,
+    request: Request,
+    template: str,
+    to: Recipient,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    announced: bool = False,
+) -> None:
+    """Queue a mail about the request, with the facts of its template and `more`."""
+    facts = {**_facts(work, request, template, to), **more}
     occasion = _which_end(work, request, template, to) if request.reason is not None else ""
     queue_message(
         work.session,

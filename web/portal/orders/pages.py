@@ -34,7 +34,6 @@ from models.people.rights import Action, may
 from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.states import Reason
-from models.telephony.emergency import emergency_location
 from models.views.lists import closed_accounts
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
@@ -390,7 +389,6 @@ def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None 
         "wizard": wizard,
         "step": DraftStep.SUMMARY,
         "order": order,
-        "emergency": emergency_location(order.location.street, order.location.postal_code, order.location.city),
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
         "publication_names": PUBLICATION_NAMES,
