@@ -70,6 +70,7 @@ def test_a_mail_arrives_as_it_was_written(smtp_sink: MailSink, mailer: SmtpMaile
     # Without it in the mail itself, a mail program may show the parts as one plain text (RFC 2045, section 4).
     assert mail["MIME-Version"] == "1.0"
     assert (mail["Content-Language"], mail["Auto-Submitted"]) == ("de", "auto-generated")
+    assert mail["X-Auto-Response-Suppress"] == "All"
     assert abs(mail["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
     assert mail.get_content_type() == "multipart/alternative"
     parts = [(part.get_content_type(), part.get_content().replace("\r\n", "\n")) for part in mail.iter_parts()]
