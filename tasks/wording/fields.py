@@ -44,6 +44,11 @@ RULES: Mapping[str, str] = {
     "unreadable_character": N_(
         "A character of this could not be read. Please type the cell anew, or save the file as UTF-8."
     ),
+    "error_value": N_("This is an error of the spreadsheet, such as #N/A or #REF!. Please type the value itself."),
+    "shortened_number": N_(
+        "The spreadsheet has shortened this number, and its last digits are lost. Please type it in full, and in the "
+        "file format the column as text."
+    ),
     "cursor": N_("We did not give out this cursor."),
 }
 

@@ -1,11 +1,12 @@
-"""A program that reads the first sheet of the workbook on its standard input and prints its rows as JSON.
+"""A program that reads the sheets of the workbook on its standard input and prints their rows as JSON.
 
 It runs as a separate process because uploads are untrusted: a few kilobytes can unpack to any size, or name a cell so
 far away that the reader asks for more memory than there is, which ends the process. The kernel limits its memory and
 time.
 
-Prints `{"rows": [[line, [value, ...]], ...]}` without blank rows, or `{"far": line}` if there is content below row
-`LAST_LINE`. Exits with status 1 if the file is no workbook, and with status `TOO_MUCH` or by a signal at a limit.
+Prints a list of sheets, each with the keys `index`, `name`, `hidden`, `whole`, `rows` (`[[line, [value, ...]], ...]`
+without blank rows) and `far`. If there is content below row `LAST_LINE` of a sheet, `far` is its line, else 0. Exits
+with status 1 if the file is no workbook, and with status `TOO_MUCH` or by a signal at a limit.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ import zipfile
 from datetime import date
 from typing import Any
 
-from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum
+from python_calamine import CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 TOO_MUCH = 3
 LAST_LINE = 50_000
 UNPACKED = 60_000_000
 """Maximum size in bytes of all unpacked parts of the workbook together."""
+FIRST_ROWS = 30
+"""How many rows of a sheet are printed to look for headings, if there are several sheets."""
 
 _MEMORY = 512 * 2**20
 _SECONDS = 5
 _MOST_TEXT = 20_000_000
+_MOST_SHEETS = 50
 _LONGEST_CELL = 1_000
 _FAR_ROWS = 1_000
 _LAST_COLUMN = rb"\1CZ"
@@ -40,38 +44,78 @@ _ERROR_VALUE = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"t") + rb""")e(?=["'])"""
 
 
 def main() -> None:
-    """Print the rows of the workbook on standard input as JSON, after limiting this process's memory and time.
+    """Print the sheets of the workbook on standard input as JSON, after limiting this process's memory and time.
 
-    The two command line arguments are the maximum numbers of rows and of columns. Exits with status `TOO_MUCH` if the
-    memory does not suffice.
+    The command line arguments are the maximum numbers of rows and of columns, and the index of the only sheet to print.
+    Without an index all sheets are printed: the rows of the only visible one, of all others the first `FIRST_ROWS`.
+    Exits with status `TOO_MUCH` if the memory does not suffice.
     """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    most_rows, most_columns, *only = map(int, sys.argv[1:])
     try:
-        found = _read(sys.stdin.buffer.read(), int(sys.argv[1]), int(sys.argv[2]))
+        found = _read(sys.stdin.buffer.read(), most_rows, most_columns, only[0] if only else None)
         sys.stdout.write(json.dumps(found))
     except MemoryError:
         sys.exit(TOO_MUCH)
 
 
-def _read(content: bytes, most_rows: int, most_columns: int) -> dict[str, Any]:
+def _read(content: bytes, most_rows: int, most_columns: int, only: int | None) -> list[dict[str, Any]]:
     content, moved = _drawn_together(content)
+    book = CalamineWorkbook.from_filelike(io.BytesIO(content))
+    listed = [
+        (index, sheet) for index, sheet in enumerate(book.sheets_metadata) if sheet.typ is SheetTypeEnum.WorkSheet
+    ]
+    visible = [index for index, sheet in listed if sheet.visible is SheetVisibleEnum.Visible]
+    found = []
+    room = _MOST_TEXT
+    for index, sheet in listed[:_MOST_SHEETS]:
+        if only not in (None, index):
+            continue
+        is_whole = only == index or visible == [index]
+        rows, far = _rows(book.get_sheet_by_name(sheet.name), most_rows if is_whole else FIRST_ROWS, most_columns)
+        room -= sum(len(cell) for _line, cells in rows for cell in cells if isinstance(cell, str))
+        if room < 0:
+            sys.exit(TOO_MUCH)
+        found.append({
+            "index": index, "name": sheet.name, "hidden": index not in visible, "whole": is_whole, "rows": rows,
+            "far": moved.get(far, far),
+        })  # fmt: skip
+    return found
+
+
+def _rows(sheet: CalamineSheet, most_rows: int, most_columns: int) -> tuple[list[tuple[int, list[Any]]], int]:
+    """Return the rows that are not blank with their line numbers, and the line below `LAST_LINE` with content, or 0.
+
+    The value of cells that are merged downwards stands in each of their rows.
+    """
     rows: list[tuple[int, list[Any]]] = []
     room = _MOST_TEXT
-    for line, values in enumerate(_first_sheet(content).iter_rows(), 1):
+    merged = sorted(
+        (top, bottom, left) for (top, left), (bottom, _right) in sheet.merged_cell_ranges or [] if bottom > top
+    )
+    covering: list[tuple[int, int, Any]] = []
+    for line, values in enumerate(sheet.iter_rows(), 1):
         cells = [_plain(value) for value in values[:most_columns]]
+        while merged and merged[0][0] < line:
+            top, bottom, left = merged.pop(0)
+            if top == line - 1 and left < len(cells):
+                covering.append((bottom, left, cells[left]))
         if not any(not isinstance(cell, str) or cell.strip() for cell in cells):
             continue
         if line > LAST_LINE:
-            return {"far": moved.get(line, line)}
+            return rows, line
+        covering = [area for area in covering if area[0] >= line - 1]
+        for _bottom, left, value in covering:
+            cells[left] = cells[left] if cells[left] != "" else value
         room -= sum(len(cell) for cell in cells if isinstance(cell, str))
         if room < 0:
             sys.exit(TOO_MUCH)
         rows.append((line, cells))
         if len(rows) == most_rows:
             break
-    return {"rows": rows}
+    return rows, 0
 
 
 def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
@@ -101,12 +145,6 @@ def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
                 part = _ERROR_VALUE.sub(rb"\1str", _FAR_COLUMN.sub(_LAST_COLUMN, _FAR_ROW.sub(moved, part)))
             book.writestr(name, part)
     return out.getvalue(), {place: number for number, place in near.items()}
-
-
-def _first_sheet(content: bytes) -> CalamineSheet:
-    book = CalamineWorkbook.from_filelike(io.BytesIO(content))
-    first = next(sheet for sheet in book.sheets_metadata if sheet.typ is SheetTypeEnum.WorkSheet)
-    return book.get_sheet_by_name(first.name)
 
 
 def _plain(value: Any) -> Any:
