@@ -22,6 +22,7 @@ UNREADABLE = "\ufffd"
 _CHUNK = 1 << 16
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _UNDECODED = re.compile("[\udc80-\udcff]")
+_READ_TWICE = re.compile("[\u00c2-\u00f4][^\x00-\x7f]")
 _UTF_16 = ("utf_16", "utf_16_le", "utf_16_be")
 _UNICODE = (*_UTF_16, "utf-8", "utf-8-sig")
 _WINDOWS, _DOS, _MACINTOSH = "cp1252", "cp850", "mac_roman"
@@ -163,6 +164,8 @@ def _cost_of_symbol(before: str, char: str, after: str) -> int:
 
 
 def _turned_back(text: str) -> str:
+    if not _READ_TWICE.search(text):
+        return text
     try:
         return text.encode(_WINDOWS).decode("utf-8")
     except UnicodeError:

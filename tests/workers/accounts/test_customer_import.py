@@ -390,7 +390,7 @@ def test_a_contract_holder_is_entered_where_there_is_none(
 
 
 def test_a_workbook_is_read_as_bulk_files_are(database: Database, file: Path) -> None:
-    rows: list[list[object]] = [["Kunden 2027"], [], HEADER.split(";")]
+    rows: list[list[object]] = [["Kunden 2027"], [], [*HEADER.split(";")]]
     for number, code, city, name in (
         (4000001, 1067, "Dresden", "A"), (4000002, 3360, "Bielefeld", "B"), (4000003, 33602, "Bielefeld", "#N/A"),
         (4000004, 33602, "Bielefeld\u200b", "C\u00a0D"),
