@@ -68,13 +68,15 @@ class Headings:
 class Place:
     """Where the table was found: the line of its headings, and the sheet, which is None in a CSV file.
 
-    `others` are the names of further visible sheets that have the headings and rows, too, and are not read. `encoding`
+    `others` are the names of further visible sheets that have the headings and rows, too, and are not read.
+    `hidden_rows` is the number of rows that are hidden in the sheet, as by a filter, and read all the same. `encoding`
     and `delimiter` are those of a CSV file, empty for a workbook.
     """
 
     line: int
     sheet: str | None = None
     others: tuple[str, ...] = ()
+    hidden_rows: int = 0
     encoding: str = ""
     delimiter: str = ""
 
@@ -215,7 +217,8 @@ def _table_of_workbook(file: BinaryIO, headings: Headings, most_rows: int) -> Ta
     rows = (
         Row(number, _cells(keys, values)) for number, values in below if any(values) and not headings.are(values, keys)
     )
-    return Table(Place(line, chosen.name, others), rows, file)
+    hidden_rows = sum(number > line for number in chosen.hidden_lines)
+    return Table(Place(line, chosen.name, others, hidden_rows), rows, file)
 
 
 def _heading_rows(sheets: Sequence[Sheet], headings: Headings) -> dict[int, tuple[int, list[str | None]]]:

@@ -5,8 +5,9 @@ far away that the reader asks for more memory than there is, which ends the proc
 time.
 
 Prints a list of sheets, each with the keys `index`, `name`, `hidden`, `whole`, `rows` (`[[line, [value, ...]], ...]`
-without blank rows) and `far`. If there is content below row `LAST_LINE` of a sheet, `far` is its line, else 0. Exits
-with status 1 if the file is no workbook, and with status `TOO_MUCH` or by a signal at a limit.
+without blank rows), `hidden_lines` (which of those rows are hidden, for example by a filter) and `far`. If there is
+content below row `LAST_LINE` of a sheet, `far` is its line, else 0. Exits with status 1 if the file is no workbook, and
+with status `TOO_MUCH` or by a signal at a limit.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ _MOST_SHEETS = 50
 _LONGEST_CELL = 1_000
 _FAR_ROWS = 1_000
 _LAST_COLUMN = rb"\1CZ"
+_MARK, _MARKED_COLUMN = "hidden", 104
 _SHEET = re.compile(r"xl/worksheets/[^/]+\.xml", re.IGNORECASE)
 _ATTRIBUTE = rb"""<(?:\w+:)?%s\b[^>]*?\b%s=["']"""
 _FAR_ROW = re.compile(rb"(" + _ATTRIBUTE % (b"(?:row|c)", b"r") + rb"[A-Z]*)(\d{5,10})(?!\d)")
 _FAR_COLUMN = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"r") + rb")(?:[D-Z][A-Z]|[A-Z]{3,})(?=\d)")
+_HIDDEN_ROW = re.compile(
+    rb"""<((?:\w+:)?)row\b(?=[^>]*\bhidden=["'](?:1|true)["'])[^>]*?\br=["'](\d+)["'][^>]*(?<!/)>"""
+)
 _ERROR_VALUE = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"t") + rb""")e(?=["'])""")
 
 
@@ -74,23 +79,28 @@ def _read(content: bytes, most_rows: int, most_columns: int, only: int | None) -
         if only not in (None, index):
             continue
         is_whole = only == index or visible == [index]
-        rows, far = _rows(book.get_sheet_by_name(sheet.name), most_rows if is_whole else FIRST_ROWS, most_columns)
+        page = book.get_sheet_by_name(sheet.name)
+        rows, hidden, far = _rows(page, most_rows if is_whole else FIRST_ROWS, most_columns)
         room -= sum(len(cell) for _line, cells in rows for cell in cells if isinstance(cell, str))
         if room < 0:
             sys.exit(TOO_MUCH)
         found.append({
             "index": index, "name": sheet.name, "hidden": index not in visible, "whole": is_whole, "rows": rows,
-            "far": moved.get(far, far),
+            "hidden_lines": hidden, "far": moved.get(far, far),
         })  # fmt: skip
     return found
 
 
-def _rows(sheet: CalamineSheet, most_rows: int, most_columns: int) -> tuple[list[tuple[int, list[Any]]], int]:
-    """Return the rows that are not blank with their line numbers, and the line below `LAST_LINE` with content, or 0.
+def _rows(
+    sheet: CalamineSheet, most_rows: int, most_columns: int
+) -> tuple[list[tuple[int, list[Any]]], list[int], int]:
+    """Return the rows that are not blank with their line numbers, and the line numbers of hidden ones among them.
 
-    The value of cells that are merged downwards stands in each of their rows.
+    The last value is the line below `LAST_LINE` with content, or 0. The value of cells that are merged downwards stands
+    in each of their rows.
     """
     rows: list[tuple[int, list[Any]]] = []
+    hidden: list[int] = []
     room = _MOST_TEXT
     merged = sorted(
         (top, bottom, left) for (top, left), (bottom, _right) in sheet.merged_cell_ranges or [] if bottom > top
@@ -105,7 +115,7 @@ def _rows(sheet: CalamineSheet, most_rows: int, most_columns: int) -> tuple[list
         if not any(not isinstance(cell, str) or cell.strip() for cell in cells):
             continue
         if line > LAST_LINE:
-            return rows, line
+            return rows, hidden, line
         covering = [area for area in covering if area[0] >= line - 1]
         for _bottom, left, value in covering:
             cells[left] = cells[left] if cells[left] != "" else value
@@ -113,9 +123,11 @@ def _rows(sheet: CalamineSheet, most_rows: int, most_columns: int) -> tuple[list
         if room < 0:
             sys.exit(TOO_MUCH)
         rows.append((line, cells))
+        if values[_MARKED_COLUMN:] == [_MARK]:
+            hidden.append(line)
         if len(rows) == most_rows:
             break
-    return rows, 0
+    return rows, hidden, 0
 
 
 def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
@@ -123,7 +135,8 @@ def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
 
     The library that reads workbooks keeps every cell between the first and the last in memory, used or not. So rows far
     below are moved to just below `LAST_LINE`, and all columns far right, which are not read, into one column. An error
-    value such as #N/A becomes text, because the library drops it. A workbook with unusual XML stays unchanged and may
+    value such as #N/A becomes text, because the library drops it, and hidden rows get a mark in a column of its own. A
+    workbook with unusual XML stays unchanged and may
     run into a limit. Exits with status `TOO_MUCH` if the parts of the workbook unpack to more than `UNPACKED` bytes.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as book:
@@ -143,6 +156,7 @@ def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
         for name, part in parts.items():
             if name in sheets:
                 part = _ERROR_VALUE.sub(rb"\1str", _FAR_COLUMN.sub(_LAST_COLUMN, _FAR_ROW.sub(moved, part)))
+                part = _HIDDEN_ROW.sub(rb'\g<0><\1c r="DA\2" t="str"><\1v>hidden</\1v></\1c>', part)
             book.writestr(name, part)
     return out.getvalue(), {place: number for number, place in near.items()}
 

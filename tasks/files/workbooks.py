@@ -25,8 +25,8 @@ _PATIENCE = 30
 class Sheet:
     """A worksheet: its rows that are not blank, each with its line number and the values of its cells.
 
-    `rows` are only the first ones unless it is `whole`. `far` is the number of a row far below the table that has
-    content, 0 if there is none.
+    `rows` are only the first ones unless it is `whole`; `hidden_lines` are the numbers of hidden ones, as by a filter.
+    `far` is the number of a row far below the table that has content, 0 if there is none.
     """
 
     index: int
@@ -34,6 +34,7 @@ class Sheet:
     hidden: bool
     whole: bool
     rows: list[tuple[int, list[Any]]]
+    hidden_lines: list[int]
     far: int
 
 

@@ -110,6 +110,8 @@ def _run(database: Database, file: Path, customers: tables.Table, findings: Repo
     place = customers.place
     form = f"sheet {place.sheet!r}" if place.sheet else f"{place.encoding}, columns separated by {place.delimiter!r}"
     err.print(escape(f"{file}: {form}, headings in line {place.line}"), style="dim")
+    if place.hidden_rows:
+        err.print(f"{place.hidden_rows} rows of the sheet are hidden. They are read all the same.", style="yellow")
     for name in place.others:
         err.print(escape(f"Sheet {name!r} has such a table, too. It is not read."), style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())

@@ -72,15 +72,17 @@ FOUND: dict[str, tuple[bytes, Place, list[int]]] = {
     ),
     "headings that are repeated": (as_book({"T": [*TABLE[:2], HEAD, TABLE[2]]}), Place(1, "T"), [2, 4]),
     "CSV with a title": (
-        as_csv([["Unsere Filialen", "", ""], ["", "", ""], *TABLE]), Place(3, None, (), "utf-8", ";"), [4, 5]
+        as_csv([["Unsere Filialen", "", ""], ["", "", ""], *TABLE]),
+        Place(3, None, encoding="utf-8", delimiter=";"),
+        [4, 5],
     ),
     "CSV with repeated headings": (
-        as_csv([*TABLE[:2], HEAD, TABLE[2]]), Place(1, None, (), "utf-8", ";"), [2, 4]
+        as_csv([*TABLE[:2], HEAD, TABLE[2]]), Place(1, None, encoding="utf-8", delimiter=";"), [2, 4]
     ),
     "CSV with a heading of two lines": (
         b'Name;"Stra\xc3\x9fe";"Notiz\r\n(intern)";Ort\r\nA;Br\xc3\xbcckenstr. 1;;Berlin\r\n'
         b"B;Br\xc3\xbcckenstr. 2;;K\xc3\xb6ln\r\n",
-        Place(1, None, (), "utf-8", ";"),
+        Place(1, None, encoding="utf-8", delimiter=";"),
         [3, 4],
     ),
 }  # fmt: skip
@@ -90,6 +92,18 @@ FOUND: dict[str, tuple[bytes, Place, list[int]]] = {
 def test_the_table_is_found_and_its_place_is_named(content: bytes, place: Place, lines: list[int]) -> None:
     found, rows = read(content)
     assert (found, texts(rows), [row.line for row in rows]) == (place, READ, lines)
+
+
+def test_hidden_rows_are_read_and_counted() -> None:
+    out = io.BytesIO()
+    with Workbook(out, {"in_memory": True}) as book:
+        sheet = book.add_worksheet("T")
+        for line, row in enumerate([["Alt"], *TABLE, [], ["C", "3", "Bonn"]]):
+            sheet.write_row(line, 0, row)
+            if line in (0, 2, 4):
+                sheet.set_row(line, None, None, {"hidden": True})
+    place, rows = read(out.getvalue())
+    assert (place.line, place.hidden_rows, [row.line for row in rows]) == (2, 1, [3, 4, 6])
 
 
 def test_merged_cells_hold_for_each_of_their_rows() -> None:

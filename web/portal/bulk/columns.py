@@ -309,10 +309,11 @@ def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
     name, email = (cells["contact_name"], cells["email"]) if is_contact else parseaddr(cell)
     try:
         return LocalUserBody(name=name, email=email).model_dump()
-    except ValidationError:
+    except ValidationError as error:
         # What is wrong with the contact is said of the contact's cells.
         if not is_contact:
-            errors.setdefault("local_user", ["malformed", None])
+            code = error.errors()[0]["type"]
+            errors.setdefault("local_user", [code if code in RULES else "malformed", None])
         return None
 
 

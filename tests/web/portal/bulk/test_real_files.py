@@ -97,6 +97,19 @@ def test_a_postal_code_that_lacks_another_digit_is_asked_for(signed: Front) -> N
     assert "Eine deutsche Postleitzahl hat fünf Ziffern." in page and 'value="1017"' in page
 
 
+def test_phone_numbers_and_addresses_that_reach_nobody_are_bad_cells(signed: Front) -> None:
+    head, mail = [*HEAD, "Benutzer am Standort"], "E-Mail"
+    rows = [
+        [*row(1, **{PHONE: "030 901820 App. 12", mail: "jörg@example.com"}), ""],
+        [*row(2, **{PHONE: "110"}), "Jörg <jörg@example.com>"],
+        [*row(3, **{PHONE: "0049 (0)30/90 18 20", mail: "o'brien+berlin@müller.de"}), ""],
+    ]
+    page = signed.client.get(opened(signed, as_csv([head, *rows]))).text
+    assert "4 Felder stimmen nicht" in page and page.count("vor dem @ kennen Mailserver nicht") == 2
+    assert "eine einzige Rufnummer" in page and "Notruf- und Servicenummern" in page
+    assert_valid(page)
+
+
 def test_the_page_says_from_where_the_rows_were_read(signed: Front) -> None:
     out = io.BytesIO()
     with Workbook(out, {"in_memory": True}) as book:
@@ -105,9 +118,11 @@ def test_the_page_says_from_where_the_rows_were_read(signed: Front) -> None:
             sheet = book.add_worksheet(name)
             for line, values in enumerate([["Unsere neuen Filialen"], HEAD, row(1)], 2):
                 sheet.write_row(line, 0, values)
+            sheet.set_row(4, None, None, {"hidden": True})
     page = signed.client.get(opened(signed, out.getvalue(), name="Filialen.xlsx")).text
     assert "1 Zeile, und jedes Feld stimmt." in page and "„Filialen Nord“ mit den Überschriften in Zeile 4" in page
     assert "Nicht gelesen: die Tabellenblätter Filialen Süd." in page
+    assert "1 Zeile ist im Tabellenblatt ausgeblendet" in page
     assert_valid(page)
     page = signed.client.get(opened(signed, as_csv([["Unsere Filialen"], HEAD, row(2)]))).text
     assert "Gelesen mit den Überschriften in Zeile 2." in page
