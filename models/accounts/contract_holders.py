@@ -35,7 +35,6 @@ OWNER = """
 
 _POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class HolderForm(StrEnum):
@@ -115,7 +114,9 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
     for name in FIELDS:
         if name in needed and not clean[name]:
             problems.append(InvalidField(name, "missing"))
-        elif name in needed and (len(clean[name]) > LONGEST or _CONTROL.search(clean[name])):
+        elif name in needed and not is_printable(clean[name]):
+            problems.append(InvalidField(name, "unprintable"))
+        elif name in needed and len(clean[name]) > LONGEST:
             problems.append(InvalidField(name, "too_long", LONGEST))
         elif name in needed and not is_printable(clean[name]):
             problems.append(InvalidField(name, "unprintable"))

@@ -74,7 +74,7 @@ class Bulk(QueueRow, Base):
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The prices at which the bulk was sent, as `PriceLine`; None for links, and for bulks of before they were kept."""
+    """The prices at which the bulk was sent, as `PriceLine`; None for links, and in rows older than this column."""
     placed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 

@@ -87,7 +87,7 @@ class Request(BulkQueueRow, Base):
     option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
     """What the ordered options need, by field of the order (see `models.orders.options`); None if nothing."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The products of an order at the prices agreed, as `PriceLine`; None for orders of before they were kept."""
+    """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column."""
 
     local_user_name: Mapped[str | None]
     """The person who is invited to an ordered account when it is active; None if the order names nobody."""

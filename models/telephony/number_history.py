@@ -134,8 +134,8 @@ def renew_history(session: Session, account_id: int, now: datetime) -> None:
 def complete_history(session: Session, now: datetime) -> int:
     """Bring the history in line with the blocks, names and addresses that all accounts have now.
 
-    Needed for what is changed without a row: by the import of customers, or by a program of before the history that
-    runs beside this one. Return how many rows were ended or begun. Safe to run twice.
+    Needed for what is changed without a row: by the import of customers, or by an older program that runs beside this
+    one and knows no history. Return how many rows were ended or begun. Safe to run twice.
     """
     return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 
@@ -146,7 +146,7 @@ def block_of(session: Session, number: int) -> NumberBlock | None:
     return session.scalar(sa.select(NumberBlock).where(numbers.bool_op("@>")(sa.literal(number, sa.BigInteger))))
 
 
-def history_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
+def assignments_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
     """Return the kept rows of a block's history, the newest first, each with the account's customer number."""
     query = (
         sa.select(NumberAssignment, Account.customer_number)

@@ -32,7 +32,7 @@ def letter_pdf(letter: Letter, carrier: Carrier) -> bytes:
     sheet.ln(4)
     for paragraph in letter.text.strip().split("\n\n"):
         if letter.code is not None and letter.code in paragraph:
-            _code_box(sheet, letter, paragraph)
+            _code_box(sheet, letter.code, letter.link)
         else:
             sheet.ink(INK, "", 11)
             sheet.paragraph(paragraph)
@@ -83,7 +83,7 @@ def _facts(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
     sheet.facts(_ADDRESS_TOP, _FACTS_LEFT, shown)
 
 
-def _code_box(sheet: Sheet, letter: Letter, paragraph: str) -> None:
+def _code_box(sheet: Sheet, code: str, link: str | None) -> None:
     """Print the code large, and beside it the page's address as a QR code."""
     if sheet.will_page_break(_CODE_BOX):
         sheet.add_page()
@@ -92,15 +92,14 @@ def _code_box(sheet: Sheet, letter: Letter, paragraph: str) -> None:
     sheet.rect(LEFT, top, WIDTH, _CODE_BOX, style="F", round_corners=True, corner_radius=2)
     sheet.set_xy(LEFT + 6, top + 7)
     sheet.ink(QUIET, "", 10)
-    label, _, code = paragraph.rpartition(": ")
-    sheet.cell(100, 5, in_print(f"{label}: "), new_x="LEFT", new_y="NEXT")
+    sheet.cell(100, 5, f"{sheet.say(N_('Your code'))}: ", new_x="LEFT", new_y="NEXT")
     sheet.ink(ACCENT, "B", 30)
     sheet.cell(100, 15, in_print(code), new_x="LEFT", new_y="NEXT")
-    if letter.link is not None:
+    if link is not None:
         sheet.ink(INK, "", 9)
         hint = sheet.say(N_("The QR code leads to the page where you enter this code."))
         sheet.multi_cell(WIDTH - _QR - 18, 4.2, hint, align="L")
-        _qr_code(sheet, letter.link, LEFT + WIDTH - _QR - 4, top + 4)
+        _qr_code(sheet, link, LEFT + WIDTH - _QR - 4, top + 4)
     sheet.set_xy(LEFT, top + _CODE_BOX + 2)
 
 

@@ -16,7 +16,7 @@ from models.values import Locale
 def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tuple[str, PriceLine]]:
     """Return the products of an order, by their names in the language, each at its agreed price.
 
-    Empty for orders of before agreed prices were kept. A product that was withdrawn since is among them.
+    Empty for orders that are older than the column of agreed prices. A product that was withdrawn since is among them.
     """
     products = price_list(session)
     return [(products[key].name(locale), line) for key, line in by_product(request.price_lines or []).items()]

@@ -40,11 +40,15 @@ class RegisterTrunk:
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Activate the account and add a timeline entry, if the trunk was written (`done`)."""
+        """If the trunk was written (`done`), activate the account, save its directory entry, add a timeline entry."""
         if not done:
             return
-        assert request.account is not None
+        assert request.account is not None and request.trunk is not None
         request.account.activate()
+        entry = directory_data((request.option_details or {}).get("directory_entry"))
+        if entry is not None:
+            # Not before: an export of what has changed since the last one must find the entry of an active account.
+            put_entry(work.session, request.account.id, request.trunk.blocks[0].first_number, entry, work.now)
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
@@ -65,10 +69,9 @@ class RegisterTrunk:
 def provision(work: Work, request: Request) -> Outcome:
     """Create the account's contract and trunk with a number block, and return the call that registers the trunk.
 
-    What the options need is set up too: the forwarding of the mobile fallback, the entry in the directory.
-
-    Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by the
-    request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
+    A new trunk gets the forwarding of the ordered mobile fallback; the directory entry is saved when the call is
+    recorded. Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by
+    the request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
     """
     if request.trunk is None or not request.trunk.blocks:
         assert request.account_id and request.area_code and request.block_size
@@ -81,9 +84,6 @@ def provision(work: Work, request: Request) -> Outcome:
             request.trunk = _new_trunk(work, request, lines)
             _set_up_fallback(work, request)
         request.trunk.blocks = [block]
-        entry = directory_data((request.option_details or {}).get("directory_entry"))
-        if entry is not None:
-            put_entry(work.session, request.account_id, block.first_number, entry, work.now)
     trunk = request.trunk
     # Only an option brings a forwarding to a new account: most orders need no look.
     assert request.account_id is not None

@@ -9,7 +9,7 @@ from decimal import Decimal
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 
-from models.values import BERLIN, Locale, last_day
+from models.values import BERLIN, Locale, berlin_day, last_day
 
 _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
 _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM y, HH:mm"}
@@ -27,7 +27,7 @@ def long_date(day: date, locale: Locale) -> str:
 
 def day_text(at: datetime, locale: Locale) -> str:
     """Format the day in Germany at this moment, in the language."""
-    return long_date(at.astimezone(BERLIN).date(), locale)
+    return long_date(berlin_day(at), locale)
 
 
 def last_day_text(end: datetime, locale: Locale) -> str:

@@ -22,6 +22,9 @@ from models.people.rights import Principal
 from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium, working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user
 from tests.fakes import FakeClock, MailSink, wait_until
+from tests.sip.conftest import kamailio as kamailio
+from tests.sip.conftest import network_port as network_port
+from tests.sip.conftest import psap_port as psap_port
 from tests.web.conftest import as_new, running
 from web.resources import resources
 from workers.demo.carrier import DEMO_CARRIER

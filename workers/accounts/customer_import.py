@@ -12,7 +12,7 @@ from models.accounts.customer_import import REFUSED, AccountRow, Fate, Taken, ac
 from models.db.session import Database
 from models.errors import InvalidField
 from models.orders.addresses import ensure_house_number, ensure_postal_code, restored_postal_code
-from models.values import Clock
+from models.values import Clock, berlin_day
 from tasks.files.cells import cell_fault
 from tasks.files.tables import Row, Table
 
@@ -137,7 +137,7 @@ class AccountImport:
             return
         cells = self._with_zeros(row.cells)
         faults = {column: fault for column, cell in cells.items() if (fault := cell_fault(cell)) is not None}
-        found = account_row(cells, self._clock().date())
+        found = account_row(cells, berlin_day(self._clock()))
         problems = found if isinstance(found, list) else []
         codes = {problem.field: problem.code for problem in problems} | faults
         if codes or isinstance(found, list):

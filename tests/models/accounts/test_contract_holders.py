@@ -61,7 +61,7 @@ def test_a_holder_has_what_its_form_asks_for(typed: dict[str, str], expected: tu
         ({"form": "person", "born_on": "1.1.1899"}, {"born_on": "not_a_birth_date"}),
         ({"postal_code": "?"}, {"postal_code": "not_a_postal_code"}),
         ({"street": "x" * 201}, {"street": "too_long"}),
-        ({"city": "Ber\x00lin"}, {"city": "too_long"}),
+        ({"city": "Ber\x00lin", "name": "北京 GmbH"}, {"city": "unprintable", "name": "unprintable"}),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(changes: dict[str, str], problems: dict[str, str]) -> None:

@@ -85,7 +85,7 @@ def test_a_target_is_typed_in_any_usual_spelling(typed: str) -> None:
         # "App. 12" would be read as 277 12 on the keys of a phone.
         ("030 901820 App. 12", "not_as_dialled"), ("0521 99998 / 12", "not_as_dialled"),
         ("030 110", "emergency_number"), ("+43 112", "emergency_number"),
-        ("0115", "costly_number"), ("030 116117", "costly_number"), ("0190 123456", "costly_number"),
+        ("030 115", "costly_number"), ("030 116117", "costly_number"), ("0190 123456", "costly_number"),
     ],
 )  # fmt: skip
 def test_where_nothing_may_be_forwarded(typed: str, code: str) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.links.account_closing import close_account
-from models.telephony.number_history import NumberAssignment, block_of, complete_history, history_of
+from models.telephony.number_history import NumberAssignment, assignments_of, block_of, complete_history
 from models.telephony.number_pool import QUARANTINE, NumberPool, release_block
 from models.telephony.numbers import NumberBlock
 from tests.factories import NOW, fill_pool, make_account
@@ -24,7 +24,7 @@ def told(database: Database, number: int = FIRST) -> list[tuple[str, str, dateti
     with database.transaction() as session:
         block = block_of(session, number)
         assert block is not None
-        rows = history_of(session, block)
+        rows = assignments_of(session, block)
         return [(customer_number, one.holder_name, one.since, one.until) for one, customer_number in rows]
 
 

@@ -90,6 +90,11 @@ def test_the_code_is_large(tmp_path: Path) -> None:
     assert sizes["ABCDE FGHJK"] >= 24 > max(size for text, size in sizes.items() if text != "ABCDE FGHJK")
 
 
+def test_the_code_is_printed_as_it_is_whatever_stands_around_it(tmp_path: Path) -> None:
+    texts = placed(printed(tmp_path, replace(LETTER, text="Guten Tag\n\nIhr Code lautet: ABCDE FGHJK (für Sie).\n")))
+    assert max((size, text) for text, *_, size in texts) == (30, "ABCDE FGHJK")
+
+
 def test_the_qr_code_is_the_address_of_the_page(tmp_path: Path) -> None:
     content = printed(tmp_path).pages[0].get_contents()
     assert content is not None

@@ -9,7 +9,7 @@ from flask_login import login_required
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 from wtforms import Form, RadioField, SelectMultipleField, StringField
-from wtforms.validators import AnyOf, DataRequired, Length
+from wtforms.validators import AnyOf, DataRequired, Length, ValidationError
 
 from models.accounts.accounts import Account
 from models.errors import DomainError, InvalidField
@@ -25,6 +25,7 @@ from models.telephony.directory import (
     withdraw_entry,
 )
 from models.telephony.holdings import holdings_of
+from models.values import is_printable
 from tasks.wording.fields import field_error
 from web.portal.page.account_access import get_visible_account
 from web.portal.page.blueprints import locations
@@ -47,7 +48,7 @@ class EntryForm(Form):  # type: ignore[misc]
     )
     directory_name = StringField(
         lazy_gettext("Name in the directory"),
-        filters=[lambda typed: typed.strip() if typed is not None else None],
+        filters=[lambda typed: " ".join(typed.split()) if typed is not None else None],
         validators=[
             DataRequired(missing("directory_entry.name")),
             Length(max=120, message=lazy_gettext("At most 120 characters in one line, please.")),
@@ -64,6 +65,11 @@ class EntryForm(Form):  # type: ignore[misc]
         choices=PUBLICATIONS,
         validators=[DataRequired(missing("directory_entry.published_in"))],
     )
+
+    def validate_directory_name(self, field: StringField) -> None:
+        """Raise `ValidationError` if the name has letters that cannot be printed, as in an order."""
+        if not is_printable(field.data or ""):
+            raise ValidationError(field_error(locale(), "directory_entry.name", "unprintable"))
 
     @property
     def data_of_entry(self) -> DirectoryData:

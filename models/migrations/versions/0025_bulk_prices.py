@@ -1,4 +1,4 @@
-"""An uploaded file knows where in it the table was found."""
+"""A file of orders keeps the prices of the moment when it was sent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("bulks", sa.Column("place", postgresql.JSONB(), nullable=True), if_not_exists=True)
+    op.add_column("bulks", sa.Column("price_lines", postgresql.JSONB(), nullable=True), if_not_exists=True)
 
 
 def downgrade() -> None:
-    op.drop_column("bulks", "place", if_exists=True)
+    op.drop_column("bulks", "price_lines", if_exists=True)
