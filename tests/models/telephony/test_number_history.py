@@ -35,7 +35,8 @@ def test_owners_follow_each_other_with_the_names_of_their_time(database: Databas
         other = make_account(session, name="Neu AG")
         block = NumberPool(session, NOW, {}).take("030", 10, one.id)
         block_id, numbers = block.id, (one.customer_number, other.customer_number)
-        one.name = "Alt umbenannt"
+    with database.transaction() as session:
+        session.get_one(Account, one.id).name = "Alt umbenannt"
     assert told(database, FIRST + 9) == [(numbers[0], "Alt GmbH", NOW, None)]
     given_back, again = NOW + timedelta(days=5), NOW + timedelta(days=5) + QUARANTINE
     with database.transaction() as session:
@@ -47,6 +48,22 @@ def test_owners_follow_each_other_with_the_names_of_their_time(database: Databas
         assert block_of(session, FIRST + 10) is None
         close_account(session, session.get_one(Account, other.id), again)
     assert [until for *_, until in told(database)] == [again, given_back]
+
+
+def test_blocks_taken_together_are_recorded_with_one_statement_and_one_given_back_at_once_has_an_end(
+    database: Database,
+) -> None:
+    seen: list[str] = []
+    with database.transaction() as session:
+        fill_pool(session, count=3)
+        account = make_account(session, name="Alt GmbH")
+        sa.event.listen(database.engine, "before_cursor_execute", lambda *found: seen.append(found[2]))
+        pool = NumberPool(session, NOW, {("030", 10): 3})
+        for _ in range(2):
+            pool.take("030", 10, account.id)
+        release_block(pool.take("030", 10, account.id), NOW)
+    assert sum("INSERT INTO number_assignments" in statement for statement in seen) == 1
+    assert [told(database, FIRST + place)[0][3] for place in (0, 10, 20)] == [None, None, NOW]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from wtforms import Form, RadioField, SelectMultipleField, StringField
 from wtforms.validators import AnyOf, DataRequired, Length, ValidationError
 
 from models.accounts.accounts import Account
+from models.contracts.catalogue import DIRECTORY_ENTRY
+from models.contracts.contracts import has_product
 from models.errors import DomainError, InvalidField
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
@@ -21,10 +23,9 @@ from models.telephony.directory import (
     DirectoryEntry,
     change_entry,
     entry_of,
-    may_have_entry,
     withdraw_entry,
 )
-from models.telephony.holdings import holdings_of
+from models.telephony.holdings import blocks_of
 from models.values import is_printable
 from tasks.wording.fields import field_error
 from web.portal.page.account_access import get_visible_account
@@ -135,7 +136,7 @@ def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
         account = get_visible_account(session, customer_number).account
         if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
             abort(404)
-        if not may_have_entry(session, account, now):
+        if not has_product(session, account.id, DIRECTORY_ENTRY, now):
             abort(404)
         record_look(session, principal(), account, now)
         return account, entry_of(session, account)
@@ -144,7 +145,7 @@ def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
 def _typed(account: Account, found: DirectoryEntry | None) -> list[tuple[str, str]]:
     if found is None:
         with resources().database.transaction() as session:
-            blocks = holdings_of(session, account, resources().clock()).blocks
+            blocks = blocks_of(session, account)
         number = number_text(blocks[0].numbers[0]) if blocks else ""
         return [("directory_number", number), ("directory_name", account.name)]
     return [
