@@ -63,7 +63,7 @@ from web.portal.telephony.registration import telephone
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
-from web.text_input import IdConverter, reject_unstorable_text
+from web.text_input import IdConverter, TypedRequest, reject_unstorable_text
 from web.throttle import Throttle
 from web.uploads import allow_uploads
 
@@ -115,6 +115,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         # Only the JSON document: its HTML viewers would need further packages.
         doc_ui=False,
     )
+    app.request_class = TypedRequest
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
     secure = settings.base_url.startswith("https://")
     app.config.update(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, EmailStr, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.directory import directory_data
@@ -15,6 +15,7 @@ from web.fields import (
     Code,
     CustomerNumber,
     Email,
+    EmailAddress,
     Language,
     Line,
     Mobile,
@@ -38,7 +39,7 @@ class ContactBody(Body):
     """The contact of the new account: the person who confirms the e-mail address and gets the account's mails."""
 
     name: Line
-    email: EmailStr
+    email: EmailAddress
     phone: Phone | None = None
 
 
@@ -46,7 +47,7 @@ class LocalUserBody(Body):
     """The person who is invited by e-mail, when the account is active, to sign in and administer the location."""
 
     name: Line
-    email: EmailStr
+    email: EmailAddress
 
 
 class NumbersBody(Body):

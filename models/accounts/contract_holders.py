@@ -120,6 +120,8 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
             problems.append(InvalidField(name, "unprintable"))
         elif name in needed and len(clean[name]) > LONGEST:
             problems.append(InvalidField(name, "too_long", LONGEST))
+        elif name in needed and not is_printable(clean[name]):
+            problems.append(InvalidField(name, "unprintable"))
     wrong = {problem.field for problem in problems}
     form = clean["form"]
     if "form" not in wrong and form not in set(LegalForm):

@@ -68,6 +68,8 @@ class Bulk(QueueRow, Base):
     kind: Mapped[Kind] = mapped_column(enumeration(Kind, "kind"))
     locale: Mapped[Locale] = mapped_column(sa.Text)
     file_name: Mapped[str]
+    place: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    """Where in the file the table was found: `line` of its headings, `sheet`; None for files of before it was kept."""
     fingerprint: Mapped[bytes]
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
@@ -190,11 +192,13 @@ def keep_file(
     fingerprint: bytes,
     rows: Sequence[CheckedRow],
     now: datetime,
+    place: Mapping[str, Any] | None = None,
 ) -> Bulk:
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
-    If the main account has a bulk with this fingerprint already, saves nothing and returns that bulk. Raises
-    `Forbidden` if the person may not create requests of this kind for the main account.
+    `place` tells where in the file the table was found. If the main account has a bulk with this fingerprint already,
+    saves nothing and returns that bulk. Raises `Forbidden` if the person may not create requests of this kind for the
+    main account.
     """
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
@@ -206,6 +210,7 @@ def keep_file(
             kind=kind,
             locale=principal.locale,
             file_name=file_name,
+            place=place,
             fingerprint=fingerprint,
             created_at=now,
             attempts=0,

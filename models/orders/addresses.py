@@ -6,6 +6,7 @@ the carrier's staff (`models.telephony.known_places`).
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 
@@ -58,6 +59,20 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
         towns = list(places.towns_of(postal_code)[:MOST_EXAMPLES]) or ["?"]
         fitting = {"towns": towns, "city": city, "postal_codes": places.codes_of(city, MOST_EXAMPLES)}
         raise InvalidField("location.postal_code", "postal_code_elsewhere", fitting)
+
+
+def restored_postal_code(session: Session, postal_code: str, city: str) -> str:
+    """Return a postal code with the leading zero that a spreadsheet has taken off, if it can be the town's then.
+
+    '1067' of Dresden is '01067'. Return any other one as it is.
+    """
+    if not re.fullmatch("[1-9][0-9]{3}", postal_code):
+        return postal_code
+    try:
+        ensure_postal_code(session, f"0{postal_code}", city)
+    except InvalidField:
+        return postal_code
+    return f"0{postal_code}"
 
 
 def ensure_area_code(session: Session, postal_code: str, city: str, area_code: str) -> None:

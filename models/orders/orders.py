@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -160,6 +161,19 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
     if area is None:
         raise InvalidField("numbers.area_code", "unknown_area_code")
     return area
+
+
+def restored_area_code(session: Session, code: str) -> str:
+    """Return an area code with the leading zero that a spreadsheet has taken off, if there is such an area code.
+
+    '351' is '0351'. Return any other one as it is.
+    """
+    if not re.fullmatch("[1-9][0-9]{1,4}", code):
+        return code
+    try:
+        return ensure_area_exists(session, f"0{code}").code
+    except InvalidField:
+        return code
 
 
 def submit_orders(

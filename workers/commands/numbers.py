@@ -10,7 +10,7 @@ from rich.table import Table
 
 from models.errors import InvalidField
 from models.orders.restocking import pool_levels, restock
-from models.phone_numbers import typed_phone_number
+from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.telephony.number_history import assignments_of, block_of
 from workers.commands.resources import open_database, out, refuse, when
 
@@ -79,8 +79,9 @@ def history(
     Holder and connection address are those of that time. An entry is deleted at the end of the year after the one in
     which the account lost the number.
     """
-    typed = typed_phone_number(number)
-    if typed is None:
+    try:
+        typed = typed_phone_number(number)
+    except BadPhoneNumber:
         refuse(f"{number} is no phone number.")
     table = Table("from", "until", "customer number", "contract holder", "connection address", box=None)
     with open_database() as database, database.transaction() as session:

@@ -15,8 +15,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import idna
-
+from models.emails import sendable_address
 from models.values import utc_now
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, NotSent, RecipientUnavailable
 
@@ -245,11 +244,7 @@ def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) 
 
 
 def _mailbox(name: str, address: str) -> Address:
-    # Mail servers need the ASCII form of a domain: info@xn--mller-kva.de for info@müller.de.
-    local, at, domain = address.rpartition("@")
-    if not domain.isascii():
-        domain = idna.encode(domain, uts46=True).decode()
-    return Address(_LINE_SEPARATOR.sub(" ", name), addr_spec=local + at + domain)
+    return Address(_LINE_SEPARATOR.sub(" ", name), addr_spec=sendable_address(address))
 
 
 def _failure(code: int) -> GatewayError:

@@ -8,7 +8,7 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import EmailField, RadioField, StringField, TextAreaField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import DataRequired, Email, Length
+from wtforms.validators import DataRequired, Length
 
 from models.accounts.accounts import Account, account_by_number
 from models.errors import AlreadyUser, SeveralAdministrators
@@ -21,6 +21,7 @@ from models.values import as_locale
 from web.portal.back_office.lists import office
 from web.portal.page.form_errors import add_error
 from web.portal.page.session import principal
+from web.portal.page.typed_fields import normalize_email
 from web.resources import resources
 
 
@@ -34,8 +35,7 @@ class AdministratorForm(FlaskForm):  # type: ignore[misc]
         lazy_gettext("E-mail address"),
         validators=[
             DataRequired(lazy_gettext("Enter the e-mail address.")),
-            Email(lazy_gettext("This is no e-mail address.")),
-            Length(max=254),
+            normalize_email,
         ],
     )
     language = RadioField(
@@ -69,7 +69,7 @@ def administrator(customer_number: str) -> Response | tuple[str, int]:
         invited = open_administrator_invitation(session, account, resources().clock())
     status = 200
     if form.validate_on_submit():
-        to = Recipient(form.name.data.strip(), form.email.data.strip().lower(), as_locale(form.language.data))
+        to = Recipient(form.name.data.strip(), form.email.data.lower(), as_locale(form.language.data))
         try:
             with resources().database.transaction() as session:
                 own = session.get_one(Account, account.id)

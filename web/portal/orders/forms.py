@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from flask_babel import gettext, lazy_gettext
-from pydantic import EmailStr, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, Form, RadioField, SelectMultipleField, StringField
 from wtforms.fields.choices import SelectChoice
@@ -20,8 +20,8 @@ from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData, Publication
 from models.values import Locale, has_house_number
-from tasks.wording.fields import field_error
-from web.fields import AreaCodeText, Line, Mobile, Phone, PostalCode
+from tasks.wording.fields import RULES, field_error
+from web.fields import AreaCodeText, EmailAddress, Line, Mobile, Phone, PostalCode
 from web.portal.orders.number_hints import Hints
 from web.portal.page.directory_form import ADDRESS, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import missing
@@ -30,7 +30,7 @@ from web.portal.page.locale import locale
 _line: TypeAdapter[str] = TypeAdapter(Line)
 _postal_code: TypeAdapter[str] = TypeAdapter(PostalCode)
 _area_code: TypeAdapter[str] = TypeAdapter(AreaCodeText)
-_email: TypeAdapter[str] = TypeAdapter(EmailStr)
+_email: TypeAdapter[str] = TypeAdapter(EmailAddress)
 _phone: TypeAdapter[str] = TypeAdapter(Phone)
 _mobile: TypeAdapter[str] = TypeAdapter(Mobile)
 
@@ -57,8 +57,8 @@ class _Rule:
         try:
             self._rule.validate_python(field.data)
         except ValidationError as error:
-            unprintable = error.errors()[0]["type"] == "unprintable"
-            code = "unprintable" if unprintable else "malformed"
+            code = error.errors()[0]["type"]
+            code = code if code in RULES else "malformed"
             raise StopValidation(field_error(locale(), self._path, code)) from error
 
 

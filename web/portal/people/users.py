@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 from wtforms import EmailField, RadioField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import DataRequired, Email, Length
+from wtforms.validators import DataRequired, Length
 
 from models.accounts.accounts import Account, account_by_number
 from models.errors import (
@@ -45,6 +45,7 @@ from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import create_login, principal, start_session
+from web.portal.page.typed_fields import normalize_email
 from web.portal.people.logins import NewPasswordForm, add_guessable
 from web.resources import resources
 
@@ -78,8 +79,7 @@ class InviteForm(RoleForm):
         lazy_gettext("E-mail address"),
         validators=[
             DataRequired(lazy_gettext("Enter the e-mail address.")),
-            Email(lazy_gettext("This is no e-mail address.")),
-            Length(max=254),
+            normalize_email,
         ],
     )
 
@@ -137,7 +137,7 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
     if not led and not form.is_submitted():
         form.role.data = Role.ADMINISTRATOR
     if form.validate_on_submit():
-        to = Recipient(form.name.data.strip(), form.email.data.strip().lower(), locale())
+        to = Recipient(form.name.data.strip(), form.email.data.lower(), locale())
         try:
             with resources().database.transaction() as session:
                 own, _ = _invitable(session, customer_number)

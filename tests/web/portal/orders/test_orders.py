@@ -160,6 +160,9 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("kontakt", {"contact_name": ""}, "Geben Sie den Namen der Ansprechperson ein."),
         ("kontakt", {"email": "hanna@"}, "keine vollständige E-Mail-Adresse"),
         ("kontakt", {"phone": "call me"}, "keine Rufnummer"),
+        ("kontakt", {"phone": "030 901820 App. 12"}, "eine einzige Rufnummer"),
+        ("kontakt", {"phone": "110"}, "Notruf- und Servicenummern"),
+        ("kontakt", {"email": "jörg@example.com"}, "vor dem @"),
     ],
 )
 def test_each_step_is_judged_and_nothing_typed_is_lost(

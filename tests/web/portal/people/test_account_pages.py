@@ -343,7 +343,8 @@ def test_what_is_wrong_with_an_invitation_is_said(front: Front) -> None:
     for said in ("Geben Sie den Namen ein.", "Geben Sie die E-Mail-Adresse ein.", "Wählen Sie eine Rolle."):
         assert said in empty.text
     assert_valid(empty.text)
-    assert "Das ist keine E-Mail-Adresse" in post(front.client, path, name="X", email="x", role="local_member").text
+    wrong = {"name": "X", "email": "x", "role": "local_member"}
+    assert "Das ist keine vollständige E-Mail-Adresse" in post(front.client, path, **wrong).text
     assert "schon Benutzer" in invite(front, front.manager.email).text
 
 
