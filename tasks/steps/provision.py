@@ -15,7 +15,7 @@ from models.requests.requests import Request
 from models.telephony.directory import directory_data, put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import set_aside_block
-from models.telephony.trunks import SipTrunk, new_sip_user
+from models.telephony.trunks import SipTrunk, new_sip_user, usual_request_uri
 from models.vault import new_sip_secret
 from tasks.ports import GatewayError, NumberTaken, Ports, TrunkRecord
 from tasks.registrar.trunks import forwardings_of, record_of
@@ -110,7 +110,7 @@ def _set_up_fallback(work: Work, request: Request) -> None:
 
 
 def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipTrunk:
-    assert request.account is not None and request.channels is not None
+    assert request.account is not None and request.channels is not None and request.block_size is not None
     return SipTrunk(
         account=request.account,
         contract=new_contract(request.account.id, lines, work.now, request.id),
@@ -119,5 +119,6 @@ def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipT
         domain=work.runtime.sip_domain,
         secret=work.runtime.vault.seal(new_sip_secret()),
         channels=request.channels,
+        request_uri=request.request_uri or usual_request_uri(request.block_size),
         created_at=work.now,
     )
