@@ -56,6 +56,7 @@ def test_two_softphones_call_and_hear_each_other_and_are_held_forwarded_and_call
         assert direction in hamburg.log.rpartition("\nINVITE ")[2]
     berlin.do("hangup")
     hamburg.wait("session closed")
+    assert f"Call established: sip:{one.numbers[0]}@sip.example" in hamburg.log
     # From the network, by way of the other site's forwarding.
     sites.forward(one, Condition.ALWAYS, two.numbers[0])
     call_in(sites.line, one.numbers[0])
