@@ -57,7 +57,7 @@ from web.portal.proofs.letters import letters
 from web.portal.proofs.link_codes import link_codes
 from web.portal.requests import history
 from web.portal.requests.request_actions import answers
-from web.portal.telephony import directory, inventory, phone_systems, suspension
+from web.portal.telephony import directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registration import telephone
 from web.resources import Resources, resources, store_resources
@@ -84,6 +84,7 @@ _PAGES = (
     suspension,
     directory,
     phone_systems,
+    request_uri,
     inventory,
     history,
     back_office_request,

@@ -35,6 +35,7 @@ from models.people.users import User
 from models.requests.requests import Request
 from models.states import ENDED, Kind, Status
 from models.telephony.directory import directory_data
+from models.telephony.trunks import RequestUri
 from models.values import Locale
 from models.vault import Vault
 
@@ -333,6 +334,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
             "option_keys": tuple(draft["option_keys"]),
             "directory_entry": directory_data(draft.get("directory_entry")),
             "local_user": LocalUser(**draft["local_user"]) if draft.get("local_user") else None,
+            "request_uri": RequestUri(draft["request_uri"]) if draft.get("request_uri") else None,
         }
     )
 
@@ -342,7 +344,7 @@ def as_facts(order: OrderDraft) -> dict[str, Any]:
 
     So a row without them has the same content, and is the same order, as before there were these fields.
     """
-    optional = {*order.details, "local_user"}
+    optional = {*order.details, "local_user", "request_uri"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
 
 
@@ -356,8 +358,8 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     if bulk.kind is Kind.LINK:
         # Asking for one account twice does no harm: of two requests that run at once the second is refused.
         return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
-    # In which language somebody is written to, or who is invited, does not make it another order.
-    told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user")}
+    # In which language somebody is written to, who is invited, or how calls arrive, does not make it another order.
+    told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user", "request_uri")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 

@@ -28,7 +28,7 @@ from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData
 from models.telephony.numbers import BLOCK_SIZES
-from models.telephony.trunks import close_trunk
+from models.telephony.trunks import RequestUri, close_trunk
 from models.values import Locale
 
 LIST_PRICES: Mapping[str, PriceLine] = {}
@@ -85,6 +85,9 @@ class OrderDraft:
 
     directory_entry: DirectoryData | None = None
     """What the directory says, for the option `DIRECTORY_ENTRY` alone; the number is the first of the block."""
+
+    request_uri: RequestUri | None = None
+    """What the request line of incoming calls names; None for what is usual with the size of the block."""
 
     @property
     def details(self) -> dict[str, Any]:
@@ -219,6 +222,7 @@ def submit_orders(
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
                 option_details={field: found for field, found in draft.details.items() if found is not None} or None,
+                request_uri=draft.request_uri,
                 price_lines=[
                     asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],

@@ -15,7 +15,7 @@ from models.requests.requests import Request
 from models.telephony.directory import directory_data, put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import set_aside_block
-from models.telephony.trunks import SipTrunk, new_sip_user
+from models.telephony.trunks import SipTrunk, new_sip_user, usual_request_uri
 from models.telephony.weekly_hours import ALL_WEEK
 from models.vault import new_sip_secret
 from tasks.ports import Forwarding, GatewayError, NumberTaken, Ports, TrunkRecord
@@ -111,7 +111,7 @@ def _set_up_fallback(work: Work, request: Request) -> Forwardings:
 
 
 def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipTrunk:
-    assert request.account is not None and request.channels is not None
+    assert request.account is not None and request.channels is not None and request.block_size is not None
     return SipTrunk(
         account=request.account,
         # Set by the relationship at the flush only, and needed for the registrar's record before.
@@ -122,5 +122,6 @@ def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipT
         domain=work.runtime.sip_domain,
         secret=work.runtime.vault.seal(new_sip_secret()),
         channels=request.channels,
+        request_uri=request.request_uri or usual_request_uri(request.block_size),
         created_at=work.now,
     )

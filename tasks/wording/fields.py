@@ -125,6 +125,7 @@ MALFORMED: Mapping[str, str] = {
     "proof.code": N_("A link code has ten characters."),
     "method": N_("Possible are administers_both, credentials, link_code and consent."),
     "locale": N_("Possible are de and en."),
+    "request_uri": N_("Possible are “contact” (as the phone has registered) and “number” (by the dialled number)."),
     "kind": N_("Possible are email_code, letter_code, credentials and link_code."),
     "what": N_("Possible are email, letter and consent."),
 }

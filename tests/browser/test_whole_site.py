@@ -99,7 +99,7 @@ def test_a_site_is_ordered_works_for_its_people_and_goes_on_alone(telephony: Tel
     hanna.field("Ihr Passwort").fill(PASSWORD)
     hanna.button("SIP-Passwort anzeigen").click()
     secret = page.locator(".code").inner_text()
-    phone = Phone(line, page.locator("#user").inner_text(), secret, phone_port(), telephony.numbers())
+    phone = Phone(line, page.locator("[id^=user-]").inner_text(), secret, phone_port(), telephony.numbers())
     phone.register()
     called = phone.numbers[0]
     ringing = phone.answer()

@@ -107,6 +107,7 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
             optional=True,
         ),
         Column("local_user", "Benutzer am Standort", "User at the location", "local_user", _USER, optional=True),
+        Column("request_uri", "Anrufzustellung", "Request line of calls", "request_uri", "", optional=True),
     ),
     Kind.LINK: (
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
@@ -192,6 +193,7 @@ class Checker:
             "mobile_number": cells.get("mobile_number") or None,
             "directory_entry": _directory_entry(cells),
             "local_user": _local_user(cells, errors),
+            "request_uri": _request_uri(cells),
         }
         checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
@@ -319,6 +321,18 @@ def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
 
 def _faults(cells: Cells) -> Errors:
     return {column: [fault, None] for column, cell in cells.items() if (fault := cell_fault(cell)) is not None}
+
+
+_REQUEST_URIS = {
+    "kontakt": "contact", "contact": "contact", "anmeldung": "contact", "registration": "contact",
+    "rufnummer": "number", "nummer": "number", "number": "number",
+}  # fmt: skip
+
+
+def _request_uri(cells: Cells) -> str | None:
+    """Return what calls name, for the API's body; a wrong word as it is, None if the cell is empty or missing."""
+    cell = cells.get("request_uri", "").strip()
+    return _REQUEST_URIS.get(cell.casefold(), cell) or None
 
 
 def _number(cell: str) -> int | str:
