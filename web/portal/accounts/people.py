@@ -1,4 +1,4 @@
-"""What a dashboard shows of the people of an account: users, invitations, and the first steps of a new local team."""
+"""The people of an account as its dashboard shows them: users, invitations, and the first steps of a new local team."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.errors import RuleBroken
 from models.people.audit_log import AuditEvent, done_since
-from models.people.invitations import Invitation, ensure_administered, handled_by, invitations_of
+from models.people.invitations import Invitation, handled_by, invitations_of
 from models.people.members import users_of
 from models.people.rights import Action, Principal, Role, may
 from models.people.users import User
@@ -20,8 +19,7 @@ from models.states import AccountRole, AccountState
 from models.telephony.forwarding import forwardings_of
 from models.telephony.holdings import trunks_of
 from models.telephony.trunks import SipTrunk
-from tasks.wording.reasons import reason_text
-from web.portal.page.locale import locale
+from web.portal.people.administration import not_administered_text
 
 SHOWN_FOR = timedelta(days=14)
 """The time after joining an account for which a person is shown its first steps."""
@@ -69,18 +67,10 @@ def people_of(
         users,
         [(invitation, invitation.id in handled) for invitation in invitations],
         next((found.local_user_name for found in running if found.local_user_name), None),
-        _not_administered(session, account, now),
+        not_administered_text(session, account, now),
         is_active and administrators <= 1 and may(person, Action.OPERATE, account),
         _first_steps(session, person, account, users, invitations, now),
     )
-
-
-def _not_administered(session: Session, account: Account, now: datetime) -> str | None:
-    try:
-        ensure_administered(session, account, now)
-    except RuleBroken as error:
-        return reason_text(error.reason, locale())
-    return None
 
 
 def _first_steps(

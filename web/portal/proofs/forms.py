@@ -59,7 +59,7 @@ class CodedAnswerForm(AnswerForm, CodeForm):
     """The form in which an administrator without a sign-in answers a consent request, with the code from the mail."""
 
 
-class ContactForm(FlaskForm):  # type: ignore[misc]
+class ContactAddressForm(FlaskForm):  # type: ignore[misc]
     """The form in which the requester of an order corrects the contact's e-mail address."""
 
     email = StringField(
@@ -69,7 +69,7 @@ class ContactForm(FlaskForm):  # type: ignore[misc]
     )
 
     def validate_email(self, field: StringField) -> None:
-        """Check that the address has the form of one, by the rule of orders."""
+        """Raise WTForms' `StopValidation` unless the address has the form of one, by the rule of orders."""
         try:
             _email.validate_python(field.data)
         except ValidationError as error:

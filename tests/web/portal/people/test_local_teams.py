@@ -223,7 +223,7 @@ def test_an_account_of_nobody_is_not_detached_by_the_api(front: Front, alone: Ac
 
 
 def test_a_request_that_would_leave_an_account_to_nobody_is_rejected(front: Front, alone: Account, back: Back) -> None:
-    """It was accepted by the version before, or the account has lost its administrator since."""
+    """Reject a request that an earlier version accepted, or whose account has lost its administrator since."""
     with front.database.transaction() as session:
         account = session.get_one(Account, alone.id)
         with pytest.raises(RuleBroken):
