@@ -85,7 +85,7 @@ class Request(BulkQueueRow, Base):
     block_size: Mapped[int | None]
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """What the ordered options need, by field of the order (see `models.orders.options`); None if nothing."""
+    """The details of the ordered options, by field of the order (`models.orders.options`); None without any."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column."""
 

@@ -1,4 +1,4 @@
-"""What comes after the order: the person named in it accepts the invitation and sees the location, and only that."""
+"""Test of a local team in the browser: the invited person accepts and sees the location, and only that."""
 
 from __future__ import annotations
 
