@@ -146,7 +146,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         on_due=hint,
         statement_limit=STATEMENT_LIMIT,
         # One thread is left for what needs no database, such as /healthz, while the database does not answer.
-        # Few threads need each other more.
+        # Of three threads or fewer all are needed for pages.
         at_once=settings.web_threads - 1 if settings.web_threads > 3 else None,
     )
     clock = clock or database.now

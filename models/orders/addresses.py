@@ -20,11 +20,11 @@ from models.telephony.places import NEAR, places_of
 from models.values import has_house_number
 
 MOST_EXAMPLES = 5
-"""How many postal codes and area codes that fit are named at most."""
+"""The most postal codes, and the most area codes, that are named as fitting."""
 
 
 class Certainty(StrEnum):
-    """How sure it is that an address exists, or that it lies in an Ortsnetz (local network)."""
+    """The certainty that an address exists, or that it lies in an Ortsnetz (local network)."""
 
     CERTAIN = "certain"
     PLAUSIBLE = "plausible"

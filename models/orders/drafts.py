@@ -24,7 +24,7 @@ from models.requests.requests import Request
 from models.values import end_of_day, start_of_day
 
 KEPT_FOR = timedelta(days=90)
-"""How long a draft can be resumed after its last change, to the end of the last day."""
+"""The time for which a draft can be resumed after its last change, to the end of the last day."""
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""
 

@@ -26,7 +26,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What the release of `block` means: contract line `item` ends, and `is_last` if the account has no other block.
+    """The consequences of releasing `block`: contract line `item` ends; `is_last` if the account has no other block.
 
     `item` is None if no contract line is for this block alone. `forwardings` are the account's forwardings for ranges
     with numbers of the block, which are deleted.

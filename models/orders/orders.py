@@ -84,7 +84,7 @@ class OrderDraft:
     """The number, in E.164, to which calls fall back; for the option `MOBILE_BACKUP` alone."""
 
     directory_entry: DirectoryData | None = None
-    """What the directory says, for the option `DIRECTORY_ENTRY` alone; the number is the first of the block."""
+    """The directory entry, for the option `DIRECTORY_ENTRY` alone; its number is the first of the block."""
 
     request_uri: RequestUri | None = None
     """What the request line of incoming calls names; None for what is usual with the size of the block."""

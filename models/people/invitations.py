@@ -38,7 +38,7 @@ from models.values import Locale, end_of_day
 from models.vault import Vault
 
 INVITATION_VALID_FOR = timedelta(days=7)
-"""How long an invitation can be accepted, to the end of the last day."""
+"""The time for which an invitation can be accepted, to the end of the last day."""
 OPEN_PER_ACCOUNT = 50
 OPEN_PER_INVITER = 100
 """The maximum number of unexpired invitations by one person, so that nobody can use the portal to send mass mail."""

@@ -85,7 +85,7 @@ class Request(BulkQueueRow, Base):
     block_size: Mapped[int | None]
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
-    """What the ordered options need, by field of the order (see `models.orders.options`); None if nothing."""
+    """The details of the ordered options, by field of the order (`models.orders.options`); None without any."""
     request_uri: Mapped[RequestUri | None] = mapped_column(enumeration(RequestUri, "request_uri"))
     """What the request line of calls to an ordered trunk is to name; None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)

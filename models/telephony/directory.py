@@ -28,11 +28,11 @@ from models.states import AccountState
 from models.telephony.numbers import NumberBlock, is_own_number
 
 KEPT_FOR = timedelta(days=400)
-"""How long a withdrawn entry is known, for exports that are made once a year."""
+"""The time for which a withdrawn entry is kept, for exports that are made once a year."""
 
 
 class Publication(StrEnum):
-    """Where an entry is published: in the printed directory, in the online one, by directory enquiries."""
+    """The places where an entry is published: the printed directory, the online one, directory enquiries by phone."""
 
     PRINT = "print"
     ONLINE = "online"
@@ -41,7 +41,7 @@ class Publication(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DirectoryData:
-    """What an entry says: the name as printed, whether the address is shown, and where it is published."""
+    """The content of an entry: the name as printed, whether the address is shown, and where it is published."""
 
     name: str
     show_address: bool

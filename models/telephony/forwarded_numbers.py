@@ -21,7 +21,7 @@ Numbers = tuple[int, int]
 """The first and the last number of a range, both included, in E.164 without the plus sign; equal for one number."""
 
 WIDEST = 10**15
-"""How wide a forwarding for all numbers of an account counts: wider than any range."""
+"""The width of a forwarding for all numbers of an account: wider than any range."""
 
 
 def width(numbers: Numbers | None) -> int:

@@ -31,7 +31,7 @@ NEAR = 20
 SAME_NAME = 40
 """Up to this distance from an address an Ortsnetz with the town's name is the town's own."""
 _REACH: Mapping[int, int] = {3: 30, 4: 22, 5: 18, 6: 15}
-"""How far an Ortsnetz may reach from its middle, by the number of digits of its area code."""
+"""The largest distance of an Ortsnetz from its middle, by the number of digits of its area code."""
 _ROUGHLY = 30
 _NEIGHBOURS = 3
 _STRAY = 60

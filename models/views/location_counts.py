@@ -34,7 +34,7 @@ URGENT = (SiteState.YOURS, SiteState.SUSPENDED, SiteState.OFFLINE)
 
 
 class GroupBy(StrEnum):
-    """What locations are grouped by: the town of the connection address, or the state."""
+    """The ways to group locations: by the town of the connection address, or by state."""
 
     CITY = "city"
     STATE = "state"
@@ -42,7 +42,7 @@ class GroupBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many locations a main account has.
+    """The numbers of locations of a main account.
 
     `sites` is all of them with the main account itself. `states` counts the states of all, and `links` the running
     requests to link an account that is not known yet, which are no locations; `states` counts them as well.
@@ -55,7 +55,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What locations have together: monthly price in net euro cents, channels, phone numbers, and trunks.
+    """The totals of several locations: monthly price in net euro cents, channels, phone numbers, and trunks.
 
     `urgent` counts the locations that wait for the requester, are suspended, or have a trunk without a registration.
     """
@@ -70,7 +70,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Locations with the same town or state (`name`), what they have together, and the lowest of their postal codes."""
+    """Locations with the same town or state (`name`), their totals (`sums`), and the lowest of their postal codes."""
 
     name: str
     sums: Sums
@@ -187,7 +187,7 @@ def groups_of(
 
 
 def total(groups: Iterable[Group]) -> Sums:
-    """Return what the locations of all groups have together."""
+    """Return the totals of the locations of all groups."""
     columns = zip(*(astuple(group.sums) for group in groups), strict=True)
     return Sums(*(sum(column) for column in columns))
 

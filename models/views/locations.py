@@ -138,9 +138,17 @@ def count_of(session: Session, main: Account, wanted: LocationFilter, *, offline
     return (session.scalar(sa.select(sum(counts[1:], counts[0]))) or 0) if counts else 0
 
 
-def resting_state_of(session: Session, account: Account, *, offline: Sequence[int] = ()) -> SiteState:
-    """Return the state of one account that no request is running about; `offline` as for `page_of`."""
-    return SiteState(session.scalars(sa.select(resting_state(offline)).where(Account.id == account.id)).one())
+def listed_itself(
+    session: Session, account: Account, own: Sequence[Request], *, offline: Sequence[int] = ()
+) -> ListedAccount:
+    """Return the row of the main account itself, with the request that detaches it from its own main account, if any.
+
+    `own` are its requests as `own_requests` returns them, `offline` the ids of the accounts that have a trunk without a
+    registration. One statement.
+    """
+    leaving = next((found for found in own if found.kind is Kind.DETACH), None)
+    resting = session.scalars(sa.select(resting_state(offline)).where(Account.id == account.id)).one()
+    return ListedAccount(account, leaving, state_of(leaving) or SiteState(resting))
 
 
 def cities_of(session: Session, main: Account) -> list[str]:

@@ -51,7 +51,7 @@ class FoundNumbers:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search has found; of each kind at most as many as were asked for, and `more` if there may be further."""
+    """The hits of a search: of each kind at most as many as were asked for, and `more` if there may be further ones."""
 
     accounts: Sequence[FoundAccount]
     people: Sequence[FoundPerson]

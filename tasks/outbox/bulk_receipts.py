@@ -1,4 +1,4 @@
-"""What the receipt of a bulk (an uploaded file of orders or link requests) says, and the table that comes with it."""
+"""The receipt of a bulk (an uploaded file of orders or link requests): its facts, and the table that comes with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasks.files.spreadsheets import Cell
 
 LISTED = 20
-"""How many rows of the file stand in the text of the mail; all are in the attached table."""
+"""The most rows of the file that stand in the text of the mail; all are in the attached table."""
 
 FATES = {
     RowFate.PLACED: N_("received"),
@@ -36,7 +36,7 @@ FATES = {
     RowFate.REFUSED: N_("not possible"),
     None: N_("waits for earlier answers"),
 }
-"""What has become of a row of the file, by its fate."""
+"""The words for what has become of a row of the file, by its fate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from tasks.wording.translate import translate
 
 @dataclass(frozen=True, slots=True)
 class PrintedOrder:
-    """What an offer or a summary says of an order.
+    """An order as an offer or a summary prints it.
 
     `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
     `lines` are the products' names with their prices, `town` the town of the area code.

@@ -1,4 +1,4 @@
-"""What receipts say: read from the database when the mail is sent, so that accepting a request stays cheap."""
+"""The facts of receipts, read from the database when the mail is sent, so that accepting a request stays cheap."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tasks.wording.translate import N_, translate
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What is added to a message when it is sent: facts, and a function that makes the attachments.
+    """The additions to a message when it is sent: facts, and a function that makes the attachments.
 
     The function needs no database.
     """

@@ -41,7 +41,7 @@ class RegisterTrunk:
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """If the trunk was written (`done`), activate the account, save its directory entry, add a timeline entry."""
+        """Activate the account, save its directory entry, add a timeline entry, if the trunk was written (`done`)."""
         if not done:
             return
         assert request.account is not None and request.trunk is not None

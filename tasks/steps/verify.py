@@ -32,7 +32,7 @@ from tasks.steps.step import NO_NUMBERS, Hold, Outcome, Wait, Work
 
 TIME_TO_REVIEW = timedelta(days=3)
 LOOK_FOR_ANSWER = timedelta(hours=1)
-"""How often an order that waits for the staff's answer looks for it; usually the answer wakes the order."""
+"""The time after which an order that waits for the staff's answer looks for it; usually the answer wakes the order."""
 
 
 def verify(work: Work, request: Request) -> Outcome:

@@ -149,9 +149,9 @@ class _Customer:
         *,
         of_one_number: bool = False,
     ) -> tuple[float, float]:
-        """Has the calls of a trunk without phones forwarded until one arrives, and ends that until none does.
+        """Forward the calls of a trunk without phones until one arrives, then end that until none does.
 
-        All calls, or those to the number that is called.
+        Forward all calls, or only those to the number that is called (`of_one_number`).
         """
         number, _ = self._place(trunk)
         path = f"/standortverwaltung/{number}/rufweiterleitung"

@@ -20,7 +20,7 @@ HEADER: list[Cell] = [
     "change", "customer_number", "number", "name", "street", "postal_code", "city", *Publication, "changed_at",
 ]  # fmt: skip
 OVERLAP = timedelta(hours=1)
-"""How long before `--since` a change may be to be exported again: it may have been saved only after that export."""
+"""The time before `--since` from which changes are exported again: some were saved only after the last export."""
 
 
 @app.callback()

@@ -188,7 +188,7 @@ def test_a_released_schema_gets_the_column_that_came_later(empty: sa.Engine) -> 
 
 
 def test_a_migration_that_was_interrupted_runs_again(empty: sa.Engine) -> None:
-    """As if each migration since had committed all its statements, and died before the schema's revision was saved."""
+    """Run all migrations again, as after a death between their last statement and the save of the revision."""
     migrations.upgrade(empty)
     before = [{tuple(row) for row in _rows(empty, question)} for question in (COLUMNS, CONSTRAINTS, INDEXES)]
     with empty.begin() as connection:

@@ -1,4 +1,4 @@
-"""Where towns are, by postal code."""
+"""Tests of the facts about places: towns and positions by postal code."""
 
 from __future__ import annotations
 

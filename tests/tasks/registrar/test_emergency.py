@@ -1,4 +1,4 @@
-"""Where 110 and 112 go, by the address that was ordered: what the registrar is told, and Kamailio goes by."""
+"""Tests of the destination of 110 and 112 by the ordered address: what the registrar, and so Kamailio, is told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A contact's address that refuses our question: who hears of it, and how the address is corrected."""
+"""Tests of a contact's address that the mail server refuses: who is told, and how the address is corrected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RIGHT = "nele.neu@example.com"
 
 
 def correct(pipeline: Pipeline, id: UUID, address: str = RIGHT) -> int:
-    """Correct the contact's address. Return for how many orders."""
+    """Correct the contact's address, and return for how many orders that was done."""
     with pipeline.runtime.database.transaction() as session:
         return correct_contact(session, pipeline.manager, session.get_one(Request, id), address, pipeline.clock.now)
 
@@ -42,7 +42,7 @@ def refuse(pipeline: Pipeline, *addresses: str) -> None:
 
 
 def bounced(pipeline: Pipeline) -> UUID:
-    """An order whose question was refused."""
+    """Place an order whose question to the contact the mail server refuses, and return its id."""
     refuse(pipeline, STRANGER.email)
     id = pipeline.order(fresh())
     pipeline.advance()

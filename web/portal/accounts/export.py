@@ -8,10 +8,8 @@ from datetime import datetime
 from flask import Response, abort, send_file, stream_with_context
 from flask_babel import gettext as _
 from flask_login import login_required
-from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.db.paging import Page
 from models.values import berlin_day, last_day
 from models.views import locations as listing
 from tasks.files import spreadsheets
@@ -19,7 +17,7 @@ from tasks.files.spreadsheets import EXPORT_PAGE
 from tasks.wording.labels import status_text
 from web.portal.accounts.list_filters import read_filters
 from web.portal.accounts.overview import kind_label, origin_label, standing_label
-from web.portal.accounts.registrations import addresses_to_ask, ask_network
+from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -40,10 +38,12 @@ def export(form: str) -> Response:
             abort(404)
         leads = wanted.is_narrowed or listing.count_of(database, account, wanted) > 0
         trunks = addresses_to_ask(database, account, all_of_them=True)
-    known = ask_network(trunks)
-    offline = known.offline if known is not None else ()
-    name = f"standorte-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
-    rows = _rows(account, wanted, kind_label(account, leads=leads), offline)
+    offline = offline_accounts(ask_network(trunks))
+    with resources().database.transaction() as database:
+        own = listing.own_requests(database, account)
+        itself = listing.listed_itself(database, account, own, offline=offline)
+    name = f"standorte-{account.customer_number}-{berlin_day(resources().clock())}.{form}"
+    rows = _rows(itself, wanted, kind_label(account, leads=leads), offline)
     if form == "csv":
         head = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(stream_with_context(spreadsheets.csv_of(rows)), mimetype="text/csv", headers=head)
@@ -53,14 +53,15 @@ def export(form: str) -> Response:
 
 
 def _rows(
-    account: Account, wanted: listing.LocationFilter, kind: str, offline: Sequence[int]
+    itself: listing.ListedAccount, wanted: listing.LocationFilter, kind: str, offline: Sequence[int]
 ) -> Iterator[list[spreadsheets.Cell]]:
+    """Yield the heading, the row of the main account `itself`, whose kind is `kind`, and those of its sub-accounts."""
     yield [
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
         _("Status"), _("Origin"), _("Attached since"), _("Waits until"),
     ]  # fmt: skip
-    yield _row(listing.ListedAccount(account, None), kind)
-    for items in _pages(account, wanted, offline):
+    yield _row(itself, kind)
+    for items in _pages(itself.account, wanted, offline):
         for item in items:
             yield _row(item, kind_label(item.account, listed=True))
 
@@ -72,17 +73,11 @@ def _pages(
     after: str | None = None
     while True:
         with resources().database.transaction() as database:
-            page = _page(database, account, wanted, after, offline)
+            page = listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE, offline=offline)
         yield list(page.items)
         after = page.after
         if after is None:
             return
-
-
-def _page(
-    database: Session, account: Account, wanted: listing.LocationFilter, after: str | None, offline: Sequence[int]
-) -> Page[listing.ListedAccount]:
-    return listing.page_of(database, account, wanted, after=after, limit=EXPORT_PAGE, offline=offline)
 
 
 def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:

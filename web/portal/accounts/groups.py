@@ -1,4 +1,4 @@
-"""The locations of a main account in groups by town or by state, with what each group has and costs together."""
+"""The page with the locations of a main account in groups by town or by state, with the totals of each group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from models.states import AccountRole
 from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of, total
 from models.views.location_states import SiteState
 from web.portal.accounts.list_filters import SHOWN
-from web.portal.accounts.registrations import addresses_to_ask, ask_network
+from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations
 from web.portal.page.selected_account import selected_account
 from web.resources import resources
@@ -30,7 +30,7 @@ def groups(by: str) -> str:
             abort(404)
         trunks = addresses_to_ask(database, seen.account, all_of_them=True)
     known = ask_network(trunks)
-    offline = known.offline if known is not None else ()
+    offline = offline_accounts(known)
     with resources().database.transaction() as database:
         found = groups_of(database, seen.account, _GROUPED[by], resources().clock(), offline=offline)
     return render_template(

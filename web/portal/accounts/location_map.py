@@ -12,7 +12,7 @@ from flask_login import login_required
 from models.states import AccountRole
 from models.telephony.places import Places, places_of
 from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of
-from web.portal.accounts.registrations import addresses_to_ask, ask_network
+from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations
 from web.portal.page.selected_account import selected_account
 from web.resources import resources
@@ -60,7 +60,7 @@ def show_map() -> str:
             abort(404)
         trunks = addresses_to_ask(database, seen.account, all_of_them=True)
     known = ask_network(trunks)
-    offline = known.offline if known is not None else ()
+    offline = offline_accounts(known)
     with resources().database.transaction() as database:
         towns = groups_of(database, seen.account, GroupBy.CITY, resources().clock(), offline=offline)
         places = places_of(database)
@@ -72,6 +72,7 @@ def show_map() -> str:
         dots=dots,
         unplaced=len(towns) - len(dots),
         most=MOST_GROUPS,
+        is_network_away=trunks is not None and known is None,
         border=" ".join(
             f"{x:.0f},{y:.0f}" for x, y in (_place(latitude, longitude) for longitude, latitude in _BORDER)
         ),

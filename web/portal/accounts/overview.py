@@ -26,7 +26,7 @@ from models.views.location_states import Show, SiteState, state_of
 from tasks.wording.labels import status_text
 from tasks.wording.next_steps import NextAction, next_action
 from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view, list_url, read_filters
-from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network
+from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -142,7 +142,7 @@ def overview() -> AnyResponse | str:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What the overview shows: the main account with its own state, one page of the list, counts, sums and ways on.
+    """The content of the overview: the main account with its own state, one page of the list, counts, sums and ways on.
 
     `count` is the number of rows on all pages, `links` are running link requests that match the filter by state,
     `known` is what the telephone network says (None if it is not asked or does not answer), and `sums` is None if there
@@ -174,19 +174,17 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
     with resources().database.transaction() as database:
         trunks = addresses_to_ask(database, account, all_of_them=wanted.show in (Show.OFFLINE, Show.IN_SERVICE))
     known = ask_network(trunks)
-    offline = known.offline if known is not None else ()
+    offline = offline_accounts(known)
     with resources().database.transaction() as database:
         page = listing.page_of(database, account, wanted, after=after, limit=PAGE, offline=offline)
         counts = counts_of(database, account, offline=offline)
         own = listing.own_requests(database, account)
-        leaving = next((found for found in own if found.kind is Kind.DETACH), None)
-        state = state_of(leaving) or listing.resting_state_of(database, account, offline=offline)
         links = [found for found in own if found.kind is Kind.LINK]
         if wanted.show is not None:
             links = [found for found in links if state_of(found) in wanted.show.states]
         has_few = counts.sites <= SUMMED_UP_TO
         return Glance(
-            main=listing.ListedAccount(account, leaving, state),
+            main=listing.listed_itself(database, account, own, offline=offline),
             page=page,
             count=listing.count_of(database, account, wanted, offline=offline)
             if wanted.is_narrowed
@@ -271,7 +269,7 @@ def standing_label(item: listing.ListedAccount) -> str:
 
 
 def count_text(state: SiteState, count: int) -> str:
-    """Return how many locations are in a state, in few words: "3 waiting for you"."""
+    """Return how many locations are in a state, in few words: "3 wait for you"."""
     match state:
         case SiteState.YOURS:
             return str(ngettext("%(num)s waits for you", "%(num)s wait for you", count))

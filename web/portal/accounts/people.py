@@ -1,4 +1,4 @@
-"""What a dashboard shows of the people of an account: users, invitations, and the first steps of a new local team."""
+"""The people of an account as its dashboard shows them: users, invitations, and the first steps of a new local team."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.errors import RuleBroken
+from models.orders.local_user import leads_main
 from models.people.audit_log import AuditEvent, done_since
-from models.people.invitations import Invitation, ensure_administered, handled_by, invitations_of
+from models.people.invitations import Invitation, handled_by, invitations_of
 from models.people.members import users_of
 from models.people.rights import Action, Principal, Role, may
 from models.people.users import User
@@ -20,8 +20,7 @@ from models.states import AccountRole, AccountState
 from models.telephony.forwarding import forwardings_of
 from models.telephony.holdings import trunks_of
 from models.telephony.trunks import SipTrunk
-from tasks.wording.reasons import reason_text
-from web.portal.page.locale import locale
+from web.portal.people.administration import not_administered_text
 
 SHOWN_FOR = timedelta(days=14)
 """The time after joining an account for which a person is shown its first steps."""
@@ -42,7 +41,7 @@ class People:
     """The people of an account as its dashboard shows them to a person.
 
     `invited` has the open invitations, each with whether the person may send it again or withdraw it; empty if the
-    person may not invite. `coming` is the name of the person whom the running order of the account names, and
+    person may not invite. `coming` is the name of the person whom the running order of the account will invite, and
     `not_administered` the reason why nobody can sign in and administer the account; None if there is none. `may_name`:
     the person is one of the carrier's staff and may name an administrator. `first_steps` is None unless the person has
     joined the account lately and a step is left.
@@ -68,18 +67,21 @@ def people_of(
     return People(
         users,
         [(invitation, invitation.id in handled) for invitation in invitations],
-        next((found.local_user_name for found in running if found.local_user_name), None),
-        _not_administered(session, account, now),
+        _coming(session, running),
+        not_administered_text(session, account, now),
         is_active and administrators <= 1 and may(person, Action.OPERATE, account),
         _first_steps(session, person, account, users, invitations, now),
     )
 
 
-def _not_administered(session: Session, account: Account, now: datetime) -> str | None:
-    try:
-        ensure_administered(session, account, now)
-    except RuleBroken as error:
-        return reason_text(error.reason, locale())
+def _coming(session: Session, running: Sequence[Request]) -> str | None:
+    """Return the name of the person whom a running order will invite; None if none does.
+
+    A person who reaches the account through the main account is not invited.
+    """
+    for found in running:
+        if found.local_user_email and not leads_main(session, found.main_id, found.local_user_email):
+            return found.local_user_name
     return None
 
 

@@ -1,4 +1,4 @@
-"""The locations of a main account that have a SIP trunk without a registered phone system, as the network says."""
+"""The registrations at the SIP trunks of a main account and its sub-accounts, as the telephone network knows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_TRUNKS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """How many of `trunks` active trunks are registered; `offline` are the ids of the accounts with one that is not."""
+    """The number of active trunks, that of registered ones, and the ids of the accounts with one that is `offline`."""
 
     trunks: int
     registered: int
@@ -52,3 +52,8 @@ def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
         return None
     missing = [trunk for trunk in trunks if (trunk.sip_user, trunk.domain) not in known]
     return Registrations(len(trunks), len(trunks) - len(missing), sorted({trunk.account_id for trunk in missing}))
+
+
+def offline_accounts(known: Registrations | None) -> Sequence[int]:
+    """Return the ids of the accounts that have a trunk without a registration; none if that is not known."""
+    return known.offline if known is not None else ()

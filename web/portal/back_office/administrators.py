@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from flask import abort, flash, redirect, render_template, url_for
 from flask_babel import gettext, lazy_gettext
-from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import EmailField, RadioField, StringField, TextAreaField
+from wtforms import RadioField, TextAreaField
 from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired, Length
 
 from models.accounts.accounts import Account, account_by_number
 from models.errors import AlreadyUser, SeveralAdministrators
-from models.messages.outbox import Recipient
 from models.people.invitations import open_administrator_invitation
 from models.people.users import administrators_of
 from models.staff.administrators import name_administrator
@@ -21,23 +19,13 @@ from models.values import as_locale
 from web.portal.back_office.lists import office
 from web.portal.page.form_errors import add_error
 from web.portal.page.session import principal
-from web.portal.page.typed_fields import normalize_email
+from web.portal.people.person_form import PersonForm
 from web.resources import resources
 
 
-class AdministratorForm(FlaskForm):  # type: ignore[misc]
+class AdministratorForm(PersonForm):
     """The form in which staff name an administrator of an account, and note what they have seen as proof of that."""
 
-    name = StringField(
-        lazy_gettext("Name"), validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200)]
-    )
-    email = EmailField(
-        lazy_gettext("E-mail address"),
-        validators=[
-            DataRequired(lazy_gettext("Enter the e-mail address.")),
-            normalize_email,
-        ],
-    )
     language = RadioField(
         lazy_gettext("Language of the e-mail"),
         choices=[SelectChoice("de", "Deutsch"), SelectChoice("en", "English")],
@@ -69,7 +57,7 @@ def administrator(customer_number: str) -> Response | tuple[str, int]:
         invited = open_administrator_invitation(session, account, resources().clock())
     status = 200
     if form.validate_on_submit():
-        to = Recipient(form.name.data.strip(), form.email.data.lower(), as_locale(form.language.data))
+        to = form.recipient(as_locale(form.language.data))
         try:
             with resources().database.transaction() as session:
                 own = session.get_one(Account, account.id)

@@ -13,7 +13,6 @@ from wtforms import StringField
 from models.accounts.accounts import Account
 from models.errors import AlreadyRequested, Forbidden, RuleBroken
 from models.links.links import submit_detach
-from models.people.invitations import ensure_administered
 from models.people.rights import Action, may
 from models.values import typed_customer_number
 from tasks.wording.reasons import reason_text
@@ -22,6 +21,7 @@ from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
+from web.portal.people.administration import not_administered_text
 from web.resources import resources
 
 
@@ -77,11 +77,7 @@ def _refusal(database: Session, visible: VisibleAccount) -> str | None:
     """Return why the account would be left to nobody, in the page's language; None if it has an administrator."""
     if visible.detaching is not None or visible.is_billed_together:
         return None
-    try:
-        ensure_administered(database, visible.account, resources().clock())
-    except RuleBroken as error:
-        return reason_text(error.reason, locale())
-    return None
+    return not_administered_text(database, visible.account, resources().clock())
 
 
 def _ask(visible: VisibleAccount, form: DetachForm, status: int, refusal: str | None = None) -> tuple[str, int]:

@@ -212,7 +212,7 @@ class NumbersForm(StepForm):
 
 
 class WhoSignsIn(StrEnum):
-    """The choices who shall sign in at the new location."""
+    """The choices of the person who shall sign in at the new location."""
 
     CONTACT = "contact"
     SOMEBODY_ELSE = "somebody_else"

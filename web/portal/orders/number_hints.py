@@ -36,7 +36,7 @@ def ngettext(one: str, many: str, number: int, **facts: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What is known about the typed address, area code and block size, and the texts that tell it to the user.
+    """The facts about the typed address, area code and block size, and the texts that tell them to the user.
 
     `postal_code` is empty unless what is typed is one in form. `towns` are the towns with that postal code. `typed` is
     the area code as typed, `area` that area code, None if it does not exist. `block_size` is 0 if blocks of the typed

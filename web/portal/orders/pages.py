@@ -33,6 +33,7 @@ from models.orders.orders import submit_order
 from models.people.rights import Action, may
 from models.people.users import User
 from models.proofs.required import draft_proofs
+from models.requests.requests import Request
 from models.states import Reason
 from models.views.lists import closed_accounts
 from web.portal.orders.forms import typed_in
@@ -238,13 +239,12 @@ def offer(id: uuid.UUID) -> Response:
 def place(id: uuid.UUID) -> Response | tuple[str, int]:
     """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
 
-    Shows the summary again with status 422 if the contract holder is wrong; then nothing is ordered.
-    Redirects to the first incomplete or invalid step if there is one, and back to the summary if the order or a price
-    has changed since the page was shown. Safe to run twice, also concurrently: the second call finds the request of
-    the first.
+    Shows the summary again, with the typed contract holder, and orders nothing if that is wrong (status 422) or if the
+    order or a price has changed since the page was shown (status 409). Redirects to the first incomplete or invalid
+    step if there is one. Safe to run twice, also concurrently: the second call finds the request of the first.
     """
     now = resources().clock()
-    wrong: dict[str, Any] | None = None
+    refused, summary = 0, dict[str, Any]()
     try:
         with resources().database.transaction() as session:
             draft = own_draft(session, id, principal(), now, lock=True)
@@ -252,28 +252,17 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
                 wizard = _wizard(session, draft)
                 if wizard.first_wrong is not DraftStep.SUMMARY:
                     return _to(id, wizard.first_wrong, check=True)
-                if request.form.get("shown") != wizard.fingerprint:
-                    flash(_("The order or a price has changed since this page was shown. Please check it once more."))
-                    return _to(id, DraftStep.SUMMARY)
-                wrong = _enter_holder(session, wizard)
-                draft.touch(now)
-                # What was shown is what is billed.
-                shown = {product.key: line for product, line in wizard.priced}
-            accepted = (
-                None
-                if wrong is not None
-                else order_once(
-                    session,
-                    draft,
-                    lambda: submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown),
-                )
-            )
+                typed = HolderFields(request.form)
+                refused = _refuse_summary(session, wizard, typed)
+                if refused:
+                    summary = _summary(session, wizard, typed)
+            accepted = None if refused else order_once(session, draft, lambda: _submit(session, draft, wizard))
     except InvalidField:
         # What the forms accept and the rules refuse; the summary names what it can.
         flash(_("This order is not possible as it is. Please check it once more."))
         return _to(id, DraftStep.SUMMARY)
-    if wrong is not None or accepted is None:
-        return render_template("orders/summary.html", **(wrong or {})), 422
+    if accepted is None:
+        return render_template("orders/summary.html", **summary), refused
     log.info("request.accepted", request=str(accepted.id), path=request.path)
     _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",
                 number=accepted.customer_number))  # fmt: skip
@@ -313,19 +302,37 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
     return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
 
 
-def _enter_holder(session: Session, wizard: Wizard) -> dict[str, Any] | None:
-    """Save the contract holder that was typed on the summary, if none is known yet, and return None.
+def _refuse_summary(session: Session, wizard: Wizard, typed: HolderFields) -> int:
+    """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
 
-    If it is wrong, return the variables of the summary's page with its errors.
+    Saves the typed contract holder, unless it is wrong.
     """
-    form, now = HolderFields(request.form), resources().clock()
-    if form.is_empty or holder_of(session, wizard.account) is not None:
-        return None
+    if request.form.get("shown") != wizard.fingerprint:
+        flash(_("The order or a price has changed since this page was shown. Please check it once more."))
+        return 409
+    return 0 if _enter_holder(session, wizard.account, typed) else 422
+
+
+def _submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
+    """Place the order at the prices that were shown, and return its request."""
+    now = resources().clock()
+    draft.touch(now)
+    shown = {product.key: line for product, line in wizard.priced}
+    return submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown)
+
+
+def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:
+    """Save the contract holder that was typed on the summary; return False, with errors at its fields, if it is wrong.
+
+    Does nothing if no field is filled in, or if the account's contract holder is known already.
+    """
+    if form.is_empty or holder_of(session, account) is not None:
+        return True
+    now = resources().clock()
     data = form.checked(now)
-    if data is None:
-        return _summary(session, wizard, form)
-    set_holder(session, principal(), wizard.account, data, now)
-    return None
+    if data is not None:
+        set_holder(session, principal(), account, data, now)
+    return data is not None
 
 
 def _ordering_account(session: Session) -> Account:

@@ -1,4 +1,4 @@
-"""What somebody typed into a form whose session had ended: sealed, for the same person, until the next sign-in.
+"""The input of a form whose session had ended, sealed for the same person until the next sign-in.
 
 Each form names the person it was made for (`form_owner`). Nothing is stored: the sealed input travels in the sign-in
 form. It is shown to nobody else, and sent only when the person presses a button again.

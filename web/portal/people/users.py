@@ -9,9 +9,9 @@ from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
-from wtforms import EmailField, RadioField, StringField
+from wtforms import RadioField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import DataRequired, Length
+from wtforms.validators import DataRequired
 
 from models.accounts.accounts import Account, account_by_number
 from models.errors import (
@@ -25,7 +25,6 @@ from models.errors import (
     PasswordMissing,
     TooManyInvitations,
 )
-from models.messages.outbox import Recipient
 from models.people.invitations import (
     accept,
     find_invitation,
@@ -45,8 +44,8 @@ from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import create_login, principal, start_session
-from web.portal.page.typed_fields import normalize_email
 from web.portal.people.logins import NewPasswordForm, add_guessable
+from web.portal.people.person_form import PersonForm
 from web.resources import resources
 
 users = Blueprint("users", __name__)
@@ -69,19 +68,8 @@ class RoleForm(FlaskForm):  # type: ignore[misc]
     )
 
 
-class InviteForm(RoleForm):
+class InviteForm(PersonForm, RoleForm):
     """The form that invites a person to become a user of an account: name, e-mail address and role."""
-
-    name = StringField(
-        lazy_gettext("Name"), validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200)]
-    )
-    email = EmailField(
-        lazy_gettext("E-mail address"),
-        validators=[
-            DataRequired(lazy_gettext("Enter the e-mail address.")),
-            normalize_email,
-        ],
-    )
 
 
 @users.get("/benutzer")
@@ -137,7 +125,7 @@ def ask(customer_number: str) -> Response | tuple[str, int]:
     if not led and not form.is_submitted():
         form.role.data = Role.ADMINISTRATOR
     if form.validate_on_submit():
-        to = Recipient(form.name.data.strip(), form.email.data.lower(), locale())
+        to = form.recipient(locale())
         try:
             with resources().database.transaction() as session:
                 own, _ = _invitable(session, customer_number)

@@ -55,7 +55,7 @@ class CodedAnswerForm(AnswerForm, CodeForm):
     """The form in which an administrator without a sign-in answers a consent request, with the code from the mail."""
 
 
-class ContactForm(FlaskForm):  # type: ignore[misc]
+class ContactAddressForm(FlaskForm):  # type: ignore[misc]
     """The form in which the requester of an order corrects the contact's e-mail address."""
 
     email = StringField(

@@ -30,7 +30,7 @@ from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale, moment
 from web.portal.page.session import principal
-from web.portal.proofs.forms import CodeForm, ContactForm, CredentialsForm, DocumentForm
+from web.portal.proofs.forms import CodeForm, ContactAddressForm, CredentialsForm, DocumentForm
 from web.portal.requests.request_page import get_request_page, live_parts_of, render
 from web.resources import resources
 from web.uploads import read_document
@@ -127,11 +127,11 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/ansprechpartner")
 @login_required
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
-    """Correct the contact's e-mail address of an order, have the new address asked, and redirect to the request's page.
+    """Correct the contact's e-mail address of an order, ask at the new one, and redirect to the request's page.
 
     An address that is malformed or the old one shows the page with the error, with status 422.
     """
-    form = ContactForm()
+    form = ContactAddressForm()
     if not form.validate_on_submit():
         return _render_with_errors(id, contact=form)
     corrected = 0
@@ -269,7 +269,7 @@ def _render_with_errors(
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
-    contact: ContactForm | None = None,
+    contact: ContactAddressForm | None = None,
 ) -> tuple[str, int]:
     with resources().database.transaction() as session:
         page = get_request_page(session, id)

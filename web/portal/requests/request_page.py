@@ -24,7 +24,7 @@ from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
-from web.portal.proofs.forms import CodeForm, ContactForm, CredentialsForm, DocumentForm
+from web.portal.proofs.forms import CodeForm, ContactAddressForm, CredentialsForm, DocumentForm
 from web.resources import resources
 
 
@@ -83,7 +83,7 @@ def render(
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
-    contact: ContactForm | None = None,
+    contact: ContactAddressForm | None = None,
 ) -> str:
     """Render the whole page of a request as HTML.
 
@@ -101,7 +101,7 @@ def live_parts_of(
     code: CodeForm | None = None,
     document: DocumentForm | None = None,
     credentials: CredentialsForm | None = None,
-    contact: ContactForm | None = None,
+    contact: ContactAddressForm | None = None,
 ) -> LiveParts:
     """Render the parts of a request's page that its script updates: state, possible answers and timeline.
 
@@ -131,10 +131,10 @@ def live_parts_of(
     return render_live_parts("requests", ("state", "ways", "timeline"), facts, ended=page.request.status in ENDED)
 
 
-def _contact_form(page: RequestPage) -> ContactForm:
+def _contact_form(page: RequestPage) -> ContactAddressForm:
     """Return the form for the contact's e-mail address with the present address, in which a typo can be mended."""
     assert page.account is not None
-    return ContactForm(email=page.account.contact_email)
+    return ContactAddressForm(email=page.account.contact_email)
 
 
 def _steps(request: Request) -> list[Step]:

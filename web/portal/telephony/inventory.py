@@ -141,7 +141,7 @@ def table_export(kind: str, form: str) -> Response:
     Abort with 404 if no account is selected.
     """
     account, _konto = _looked_at()
-    name = f"{kind}-{account.customer_number}-{resources().clock():%Y-%m-%d}.{form}"
+    name = f"{kind}-{account.customer_number}-{berlin_day(resources().clock())}.{form}"
     rows = _rows(kind, account, _search())
     if form == "csv":
         head = {"Content-Disposition": f'attachment; filename="{name}"'}

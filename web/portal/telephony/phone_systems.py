@@ -20,7 +20,7 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class PhoneSystem:
-    """What to enter in one product: where, pairs of field and value, further hints, and a file as a whole or empty."""
+    """The settings of one product: where they are entered, fields with their values, hints, and a file or ""."""
 
     name: str
     place: str

@@ -26,7 +26,7 @@ from models.vault import Vault
 from tests.factories import NOW, a_link, an_order, make_account, make_bulk
 from tests.web.conftest import SECRET, Front, FrontOf
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site
+from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site, make_trunk
 from tests.web.portal.accounts.test_overview import OVERVIEW, get, listed, signed_in, sub
 from tests.web.portal.telephony.test_registration import Network
 from workers.gateways.registrar import plain_url
@@ -203,6 +203,16 @@ def test_sums_and_groups_by_town_and_state(front: Front) -> None:
         assert len(listed(get(front, f"{OVERVIEW}?status={group}"))) == count + 1
 
 
+def test_the_file_says_of_the_main_account_what_the_overview_says(front: Front) -> None:
+    with front.database.transaction() as session:
+        make_trunk(session, session.get_one(Account, front.main.id))
+        suspend_for_carrier(session, "t000000000001", "Rechnung offen", NOW)
+    page = get(signed_in(front))
+    assert '<p class="state is-warning">Gesperrt</p>' in page
+    [row] = [line for line in get(front, f"{OVERVIEW}/export.csv").splitlines() if front.main.customer_number in line]
+    assert ";Gesperrt;" in row
+
+
 def test_the_map_shows_every_town_also_as_a_list(front: Front) -> None:
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
@@ -332,6 +342,8 @@ def test_who_is_not_registered_is_counted_found_and_comes_before_who_is(
         page = get(wired)
         assert "Welche Telefonanlagen angemeldet sind, ist im Moment nicht bekannt." in page
         assert totals(page)["SIP-Trunks"] == "1" and len(listed(page)) == 3
+        drawn = get(wired, f"{OVERVIEW}/landkarte")
+        assert "Welche Telefonanlagen angemeldet sind, ist im Moment nicht bekannt." in drawn
     finally:
         network.connection.execute("ALTER TABLE gone RENAME TO location")
 

@@ -1,4 +1,4 @@
-"""Who the carrier is: the foot of every page, the pages whose setting is a text, and what is not shown."""
+"""Tests of the carrier's facts: the foot of every page, the pages whose setting is a text, and what is not shown."""
 
 from __future__ import annotations
 

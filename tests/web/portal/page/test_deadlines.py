@@ -29,7 +29,7 @@ SAID_WITH_TIME = re.compile(rf"(?:\d\. (?:{'|'.join(MONTHS)}) 2026, )\d\d:\d\d")
 
 @dataclass
 class Deadline:
-    """What people read about a deadline, each text with that deadline only, and whether it is over now."""
+    """The texts that people read about a deadline, each with that deadline only, and whether it is over now."""
 
     texts: list[str]
     is_open: Callable[[], bool]

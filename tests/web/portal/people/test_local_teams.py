@@ -13,6 +13,7 @@ from models.accounts.hierarchy import attach
 from models.errors import Forbidden, RuleBroken
 from models.links.links import submit_detach
 from models.messages.outbox import Recipient
+from models.orders.orders import LocalUser, submit_order
 from models.people import invitations
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.invitations import Invitation
@@ -20,7 +21,7 @@ from models.people.rights import Role
 from models.people.users import Membership, User, administrators_of, principal_of
 from models.requests.requests import Request
 from models.states import Origin, Reason, Status
-from tests.factories import NOW, PASSWORD, join, make_account, make_user
+from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site, make_trunk
@@ -64,6 +65,19 @@ def invite(front: Front, account: Account, role: Role = Role.ADMINISTRATOR, emai
 
 def dashboard(account: Account) -> str:
     return f"/standortverwaltung/{account.customer_number}"
+
+
+def test_the_dashboard_announces_an_invitation_only_to_a_person_who_gets_one(front: Front) -> None:
+    named = {"Hanna Palmer": HANNA.address, "Maxi Selbst": front.manager.email.upper()}
+    come_in(front, front.manager.email)
+    for name, email in named.items():
+        with front.database.transaction() as session:
+            main = session.get_one(Account, front.main.id)
+            order = an_order(local_user=LocalUser(name, email))
+            account = submit_order(session, front.manager, main, order, NOW).account
+        assert account is not None
+        announced = f"{name} wird eingeladen, sobald der Standort aktiv ist." in get(front, dashboard(account))
+        assert announced is (email == HANNA.address)
 
 
 @pytest.mark.parametrize("who", ["administrator", "location manager"])
@@ -223,7 +237,7 @@ def test_an_account_of_nobody_is_not_detached_by_the_api(front: Front, alone: Ac
 
 
 def test_a_request_that_would_leave_an_account_to_nobody_is_rejected(front: Front, alone: Account, back: Back) -> None:
-    """It was accepted by the version before, or the account has lost its administrator since."""
+    """Reject a request that an earlier version accepted, or whose account has lost its administrator since."""
     with front.database.transaction() as session:
         account = session.get_one(Account, alone.id)
         with pytest.raises(RuleBroken):

@@ -1,4 +1,4 @@
-"""The form of a call forwarding: numbers, presets, further lines, and whatever a browser leaves out."""
+"""Tests of the form of a call forwarding: numbers, presets, further lines, and fields that a browser leaves out."""
 
 from __future__ import annotations
 
@@ -201,6 +201,10 @@ def test_numbers_that_are_given_back_name_the_forwardings_that_go_with_them(fron
 def test_a_number_of_the_dashboard_leads_to_its_forwarding(front: Front, site: Site) -> None:
     page = get(front, site.path + f"/rufweiterleitung/neu?nummern={FIRST}-{FIRST + 9}")
     assert (value(page, "first"), value(page, "last")) == ("0221 700340", "0221 700349")
+    # A preset is for the same phone numbers.
+    [preset] = re.findall(r'href="([^"]+vorlage=mobil[^"]*)"', page)
+    page = get(front, unescape(preset))
+    assert (value(page, "first"), "condition=always" in chosen(page)) == ("0221 700340", True)
     page = get(front, site.path + f"/rufweiterleitung/neu?nummern={FIRST}-{FIRST}")
     assert (value(page, "first"), value(page, "last"), "numbers=some" in chosen(page)) == ("0221 700340", "", True)
     for odd in ("", "1", "x-y", f"{FIRST}", "٤٩٢٢١٧٠٠٣-٤٩٢٢١٧٠٠٣"):

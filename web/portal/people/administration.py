@@ -1,0 +1,22 @@
+"""Whether anybody can administer an account, as the pages say it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.errors import RuleBroken
+from models.people.invitations import ensure_administered
+from tasks.wording.reasons import reason_text
+from web.portal.page.locale import locale
+
+
+def not_administered_text(session: Session, account: Account, now: datetime) -> str | None:
+    """Return in the page's language why nobody can sign in and administer the account; None if somebody can."""
+    try:
+        ensure_administered(session, account, now)
+    except RuleBroken as error:
+        return reason_text(error.reason, locale())
+    return None
