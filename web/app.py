@@ -27,6 +27,7 @@ from tasks.logs import configure_logging
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
+from web.api.document import with_problems
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
@@ -63,7 +64,7 @@ from web.portal.telephony.registration import telephone
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
-from web.text_input import IdConverter, TypedRequest, reject_unstorable_text
+from web.text_input import IdConverter, TypedRequest, UniqueKeys, reject_unstorable_text
 from web.throttle import Throttle
 from web.uploads import allow_uploads
 
@@ -117,7 +118,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         doc_ui=False,
     )
     app.request_class = TypedRequest
-    app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
+    app.json = UniqueKeys(app)
+    app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: with_problems(app.api_doc))
     secure = settings.base_url.startswith("https://")
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],

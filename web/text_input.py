@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flask import Request, request
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.routing import IntegerConverter
 from werkzeug.utils import cached_property
@@ -40,6 +41,23 @@ class TypedRequest(Request):
     def _load_form_data(self) -> None:
         super()._load_form_data()
         self.__dict__["form"] = _typed_fields(self.__dict__["form"])
+
+
+class UniqueKeys(DefaultJSONProvider):
+    """Flask's JSON, which refuses an object that has one key twice: programs differ on which of the two counts."""
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """Return the value of a JSON text. Raises `InvalidField` for a key that stands twice in an object."""
+        return super().loads(s, object_pairs_hook=_unique, **kwargs)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InvalidField(name if is_storable_text(name) else "", "doubled")
+        found[name] = value
+    return found
 
 
 class TooDeep(Exception):

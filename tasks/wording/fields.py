@@ -37,6 +37,7 @@ RULES: Mapping[str, str] = {
     "not_accepted": N_("This is not right, is not valid any more, or was tried wrong too often."),
     "no_document": N_("This is neither PDF nor PNG nor JPEG."),
     "too_large": N_("The document has more than 10 MB."),
+    "doubled": N_("This stands twice in the body. Send it once."),
     "unreadable": N_("This has characters that no text can have: NUL, or half a surrogate pair."),
     "unprintable": N_(
         "Please use Latin, Greek or Cyrillic letters: this is also printed on letters, which cannot show other ones."

@@ -34,6 +34,8 @@ def check_call() -> Response | None:
     key = request.headers.get("Idempotency-Key", "" if request.method == "POST" else None)
     if key is not None and not (1 <= len(key) <= 255 and is_storable_text(key)):
         return problem("idempotency_key_missing")
+    if request.content_encoding not in (None, "identity"):
+        return problem("encoded")
     if request.endpoint == "api.upload_address_document":
         return None if request.mimetype == "multipart/form-data" else problem("not_a_form")
     if request.method == "POST" and request.get_data():

@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from flask import Response, request
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from models import errors
 from models.states import ProofMethod, Reason
@@ -88,6 +88,11 @@ PROBLEMS: Mapping[str, tuple[int, str, str]] = {
         415,
         N_("Wrong content type"),
         N_("Send the document as the field file in multipart/form-data."),
+    ),
+    "encoded": (
+        415,
+        N_("Content is encoded"),
+        N_("Send the body as it is, without Content-Encoding."),
     ),
     "not_json_type": (
         415,
@@ -207,8 +212,11 @@ def of_domain_error(error: errors.DomainError) -> Response:
 
 
 def of_http_error(error: HTTPException) -> Response:
-    """Return the problem response for an HTTP error that Flask raises, such as 404 or 413."""
-    return problem(_OF_FLASK.get(error.code or 500, "not_found"))
+    """Return the problem response for an HTTP error that Flask raises, such as 404; 405 names the methods allowed."""
+    response = problem(_OF_FLASK.get(error.code or 500, "not_found"))
+    if isinstance(error, MethodNotAllowed) and error.valid_methods is not None:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
 
 
 def of_throttle(wait: int) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
@@ -121,3 +122,27 @@ def test_the_document_is_openapi_3_1_and_knows_every_address(front: Front) -> No
     order = document["paths"]["/api/v1/orders"]["post"]
     assert order["parameters"][0]["name"] == "Idempotency-Key"
     assert set(document["components"]["schemas"]["OrderBody"]["required"]) >= {"product", "channels", "location"}
+
+
+def test_the_document_names_every_error_as_problem_details(front: Front) -> None:
+    paths = front.client.get("/api/v1/openapi.json").get_json()["paths"]
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            errors = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
+            assert errors.keys() >= {"400", "401", "403", "422", "500", "503"}, (method, path)
+            assert all(answer["content"].keys() == {"application/problem+json"} for answer in errors.values())
+            assert ("404" in errors, "415" in errors) >= ("{" in path, "requestBody" in operation), (method, path)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "GET"])
+def test_a_method_that_is_not_known_is_answered_with_those_that_are(front: Front, method: str) -> None:
+    answer = front.client.open("/api/v1/orders", method=method, headers={"Authorization": f"Bearer {front.token}"})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "OPTIONS, POST")
+
+
+def test_a_key_that_stands_twice_is_named_and_an_encoded_body_is_refused(front: Front) -> None:
+    head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": "k", "Content-Type": "application/json"}
+    twice = front.client.post("/api/v1/orders", data='{"channels": 2, "channels": 200}', headers=head)
+    assert (twice.status_code, twice.get_json()["errors"][0]["field"]) == (422, "channels")
+    packed = front.client.post("/api/v1/orders", data=b"\x1f\x8b", headers=head | {"Content-Encoding": "gzip"})
+    assert (packed.status_code, packed.get_json()["type"]) == (415, "/problems/encoded")
