@@ -116,6 +116,10 @@ class PasswordMissing(DomainError):
     """Raised when an invited person who has no password yet accepts the invitation without choosing a password."""
 
 
+class PasswordGuessable(DomainError):
+    """Raised when a new password is common, a simple pattern, or made of the user's own name or address."""
+
+
 class OfMainAccount(DomainError):
     """Raised when a local team would change or remove a user who reaches the account through its main account, too."""
 

@@ -2,27 +2,88 @@
 
 from __future__ import annotations
 
+import re
+
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberType
 
+from models.values import typed_text
+
 # In some countries, such as the United States, a number does not tell whether it is a mobile one.
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
+_COSTLY = (PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, PhoneNumberType.PERSONAL_NUMBER)
+_EMERGENCY = ("110", "112")
+_GERMANY = 49
+# Without a country code: 115, 116117, 118xx, call by call, 0137, 0138, 0180, 019x, 0700, 0900.
+_GERMAN_SERVICE = re.compile(r"11[0-9]|10|13[78]|180|19|700|900")
+_SERVICE_AFTER_AREA_CODE = re.compile(r"115|116[0-9]{3}|118[0-9]{2,3}")
+
+_LABEL = re.compile(r"(?:telefon|tel|fon|phone|mobil|mobile|handy)\s*[.:]*\s*(?=[+(0-9])", re.IGNORECASE)
+_DIALLED = re.compile(r"[\d \t()\[\]（）.·/+＋\-‐‑‒–—−]*")
+_SEPARATES_NUMBERS = re.compile(r"[^\W\d_]|[,;&|\n]")
+_LONGEST_AREA_CODE = 5
+# Numbers of German area codes in E.164, which are none of a service.
+_PLAIN = re.compile(r"\+49(?:[2-6][0-9]|7[1-9]|8[1-9]|9[1-9])[0-9]{6,9}")
 
 
-def parse_phone_number(typed: str) -> PhoneNumber | None:
-    """Parse a phone number in any usual spelling, as dialled in Germany; return None if the text is no phone number.
+class BadPhoneNumber(ValueError):
+    """Raised when a text is no phone number that can be used.
 
-    Does not check that the phone number exists; the caller decides whether the number may be used.
+    `code` is `not_a_phone_number`; `not_as_dialled` for a text with more than one number, as with an extension in words
+    ("App. 12"); or `service_number` for a number of emergency or other services.
     """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def parse_phone_number(typed: str) -> PhoneNumber:
+    """Parse a phone number in any usual spelling, as dialled in Germany. Raises `BadPhoneNumber`.
+
+    Letters are never read as digits. Does not check that the number exists; the caller decides whether it may be used.
+    """
+    text = _LABEL.sub("", typed_text(typed).strip(), count=1)
+    if not _DIALLED.fullmatch(text):
+        has_number = _SEPARATES_NUMBERS.search(text) and any(map(str.isdecimal, text))
+        raise BadPhoneNumber("not_as_dialled" if has_number else "not_a_phone_number")
+    area, *others = text.split("/")
+    if len(others) > 1 or (others and not _can_be_area_code(area)):
+        raise BadPhoneNumber("not_as_dialled")
     try:
-        return phonenumbers.parse(typed, "DE")
-    except phonenumbers.NumberParseException:
-        return None
+        number = phonenumbers.parse(text, "DE")
+    except phonenumbers.NumberParseException as error:
+        raise BadPhoneNumber("not_a_phone_number") from error
+    if number.country_code == _GERMANY and phonenumbers.national_significant_number(number).startswith("0"):
+        raise BadPhoneNumber("not_a_phone_number")
+    return number
+
+
+def is_emergency_number(number: PhoneNumber) -> bool:
+    """Return whether the number is one for emergency calls in its country; in Germany also after an area code."""
+    national = phonenumbers.national_significant_number(number)
+    if number.country_code == _GERMANY:
+        return national in _EMERGENCY or _after_area_code(number) in _EMERGENCY
+    region = phonenumbers.region_code_for_country_code(number.country_code or 0)
+    return phonenumbers.is_emergency_number(national, region)
+
+
+def is_service_number(number: PhoneNumber) -> bool:
+    """Return whether the number is one of a service: premium rate, shared cost, personal, directory enquiries.
+
+    Freephone numbers are none.
+    """
+    if phonenumbers.number_type(number) in _COSTLY:
+        return True
+    return number.country_code == _GERMANY and bool(
+        _GERMAN_SERVICE.match(phonenumbers.national_significant_number(number))
+        or _SERVICE_AFTER_AREA_CODE.fullmatch(_after_area_code(number))
+    )
 
 
 def e164(number: PhoneNumber) -> str:
     """Format a phone number in E.164, with the plus sign."""
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return f"+{number.country_code}{phonenumbers.national_significant_number(number)}"
 
 
 def display_phone_number(e164: str) -> str:
@@ -30,15 +91,61 @@ def display_phone_number(e164: str) -> str:
     return phonenumbers.format_number(phonenumbers.parse(e164), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
-def typed_phone_number(typed: str) -> str | None:
-    """Return a typed phone number in E.164; None if it is no number or its length is impossible in its country."""
-    number = parse_phone_number(typed)
-    return e164(number) if number is not None and phonenumbers.is_possible_number(number) else None
+def typed_phone_number(typed: str) -> str:
+    """Return a typed phone number in E.164.
 
-
-def typed_mobile_number(typed: str) -> str | None:
-    """Return a typed mobile number, German or foreign, in E.164; None if it is no valid number of a mobile network."""
+    Raises `BadPhoneNumber` if it is no number or its length is impossible in its country.
+    """
     number = parse_phone_number(typed)
-    if number is None or not phonenumbers.is_valid_number(number) or phonenumbers.number_type(number) not in _MOBILE:
-        return None
+    if not phonenumbers.is_possible_number(number):
+        raise BadPhoneNumber("not_a_phone_number")
     return e164(number)
+
+
+def typed_contact_number(typed: str) -> str:
+    """Return the typed phone number of a person in E.164.
+
+    Raises `BadPhoneNumber` as `typed_phone_number` does, and with `service_number` for numbers of emergency and other
+    services, at which nobody reaches that person.
+    """
+    # Files have hundreds of thousands, almost all of them plain.
+    if _PLAIN.fullmatch(typed):
+        return typed
+    number = parse_phone_number(typed)
+    found = e164(number)
+    if _PLAIN.fullmatch(found):
+        return found
+    if is_emergency_number(number) or is_service_number(number):
+        raise BadPhoneNumber("service_number")
+    if not phonenumbers.is_possible_number(number):
+        raise BadPhoneNumber("not_a_phone_number")
+    return found
+
+
+def typed_mobile_number(typed: str) -> str:
+    """Return a typed mobile number, German or foreign, in E.164.
+
+    Raises `BadPhoneNumber` if it is no valid number of a mobile network.
+    """
+    number = parse_phone_number(typed)
+    if not phonenumbers.is_valid_number(number) or phonenumbers.number_type(number) not in _MOBILE:
+        raise BadPhoneNumber("not_a_phone_number")
+    return e164(number)
+
+
+def _can_be_area_code(text: str) -> bool:
+    """Return whether what stands before a slash can be an area code, with or without the country code."""
+    digits = re.sub(r"\D", "", text)
+    is_international = text.strip(" (").startswith("+") or digits.startswith("00")
+    digits = digits.removeprefix("00")
+    if is_international and not digits.startswith(str(_GERMANY)):
+        return len(digits) <= _LONGEST_AREA_CODE + 1
+    if is_international:
+        digits = digits.removeprefix(str(_GERMANY))
+    return 1 < len(digits.removeprefix("0")) <= _LONGEST_AREA_CODE
+
+
+def _after_area_code(number: PhoneNumber) -> str:
+    """Return what is dialled within the Ortsnetz (local network); the whole national number without an area code."""
+    national = phonenumbers.national_significant_number(number)
+    return national[phonenumbers.length_of_geographical_area_code(number) :]

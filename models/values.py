@@ -33,6 +33,14 @@ _PRINTABLE = (
 _UNPRINTABLE = re.compile(f"[^{_PRINTABLE}\n]")
 _PRINTED_AS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2002": " ", "\u2003": " ", "\u2009": " ", "\u202f": " "})
 
+# Unicode's characters that are ignored where they cannot be shown: zero-width ones, soft hyphens, marks of direction,
+# variation selectors, tags.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+_SPACES = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000]")
+
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
@@ -85,6 +93,17 @@ def spell(text: str) -> str:
 def _small(text: str) -> str:
     # macOS writes an umlaut as two characters, the letter and a combining mark; NFC joins them.
     return unicodedata.normalize("NFC", text).lower()
+
+
+def typed_text(text: str) -> str:
+    """Return a typed text without invisible characters, with plain spaces and composed characters (NFC).
+
+    Such characters come with copied text: zero-width and non-breaking spaces, soft hyphens, marks of direction. Spaces
+    at the ends and line breaks stay.
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _SPACES.sub(" ", _INVISIBLE.sub("", text)))
 
 
 def in_print(text: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from models.telephony.trunks import RequestUri
 from models.telephony.weekly_hours import Hours
 
 
@@ -45,6 +46,11 @@ SECRET_ISSUE = "secret_issue"  # noqa: S105 - the name of a preference
 """The name of the preference that changes with the trunk's secret, without revealing the secret."""
 SUSPENDED = "suspended"
 """The name of the preference that only suspended trunks have."""
+REQUEST_URI = "request_uri"
+"""The name of the preference of those trunks whose incoming calls do not name the dialled number in the request line.
+
+Without it the request line names the dialled number, as for all trunks before there was a choice.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,8 @@ class TrunkRecord:
 
     `key` is the idempotency key: writing a record again under its key changes nothing. `numbers` are all numbers of the
     trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which emergency
-    calls are routed. A `suspended` trunk can only call 110 and 112.
+    calls are routed. A `suspended` trunk can only call 110 and 112. `request_uri` is what the request line of incoming
+    calls names.
     """
 
     key: str
@@ -99,6 +106,7 @@ class TrunkRecord:
     postal_code: str
     forwardings: tuple[Forwarding, ...] = ()
     suspended: bool = False
+    request_uri: RequestUri = RequestUri.NUMBER
 
     @property
     def ha1(self) -> str:
@@ -121,6 +129,8 @@ class TrunkRecord:
         }
         if self.suspended:
             known[SUSPENDED] = "1"
+        if self.request_uri is not RequestUri.NUMBER:
+            known[REQUEST_URI] = str(self.request_uri)
         return known | {name: value for one in self.forwardings for name, value in one.preferences}
 
 

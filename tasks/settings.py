@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, EmailStr, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.emails import BadEmail, typed_email
 
 
 class SettingsError(Exception):
@@ -29,6 +31,13 @@ def _redis(url: str) -> str:
     if not url.startswith(("redis://", "rediss://")):
         raise ValueError("must begin with redis:// or rediss://")
     return url
+
+
+def _sendable(address: str) -> str:
+    try:
+        return typed_email(address)
+    except BadEmail as error:
+        raise ValueError("must be an e-mail address, without umlauts before the @") from error
 
 
 def _long(secret: SecretStr) -> SecretStr:
@@ -122,7 +131,7 @@ class CarrierSettings(Settings):
     """The carrier's postal address in one line, also the sender of letters."""
     carrier_phone: _Line | None = None
     """The phone number of the customer service, as customers are to read it."""
-    carrier_email: EmailStr | None = None
+    carrier_email: Annotated[str, AfterValidator(_sendable)] | None = None
     """The e-mail address of the customer service, which is also the Reply-To of mails."""
     carrier_imprint: _Page | None = None
     """The imprint: a URL, or a text for which the portal has a page. The same holds for the three fields below."""

@@ -57,13 +57,13 @@ from web.portal.proofs.letters import letters
 from web.portal.proofs.link_codes import link_codes
 from web.portal.requests import history
 from web.portal.requests.request_actions import answers
-from web.portal.telephony import directory, inventory, phone_systems, suspension
+from web.portal.telephony import directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registration import telephone
 from web.resources import Resources, resources, store_resources
 from web.settings import WebSettings
 from web.telephone_network import TelephoneNetwork
-from web.text_input import IdConverter, reject_unstorable_text
+from web.text_input import IdConverter, TypedRequest, reject_unstorable_text
 from web.throttle import Throttle
 from web.uploads import allow_uploads
 
@@ -84,6 +84,7 @@ _PAGES = (
     suspension,
     directory,
     phone_systems,
+    request_uri,
     inventory,
     history,
     back_office_request,
@@ -115,6 +116,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         # Only the JSON document: its HTML viewers would need further packages.
         doc_ui=False,
     )
+    app.request_class = TypedRequest
     app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: app.api_doc)
     secure = settings.base_url.startswith("https://")
     app.config.update(

@@ -7,24 +7,45 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from models.phone_numbers import typed_mobile_number, typed_phone_number
+from models.emails import LONGEST_EMAIL, BadEmail, typed_email
+from models.phone_numbers import BadPhoneNumber, typed_contact_number, typed_mobile_number
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_printable
+from tasks.wording.fields import RULES
 
 
 def as_e164(value: str) -> str:
-    """Convert a phone number to E.164, reading national numbers as German. Raises `ValueError` for other text."""
-    number = typed_phone_number(value)
-    if number is None:
-        raise ValueError("not_a_phone_number")
-    return number
+    """Convert a person's phone number to E.164, reading national numbers as German.
+
+    Raises `PydanticCustomError` or `ValueError` for other text, and for numbers of emergency and other services.
+    """
+    try:
+        return typed_contact_number(value)
+    except BadPhoneNumber as error:
+        raise _said(error, error.code) from error
 
 
 def as_mobile(value: str) -> str:
-    """Convert a mobile number to E.164, reading national numbers as German. Raises `ValueError` for other text."""
-    number = typed_mobile_number(value)
-    if number is None:
-        raise ValueError("not_a_mobile_number")
-    return number
+    """Convert a mobile number to E.164, reading national numbers as German.
+
+    Raises `PydanticCustomError` or `ValueError` for other text.
+    """
+    try:
+        return typed_mobile_number(value)
+    except BadPhoneNumber as error:
+        raise _said(error, error.code) from error
+
+
+def as_email(value: str) -> str:
+    """Return the e-mail address in its usual spelling. Raises `PydanticCustomError` or `ValueError` for other text."""
+    try:
+        return typed_email(value)
+    except BadEmail as error:
+        raise _said(error, error.code) from error
+
+
+def _said(error: ValueError, code: str) -> ValueError:
+    """Return the error whose sentence is that of the code, if it has one of its own, else that of the field."""
+    return PydanticCustomError(code, code) if code in RULES else error
 
 
 def one_line(most: int) -> StringConstraints:
@@ -41,6 +62,15 @@ def printable(value: str) -> str:
 
 Line = Annotated[str, one_line(120), AfterValidator(printable)]
 """A name or a part of an address, which is also printed on letters and offers."""
+
+
+EmailAddress = Annotated[
+    str,
+    StringConstraints(max_length=LONGEST_EMAIL),
+    AfterValidator(as_email),
+    Field(json_schema_extra={"format": "email"}),
+]
+"""An e-mail address to write to."""
 
 
 Phone = Annotated[str, AfterValidator(as_e164), Field(examples=["+4930901820"])]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, EmailStr, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.directory import directory_data
+from models.telephony.trunks import RequestUri
 from models.values import Locale
 from web.fields import (
     AreaCodeText,
@@ -15,6 +16,7 @@ from web.fields import (
     Code,
     CustomerNumber,
     Email,
+    EmailAddress,
     Language,
     Line,
     Mobile,
@@ -38,7 +40,7 @@ class ContactBody(Body):
     """The contact of the new account: the person who confirms the e-mail address and gets the account's mails."""
 
     name: Line
-    email: EmailStr
+    email: EmailAddress
     phone: Phone | None = None
 
 
@@ -46,7 +48,7 @@ class LocalUserBody(Body):
     """The person who is invited by e-mail, when the account is active, to sign in and administer the location."""
 
     name: Line
-    email: EmailStr
+    email: EmailAddress
 
 
 class NumbersBody(Body):
@@ -70,7 +72,9 @@ class OrderBody(Body):
     `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
     language of mails and letters. The option `mobile-backup` needs `mobile_number`: calls go there while no phone
     system is registered. The option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
-    to sign in at the location.
+    to sign in at the location. `request_uri` says what the request line of incoming calls names: the `contact` that
+    the phone has registered, or the dialled `number`; without it, `contact` for a single number and `number` for a
+    block.
     """
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
@@ -83,6 +87,7 @@ class OrderBody(Body):
     directory_entry: DirectoryEntryBody | None = None
     locale: Language | None = None
     local_user: LocalUserBody | None = None
+    request_uri: Literal["contact", "number"] | None = None
 
     def as_draft(self, locale: Locale) -> OrderDraft:
         """Return the order as a draft for `submit_order`. `locale` is used if the body names no language."""
@@ -98,6 +103,7 @@ class OrderBody(Body):
             mobile_number=self.mobile_number,
             directory_entry=directory_data(self.directory_entry.model_dump()) if self.directory_entry else None,
             local_user=LocalUser(**self.local_user.model_dump()) if self.local_user is not None else None,
+            request_uri=RequestUri(self.request_uri) if self.request_uri is not None else None,
         )
 
 

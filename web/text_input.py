@@ -1,4 +1,7 @@
-"""Rejection of text that PostgreSQL cannot store: NUL characters and unpaired surrogates (which JSON can express)."""
+"""Typed text of requests: without invisible characters, and refused if PostgreSQL cannot store it.
+
+Not storable are NUL characters and unpaired surrogates, which JSON can express.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,37 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from flask import request
+from flask import Request, request
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.routing import IntegerConverter
+from werkzeug.utils import cached_property
 
 from models.errors import InvalidField, NotFound
+from models.values import typed_text
+
+PASSWORDS = frozenset({"password", "current"})
+"""The names of the fields with passwords: they stay as typed, and are never kept."""
 
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 _MAX_DEPTH = 8
 """Deeper than any body that the API accepts."""
+
+
+class TypedRequest(Request):
+    """A request whose query, form and JSON body have typed text as it is stored (`typed_text`), except passwords."""
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """Return the parameters of the query."""
+        return _typed_fields(super().args)
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """Return the JSON body, as Flask's `get_json` does."""
+        return _typed_json(super().get_json(force, silent, cache))
+
+    def _load_form_data(self) -> None:
+        super()._load_form_data()
+        self.__dict__["form"] = _typed_fields(self.__dict__["form"])
 
 
 class TooDeep(Exception):
@@ -56,6 +82,22 @@ def check_json_text(body: object) -> None:
 def is_storable_text(text: str) -> bool:
     """Return whether PostgreSQL can store the text."""
     return _NOT_STORABLE.search(text) is None
+
+
+def _typed_fields(fields: MultiDict[str, str]) -> ImmutableMultiDict[str, str]:
+    pairs = fields.items(multi=True)
+    return ImmutableMultiDict([(name, text if name in PASSWORDS else typed_text(text)) for name, text in pairs])
+
+
+def _typed_json(value: Any) -> Any:
+    match value:
+        case str():
+            return typed_text(value)
+        case dict():
+            return {name: inner if name in PASSWORDS else _typed_json(inner) for name, inner in value.items()}
+        case list():
+            return [_typed_json(inner) for inner in value]
+    return value
 
 
 def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -9,6 +9,7 @@ from flask import request
 from werkzeug.datastructures import FileStorage
 
 from models.errors import InvalidField
+from models.values import typed_text
 
 LARGEST = 10_000_000
 _FORM_OVERHEAD = 100_000
@@ -50,5 +51,5 @@ def read_document(file: FileStorage, field: str) -> Upload:
 
 def shown_name(file: FileStorage, unnamed: str) -> str:
     """Return the uploaded file's name without folders and unprintable characters; `unnamed` if nothing is left."""
-    last = re.split(r"[\\/]", file.filename or "")[-1]
+    last = re.split(r"[\\/]", typed_text(file.filename or ""))[-1]
     return "".join(character for character in last if character.isprintable()).strip()[:100] or unnamed

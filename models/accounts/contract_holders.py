@@ -39,7 +39,7 @@ _POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
 
 
-class HolderForm(StrEnum):
+class LegalForm(StrEnum):
     """The legal forms, by what identifies the holder: a register number, a date of birth, or nothing further."""
 
     COMPANY = "company"
@@ -52,7 +52,7 @@ class HolderData:
     """A contract holder as typed and checked: legal name, form, what the form asks for, and the legal address."""
 
     name: str
-    form: HolderForm
+    form: LegalForm
     register_number: str | None
     born_on: date | None
     street: str
@@ -67,7 +67,7 @@ class ContractHolder(Base):
 
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
     name: Mapped[str]
-    form: Mapped[HolderForm] = mapped_column(enumeration(HolderForm, "form"))
+    form: Mapped[LegalForm] = mapped_column(enumeration(LegalForm, "form"))
     register_number: Mapped[str | None]
     born_on: Mapped[date | None] = mapped_column(sa.Date)
     street: Mapped[str]
@@ -120,10 +120,12 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
             problems.append(InvalidField(name, "unprintable"))
         elif name in needed and len(clean[name]) > LONGEST:
             problems.append(InvalidField(name, "too_long", LONGEST))
+        elif name in needed and not is_printable(clean[name]):
+            problems.append(InvalidField(name, "unprintable"))
     wrong = {problem.field for problem in problems}
     form = clean["form"]
-    if "form" not in wrong and form not in set(HolderForm):
-        problems.append(InvalidField("form", "unknown_form", tuple(HolderForm)))
+    if "form" not in wrong and form not in set(LegalForm):
+        problems.append(InvalidField("form", "unknown_form", tuple(LegalForm)))
     if "postal_code" not in wrong and not _POSTAL_CODE.fullmatch(clean["postal_code"].upper()):
         problems.append(InvalidField("postal_code", "not_a_postal_code"))
     born_on = _date(clean["born_on"]) if "born_on" in needed and "born_on" not in wrong else None
@@ -133,8 +135,8 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
         return problems
     return HolderData(
         name=clean["name"],
-        form=HolderForm(form),
-        register_number=clean["register_number"] if form == HolderForm.COMPANY else None,
+        form=LegalForm(form),
+        register_number=clean["register_number"] if form == LegalForm.COMPANY else None,
         born_on=born_on,
         street=clean["street"],
         postal_code=clean["postal_code"].upper(),

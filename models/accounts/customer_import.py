@@ -17,13 +17,13 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from email_validator import EmailNotValidError, validate_email
 from sqlalchemy.orm import Session
 
 from models.accounts.contract_holders import FIELDS, HolderData, check_holder
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
+from models.emails import BadEmail, typed_email
 from models.errors import InvalidField
-from models.phone_numbers import typed_phone_number
+from models.phone_numbers import BadPhoneNumber, typed_contact_number
 from models.states import AccountState
 from models.values import CUSTOMER_NUMBER, POSTAL_CODE, is_printable
 
@@ -46,8 +46,6 @@ LONGEST = 200
 """Maximum length of one value, in characters."""
 
 _ADDRESS = ("street", "postal_code", "city")
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
-_PLAIN_EMAIL = re.compile(r"[a-z0-9_+-]+(\.[a-z0-9_+-]+)*@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,24}")
 # Control characters, and the surrogates that stand for bytes which are invalid in the file's encoding.
 _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
 
@@ -222,22 +220,23 @@ def _text(column: str, value: str, problems: list[InvalidField]) -> str:
 
 
 def _email(column: str, value: str, problems: list[InvalidField]) -> str:
-    if not value or (len(value) < 100 and _PLAIN_EMAIL.fullmatch(value.lower())):
-        return value.lower()
+    if not value:
+        return ""
     try:
-        return validate_email(value, check_deliverability=False).normalized.lower()
-    except EmailNotValidError:
-        problems.append(InvalidField(column, "not_an_email_address"))
+        return typed_email(value).lower()
+    except BadEmail as error:
+        problems.append(InvalidField(column, error.code))
         return ""
 
 
 def _phone(column: str, value: str, problems: list[InvalidField]) -> str | None:
-    if not value or _E164.fullmatch(value):
-        return value or None
-    number = typed_phone_number(value)
-    if number is None:
-        problems.append(InvalidField(column, "not_a_phone_number"))
-    return number
+    if not value:
+        return None
+    try:
+        return typed_contact_number(value)
+    except BadPhoneNumber as error:
+        problems.append(InvalidField(column, error.code))
+        return None
 
 
 def _arrays(rows: Sequence[AccountRow]) -> dict[str, list[str | None]]:

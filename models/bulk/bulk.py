@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import PriceLine, by_product, withdrawn_products
+from models.contracts.catalogue import PriceLine, price_lines_from_json, withdrawn_products
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
@@ -35,6 +35,7 @@ from models.people.users import User
 from models.requests.requests import Request
 from models.states import ENDED, Kind, Status
 from models.telephony.directory import directory_data
+from models.telephony.trunks import RequestUri
 from models.values import Locale
 from models.vault import Vault
 
@@ -68,6 +69,8 @@ class Bulk(QueueRow, Base):
     kind: Mapped[Kind] = mapped_column(enumeration(Kind, "kind"))
     locale: Mapped[Locale] = mapped_column(sa.Text)
     file_name: Mapped[str]
+    place: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
+    """Where in the file the table was found: `line` of its headings, `sheet`; None for files of before it was kept."""
     fingerprint: Mapped[bytes]
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
@@ -98,7 +101,7 @@ class Bulk(QueueRow, Base):
     @property
     def agreed_prices(self) -> Mapping[str, PriceLine]:
         """Return the prices at which the bulk was sent, by product key; empty if none were kept."""
-        return by_product(self.price_lines or [])
+        return price_lines_from_json(self.price_lines or [])
 
     def send(self, now: datetime, prices: Iterable[PriceLine] = ()) -> None:
         """Schedule the bulk's rows to be turned into requests now, at these prices.
@@ -190,11 +193,13 @@ def keep_file(
     fingerprint: bytes,
     rows: Sequence[CheckedRow],
     now: datetime,
+    place: Mapping[str, Any] | None = None,
 ) -> Bulk:
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
-    If the main account has a bulk with this fingerprint already, saves nothing and returns that bulk. Raises
-    `Forbidden` if the person may not create requests of this kind for the main account.
+    `place` tells where in the file the table was found. If the main account has a bulk with this fingerprint already,
+    saves nothing and returns that bulk. Raises `Forbidden` if the person may not create requests of this kind for the
+    main account.
     """
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
@@ -206,6 +211,7 @@ def keep_file(
             kind=kind,
             locale=principal.locale,
             file_name=file_name,
+            place=place,
             fingerprint=fingerprint,
             created_at=now,
             attempts=0,
@@ -328,6 +334,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
             "option_keys": tuple(draft["option_keys"]),
             "directory_entry": directory_data(draft.get("directory_entry")),
             "local_user": LocalUser(**draft["local_user"]) if draft.get("local_user") else None,
+            "request_uri": RequestUri(draft["request_uri"]) if draft.get("request_uri") else None,
         }
     )
 
@@ -337,7 +344,7 @@ def as_facts(order: OrderDraft) -> dict[str, Any]:
 
     So a row without them has the same content, and is the same order, as before there were these fields.
     """
-    optional = {*order.details, "local_user"}
+    optional = {*order.details, "local_user", "request_uri"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
 
 
@@ -351,8 +358,8 @@ def _key(bulk: Bulk, row: CheckedRow) -> bytes | None:
     if bulk.kind is Kind.LINK:
         # Asking for one account twice does no harm: of two requests that run at once the second is refused.
         return hashlib.sha256(bulk.id.bytes + row.line.to_bytes(4)).digest()
-    # In which language somebody is written to, or who is invited, does not make it another order.
-    told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user")}
+    # In which language somebody is written to, who is invited, or how calls arrive, does not make it another order.
+    told = {name: value for name, value in row.draft.items() if name not in ("locale", "local_user", "request_uri")}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
 
 

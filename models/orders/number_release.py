@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
 from models.contracts.catalogue import block_key
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.errors import Forbidden, NotFound, StillOnOrder
@@ -20,7 +21,6 @@ from models.states import ENDED, Kind
 from models.telephony.forwarding import CallForwarding, forwardings_within, remove_with_numbers
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
-from models.telephony.suspension import lock_active_account
 from models.telephony.trunks import SipTrunk, TrunkState
 
 

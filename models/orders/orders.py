@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData
 from models.telephony.numbers import BLOCK_SIZES
-from models.telephony.trunks import close_trunk
+from models.telephony.trunks import RequestUri, close_trunk
 from models.values import Locale
 
 LIST_PRICES: Mapping[str, PriceLine] = {}
@@ -84,6 +85,9 @@ class OrderDraft:
 
     directory_entry: DirectoryData | None = None
     """The directory entry, for the option `DIRECTORY_ENTRY` alone; its number is the first of the block."""
+
+    request_uri: RequestUri | None = None
+    """What the request line of incoming calls names; None for what is usual with the size of the block."""
 
     @property
     def details(self) -> dict[str, Any]:
@@ -162,6 +166,19 @@ def ensure_area_exists(session: Session, code: str) -> AreaCode:
     return area
 
 
+def restored_area_code(session: Session, code: str) -> str:
+    """Return an area code with the leading zero that a spreadsheet has taken off, if there is such an area code.
+
+    '351' is '0351'. Return any other one as it is.
+    """
+    if not re.fullmatch("[1-9][0-9]{1,4}", code):
+        return code
+    try:
+        return ensure_area_exists(session, f"0{code}").code
+    except InvalidField:
+        return code
+
+
 def submit_orders(
     session: Session,
     principal: Principal,
@@ -205,6 +222,7 @@ def submit_orders(
                 block_size=draft.block_size,
                 option_keys=list(draft.option_keys),
                 option_details={field: found for field, found in draft.details.items() if found is not None} or None,
+                request_uri=draft.request_uri,
                 price_lines=[
                     asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],

@@ -51,6 +51,7 @@ class AuditEvent(StrEnum):
     DOCUMENT_OPENED = "document_opened"
     DOCUMENT_RELEASED = "document_released"
     DOCUMENT_REFUSED = "document_refused"
+    REQUEST_URI_CHANGED = "request_uri_changed"
 
 
 _OF_STAFF = quoted(

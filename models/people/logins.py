@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base
 from models.messages.outbox import Message, Recipient, queue_message
-from models.people.passwords import hash_password
+from models.people.passwords import ensure_hard_to_guess, hash_password
 from models.people.users import User
 from models.vault import Vault
 
@@ -97,7 +97,11 @@ def end_logins(session: Session, user_id: int, *, but: int | None = None) -> Non
 
 
 def set_password(session: Session, user: User, password: str) -> None:
-    """Replace the user's password and end all of the user's logins."""
+    """Replace the user's password and end all of the user's logins.
+
+    Raises `PasswordGuessable` if the new password is too easy to guess.
+    """
+    ensure_hard_to_guess(password, user.email, user.name)
     user.password_hash = hash_password(password)
     end_logins(session, user.id)
 
@@ -146,7 +150,8 @@ def user_by_reset(
 def reset_password(session: Session, user: User, password: str, now: datetime) -> None:
     """Set a new password for a user who came by a mailed link, and end all of the user's logins.
 
-    Also confirms the e-mail address, since a person with the link can read mail to the address.
+    Also confirms the e-mail address, since a person with the link can read mail to the address. Raises
+    `PasswordGuessable` if the new password is too easy to guess.
     """
     set_password(session, user, password)
     user.email_confirmed_at = user.email_confirmed_at or now

@@ -1,6 +1,9 @@
-"""Passwords: the minimum length, hashing, and checking of an e-mail address with a password."""
+"""Passwords: what is refused as a new one, hashing, and checking of an e-mail address with a password."""
 
 from __future__ import annotations
+
+import re
+import unicodedata
 
 import sqlalchemy as sa
 from argon2 import PasswordHasher
@@ -8,7 +11,15 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 from sqlalchemy.orm import Session
 
+from models.errors import PasswordGuessable
 from models.people.users import User
+
+SHORTEST_PASSWORD = 12
+"""The least number of characters of a new password."""
+_LEAST_SCORE = 3
+"""The least score of zxcvbn, from 0 to 4: 3 stands for at least 100 million guesses."""
+_EXAMINED = 72
+"""The characters that zxcvbn looks at: it takes long for more, and refuses them."""
 
 
 def _nobodys_hash(hasher: PasswordHasher) -> str:
@@ -28,22 +39,49 @@ _NOBODY = _nobodys_hash(_hasher)
 
 
 def hash_password(password: str) -> str:
-    """Hash a password with Argon2id and the library's default parameters (RFC 9106, low-memory profile)."""
-    return _hasher.hash(password)
+    """Hash a password with Argon2id and the library's default parameters (RFC 9106, low-memory profile).
+
+    The password is hashed in its form NFKC (NIST SP 800-63B, 5.1.1.2): devices type one letter in different ways.
+    """
+    return _hasher.hash(_normal(password))
 
 
 def authenticate(session: Session, email: str, password: str) -> User | None:
     """Return the user with this e-mail address and password; None if either is wrong.
 
-    A wrong password, a user without a password and an unknown address take the same time.
+    A wrong password, a user without a password and an unknown address take the same time. A hash that was made with
+    other parameters, or of the password as it was typed, is renewed.
     """
     user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
     known = user.password_hash if user is not None else None
+    # Older hashes are of the password as it was typed.
+    for spelling in dict.fromkeys((_normal(password), password)):
+        if _fits(known or _NOBODY, spelling) and user is not None and known is not None:
+            if spelling != _normal(password) or _hasher.check_needs_rehash(known):
+                user.password_hash = hash_password(password)
+            return user
+    return None
+
+
+def ensure_hard_to_guess(password: str, *known: str) -> None:
+    """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of the `known` words of its user.
+
+    Judged by zxcvbn, which has the lists of common passwords with it and asks nobody.
+    """
+    # Large lists of words, needed only where a new password is chosen.
+    from zxcvbn import zxcvbn
+
+    words = [word for text in known for word in (text, *re.split(r"\W+", text)) if word]
+    if zxcvbn(_normal(password)[:_EXAMINED], words)["score"] < _LEAST_SCORE:
+        raise PasswordGuessable
+
+
+def _normal(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)
+
+
+def _fits(hashed: str, password: str) -> bool:
     try:
-        _hasher.verify(known or _NOBODY, password)
+        return _hasher.verify(hashed, password)
     except (VerificationError, InvalidHashError):
-        return None
-    return user if known is not None else None
-
-
-SHORTEST_PASSWORD = 12
+        return False

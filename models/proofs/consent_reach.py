@@ -13,7 +13,7 @@ from models.proofs.proofs import Consent
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Kind, Reason, Status
 
-QUESTION = "consent_asked"
+CONSENT_MAIL = "consent_asked"
 """The name of the mail that asks for consent."""
 
 
@@ -29,12 +29,12 @@ def note_reach(consent: Consent, account: Account | None, now: datetime, *, reac
 def note_refused(session: Session, message: Message, now: datetime) -> None:
     """Record that a question reaches nobody if the mail servers have refused every mail that asks it.
 
-    `message` is the refused mail, of template `QUESTION`.
+    `message` is the refused mail, of template `CONSENT_MAIL`.
     """
     session.flush()
     link = message.request_id
     query = sa.select(Message.id).where(
-        Message.request_id == link, Message.template == QUESTION, Message.state != MessageState.REFUSED
+        Message.request_id == link, Message.template == CONSENT_MAIL, Message.state != MessageState.REFUSED
     )
     if session.scalar(query.limit(1)) is None:
         unanswered = Consent.request_id == link, Consent.decision.is_(None), Consent.unreached_since.is_(None)
@@ -43,7 +43,9 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 def asked_addresses(session: Session, request: Request) -> set[str]:
     """Return the e-mail addresses to which the request's question was mailed, or is about to be."""
-    query = sa.select(Message.recipient_address).where(Message.request_id == request.id, Message.template == QUESTION)
+    query = sa.select(Message.recipient_address).where(
+        Message.request_id == request.id, Message.template == CONSENT_MAIL
+    )
     return set(session.scalars(query))
 
 

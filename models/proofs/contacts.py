@@ -23,7 +23,7 @@ from models.states import Kind, Status
 
 MOST_CORRECTIONS = 3
 """How often the contact's address of an order can be corrected, so that an order cannot be used to mail anybody."""
-QUESTION_TO_CONTACT = "email_code"
+CONTACT_MAIL = "email_code"
 """The template of the mail that asks a contact to confirm the e-mail address."""
 
 
@@ -74,7 +74,7 @@ def correct_contact(session: Session, principal: Principal, request: Request, ad
 def note_refused(session: Session, message: Message, now: datetime) -> None:
     """Record that the mail server has refused, for good, the mail that asks a contact to confirm the e-mail address.
 
-    `message` is that mail, of template `QUESTION_TO_CONTACT`. The timelines of all orders that wait for the answer say
+    `message` is that mail, of template `CONTACT_MAIL`. The timelines of all orders that wait for the answer say
     so, each person who placed some of them gets one mail, and the orders' next steps are scheduled for now. Does
     nothing if the mail was not about the current code or the address is confirmed.
     """

@@ -23,6 +23,8 @@ from models.vault import Vault
 
 VALID_FOR = timedelta(days=14)
 """How long a mailed or printed code is valid, as the carrier's help pages promise; to the end of the last day."""
+NOBODY = 0
+"""No row of an account, a person or a request has this id: what is compared when nothing was found."""
 LINK_CODE_VALID_FOR = timedelta(days=7)
 """How long a link code is valid, to the end of the last day."""
 WRONG_TRIES = 5

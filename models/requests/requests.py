@@ -34,7 +34,7 @@ from models.states import (
     may_become,
 )
 from models.telephony.area_codes import AreaCode
-from models.telephony.trunks import SipTrunk
+from models.telephony.trunks import RequestUri, SipTrunk
 from models.values import Locale
 
 _ENDED = quoted(*sorted(ENDED))
@@ -86,6 +86,8 @@ class Request(BulkQueueRow, Base):
     option_keys: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
     option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
     """The details of the ordered options, by field of the order (`models.orders.options`); None without any."""
+    request_uri: Mapped[RequestUri | None] = mapped_column(enumeration(RequestUri, "request_uri"))
+    """What the request line of calls to an ordered trunk is to name; None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column."""
 

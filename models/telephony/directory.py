@@ -16,14 +16,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_active_account
 from models.contracts.catalogue import DIRECTORY_ENTRY
 from models.contracts.contracts import has_product
 from models.db.base import Base, quoted
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
-from models.phone_numbers import typed_phone_number
+from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.states import AccountState
 from models.telephony.numbers import NumberBlock, is_own_number
 
@@ -125,8 +125,11 @@ def change_entry(
     has not the option, and `InvalidField` if the number is not one of the account's.
     """
     _begin(session, person, account, now)
-    typed = typed_phone_number(number)
-    if typed is None or not is_own_number(session, account.id, int(typed)):
+    try:
+        typed = typed_phone_number(number)
+    except BadPhoneNumber as error:
+        raise InvalidField("number", "not_own_number") from error
+    if not is_own_number(session, account.id, int(typed)):
         raise InvalidField("number", "not_own_number")
     put_entry(session, account.id, int(typed), data, now)
     facts = {"name": data.name, "number": typed}
@@ -164,8 +167,8 @@ def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[D
 
 
 def _begin(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    lock_account(session, account)
-    if account.state is not AccountState.ACTIVE or not may(person, Action.MANAGE_TRUNK, account):
+    lock_active_account(session, account)
+    if not may(person, Action.MANAGE_TRUNK, account):
         raise Forbidden
     if not has_product(session, account.id, DIRECTORY_ENTRY, now):
         raise NotFound

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.errors import InvalidField
-from models.phone_numbers import typed_phone_number
+from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.telephony.numbers import NumberBlock
 
 Numbers = tuple[int, int]
@@ -71,10 +71,12 @@ def ensure_nested(numbers: Numbers, others: Iterable[Numbers]) -> None:
 
 
 def _number(typed: str) -> int:
-    found = typed_phone_number(typed) if _is_whole(typed) else None
-    if found is None:
+    if not _is_whole(typed):
         raise InvalidField("numbers", "not_a_phone_number")
-    return int(found.removeprefix("+"))
+    try:
+        return int(typed_phone_number(typed))
+    except BadPhoneNumber as error:
+        raise InvalidField("numbers", "not_a_phone_number") from error
 
 
 def _is_whole(typed: str) -> bool:

@@ -15,19 +15,17 @@ from enum import StrEnum
 
 import phonenumbers
 import sqlalchemy as sa
-from phonenumbers import PhoneNumberType
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_active_account
 from models.db.base import Base, enumeration
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
-from models.phone_numbers import e164, parse_phone_number
-from models.states import AccountState
+from models.phone_numbers import BadPhoneNumber, e164, is_emergency_number, is_service_number, parse_phone_number
 from models.telephony.forwarded_numbers import (
     Numbers,
     ensure_nested,
@@ -43,7 +41,6 @@ from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, covers, overlap
 SHORTEST_WAIT, LONGEST_WAIT = 5, 120
 """The shortest and longest time that a call can ring before "no answer" forwards it, in seconds."""
 
-_COSTLY = (PhoneNumberType.PREMIUM_RATE, PhoneNumberType.SHARED_COST, PhoneNumberType.PERSONAL_NUMBER)
 _EMERGENCY = ("110", "112")
 _NO_ZERO = ("+", "0")
 
@@ -263,21 +260,22 @@ def find_forwarding(session: Session, account: Account, id: int) -> CallForwardi
 def target_of(typed: str) -> str:
     """Return the target number of a forwarding in E.164, with the plus sign, from any usual spelling.
 
-    Raises `InvalidField` with a code: `emergency_number` for 110 and 112, `needs_area_code` if the text begins with
-    neither "+" nor "0", `costly_number` for premium-rate, shared-cost and personal numbers, and `not_a_phone_number`
-    for every other text that is no valid number.
+    Raises `InvalidField` with a code: `emergency_number`; `needs_area_code` if the text begins with neither "+" nor
+    "0"; `costly_number` for premium-rate, shared-cost, personal and other service numbers; `not_as_dialled` for more
+    than one number; and `not_a_phone_number` for every other text that is no valid number.
     """
     digits = "".join(character for character in typed if character.isdecimal())
     if digits.lstrip("0") in _EMERGENCY:
         raise InvalidField("target", "emergency_number")
     if not typed.strip(" (").startswith(_NO_ZERO):
         raise InvalidField("target", "needs_area_code")
-    number = parse_phone_number(typed)
-    if number is None:
-        raise InvalidField("target", "not_a_phone_number")
-    if phonenumbers.national_significant_number(number) in _EMERGENCY:
+    try:
+        number = parse_phone_number(typed)
+    except BadPhoneNumber as error:
+        raise InvalidField("target", error.code) from error
+    if is_emergency_number(number):
         raise InvalidField("target", "emergency_number")
-    if phonenumbers.number_type(number) in _COSTLY:
+    if is_service_number(number):
         raise InvalidField("target", "costly_number")
     if not phonenumbers.is_valid_number(number):
         raise InvalidField("target", "not_a_phone_number")
@@ -290,8 +288,8 @@ def _begin(session: Session, person: Principal, account: Account) -> None:
     Raises `Forbidden` if the person may not forward the account's calls or the account is not active.
     """
     # What was read before may be over: it may have been detached, or closed.
-    lock_account(session, account)
-    if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
+    lock_active_account(session, account)
+    if not may(person, Action.FORWARD_CALLS, account):
         raise Forbidden
 
 

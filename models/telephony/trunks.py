@@ -34,6 +34,22 @@ class SuspendedBy(StrEnum):
     CARRIER = "carrier"
 
 
+class RequestUri(StrEnum):
+    """What the request line of an incoming call names: the contact that the phone registered, or the dialled number."""
+
+    CONTACT = "contact"
+    NUMBER = "number"
+
+
+def usual_request_uri(block_size: int) -> RequestUri:
+    """Return the request line for a new trunk with a block of `block_size` numbers, if the order does not choose.
+
+    A single number is usually a single phone, which takes only calls to the contact that it registered; a phone system
+    with a block has to read the dialled number.
+    """
+    return RequestUri.CONTACT if block_size == 1 else RequestUri.NUMBER
+
+
 class SipTrunk(QueueRow, Base):
     """A SIP trunk with its credentials; the secret is encrypted by the `Vault`.
 
@@ -54,6 +70,9 @@ class SipTrunk(QueueRow, Base):
     domain: Mapped[str]
     secret: Mapped[bytes]
     channels: Mapped[int]
+    request_uri: Mapped[RequestUri] = mapped_column(
+        enumeration(RequestUri, "request_uri"), default=RequestUri.NUMBER, server_default=RequestUri.NUMBER
+    )
     state: Mapped[TrunkState] = mapped_column(enumeration(TrunkState, "state"), default=TrunkState.ACTIVE)
     customer_suspended_at: Mapped[datetime | None]
     carrier_suspended_at: Mapped[datetime | None]

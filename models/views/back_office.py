@@ -170,7 +170,7 @@ def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None,
     return Page(items, write_cursor(items[-1].since, items[-1].request.id) if more else None)
 
 
-def counts_of(session: Session) -> Counts:
+def matter_counts(session: Session) -> Counts:
     """Return how many requests wait for the carrier, for each reason to wait, kind and reason code. One statement."""
     groups = (_MATTER.label("matter"), Request.kind, Request.reason)
     query = _with_matters(sa.select(*groups, sa.func.count().label("times")).select_from(Request))

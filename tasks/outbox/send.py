@@ -35,8 +35,8 @@ log = structlog.get_logger()
 SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LETTER}
 """The external system that sends the messages of each channel."""
 QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
-    consent_reach.QUESTION: consent_reach.note_refused,
-    contacts.QUESTION_TO_CONTACT: contacts.note_refused,
+    consent_reach.CONSENT_MAIL: consent_reach.note_refused,
+    contacts.CONTACT_MAIL: contacts.note_refused,
 }
 """By template, what records that a mail with a question was refused for good, so that somebody is told of it."""
 SENDING_TIME = timedelta(seconds=2)

@@ -23,7 +23,7 @@ from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
-from tasks.ports import FORWARD, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import FORWARD, REQUEST_URI, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.reconcile import merge_compare
 from tasks.reconcile.blocks import BLOCKS, our_blocks, report_set_aside
 from tasks.reconcile.job_run import Run
@@ -108,6 +108,7 @@ _COLUMNS = (
     SipTrunk.domain,
     SipTrunk.secret,
     SipTrunk.channels,
+    SipTrunk.request_uri,
     SipTrunk.state,
     SipTrunk.due_at,
     SipTrunk.attempts,
@@ -185,6 +186,10 @@ def _takes_away(ours: Ours | None, found: Subscriber | None) -> bool | None:
     return difference.takes_away if difference is not None else None
 
 
+_ONLY_OF_SOME = (SUSPENDED, REQUEST_URI)
+"""The names of preferences that a trunk may be without."""
+
+
 def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
     wanted, there = record.preferences, found.preferences
     wrong = [name for name, value in wanted.items() if {found for known, found in there if known == name} != {value}]
@@ -196,12 +201,11 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
     yield from (name for name in wrong if name != SECRET_ISSUE and not name.startswith(FORWARD))
     if any(name.startswith(FORWARD) for name in wrong + strange):
         yield "forwardings"
-    if SUSPENDED in strange:
-        yield SUSPENDED
+    yield from (name for name in _ONLY_OF_SOME if name in strange)
     doubled = _has_doubles([*found.aliases, *found.preferences])
     # For rows under another key, often added by hand, no further difference is reported.
     badly_marked = not (wrong or strange or doubled) and found.keys != {record.key}
-    if badly_marked or not all(name.startswith(FORWARD) or name == SUSPENDED for name in strange):
+    if badly_marked or not all(name.startswith(FORWARD) or name in _ONLY_OF_SOME for name in strange):
         yield "preferences"
     if doubled:
         yield "doubled"

@@ -71,6 +71,7 @@ def record_from(
         postal_code=postal_code,
         forwardings=forwardings.get(trunk.account_id, ()),
         suspended=trunk.state is TrunkState.SUSPENDED,
+        request_uri=trunk.request_uri,
     )
 
 

@@ -12,7 +12,7 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
-from models.orders.addresses import area_codes_for, named
+from models.orders.addresses import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
@@ -178,7 +178,7 @@ def _fitting_area_codes(work: Work, request: Request) -> list[str]:
     account = request.account
     if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
         return []
-    return [named(area) for area in area_codes_for(work.session, account.postal_code, account.city)]
+    return [area_code_text(area) for area in area_codes_for(work.session, account.postal_code, account.city)]
 
 
 def _order_facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from models.accounts.accounts import Account, account_by_number
 from models.accounts.contract_holders import addressee_of
 from models.messages.outbox import Channel, Recipient, queue_message
 from models.people.users import User, administrators_of
-from models.proofs.consent_reach import QUESTION, asked_addresses, note_reach
-from models.proofs.contacts import QUESTION_TO_CONTACT
+from models.proofs.consent_reach import CONSENT_MAIL, asked_addresses, note_reach
+from models.proofs.contacts import CONTACT_MAIL
 from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof
 from models.requests.requests import Request
 from tasks.steps.step import Work
@@ -23,7 +23,7 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
     queue_message(
         work.session,
         request.id,
-        QUESTION_TO_CONTACT,
+        CONTACT_MAIL,
         Recipient(account.contact_name, proof.address, request.locale),
         {**_about(request), **_place(account), "path": f"/email/{request.id}/", "until": proof.expires_at.isoformat()},
         work.now,
@@ -93,7 +93,7 @@ def _ask(work: Work, request: Request, consent: Consent, account: Account | None
         queue_message(
             work.session,
             request.id,
-            QUESTION,
+            CONSENT_MAIL,
             Recipient(person.name, person.email, person.locale),
             {
                 **_about(request),

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
-from models.orders.addresses import confirmed
+from models.orders.addresses import confirm_or_ask
 from models.orders.orders import ordered_basket
 from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
@@ -58,7 +58,7 @@ def _verify_order(work: Work, request: Request) -> Outcome:
     ordered_basket(work.session, request)
     place = request.account
     # Asked before the proofs, which take days, and needed after them.
-    may_have_numbers = confirmed(work.session, place.postal_code, place.city, request.area_code, work.now)
+    may_have_numbers = confirm_or_ask(work.session, place.postal_code, place.city, request.area_code, work.now)
     # Both proofs are requested at the same time: a letter takes days.
     proofs = opened_proofs(work.book, request, request.requester, work.now)
     waits = []

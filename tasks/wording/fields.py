@@ -44,6 +44,22 @@ RULES: Mapping[str, str] = {
     "unreadable_character": N_(
         "A character of this could not be read. Please type the cell anew, or save the file as UTF-8."
     ),
+    "not_ascii_before_at": N_(
+        "Mail servers do not know addresses with umlauts or other special letters before the @. Please enter another "
+        "address of this person, for example with “joerg” for “jörg”."
+    ),
+    "not_as_dialled": N_(
+        "Please enter one phone number, in nothing but the digits that are dialled, extension included: 030 901820-12"
+    ),
+    "service_number": N_(
+        "Emergency and service numbers such as 110, 115, 116…, 118…, 0137, 0180 and 0900 cannot be entered here. "
+        "Please enter the number of the person."
+    ),
+    "error_value": N_("This is an error of the spreadsheet, such as #N/A or #REF!. Please type the value itself."),
+    "shortened_number": N_(
+        "The spreadsheet has shortened this number, and its last digits are lost. Please type it in full, and in the "
+        "file format the column as text."
+    ),
     "cursor": N_("We did not give out this cursor."),
 }
 
@@ -109,6 +125,7 @@ MALFORMED: Mapping[str, str] = {
     "proof.code": N_("A link code has ten characters."),
     "method": N_("Possible are administers_both, credentials, link_code and consent."),
     "locale": N_("Possible are de and en."),
+    "request_uri": N_("Possible are “contact” (as the phone has registered) and “number” (by the dialled number)."),
     "kind": N_("Possible are email_code, letter_code, credentials and link_code."),
     "what": N_("Possible are email, letter and consent."),
 }

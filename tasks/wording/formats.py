@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
@@ -15,6 +16,7 @@ _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
 _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM y, HH:mm"}
 
 
+@lru_cache(maxsize=1000)  # a few prices, in most mails
 def euros(cents: int, locale: Locale) -> str:
     """Format euro cents in the language: '29,90 €', in English '€29.90'."""
     return format_currency(Decimal(cents) / 100, "EUR", locale=_REGIONS[locale])

@@ -33,7 +33,7 @@ from models.people.invitations import invite
 from models.people.logins import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User
-from models.proofs.submission import upload_document
+from models.proofs.document_review import upload_document
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
 from models.telephony.known_places import ask
@@ -329,7 +329,8 @@ def site(portal: Portal) -> Site:
         return site
 
 
-@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret", "locations.phone_systems")
+@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret")
+@shows("locations.phone_systems", "locations.request_uri")
 def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
     sign_in(page, portal)
     look(page, portal.url + site.path)
@@ -337,6 +338,7 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
     sign_in_as(page, portal, site.administrator)
     for path in (site.path, site.path + "/protokoll"):
         look(page, portal.url + path)
+    look(page, f"{portal.url}{site.path}/sip/{site.trunk}/anrufzustellung")
     look(page, f"{portal.url}{site.path}/sip/{site.trunk}/telefonanlagen")
     for summary in page.get_by_role("main").locator("summary").all():
         summary.click()

@@ -24,7 +24,7 @@ from tests.web.portal.bulk.test_bulk import HEAD, START, as_csv, row
 from tests.workbooks import as_xlsx
 
 ROWS = 1000
-BAD = {"Postleitzahl": "1017", "E-Mail": "hanna@", "Produkt": "trunk-7", "Kanäle": "99", "Vorwahl": "30"}
+BAD = {"Postleitzahl": "1017", "E-Mail": "hanna@", "Produkt": "trunk-7", "Kanäle": "99", "Vorwahl": "3"}
 RIGHT = {"Postleitzahl": "10179", "E-Mail": "hanna.palmer@example.com", "Produkt": "trunk-10", "Kanäle": "4",
          "Vorwahl": "030"}  # fmt: skip
 # 37 invalid cells in 36 rows.

@@ -112,11 +112,16 @@ class Sites:
     manager: Principal
     clock: FakeClock
 
-    def order(self, channels: int = 4) -> Phone:
-        """Order a site and run the pipeline; return its phone system, configured with the trunk but not registered."""
+    def order(self, channels: int = 4, numbers: int = 10) -> Phone:
+        """Order a site and run the pipeline; return its phone system, configured with the trunk but not registered.
+
+        `numbers` is the size of its number block, 1 or 10.
+        """
         clock, database = self.runtime.clock, self.runtime.database
         with database.transaction() as session:
-            request = submit_order(session, self.manager, self.main, an_order(channels=channels), clock()).id
+            request = submit_order(
+                session, self.manager, self.main, an_order(channels=channels, block_size=numbers), clock()
+            ).id
         advance_requests(self.runtime)
         with database.transaction() as session:
             done = session.get_one(Request, request)
@@ -190,6 +195,7 @@ def sites(registrar_url: str, database: Database, clock: FakeClock, line: Line) 
     ports = Ports(registrar, outside.mailer, outside.letters, KamailioSubscribers(registrar_url), outside.calls)
     with database.transaction() as session:
         main, manager = make_main(session)
+        fill_pool(session, size=1, count=4, first="30000000")
         fill_pool(session)
         prove_contact(session, main)
     found = Sites(replace(runtime, ports=ports), line, main, manager, clock)

@@ -191,9 +191,9 @@ class Phone:
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
-    def call_and_wait(self, number: str, *, contact: str) -> Played:
+    def call_and_wait(self, number: str, *, contact: str, sender: str = "", extra: str = "") -> Played:
         """Call with `contact` as the address in the Contact header, and wait until the other side hangs up."""
-        head = _head(self.line, number, self.user, "")
+        head = _head(self.line, number, sender or self.user, extra)
         own = f"<sip:phone@{contact}>"
         steps = [step.replace("<sip:phone@[local_ip]:[local_port]>", own) for step in self._invite(head)]
         up = _after_invite(head, 2, 200)
@@ -320,9 +320,10 @@ def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
 
 def _head(line: Line, number: str, sender: str, extra: str) -> str:
     uri = number if ":" in number else f"sip:{number}@{line.domain}"
-    sender = sender if "@" in sender else f"{sender}@{line.domain}"
+    sender = sender if "@" in sender or ":" in sender else f"{sender}@{line.domain}"
+    sender = sender if ":" in sender else f"sip:{sender}"
     return (
-        f"INVITE {uri} SIP/2.0\nFrom: <sip:{sender}>;tag=[call_number]\nTo: <{uri}>\n"
+        f"INVITE {uri} SIP/2.0\nFrom: <{sender}>;tag=[call_number]\nTo: <{uri}>\n"
         f"CSeq: {{}} INVITE{{}}{extra and chr(10) + extra}"
     )
 

@@ -50,6 +50,8 @@ def test_fewer_channels_count_at_once(sites: Sites, berlin: Phone, hamburg: Phon
         "UPDATE dbaliases SET username = 'nobody'",
         "INSERT INTO usr_preferences (username, domain, attribute, value)"
         " SELECT username, domain, 'forward.always.0', '+4989123 0 10080' FROM subscriber",
+        "INSERT INTO usr_preferences (username, domain, attribute, value)"
+        " SELECT username, domain, 'request_uri', 'contact' FROM subscriber",
         "TRUNCATE subscriber, dbaliases, usr_preferences, own_numbers",
     ],
 )

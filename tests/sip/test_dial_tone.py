@@ -59,6 +59,8 @@ def test_one_site_calls_another_and_is_seen_by_its_number(sites: Sites, berlin: 
     berlin.call(hamburg.numbers[0])
     heard = taking.finish().heard("INVITE")
     assert f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
+    # Phones that show From show the number too.
+    assert f"From: <sip:{berlin.numbers[0]}@sip.example>" in heard and berlin.user not in heard
     # The trunk's credentials are not sent to the called side.
     assert "Authorization" not in heard
 
@@ -127,6 +129,49 @@ def test_a_foreign_identity_is_refused(sites: Sites, berlin: Phone, hamburg: Pho
     else:
         refused = berlin.call(target, gets=403, extra=f"{header}: <sip:{foreign}@sip.example>")
     assert "403 Not Your Number" in refused.messages
+
+
+def test_who_hides_is_hidden_however_a_phone_system_says_it(
+    sites: Sites, berlin: Phone, hamburg: Phone, network_port: int
+) -> None:
+    own = berlin.numbers[7]
+    ways = [("anonymous@sip.example", "Privacy: id"), ("Anonymous@sip.example", ""), (own, "Privacy: user;id")]
+    for sender, extra in [*ways, ("tel:anonymous", ""), ("unavailable@unknown.invalid", "")]:
+        taking = hamburg.answer_and_hang_up()
+        heard = berlin.call_and_wait(hamburg.numbers[0], contact="127.0.0.1:9", sender=sender, extra=extra)
+        heard.finish()
+        heard = taking.finish().heard("INVITE")
+        assert 'From: "Anonymous" <sip:anonymous@anonymous.invalid>' in heard, sender
+        assert own not in heard and berlin.numbers[0] not in heard and "P-Asserted-Identity" not in heard
+    taking = answer(sites.line, network_port, NETWORK)
+    berlin.call("+4915112345678", sender="anonymous@sip.example")
+    heard = taking.finish().heard("INVITE")
+    assert "Privacy: id" in heard and f"P-Asserted-Identity: <sip:{berlin.numbers[0]}@sip.example>" in heard
+
+
+def test_a_caller_whom_the_phone_system_forwards_is_shown_with_the_trunk_answering_for_it(
+    sites: Sites, berlin: Phone, network_port: int
+) -> None:
+    own, caller = berlin.numbers[7], "+441632960961"
+    for header in ("P-Asserted-Identity", "P-Preferred-Identity", "Diversion"):
+        taking = answer(sites.line, network_port, NETWORK)
+        berlin.call("+4915112345678", sender=caller, extra=f"{header}: <sip:{own}@sip.example>")
+        heard = taking.finish().heard("INVITE")
+        assert f"From: <sip:{caller}@sip.example>" in heard, header
+        assert f"P-Asserted-Identity: <sip:{own}@sip.example>" in heard and heard.count("-Identity:") == 1
+    mine = f"P-Asserted-Identity: <sip:{own}@sip.example>"
+    foreign = "Diversion: <sip:+493090000000@sip.example>"
+    # § 120 TKG: numbers that nobody may show, no number at all, and a forwarding for somebody else.
+    for sender, extra in [
+        ("+499001234567", mine),
+        ("+4911833", mine),
+        ("+491371234", mine),
+        ("110", mine),
+        ("somebody", mine),
+        (caller, foreign),
+        (caller, f"P-Asserted-Identity: <sip:{berlin.user}@sip.example>"),
+    ]:
+        assert "403 Not Your Number" in berlin.call("+4915112345678", gets=403, sender=sender, extra=extra).messages
 
 
 def test_who_is_anonymous_names_no_number(sites: Sites, berlin: Phone, hamburg: Phone) -> None:

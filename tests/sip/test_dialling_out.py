@@ -53,6 +53,27 @@ def test_a_number_of_somebody_else_is_called_in_the_network(
     assert "Diversion" not in heard and "Authorization" not in heard
 
 
+def test_a_sister_site_rings_in_every_spelling_of_its_number(sites: Sites, berlin: Phone, hamburg: Phone) -> None:
+    number = hamburg.numbers[3]
+    local = number.removeprefix("+49")
+    for spelled in (
+        f"+490{local}",
+        f"00490{local}",
+        f"+49 (0){local}".replace(" ", "%20"),
+        f"%2B49{local}",
+        f"%2b49{local[:2]}%2F{local[2:]}".replace("%2F", "-"),
+        f"{number};npdi;rn=+49199123",
+        f"0{local};npdi",
+        f"tel:+490{local}",
+        f"tel:{number};npdi;rn=+49199123",
+    ):
+        taking = hamburg.answer()
+        berlin.call(spelled)
+        assert taking.finish().heard("INVITE").startswith(f"INVITE sip:{number}@"), spelled
+    # Without the area code it is no number: an area's numbers differ in length, so nobody can tell.
+    assert "404 No Such Number" in berlin.call(local[2:], gets=404).messages
+
+
 def test_the_network_sees_the_number_that_was_named(berlin: Phone, network: Played) -> None:
     own = berlin.numbers[7]
     berlin.call(MOBILE, sender=own.replace("+49", "0"))

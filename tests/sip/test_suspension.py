@@ -44,7 +44,7 @@ def test_a_suspended_site_is_out_at_once_and_comes_back_by_itself(
     suspended(sites, berlin)
     with psycopg.connect(plain_url(registrar_url)) as connection:
         assert connection.execute("SELECT username FROM location").fetchall() == [(hamburg.user,)]
-    assert "403 Your Trunk Is Suspended" in berlin.register(gets=403).messages
+    assert "503 Your Trunk Is Suspended" in berlin.register(gets=503).messages
     assert "403 Your Trunk Is Suspended" in berlin.call(hamburg.numbers[0], gets=403).messages
     assert "480 Temporarily Unavailable" in call_in(sites.line, berlin.numbers[0], gets=480).messages
     hamburg.call(berlin.numbers[0], gets=480)
@@ -75,7 +75,8 @@ def test_a_suspension_by_the_carrier_lasts_until_the_carrier_lifts_it(
     now = sites.runtime.clock()
     with at_the_portal(sites, berlin) as (session, _, trunk):
         suspend_for_carrier(session, trunk.sip_user, "Missbrauch", now)
-    berlin.register(gets=403)
+    # Not 403, at which phone systems such as Asterisk give up for good.
+    assert "Retry-After: 60" in berlin.register(gets=503).messages
     with at_the_portal(sites, berlin) as (session, _, trunk):
         resume_for_carrier(session, trunk.sip_user, now)
     berlin.register()
@@ -98,7 +99,7 @@ def test_a_suspension_that_was_lifted_by_hand_is_back_after_reconciliation(
     with psycopg.connect(plain_url(registrar_url)) as connection:
         connection.execute(damage.encode())
     sites.reconcile()
-    assert "403 Your Trunk Is Suspended" in berlin.register(gets=403).messages
+    assert "503 Your Trunk Is Suspended" in berlin.register(gets=503).messages
     call_in(sites.line, berlin.numbers[0], gets=480)
 
 

@@ -145,6 +145,8 @@ def test_a_page_of_the_carrier_is_a_url_or_a_text(program: Program) -> None:
             program(secret_key=key, carrier_imprint=wrong)
     with pytest.raises(SettingsError, match=r"^CARRIER_EMAIL"):
         program(secret_key=key, carrier_email="service")
+    with pytest.raises(SettingsError, match=r"^CARRIER_EMAIL.*umlauts"):
+        program(secret_key=key, carrier_email="grüße@portal.example")
     with pytest.raises(SettingsError, match=r"^CARRIER_ADDRESS"):
         program(secret_key=key, carrier_address="Musterstraße 1\n10115 Berlin")
 

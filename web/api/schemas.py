@@ -9,12 +9,11 @@ from flask_openapi3 import FileStorage
 from pydantic import (
     BaseModel,
     ConfigDict,
-    EmailStr,
     Field,
     RootModel,
 )
 
-from web.fields import Body, Code, Email, Password
+from web.fields import Body, Code, Email, EmailAddress, Password
 
 
 class EmailCode(Body):
@@ -59,7 +58,7 @@ class ResendBody(Body):
 class ContactBody(Body):
     """The right e-mail address of an order's contact."""
 
-    email: EmailStr
+    email: EmailAddress
 
 
 class DocumentForm(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import OperationalError
@@ -11,9 +11,10 @@ from sqlalchemy.exc import OperationalError
 from models.accounts.customer_import import REFUSED, AccountRow, Fate, Taken, account_row, take_over
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.addresses import ensure_house_number, ensure_postal_code
+from models.orders.addresses import ensure_house_number, ensure_postal_code, restored_postal_code
 from models.values import Clock, berlin_day
-from workers.accounts.customer_file import BadRecord, CustomerFile
+from tasks.files.cells import cell_fault
+from tasks.files.tables import Row, Table
 
 BATCH = 1000
 """The most rows saved in one transaction."""
@@ -24,12 +25,17 @@ REASONS = {
     "not_seven_digits": "is not seven digits, the first of them not 0",
     "not_five_digits": "is not five digits",
     "not_an_email_address": "is not an e-mail address",
+    "not_ascii_before_at": "has letters before the @ that mail servers do not know, such as umlauts",
     "not_a_phone_number": "is not a phone number",
+    "not_as_dialled": "is not one number as it is dialled, without words",
+    "service_number": "is the number of an emergency or other service",
     "unknown_form": "is not company, person or other",
     "not_a_postal_code": "is no postal code",
     "not_a_birth_date": "is no date of birth, such as 1980-12-31 or 31.12.1980",
     "too_long": "is longer than 200 characters",
-    "unreadable_character": "has a control character, or a byte that the file's encoding does not have",
+    "unreadable_character": "has a character that could not be read, or was lost before",
+    "error_value": "is an error of the spreadsheet, such as #N/A",
+    "shortened_number": "was shortened by the spreadsheet, its last digits are lost",
     "unprintable": "has letters that are not Latin, Greek or Cyrillic, which letters on paper cannot show",
     "appears_twice": "is on an earlier line of this file already",
     "line_too_long": "the line is longer than 65,536 characters",
@@ -108,29 +114,46 @@ class AccountImport:
         self._batch: list[tuple[int, AccountRow]] = []
         self._seen = _SeenNumbers()
 
-    def run(self, file: CustomerFile) -> Summary:
+    def run(self, file: Table) -> Summary:
         """Import every valid row of `file`, report the problems of every other row, and return the numbers of rows.
 
         Raises `OperationalError` if the database fails `ATTEMPTS` times in a row on one batch. Batches saved before
         that stay.
         """
-        for record in file.records():
-            if isinstance(record, BadRecord):
-                self._refuse(Finding(record.line, "", record.reason, record.detail))
-                continue
-            row = account_row(record.values, berlin_day(self._clock()))
-            if isinstance(row, list):
-                self._refuse(*(Finding(record.line, problem.field, problem.code) for problem in row))
-            elif not self._seen.add(row.customer_number):
-                self._refuse(Finding(record.line, "customer_number", "appears_twice"))
-            else:
-                self._batch.append((record.line, row))
-                if len(self._batch) == BATCH:
-                    self._write()
-                    self._progress(file.position)
+        for row in file.rows:
+            self._take(row)
+            if len(self._batch) == BATCH:
+                self._write()
+                self._progress(file.position)
         self._write()
         self._progress(file.position)
         return self._summary
+
+    def _take(self, row: Row) -> None:
+        """Add a valid row to the batch, and report what is wrong with any other."""
+        if row.fault is not None:
+            detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else ""
+            self._refuse(Finding(row.line, "", row.fault, detail))
+            return
+        cells = self._with_zeros(row.cells)
+        faults = {column: fault for column, cell in cells.items() if (fault := cell_fault(cell)) is not None}
+        found = account_row(cells, berlin_day(self._clock()))
+        problems = found if isinstance(found, list) else []
+        codes = {problem.field: problem.code for problem in problems} | faults
+        if codes or isinstance(found, list):
+            self._refuse(*(Finding(row.line, column, code) for column, code in codes.items()))
+        elif not self._seen.add(found.customer_number):
+            self._refuse(Finding(row.line, "customer_number", "appears_twice"))
+        else:
+            self._batch.append((row.line, found))
+
+    def _with_zeros(self, cells: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the cells with the leading zero of the postal code that a spreadsheet may have taken off."""
+        code = cells.get("postal_code", "")
+        if len(code) != 4:
+            return cells
+        with self._database.transaction() as session:
+            return {**cells, "postal_code": restored_postal_code(session, code, cells.get("city", ""))}
 
     def _write(self) -> None:
         if not self._batch:

@@ -17,7 +17,8 @@ from models.errors import CannotClose
 from models.links.account_closing import close_account, ensure_closable
 from models.states import AccountState
 from models.telephony.holdings import holdings_of
-from workers.accounts.customer_file import CustomerFile, UnusableFile, open_customers
+from tasks.files import tables
+from workers.accounts.customer_file import UnusableFile, open_customers
 from workers.accounts.customer_import import AccountImport, Finding, Summary
 from workers.commands.resources import err, known_account, open_database, out, refuse
 
@@ -46,7 +47,7 @@ def import_accounts(
         Path | None, typer.Option(help="Where bad rows are written to; FILE.errors.csv without it.")
     ] = None,
 ) -> None:
-    """Import customers from a CSV file with a header (UTF-8 or Windows-1252; semicolon, comma or tab).
+    """Import customers from a CSV or XLSX file with headings. Encoding, separator and sheet are found out.
 
     Columns: customer_number, name, street, postal_code, city, contact_name, contact_email, contact_phone, and the
     optional admin_email and admin_name; without these two the contact becomes the administrator. The contract holder
@@ -105,8 +106,14 @@ def close(
     out.print(f"Account {customer_number} is closed.", highlight=False)
 
 
-def _run(database: Database, file: Path, customers: CustomerFile, findings: Report) -> Summary:
-    err.print(f"{file}: {customers.encoding}, columns separated by {customers.delimiter!r}", style="dim")
+def _run(database: Database, file: Path, customers: tables.Table, findings: Report) -> Summary:
+    place = customers.place
+    form = f"sheet {place.sheet!r}" if place.sheet else f"{place.encoding}, columns separated by {place.delimiter!r}"
+    err.print(escape(f"{file}: {form}, headings in line {place.line}"), style="dim")
+    if place.hidden_rows:
+        err.print(f"{place.hidden_rows} rows of the sheet are hidden. They are read all the same.", style="yellow")
+    for name in place.others:
+        err.print(escape(f"Sheet {name!r} has such a table, too. It is not read."), style="yellow")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(file.name, total=file.stat().st_size)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import smtplib
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import psycopg
 import redis
@@ -24,6 +22,7 @@ from models.jobs.jobs import last_run
 from tasks.ports import GatewayError
 from workers.commands.resources import out
 from workers.gateways.registrar import KamailioRegistrar
+from workers.gateways.smtp import SmtpMailer
 from workers.gateways.subscribers import KamailioSubscribers
 from workers.settings import WorkerSettings
 from workers.sip.probe import NoDialTone, make_test_call
@@ -104,13 +103,13 @@ def _redis(settings: WorkerSettings) -> str:
 
 
 def _mail_server(settings: WorkerSettings) -> str:
-    url = urlsplit(settings.smtp_url)
-    kind = smtplib.SMTP_SSL if url.scheme == "smtps" else smtplib.SMTP
-    with kind(url.hostname or "", url.port or 0, timeout=5) as server:
-        code, said = server.noop()
-    if code != 250:
-        raise Broken(f"{code} {said.decode(errors='replace')}")
-    return f"{url.hostname}:{url.port}"
+    # As mails are sent: the same port, encryption and login.
+    with closing(SmtpMailer(settings.smtp_url, settings.mail_from)) as mailer:
+        try:
+            mailer.ping()
+        except GatewayError as error:
+            raise Broken(f"{mailer.server}: {error}") from error
+        return mailer.server
 
 
 def _dial_tone(settings: WorkerSettings) -> str:

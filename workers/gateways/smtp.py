@@ -15,8 +15,7 @@ from email.utils import format_datetime, parseaddr
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import idna
-
+from models.emails import sendable_address
 from models.values import utc_now
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, NotSent, RecipientUnavailable
 
@@ -30,6 +29,7 @@ _OK, _FORWARDED, _CLOSED, _TOO_LARGE = 250, 251, 421, 552
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Characters that are harmless in a mail, but that Python's email library treats as line breaks.
 _LINE_SEPARATOR = re.compile("[\x85\u2028\u2029]")
+_LOCAL = "127.0.0.1"
 _PORTS = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
 
@@ -74,6 +74,11 @@ class SmtpMailer:
         self._smtp: smtplib.SMTP | None = None
         self._ends = 0.0
 
+    @property
+    def server(self) -> str:
+        """Return host and port of the mail server, such as "mail.example:587"."""
+        return f"{self._url.hostname or _LOCAL}:{self._url.port or _PORTS[self._url.scheme]}"
+
     def send(self, mail: Mail) -> None:
         """Send one mail within `CONVERSATION`.
 
@@ -95,9 +100,11 @@ class SmtpMailer:
             raise
 
     def ping(self) -> None:
-        """Raise `GatewayUnavailable` unless the mail server answers a NOOP."""
+        """Raise `GatewayUnavailable` unless the mail server lets us in and answers a NOOP with 250."""
         try:
-            self._connected().noop()
+            code, _ = self._connected().noop()
+            if code != _OK:
+                raise GatewayUnavailable(str(code))
         except (OSError, smtplib.SMTPException) as error:
             self.close()
             raise GatewayUnavailable(type(error).__name__) from error
@@ -184,7 +191,7 @@ class SmtpMailer:
         return self._smtp
 
     def _connect(self) -> None:
-        scheme, host = self._url.scheme, self._url.hostname or "127.0.0.1"
+        scheme, host = self._url.scheme, self._url.hostname or _LOCAL
         port = self._url.port or _PORTS[scheme]
         if scheme == "smtps":
             self._smtp = smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
@@ -218,6 +225,8 @@ def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) 
     message["Date"] = format_datetime(utc_now())
     message["Message-ID"] = mail.message_id
     message["Auto-Submitted"] = "auto-generated"
+    # The same for Exchange and Outlook, which otherwise answer with out-of-office mails.
+    message["X-Auto-Response-Suppress"] = "All"
     message["MIME-Version"] = "1.0"
     # No line of quoted-printable text has it: an equals sign is followed by two digits there, or ends the line.
     message.make_alternative(boundary=f"=_{mail.message_id[1:33]}")
@@ -235,11 +244,7 @@ def build_message(mail: Mail, sender: Address, reply_to: Address | None = None) 
 
 
 def _mailbox(name: str, address: str) -> Address:
-    # Mail servers need the ASCII form of a domain: info@xn--mller-kva.de for info@müller.de.
-    local, at, domain = address.rpartition("@")
-    if not domain.isascii():
-        domain = idna.encode(domain, uts46=True).decode()
-    return Address(_LINE_SEPARATOR.sub(" ", name), addr_spec=local + at + domain)
+    return Address(_LINE_SEPARATOR.sub(" ", name), addr_spec=sendable_address(address))
 
 
 def _failure(code: int) -> GatewayError:

@@ -96,7 +96,7 @@ class EmbeddedKamailio(EmbeddedServer):
         if program is None:
             raise NotInstalled(f"No kamailio on PATH. {_INSTALL}")
         directory = name_for(self.user, self.directory)
-        in_foreground = ["-DD", "-E", "-m", "32", "-M", "4", "-w", str(directory)]
+        in_foreground = ["-DD", "-E", "-m", "64", "-M", "4", "-w", str(directory)]
         return [
             os.path.abspath(program),
             *in_foreground,

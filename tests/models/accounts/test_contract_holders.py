@@ -12,7 +12,7 @@ from models.accounts.contract_holders import (
     Addressee,
     ContractHolder,
     HolderData,
-    HolderForm,
+    LegalForm,
     accounts_without_holder,
     addressee_of,
     check_holder,
@@ -94,7 +94,7 @@ def test_an_ordered_account_is_under_its_main_accounts_holder_and_a_linked_one_h
 def test_the_database_asks_for_it_too(database: Database, change: str) -> None:
     with database.transaction() as session:
         put_holder(session, make_account(session).id, HOLDER, NOW)
-        assert session.scalars(sa.select(ContractHolder.form)).all() == [HolderForm.COMPANY]
+        assert session.scalars(sa.select(ContractHolder.form)).all() == [LegalForm.COMPANY]
     assert refused_by(database, f"UPDATE contract_holders SET {change}") in {
         "ck_contract_holders_company_has_number", "ck_contract_holders_person_has_birth",
     }  # fmt: skip

@@ -82,6 +82,10 @@ def test_a_target_is_typed_in_any_usual_spelling(typed: str) -> None:
         ("", "needs_area_code"), ("Kim", "needs_area_code"), ("0", "not_a_phone_number"),
         ("+999 12345", "not_a_phone_number"), ("0171", "not_a_phone_number"),
         ("030 " + "1" * 300, "not_a_phone_number"),
+        # "App. 12" would be read as 277 12 on the keys of a phone.
+        ("030 901820 App. 12", "not_as_dialled"), ("0521 99998 / 12", "not_as_dialled"),
+        ("030 110", "emergency_number"), ("+43 112", "emergency_number"),
+        ("030 115", "costly_number"), ("030 116117", "costly_number"), ("0190 123456", "costly_number"),
     ],
 )  # fmt: skip
 def test_where_nothing_may_be_forwarded(typed: str, code: str) -> None:

@@ -21,9 +21,10 @@ from models.people.invitations import invite
 from models.people.logins import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User, principal_of
+from models.proofs.document_review import decide_document, upload_document
+from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.proofs.refusals import Refusal
-from models.proofs.submission import decide, decide_document, upload_document
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import ProofMethod, RefusalReason

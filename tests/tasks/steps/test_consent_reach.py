@@ -21,7 +21,7 @@ from models.proofs.proofs import Consent
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import AccountState, ProofMethod, Reason, Status
-from models.views.back_office import Matter, MatterFilter, counts_of, page_of, request_details
+from models.views.back_office import Matter, MatterFilter, matter_counts, page_of, request_details
 from tasks.ports import GatewayRefused
 from tests.factories import NOW, PASSWORD, a_link, join, make_account, make_user
 from tests.tasks.conftest import Pipeline
@@ -42,7 +42,7 @@ def cases(pipeline: Pipeline) -> list[UUID]:
     """Return the ids of the requests that the back office has to see to, checking list, counts and details."""
     with pipeline.runtime.database.transaction() as session:
         listed = [item.request.id for item in page_of(session, MatterFilter(matter=Matter.CONSENT)).items]
-        assert counts_of(session).matters.get(Matter.CONSENT, 0) == len(listed)
+        assert matter_counts(session).matters.get(Matter.CONSENT, 0) == len(listed)
         for id in listed:
             details = request_details(session, id, pipeline.clock.now)
             assert details is not None and details.matter is Matter.CONSENT

@@ -71,6 +71,17 @@ def test_an_order_may_name_who_signs_in(front: Front) -> None:
     ]
 
 
+def test_an_order_may_say_how_calls_reach_the_phone_system(front: Front) -> None:
+    for chosen in ("contact", "number", None):
+        assert front.post("/orders", {**ORDER, "request_uri": chosen}).status_code == 202
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(Request.request_uri).order_by(Request.id)).all() == ["contact", "number", None]
+    wrong = front.post("/orders", {**ORDER, "request_uri": "to"})
+    assert wrong.status_code == 422
+    [found] = wrong.get_json()["errors"]
+    assert found["field"] == "request_uri" and "„contact“" in found["detail"]
+
+
 def test_the_same_key_and_body_give_the_same_answer(front: Front) -> None:
     first = front.post("/orders", ORDER, key="one")
     again = front.post("/orders", dict(reversed(ORDER.items())), key="one")

@@ -13,9 +13,10 @@ from werkzeug.test import TestResponse
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.people.rights import Scope
+from models.proofs.document_review import decide_document
 from models.proofs.documents import AddressDocument
+from models.proofs.link_codes import create_link_code
 from models.proofs.proofs import EmailProof, LinkCode
-from models.proofs.submission import create_link_code, decide_document
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.values import end_of_day

@@ -21,6 +21,7 @@ from models.people.rights import Role
 from models.people.users import Membership, User
 from models.states import AccountRole, AccountState
 from models.values import utc_now
+from tests.workbooks import as_xlsx
 from workers.accounts.customer_file import UnusableFile, open_customers
 from workers.accounts.customer_import import AccountImport, Finding, Summary
 from workers.commands.accounts import app
@@ -112,7 +113,7 @@ def test_the_administrator_may_be_somebody_else_than_the_contact(take: Take, dat
     ]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252", "cp850", "mac_roman"])
 @pytest.mark.parametrize("delimiter", [";", ",", "\t"])
 def test_encoding_and_delimiter_are_found_out(take: Take, database: Database, encoding: str, delimiter: str) -> None:
     summary, findings = take(line().replace(";", delimiter), header=HEADER.replace(";", delimiter), encoding=encoding)
@@ -129,7 +130,7 @@ def test_a_broken_byte_in_a_utf8_file_spoils_its_own_row_only(database: Database
     with open_customers(file) as customers:
         AccountImport(database, utc_now, findings.append, lambda _: None).run(customers)
 
-    assert customers.encoding == "utf-8"
+    assert customers.place.encoding == "utf-8"
     assert bad(findings)[0] == (3, "city", "unreadable_character")
     assert accounts(database)["4000001"].name == "Möbel Müller GmbH"
 
@@ -268,9 +269,9 @@ def test_a_line_without_end_is_skipped_in_pieces(take: Take) -> None:
     [
         (b"", "is empty"),
         (b"\n\n  \n", "is empty"),
-        (b"a;b;c\n1;2;3\n", "the header has no customer_number, name, street"),
-        (HEADER.encode() + b";name\n", "name more than once"),
-        (HEADER.encode("utf-16"), "UTF-16"),
+        (b"a;b;c\n1;2;3\n", "line 1 has no customer_number, name, street"),
+        (HEADER.encode() + b";name\n", "line 1 is there more than once"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "neither CSV nor XLSX"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(file: Path, content: bytes, message: str) -> None:
@@ -319,7 +320,7 @@ def test_the_command_ends_with_two_if_the_file_is_of_no_use(file: Path) -> None:
     result = run(str(file))
 
     assert result.exit_code == 2
-    assert "the header has no customer_number" in result.stderr
+    assert "has no customer_number" in result.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -387,6 +388,37 @@ def test_a_contract_holder_is_entered_where_there_is_none(
     other = company.replace("GmbH & Co. KG", "SE")
     summary, _ = take(line("4000001") + other, header=HEADER + HOLDERS)
     assert summary.fates == {Fate.UNCHANGED: 1} and held(database)["4000001"] == ours
+
+
+def test_a_workbook_is_read_as_bulk_files_are(database: Database, file: Path) -> None:
+    rows: list[list[object]] = [["Kunden 2027"], [], [*HEADER.split(";")]]
+    for number, code, city, name in (
+        (4000001, 1067, "Dresden", "A"), (4000002, 3360, "Bielefeld", "B"), (4000003, 33602, "Bielefeld", "#N/A"),
+        (4000004, 33602, "Bielefeld\u200b", "C\u00a0D"),
+    ):  # fmt: skip
+        rows.append([number, name, "Große Str. 1", code, city, "Erika", f"k{number}@example.de", "0521 99998-0"])
+    file.write_bytes(as_xlsx(rows))
+    findings: list[Finding] = []
+    with open_customers(file) as customers:
+        AccountImport(database, utc_now, findings.append, lambda _: None).run(customers)
+    assert (customers.place.sheet, customers.place.line) == ("Sheet1", 3)
+    assert bad(findings) == [(5, "postal_code", "not_five_digits"), (6, "name", "error_value")]
+    found = accounts(database)
+    assert {number: (one.postal_code, one.name, one.city) for number, one in found.items()} == {
+        "4000001": ("01067", "A", "Dresden"),
+        "4000004": ("33602", "C D", "Bielefeld"),
+    }
+
+
+def test_cells_that_a_spreadsheet_has_spoiled_are_named(take: Take, database: Database) -> None:
+    rows = line("4000001", contact_phone="4.93E+11"), line("4000002", street="#BEZUG!"), line("4000003", city="K?ln")
+    _, findings = take(*rows)
+    assert bad(findings) == [
+        (2, "contact_phone", "shortened_number"),
+        (3, "street", "error_value"),
+        (4, "city", "unreadable_character"),
+    ]
+    assert all(map(str, findings)) and not accounts(database)
 
 
 def test_a_day_is_one_in_germany(database: Database, file: Path) -> None:

@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from models.emails import sendable_address
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, Mail, NotSent, RecipientUnavailable
 from tests.fakes import MailSink
+from tests.models.test_emails import RIGHT
 from workers.gateways import smtp
 from workers.gateways.smtp import SmtpMailer
 from workers.stack.ports import free_port
@@ -70,6 +72,7 @@ def test_a_mail_arrives_as_it_was_written(smtp_sink: MailSink, mailer: SmtpMaile
     # Without it in the mail itself, a mail program may show the parts as one plain text (RFC 2045, section 4).
     assert mail["MIME-Version"] == "1.0"
     assert (mail["Content-Language"], mail["Auto-Submitted"]) == ("de", "auto-generated")
+    assert mail["X-Auto-Response-Suppress"] == "All"
     assert abs(mail["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
     assert mail.get_content_type() == "multipart/alternative"
     parts = [(part.get_content_type(), part.get_content().replace("\r\n", "\n")) for part in mail.iter_parts()]
@@ -218,6 +221,13 @@ def test_a_connection_that_we_have_closed_ourselves_is_opened_again(smtp_sink: M
     mailer._smtp.close()
     mailer.send(a_mail("two@example.com"))
     assert [recipient for recipient, _ in smtp_sink.received] == ["one@example.com", "two@example.com"]
+
+
+@pytest.mark.parametrize("address", RIGHT.values())
+def test_what_may_be_entered_can_be_sent(smtp_sink: MailSink, mailer: SmtpMailer, address: str) -> None:
+    mailer.send(a_mail(address))
+    assert smtp_sink.received[0][0] == sendable_address(address)
+    assert received(smtp_sink)["To"].addresses[0].addr_spec == sendable_address(address)
 
 
 def test_a_domain_with_umlauts_is_written_as_mail_servers_know_it(smtp_sink: MailSink, mailer: SmtpMailer) -> None:

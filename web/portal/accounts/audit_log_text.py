@@ -9,6 +9,7 @@ from flask_babel import gettext as _
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.telephony.forwarding import CallForwarding, Condition
+from models.telephony.trunks import RequestUri
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.forwarding_text import forwarding_text, number_text
 
@@ -32,6 +33,10 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("Suspended SIP trunk %(user)s.", user=facts["sip_user"]))
         case AuditEvent.TRUNK_RESUMED:
             return str(_("Lifted the suspension of SIP trunk %(user)s.", user=facts["sip_user"]))
+        case AuditEvent.REQUEST_URI_CHANGED if facts["request_uri"] == RequestUri.CONTACT:
+            return str(_("SIP trunk %(user)s is called as it registered from now on.", user=facts["sip_user"]))
+        case AuditEvent.REQUEST_URI_CHANGED:
+            return str(_("SIP trunk %(user)s is called by the dialled number from now on.", user=facts["sip_user"]))
         case AuditEvent.NUMBERS_RELEASED:
             return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
         case AuditEvent.ACCOUNT_CLOSED:

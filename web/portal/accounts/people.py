@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.orders.local_user import leads_main
+from models.orders.local_user import reaches_sub_accounts
 from models.people.audit_log import AuditEvent, done_since
 from models.people.invitations import Invitation, handled_by, invitations_of
 from models.people.members import users_of
@@ -80,7 +80,7 @@ def _coming(session: Session, running: Sequence[Request]) -> str | None:
     A person who reaches the account through the main account is not invited.
     """
     for found in running:
-        if found.local_user_email and not leads_main(session, found.main_id, found.local_user_email):
+        if found.local_user_email and not reaches_sub_accounts(session, found.main_id, found.local_user_email):
             return found.local_user_name
     return None
 

@@ -6,7 +6,6 @@ A row is checked by the rules of a single order or link request: its form by the
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parseaddr
@@ -22,12 +21,18 @@ from models.accounts.accounts import Account
 from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.errors import InvalidField
-from models.orders.addresses import ensure_area_code, ensure_house_number, ensure_postal_code
+from models.orders.addresses import (
+    ensure_area_code,
+    ensure_house_number,
+    ensure_postal_code,
+    restored_postal_code,
+)
 from models.orders.options import DETAILS, ensure_details
-from models.orders.orders import ensure_area_exists, ensure_channels
+from models.orders.orders import ensure_area_exists, ensure_channels, restored_area_code
 from models.states import AccountState, Kind
-from models.values import Locale
+from models.values import Locale, typed_customer_number
 from models.vault import Vault
+from tasks.files.cells import cell_fault
 from tasks.wording.fields import RULES, field_error
 from web.portal.page.locale import locale
 from web.request_bodies import LinkBody, LocalUserBody, OrderBody
@@ -37,8 +42,6 @@ Errors = dict[str, list[Any]]
 
 _CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
 """The words in the column for the user at the location that mean the contact, in lower case."""
-UNREADABLE = "\ufffd"
-"""Stands in a cell for a character that the file's encoding does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ COLUMNS: Mapping[Kind, Sequence[Column]] = {
             optional=True,
         ),
         Column("local_user", "Benutzer am Standort", "User at the location", "local_user", _USER, optional=True),
+        Column("request_uri", "Anrufzustellung", "Request line of calls", "request_uri", "", optional=True),
     ),
     Kind.LINK: (
         Column("customer_number", "Kundennummer", "Customer number", "customer_number", "1234567"),
@@ -149,7 +153,7 @@ class Checker:
         if self.kind is Kind.ORDER:
             self._offered = {product.key: product for product in orderable_products(self.session)}
             return [self._order(line, cells) for line, cells in rows]
-        numbers = Counter(cells["customer_number"] for _line, cells in rows)
+        numbers = {typed_customer_number(cells["customer_number"]) or "" for _line, cells in rows}
         ours = set(
             self.session.scalars(
                 sa.select(Account.customer_number).where(
@@ -163,7 +167,12 @@ class Checker:
         return [self._link(line, cells, ours, seen) for line, cells in rows]
 
     def _order(self, line: int, cells: Cells) -> CheckedRow:
-        errors = _unreadable(cells)
+        cells = {
+            **cells,
+            "postal_code": restored_postal_code(self.session, cells["postal_code"], cells["city"]),
+            "area_code": restored_area_code(self.session, cells["area_code"]),
+        }
+        errors = _faults(cells)
         trunk = self._find_product(cells["product"], ProductKind.TRUNK, "product", errors)
         options = [
             found.key
@@ -184,6 +193,7 @@ class Checker:
             "mobile_number": cells.get("mobile_number") or None,
             "directory_entry": _directory_entry(cells),
             "local_user": _local_user(cells, errors),
+            "request_uri": _request_uri(cells),
         }
         checked = _validate(OrderBody, body, cells, self.kind, errors)
         self._rules(cells, trunk, channels, errors)
@@ -220,12 +230,13 @@ class Checker:
         for product in offered:
             if wanted in (product.key.casefold(), product.name_de.casefold(), product.name_en.casefold()):
                 return product
-        errors[column] = ["not_offered" if wanted else "missing", [product.key for product in offered]]
+        wrong = ["not_offered" if wanted else "missing", [product.key for product in offered]]
+        errors.setdefault(column, wrong)
         return None
 
     def _link(self, line: int, cells: Cells, ours: set[str], seen: set[str]) -> CheckedRow:
-        errors = _unreadable(cells)
-        number, code = "".join(cells["customer_number"].split()), cells["code"]
+        errors = _faults(cells)
+        number, code = typed_customer_number(cells["customer_number"]) or cells["customer_number"], cells["code"]
         proof = {"method": "link_code", "code": code} if code else {"method": "consent"}
         _validate(LinkBody, {"customer_number": number, "proof": proof}, cells, self.kind, errors)
         if "customer_number" not in errors:
@@ -300,15 +311,28 @@ def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
     name, email = (cells["contact_name"], cells["email"]) if is_contact else parseaddr(cell)
     try:
         return LocalUserBody(name=name, email=email).model_dump()
-    except ValidationError:
+    except ValidationError as error:
         # What is wrong with the contact is said of the contact's cells.
         if not is_contact:
-            errors["local_user"] = ["malformed", None]
+            code = error.errors()[0]["type"]
+            errors.setdefault("local_user", [code if code in RULES else "malformed", None])
         return None
 
 
-def _unreadable(cells: Cells) -> Errors:
-    return {column: ["unreadable_character", None] for column, cell in cells.items() if UNREADABLE in cell}
+def _faults(cells: Cells) -> Errors:
+    return {column: [fault, None] for column, cell in cells.items() if (fault := cell_fault(cell)) is not None}
+
+
+_REQUEST_URIS = {
+    "kontakt": "contact", "contact": "contact", "anmeldung": "contact", "registration": "contact",
+    "rufnummer": "number", "nummer": "number", "number": "number",
+}  # fmt: skip
+
+
+def _request_uri(cells: Cells) -> str | None:
+    """Return what calls name, for the API's body; a wrong word as it is, None if the cell is empty or missing."""
+    cell = cells.get("request_uri", "").strip()
+    return _REQUEST_URIS.get(cell.casefold(), cell) or None
 
 
 def _number(cell: str) -> int | str:

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
@@ -50,13 +50,14 @@ from models.orders.orders import basket_of
 from models.people.rights import Action, may
 from models.states import Kind, Reason, Status
 from tasks.files import spreadsheets
-from tasks.files.csv_text import LONGEST_LINE
+from tasks.files.csv_lines import LONGEST_LINE
+from tasks.files.tables import UnusableTable
+from tasks.files.workbook_program import LAST_LINE, UNPACKED
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from web.portal.bulk.columns import COLUMNS, Cells, Checker, Column, cell_error_text, decrypted_cells
-from web.portal.bulk.files import LARGEST, BadFile, read_rows
-from web.portal.bulk.workbook_program import LAST_LINE, UNPACKED
+from web.portal.bulk.files import LARGEST, read_file
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
@@ -151,17 +152,19 @@ def upload() -> AnyResponse | tuple[str, int]:
         return _start(kind, wrong, None), 422
     name, content = _sent_file()
     try:
-        rows = read_rows(content, Kind(kind))
-    except BadFile as error:
+        file = read_file(content, Kind(kind))
+    except UnusableTable as error:
         return _start(kind, _why_not(error, Kind(kind)), number), 422
-    fingerprint = fingerprint_of(resources().vault, Kind(kind), [cells for _line, cells in rows])
+    fingerprint = fingerprint_of(resources().vault, Kind(kind), [cells for _line, cells in file.rows])
     now = resources().clock()
     with resources().database.transaction() as session:
         account = _account(session, number, Kind(kind))
         found = same_file(session, account, fingerprint)
         if found is None:
             checker = Checker(session, resources().vault, account, Kind(kind), locale())
-            found = keep_file(session, principal(), account, Kind(kind), name, fingerprint, checker.check(rows), now)
+            rows = checker.check(file.rows)
+            place = asdict(file.place)
+            found = keep_file(session, principal(), account, Kind(kind), name, fingerprint, rows, now, place)
             log.info("bulk.uploaded", bulk=str(found.id), kind=kind, rows=len(rows))
         elif found.sent_at is not None:
             flash(_("This file was sent already on %(moment)s. Nothing was ordered again; this is what became of it.",
@@ -447,7 +450,7 @@ def _refusals() -> Mapping[str, str]:
     }
 
 
-def _why_not(error: BadFile, kind: Kind) -> str:
+def _why_not(error: UnusableTable, kind: Kind) -> str:
     titles = [column.title(locale()) for column in COLUMNS[kind] if column.key in error.columns]
     reasons = {
         "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),
@@ -460,6 +463,20 @@ def _why_not(error: BadFile, kind: Kind) -> str:
             "Line %(line)s of the file is longer than %(most)s characters. A table has a line for every row.",
             line=error.line,
             most=LONGEST_LINE,
+        ),
+        "hidden_sheet": _(
+            "The table is on the hidden sheet “%(sheet)s”. Please unhide it, or copy the table into a new file.",
+            sheet=error.sheet,
+        ),
+        "broken_quotes": _(
+            "Line %(line)s of the file has a quotation mark that is not closed, or text after a closing one. Please"
+            " mend that line, or save the table as XLSX.",
+            line=error.line,
+        ),
+        "too_many_columns": _(
+            "Line %(line)s of the file has more cells than there are headings. Please put a cell that contains the"
+            " separator in quotation marks, or save the table as XLSX.",
+            line=error.line,
         ),
         "far_row": _(
             "Row %(line)s of the sheet has content, far below the table; we read %(most)s rows. Please delete"

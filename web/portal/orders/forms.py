@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from flask_babel import gettext, lazy_gettext
-from pydantic import EmailStr, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from werkzeug.datastructures import MultiDict
 from wtforms import Field, Form, RadioField, SelectMultipleField, StringField
 from wtforms.fields.choices import SelectChoice
@@ -19,18 +19,20 @@ from models.orders.drafts import DraftStep
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData, Publication
+from models.telephony.trunks import RequestUri
 from models.values import Locale, has_house_number
-from tasks.wording.fields import field_error
-from web.fields import AreaCodeText, Line, Mobile, Phone, PostalCode
+from tasks.wording.fields import RULES, field_error
+from web.fields import AreaCodeText, EmailAddress, Line, Mobile, Phone, PostalCode
 from web.portal.orders.number_hints import Hints
 from web.portal.page.directory_form import ADDRESS, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import missing
 from web.portal.page.locale import locale
+from web.portal.page.request_uri_choices import CHOICES
 
 _line: TypeAdapter[str] = TypeAdapter(Line)
 _postal_code: TypeAdapter[str] = TypeAdapter(PostalCode)
 _area_code: TypeAdapter[str] = TypeAdapter(AreaCodeText)
-_email: TypeAdapter[str] = TypeAdapter(EmailStr)
+_email: TypeAdapter[str] = TypeAdapter(EmailAddress)
 _phone: TypeAdapter[str] = TypeAdapter(Phone)
 _mobile: TypeAdapter[str] = TypeAdapter(Mobile)
 
@@ -57,8 +59,8 @@ class _Rule:
         try:
             self._rule.validate_python(field.data)
         except ValidationError as error:
-            unprintable = error.errors()[0]["type"] == "unprintable"
-            code = "unprintable" if unprintable else "malformed"
+            code = error.errors()[0]["type"]
+            code = code if code in RULES else "malformed"
             raise StopValidation(field_error(locale(), self._path, code)) from error
 
 
@@ -179,6 +181,12 @@ class NumbersForm(StepForm):
 
     area_code = _text(lazy_gettext("Area code"), "numbers.area_code", _area_code)
     block_size = RadioField(lazy_gettext("How many phone numbers"), choices=[], validate_choice=False)
+    request_uri = RadioField(
+        lazy_gettext("How calls reach the phone system"),
+        choices=[SelectChoice("", lazy_gettext("As usual")), *CHOICES],
+        default="",
+        validate_choice=False,
+    )
 
     @property
     def block(self) -> Product | None:
@@ -196,6 +204,11 @@ class NumbersForm(StepForm):
         """Raise WTForms' `ValidationError` if no number block is chosen or the chosen one cannot be ordered."""
         if self.block is None:
             raise Wrong(field_error(locale(), "numbers.block_size", "missing"))
+
+    def validate_request_uri(self, field: Field) -> None:
+        """Raise WTForms' `ValidationError` if something else than one of the choices was sent."""
+        if field.data and field.data not in list(RequestUri):
+            raise Wrong(field_error(locale(), "request_uri", "malformed"))
 
 
 class WhoSignsIn(StrEnum):
@@ -299,6 +312,7 @@ def as_order(data: Mapping[str, Any], offered: Mapping[str, Product], locale: Lo
         block_size=int(data["block_size"]),
         option_keys=options,
         locale=locale,
+        request_uri=RequestUri(data["request_uri"]) if data.get("request_uri") else None,
         local_user=_local_user(data),
         directory_entry=_entry(data) if DIRECTORY_ENTRY in options else None,
         mobile_number=_mobile.validate_python(data["mobile_number"].strip()) if MOBILE_BACKUP in options else None,

@@ -19,12 +19,11 @@ from werkzeug.routing import RequestRedirect
 
 from models.vault import SecretUnreadable
 from web.resources import resources
+from web.text_input import PASSWORDS
 
 KEPT_FOR = timedelta(hours=1)
 MOST_KEPT = 200_000
 """The most characters of input that are kept; a larger form has to be typed again."""
-PASSWORDS = frozenset({"password", "current"})
-"""The fields that are never kept: passwords."""
 _OWN = frozenset({"csrf_token", "form_owner", "kept"})
 # A path of this site: a browser leaves out control characters and reads "//" and "/\\" as another host.
 _PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f\\]*")

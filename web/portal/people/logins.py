@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 from wtforms import EmailField, PasswordField
 from wtforms.validators import DataRequired, Length
 
+from models.errors import PasswordGuessable
 from models.people.logins import (
     ask_for_reset,
     end_login,
@@ -55,6 +56,14 @@ def new_password_field() -> PasswordField:
             DataRequired(lazy_gettext("Please enter a new password.")),
             Length(SHORTEST_PASSWORD, 1024, lazy_gettext("A password has at least 12 characters.")),
         ],
+    )
+
+
+def add_guessable(field: PasswordField) -> None:
+    """Add the error message for a new password that is too easy to guess."""
+    add_error(
+        field,
+        gettext("This password is easy to guess. Take several words that have nothing to do with you."),
     )
 
 
@@ -124,18 +133,22 @@ def change() -> Response | tuple[str, int]:
     form = ChangePasswordForm()
     if form.validate_on_submit():
         resources().throttle.begin_try(principal().email)
-        with resources().database.transaction() as session:
-            user = authenticate(session, principal().email, form.current.data)
-            person = None
-            if user is not None:
-                set_password(session, user, form.password.data)
-                person = create_login(session, user)
-        if person is not None:
-            start_session(person)
-            flash(gettext("Your password is changed. Everywhere else you are signed out."))
-            return redirect(url_for("logins.overview"), 303)
-        resources().throttle.count_wrong_try()
-        add_error(form.current, gettext("This is not your current password."))
+        try:
+            with resources().database.transaction() as session:
+                user = authenticate(session, principal().email, form.current.data)
+                person = None
+                if user is not None:
+                    set_password(session, user, form.password.data)
+                    person = create_login(session, user)
+        except PasswordGuessable:
+            add_guessable(form.password)
+        else:
+            if person is not None:
+                start_session(person)
+                flash(gettext("Your password is changed. Everywhere else you are signed out."))
+                return redirect(url_for("logins.overview"), 303)
+            resources().throttle.count_wrong_try()
+            add_error(form.current, gettext("This is not your current password."))
     return render_template("people/logins/change.html", form=form), 422 if form.errors else 200
 
 
@@ -175,15 +188,19 @@ def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
     if (user := _user(user_id, issued, token)) is None:
         return render_template("people/logins/lapsed.html"), 404
     if form.validate_on_submit():
-        with resources().database.transaction() as session:
-            now = resources().clock()
-            found = user_by_reset(session, resources().vault, user_id, issued, token, now, lock=True)
-            if found is None:
-                abort(404)
-            reset_password(session, found, form.password.data, now)
-        end_session()
-        flash(gettext("Your new password is set. Please sign in with it."))
-        return redirect(url_for("people.sign_in"), 303)
+        try:
+            with resources().database.transaction() as session:
+                now = resources().clock()
+                found = user_by_reset(session, resources().vault, user_id, issued, token, now, lock=True)
+                if found is None:
+                    abort(404)
+                reset_password(session, found, form.password.data, now)
+        except PasswordGuessable:
+            add_guessable(form.password)
+        else:
+            end_session()
+            flash(gettext("Your new password is set. Please sign in with it."))
+            return redirect(url_for("people.sign_in"), 303)
     return render_template("people/logins/reset.html", form=form, user=user), 422 if form.errors else 200
 
 

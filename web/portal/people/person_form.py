@@ -5,10 +5,11 @@ from __future__ import annotations
 from flask_babel import lazy_gettext
 from flask_wtf import FlaskForm
 from wtforms import EmailField, StringField
-from wtforms.validators import DataRequired, Email, Length
+from wtforms.validators import DataRequired, Length
 
 from models.messages.outbox import Recipient
 from models.values import Locale
+from web.portal.page.typed_fields import normalize_email
 
 
 class PersonForm(FlaskForm):  # type: ignore[misc]
@@ -21,11 +22,10 @@ class PersonForm(FlaskForm):  # type: ignore[misc]
         lazy_gettext("E-mail address"),
         validators=[
             DataRequired(lazy_gettext("Enter the e-mail address.")),
-            Email(lazy_gettext("This is no e-mail address.")),
-            Length(max=254),
+            normalize_email,
         ],
     )
 
     def recipient(self, locale: Locale) -> Recipient:
         """Return the person as the recipient of a mail in this language. Call only if the form is valid."""
-        return Recipient(self.name.data.strip(), self.email.data.strip().lower(), locale)
+        return Recipient(self.name.data.strip(), self.email.data.lower(), locale)

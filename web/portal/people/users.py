@@ -21,6 +21,7 @@ from models.errors import (
     LastAdministrator,
     NotFound,
     OfMainAccount,
+    PasswordGuessable,
     PasswordMissing,
     TooManyInvitations,
 )
@@ -43,7 +44,7 @@ from tasks.wording.labels import role_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import create_login, principal, start_session
-from web.portal.people.logins import NewPasswordForm
+from web.portal.people.logins import NewPasswordForm, add_guessable
 from web.portal.people.person_form import PersonForm
 from web.resources import resources
 
@@ -274,6 +275,9 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
             account = session.get_one(Account, found.account_id)
             wake_questions(session, account, now)
             person = create_login(session, user) if is_new else None
+    except PasswordGuessable:
+        add_guessable(form.password)
+        return _show_invitation(id, token, form)
     except PasswordMissing:
         return _show_invitation(id, token, form)
     except NotFound:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from flask_babel import lazy_gettext as _
 from flask_wtf import FlaskForm
 from flask_wtf.file import FileField
-from pydantic import EmailStr, TypeAdapter, ValidationError
 from wtforms import PasswordField, RadioField, StringField
 from wtforms.fields.choices import SelectChoice
-from wtforms.validators import DataRequired, Length, StopValidation
+from wtforms.validators import DataRequired, Length
 
 from models.proofs.proofs import Decision
-from tasks.wording.fields import field_error
 from web.portal.page.form_errors import missing
-from web.portal.page.locale import locale
-
-_email: TypeAdapter[str] = TypeAdapter(EmailStr)
+from web.portal.page.typed_fields import normalize_email
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
@@ -65,15 +61,8 @@ class ContactAddressForm(FlaskForm):  # type: ignore[misc]
     email = StringField(
         _("Contact's e-mail address"),
         filters=[lambda typed: typed.strip() if typed else typed],
-        validators=[DataRequired(missing("contact.email"))],
+        validators=[DataRequired(missing("contact.email")), normalize_email],
     )
-
-    def validate_email(self, field: StringField) -> None:
-        """Raise WTForms' `StopValidation` unless the address has the form of one, by the rule of orders."""
-        try:
-            _email.validate_python(field.data)
-        except ValidationError as error:
-            raise StopValidation(field_error(locale(), "contact.email", "malformed")) from error
 
 
 class DocumentForm(FlaskForm):  # type: ignore[misc]

@@ -14,7 +14,9 @@ from wtforms.validators import DataRequired, Length
 from models.errors import InvalidField
 from models.telephony.forwarding import LONGEST_WAIT, SHORTEST_WAIT, CallForwarding, Condition, ForwardingDraft
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, hours_of, windows_of
+from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
+from web.portal.page.locale import locale
 from web.portal.telephony.forwarding_text import number_text, numbers_text, time_text
 
 ALL, SOME = "all", "some"
@@ -207,7 +209,9 @@ def _error_text(error: InvalidField) -> str:
         case "emergency_number":
             return str(gettext("Calls cannot be forwarded to an emergency number."))
         case "costly_number":
-            return str(gettext("Calls cannot be forwarded to premium rate or shared cost numbers."))
+            return str(gettext("Calls cannot be forwarded to premium rate, shared cost and other service numbers."))
+        case "not_as_dialled":
+            return field_error(locale(), "target", error.code)
         case "own_number":
             return str(gettext("This number belongs to this account: calls would go round in a circle."))
         case "needs_area_code":

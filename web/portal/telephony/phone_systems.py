@@ -9,10 +9,12 @@ from flask import render_template
 from flask_babel import gettext as _
 from flask_login import login_required
 
-from models.people.rights import Action
-from models.telephony.trunks import SipTrunk
+from models.people.rights import Action, may
+from models.states import AccountState
+from models.telephony.trunks import RequestUri, SipTrunk
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
+from web.portal.page.session import principal
 from web.resources import resources
 
 
@@ -36,10 +38,12 @@ def phone_systems(customer_number: str, id: int) -> str:
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.VIEW)
     port = resources().settings.sip_port
+    manages = account.state is AccountState.ACTIVE and may(principal(), Action.MANAGE_TRUNK, account)
     return render_template(
         "telephony/trunk/phone_systems.html",
         account=account,
         trunk=trunk,
+        manages=manages,
         sip_port=port,
         systems=list(_systems(trunk, port)),
     )
@@ -48,6 +52,7 @@ def phone_systems(customer_number: str, id: int) -> str:
 def _systems(trunk: SipTrunk, port: int) -> Iterator[PhoneSystem]:
     user, domain, channels = trunk.sip_user, trunk.domain, str(trunk.channels)
     secret = _("the SIP password")
+    in_request = trunk.request_uri is RequestUri.NUMBER
     yield PhoneSystem(
         "Asterisk (chan_pjsip)",
         "pjsip.conf",
@@ -56,6 +61,7 @@ def _systems(trunk: SipTrunk, port: int) -> Iterator[PhoneSystem]:
             _("Put the SIP password in place of PASSWORD, and the name of your own context in place of from-trunk."),
             _("Without forbidden_retry_interval Asterisk never registers again after a wrong password."),
             _("To show another of your numbers, leave out from_user and set CALLERID(num) to it."),
+            *([] if in_request else [_("The dialled number is in the header To: PJSIP_HEADER(read,To).")]),
         ],
         _PJSIP.format(user=user, domain=domain, port=port),
     )
@@ -89,7 +95,9 @@ def _systems(trunk: SipTrunk, port: int) -> Iterator[PhoneSystem]:
         ],
         [
             _("Add your phone numbers as DIDs with country code: +49…"),
-            _("Choose the request line as the source of the called number."),
+            _("Choose the request line as the source of the called number.")
+            if in_request
+            else _("Choose the header To as the source of the called number."),
         ],
     )
     yield PhoneSystem(
@@ -116,7 +124,7 @@ def _systems(trunk: SipTrunk, port: int) -> Iterator[PhoneSystem]:
             ("Registrar, Domain", domain),
             ("Port", str(port)),
             (_("Number of channels"), channels),
-            (_("Source of the called number"), "Request URI"),
+            (_("Source of the called number"), "Request URI" if in_request else "To"),
         ],
         [_("Enter your number block with country code, area code and its first and last extension.")],
     )

@@ -42,7 +42,11 @@ def test_a_question_that_reaches_nobody_is_something_to_do(front: Front, back: B
     assert wrong.status_code == 422 and "20 bis 1.000 Zeichen" in wrong.text and ">gesehen<" in wrong.text
     assert_valid(wrong.text)
     empty = desk.press(path, form, name="", email="x", proof="")
-    for said in ("Geben Sie den Namen ein.", "Das ist keine E-Mail-Adresse.", "Notieren Sie, welchen Nachweis"):
+    for said in (
+        "Geben Sie den Namen ein.",
+        "Das ist keine vollständige E-Mail-Adresse.",
+        "Notieren Sie, welchen Nachweis",
+    ):
         assert said in empty.text
     done = desk.press(path, form, name="Hanna Palmer", email="Hanna@example.com", language="en", proof=PROOF)
     assert done.request.path == f"/standortverwaltung/{account.customer_number}"

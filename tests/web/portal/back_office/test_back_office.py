@@ -25,9 +25,9 @@ from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.people.users import User, principal_of
+from models.proofs.document_review import upload_document
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof
-from models.proofs.submission import upload_document
 from models.requests.requests import Request, TimelineEntry
 from models.staff.actions import cancel, decide_on_document, open_document, retry
 from models.states import AccountState, Reason, Status

@@ -16,7 +16,7 @@ from models.bulk.bulk import Bulk, BulkRow, fingerprint_of
 from models.contracts.catalogue import Product
 from models.people.rights import Role
 from models.people.users import Membership, principal_of
-from models.proofs.submission import create_link_code
+from models.proofs.link_codes import create_link_code
 from models.requests.requests import Request
 from models.states import Kind, Status
 from models.vault import Vault
@@ -210,10 +210,25 @@ def test_a_row_may_name_who_signs_in(signed: Front, back: Back, heading: str) ->
     ]  # fmt: skip
 
 
-def test_who_signs_in_does_not_make_it_another_order(signed: Front, back: Back) -> None:
+@pytest.mark.parametrize("heading", ["Anrufzustellung", "Request line of calls", "request_uri"])
+def test_a_row_may_say_how_calls_reach_the_phone_system(signed: Front, back: Back, heading: str) -> None:
+    cells = ["", "Anmeldung", "contact", "Rufnummer", "number"]
+    lines = [[*HEAD, heading], *([*row(number), cell] for number, cell in enumerate(cells))]
+    address = opened(signed, as_csv([*lines, [*row(9), "to"]]))
+    page = signed.client.get(address).text
+    assert "1 Feld stimmt nicht" in page and "Möglich sind „contact“" in page
+    post(signed, address, **{"cell-7-request_uri": "Kontakt"})
+    press(signed, address)
+    work(signed, back)
+    with signed.database.transaction() as session:
+        chosen = session.scalars(sa.select(Request.request_uri).order_by(Request.id)).all()
+    assert chosen == [None, "contact", "contact", "number", "number", "contact"]
+
+
+def test_who_signs_in_or_how_calls_arrive_does_not_make_it_another_order(signed: Front, back: Back) -> None:
     press(signed, opened(signed, as_csv([HEAD, row(1)])))
     work(signed, back)
-    named = [[*HEAD, "Benutzer am Standort"], [*row(1), "Ansprechperson"]]
+    named = [[*HEAD, "Benutzer am Standort", "Anrufzustellung"], [*row(1), "Ansprechperson", "Rufnummer"]]
     page = signed.client.get(opened(signed, as_csv(named), name="B.csv")).text
     assert "Es bleibt nichts zu bestellen" in page
 

@@ -160,6 +160,9 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("kontakt", {"contact_name": ""}, "Geben Sie den Namen der Ansprechperson ein."),
         ("kontakt", {"email": "hanna@"}, "keine vollständige E-Mail-Adresse"),
         ("kontakt", {"phone": "call me"}, "keine Rufnummer"),
+        ("kontakt", {"phone": "030 901820 App. 12"}, "eine einzige Rufnummer"),
+        ("kontakt", {"phone": "110"}, "Notruf- und Servicenummern"),
+        ("kontakt", {"email": "jörg@example.com"}, "vor dem @"),
     ],
 )
 def test_each_step_is_judged_and_nothing_typed_is_lost(
@@ -225,6 +228,23 @@ def test_the_order_asks_who_shall_sign_in_and_that_is_the_contact_unless_said_ot
     order(front.client, draft, summary)
     [request] = requests_in(front.database)
     assert (request.local_user_name, request.local_user_email) == named
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"), [("", ""), ("contact", "So, wie sich das Telefon"), ("number", "Unter der gewählten")]
+)
+def test_an_order_may_say_how_calls_reach_the_phone_system(front: Front, chosen: str, shown: str) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    assert 'name="request_uri" value="" checked' in front.client.get(f"{draft}/rufnummern").text
+    refused = fill(front, draft, "rufnummern", request_uri="to")
+    assert refused.status_code == 422 and 'href="#request_uri-0"' in refused.text
+    fill(front, draft, "rufnummern", request_uri=chosen)
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    assert ("Wie Anrufe bei der Telefonanlage ankommen" in summary) == bool(chosen) and shown in summary
+    order(front.client, draft, summary)
+    [request] = requests_in(front.database)
+    assert request.request_uri == (chosen or None)
 
 
 def test_a_person_of_the_main_account_needs_no_invitation_and_the_summary_says_so(front: Front) -> None:

@@ -67,6 +67,8 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_is_good_once(front: Fro
     page = elsewhere.get(path).text
     assert_valid(page)
     assert front.manager.email in page
+    common = post(elsewhere, path, password="123456789012")
+    assert common.status_code == 422 and "leicht zu erraten" in common.text
     short = post(elsewhere, path, password="zu kurz")
     assert short.status_code == 422 and "mindestens 12 Zeichen" in short.text and "zu kurz" not in short.text
     assert_valid(short.text)
@@ -251,6 +253,8 @@ def test_the_password_can_be_changed_with_the_current_one(front: Front) -> None:
     sign_in(phone, front.manager.email)
     sign_in(front, front.manager.email)
     assert_valid(front.client.get("/anmeldung/passwort").text)
+    common = post(front.client, "/anmeldung/passwort", current=PASSWORD, password="qwertzuiop123")
+    assert common.status_code == 422 and "leicht zu erraten" in common.text
     wrong = post(front.client, "/anmeldung/passwort", current="falsch", password=NEW)
     assert wrong.status_code == 422 and "nicht Ihr bisheriges Passwort" in wrong.text
     assert_valid(wrong.text)
@@ -274,7 +278,8 @@ def test_an_invitation_makes_a_login_with_its_role(front: Front, back: Back, rol
     assert "Willkommen, Hanna Palmer" in shown and front.manager.name in shown
     with front.database.transaction() as session:
         assert session.scalar(sa.select(User).where(User.email == "hanna.palmer@example.com")) is None
-    assert post(client, path, password="kurz").status_code == 422
+    for refused in ("kurz", "123456789012"):
+        assert post(client, path, password=refused).status_code == 422
     assert post(client, path, password=NEW).location == "/standortverwaltung"
     assert "Willkommen, Hanna Palmer" in client.get("/standortverwaltung", follow_redirects=True).text
     with front.database.transaction() as session:
@@ -338,7 +343,8 @@ def test_what_is_wrong_with_an_invitation_is_said(front: Front) -> None:
     for said in ("Geben Sie den Namen ein.", "Geben Sie die E-Mail-Adresse ein.", "Wählen Sie eine Rolle."):
         assert said in empty.text
     assert_valid(empty.text)
-    assert "Das ist keine E-Mail-Adresse" in post(front.client, path, name="X", email="x", role="local_member").text
+    wrong = {"name": "X", "email": "x", "role": "local_member"}
+    assert "Das ist keine vollständige E-Mail-Adresse" in post(front.client, path, **wrong).text
     assert "schon Benutzer" in invite(front, front.manager.email).text
 
 

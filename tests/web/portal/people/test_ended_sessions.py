@@ -28,7 +28,7 @@ from tests.web.portal.accounts.test_dashboard import make_site
 from tests.web.portal.orders.test_orders import STEPS, begin, drafts_in
 from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.web.portal.telephony.test_forwarding import BUSY
-from web.portal.page.kept_input import PASSWORDS
+from web.text_input import PASSWORDS
 
 HERE = {"Origin": "http://localhost"}
 STILL_THERE = "Ihre Eingaben sind noch da"

@@ -135,6 +135,7 @@ def test_a_weekly_schedule_is_kept_as_it_was_typed(front: Front, site: Site) -> 
         ({"target": "112"}, "Notrufnummer"),
         ({"target": "0900 1234567"}, "Sonderrufnummern"),
         ({"target": "123456"}, "mit Vorwahl"),
+        ({"target": "030 901820 App. 12"}, "eine einzige Rufnummer"),
         ({"target": "0171"}, "kann nicht angerufen werden"),
         ({"target": ""}, "Geben Sie die Nummer ein"),
         ({"target": "030 2000-0005"}, "im Kreis"),
@@ -189,7 +190,7 @@ def test_an_account_that_is_detached_at_this_instant_is_not_found(
             detach(other, front.main.id, site.account.id)
         lock_account(session, account)
 
-    monkeypatch.setattr("models.telephony.forwarding.lock_account", too_late)
+    monkeypatch.setattr("models.telephony.forwarding.lock_active_account", too_late)
     assert send(front, path, condition="always").status_code == 404
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(CallForwarding))

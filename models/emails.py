@@ -1,0 +1,65 @@
+"""The rule for e-mail addresses: what people may enter is what the mailer can send to. Pure Python."""
+
+from __future__ import annotations
+
+import re
+
+import idna
+from email_validator import EmailNotValidError, validate_email
+
+from models.values import typed_text
+
+LONGEST_EMAIL = 254
+"""Maximum length of an address, in characters."""
+
+_WITH_NAME = re.compile(r"[^<>]*<([^<>]*)>")
+# Spellings that need no parser: plain letters, and none of the names that are kept for tests and private networks.
+_PLAIN = re.compile(
+    r"[a-z0-9_+-]{1,64}(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+"
+    r"(?!local$|localhost$|test$|invalid$|onion$|arpa$|alt$)[a-z]{2,24}"
+)
+
+
+class BadEmail(ValueError):
+    """Raised when a text is no e-mail address that we can send to.
+
+    `code` is `not_ascii_before_at` for letters before the @ that most mail servers do not know, such as umlauts, else
+    `not_an_email_address`.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def typed_email(typed: str) -> str:
+    """Return a typed e-mail address with the domain in lower case and in its own letters: info@müller.de.
+
+    A name before it ("Hanna Palmer <hanna@example.com>") is left out. Raises `BadEmail`.
+    """
+    text = typed_text(typed).strip()
+    if "<" in text and (found := _WITH_NAME.fullmatch(text)):
+        text = found[1].strip()
+    local, at, domain = text.rpartition("@")
+    plain = f"{local}@{domain.lower()}"
+    if len(plain) < 100 and "--" not in domain and len(local) <= 64 and _PLAIN.fullmatch(plain.lower()):
+        return plain
+    if at and not local.isascii():
+        raise BadEmail("not_ascii_before_at")
+    try:
+        found_parts = validate_email(text, check_deliverability=False, allow_smtputf8=False, allow_quoted_local=True)
+        sendable_address(found_parts.normalized)
+    except (EmailNotValidError, ValueError) as error:
+        raise BadEmail("not_an_email_address") from error
+    return found_parts.normalized
+
+
+def sendable_address(address: str) -> str:
+    """Return the address as mail servers need it, with the ASCII form of the domain: info@xn--mller-kva.de.
+
+    Raises `ValueError` if the domain has none.
+    """
+    local, at, domain = address.rpartition("@")
+    if not domain.isascii():
+        domain = idna.encode(domain, uts46=True).decode()
+    return local + at + domain

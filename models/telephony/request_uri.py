@@ -1,0 +1,32 @@
+"""Changing what the request line of a trunk's incoming calls names. The account's log records each change."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal
+from models.telephony.suspension import find_trunk, lock_active_account
+from models.telephony.trunks import RequestUri
+
+
+def change_request_uri(
+    session: Session, person: Principal, account: Account, id: int, chosen: RequestUri, now: datetime
+) -> bool:
+    """Let incoming calls of the account's trunk `id` name what is chosen. Safe to run twice: returns False if they do.
+
+    Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
+    account has no open trunk with this id.
+    """
+    lock_active_account(session, account)
+    trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)
+    if trunk.request_uri is chosen:
+        return False
+    trunk.request_uri = chosen
+    trunk.changed(now)
+    facts = {"sip_user": trunk.sip_user, "request_uri": chosen}
+    record(session, person, account, AuditEvent.REQUEST_URI_CHANGED, Action.MANAGE_TRUNK, now, facts)
+    return True

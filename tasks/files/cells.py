@@ -1,0 +1,50 @@
+"""The text of a cell of an uploaded table, and what makes a cell useless, whatever its column."""
+
+from __future__ import annotations
+
+import re
+
+from models.values import typed_text
+from tasks.files.text_encoding import UNREADABLE
+
+_LONGEST = 1_000
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_CONTROLS_AROUND = re.compile(rf"^(?:\s|{_CONTROL.pattern})+|(?:\s|{_CONTROL.pattern})+$")
+_FORMULA_GUARD = re.compile(r"^'(?=[=+\-@])")
+# In all languages: #REF!, #BEZUG!, #NOM?. Without a mark at the end only those that are no words, LibreOffice's, and
+# what stands for a number in too narrow a column.
+_ERROR_VALUE = re.compile(
+    r"#[^\W\d_][^\W_]*(?:/0)?[!?]|#N/?[AVD]|#N/DISP|#GETTING_DATA|#DATEN_ABRUFEN|Err:[0-9]{3}|#{3,}", re.IGNORECASE
+)
+_SHORTENED = re.compile(r"[0-9]+(?:[.,][0-9]+)?E[+-][0-9]+", re.IGNORECASE)
+_LOST_LETTER = re.compile(r"[^\W\d_]\?[a-z]")
+
+
+def cell_text(value: object) -> str:
+    """Return the value of a cell as text, without invisible characters and unneeded white space.
+
+    A number of a spreadsheet is written as a person would write it. `UNREADABLE` stands for control characters. The
+    apostrophe that the portal's exports put before what looks like a formula is taken off.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value)
+    if not (text.isascii() and text.isprintable()):
+        text = _CONTROL.sub(UNREADABLE, _CONTROLS_AROUND.sub("", typed_text(text)))
+    text = " ".join(text.split())
+    return _FORMULA_GUARD.sub("", text)[:_LONGEST]
+
+
+def cell_fault(text: str) -> str | None:
+    """Return the code of what makes a cell useless in any column, None for a usual text.
+
+    `unreadable_character`: a character was lost, when the file was read or before. `error_value`: an error of the
+    spreadsheet, such as #N/A. `shortened_number`: a number in the form 4.93E+11, whose last digits are lost.
+    """
+    if UNREADABLE in text or ("?" in text and _LOST_LETTER.search(text)):
+        return "unreadable_character"
+    if text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text):
+        return "error_value"
+    if ("+" in text or "-" in text) and _SHORTENED.fullmatch(text):
+        return "shortened_number"
+    return None

@@ -1,0 +1,86 @@
+"""The lines and records of a CSV file, read as a stream: memory use depends neither on its size nor on its faults."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+LONGEST_LINE = 65_536
+"""The most characters of a line; a file with a longer line is no table."""
+MOST_LINES = 20
+"""The most lines one record may span; a record with more is treated as one with an unclosed quote."""
+
+_DELIMITERS = (";", ",", "\t")
+
+
+class Lines:
+    """A reader of single lines that can put lines back; an overlong line is cut to its first `LONGEST_LINE` characters.
+
+    `number` is the number of the line that `take` returned last, counted from 1; 0 before the first.
+    """
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self._again: deque[str] = deque()
+        self.number = 0
+
+    def take(self) -> str | None:
+        """Return the next line with its line break; None after the last line."""
+        line = self._again.popleft() if self._again else self._read()
+        if not line:
+            return None
+        self.number += 1
+        return line
+
+    def fields(self, line: str, delimiter: str) -> list[str] | None:
+        """Return the fields of the record that begins with `line`, the line taken last; None if its quotes are broken.
+
+        Takes the record's further lines, and puts them back if the quotes are broken.
+        """
+        if '"' not in line:
+            return line.rstrip("\r\n").split(delimiter)
+        pulled: list[str] = []
+
+        def lines() -> Iterator[str]:
+            yield line
+            while len(pulled) < MOST_LINES and (more := self.take()) is not None:
+                pulled.append(more)
+                yield more
+
+        try:
+            return next(csv.reader(lines(), delimiter=delimiter, strict=True))
+        except csv.Error:
+            # The lines after the bad one may be valid records themselves.
+            self._put_back(pulled)
+            return None
+
+    def _put_back(self, lines: list[str]) -> None:
+        self._again.extendleft(reversed(lines))
+        self.number -= len(lines)
+
+    def _read(self) -> str:
+        line = rest = self._text.readline(LONGEST_LINE)
+        while len(rest) == LONGEST_LINE and not rest.endswith(("\n", "\r")):
+            rest = self._text.readline(LONGEST_LINE)
+        return line
+
+
+def declared_delimiter(line: str) -> str | None:
+    """Return the delimiter that a line like `sep=;` declares, as Excel writes it before the header.
+
+    Return None for any other line.
+    """
+    found = re.fullmatch(r"sep=(.)\s*", line)
+    return found[1] if found else None
+
+
+def likely_delimiter(line: str, is_heading: Callable[[str], bool]) -> str:
+    """Return the delimiter (semicolon, comma or tab) that splits the line into the most texts `is_heading` accepts."""
+
+    def known(delimiter: str) -> int:
+        return sum(is_heading(name.strip().strip('"')) for name in line.split(delimiter))
+
+    return max(_DELIMITERS, key=known)

@@ -1,0 +1,66 @@
+"""Workbooks (XLSX) that people upload, read by a program of its own (`workbook_program`)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from tasks.files import workbook_program
+from tasks.files.workbook_program import TOO_MUCH
+
+log = structlog.get_logger()
+
+WIDEST = 60
+"""The most columns of a table that are read."""
+_PATIENCE = 30
+"""Timeout in seconds of the program that reads workbooks; generous, for busy machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A worksheet: its rows that are not blank, each with its line number and the values of its cells.
+
+    `rows` are only the first ones unless it is `whole`; `hidden_lines` are the numbers of hidden ones, as by a filter.
+    `far` is the number of a row far below the table that has content, 0 if there is none.
+    """
+
+    index: int
+    name: str
+    hidden: bool
+    whole: bool
+    rows: list[tuple[int, list[Any]]]
+    hidden_lines: list[int]
+    far: int
+
+
+class UnusableWorkbook(Exception):
+    """Raised when a workbook cannot be read. `code` is `too_much` at a limit of size, memory or time, or `no_table`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def sheets_of(content: bytes, most_rows: int, only: int | None = None) -> list[Sheet]:
+    """Return the worksheets of a workbook, in its order; or the one with the index `only`.
+
+    The only visible sheet, or the sheet `only`, is read whole, up to `most_rows` rows; of the others only the first
+    rows are, to look for headings. Raises `UnusableWorkbook`.
+    """
+    program = [sys.executable, "-I", workbook_program.__file__, str(most_rows), str(WIDEST)]
+    if only is not None:
+        program.append(str(only))
+    try:
+        ended = subprocess.run(program, input=content, capture_output=True, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise UnusableWorkbook("too_much") from error
+    if ended.returncode:
+        said = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2].partition(":")[0]
+        log.info("workbook.refused", status=ended.returncode, said=said[:100])
+        raise UnusableWorkbook("too_much" if ended.returncode < 0 or ended.returncode == TOO_MUCH else "no_table")
+    return [Sheet(**found) for found in json.loads(ended.stdout)]

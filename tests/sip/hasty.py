@@ -1,0 +1,31 @@
+"""The SIP server with short waits, for tests of what it does after some time."""
+
+from __future__ import annotations
+
+from workers.stack.kamailio import CONFIGURATION, EmbeddedKamailio
+
+LIMIT = 8
+"""The wrong secrets of one address after which it has to wait, until `PAUSE` seconds have passed since the first."""
+PAUSE = 3
+_SHORTER = {
+    "name=calls;interval=60": "name=calls;interval=1",
+    "#!define WRONG_OF_ADDRESS 50": f"#!define WRONG_OF_ADDRESS {LIMIT}",
+    '"wrong=>size=10;autoexpire=60': f'"wrong=>size=10;autoexpire={PAUSE}',
+    '"written=>size=10;autoexpire=60': f'"written=>size=10;autoexpire={PAUSE}',
+    '"nonce_expire", 60': '"nonce_expire", 2',
+    "children=8": "children=8\ntcp_connection_lifetime=2",
+    'modparam("tm", ': 'modparam("tm", "fr_timer", 1000)\nmodparam("tm", ',
+}
+
+
+class HastyKamailio(EmbeddedKamailio):
+    """A SIP server whose waits are seconds in place of a minute, and whose TCP connections live for two seconds."""
+
+    def prepare(self) -> None:
+        """Create the server's directory with a copy of the configuration, its waits shortened. Safe to run twice."""
+        super().prepare()
+        text = CONFIGURATION.read_text("utf-8")
+        for usual, shorter in _SHORTER.items():
+            assert text.count(usual) == 1, usual
+            text = text.replace(usual, shorter)
+        (self.directory / CONFIGURATION.name).write_text(text, "utf-8")

@@ -1,0 +1,14 @@
+"""The choices of what the request line of incoming calls names, for the order and the page of a trunk."""
+
+from __future__ import annotations
+
+from flask_babel import lazy_gettext
+from wtforms.fields.choices import SelectChoice
+
+from models.telephony.trunks import RequestUri
+
+CHOICES = [
+    SelectChoice(RequestUri.CONTACT, lazy_gettext("As the phone has registered")),
+    SelectChoice(RequestUri.NUMBER, lazy_gettext("By the dialled number")),
+]
+"""What the request line of incoming calls can name, as choices of a form field."""

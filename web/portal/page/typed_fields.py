@@ -1,0 +1,18 @@
+"""Validators of form fields that bring what was typed into the form in which it is stored."""
+
+from __future__ import annotations
+
+from wtforms import Field, Form
+from wtforms.validators import StopValidation
+
+from models.emails import BadEmail, typed_email
+from tasks.wording.fields import field_error
+from web.portal.page.locale import locale
+
+
+def normalize_email(_form: Form, field: Field) -> None:
+    """Replace the typed e-mail address by its usual spelling. Raises `StopValidation` if we cannot write to it."""
+    try:
+        field.data = typed_email(field.data)
+    except BadEmail as error:
+        raise StopValidation(field_error(locale(), "email", error.code)) from error
