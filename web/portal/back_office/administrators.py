@@ -65,6 +65,9 @@ def administrator(customer_number: str) -> Response | tuple[str, int]:
         except AlreadyUser:
             add_error(form.email, gettext("This person administers the account already."))
         except SeveralAdministrators:
+            # The page read them before the other member of staff named one.
+            with resources().database.transaction() as session:
+                present = administrators_of(session, account.id)
             status = 409
         else:
             flash(gettext("The invitation to %(email)s is on its way.", email=to.address))

@@ -20,10 +20,7 @@ class PersonForm(FlaskForm):  # type: ignore[misc]
     )
     email = EmailField(
         lazy_gettext("E-mail address"),
-        validators=[
-            DataRequired(lazy_gettext("Enter the e-mail address.")),
-            normalize_email,
-        ],
+        validators=[DataRequired(lazy_gettext("Enter the e-mail address.")), normalize_email],
     )
 
     def recipient(self, locale: Locale) -> Recipient:

@@ -24,6 +24,7 @@ from models.telephony.suspension import suspend_for_carrier
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
 from tests.factories import NOW, a_link, an_order, make_account, make_bulk
+from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, Front, FrontOf
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, give_numbers, make_site, make_trunk
@@ -281,6 +282,17 @@ def test_the_detachment_of_the_account_itself_stands_on_its_card(front: Front) -
     page = get(signed_in(front))
     [first, _] = re.findall(r'<li class="card.*?</li>', page, re.S)
     assert f'data-request="{request.id}"' in first and first.count('class="state') == 1
+
+
+def test_the_export_has_the_main_accounts_own_state_and_the_german_day(front: Front, clock: FakeClock) -> None:
+    with front.database.transaction() as session:
+        make_trunk(session, session.get_one(Account, front.main.id))
+        suspend_for_carrier(session, "t000000000001", "Rechnung offen", NOW)
+    # Half past eleven in the evening in UTC is the next day in Germany.
+    clock.advance(timedelta(hours=15, minutes=30))
+    answer = signed_in(front).client.get(f"{OVERVIEW}/export.csv")
+    assert "-2026-03-03.csv" in answer.headers["Content-Disposition"]
+    assert answer.text.splitlines()[1].split(";")[7] == "Gesperrt"
 
 
 def test_drafts_are_found_from_the_overview(front: Front) -> None:
