@@ -112,7 +112,7 @@ def _forwardings(session: Session, account: Account) -> list[CallForwarding]:
     target, mobile = "+493023125000", "+4915123456789"
     block = session.scalars(sa.select(NumberBlock).where(NumberBlock.account_id == account.id)).first()
     assert block is not None
-    desk = block.first_number + block.size - 1
+    desk = block.last_number
     return [
         CallForwarding(account_id=account.id, condition=Condition.BUSY, target=target),
         CallForwarding(account_id=account.id, condition=Condition.NO_ANSWER, target=target, after_seconds=20),
