@@ -183,20 +183,25 @@ def display_block(area_code: str, first: int, size: int) -> str:
     return f"{area_code} {digits[:-tail]}-{'0' * tail} … -{'9' * tail}"
 
 
+def berlin_day(at: datetime) -> date:
+    """Return the date that it is in Berlin at the moment `at`."""
+    return at.astimezone(BERLIN).date()
+
+
 def end_of_day(at: datetime) -> datetime:
     """Return the end of that moment's day in Berlin, in UTC: a deadline that is said as a day ends with that day."""
-    next_day = at.astimezone(BERLIN).date() + timedelta(days=1)
+    next_day = berlin_day(at) + timedelta(days=1)
     return datetime.combine(next_day, time(), BERLIN).astimezone(UTC)
 
 
 def start_of_day(at: datetime) -> datetime:
     """Return the start of that moment's day in Berlin, in UTC."""
-    return datetime.combine(at.astimezone(BERLIN).date(), time(), BERLIN).astimezone(UTC)
+    return datetime.combine(berlin_day(at), time(), BERLIN).astimezone(UTC)
 
 
 def last_day(end: datetime) -> date:
     """Return the day in Berlin that a deadline is said as: the day that ends at this moment, or that it falls on."""
-    return (end.astimezone(BERLIN) - timedelta(microseconds=1)).date()
+    return berlin_day(end - timedelta(microseconds=1))
 
 
 def start_of_last_year(now: datetime) -> datetime:
@@ -205,4 +210,4 @@ def start_of_last_year(now: datetime) -> datetime:
     What ended before it, ended in a year after which a whole calendar year has passed: so long § 172 TKG asks for data
     of a contract to be kept.
     """
-    return datetime(now.astimezone(BERLIN).year - 1, 1, 1, tzinfo=BERLIN)
+    return datetime(berlin_day(now).year - 1, 1, 1, tzinfo=BERLIN)

@@ -303,9 +303,9 @@ class Mailer(Protocol):
 class Letter:
     """One letter on paper. `key` identifies the letter at every attempt; `recipient` are the lines of the address.
 
-    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code`, which stands in a
-    paragraph of the text, is printed large, with `link`, the URL of the page for the code, as a QR code beside it;
-    None if the letter has none.
+    `text` has paragraphs, divided by empty lines. `date` is the day of the letter in words. `code` is printed
+    large in the place of the paragraph of the text that names it, with `link`, the URL of the page for the code, as a
+    QR code beside it; None if the letter has none.
     """
 
     key: str

@@ -15,7 +15,7 @@ from models.accounts.accounts import (
     Account,
     issue_customer_numbers,
 )
-from models.accounts.contract_holders import HolderData, HolderForm
+from models.accounts.contract_holders import HolderData, LegalForm
 from models.accounts.hierarchy import attach
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
 from models.contracts import catalogue
@@ -29,8 +29,8 @@ from models.people.users import (
     User,
     principal_of,
 )
+from models.proofs.ownership import Credentials
 from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
-from models.proofs.submission import Credentials
 from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony.area_codes import load_area_codes
 from models.telephony.directory import DirectoryData
@@ -59,7 +59,7 @@ ORDER = OrderDraft(
 NOW = FakeClock().now
 HOLDER = HolderData(
     "Muster Logistik GmbH",
-    HolderForm.COMPANY,
+    LegalForm.COMPANY,
     "HRB 4711, Amtsgericht Bielefeld",
     None,
     "Kontor 7",

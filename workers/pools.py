@@ -16,15 +16,19 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 
 import structlog
 from celery import signals
 from prometheus_client import CollectorRegistry, multiprocess, start_http_server
+from sqlalchemy.exc import SQLAlchemyError
 
+from models.db.session import Database
 from models.db.work_queue import WorkKind
+from models.telephony.places import places_of
 from tasks.logs import configure_logging
+from tasks.outbox.typeface import WEIGHTS, font_name
 from workers.app import app
 from workers.settings import WorkerSettings
 from workers.stack.launcher import end_with
@@ -42,12 +46,17 @@ PROCESSES: dict[WorkKind, int | None] = {
     WorkKind.SWEEP: 1,
 }
 """The number of processes of each kind of work; None for the number that the operator sets (`--concurrency`)."""
-PATIENT = {WorkKind.BULKS, WorkKind.JOBS}
-"""The kinds of work in masses: their processes get processor time when no other kind wants it."""
+NICE = {WorkKind.MESSAGES: 5, WorkKind.BULKS: 10, WorkKind.JOBS: 10}
+"""How far the processes of a kind of work stand back where processors are short; 0 for those not named.
+
+Mails get a third of what orders get, so that an order does not wait for the receipts of others; work in masses gets
+what no other kind wants.
+"""
+_READ_LIMIT = 5.0
+"""Seconds that reading the facts about places may take before the workers start without them."""
 _PAUSE = 1.0
 """Seconds before a Celery worker that ended is started again."""
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_NICE = 10
 
 
 class Pools:
@@ -110,8 +119,7 @@ class Pools:
             os.close(descriptor)
         if not end_with(parent, signal.SIGTERM):
             sys.exit(1)
-        if kind in PATIENT:
-            os.nice(_NICE)
+        os.nice(NICE.get(kind, 0))
         sys.exit(_run_celery(kind, PROCESSES[kind] or self._concurrency))
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -153,16 +161,30 @@ def _ignore_hang_up(**_: object) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _load_once() -> None:
-    """Import what a Celery worker imports when it starts, so that the forked workers share the memory."""
+def _load_once(settings: WorkerSettings) -> None:
+    """Import and read what a Celery worker needs when it starts, so that the forked workers share the memory."""
     for module in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer"):
         importlib.import_module(module)
-    importlib.import_module("kombu.transport.redis")
+    for weight in WEIGHTS:
+        font_name(weight)
+    _read_places(settings)
+    for module in ("kombu.transport.redis", "tasks.outbox.order_pdf"):
+        importlib.import_module(module)
     app.loader.init_worker()
     app.finalize()
     # The collector would touch, and so copy, all that is shared.
     gc.collect()
     gc.freeze()
+
+
+def _read_places(settings: WorkerSettings) -> None:
+    """Read the facts about places. If the database does not answer, each process reads them when it needs them."""
+    with closing(Database(settings.database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
+        try:
+            with database.transaction() as session:
+                places_of(session)
+        except SQLAlchemyError as error:
+            log.warning("places.not_read", error=repr(error))
 
 
 def main() -> None:
@@ -176,7 +198,7 @@ def main() -> None:
     settings = WorkerSettings()
     settings.make_directories()
     configure_logging(settings.log_format)
-    _load_once()
+    _load_once(settings)
     Pools(arguments.queues, arguments.concurrency).run(settings)
 
 

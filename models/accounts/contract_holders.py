@@ -20,7 +20,7 @@ from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
 from models.errors import InvalidField
 from models.states import AccountState, Origin
-from models.values import start_of_last_year
+from models.values import is_printable, start_of_last_year
 
 LONGEST = 200
 """The most characters of a field."""
@@ -32,13 +32,14 @@ OWNER = """
          ELSE account.id END
 """
 """SQL for the id of the account whose contract holder is that of the row `account`: its main account's, or its own."""
+OWNED = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
+"""SQL for the ids of the attached accounts whose contract holder is that of `:account_id`, with that account itself."""
 
 _POSTAL_CODE = re.compile(r"[A-Z0-9][A-Z0-9 -]{2,11}")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
-class HolderForm(StrEnum):
+class LegalForm(StrEnum):
     """The legal forms, by what identifies the holder: a register number, a date of birth, or nothing further."""
 
     COMPANY = "company"
@@ -51,7 +52,7 @@ class HolderData:
     """A contract holder as typed and checked: legal name, form, what the form asks for, and the legal address."""
 
     name: str
-    form: HolderForm
+    form: LegalForm
     register_number: str | None
     born_on: date | None
     street: str
@@ -66,7 +67,7 @@ class ContractHolder(Base):
 
     account_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
     name: Mapped[str]
-    form: Mapped[HolderForm] = mapped_column(enumeration(HolderForm, "form"))
+    form: Mapped[LegalForm] = mapped_column(enumeration(LegalForm, "form"))
     register_number: Mapped[str | None]
     born_on: Mapped[date | None] = mapped_column(sa.Date)
     street: Mapped[str]
@@ -115,12 +116,14 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
     for name in FIELDS:
         if name in needed and not clean[name]:
             problems.append(InvalidField(name, "missing"))
-        elif name in needed and (len(clean[name]) > LONGEST or _CONTROL.search(clean[name])):
+        elif name in needed and not is_printable(clean[name]):
+            problems.append(InvalidField(name, "unprintable"))
+        elif name in needed and len(clean[name]) > LONGEST:
             problems.append(InvalidField(name, "too_long", LONGEST))
     wrong = {problem.field for problem in problems}
     form = clean["form"]
-    if "form" not in wrong and form not in set(HolderForm):
-        problems.append(InvalidField("form", "unknown_form", tuple(HolderForm)))
+    if "form" not in wrong and form not in set(LegalForm):
+        problems.append(InvalidField("form", "unknown_form", tuple(LegalForm)))
     if "postal_code" not in wrong and not _POSTAL_CODE.fullmatch(clean["postal_code"].upper()):
         problems.append(InvalidField("postal_code", "not_a_postal_code"))
     born_on = _date(clean["born_on"]) if "born_on" in needed and "born_on" not in wrong else None
@@ -130,8 +133,8 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
         return problems
     return HolderData(
         name=clean["name"],
-        form=HolderForm(form),
-        register_number=clean["register_number"] if form == HolderForm.COMPANY else None,
+        form=LegalForm(form),
+        register_number=clean["register_number"] if form == LegalForm.COMPANY else None,
         born_on=born_on,
         street=clean["street"],
         postal_code=clean["postal_code"].upper(),
@@ -146,7 +149,7 @@ def has_own_holder(account: Account) -> bool:
 
 def holder_of(session: Session, account: Account) -> ContractHolder | None:
     """Return the contract holder of an account in service, its own or its main account's; None if none is known."""
-    owner = account.main_id if account.origin is Origin.ORDER else account.id
+    owner = account.id if has_own_holder(account) else account.main_id or account.id
     # Many mails of one transaction are about a few main accounts.
     known: dict[int | None, ContractHolder | None] = session.info.setdefault("contract_holders", {})
     if owner not in known:
@@ -161,16 +164,6 @@ def addressee_of(session: Session, account: Account) -> Addressee:
     """
     found = holder_of(session, account) or account
     return Addressee(found.name, found.street, found.postal_code, found.city)
-
-
-def holder_facts(session: Session, account: Account) -> dict[str, str]:
-    """Return the contract holder as facts of a mail or letter: `holder_name`, `holder_street`, `holder_place`."""
-    found = addressee_of(session, account)
-    return {
-        "holder_name": found.name,
-        "holder_street": found.street,
-        "holder_place": f"{found.postal_code} {found.city}",
-    }
 
 
 def put_holder(session: Session, account_id: int, data: HolderData, now: datetime) -> None:

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.errors import Forbidden
+from models.states import AccountState
 
 
 def lock_accounts(session: Session, ids: Sequence[int]) -> None:
@@ -49,3 +51,10 @@ def lock_account(session: Session, account: Account) -> None:
     Transactions that only refer to the account by a foreign key are not blocked (FOR NO KEY UPDATE).
     """
     session.refresh(account, with_for_update={"key_share": True})
+
+
+def lock_active_account(session: Session, account: Account) -> None:
+    """Lock an account for a change that needs an active account. Raises `Forbidden` if it is not active."""
+    lock_account(session, account)
+    if account.state is not AccountState.ACTIVE:
+        raise Forbidden

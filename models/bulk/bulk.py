@@ -24,7 +24,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.accounts.accounts import Account
-from models.contracts.catalogue import PriceLine, by_product, withdrawn_products
+from models.contracts.catalogue import PriceLine, price_lines_from_json, withdrawn_products
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
 from models.errors import Forbidden, NotFound
@@ -73,7 +73,7 @@ class Bulk(QueueRow, Base):
     created_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The prices at which the bulk was sent, as `PriceLine`; None for links, and for bulks of before they were kept."""
+    """The prices at which the bulk was sent, as `PriceLine`; None for links, and in rows older than this column."""
     placed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
@@ -99,7 +99,7 @@ class Bulk(QueueRow, Base):
     @property
     def agreed_prices(self) -> Mapping[str, PriceLine]:
         """Return the prices at which the bulk was sent, by product key; empty if none were kept."""
-        return by_product(self.price_lines or [])
+        return price_lines_from_json(self.price_lines or [])
 
     def send(self, now: datetime, prices: Iterable[PriceLine] = ()) -> None:
         """Schedule the bulk's rows to be turned into requests now, at these prices.

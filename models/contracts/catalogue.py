@@ -32,7 +32,7 @@ class PriceLine:
     one_off_cents: int
 
 
-def by_product(saved: Iterable[Mapping[str, Any]]) -> dict[str, PriceLine]:
+def price_lines_from_json(saved: Iterable[Mapping[str, Any]]) -> dict[str, PriceLine]:
     """Return price lines that were saved as JSON, by product key."""
     return {line["product_key"]: PriceLine(**line) for line in saved}
 

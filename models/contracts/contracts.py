@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from models.contracts.catalogue import PriceLine
 from models.db.base import Base
@@ -65,3 +65,18 @@ def new_contract(
 def runs(what: type[Contract] | type[ContractItem], now: datetime) -> sa.ColumnElement[bool]:
     """Return the SQL condition that a row of the table `what` is still billed at the time `now`."""
     return sa.or_(what.ended_at.is_(None), what.ended_at > now)
+
+
+def has_product(session: Session, account_id: int, product_key: str, now: datetime) -> bool:
+    """Return whether a contract of the account that runs at `now` has the product."""
+    item = (
+        sa.select(ContractItem.contract_id)
+        .join(Contract, Contract.id == ContractItem.contract_id)
+        .where(
+            Contract.account_id == account_id,
+            ContractItem.product_key == product_key,
+            runs(Contract, now),
+            runs(ContractItem, now),
+        )
+    )
+    return session.scalar(item.limit(1)) is not None

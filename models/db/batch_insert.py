@@ -1,7 +1,8 @@
 """Batched inserts for rows that do not change again in their transaction, such as timeline entries.
 
 All queued rows are inserted with one statement at the next flush. A batch of requests writes hundreds of such rows,
-and one statement is much cheaper than one ORM object for each row.
+and one statement is much cheaper than one ORM object for each row. Statements of other modules can wait for the flush
+likewise, to be executed once for many rows.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from models.db.base import Base
 from models.db.work_queue import QueueRow, forget_due, made_due
 
 _ROWS = "rows_for_later"
+_STATEMENTS = "statements_for_later"
 
 
 class BatchSession(Session):
     """A session that inserts the rows queued with `batch_insert` after its own objects, which the rows refer to."""
 
     def flush(self, objects: Any = None) -> None:
-        """Write the session's objects, then insert the queued rows of all tables with one statement."""
+        """Write the session's objects, execute the queued statements, and insert the queued rows with one statement."""
         super().flush(objects)
+        for statement in list(self.info.get(_STATEMENTS, ())):
+            execute_queued(self, statement)
         waiting: dict[type[Base], list[dict[str, Any]]] = self.info.pop(_ROWS, {})
         if not waiting:
             return
@@ -44,9 +48,23 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
     session.info.setdefault(_ROWS, {}).setdefault(table, []).append(values)
 
 
+def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) -> None:
+    """Queue a row, given by names, for a statement that is executed once for all its rows, at the next flush or commit.
+
+    The statement reads the rows from its parameter `rows`, a JSON array of objects.
+    """
+    session.info.setdefault(_STATEMENTS, {}).setdefault(statement, []).append(values)
+
+
+def execute_queued(session: Session, statement: sa.TextClause) -> None:
+    """Execute the statement now if rows are queued for it, without writing anything else."""
+    if rows := session.info.get(_STATEMENTS, {}).pop(statement, None):
+        session.execute(statement, {"rows": json.dumps(rows, default=str)})
+
+
 @sa.event.listens_for(BatchSession, "before_commit")
 def _write(session: BatchSession) -> None:
-    if _ROWS in session.info:
+    if session.info.get(_ROWS) or session.info.get(_STATEMENTS):
         session.flush()
 
 
@@ -61,6 +79,7 @@ def _note_due(session: BatchSession, _: object) -> None:
 def _forget(session: BatchSession, previous: SessionTransaction) -> None:
     # Rows queued before a savepoint were flushed when the savepoint began, so only rolled-back rows are dropped here.
     session.info.pop(_ROWS, None)
+    session.info.pop(_STATEMENTS, None)
     if not previous.nested:
         forget_due(session)
 

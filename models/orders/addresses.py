@@ -48,22 +48,22 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
     A town that is not known by name, such as a village within a town, can have any postal code that exists.
     """
     places = places_of(session)
-    codes = places.codes_of(city, MOST_EXAMPLES)
     if not places.exists(postal_code):
+        codes = places.codes_of(city, MOST_EXAMPLES)
         if not codes:
             raise InvalidField("location.postal_code", "unknown_postal_code")
         raise InvalidField("location.postal_code", "unknown_postal_code_of", {"city": city, "postal_codes": codes})
     far = places.distance(postal_code, city)
     if far is not None and far > NEAR:
         towns = list(places.towns_of(postal_code)[:MOST_EXAMPLES]) or ["?"]
-        fitting = {"towns": towns, "city": city, "postal_codes": codes}
+        fitting = {"towns": towns, "city": city, "postal_codes": places.codes_of(city, MOST_EXAMPLES)}
         raise InvalidField("location.postal_code", "postal_code_elsewhere", fitting)
 
 
 def ensure_area_code(session: Session, postal_code: str, city: str, area_code: str) -> None:
     """Raise `InvalidField`, with the area codes that fit, if the address cannot lie in the area code's Ortsnetz."""
     if certainty_of(session, postal_code, city, area_code) is Certainty.IMPOSSIBLE:
-        fitting = [named(area) for area in area_codes_for(session, postal_code, city)]
+        fitting = [area_code_text(area) for area in area_codes_for(session, postal_code, city)]
         raise InvalidField("numbers.area_code", "area_code_mismatch", fitting)
 
 
@@ -74,13 +74,14 @@ def certainty_of(session: Session, postal_code: str, city: str, area_code: str) 
     impossible if the Ortsnetz is too far away, or if staff have said so.
     """
     places = places_of(session)
-    near = {network.code: network.own for network in places.networks_near(postal_code, city)}
-    if near.get(area_code) and places.distance(postal_code, city) == 0:
+    # Mostly so, and cheaper to find out than everything around.
+    if places.is_own(postal_code, city, area_code) and places.distance(postal_code, city) == 0:
         return Certainty.CERTAIN
     answer = answers_for(session, postal_code, city).get(area_code)
     if answer is not None:
         return Certainty.CERTAIN if answer else Certainty.IMPOSSIBLE
-    return Certainty.PLAUSIBLE if area_code in near else Certainty.IMPOSSIBLE
+    near = any(network.code == area_code for network in places.networks_near(postal_code, city))
+    return Certainty.PLAUSIBLE if near else Certainty.IMPOSSIBLE
 
 
 def area_codes_for(session: Session, postal_code: str, city: str, most: int = MOST_EXAMPLES) -> list[AreaCode]:
@@ -97,19 +98,20 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
     return [found[code] for code in codes]
 
 
-def confirmed(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
+def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
     """Return whether an order may get numbers of the area code: certain, or confirmed by staff, who are asked if not.
 
     Raises `AreaCodeRefused`, with the area codes that fit, if staff have said that the address is outside the Ortsnetz.
     """
-    if certainty_of(session, postal_code, city, area_code) is Certainty.CERTAIN:
+    certainty = certainty_of(session, postal_code, city, area_code)
+    if certainty is Certainty.CERTAIN:
         return True
-    if answers_for(session, postal_code, city).get(area_code) is False:
-        raise AreaCodeRefused([named(area) for area in area_codes_for(session, postal_code, city)])
+    if certainty is Certainty.IMPOSSIBLE and answers_for(session, postal_code, city).get(area_code) is False:
+        raise AreaCodeRefused([area_code_text(area) for area in area_codes_for(session, postal_code, city)])
     ask(session, postal_code, city, area_code, now)
     return False
 
 
-def named(area: AreaCode) -> str:
+def area_code_text(area: AreaCode) -> str:
     """Return an area code with the name of its Ortsnetz: '089 (München)'."""
     return f"{area.code} ({area.name})"

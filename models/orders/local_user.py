@@ -9,38 +9,56 @@ from sqlalchemy.orm import Session
 
 from models.messages.outbox import Recipient
 from models.people.invitations import invite_by_order
-from models.people.rights import LEADS
-from models.people.users import Membership, User, administrators_of, principal_of
+from models.people.rights import LEADS, Principal, Role
+from models.people.users import Membership, User, principal_of
 from models.requests.requests import Request
 
 
-def invite_local_user(session: Session, request: Request, now: datetime) -> None:
+def invite_local_user(session: Session, request: Request, now: datetime) -> bool:
     """Invite the person whom the order names as an administrator of its account, and add a timeline entry.
 
-    Does nothing if the order names nobody. A person who reaches the account through the main account is not invited,
-    which the timeline says. The invitation is sent in the name of the person who ordered, or of an administrator of the
-    main account if that person may not invite any more. Call once, in the transaction that completes the order, with
-    the account locked and attached.
+    Return whether the person is invited. Does nothing if the order names nobody. A person who reaches the account
+    through the main account is not invited, which the timeline says. The invitation is sent in the name of the person
+    who ordered, or of an administrator of the main account if that person may not invite any more. Call once, in the
+    transaction that completes the order, with the account locked and attached.
     """
     account = request.account
     if request.local_user_name is None or request.local_user_email is None or account is None:
-        return
-    if leads_main(session, request.main_id, request.local_user_email):
+        return False
+    leaders = _leaders_of(session, request.main_id)
+    if any(user.email == request.local_user_email.lower() for user, _role in leaders):
         request.note(now, "local_user_leads", name=request.local_user_name)
-        return
-    asked = [request.requester] if request.requester is not None else []
-    people = (*asked, *administrators_of(session, request.main_id))
-    able = [user for user in people if leads_main(session, request.main_id, user.email)]
+        return False
+    able = [user for user, role in leaders if role is Role.ADMINISTRATOR or user.id == request.requested_by]
     if not able:
         request.note(now, "local_user_not_invited", name=request.local_user_name)
-        return
+        return False
+    # The person who ordered, or else the administrator who was created first.
+    inviter = min(able, key=lambda user: user.id != request.requested_by)
     to = Recipient(request.local_user_name, request.local_user_email, request.locale)
-    invite_by_order(session, principal_of(session, able[0]), account, to, now, request.bulk_id)
+    invite_by_order(session, _principal(session, inviter), account, to, now, request.bulk_id)
     request.note(now, "local_user_invited", name=request.local_user_name)
+    return True
 
 
-def leads_main(session: Session, main_id: int, email: str) -> bool:
+def reaches_sub_accounts(session: Session, main_id: int, email: str) -> bool:
     """Return whether the user with this e-mail address reaches the sub-accounts of the main account by a role there."""
-    query = sa.select(Membership).join(User, User.id == Membership.user_id)
-    led = query.where(Membership.account_id == main_id, Membership.role.in_(LEADS), User.email == email.lower())
-    return session.scalar(led) is not None
+    return any(user.email == email.lower() for user, _role in _leaders_of(session, main_id))
+
+
+def _leaders_of(session: Session, main_id: int) -> list[tuple[User, Role]]:
+    """Return the users who reach the main account's sub-accounts by a role there, first created first, and the role."""
+    # Hundreds of orders of one transaction are for a few main accounts.
+    known: dict[int, list[tuple[User, Role]]] = session.info.setdefault("leaders", {})
+    if main_id not in known:
+        query = sa.select(User, Membership.role).join(Membership, User.id == Membership.user_id).order_by(User.id)
+        led = query.where(Membership.account_id == main_id, Membership.role.in_(LEADS))
+        known[main_id] = [(user, role) for user, role in session.execute(led)]
+    return known[main_id]
+
+
+def _principal(session: Session, user: User) -> Principal:
+    known: dict[int, Principal] = session.info.setdefault("principals", {})
+    if user.id not in known:
+        known[user.id] = principal_of(session, user)
+    return known[user.id]

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
 from models.contracts.catalogue import block_key
 from models.contracts.contracts import Contract, ContractItem, runs
 from models.errors import Forbidden, NotFound, StillOnOrder
@@ -20,7 +21,6 @@ from models.states import ENDED, Kind
 from models.telephony.forwarding import CallForwarding, forwardings_within, remove_with_numbers
 from models.telephony.number_pool import release_block
 from models.telephony.numbers import NumberBlock
-from models.telephony.suspension import lock_active_account
 from models.telephony.trunks import SipTrunk, TrunkState
 
 
@@ -53,8 +53,7 @@ def look_at_release(session: Session, person: Principal, account: Account, block
     if block is None:
         raise NotFound
     others = sa.select(NumberBlock.id).where(_is_of(account), NumberBlock.id != block.id).limit(1)
-    numbers = block.first_number, block.first_number + block.size - 1
-    forwardings = forwardings_within(session, account, numbers)
+    forwardings = forwardings_within(session, account, (block.first_number, block.last_number))
     return Release(block, _item_of(session, block, now), session.scalar(others) is None, forwardings)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from models.contracts.catalogue import PriceLine, Product, by_product
+from models.contracts.catalogue import PriceLine, Product, price_lines_from_json
 from models.orders.drafts import Draft
 from models.values import end_of_day
 
@@ -32,7 +32,7 @@ def promised_prices(draft: Draft, now: datetime) -> Mapping[str, PriceLine]:
     """Return the prices that an offer of the draft still promises, by product key; empty after its last day."""
     if draft.offered_until is None or draft.offered_until <= now:
         return {}
-    return by_product(draft.offered_lines or [])
+    return price_lines_from_json(draft.offered_lines or [])
 
 
 def best_price(product: Product, promised: Mapping[str, PriceLine]) -> PriceLine:

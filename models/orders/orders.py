@@ -123,9 +123,9 @@ def submit_order(
     """Save an order for a new sub-account of `main`: the request, and the account with a new customer number.
 
     `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
-    the account immediately. Returns the request. Raises `Forbidden` if the person may
-    not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if a product cannot be
-    ordered, there are too many channels, or the area code is unknown.
+    the account immediately, and a receipt to the person is queued. Returns the request. Raises `Forbidden` if the
+    person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` as
+    `ensure_orderable` does.
     """
     ensure_orderable(session, draft)
     return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]

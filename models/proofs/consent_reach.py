@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -12,9 +11,9 @@ from models.accounts.accounts import Account
 from models.messages.outbox import Message, MessageState
 from models.proofs.proofs import Consent
 from models.requests.requests import Request
-from models.states import AccountRole, AccountState, Kind, Reason, Status
+from models.states import ENDED, AccountRole, AccountState, Kind, Reason, Status
 
-QUESTION = "consent_asked"
+CONSENT_MAIL = "consent_asked"
 """The name of the mail that asks for consent."""
 
 
@@ -27,20 +26,26 @@ def note_reach(consent: Consent, account: Account | None, now: datetime, *, reac
     consent.unreached_since = None if reaches or not attachable else consent.unreached_since or now
 
 
-def note_refused_question(session: Session, request_id: uuid.UUID, now: datetime) -> None:
-    """Record that a question reaches nobody if the mail servers have refused every mail that asks it."""
+def note_refused(session: Session, message: Message, now: datetime) -> None:
+    """Record that a question reaches nobody if the mail servers have refused every mail that asks it.
+
+    `message` is the refused mail, of template `CONSENT_MAIL`.
+    """
     session.flush()
+    link = message.request_id
     query = sa.select(Message.id).where(
-        Message.request_id == request_id, Message.template == QUESTION, Message.state != MessageState.REFUSED
+        Message.request_id == link, Message.template == CONSENT_MAIL, Message.state != MessageState.REFUSED
     )
     if session.scalar(query.limit(1)) is None:
-        unanswered = Consent.request_id == request_id, Consent.decision.is_(None), Consent.unreached_since.is_(None)
+        unanswered = Consent.request_id == link, Consent.decision.is_(None), Consent.unreached_since.is_(None)
         session.execute(sa.update(Consent).where(*unanswered).values(unreached_since=now))
 
 
 def asked_addresses(session: Session, request: Request) -> set[str]:
     """Return the e-mail addresses to which the request's question was mailed, or is about to be."""
-    query = sa.select(Message.recipient_address).where(Message.request_id == request.id, Message.template == QUESTION)
+    query = sa.select(Message.recipient_address).where(
+        Message.request_id == request.id, Message.template == CONSENT_MAIL
+    )
     return set(session.scalars(query))
 
 
@@ -48,6 +53,13 @@ def end_cases(session: Session, account: Account) -> None:
     """Take the questions about the account off the back office's list, because it has named an administrator."""
     cases = sa.update(Consent).where(Consent.request_id.in_(sa.select(Request.id).where(*_open_questions(account))))
     session.execute(cases.values(unreached_since=None))
+
+
+def forget_ended(session: Session) -> None:
+    """Clear `unreached_since` of the questions whose requests have ended: nobody has to act on them any more."""
+    ended = sa.exists().where(Request.id == Consent.request_id, Request.status.in_(ENDED))
+    unreached = Consent.unreached_since.is_not(None), Consent.decision.is_(None)
+    session.execute(sa.update(Consent).where(*unreached, ended).values(unreached_since=None))
 
 
 def wake_questions(session: Session, account: Account, now: datetime) -> None:

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.errors import InvalidField, NotAwaited
-from models.messages.outbox import Recipient, queue_message
+from models.messages.outbox import Message, Recipient, queue_message
 from models.people.rights import Principal
 from models.people.users import User
-from models.proofs.proofs import EmailProof, ProofBook
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import EmailProof
 from models.proofs.required import order_proofs
 from models.proofs.same_proof import lock_pending, orders_of_contact, orders_with_contact
 from models.requests.requests import Request, TimelineEntry
@@ -22,7 +23,7 @@ from models.states import Kind, Status
 
 MOST_CORRECTIONS = 3
 """How often the contact's address of an order can be corrected, so that an order cannot be used to mail anybody."""
-QUESTION_TO_CONTACT = "email_code"
+CONTACT_MAIL = "email_code"
 """The template of the mail that asks a contact to confirm the e-mail address."""
 
 
@@ -70,13 +71,15 @@ def correct_contact(session: Session, principal: Principal, request: Request, ad
     return len(awaiting)
 
 
-def note_refused_question(session: Session, words: Sequence[str], now: datetime) -> None:
+def note_refused(session: Session, message: Message, now: datetime) -> None:
     """Record that the mail server has refused, for good, the mail that asks a contact to confirm the e-mail address.
 
-    `words` are those from which the mail's code is derived. The timelines of all orders that wait for the answer say
+    `message` is that mail, of template `CONTACT_MAIL`. The timelines of all orders that wait for the answer say
     so, each person who placed some of them gets one mail, and the orders' next steps are scheduled for now. Does
     nothing if the mail was not about the current code or the address is confirmed.
     """
+    words = message.proof
+    assert words is not None
     main_id, address, issue = int(words[1]), words[2], int(words[3])
     orders = lock_pending(session, orders_with_contact(main_id, address))
     proof = session.get(EmailProof, (main_id, address), with_for_update=True, populate_existing=True)

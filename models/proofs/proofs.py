@@ -10,23 +10,21 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
-from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
-from models.requests.requests import Request
-from models.states import AddressMethod, Kind, ProofMethod, RefusalReason
-from models.values import address_key, end_of_day
+from models.states import AddressMethod, ProofMethod
+from models.values import end_of_day
 from models.vault import Vault
 
 VALID_FOR = timedelta(days=14)
 """How long a mailed or printed code is valid, as the carrier's help pages promise; to the end of the last day."""
+NOBODY = 0
+"""No row of an account, a person or a request has this id: what is compared when nothing was found."""
 LINK_CODE_VALID_FOR = timedelta(days=7)
 """How long a link code is valid, to the end of the last day."""
 WRONG_TRIES = 5
@@ -153,7 +151,7 @@ class Consent(CodedProof, Base):
     `decision` is the answer, None until one is given. Every link request that asks for consent has a row, even if no
     account has its customer number: an outsider must see no difference. `unreached_since` is the time since which the
     back office has to act because the question reaches no administrator; None if it reaches one, if there is no account
-    that could be attached, or if the back office has acted.
+    that could be attached, if the back office has acted, or soon after the request has ended.
     """
 
     __tablename__ = "consents"
@@ -169,7 +167,11 @@ class Consent(CodedProof, Base):
         sa.CheckConstraint("(decision IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
         sa.CheckConstraint("(decision IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
         # Always few, and read with each list of the back office.
-        sa.Index("ix_consents_unreached", "request_id", postgresql_where=sa.text("unreached_since IS NOT NULL")),
+        sa.Index(
+            "ix_consents_unreached",
+            "request_id",
+            postgresql_where=sa.text("unreached_since IS NOT NULL AND decision IS NULL"),
+        ),
     )
 
     def words(self, user_id: int, issue: int | None = None) -> list[str]:
@@ -224,7 +226,10 @@ class EmailProof(CodedProof, Base):
     refused_at: Mapped[datetime | None]
 
     def ask(self, now: datetime) -> None:
-        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
+        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
+
+        No mail with this code was refused yet.
+        """
         super().ask(now)
         self.refused_at = None
 
@@ -247,8 +252,10 @@ class EmailProof(CodedProof, Base):
 class AddressProof(CodedProof, Base):
     """Proof that a connection address is real. One row for all orders of a main account with this address.
 
-    `address_key` is the address in a form in which different spellings agree; `method`, the letter or a document, is
-    None until the address is proved. A proved address stays proved; moving means another address and another proof.
+    `address_key` is the address in a form in which different spellings agree. `code_key` is the key from which the
+    current code is derived, None if it is `address_key`: a change of the form must not void a letter in the post.
+    `method`, the letter or a document, is None until the address is proved. A proved address stays proved; moving means
+    another address and another proof.
     """
 
     __tablename__ = "address_proofs"
@@ -258,6 +265,7 @@ class AddressProof(CodedProof, Base):
 
     main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
     address_key: Mapped[str] = mapped_column(primary_key=True)
+    code_key: Mapped[str | None]
     method: Mapped[AddressMethod | None] = mapped_column(enumeration(AddressMethod, "method"))
     proved_at: Mapped[datetime | None]
     proved_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
@@ -267,9 +275,14 @@ class AddressProof(CodedProof, Base):
         sa.CheckConstraint("method <> 'document' OR proved_by IS NOT NULL", name="somebody_released_it"),
     )
 
+    def ask(self, now: datetime) -> None:
+        """Start, from `now`, the time in which a new code can be entered; the verify step sends the code."""
+        super().ask(now)
+        self.code_key = None
+
     def words(self) -> list[str]:
         """Return the words from which the vault derives the current code of the letter to the address."""
-        return ["letter", str(self.main_id), self.address_key, str(self.issue)]
+        return ["letter", str(self.main_id), self.code_key or self.address_key, str(self.issue)]
 
     def prove(self, method: AddressMethod, now: datetime, by: int | None = None) -> None:
         """Record the address as proved, by `method` and, for a document, by the staff member with the user id `by`.
@@ -278,136 +291,3 @@ class AddressProof(CodedProof, Base):
         """
         if self.proved_at is None:
             self.method, self.proved_at, self.proved_by = method, now, by
-
-
-class AddressDocument(Base):
-    """An uploaded document that is to prove an address (commercial register extract, business registration).
-
-    `released` is the back office's decision whether the document is accepted; None until it decides. `refusal` is why
-    it was refused (None for refusals of before reasons were kept), `refusal_note` what staff added for the customer.
-    """
-
-    __tablename__ = "address_documents"
-
-    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
-    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
-    name: Mapped[str]
-    media_type: Mapped[str]
-    content: Mapped[bytes] = mapped_column(deferred=True)
-    uploaded_at: Mapped[datetime]
-    uploaded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
-    released: Mapped[bool | None]
-    decided_at: Mapped[datetime | None]
-    decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
-    refusal: Mapped[RefusalReason | None] = mapped_column(enumeration(RefusalReason, "refusal"))
-    refusal_note: Mapped[str | None]
-
-    __table_args__ = (
-        sa.CheckConstraint("released IS FALSE OR refusal IS NULL", name="only_refused_has_reason"),
-        sa.CheckConstraint("media_type IN ('application/pdf', 'image/png', 'image/jpeg')", name="media_type"),
-        sa.CheckConstraint("(released IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
-        sa.CheckConstraint("(released IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
-        sa.Index("uq_address_documents_open", "request_id", unique=True, postgresql_where=sa.text("released IS NULL")),
-    )
-
-
-P = TypeVar("P", EmailProof, AddressProof)
-
-
-class ProofBook:
-    """The proofs of e-mail and connection address that the orders among `requests` need.
-
-    All proofs of a kind are read with at most two queries when the first is needed, instead of a query for each order.
-
-    The rows of proofs that are not given yet are locked until the transaction ends, unless `lock` is False.
-    """
-
-    def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:
-        self._session = session
-        self._lock = lock
-        self._orders = [request for request in requests if request.kind is Kind.ORDER]
-
-    def email(self, request: Request) -> EmailProof | None:
-        """Return the proof of the e-mail address of the order's contact; None if the proof was never requested."""
-        assert request.account is not None
-        return self._emails.get((request.main_id, request.account.contact_email))
-
-    def address(self, request: Request) -> AddressProof | None:
-        """Return the proof of the order's connection address; None if the proof was never requested."""
-        assert request.account is not None
-        return self._addresses.get((request.main_id, account_address_key(request.account)))
-
-    def document(self, request: Request) -> AddressDocument | None:
-        """Return the order's document that the back office has not decided on yet; None if there is none."""
-        return self._documents.get(request.id)
-
-    def open_email(self, request: Request, now: datetime) -> EmailProof:
-        """Create the requested proof of the e-mail address of the order's contact, not given yet, and return the proof.
-
-        If another transaction has created the proof since this book was read, return that one. Sends nothing.
-        """
-        assert request.account is not None
-        main_id, address = request.main_id, request.account.contact_email
-        found = self._opened(EmailProof, {"main_id": main_id, "address": address}, now)
-        self._emails[main_id, address] = found
-        return found
-
-    def open_address(self, request: Request, now: datetime) -> AddressProof:
-        """Create the requested proof of the order's connection address, not given yet, and return the proof.
-
-        If another transaction has created the proof since this book was read, return that one. Sends nothing.
-        """
-        assert request.account is not None
-        main_id, key = request.main_id, account_address_key(request.account)
-        found = self._opened(AddressProof, {"main_id": main_id, "address_key": key}, now)
-        self._addresses[main_id, key] = found
-        return found
-
-    def _opened(self, table: type[P], key: dict[str, Any], now: datetime) -> P:
-        asked = {"issue": 1, "sent_issue": 0, "asked_at": now, "expires_at": end_of_day(now + VALID_FOR)}
-        fresh = {"wrong_tries": 0, "reminders": 0, "resent": 0}
-        self._session.execute(postgresql.insert(table).values(**key, **asked, **fresh).on_conflict_do_nothing())
-        return self._session.get_one(table, key, with_for_update=True, populate_existing=True)
-
-    @cached_property
-    def _emails(self) -> dict[tuple[int, str], EmailProof]:
-        keys = {(order.main_id, order.account.contact_email) for order in self._orders if order.account}
-        found = self._read(EmailProof, sa.tuple_(EmailProof.main_id, EmailProof.address).in_(keys))
-        return {(proof.main_id, proof.address): proof for proof in found}
-
-    @cached_property
-    def _addresses(self) -> dict[tuple[int, str], AddressProof]:
-        keys = {(order.main_id, account_address_key(order.account)) for order in self._orders if order.account}
-        found = self._read(AddressProof, sa.tuple_(AddressProof.main_id, AddressProof.address_key).in_(keys))
-        return {(proof.main_id, proof.address_key): proof for proof in found}
-
-    def _read(self, table: type[P], wanted: sa.ColumnElement[bool]) -> list[P]:
-        if not self._lock:
-            return list(self._session.scalars(sa.select(table).where(wanted)))
-        # What is proved never changes any more and many orders need it at once: only the others are locked.
-        proved: sa.Select[P] = sa.select(table).where(wanted, table.proved_at.is_not(None))
-        unproved = sa.select(table).where(wanted, table.proved_at.is_(None)).order_by(*sa.inspect(table).primary_key)
-        locking: sa.Select[P] = unproved.with_for_update().execution_options(populate_existing=True)
-        found: list[P] = [*self._session.scalars(proved), *self._session.scalars(locking)]
-        return found
-
-    @cached_property
-    def _documents(self) -> dict[uuid.UUID, AddressDocument]:
-        query = sa.select(AddressDocument).where(
-            AddressDocument.request_id.in_([order.id for order in self._orders]), AddressDocument.released.is_(None)
-        )
-        return {document.request_id: document for document in self._session.scalars(query)}
-
-
-def account_address_key(account: Account) -> str:
-    """Return the `address_key` of the proof of the account's address: different spellings have one key."""
-    return address_key(account.street, account.postal_code, account.city)
-
-
-def latest_document(session: Session, request: Request) -> AddressDocument | None:
-    """Return the newest document uploaded for the request, decided on or not; None if there is none.
-
-    The document's content is loaded only on access.
-    """
-    of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
-    return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))

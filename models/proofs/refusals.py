@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.messages.outbox import Recipient, queue_message
 from models.people.users import User, administrators_of
-from models.proofs.proofs import AddressDocument
+from models.proofs.documents import AddressDocument
 from models.requests.requests import Request
 from models.states import RefusalReason
 

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from models.orders.orders import OrderDraft
 from models.people.users import User
-from models.proofs.proofs import AddressProof, CodedProof, EmailProof, ProofBook
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import AddressProof, CodedProof, EmailProof
 from models.requests.requests import Request
 from models.values import address_key
 

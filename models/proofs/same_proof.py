@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, contains_eager
 
 from models.accounts.accounts import Account
-from models.proofs.proofs import account_address_key
+from models.proofs.proof_book import account_address_key
 from models.requests.requests import Request
 from models.states import Kind, Status
 
@@ -27,13 +27,18 @@ def orders_with_contact(main_id: int, address: str) -> sa.Select[Request]:
     return _orders(main_id).where(Account.contact_email == address)
 
 
+def pending(orders: sa.Select[Request]) -> sa.Select[Request]:
+    """Return a query for those of the orders that are pending, each with its account: one statement for any number."""
+    return orders.where(Request.status == Status.PENDING).options(contains_eager(Request.account))
+
+
 def lock_pending(session: Session, orders: sa.Select[Request]) -> Sequence[Request]:
     """Lock those of the orders that are pending, in the order of their ids; return them freshly read, with accounts.
 
     Call this function before a proof is locked: the workers lock requests before proofs.
     """
-    pending = orders.where(Request.status == Status.PENDING).options(contains_eager(Request.account))
-    locking = pending.order_by(Request.id).with_for_update(of=Request)
+    locking = pending(orders).order_by(Request.id).with_for_update(of=Request)
+    # Read anew: the transaction that held the locks may have changed them.
     return session.scalars(locking.execution_options(populate_existing=True)).all()
 
 

@@ -89,7 +89,7 @@ class Request(BulkQueueRow, Base):
     request_uri: Mapped[RequestUri | None] = mapped_column(enumeration(RequestUri, "request_uri"))
     """What the request line of calls to an ordered trunk is to name; None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
-    """The products of an order at the prices agreed, as `PriceLine`; None for orders of before they were kept."""
+    """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column."""
 
     local_user_name: Mapped[str | None]
     """The person who is invited to an ordered account when it is active; None if the order names nobody."""

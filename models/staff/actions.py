@@ -18,9 +18,10 @@ from models.orders.orders import cancel_and_release
 from models.people.audit_log import AttributedEntry, AuditEntry, AuditEvent, _told, record
 from models.people.rights import Action, Principal, may
 from models.people.users import User
-from models.proofs.proofs import AddressDocument, latest_document
+from models.proofs.document_review import decide_document
+from models.proofs.documents import AddressDocument, latest_document
+from models.proofs.order_codes import lock_for_address
 from models.proofs.refusals import Refusal
-from models.proofs.submission import decide_document, lock_for_address
 from models.requests.requests import Request, TimelineEntry
 from models.states import Reason
 
@@ -63,23 +64,22 @@ def decide_on_document(
     seen: int | None,
     now: datetime,
     *,
-    release: bool,
-    refusal: Refusal = Refusal(),  # noqa: B008 - immutable
+    refusal: Refusal | None,
 ) -> None:
-    """Accept (`release`) or refuse the document that was uploaded as address proof.
+    """Accept or refuse the document that was uploaded as address proof.
 
-    After a refusal the order still waits, for the code that was sent by letter or for another document; `refusal` says
-    why, and the customer reads it. `seen` is the version of the request that the person saw on the page, None at the
-    console. Raises `SeenOtherwise` if the request has changed since then, `NotAwaited` if no document is undecided or
-    the order does not wait for an address proof, `NotFound` if no request has this id, and `Forbidden` if the person
-    does not belong to the staff.
+    `refusal` says why the document is refused, and the customer reads it; None accepts the document. After a refusal
+    the order still waits, for the code that was sent by letter or for another document. `seen` is the version of the
+    request that the person saw on the page, None at the console. Raises `SeenOtherwise` if the request has changed
+    since then, `NotAwaited` if no document is undecided or the order does not wait for an address proof, `NotFound` if
+    no request has this id, and `Forbidden` if the person does not belong to the staff.
     """
     request = find_for_staff(session, staff, id)
     lock_for_address(session, request)
     if seen is not None:
         _ensure_seen(session, request, seen)
-    decide_document(session, session.get_one(User, staff.user_id), request, release=release, now=now, refusal=refusal)
-    deed = AuditEvent.DOCUMENT_RELEASED if release else AuditEvent.DOCUMENT_REFUSED
+    decide_document(session, session.get_one(User, staff.user_id), request, refusal=refusal, now=now)
+    deed = AuditEvent.DOCUMENT_RELEASED if refusal is None else AuditEvent.DOCUMENT_REFUSED
     record_staff_action(session, staff, request, deed, now)
 
 

@@ -17,7 +17,7 @@ from models.people.rights import Principal
 from models.requests.requests import Request
 from models.states import ENDED, Kind, StepName
 from models.telephony.area_codes import AreaCode
-from models.telephony.known_places import KnownPlace, spelled
+from models.telephony.known_places import KnownPlace, place_key
 from models.telephony.places import places_of
 
 
@@ -40,7 +40,7 @@ def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQue
 
     Raises `Forbidden` if the person does not belong to the staff, and `NotFound` if there is no such question.
     """
-    place = _of_staff(session, staff, id)
+    place = _place_for_staff(session, staff, id)
     return PlaceQuestion(
         place,
         places_of(session).towns_of(place.postal_code),
@@ -56,7 +56,7 @@ def answer_question(session: Session, staff: Principal, id: uuid.UUID, now: date
     can be given again and replaces the one before; orders that have ended stay as they are. Raises `Forbidden` if the
     person does not belong to the staff, and `NotFound` if there is no such question.
     """
-    place = _of_staff(session, staff, id)
+    place = _place_for_staff(session, staff, id)
     waiting = _waiting(session, place, sa.select(Request).with_for_update(of=Request))
     place.fits, place.decided_at, place.decided_by = fits, now, staff.user_id
     session.flush()
@@ -67,7 +67,7 @@ def answer_question(session: Session, staff: Principal, id: uuid.UUID, now: date
     return waiting
 
 
-def _of_staff(session: Session, staff: Principal, id: uuid.UUID) -> KnownPlace:
+def _place_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> KnownPlace:
     if not staff.is_staff:
         raise Forbidden
     place = session.get(KnownPlace, id, options=[joinedload(KnownPlace.area), joinedload(KnownPlace.decider)])
@@ -86,4 +86,4 @@ def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> 
         Account.postal_code == place.postal_code,
     )
     orders = session.scalars(found.options(contains_eager(Request.account)).order_by(Request.id))
-    return [order for order in orders if order.account is not None and spelled(order.account.city) == place.place]
+    return [order for order in orders if order.account is not None and place_key(order.account.city) == place.place]

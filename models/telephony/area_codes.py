@@ -21,8 +21,8 @@ class AreaCode(Base):
     __table_args__ = (sa.CheckConstraint("code ~ '^0[1-9][0-9]{1,4}$'", name="form"),)
 
 
-def load_area_codes(session: Session) -> int:
-    """Insert or rename every Ortsnetz (German area code) that the phonenumbers package knows; return how many."""
+def area_names() -> dict[str, str]:
+    """Return the name of every Ortsnetz (German area code) that the phonenumbers package knows, by its area code."""
     from phonenumbers.geodata import GEOCODE_DATA  # large: only where it is needed
 
     names = {
@@ -30,7 +30,12 @@ def load_area_codes(session: Session) -> int:
         for prefix, names in GEOCODE_DATA.items()
         if prefix.startswith("49") and 4 <= len(prefix) <= 7 and ("de" in names or "en" in names)
     }
-    rows = [{"code": code, "name": name} for code, name in names.items() if code not in NO_AREA_CODES]
+    return {code: name for code, name in names.items() if code not in NO_AREA_CODES}
+
+
+def load_area_codes(session: Session) -> int:
+    """Insert or rename every Ortsnetz that `area_names` returns; return how many."""
+    rows = [{"code": code, "name": name} for code, name in area_names().items()]
     statement = postgresql.insert(AreaCode).values(rows)
     session.execute(
         statement.on_conflict_do_update(index_elements=[AreaCode.code], set_={"name": statement.excluded.name})

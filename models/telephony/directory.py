@@ -16,16 +16,16 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_active_account
 from models.contracts.catalogue import DIRECTORY_ENTRY
-from models.contracts.contracts import Contract, ContractItem, runs
+from models.contracts.contracts import has_product
 from models.db.base import Base, quoted
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.phone_numbers import typed_phone_number
 from models.states import AccountState
-from models.telephony.numbers import NumberBlock
+from models.telephony.numbers import NumberBlock, is_own_number
 
 KEPT_FOR = timedelta(days=400)
 """How long a withdrawn entry is known, for exports that are made once a year."""
@@ -104,7 +104,7 @@ def put_entry(session: Session, account_id: int, number: int, data: DirectoryDat
 
 def withdraw_for_block(session: Session, block: NumberBlock, now: datetime) -> None:
     """Withdraw the entry for a number of a block, because the block is taken from its account. One statement."""
-    numbers = DirectoryEntry.number.between(block.first_number, block.first_number + block.size - 1)
+    numbers = DirectoryEntry.number.between(block.first_number, block.last_number)
     theirs = sa.and_(DirectoryEntry.account_id == block.account_id, DirectoryEntry.withdrawn_at.is_(None), numbers)
     table = DirectoryEntry.__table__
     assert isinstance(table, sa.Table)
@@ -114,21 +114,6 @@ def withdraw_for_block(session: Session, block: NumberBlock, now: datetime) -> N
 def entry_of(session: Session, account: Account) -> DirectoryEntry | None:
     """Return the account's entry, also if it is withdrawn; None if it never had one."""
     return session.get(DirectoryEntry, account.id, populate_existing=True)
-
-
-def may_have_entry(session: Session, account: Account, now: datetime) -> bool:
-    """Return whether a running contract of the account has the option."""
-    item = (
-        sa.select(ContractItem.contract_id)
-        .join(Contract, Contract.id == ContractItem.contract_id)
-        .where(
-            Contract.account_id == account.id,
-            ContractItem.product_key == DIRECTORY_ENTRY,
-            runs(Contract, now),
-            runs(ContractItem, now),
-        )
-    )
-    return session.scalar(item.limit(1)) is not None
 
 
 def change_entry(
@@ -141,7 +126,7 @@ def change_entry(
     """
     _begin(session, person, account, now)
     typed = typed_phone_number(number)
-    if typed is None or not _has_number(session, account, int(typed)):
+    if typed is None or not is_own_number(session, account.id, int(typed)):
         raise InvalidField("number", "not_own_number")
     put_entry(session, account.id, int(typed), data, now)
     facts = {"name": data.name, "number": typed}
@@ -179,17 +164,8 @@ def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[D
 
 
 def _begin(session: Session, person: Principal, account: Account, now: datetime) -> None:
-    lock_account(session, account)
-    if account.state is not AccountState.ACTIVE or not may(person, Action.MANAGE_TRUNK, account):
+    lock_active_account(session, account)
+    if not may(person, Action.MANAGE_TRUNK, account):
         raise Forbidden
-    if not may_have_entry(session, account, now):
+    if not has_product(session, account.id, DIRECTORY_ENTRY, now):
         raise NotFound
-
-
-def _has_number(session: Session, account: Account, number: int) -> bool:
-    own = sa.select(NumberBlock.id).where(
-        NumberBlock.account_id == account.id,
-        NumberBlock.first_number <= number,
-        NumberBlock.first_number + NumberBlock.size > number,
-    )
-    return session.scalar(own.limit(1)) is not None

@@ -51,10 +51,9 @@ def typed_numbers(first: str, last: str) -> Numbers:
 def ensure_owned(session: Session, account: Account, numbers: Numbers) -> None:
     """Raise `InvalidField` (`numbers`, `not_own`) unless all these numbers are in number blocks of the account."""
     first, last = numbers
-    end = NumberBlock.first_number + NumberBlock.size - 1
-    shared = sa.func.least(end, last) - sa.func.greatest(NumberBlock.first_number, first) + 1
+    shared = sa.func.least(NumberBlock.last_number, last) - sa.func.greatest(NumberBlock.first_number, first) + 1
     query = sa.select(sa.func.sum(shared)).where(
-        NumberBlock.account_id == account.id, NumberBlock.first_number <= last, end >= first
+        NumberBlock.account_id == account.id, NumberBlock.first_number <= last, NumberBlock.last_number >= first
     )
     if session.scalar(query) != width(numbers):
         raise InvalidField("numbers", "not_own")

@@ -21,13 +21,12 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_active_account
 from models.db.base import Base, enumeration
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.phone_numbers import e164, parse_phone_number
-from models.states import AccountState
 from models.telephony.forwarded_numbers import (
     Numbers,
     ensure_nested,
@@ -36,7 +35,7 @@ from models.telephony.forwarded_numbers import (
     typed_numbers,
     width,
 )
-from models.telephony.numbers import NumberBlock
+from models.telephony.numbers import is_own_number
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, covers, overlap
 
@@ -290,8 +289,8 @@ def _begin(session: Session, person: Principal, account: Account) -> None:
     Raises `Forbidden` if the person may not forward the account's calls or the account is not active.
     """
     # What was read before may be over: it may have been detached, or closed.
-    lock_account(session, account)
-    if not may(person, Action.FORWARD_CALLS, account) or account.state is not AccountState.ACTIVE:
+    lock_active_account(session, account)
+    if not may(person, Action.FORWARD_CALLS, account):
         raise Forbidden
 
 
@@ -318,13 +317,7 @@ def _fill(session: Session, forwarding: CallForwarding, account: Account, draft:
 
 
 def _ensure_no_loop(session: Session, account: Account, target: str) -> None:
-    number = int(target.removeprefix("+"))
-    own = sa.select(NumberBlock.id).where(
-        NumberBlock.account_id == account.id,
-        NumberBlock.first_number <= number,
-        NumberBlock.first_number + NumberBlock.size > number,
-    )
-    if session.scalar(own.limit(1)) is not None:
+    if is_own_number(session, account.id, int(target.removeprefix("+"))):
         raise InvalidField("target", "own_number")
 
 

@@ -54,7 +54,7 @@ class KnownPlace(Base):
     )
 
 
-def spelled(city: str) -> str:
+def place_key(city: str) -> str:
     """Return the town's name in the spelling by which towns are compared: 'Unterschleißheim' has one, however typed."""
     return " ".join(town_words(city))
 
@@ -69,7 +69,7 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
     if postal_code not in read:
         found = sa.select(KnownPlace).where(KnownPlace.postal_code == postal_code, KnownPlace.fits.is_not(None))
         read[postal_code] = list(session.scalars(found.order_by(KnownPlace.id)))
-    words, place = town_words(city), spelled(city)
+    words, place = town_words(city), place_key(city)
     from_start = {
         known.area_code: bool(known.fits)
         for known in read[postal_code]
@@ -81,7 +81,7 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
 def ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> None:
     """Ask the staff whether the town lies in the Ortsnetz of the area code. Safe to run twice: it is asked once."""
     asked = postgresql.insert(KnownPlace).values(
-        postal_code=postal_code, place=spelled(city), town=city, area_code=area_code, asked_at=now
+        postal_code=postal_code, place=place_key(city), town=city, area_code=area_code, asked_at=now
     )
     session.execute(asked.on_conflict_do_nothing())
 
@@ -91,7 +91,7 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
     return session.scalar(
         sa.select(KnownPlace.id).where(
             KnownPlace.postal_code == postal_code,
-            KnownPlace.place == spelled(city),
+            KnownPlace.place == place_key(city),
             KnownPlace.area_code == area_code,
         )
     )
@@ -106,7 +106,7 @@ def load_towns(session: Session, now: datetime) -> None:
     rows = [
         {
             "postal_code": postal_code,
-            "place": spelled(town),
+            "place": place_key(town),
             "town": town,
             "area_code": area_code,
             "fits": True,

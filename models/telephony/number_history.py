@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
-from models.accounts.contract_holders import OWNER
+from models.accounts.contract_holders import OWNED, OWNER
 from models.db.base import Base
+from models.db.batch_insert import batch_execute, execute_queued
 from models.telephony.numbers import NumberBlock
 from models.values import start_of_last_year
 
@@ -77,12 +78,13 @@ _NOW = f"""
 """  # noqa: S608 - words of our own
 _BEGIN = sa.text(f"""
     INSERT INTO number_assignments (block_id, account_id, since, {_LISTED})
-    SELECT :block_id, account_id, :now, {_LISTED} FROM ({_NOW} WHERE account.id = :account_id) AS owners
+    SELECT block_id, account_id, since, {_LISTED}
+    FROM json_to_recordset(CAST(:rows AS json)) AS begun (block_id bigint, account_id bigint, since timestamptz)
+    JOIN ({_NOW}) AS owners USING (account_id)
 """)  # noqa: S608
 _END = sa.text("""
     UPDATE number_assignments SET until = greatest(since, :now) WHERE block_id = :block_id AND until IS NULL
 """)
-_OF_ACCOUNT = "(SELECT id FROM accounts WHERE id = :account_id OR (main_id = :account_id AND origin = 'order'))"
 
 
 def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
@@ -108,17 +110,21 @@ def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
     return sa.text(end), sa.text(begin)
 
 
-_RENEWALS = _renewal(f"IN {_OF_ACCOUNT}")
+_RENEWALS = _renewal(f"IN {OWNED}")
 _COMPLETION = _renewal("IS NOT NULL")
 
 
 def begin_assignment(session: Session, block_id: int, account_id: int, now: datetime) -> None:
-    """Record that the account gets the number block now, with the names and addresses of now. One statement."""
-    session.execute(_BEGIN, {"block_id": block_id, "account_id": account_id, "now": now})
+    """Record that the account gets the number block now, with the names and addresses of the next flush or commit.
+
+    One statement for all blocks until then.
+    """
+    batch_execute(session, _BEGIN, block_id=block_id, account_id=account_id, since=now)
 
 
 def end_assignment(session: Session, block_id: int, now: datetime) -> None:
     """Record that the block's account loses it now. Does nothing if no account has the block. One statement."""
+    execute_queued(session, _BEGIN)
     session.execute(_END, {"block_id": block_id, "now": now})
 
 
@@ -127,6 +133,7 @@ def renew_history(session: Session, account_id: int, now: datetime) -> None:
 
     Does the same for the accounts that were ordered for it. Two statements.
     """
+    execute_queued(session, _BEGIN)
     for statement in _RENEWALS:
         session.execute(statement, {"account_id": account_id, "now": now})
 
@@ -134,19 +141,18 @@ def renew_history(session: Session, account_id: int, now: datetime) -> None:
 def complete_history(session: Session, now: datetime) -> int:
     """Bring the history in line with the blocks, names and addresses that all accounts have now.
 
-    Needed for what is changed without a row: by the import of customers, or by a program of before the history that
-    runs beside this one. Return how many rows were ended or begun. Safe to run twice.
+    Needed for what is changed without a row: by the import of customers, or by an older program that runs beside this
+    one and knows no history. Return how many rows were ended or begun. Safe to run twice.
     """
     return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 
 
 def block_of(session: Session, number: int) -> NumberBlock | None:
     """Return the block that contains a number (E.164, as an integer); None if the number is not the carrier's."""
-    numbers = sa.func.int8range(NumberBlock.first_number, NumberBlock.first_number + NumberBlock.size)
-    return session.scalar(sa.select(NumberBlock).where(numbers.bool_op("@>")(sa.literal(number, sa.BigInteger))))
+    return session.scalar(sa.select(NumberBlock).where(NumberBlock.has(number)))
 
 
-def history_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
+def assignments_of(session: Session, block: NumberBlock) -> Sequence[sa.Row[NumberAssignment, str]]:
     """Return the kept rows of a block's history, the newest first, each with the account's customer number."""
     query = (
         sa.select(NumberAssignment, Account.customer_number)

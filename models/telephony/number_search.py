@@ -69,8 +69,7 @@ def _begins(digits: str) -> sa.ColumnElement[bool]:
     if more < 0 or digits.startswith("0"):
         return sa.false()
     ranges = (f"[{begin * 10**place}, {(begin + 1) * 10**place})" for place in range(more + 1))
-    numbers = sa.func.int8range(NumberBlock.first_number, NumberBlock.first_number + NumberBlock.size)
-    return numbers.bool_op("&&")(sa.literal_column(f"'{{{', '.join(ranges)}}}'::int8multirange"))
+    return NumberBlock.range_sql().bool_op("&&")(sa.literal_column(f"'{{{', '.join(ranges)}}}'::int8multirange"))
 
 
 def _contains(digits: str) -> sa.ColumnElement[bool]:

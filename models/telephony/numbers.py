@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.base import Base
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
@@ -69,6 +70,21 @@ class NumberBlock(Base):
         ),
     )
 
+    @hybrid_property
+    def last_number(self) -> int:
+        """Return the block's highest number in E.164, without the plus sign; in a query, SQL for that."""
+        return self.first_number + self.size - 1
+
+    @classmethod
+    def has(cls, number: int) -> sa.ColumnElement[bool]:
+        """Return an SQL condition: the block contains the number (E.164, without the plus sign)."""
+        return cls.range_sql().bool_op("@>")(sa.literal(number, sa.BigInteger))
+
+    @classmethod
+    def range_sql(cls) -> sa.Function[Any]:
+        """Return SQL for the block's numbers as an int8range, as the index `ex_number_blocks_overlap` has it."""
+        return sa.func.int8range(cls.first_number, cls.first_number + cls.size)
+
     @property
     def numbers(self) -> tuple[str, ...]:
         """Return every number of the block in E.164, with the plus sign."""
@@ -78,6 +94,12 @@ class NumberBlock(Base):
     def display(self) -> str:
         """Return the block in German notation: '030 2312551-0 … -9', or '030 2312551' for a block of one number."""
         return display_block(self.area_code, self.first_number, self.size)
+
+
+def is_own_number(session: Session, account_id: int, number: int) -> bool:
+    """Return whether one of the account's number blocks contains the number (E.164, as an integer)."""
+    own = sa.select(NumberBlock.id).where(NumberBlock.account_id == account_id, NumberBlock.has(number))
+    return session.scalar(own.limit(1)) is not None
 
 
 class BlockAnnouncement(QueueRow, Base):

@@ -152,13 +152,17 @@ class Places:
         at, network = self._points.get(postal_code), self._networks.get(area_code)
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
+    def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
+        """Return whether the Ortsnetz of the area code has the name of the address's town, and lies there."""
+        at = self._points.get(postal_code)
+        return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
+
     def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
         """Return the Ortsnetze that an address may lie in: those with the town's name first, then the nearest first."""
         at, words = self._points.get(postal_code), town_words(city)
         if at is None:
             return []
-        alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
-        own = [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
+        own = self._own(at, words)
         names = {network.code for _far, network in own}
         row, column = _cell(at)
         around = [
@@ -172,6 +176,11 @@ class Places:
             *(NetworkNearby(network.code, network.name, True) for _far, network in sorted(own, key=_by_distance)),
             *(NetworkNearby(network.code, network.name, False) for _part, network in sorted(around, key=_by_distance)),
         ]
+
+    def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
+        """Return the Ortsnetze with the name of the town at this place, each with its distance."""
+        alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
+        return [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
 
     def _entries(self, words: Words) -> Sequence[tuple[Words, str]]:
         return self._named.get(_first(words), ())
@@ -254,7 +263,10 @@ _known: list[Places] = []
 
 
 def places_of(session: Session) -> Places:
-    """Return the facts about places. The first call in a process reads them, which takes about a second."""
+    """Return the facts about places. The first call in a process reads them, which takes some tenths of a second.
+
+    A process that forks others calls this before, so that they share the facts.
+    """
     if not _known:
         networks = session.execute(sa.select(AreaCode.code, AreaCode.name)).all()
         places = Places((code, name) for code, name in networks)

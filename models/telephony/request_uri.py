@@ -7,9 +7,10 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal
-from models.telephony.suspension import find_trunk, lock_active_account
+from models.telephony.suspension import find_trunk
 from models.telephony.trunks import RequestUri
 
 

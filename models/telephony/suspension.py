@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_account, lock_active_account
 from models.errors import Forbidden, NotFound, SuspendedByCarrier
 from models.people.audit_log import AuditEvent, record, record_of_carrier
 from models.people.rights import Action, Principal, may
@@ -33,13 +33,6 @@ def find_trunk(
     if found is None:
         raise NotFound
     return found
-
-
-def lock_active_account(session: Session, account: Account) -> None:
-    """Lock an account for a change that needs an active account. Raises `Forbidden` if it is not active."""
-    lock_account(session, account)
-    if account.state is not AccountState.ACTIVE:
-        raise Forbidden
 
 
 def suspend(session: Session, person: Principal, account: Account, id: int, now: datetime) -> bool:

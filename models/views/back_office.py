@@ -17,7 +17,8 @@ from models.accounts.accounts import account_by_number
 from models.db.paging import Page, read_cursor, write_cursor
 from models.messages.outbox import Message, messages_of
 from models.people.audit_log import AttributedEntry
-from models.proofs.proofs import AddressDocument, Consent, latest_document
+from models.proofs.documents import AddressDocument, latest_document
+from models.proofs.proofs import Consent
 from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry
 from models.staff.actions import staff_actions_on
@@ -126,7 +127,7 @@ _Place = tuple[sa.ColumnElement[Any], sa.ColumnElement[Any]]
 # Each of the three by an index of its own that holds few.
 _FOR_US = sa.select(Request.id).where(Request.status.in_((Status.HELD, Status.FAILED)))
 _WITH_DOCUMENT = sa.select(AddressDocument.request_id).where(AddressDocument.released.is_(None))
-_UNREACHED = sa.select(Consent.request_id).where(Consent.unreached_since.is_not(None))
+_UNREACHED = sa.select(Consent.request_id).where(Consent.unreached_since.is_not(None), Consent.decision.is_(None))
 _OPEN_DOCUMENT = sa.and_(
     AddressDocument.request_id == Request.id,
     AddressDocument.released.is_(None),
@@ -169,7 +170,7 @@ def page_of(session: Session, wanted: MatterFilter, *, after: str | None = None,
     return Page(items, write_cursor(items[-1].since, items[-1].request.id) if more else None)
 
 
-def counts_of(session: Session) -> Counts:
+def matter_counts(session: Session) -> Counts:
     """Return how many requests wait for the carrier, for each reason to wait, kind and reason code. One statement."""
     groups = (_MATTER.label("matter"), Request.kind, Request.reason)
     query = _with_matters(sa.select(*groups, sa.func.count().label("times")).select_from(Request))

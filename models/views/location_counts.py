@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -28,6 +28,9 @@ from models.views.location_states import (
 
 MOST_GROUPS = 500
 """The most groups that are read; towns after them in alphabetical order are left out."""
+
+URGENT = (SiteState.YOURS, SiteState.SUSPENDED, SiteState.OFFLINE)
+"""The states of locations that somebody of the main account should look at."""
 
 
 class GroupBy(StrEnum):
@@ -183,20 +186,10 @@ def groups_of(
     ]
 
 
-URGENT = (SiteState.YOURS, SiteState.SUSPENDED, SiteState.OFFLINE)
-
-
 def total(groups: Iterable[Group]) -> Sums:
     """Return what the locations of all groups have together."""
-    whole = [group.sums for group in groups]
-    return Sums(
-        sum(sums.sites for sums in whole),
-        sum(sums.urgent for sums in whole),
-        sum(sums.monthly_cents for sums in whole),
-        sum(sums.channels for sums in whole),
-        sum(sums.numbers for sums in whole),
-        sum(sums.trunks for sums in whole),
-    )
+    columns = zip(*(astuple(group.sums) for group in groups), strict=True)
+    return Sums(*(sum(column) for column in columns))
 
 
 @dataclass(frozen=True, slots=True)

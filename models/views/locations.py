@@ -183,15 +183,8 @@ def running_about(session: Session, account: Account) -> list[Request]:
 
 
 # The higher, the further up.
-_JUST_ORDERED = 6
-_URGENCY = {
-    SiteState.YOURS: 5,
-    SiteState.SUSPENDED: 4,
-    SiteState.OFFLINE: 3,
-    SiteState.CONFIRMATION: 2,
-    SiteState.RUNNING: 1,
-    SiteState.IN_SERVICE: 0,
-}
+_URGENCY = {state: urgency for urgency, state in enumerate(reversed(SiteState))}
+_JUST_ORDERED = len(_URGENCY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from models.db.work_queue import WorkKind
 from models.errors import RuleBroken
 from models.jobs.outages import ExternalSystem
 from models.orders.orders import blocks_wanted, discard_ordered_account
-from models.proofs.proofs import ProofBook
+from models.proofs.proof_book import ProofBook
 from models.requests.requests import Request, lock_claimed
 from models.states import ENDED, Reason, Status, StepName, step_after
 from models.telephony.number_pool import NumberPool

@@ -7,13 +7,11 @@ import io
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import IO
 
 from xlsxwriter import Workbook
-
-from models.values import BERLIN
 
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 Cell = str | date | Decimal
@@ -23,14 +21,9 @@ EXPORT_PAGE = 1000
 _ROWS = 500
 _KEPT_IN_MEMORY = 1_000_000
 _WIDTHS = (16, 14, 32, 24, 28, 12, 22, 22, 26, 16, 14)
-# The characters that start a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# What starts a formula; a phone number is none.
+_FORMULA = re.compile(r"[=@\t\r\n-]|\+(?![0-9]+\Z)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-
-
-def berlin_day(at: datetime) -> date:
-    """Return the date that it is in Germany at the moment `at`."""
-    return at.astimezone(BERLIN).date()
 
 
 def csv_of(rows: Iterable[list[Cell]]) -> Iterator[bytes]:
@@ -90,4 +83,4 @@ def _escape_formula(cell: Cell) -> str:
         return f"{cell:.2f}".replace(".", ",")
     if isinstance(cell, date):
         return f"{cell:%d.%m.%Y}"
-    return "'" + cell if cell.startswith(_FORMULA) else cell
+    return "'" + cell if _FORMULA.match(cell) else cell

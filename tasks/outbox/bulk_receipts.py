@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from models.bulk.bulk import Bulk, BulkRow, RowFate
-from models.contracts.catalogue import PriceLine, by_product, price_list
+from models.contracts.catalogue import PriceLine, price_lines_from_json, price_list
 from models.contracts.costs import costs_of
 from models.proofs.proofs import VALID_FOR
 from models.requests.requests import Request
@@ -98,7 +98,7 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
             draft or {},
             fate,
             number or (draft or {}).get("customer_number", ""),
-            [(names[key], line) for key, line in by_product(lines or []).items()],
+            [(names[key], line) for key, line in price_lines_from_json(lines or []).items()],
         )
         for draft, fate, number, lines in session.execute(query)
     ]

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from fpdf.enums import Align, XPos, YPos
-
 from models.contracts.catalogue import PriceLine
 from models.contracts.costs import VAT_PERCENT, Amount, costs_of
 from models.orders.orders import Contact, Location
 from models.phone_numbers import display_phone_number
 from models.values import Locale
-from tasks.outbox.stationery import ACCENT, INK, LEFT, PRICE, QUIET, TINT, WIDTH, Sheet
-from tasks.outbox.typeface import FAMILY
+from tasks.outbox.stationery import ACCENT, INK, LEFT, QUIET, Sheet
 from tasks.settings import Carrier
 from tasks.wording.formats import day_text, euros, last_day_text
 from tasks.wording.translate import translate
@@ -90,29 +87,31 @@ def summary_pdf(
 def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro: str) -> None:
     """Print everything from the addressee to the prices."""
     _ = pdf.say
-    pdf.add_page()
-    top = pdf.get_y() + 18
-    pdf.block(top, LEFT, list(order.addressee))
-    pdf.facts(top, 125, facts)
+    top = pdf.y + 18
+    pdf.y = top
+    pdf.facts(125, facts)
+    pdf.y = top
+    pdf.block(LEFT, list(order.addressee))
 
-    pdf.set_xy(LEFT, top + 38)
+    pdf.y = max(pdf.y + 4, top + 38)
     pdf.ink(INK, "B", 18)
     pdf.line_of(pdf.heading_text, 10)
     pdf.ink(QUIET, "", 10.5)
     pdf.paragraph(intro)
-    pdf.ln(4)
 
-    top = pdf.get_y()
-    pdf.heading(LEFT, _("Connection address"))
-    place = order.location
-    pdf.block(pdf.get_y(), LEFT, [place.name, place.street, f"{place.postal_code} {place.city}"])
-    bottom = pdf.get_y()
-    pdf.set_xy(LEFT + 85, top)
-    pdf.heading(LEFT + 85, _("Contact person"))
-    contact = order.contact
+    top = pdf.y + 4
+    place, contact = order.location, order.contact
     lines = [contact.name, contact.email, display_phone_number(contact.phone) if contact.phone else ""]
-    pdf.block(pdf.get_y(), LEFT + 85, [line for line in lines if line])
-    pdf.set_y(max(bottom, pdf.get_y()) + 6)
+    bottoms = []
+    for left, heading, block in (
+        (LEFT, _("Connection address"), [place.name, place.street, f"{place.postal_code} {place.city}"]),
+        (LEFT + 85, _("Contact person"), [line for line in lines if line]),
+    ):
+        pdf.y = top
+        pdf.heading(left, heading)
+        pdf.block(left, block)
+        bottoms.append(pdf.y)
+    pdf.y = max(bottoms) + 6
 
     _table(pdf, order)
     pdf.ink(QUIET, "", 9.5)
@@ -126,26 +125,24 @@ def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
 
 def _end(pdf: Sheet, heading: str, said: str, link: str) -> bytes:
     """Print the last heading, its text and the link, and return the PDF."""
-    pdf.ln(5)
+    pdf.y += 5
     pdf.heading(LEFT, heading)
     pdf.ink(INK, "", 10.5)
     pdf.paragraph(said)
-    pdf.ln(1)
-    pdf.set_text_color(*ACCENT)
-    pdf.set_font(FAMILY, "U", 10)
-    pdf.multi_cell(0, 5.5, link, link=link, align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-    return bytes(pdf.output())
+    pdf.y += 1
+    pdf.ink(ACCENT, "", 10)
+    pdf.link(link)
+    return pdf.content()
 
 
 def _table(pdf: Sheet, order: PrintedOrder) -> None:
-    _, wide = pdf.say, WIDTH - 2 * PRICE
+    _ = pdf.say
     money = partial(euros, locale=pdf.locale)
-    pdf.set_fill_color(*TINT)
     pdf.ink(QUIET, "B", 9)
-    pdf.row((_("Product"), _("Monthly"), _("One-off")), wide, fill=True)
+    pdf.row((_("Product"), _("Monthly"), _("One-off")), fill=True)
     pdf.ink(INK, "", 10.5)
     for name, line in order.lines:
-        pdf.row((name, money(line.monthly_cents), money(line.one_off_cents)), wide)
+        pdf.row((name, money(line.monthly_cents), money(line.one_off_cents)))
         pdf.rule()
     costs = costs_of(line for _name, line in order.lines)
     sums: list[tuple[str, Callable[[Amount], int], str]] = [
@@ -155,5 +152,5 @@ def _table(pdf: Sheet, order: PrintedOrder) -> None:
     ]
     for words, pick, style in sums:
         pdf.ink(INK if style else QUIET, style, 10.5)
-        pdf.row((words, money(pick(costs.monthly)), money(pick(costs.one_off))), wide)
-    pdf.ln(2)
+        pdf.row((words, money(pick(costs.monthly)), money(pick(costs.one_off))))
+    pdf.y += 2

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from models.contracts.catalogue import PriceLine, by_product, price_list
+from models.contracts.catalogue import PriceLine, price_lines_from_json, price_list
 from models.contracts.costs import VAT_PERCENT, Amount, costs_of
 from models.requests.requests import Request
 from models.values import Locale
@@ -16,10 +16,12 @@ from models.values import Locale
 def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tuple[str, PriceLine]]:
     """Return the products of an order, by their names in the language, each at its agreed price.
 
-    Empty for orders of before agreed prices were kept. A product that was withdrawn since is among them.
+    Empty for orders that are older than the column of agreed prices. A product that was withdrawn since is among them.
     """
     products = price_list(session)
-    return [(products[key].name(locale), line) for key, line in by_product(request.price_lines or []).items()]
+    return [
+        (products[key].name(locale), line) for key, line in price_lines_from_json(request.price_lines or []).items()
+    ]
 
 
 def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from models.accounts.contract_holders import Addressee, addressee_of
 from models.contracts.catalogue import PriceLine
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
-from models.proofs.proofs import VALID_FOR, CodedProof, Consent, ProofBook
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import VALID_FOR, CodedProof, Consent
 from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, ProofMethod, Reason, Status
@@ -41,20 +42,11 @@ class Details:
 
 NOTHING = Details({})
 """The details of a message whose row has everything that it says."""
-RECEIPTS = frozenset({"order_receipt", "link_receipt", "bulk_receipt"})
-"""The templates of the messages that have more details than their rows."""
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
     """Return what the database adds to a receipt of the carrier now. `base_url` is the beginning of links."""
-    match message.template:
-        case "order_receipt":
-            return _order(session, message, base_url, carrier)
-        case "link_receipt":
-            return Details(_link(session, message))
-        case _:
-            facts, rows = bulk_facts(session, uuid.UUID(message.facts["bulk_id"]), message.locale)
-            return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
+    return RECEIPTS[message.template](session, message, base_url, carrier)
 
 
 def _order(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
@@ -81,12 +73,25 @@ def _order(session: Session, message: Message, base_url: str, carrier: Carrier) 
     return Details(facts, partial(_summary, request, addressee, lines, link, message.locale, carrier))
 
 
-def _link(session: Session, message: Message) -> dict[str, Any]:
+def _link(session: Session, message: Message, *_: object) -> Details:
     request = _request(session, message)
     facts = _about(request)
     if request.asked_proof is ProofMethod.CONSENT and request.status not in ENDED:
         facts["until"] = _deadline(request, session.get(Consent, request.id))
-    return facts
+    return Details(facts)
+
+
+def _bulk(session: Session, message: Message, *_: object) -> Details:
+    facts, rows = bulk_facts(session, uuid.UUID(message.facts["bulk_id"]), message.locale)
+    return Details(facts, partial(bulk_table, facts["kind"], rows, message.locale))
+
+
+RECEIPTS: Mapping[str, Callable[[Session, Message, str, Carrier], Details]] = {
+    "order_receipt": _order,
+    "link_receipt": _link,
+    "bulk_receipt": _bulk,
+}
+"""By template, the function that reads the details of the messages that say more than their rows do."""
 
 
 def _request(session: Session, message: Message) -> Request:

@@ -7,16 +7,17 @@ key; see docs/decisions/0002.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from models.db.batch_insert import batch_insert
-from models.db.failures import is_locked
+from models.db.failures import is_locked, is_outage
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
 from models.proofs import consent_reach, contacts
@@ -33,6 +34,11 @@ log = structlog.get_logger()
 
 SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LETTER}
 """The external system that sends the messages of each channel."""
+QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
+    consent_reach.CONSENT_MAIL: consent_reach.note_refused,
+    contacts.CONTACT_MAIL: contacts.note_refused,
+}
+"""By template, what records that a mail with a question was refused for good, so that somebody is told of it."""
 SENDING_TIME = timedelta(seconds=2)
 """How long one call of `send_due` begins messages; later messages that belong to no bulk then come before a bulk's."""
 TRY_TO_RECORD_AGAIN = 0.5
@@ -45,6 +51,7 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
     """Send up to a batch of the channel's messages that are due to be sent, beginning none after `SENDING_TIME`.
 
     Messages that were claimed but not begun are released for any worker, in their old order, with no attempt counted.
+    So are all of them if the database is away when the details of receipts are read; that error is raised.
     While the channel's external system is away, no message is claimed (`tasks.outages`). `more_due` is called after
     claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
     """
@@ -55,7 +62,12 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
         with runtime.database.transaction() as session:
             messages = still_claimed(session, claim.ids, claim.lease)
         claim.give_back(set(claim.ids) - {message.id for message in messages})
-        begun = _send_some(claim, channel, messages)
+        try:
+            details = _details(runtime, messages)
+        except Exception:
+            claim.give_back([message.id for message in messages])
+            raise
+        begun = _send_some(claim, channel, messages, details)
         not_begun = {message.id for message in messages} - begun
         if not_begun:
             with runtime.database.transaction() as session:
@@ -65,10 +77,35 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
             claim.give_back(not_begun - {message.id for message in released})
 
 
-def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> set[int]:
+def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
+    """Return, by message id, what the database adds to the receipts among the messages, read in one transaction.
+
+    A receipt that cannot be read has its error, which does not stop the others. Raises the error if the database is
+    away.
+    """
+    receipts = [message for message in messages if message.template in RECEIPTS]
+    found: dict[int, Details | Exception] = {}
+    if not receipts:
+        return found
+    with runtime.database.transaction() as session:
+        for message in receipts:
+            try:
+                with session.begin_nested():
+                    found[message.id] = read_details(session, message, runtime.base_url, runtime.carrier)
+            except Exception as error:
+                if is_outage(error) or isinstance(error, SoftTimeLimitExceeded):
+                    raise
+                found[message.id] = error
+    return found
+
+
+def _send_some(
+    claim: Claim, channel: Channel, messages: Sequence[Message], details: Mapping[int, Details | Exception]
+) -> set[int]:
     """Send messages until `SENDING_TIME` is over, and record each one's result. Return the ids of messages begun.
 
-    Once the channel is unavailable, no further message is begun.
+    `details` is what the database adds to receipts, by message id. Once the channel is unavailable, no further message
+    is begun.
     """
     runtime, begun = claim.runtime, set[int]()
     unrecorded: dict[int, GatewayError | None] = {}
@@ -77,7 +114,7 @@ def _send_some(claim: Claim, channel: Channel, messages: Sequence[Message]) -> s
     for message in messages:
         if runtime.clock() >= ends or not claim.is_safe:
             break
-        failure = _send(runtime, message)
+        failure = _send(runtime, message, details.get(message.id, NOTHING))
         begun.add(message.id)
         answers.append(failure)
         unrecorded[message.id] = failure
@@ -123,12 +160,13 @@ def _record_one_by_one(claim: Claim, outcomes: dict[int, GatewayError | None]) -
     return left
 
 
-def _send(runtime: Runtime, message: Message) -> GatewayError | None:
+def _send(runtime: Runtime, message: Message, details: Details | Exception) -> GatewayError | None:
     try:
+        if isinstance(details, Exception):
+            raise details
         if message.channel is Channel.LETTER:
             runtime.ports.letters.print_letter(render_letter(message, runtime.vault, runtime.base_url))
         else:
-            details = _details(runtime, message)
             mail = render_mail(message, runtime.vault, runtime.base_url, runtime.mail_domain, details, runtime.carrier)
             runtime.ports.mailer.send(mail)
     except GatewayError as error:
@@ -142,20 +180,11 @@ def _send(runtime: Runtime, message: Message) -> GatewayError | None:
     return None
 
 
-def _details(runtime: Runtime, message: Message) -> Details:
-    """Return what the database adds to the message now. The transaction ends before anything is sent."""
-    if message.template not in RECEIPTS:
-        return NOTHING
-    with runtime.database.transaction() as session:
-        return read_details(session, message, runtime.base_url, runtime.carrier)
-
-
 def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: bool = True) -> set[int]:
     """Record outcomes: each message's error by message id, None if it was sent. Return the ids of locked messages.
 
     If the lease was lost, a sent message is recorded as sent nevertheless, and a failure still counts as an attempt.
-    `told` adds an entry to the request's timeline, if the message is one that the timeline announces. A refused
-    question to a contact is told in any case.
+    `told` adds an entry to the request's timeline, if the message is one that the timeline announces.
     """
     runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []
@@ -168,10 +197,8 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: boo
                 message.left(now)
             elif isinstance(failure, GatewayRefused):
                 message.refuse(now)
-                if told and message.template == consent_reach.QUESTION and message.request_id is not None:
-                    consent_reach.note_refused_question(session, message.request_id, now)
-                if message.template == contacts.QUESTION_TO_CONTACT and message.proof is not None:
-                    contacts.note_refused_question(session, message.proof, now)
+                if message.template in QUESTIONS:
+                    QUESTIONS[message.template](session, message, now)
             else:
                 message.attempts += 1
                 if message.lease == lease:

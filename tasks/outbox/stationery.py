@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from io import BytesIO
 
-from fpdf import FPDF
-from fpdf.enums import Align, XPos, YPos
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfgen.canvas import Canvas
 
 from models.values import Locale, in_print
-from tasks.outbox.typeface import FAMILY, add_typeface
+from tasks.outbox.typeface import font_name
 from tasks.settings import Carrier, CarrierPage
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import N_, translate
@@ -19,41 +22,176 @@ LEFT, RIGHT, WIDTH, PRICE = 25, 20, 165, 32
 """Margins, width of the text, and width of a price in a table, in millimetres."""
 INK, QUIET, ACCENT, LINE, TINT = (22, 32, 29), (81, 92, 88), (11, 90, 75), (217, 221, 217), (245, 246, 244)
 """The colours of web/static/portal.css (--ink, --quiet, --primary, --line, --paper) in its light form."""
+_HEIGHT, _TOP, _FOOT = 297, 28, 22
+_END = _HEIGHT - _FOOT - 8
 _MARK = 4.2
-_FOOT = 22
+_POINT = 25.4 / 72
+_PAGES = "pages"
 
 
-class Sheet(FPDF):
+class Sheet:
     """A PDF in A4 whose pages have the wordmark on top, and the carrier and the page number at the bottom.
 
     `carrier` says who sends it, `title` is the document's title, and `remark` a sentence for the foot of each page.
-    `say` translates a sentence into the document's language.
+    `say` translates a sentence into the document's language. All lengths are in millimetres, measured from the page's
+    left and top edges; `y` is where the next text is printed. Methods that print text go on below it, and begin a new
+    page where the page is full.
     """
 
     def __init__(self, carrier: Carrier, locale: Locale, title: str, remark: str = "") -> None:
-        super().__init__(format="A4")
         self.locale = locale
         self.say = partial(translate, locale)
-        self._carrier, self._remark = carrier, remark
-        add_typeface(self)
-        self.set_margins(LEFT, 20, RIGHT)
-        self.set_auto_page_break(auto=True, margin=_FOOT + 8)
         self.heading_text = title
-        self.set_title(in_print(title))
-        self.set_lang(locale)
+        self.y: float = _TOP
+        self._carrier, self._remark = carrier, remark
+        self._file = BytesIO()
+        self._canvas = Canvas(self._file, pagesize=A4, pageCompression=1, lang=locale)
+        self._canvas.setTitle(in_print(title))
+        self.ink(INK, "", 11)
+        self._begin_page()
 
-    def header(self) -> None:
+    def content(self) -> bytes:
+        """End the last page and return the PDF. Call once."""
+        # Known only now, and drawn on every page.
+        self._canvas.beginForm(_PAGES)
+        self.ink(QUIET, "", 8)
+        self._draw(str(self._canvas.getPageNumber()), 0, _HEIGHT)
+        self._canvas.endForm()
+        self._canvas.save()
+        return self._file.getvalue()
+
+    def ink(self, colour: Colour, style: str, size: float) -> None:
+        """Set the colour (RGB), style ("B" is bold) and size (in points) of the text that is printed next."""
+        self._colour, self._font, self._size = colour, font_name(600 if style else 400), size
+
+    def width_of(self, text: str) -> float:
+        """Return how wide the text is in the typeface set by `ink`."""
+        return float(stringWidth(text, self._font, self._size)) * _POINT
+
+    def wrapped(self, text: str, width: float) -> list[str]:
+        """Return the lines of a text that is `width` wide at most: broken at spaces, too long words anywhere."""
+        lines: list[str] = []
+        for part in text.split("\n"):
+            line = ""
+            for word in part.split(" "):
+                longer = f"{line} {word}" if line else word
+                if self.width_of(longer) <= width:
+                    line = longer
+                    continue
+                if line:
+                    lines.append(line)
+                line = word
+                while self.width_of(line) > width and len(line) > 1:
+                    fits = len(line) - 1
+                    while fits > 1 and self.width_of(line[:fits]) > width:
+                        fits -= 1
+                    lines.append(line[:fits])
+                    line = line[fits:]
+            lines.append(line)
+        return lines
+
+    def text(self, text: str, left: float, height: float, right: float | None = None) -> None:
+        """Print one line at `y`, without going on below it: from `left` on, or, if it is given, up to `right`."""
+        shown = in_print(text)
+        if right is not None:
+            left = right - self.width_of(shown)
+        self._draw(shown, left, self.y + height / 2 + self._size * _POINT * 0.3)
+
+    def line_of(self, text: str, height: float, left: float = LEFT) -> None:
+        """Print one line of text, `height` high, and go to the next line."""
+        self.make_room(height)
+        self.text(text, left, height)
+        self.y += height
+
+    def paragraph(self, text: str, height: float = 5.5, left: float = LEFT, width: float = WIDTH) -> None:
+        """Print a text that wraps over several lines."""
+        for line in self.wrapped(in_print(text), width):
+            self.line_of(line, height, left)
+
+    def link(self, address: str, height: float = 5.5) -> None:
+        """Print an address, underlined, that leads there."""
+        for line in self.wrapped(address, WIDTH):
+            self.line_of(line, height)
+            width, bottom = self.width_of(line), self.y - 1
+            self._canvas.setStrokeColorRGB(*_shares(self._colour))
+            self._line(LEFT, bottom, LEFT + width, bottom)
+            area = (LEFT * mm, _up(self.y), (LEFT + width) * mm, _up(self.y - height))
+            self._canvas.linkURL(address, area)
+
+    def heading(self, left: float, text: str) -> None:
+        """Print a small heading that begins at `left`."""
+        self.ink(QUIET, "B", 9)
+        self.line_of(text, 6, left)
+
+    def block(self, left: float, lines: list[str]) -> None:
+        """Print short lines, one below the other, that begin at `left`."""
+        self.ink(INK, "", 10.5)
+        for line in lines:
+            self.paragraph(line, 5.2, left, 80)
+
+    def facts(self, left: float, facts: list[tuple[str, str]]) -> None:
+        """Print (name, value) pairs, one per line, that begin at `left`."""
+        for name, value in facts:
+            self.ink(QUIET, "", 9)
+            self.text(name, left, 5.6)
+            self.ink(INK, "", 9)
+            self.text(value, left, 5.6, right=left + 65)
+            self.y += 5.6
+
+    def row(self, cells: tuple[str, ...], *, fill: bool = False) -> None:
+        """Print a table row: a description, then prices. `fill` gives it a background."""
+        self.make_room(7.5)
+        if fill:
+            self.box(LEFT, self.y, WIDTH, 7.5, TINT)
+        description, *prices = cells
+        self.text(description, LEFT + 1, 7.5)
+        for place, price in enumerate(prices, 1 - len(prices)):
+            self.text(price, 0, 7.5, right=LEFT + WIDTH - 1 + place * PRICE)
+        self.y += 7.5
+
+    def rule(self) -> None:
+        """Draw a thin line from margin to margin."""
+        self.line(LEFT, self.y, LEFT + WIDTH)
+
+    def line(self, left: float, top: float, right: float) -> None:
+        """Draw a thin horizontal line."""
+        self._canvas.setStrokeColorRGB(*_shares(LINE))
+        self._line(left, top, right, top)
+
+    def box(self, left: float, top: float, width: float, height: float, colour: Colour, radius: float = 0) -> None:
+        """Draw a rectangle filled with a colour; `radius` rounds its corners."""
+        self._canvas.setFillColorRGB(*_shares(colour))
+        place = (left * mm, _up(top + height), width * mm, height * mm)
+        if radius:
+            self._canvas.roundRect(*place, radius * mm, stroke=0, fill=1)
+        else:
+            self._canvas.rect(*place, stroke=0, fill=1)
+
+    def make_room(self, height: float) -> None:
+        """Begin a new page if this one has less than `height` left."""
+        if self.y + height > _END:
+            self._canvas.showPage()
+            self._begin_page()
+
+    def _begin_page(self) -> None:
+        """Print wordmark and foot of a new page."""
+        before = self._colour, self._font, self._size
+        self._canvas.setLineWidth(0.2 * mm)
+        self._print_wordmark()
+        self._print_foot()
+        self._colour, self._font, self._size = before
+        self.y = _TOP
+
+    def _print_wordmark(self) -> None:
         """Print the wordmark: the portal's mark, the carrier's name if it is set, and the portal's name."""
-        self.set_fill_color(*(round(channel + (255 - channel) * 0.55) for channel in ACCENT))
-        self.rect(LEFT + 1.1, 17.1, _MARK, _MARK, style="F", round_corners=True, corner_radius=1.1)
-        self.set_fill_color(*ACCENT)
-        self.rect(LEFT, 16, _MARK, _MARK, style="F", round_corners=True, corner_radius=1.1)
-        self.set_xy(LEFT + 8, 15.5)
+        light = [round(channel + (255 - channel) * 0.55) for channel in ACCENT]
+        self.box(LEFT + 1.1, 17.1, _MARK, _MARK, (light[0], light[1], light[2]), 1.1)
+        self.box(LEFT, 16, _MARK, _MARK, ACCENT, 1.1)
         self.ink(INK, "B", 12.5)
-        self.write(5.5, in_print(" ".join(filter(None, (self._carrier.name, self.say(N_("Customer portal")))))))
-        self.set_y(28)
+        self.y = 15.5
+        self.text(" ".join(filter(None, (self._carrier.name, self.say(N_("Customer portal"))))), LEFT + 9, 5.5)
 
-    def footer(self) -> None:
+    def _print_foot(self) -> None:
         """Print the remark, the carrier's address, contact and imprint, and the page number."""
         carrier = self._carrier
         imprint = carrier.links.get(CarrierPage.IMPRINT)
@@ -63,58 +201,35 @@ class Sheet(FPDF):
             " · ".join(filter(None, (carrier.phone, carrier.email))),
             f"{carrier_page_text(CarrierPage.IMPRINT, self.locale)}: {imprint}" if imprint else "",
         ]
-        self.set_y(-_FOOT)
+        self.y = _HEIGHT - _FOOT
         self.rule()
         self.ink(QUIET, "", 8)
-        self.cell(WIDTH, 5, f"{self.page_no()}/{{nb}}", align=Align.R)
-        self.set_xy(LEFT, 297 - _FOOT + 0.7)
+        total = LEFT + WIDTH - self.width_of("0")
+        self.text(f"{self._canvas.getPageNumber()}/", 0, 5, right=total)
+        self._canvas.saveState()
+        self._canvas.translate(total * mm, _up(self.y + 2.5 + 8 * _POINT * 0.3))
+        self._canvas.doForm(_PAGES)
+        self._canvas.restoreState()
+        self.y += 0.7
         for line in filter(None, lines):
-            self.cell(WIDTH - 20, 3.8, in_print(line), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+            self.text(line, LEFT, 3.8)
+            self.y += 3.8
 
-    def ink(self, colour: Colour, style: str, size: float) -> None:
-        """Set the colour (RGB), style ("B" is bold) and size (in points) of the text that is printed next."""
-        self.set_text_color(*colour)
-        self.set_font(FAMILY, style, size)
+    def _draw(self, text: str, left: float, top: float) -> None:
+        self._canvas.setFillColorRGB(*_shares(self._colour))
+        self._canvas.setFont(self._font, self._size)
+        self._canvas.drawString(left * mm, _up(top), text)
 
-    def line_of(self, text: str, height: float) -> None:
-        """Print one line of text, `height` millimetres high, and go to the next line."""
-        self.cell(0, height, in_print(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+    def _line(self, left: float, top: float, right: float, bottom: float) -> None:
+        self._canvas.line(left * mm, _up(top), right * mm, _up(bottom))
 
-    def paragraph(self, text: str) -> None:
-        """Print a text that wraps over several lines."""
-        self.multi_cell(0, 5.5, in_print(text), align=Align.L, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
-    def heading(self, left: float, text: str) -> None:
-        """Print a small heading, `left` millimetres from the page's left edge."""
-        self.set_x(left)
-        self.ink(QUIET, "B", 9)
-        self.cell(80, 6, in_print(text), new_x=XPos.LEFT, new_y=YPos.NEXT)
+def _shares(colour: Colour) -> tuple[float, float, float]:
+    """Return the shares of red, green and blue, from 0 to 1."""
+    red, green, blue = colour
+    return red / 255, green / 255, blue / 255
 
-    def block(self, top: float, left: float, lines: list[str]) -> None:
-        """Print short lines, one below the other, starting at `top` and `left` (millimetres from the page's edges)."""
-        self.set_xy(left, top)
-        self.ink(INK, "", 10.5)
-        for line in lines:
-            self.multi_cell(80, 5.2, in_print(line), align=Align.L, new_x=XPos.LEFT, new_y=YPos.NEXT)
 
-    def facts(self, top: float, left: float, facts: list[tuple[str, str]]) -> None:
-        """Print (name, value) pairs, one per line, starting at `top` and `left` (millimetres from the page's edges)."""
-        self.set_y(top)
-        for name, value in facts:
-            self.set_x(left)
-            self.ink(QUIET, "", 9)
-            self.cell(24, 5.6, in_print(name))
-            self.ink(INK, "", 9)
-            self.cell(41, 5.6, in_print(value), align=Align.R, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-
-    def row(self, cells: tuple[str, ...], wide: float, *, fill: bool = False) -> None:
-        """Print a table row: a description, `wide` millimetres wide, then prices. `fill` gives it a background."""
-        for place, text in enumerate(cells):
-            width, align = (wide, Align.L) if place == 0 else (PRICE, Align.R)
-            self.cell(width, 7.5, in_print(text), align=align, fill=fill)
-        self.ln(7.5)
-
-    def rule(self) -> None:
-        """Draw a thin line from margin to margin."""
-        self.set_draw_color(*LINE)
-        self.line(LEFT, self.get_y(), LEFT + WIDTH, self.get_y())
+def _up(top: float) -> float:
+    """Return how many points above the page's bottom edge a place is that is `top` millimetres below its top edge."""
+    return (_HEIGHT - top) * mm

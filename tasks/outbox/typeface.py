@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fontTools.ttLib import TTFont
-    from fpdf import FPDF
 
 FAMILY = "Source Sans Pro"
 WEIGHTS = {400: "Regular", 600: "Semibold"}
@@ -20,17 +16,12 @@ def font_file(weight: int) -> Traversable:
     return files("font_source_sans_pro") / "files" / f"SourceSansPro-{WEIGHTS[weight]}.ttf"
 
 
-def add_typeface(pdf: FPDF) -> None:
-    """Add the font `FAMILY`, regular and bold, to a PDF document."""
-    for style, weight in (("", 400), ("B", 600)):
-        pdf.add_font(FAMILY, style, str(font_file(weight)))
-    for font in pdf.fonts.values():
-        _make_light(font.ttfont)  # type: ignore[union-attr]
+@cache
+def font_name(weight: int) -> str:
+    """Return the name by which ReportLab knows a weight of the typeface. The font is read once in each process."""
+    from reportlab.pdfbase.pdfmetrics import registerFont  # large: only where something is printed
+    from reportlab.pdfbase.ttfonts import TTFont
 
-
-def _make_light(font: TTFont) -> None:
-    """Leave out what embedding a font does not need, and what takes half of the time: layout tables, bounding boxes."""
-    font.recalcBBoxes = False
-    for table in ("GDEF", "GPOS", "GSUB"):
-        if table in font:
-            del font[table]
+    name = f"{FAMILY} {WEIGHTS[weight]}"
+    registerFont(TTFont(name, str(font_file(weight))))
+    return name

@@ -7,20 +7,16 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.db.work_queue import made_due
-from models.telephony.number_history import complete_history
 from models.telephony.number_pool import SET_ASIDE
 from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from tasks.ports import Block
 from tasks.reconcile import merge_compare
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.merge_compare import Comparison
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +95,6 @@ def report_set_aside(run: Run) -> None:
         for block in session.scalars(sa.select(NumberBlock).where(NumberBlock.available_from == SET_ASIDE)):
             number = f"+{block.first_number}"
             run.find("block_set_aside", number, repaired=False, number=number, size=block.size)
-
-
-def complete_numbers_history(run: Run) -> None:
-    """Write the rows that the history of the numbers lacks, because an older program has changed a block's owner."""
-    with run.transaction() as session:
-        changed = complete_history(session, run.now)
-    if changed and not run.dry:
-        log.warning("history.completed", rows=changed)
 
 
 def _find(run: Run, kind: str, block: OurBlock | Block) -> None:

@@ -12,7 +12,9 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
-from models.proofs.proofs import CodedProof, Consent, LinkCode, ProofBook
+from models.proofs.consent_reach import forget_ended
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import CodedProof, Consent, LinkCode
 from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import Kind, Status
@@ -23,13 +25,14 @@ from tasks.reconcile.request_pages import look_at_requests
 def reconcile_proofs(run: Run) -> None:
     """Schedule pending requests whose proof's reminder or deadline has passed to be worked on now; report them.
 
-    Also end expired link codes, and count pending requests by the party that has to act. Safe to run twice: the verify
-    step sends no reminder twice.
+    Also end expired link codes, take questions of ended requests off the back office's list, and count pending requests
+    by the party that has to act. Safe to run twice: the verify step sends no reminder twice.
     """
     with run.transaction() as session:
         expired = sa.update(LinkCode).where(LinkCode.ended_at.is_(None), LinkCode.expires_at <= run.now)
         ended = session.scalars(expired.values(ended_at=run.now).returning(LinkCode.id)).all()
         run.counts["link_codes_ended"] = len(ended)
+        forget_ended(session)
         waiting = sa.select(Request.waiting_for, sa.func.count()).where(Request.waiting_for.is_not(None))
         for actor, count in session.execute(waiting.group_by(Request.waiting_for)):
             run.counts[f"waiting_for_{actor}"] = count

@@ -25,7 +25,7 @@ from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.ports import FORWARD, REQUEST_URI, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.reconcile import merge_compare
-from tasks.reconcile.blocks import BLOCKS, complete_numbers_history, our_blocks, report_set_aside
+from tasks.reconcile.blocks import BLOCKS, our_blocks, report_set_aside
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.merge_compare import Comparison
 from tasks.registrar.trunks import Forwardings, forwardings_of, record_from
@@ -78,7 +78,6 @@ def reconcile_registrar(run: Run) -> None:
     to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
     report_set_aside(run)
-    complete_numbers_history(run)
     there = run.runtime.ports.subscribers
     blocks = BLOCKS.compare(run, our_blocks(run), there.read_blocks())
     trunks = TRUNKS.compare(run, _trunks(run), there.read())

@@ -1,6 +1,7 @@
-"""Job `leftovers`: delete rows past their retention time; each table's model says which rows those are.
+"""Job `leftovers`: delete rows past their retention time, and complete the history of numbers.
 
-The telephone network's call records are deleted after a week: they only serve to explain current faults.
+Each table's model says which rows those are. The telephone network's call records are deleted after a week: they only
+serve to explain current faults.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from models.people.invitations import Invitation
 from models.people.logins import Login
 from models.requests.idempotency import IdempotencyKey
 from models.telephony.directory import DirectoryEntry
-from models.telephony.number_history import NumberAssignment
+from models.telephony.number_history import NumberAssignment, complete_history
 from tasks.reconcile.job_run import Run
 
 BATCH = 500
@@ -47,14 +48,16 @@ TABLES: tuple[Table, ...] = (
 
 
 def clear_leftovers(run: Run) -> None:
-    """Delete the rows of every table of `TABLES` that are past their retention time, and old call records.
+    """Delete rows of `TABLES` past their retention time and old call records, and complete the history of numbers.
 
-    Count the deleted rows by table. Safe to run twice.
+    Count the deleted rows by table, and as `history` the rows that the history lacked. Safe to run twice.
     """
     for table in TABLES:
         after: tuple[Any, ...] | None = None
         while gone := _batch(run, table, after):
             after = gone[-1]
+    with run.transaction() as session:
+        run.counts["history"] += complete_history(session, run.now)
     _forget_calls(run)
 
 

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session, selectinload
 
 from models.db.work_queue import made_due
 from models.jobs.outages import ExternalSystem
-from models.telephony.emergency import emergency_location
 from models.telephony.forwarding import enabled_of
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
@@ -47,9 +46,7 @@ def record_of(trunk: SipTrunk, vault: Vault, forwardings: Forwardings | None = N
     Raises `SecretUnreadable` if the trunk's secret was encrypted with a key that is not configured.
     """
     numbers = tuple(number for block in trunk.blocks for number in block.numbers)
-    account = trunk.account
-    place = emergency_location(account.street, account.postal_code, account.city)
-    return record_from(trunk, numbers, place.postal_code, forwardings or {}, vault)
+    return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault)
 
 
 def record_from(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
-from models.orders.addresses import area_codes_for, named
+from models.orders.addresses import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
@@ -26,15 +27,16 @@ from tasks.wording.reasons import reason_text
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
-    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location.
+    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location,
+    and its mails say so.
     """
+    is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
+    more = {"invited_name": request.local_user_name} if is_invited else {}
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
             told.add(recipient.address)
-            _queue(work, request, template, recipient, announced=True)
-    if request.kind is Kind.ORDER:
-        invite_local_user(work.session, request, work.now)
+            _queue(work, request, template, recipient, more, announced=True)
     return None
 
 
@@ -116,8 +118,17 @@ def _as_recipient(person: User) -> Recipient:
     return Recipient(person.name, person.email, person.locale)
 
 
-def _queue(work: Work, request: Request, template: str, to: Recipient, *, announced: bool = False) -> None:
-    facts = _facts(work, request, template, to)
+def _queue(
+    work: Work,
+    request: Request,
+    template: str,
+    to: Recipient,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    announced: bool = False,
+) -> None:
+    """Queue a mail about the request, with the facts of its template and `more`."""
+    facts = {**_facts(work, request, template, to), **more}
     occasion = _which_end(work, request, template, to) if request.reason is not None else ""
     queue_message(
         work.session,
@@ -167,7 +178,7 @@ def _fitting_area_codes(work: Work, request: Request) -> list[str]:
     account = request.account
     if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
         return []
-    return [named(area) for area in area_codes_for(work.session, account.postal_code, account.city)]
+    return [area_code_text(area) for area in area_codes_for(work.session, account.postal_code, account.city)]
 
 
 def _order_facts(work: Work, request: Request, locale: Locale) -> dict[str, Any]:

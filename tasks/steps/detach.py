@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.accounts import hierarchy
 from models.accounts.accounts import Account
-from models.orders.contract_holder import keep_holder_of
+from models.orders.holder_changes import keep_holder_of
 from models.people.invitations import void_foreign_invitations
 from models.requests.requests import Request
 from models.states import Origin

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.accounts.accounts import Account, account_by_number
-from models.accounts.contract_holders import holder_facts
+from models.accounts.contract_holders import addressee_of
 from models.messages.outbox import Channel, Recipient, queue_message
 from models.people.users import User, administrators_of
-from models.proofs.consent_reach import QUESTION, asked_addresses, note_reach
-from models.proofs.contacts import QUESTION_TO_CONTACT
+from models.proofs.consent_reach import CONSENT_MAIL, asked_addresses, note_reach
+from models.proofs.contacts import CONTACT_MAIL
 from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof
 from models.requests.requests import Request
 from tasks.steps.step import Work
@@ -23,7 +23,7 @@ def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
     queue_message(
         work.session,
         request.id,
-        QUESTION_TO_CONTACT,
+        CONTACT_MAIL,
         Recipient(account.contact_name, proof.address, request.locale),
         {**_about(request), **_place(account), "path": f"/email/{request.id}/", "until": proof.expires_at.isoformat()},
         work.now,
@@ -38,7 +38,6 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
     """Queue a letter with the proof's code to the order's connection address. Adds a timeline entry."""
     account = request.account
     assert account is not None
-    holder = holder_facts(work.session, request.main)
     queue_message(
         work.session,
         request.id,
@@ -47,9 +46,8 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
         {
             **_about(request),
             **_place(account),
-            **holder,
             # A reader of the letter at the site knows the company by its legal name.
-            "main_account_name": holder["holder_name"],
+            "main_account_name": addressee_of(work.session, request.main).name,
             "path": "/brief",
             "until": proof.expires_at.isoformat(),
         },
@@ -95,7 +93,7 @@ def _ask(work: Work, request: Request, consent: Consent, account: Account | None
         queue_message(
             work.session,
             request.id,
-            QUESTION,
+            CONSENT_MAIL,
             Recipient(person.name, person.email, person.locale),
             {
                 **_about(request),

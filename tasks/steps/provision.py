@@ -16,9 +16,10 @@ from models.telephony.directory import directory_data, put_entry
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.number_pool import set_aside_block
 from models.telephony.trunks import SipTrunk, new_sip_user, usual_request_uri
+from models.telephony.weekly_hours import ALL_WEEK
 from models.vault import new_sip_secret
-from tasks.ports import GatewayError, NumberTaken, Ports, TrunkRecord
-from tasks.registrar.trunks import forwardings_of, record_of
+from tasks.ports import Forwarding, GatewayError, NumberTaken, Ports, TrunkRecord
+from tasks.registrar.trunks import Forwardings, forwardings_of, record_of
 from tasks.steps.step import NO_NUMBERS, Outcome, Work
 
 log = structlog.get_logger()
@@ -40,11 +41,15 @@ class RegisterTrunk:
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Activate the account and add a timeline entry, if the trunk was written (`done`)."""
+        """If the trunk was written (`done`), activate the account, save its directory entry, add a timeline entry."""
         if not done:
             return
-        assert request.account is not None
+        assert request.account is not None and request.trunk is not None
         request.account.activate()
+        entry = directory_data((request.option_details or {}).get("directory_entry"))
+        if entry is not None:
+            # Not before: an export of what has changed since the last one must find the entry of an active account.
+            put_entry(work.session, request.account.id, request.trunk.blocks[0].first_number, entry, work.now)
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
@@ -65,13 +70,17 @@ class RegisterTrunk:
 def provision(work: Work, request: Request) -> Outcome:
     """Create the account's contract and trunk with a number block, and return the call that registers the trunk.
 
-    What the options need is set up too: the forwarding of the mobile fallback, the entry in the directory.
-
-    Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by the
-    request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
+    A new trunk gets the forwarding of the ordered mobile fallback; the directory entry is saved when the call is
+    recorded. Returns a hold if the pool has no free block. Safe to run twice: rows created by an earlier run, unique by
+    the request's id, are reused. Raises `RuleBroken` if a product can no longer be ordered.
     """
+    assert request.account_id is not None
+    forwardings: Forwardings = {}
+    # Only an option brings a forwarding to a new account: most orders need no look.
+    if request.trunk is not None and MOBILE_BACKUP in (request.option_keys or []):
+        forwardings = forwardings_of(work.session, [request.account_id])
     if request.trunk is None or not request.trunk.blocks:
-        assert request.account_id and request.area_code and request.block_size
+        assert request.area_code and request.block_size
         lines = agreed_prices(work.session, request)
         try:
             block = work.pool.take(request.area_code, request.block_size, request.account_id)
@@ -79,40 +88,34 @@ def provision(work: Work, request: Request) -> Outcome:
             return NO_NUMBERS
         if request.trunk is None:
             request.trunk = _new_trunk(work, request, lines)
-            _set_up_fallback(work, request)
+            forwardings = _set_up_fallback(work, request)
         request.trunk.blocks = [block]
-        entry = directory_data((request.option_details or {}).get("directory_entry"))
-        if entry is not None:
-            put_entry(work.session, request.account_id, block.first_number, entry, work.now)
     trunk = request.trunk
-    # Only an option brings a forwarding to a new account: most orders need no look.
-    assert request.account_id is not None
-    forwards = {}
-    if MOBILE_BACKUP in (request.option_keys or []):
-        work.session.flush()
-        forwards = forwardings_of(work.session, [request.account_id])
     return RegisterTrunk(
-        record_of(trunk, work.runtime.vault, forwards), ", ".join(block.display for block in trunk.blocks)
+        record_of(trunk, work.runtime.vault, forwardings), ", ".join(block.display for block in trunk.blocks)
     )
 
 
-def _set_up_fallback(work: Work, request: Request) -> None:
+def _set_up_fallback(work: Work, request: Request) -> Forwardings:
     """Forward the new account's calls to the ordered mobile number, if there is one, while no phone is registered.
 
-    From then on it is a forwarding like any other: the customer may change or remove it.
+    From then on it is a forwarding like any other: the customer may change or remove it. Returns the forwarding as the
+    registrar needs it.
     """
-    mobile = (request.option_details or {}).get("mobile_number")
-    if mobile is not None:
-        assert request.account_id is not None
-        work.session.add(
-            CallForwarding(account_id=request.account_id, condition=Condition.NOT_REGISTERED, target=mobile)
-        )
+    mobile, account_id = (request.option_details or {}).get("mobile_number"), request.account_id
+    if mobile is None or account_id is None:
+        return {}
+    condition = Condition.NOT_REGISTERED
+    work.session.add(CallForwarding(account_id=account_id, condition=condition, target=mobile))
+    return {account_id: (Forwarding(condition, mobile, None, ALL_WEEK),)}
 
 
 def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipTrunk:
     assert request.account is not None and request.channels is not None and request.block_size is not None
     return SipTrunk(
         account=request.account,
+        # Set by the relationship at the flush only, and needed for the registrar's record before.
+        account_id=request.account.id,
         contract=new_contract(request.account.id, lines, work.now, request.id),
         request_id=request.id,
         sip_user=new_sip_user(),

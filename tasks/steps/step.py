@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
-from models.proofs.proofs import ProofBook
+from models.proofs.proof_book import ProofBook
 from models.requests.requests import Request
 from models.states import Actor, Reason
 from models.telephony.number_pool import NumberPool

@@ -12,7 +12,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
-from models.orders.addresses import confirmed
+from models.orders.addresses import confirm_or_ask
 from models.orders.orders import ordered_basket
 from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
@@ -38,9 +38,10 @@ LOOK_FOR_ANSWER = timedelta(hours=1)
 def verify(work: Work, request: Request) -> Outcome:
     """Check the request against the business rules, and ask people for the proofs that the request needs.
 
-    Returns None if every rule is kept and every proof is given, a wait while a proof or a correction is missing, and a
-    hold if the number pool is empty. Raises `RuleBroken` if a rule is broken or the time for a proof is over. Safe to
-    run twice: a proof is requested once, with reminders at their times.
+    Returns None if every rule is kept and every proof is given, and a wait while a proof is missing or the contact's
+    e-mail address has to be corrected. Returns a hold if the number pool is empty, or if staff have yet to confirm that
+    the address lies in the area of the ordered area code. Raises `RuleBroken` if a rule is broken or the time for a
+    proof is over. Safe to run twice: a proof is requested once, with reminders at their times.
     """
     match request.kind:
         case Kind.ORDER:
@@ -57,7 +58,7 @@ def _verify_order(work: Work, request: Request) -> Outcome:
     ordered_basket(work.session, request)
     place = request.account
     # Asked before the proofs, which take days, and needed after them.
-    may_have_numbers = confirmed(work.session, place.postal_code, place.city, request.area_code, work.now)
+    may_have_numbers = confirm_or_ask(work.session, place.postal_code, place.city, request.area_code, work.now)
     # Both proofs are requested at the same time: a letter takes days.
     proofs = opened_proofs(work.book, request, request.requester, work.now)
     waits = []

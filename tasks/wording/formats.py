@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 
-from models.values import BERLIN, Locale, last_day
+from models.values import BERLIN, Locale, berlin_day, last_day
 
 _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
 _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM y, HH:mm"}
 
 
+@lru_cache(maxsize=1000)  # a few prices, in most mails
 def euros(cents: int, locale: Locale) -> str:
     """Format euro cents in the language: '29,90 €', in English '€29.90'."""
     return format_currency(Decimal(cents) / 100, "EUR", locale=_REGIONS[locale])
@@ -27,7 +29,7 @@ def long_date(day: date, locale: Locale) -> str:
 
 def day_text(at: datetime, locale: Locale) -> str:
     """Format the day in Germany at this moment, in the language."""
-    return long_date(at.astimezone(BERLIN).date(), locale)
+    return long_date(berlin_day(at), locale)
 
 
 def last_day_text(end: datetime, locale: Locale) -> str:

@@ -83,7 +83,7 @@ def sentence(entry: TimelineEntry, locale: Locale) -> str:
     if "reason" in facts:
         facts["reason_text"] = reason_text(Reason(facts["reason"]), locale, facts.get("area_codes", ()))
     code = entry.code
-    # Entries of before reasons were kept have none.
+    # Entries older than the reasons have none.
     if "refusal" in facts:
         facts["refusal_text"] = refusal_text(RefusalReason(facts["refusal"]), facts["refusal_note"], locale)
         code = "document_refused_why"

@@ -82,10 +82,12 @@ class System:
 
     def idle(self) -> bool:
         """Whether no order is under way and every mail has left. Costs next to nothing, so it may be asked often."""
+        return not self.has_due(Request) and not self.has_due(Message)
+
+    def has_due(self, table: type[Request | Message]) -> bool:
+        """Whether a row of the table waits to be processed, now or later."""
         with self.database.transaction() as session:
-            return not any(
-                session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))) for table in (Request, Message)
-            )
+            return bool(session.scalar(sa.select(sa.exists().where(table.due_at.is_not(None)))))
 
     def idle_but_alone(self) -> bool:
         """Whether no order of a bulk is under way and every mail about one has left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ from playwright.sync_api import Page
 
 _AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-# The schemes differ only in colours, so only the rules about colours run in the dark one. The light one, the default,
-# comes last, so that the page stays light.
-_SCHEMES = {"dark": ["color-contrast", "link-in-text-block"], "light": _RULES}
-# What axe-core judges, without the words: each element with its classes, its attributes and its parent, and whether
-# there is a text in it; and the page's headings and landmarks in their order.
-_SHAPE = """() => {
+# The schemes differ only in colours, so only the rules about colours run in the dark one.
+_COLOUR_RULES = ["color-contrast", "link-in-text-block"]
+# What axe-core judges of an element, without the words: the element with its classes, attributes and parent, and if
+# there is a text in it.
+_SHAPE_OF = """element => {
     const values = /^(type|role|lang|scope|aria-(?!describedby|labelledby|label|controls).*)$/;
     const one = element => element === null ? "" : [
         element.tagName,
@@ -25,16 +25,64 @@ _SHAPE = """() => {
         [...element.attributes].map(a => values.test(a.name) ? a.name + "=" + a.value : a.name).sort().join(),
         element.textContent.trim() === "",
     ].join(" ");
-    const shapes = [...document.querySelectorAll("body *")].map(e => one(e.parentElement) + " > " + one(e));
+    return one(element.parentElement) + " > " + one(element);
+}"""
+# The shapes of a page's elements, and the page's headings and landmarks in their order.
+_SHAPES = f"""() => {{
+    const shapes = [...document.querySelectorAll("body *")].map({_SHAPE_OF});
     const outline = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6, header, nav, main, aside, footer")];
     return [...new Set(shapes), outline.map(e => e.tagName).join()];
-}"""
-_known: set[str] = set()
+}}"""
 # Frames show mails, not pages of the portal. Passed rules are left out, because the list is long.
-_RUN = """async rules => {
-    const result = await axe.run(document, {runOnly: rules, iframes: false, resultTypes: ["violations"]});
+_RUN = """async ([rules, where]) => {
+    const result = await axe.run(where ?? document, {runOnly: rules, iframes: false, resultTypes: ["violations"]});
     return result.violations;
 }"""
+# The colours of what is new on a page, with everything in it; whatever is outside has the same ground as before.
+_RUN_ON_NEW = f"""async ([rules, shapes]) => {{
+    const wanted = new Set(shapes), shapeOf = {_SHAPE_OF};
+    const fresh = [...document.querySelectorAll("body *")].filter(element => wanted.has(shapeOf(element)));
+    const inside = new Set(fresh);
+    const has = element => element !== null && (inside.has(element) || has(element.parentElement));
+    const include = fresh.filter(element => !has(element.parentElement));
+    return include.length === 0 ? [] : await ({_RUN})([rules, {{include}}]);
+}}"""
+
+
+class _Checked:
+    """The shapes that were checked, by digest: in this process, and in every process that shares the file."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self.file: Path | None = None
+
+    def new_of(self, shapes: list[str]) -> list[str]:
+        """Return those of the shapes that were not checked yet."""
+        new = [shape for shape in shapes if _digest(shape) not in self._known]
+        if not new or self.file is None or not self.file.exists():
+            return new
+        self._known.update(self.file.read_text().split())
+        return [shape for shape in new if _digest(shape) not in self._known]
+
+    def add(self, shapes: list[str]) -> None:
+        """Record that the shapes were checked and found accessible."""
+        digests = [_digest(shape) for shape in shapes]
+        self._known.update(digests)
+        if self.file is not None:
+            with self.file.open("a") as file:
+                file.write("".join(f"{digest}\n" for digest in digests))
+
+
+_checked = _Checked()
+
+
+def share_checks(directory: Path) -> None:
+    """Share what was checked with the other test processes of this run through a file in the directory."""
+    _checked.file = directory / "accessible-shapes"
+
+
+def _digest(shape: str) -> str:
+    return blake2b(shape.encode(), digest_size=8).hexdigest()
 
 
 @cache
@@ -51,22 +99,22 @@ def axe_source() -> str:
 def assert_accessible(page: Page) -> None:
     """Fail with a list of the violations that axe-core finds on the page, light or dark.
 
-    A page on which nothing has a shape that was not checked before in this process is not checked again: half of the
-    pages differ from others in words only.
+    A page on which nothing has a shape that was not checked before in this run is not checked again: half of the pages
+    differ from others in words only.
     """
-    shapes = set(page.evaluate(_SHAPE))
-    if shapes <= _known:
+    new = _checked.new_of(page.evaluate(_SHAPES))
+    if not new:
         return
-    found: list[str] = []
     # Evaluated through the debugger, which the Content-Security-Policy does not restrict.
     if not page.evaluate("'axe' in window"):
         page.evaluate(axe_source())
-    for scheme, rules in _SCHEMES.items():
+    found: list[str] = []
+    # The light scheme, the default, comes last, so that the page stays light.
+    for scheme, run, arguments in (("dark", _RUN_ON_NEW, [_COLOUR_RULES, new]), ("light", _RUN, [_RULES, None])):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-        violations = page.evaluate(_RUN, rules)
-        found += [line for violation in violations for line in _in_words(violation, scheme)]
+        found += [line for violation in page.evaluate(run, arguments) for line in _in_words(violation, scheme)]
     assert not found, f"{page.url}:\n" + "\n".join(found)
-    _known.update(shapes)
+    _checked.add(new)
 
 
 def _in_words(violation: dict[str, Any], scheme: str) -> list[str]:

@@ -19,9 +19,13 @@ from models.accounts.accounts import Account
 from models.db.session import Database
 from models.orders.orders import submit_order
 from models.people.rights import Principal
+from tests.browser.axe import share_checks
 from tests.browser.visit import DESKTOP, Pages, Visit, Way, chromium, working
 from tests.factories import an_order, fill_pool, make_account, make_main, make_user
 from tests.fakes import FakeClock, MailSink, wait_until
+from tests.sip.conftest import kamailio as kamailio
+from tests.sip.conftest import network_port as network_port
+from tests.sip.conftest import psap_port as psap_port
 from tests.web.conftest import as_new, running
 from web.resources import resources
 from workers.demo.carrier import DEMO_CARRIER
@@ -64,8 +68,11 @@ class Portal:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Start Debian's Chromium. Without it the tests are skipped; on CI (CI=true) they fail."""
+    # Each process of pytest-xdist has a folder of its own in that of the run.
+    folder = tmp_path_factory.getbasetemp()
+    share_checks(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
     executable = chromium()
     if executable is None:
         if os.environ.get("CI") == "true":

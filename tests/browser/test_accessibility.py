@@ -33,7 +33,7 @@ from models.people.invitations import invite
 from models.people.logins import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User
-from models.proofs.submission import upload_document
+from models.proofs.document_review import upload_document
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, Reason, Status
 from models.telephony.known_places import ask

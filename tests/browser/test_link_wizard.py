@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from models.accounts.accounts import Account
 from models.people.users import User
+from models.proofs.ownership import decide
 from models.proofs.proofs import Decision
-from models.proofs.submission import decide
 from models.requests.requests import Request
 from tests.browser.conftest import Portal
 from tests.browser.test_portal import assert_no_sideways_scrolling, sign_in, tab_to

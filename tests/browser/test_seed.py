@@ -62,6 +62,23 @@ def fill_in_the_order(visit: Visit) -> None:
     visit.sees("Zusammenfassung")
 
 
+def confirm_by_code(hanna: Visit, number: str) -> None:
+    """Prove the contact's address and the connection address with the codes of the mail and the letter."""
+    mail = hanna.workers.mail_to(CONTACT)
+    hanna.page.goto(link_in(mail))
+    hanna.sees("E-Mail-Adresse bestätigen")
+    hanna.field("Code").fill(code_in(mail))
+    hanna.button("Adresse bestätigen").click()
+    hanna.sees("Die E-Mail-Adresse ist bestätigt")
+    letter = hanna.workers.letter_to(number)
+    hanna.page.goto(link_in(letter))
+    hanna.sees("Anschlussadresse bestätigen")
+    hanna.field("Kundennummer").fill(number)
+    hanna.field("Code").fill(code_in(letter))
+    hanna.button("Adresse bestätigen").click()
+    hanna.sees("Die Anschlussadresse ist bestätigt")
+
+
 @pytest.mark.parametrize("visit", [*EVERYWHERE, Way(scripts=False)], indirect=True, ids=str)
 def test_a_new_account_is_ordered_and_listed_and_comes_to_life(visit: Visit) -> None:
     visit.add_account("Neuen Nebenaccount erstellen")
@@ -100,20 +117,7 @@ def test_a_new_account_is_ordered_and_listed_and_comes_to_life(visit: Visit) -> 
     expect(fresh.get_by_text(visit.say("Neu"), exact=True)).to_be_visible()
     visit.link("Ansehen, was noch fehlt {}", number).click()
     visit.sees("Verlauf")
-    hanna = visit.of(visit.person)
-    mail = visit.workers.mail_to(CONTACT)
-    hanna.page.goto(link_in(mail))
-    hanna.sees("E-Mail-Adresse bestätigen")
-    hanna.field("Code").fill(code_in(mail))
-    hanna.button("Adresse bestätigen").click()
-    hanna.sees("Die E-Mail-Adresse ist bestätigt")
-    letter = visit.workers.letter_to(number)
-    hanna.page.goto(link_in(letter))
-    hanna.sees("Anschlussadresse bestätigen")
-    hanna.field("Kundennummer").fill(number)
-    hanna.field("Code").fill(code_in(letter))
-    hanna.button("Adresse bestätigen").click()
-    hanna.sees("Die Anschlussadresse ist bestätigt")
+    confirm_by_code(visit.of(visit.person), number)
     visit.workers.work()
     visit.waits_for("Der Anschluss ist bereit, und der Account steht in Ihrer Übersicht.")
     for address in (visit.person.email, CONTACT):

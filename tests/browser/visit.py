@@ -86,6 +86,15 @@ ENGLISH = {
     "Zugangsdaten abrufen": "Get the credentials",
     "Rufweiterleitung einrichten": "Set up call forwarding",
     "Kollegen einladen": "Invite your colleagues",
+    "Ihr Passwort": "Your password",
+    "SIP-Passwort anzeigen": "Show the SIP password",
+    # Call forwarding.
+    "Immer": "Always",
+    "Weiterleiten an": "Forward to",
+    "Speichern": "Save",
+    "Gilt jetzt": "In force now",
+    "Entfernen": "Remove",
+    "Anrufe werden nicht weitergeleitet.": "Calls are not forwarded.",
     "Abmelden": "Sign out",
     # The order.
     "Produkt und Optionen": "Product and options",

@@ -24,8 +24,9 @@ from models.accounts.accounts import Account, account_by_number
 from models.codes import display_code
 from models.people.rights import Principal
 from models.people.users import User, principal_of
+from models.proofs.link_codes import create_link_code
+from models.proofs.ownership import decide
 from models.proofs.proofs import Consent, Decision
-from models.proofs.submission import create_link_code, decide
 from models.requests.requests import Request
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now

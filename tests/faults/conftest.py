@@ -39,7 +39,6 @@ from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
-from tasks.outbox import order_pdf
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
 from tests.faults import engine
@@ -53,9 +52,9 @@ SECRET = "for-development-only: the key of the tests"
 LEASE = timedelta(minutes=10)
 """Of processes without Celery: far longer than a test, so that no lease ends before a clock is put forward."""
 
-# Forked from a process without threads that has imported everything already.
+# Forked from a process without threads that has imported and read everything already.
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([engine.__name__, order_pdf.__name__])
+_processes.set_forkserver_preload(["tests.faults.preloaded"])
 
 
 @dataclass

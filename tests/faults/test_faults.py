@@ -18,8 +18,9 @@ from models.accounts.hierarchy import attach
 from models.links.links import submit_detach, submit_link
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
+from models.proofs.order_codes import confirm_email, enter_letter_code
+from models.proofs.ownership import decide
 from models.proofs.proofs import Decision
-from models.proofs.submission import confirm_email, decide, enter_letter_code
 from models.requests.requests import Request
 from models.states import Origin, ProofMethod, Reason, Status
 from models.values import utc_now

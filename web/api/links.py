@@ -10,8 +10,9 @@ from models.codes import display_code
 from models.errors import AlreadyRequested
 from models.links.links import LinkDraft, submit_detach, submit_link
 from models.people.rights import Action
+from models.proofs.link_codes import create_link_code
+from models.proofs.ownership import Credentials
 from models.proofs.proofs import OwnershipProof
-from models.proofs.submission import Credentials, create_link_code
 from models.requests.requests import Request
 from models.states import ProofMethod
 from web.api import schemas

@@ -7,14 +7,10 @@ from sqlalchemy.orm import Session
 
 from models.errors import NotAccepted
 from models.proofs.contacts import correct_contact
-from models.proofs.submission import (
-    Credentials,
-    ask_again,
-    confirm_email,
-    enter_letter_code,
-    prove_ownership,
-    upload_document,
-)
+from models.proofs.document_review import upload_document
+from models.proofs.new_codes import ask_again
+from models.proofs.order_codes import confirm_email, enter_letter_code
+from models.proofs.ownership import Credentials, prove_ownership
 from models.requests.requests import Request
 from web.api import schemas
 from web.api.access import caller, get_changeable_request, get_visible_request, now

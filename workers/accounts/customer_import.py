@@ -12,7 +12,7 @@ from models.accounts.customer_import import REFUSED, AccountRow, Fate, Taken, ac
 from models.db.session import Database
 from models.errors import InvalidField
 from models.orders.addresses import ensure_house_number, ensure_postal_code
-from models.values import Clock
+from models.values import Clock, berlin_day
 from workers.accounts.customer_file import BadRecord, CustomerFile
 
 BATCH = 1000
@@ -118,7 +118,7 @@ class AccountImport:
             if isinstance(record, BadRecord):
                 self._refuse(Finding(record.line, "", record.reason, record.detail))
                 continue
-            row = account_row(record.values, self._clock().date())
+            row = account_row(record.values, berlin_day(self._clock()))
             if isinstance(row, list):
                 self._refuse(*(Finding(record.line, problem.field, problem.code) for problem in row))
             elif not self._seen.add(row.customer_number):

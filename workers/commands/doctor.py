@@ -44,13 +44,13 @@ class Broken(Exception):
 
 
 class Incomplete(Exception):
-    """Raised when a part of the system works but lacks a setting that customers need; the message names it."""
+    """Raised when a part of the system works but lacks facts that customers need; the message names them."""
 
 
 def doctor() -> None:
     """Check every part of the system and print a table of findings. Ends with 1 if any part is broken.
 
-    Settings about the carrier that are missing are named, but do not count as broken.
+    Missing settings about the carrier and missing contract holders are named, but do not count as broken.
     """
     settings = WorkerSettings()
     table = Table("part", "", "finding", box=None, padding=(0, 1))
@@ -145,7 +145,9 @@ def _carrier(settings: WorkerSettings) -> str:
 def _contract_holders(settings: WorkerSettings) -> str:
     with closing(Database(settings.database_url)) as database, database.transaction() as session:
         missing = accounts_without_holder(session)
-    return f"missing for {missing} accounts: an administrator enters it in the portal" if missing else "all known"
+    if missing:
+        raise Incomplete(f"missing for {missing} accounts: an administrator enters it in the portal")
+    return "all known"
 
 
 CHECKS: dict[str, Check] = {

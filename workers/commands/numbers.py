@@ -11,7 +11,7 @@ from rich.table import Table
 from models.errors import InvalidField
 from models.orders.restocking import pool_levels, restock
 from models.phone_numbers import typed_phone_number
-from models.telephony.number_history import block_of, history_of
+from models.telephony.number_history import assignments_of, block_of
 from workers.commands.resources import open_database, out, refuse, when
 
 app = typer.Typer(no_args_is_help=True, help="Number pools.")
@@ -87,7 +87,7 @@ def history(
         block = block_of(session, int(typed.removeprefix("+")))
         if block is None:
             refuse(f"{typed} is none of our numbers.")
-        for one, customer_number in history_of(session, block):
+        for one, customer_number in assignments_of(session, block):
             holder = f"{one.holder_name}, {one.holder_street}, {one.holder_postal_code} {one.holder_city}"
             place = f"{one.street}, {one.postal_code} {one.city}"
             table.add_row(when(one.since), when(one.until) or "today", customer_number, escape(holder), escape(place))

@@ -18,7 +18,7 @@ from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, To
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
-from models.proofs.proofs import latest_document
+from models.proofs.documents import latest_document
 from models.proofs.refusals import MOST_NOTE, Refusal
 from models.requests.requests import Request
 from models.staff.actions import decide_on_document
@@ -127,14 +127,12 @@ def release_address(
 
     `requests document` writes the document to a file.
     """
-    id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE])
-    if refuse_it and reason is RefusalReason.OTHER and not refusal.note:
+    id, refusal = _id(request_id), Refusal(reason, note.strip()[:MOST_NOTE]) if refuse_it else None
+    if refusal is not None and reason is RefusalReason.OTHER and not refusal.note:
         refuse("Say with --note why the document is refused.")
     with open_database() as database, database.transaction() as session:
         try:
-            decide_on_document(
-                session, _staff(session, by), id, None, database.now(), release=not refuse_it, refusal=refusal
-            )
+            decide_on_document(session, _staff(session, by), id, None, database.now(), refusal=refusal)
         except NotFound:
             _refuse_unknown(request_id)
         except NotAwaited:

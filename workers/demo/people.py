@@ -85,7 +85,7 @@ class People:
         with self.database.transaction() as session:
             staff = session.scalars(sa.select(User).where(User.email == BACK_OFFICE.email)).one()
             decide_on_document(
-                session, principal_of(session, staff), uuid.UUID(view.id), None, self.database.now(), release=True
+                session, principal_of(session, staff), uuid.UUID(view.id), None, self.database.now(), refusal=None
             )
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 

@@ -12,7 +12,7 @@ from models.accounts.accounts import (
     Account,
     account_by_number,
 )
-from models.accounts.contract_holders import HolderData, HolderForm, put_holder
+from models.accounts.contract_holders import HolderData, LegalForm, put_holder
 from models.accounts.hierarchy import attach
 from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.db.session import Database
@@ -93,7 +93,7 @@ def _open(session: Session, carrier: Carrier, missing: list[Site]) -> None:
     for site, register_number in REGISTERED.items():
         if site in opened:
             place = {"street": site.street, "postal_code": site.postal_code, "city": site.city}
-            holder = HolderData(site.name, HolderForm.COMPANY, register_number, None, **place)
+            holder = HolderData(site.name, LegalForm.COMPANY, register_number, None, **place)
             put_holder(session, opened[site].id, holder, carrier.now)
     for main, sub in LINKS:
         main_account = _account(session, main)

@@ -1,4 +1,4 @@
-"""An order and a file keep the prices of the moment when they were sent, and a draft those of the offer that was made of it."""
+"""An order keeps the prices of the moment when it was ordered, and a draft those of the offer that was made of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("requests", sa.Column("price_lines", postgresql.JSONB(), nullable=True), if_not_exists=True)
-    op.add_column("bulks", sa.Column("price_lines", postgresql.JSONB(), nullable=True), if_not_exists=True)
     op.add_column("order_drafts", sa.Column("offered_lines", postgresql.JSONB(), nullable=True), if_not_exists=True)
     op.add_column(
         "order_drafts", sa.Column("offered_until", sa.DateTime(timezone=True), nullable=True), if_not_exists=True
@@ -24,5 +23,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("order_drafts", "offered_until", if_exists=True)
     op.drop_column("order_drafts", "offered_lines", if_exists=True)
-    op.drop_column("bulks", "price_lines", if_exists=True)
     op.drop_column("requests", "price_lines", if_exists=True)

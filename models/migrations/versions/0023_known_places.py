@@ -4,6 +4,7 @@ house are no longer mixed up in the key of an address proof."""
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import sqlalchemy as sa
 from alembic import op
@@ -59,17 +60,29 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     _reasons(AFTER)
-    # They waited for a customer who could do nothing: now for our staff.
-    op.execute(
-        "UPDATE requests SET due_at = now(), lease = NULL WHERE status = 'pending' AND reason = 'area_code_mismatch'"
-    )
-    _rewrite_keys()
+    with op.get_context().autocommit_block():
+        op.add_column("address_proofs", sa.Column("code_key", sa.Text(), nullable=True), if_not_exists=True)
+        # They waited for a customer who could do nothing: now they go on, and may wait for our staff. Only after some
+        # minutes, because the program before this one, which may still run, would let them wait for the customer again.
+        op.execute(
+            "UPDATE requests SET status = 'in_progress', reason = NULL, waiting_for = NULL, waiting_until = NULL,"
+            " updated_at = now(), due_at = now() + interval '10 minutes', lease = NULL, attempts = 0"
+            " WHERE id IN (SELECT id FROM requests WHERE status = 'pending' AND reason = 'area_code_mismatch'"
+            " ORDER BY id FOR UPDATE)"
+        )
+        _rewrite_keys()
 
 
 def downgrade() -> None:
     # The schema before knows no such reason: what waits for staff waits for them still.
     op.execute("UPDATE requests SET reason = 'internal_error' WHERE reason = 'area_code_unconfirmed'")
     _reasons(BEFORE)
+    # The schema before derives the code of a letter from the key by which the proof is found.
+    op.execute(
+        "UPDATE address_proofs AS proof SET address_key = code_key WHERE code_key IS NOT NULL AND NOT EXISTS"
+        " (SELECT FROM address_proofs WHERE main_id = proof.main_id AND address_key = proof.code_key)"
+    )
+    op.drop_column("address_proofs", "code_key", if_exists=True)
     op.drop_table("known_places")
 
 
@@ -91,7 +104,8 @@ def _reasons(reasons: tuple[str, ...]) -> None:
 def _rewrite_keys() -> None:
     """Give the proofs of addresses with two numbers, as 'Am Markt 1/2', the keys by which they are found from now on.
 
-    Where several addresses had one key, the first that was ordered keeps the proof.
+    Where several addresses had one key, the first that was ordered keeps the proof. `code_key` is the key before, from
+    which the code in a letter that is in the post was derived. Each proof is changed in a transaction of its own.
     """
     if op.get_context().as_sql:
         return
@@ -105,8 +119,9 @@ def _rewrite_keys() -> None:
     for main_id, street, postal_code, city in connection.execute(ordered).all():
         connection.execute(
             sa.text(
-                "UPDATE address_proofs SET address_key = :new WHERE main_id = :main_id AND address_key = :old AND NOT"
-                " EXISTS (SELECT FROM address_proofs WHERE main_id = :main_id AND address_key = :new)"
+                "UPDATE address_proofs SET address_key = :new, code_key = CASE WHEN proved_at IS NULL THEN :old END"
+                " WHERE main_id = :main_id AND address_key = :old AND NOT EXISTS"
+                " (SELECT FROM address_proofs WHERE main_id = :main_id AND address_key = :new)"
             ),
             {"main_id": main_id, "old": _old(street, postal_code, city), "new": _new(street, postal_code, city)},
         )
@@ -125,6 +140,7 @@ def _new(street: str, postal_code: str, city: str) -> str:
 
 
 def _spelled(text: str) -> str:
+    text = unicodedata.normalize("NFC", text)
     for letter, spelling in {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}.items():
         text = text.lower().replace(letter, spelling)
     return text.replace("strasse", "str")

@@ -12,7 +12,7 @@ from models.accounts.contract_holders import (
     Addressee,
     ContractHolder,
     HolderData,
-    HolderForm,
+    LegalForm,
     accounts_without_holder,
     addressee_of,
     check_holder,
@@ -61,7 +61,7 @@ def test_a_holder_has_what_its_form_asks_for(typed: dict[str, str], expected: tu
         ({"form": "person", "born_on": "1.1.1899"}, {"born_on": "not_a_birth_date"}),
         ({"postal_code": "?"}, {"postal_code": "not_a_postal_code"}),
         ({"street": "x" * 201}, {"street": "too_long"}),
-        ({"city": "Ber\x00lin"}, {"city": "too_long"}),
+        ({"city": "Ber\x00lin", "name": "北京 GmbH"}, {"city": "unprintable", "name": "unprintable"}),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(changes: dict[str, str], problems: dict[str, str]) -> None:
@@ -94,7 +94,7 @@ def test_an_ordered_account_is_under_its_main_accounts_holder_and_a_linked_one_h
 def test_the_database_asks_for_it_too(database: Database, change: str) -> None:
     with database.transaction() as session:
         put_holder(session, make_account(session).id, HOLDER, NOW)
-        assert session.scalars(sa.select(ContractHolder.form)).all() == [HolderForm.COMPANY]
+        assert session.scalars(sa.select(ContractHolder.form)).all() == [LegalForm.COMPANY]
     assert refused_by(database, f"UPDATE contract_holders SET {change}") in {
         "ck_contract_holders_company_has_number", "ck_contract_holders_person_has_birth",
     }  # fmt: skip

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.links.account_closing import close_account
-from models.telephony.number_history import NumberAssignment, block_of, complete_history, history_of
+from models.telephony.number_history import NumberAssignment, assignments_of, block_of, complete_history
 from models.telephony.number_pool import QUARANTINE, NumberPool, release_block
 from models.telephony.numbers import NumberBlock
 from tests.factories import NOW, fill_pool, make_account
@@ -24,7 +24,7 @@ def told(database: Database, number: int = FIRST) -> list[tuple[str, str, dateti
     with database.transaction() as session:
         block = block_of(session, number)
         assert block is not None
-        rows = history_of(session, block)
+        rows = assignments_of(session, block)
         return [(customer_number, one.holder_name, one.since, one.until) for one, customer_number in rows]
 
 
@@ -35,7 +35,8 @@ def test_owners_follow_each_other_with_the_names_of_their_time(database: Databas
         other = make_account(session, name="Neu AG")
         block = NumberPool(session, NOW, {}).take("030", 10, one.id)
         block_id, numbers = block.id, (one.customer_number, other.customer_number)
-        one.name = "Alt umbenannt"
+    with database.transaction() as session:
+        session.get_one(Account, one.id).name = "Alt umbenannt"
     assert told(database, FIRST + 9) == [(numbers[0], "Alt GmbH", NOW, None)]
     given_back, again = NOW + timedelta(days=5), NOW + timedelta(days=5) + QUARANTINE
     with database.transaction() as session:
@@ -47,6 +48,22 @@ def test_owners_follow_each_other_with_the_names_of_their_time(database: Databas
         assert block_of(session, FIRST + 10) is None
         close_account(session, session.get_one(Account, other.id), again)
     assert [until for *_, until in told(database)] == [again, given_back]
+
+
+def test_blocks_taken_together_are_recorded_with_one_statement_and_one_given_back_at_once_has_an_end(
+    database: Database,
+) -> None:
+    seen: list[str] = []
+    with database.transaction() as session:
+        fill_pool(session, count=3)
+        account = make_account(session, name="Alt GmbH")
+        sa.event.listen(database.engine, "before_cursor_execute", lambda *found: seen.append(found[2]))
+        pool = NumberPool(session, NOW, {("030", 10): 3})
+        for _ in range(2):
+            pool.take("030", 10, account.id)
+        release_block(pool.take("030", 10, account.id), NOW)
+    assert sum("INSERT INTO number_assignments" in statement for statement in seen) == 1
+    assert [told(database, FIRST + place)[0][3] for place in (0, 10, 20)] == [None, None, NOW]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from models.people.invitations import invite
 from models.people.logins import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User, principal_of
+from models.proofs.document_review import decide_document, upload_document
+from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.proofs.refusals import Refusal
-from models.proofs.submission import decide, decide_document, upload_document
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import ProofMethod, RefusalReason
@@ -99,7 +100,7 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         request = session.get_one(Request, first)
         upload_document(session, pipeline.manager, request, HOSTILE, "application/pdf", b"%PDF-1.7", NOW)
         refusal = Refusal(RefusalReason.OTHER, HOSTILE)
-        decide_document(session, make_user(session, is_staff=True), request, release=False, now=NOW, refusal=refusal)
+        decide_document(session, make_user(session, is_staff=True), request, refusal=refusal, now=NOW)
         session.execute(sa.update(EmailProof).values(proved_at=NOW))
         session.execute(sa.update(AddressProof).values(proved_at=NOW, method="letter"))
     pipeline.order(order, main)

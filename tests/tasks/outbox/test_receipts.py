@@ -13,18 +13,22 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from pypdf import PdfReader
+from sqlalchemy.exc import OperationalError
 
 from models.contracts.catalogue import Product
 from models.db.work_queue import WorkKind
+from models.jobs.outages import ExternalSystem, Outage
 from models.messages.outbox import Message
 from models.orders.orders import Contact, OrderDraft, cancel_and_release
 from models.people.users import User
 from models.requests.requests import Request
 from models.states import ProofMethod, Reason, Status
+from tasks.claims import LOCKED_AGAIN
 from tasks.ports import GatewayUnavailable, Mail
 from tests.factories import a_link, an_order, fill_pool, make_account, make_bulk, make_user, sites
 from tests.fakes import MailSink
 from tests.tasks.conftest import Pipeline
+from tests.tasks.outbox.test_send import impatient
 from tests.tasks.steps.test_proofs import STRANGER, fresh
 from tests.workbooks import read_xlsx
 from workers.gateways.smtp import SmtpMailer
@@ -245,6 +249,43 @@ def real(pipeline: Pipeline, smtp_sink: MailSink) -> Iterator[MailSink]:
     pipeline.runtime = replace(pipeline.runtime, ports=replace(pipeline.runtime.ports, mailer=mailer))
     yield smtp_sink
     mailer.close()
+
+
+def test_a_receipt_that_cannot_be_read_now_is_no_attempt_and_says_nothing_of_the_mail_server(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.order(fresh())
+    pipeline.mailer.failures[pipeline.manager.email] = [GatewayUnavailable("down")]
+    pipeline.send()
+    pipeline.clock.advance(timedelta(minutes=1))
+    engine, database = pipeline.runtime.database.engine, pipeline.runtime.database
+    sa.event.listen(engine, "begin", impatient)
+    try:
+        with database.engine.connect() as other:
+            other.execute(sa.text("LOCK TABLE requests"))
+            with pytest.raises(OperationalError, match="LockNotAvailable"):
+                pipeline.send()
+    finally:
+        sa.event.remove(engine, "begin", impatient)
+    with database.transaction() as session:
+        [receipt] = session.scalars(sa.select(Message))
+        # One attempt is that of the mail server that was away, and still counts as away.
+        assert (receipt.attempts, receipt.lease, receipt.due_at) == (1, None, pipeline.clock.now + LOCKED_AGAIN)
+        assert session.get(Outage, ExternalSystem.MAIL) is not None
+    pipeline.clock.advance(timedelta(minutes=1))
+    pipeline.send()
+    assert len(receipts(pipeline)) == 1
+
+
+def test_a_receipt_that_cannot_be_read_at_all_stops_no_other(pipeline: Pipeline) -> None:
+    first, second = pipeline.order(fresh()), pipeline.order(an_order())
+    with pipeline.runtime.database.transaction() as session:
+        session.execute(sa.update(Message).where(Message.request_id == first).values(facts={"recipient_name": "Kim"}))
+    pipeline.send()
+    [mail] = receipts(pipeline)
+    assert pipeline.request(second).customer_number in mail.subject
+    with pipeline.runtime.database.transaction() as session:
+        assert session.scalars(sa.select(Message.attempts).where(Message.request_id == first)).all() == [1]
 
 
 def parts(mail: EmailMessage) -> list[EmailMessage]:

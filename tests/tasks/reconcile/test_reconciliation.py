@@ -28,8 +28,8 @@ from models.links.collective_invoices import (
 )
 from models.messages.outbox import Message, MessageState
 from models.people.users import Membership, User
+from models.proofs.link_codes import create_link_code
 from models.proofs.proofs import AddressProof, Consent, EmailProof, LinkCode
-from models.proofs.submission import create_link_code
 from models.requests.requests import Request
 from models.states import AccountRole, AccountState, Kind, Origin, ProofMethod, Reason, Status, StepName
 from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState

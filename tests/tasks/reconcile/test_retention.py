@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, put_holder
@@ -29,6 +30,7 @@ from models.requests import idempotency
 from models.requests.idempotency import IdempotencyKey, reserve_key
 from models.telephony import directory
 from models.telephony.directory import DirectoryEntry, put_entry
+from models.telephony.number_history import NumberAssignment
 from models.values import end_of_day
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import retention
@@ -84,6 +86,23 @@ def test_what_was_noted_of_calls_goes_after_a_week(pipeline: Pipeline) -> None:
     assert pipeline.registrar.calls == []
 
 
+def test_the_history_of_numbers_is_completed_without_a_warning(pipeline: Pipeline) -> None:
+    pipeline.order(an_order())
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        # As the import of customers enters a holder.
+        session.execute(sa.insert(ContractHolder).values(account_id=pipeline.main.id, changed_at=NOW, **asdict(HOLDER)))
+    with capture_logs() as logs:
+        assert pipeline.run("registrar").outcome is Outcome.DONE
+        assert pipeline.run("leftovers", dry=True).counts["history"] == 2
+        assert pipeline.run("leftovers").counts["history"] == 2
+        assert pipeline.run("leftovers").counts["history"] == 0
+    assert [entry for entry in logs if entry["log_level"] != "info"] == []
+    with pipeline.runtime.database.transaction() as session:
+        names = sa.select(NumberAssignment.holder_name).order_by(NumberAssignment.id)
+        assert session.scalars(names).all()[-1] == HOLDER.name
+
+
 def test_without_the_telephone_network_the_rest_is_deleted_all_the_same(pipeline: Pipeline) -> None:
     leave(pipeline, "one")
     pipeline.clock.advance(timedelta(days=365))
@@ -101,7 +120,7 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
     leave(pipeline, "fresh")
     dry = pipeline.run("leftovers", dry=True)
     kept = {"number_assignments": 0, "contract_holders": 0, "directory_entries": 0}
-    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5, **kept}
+    assert dry.counts == {table.__tablename__: 5 for table, _ in TABLES} | {"calls": 5, "history": 0, **kept}
     assert set(left(pipeline).values()) == {6} and len(pipeline.registrar.calls) == 6
     run = pipeline.run("leftovers")
     assert (run.outcome, run.counts, run.found) == (Outcome.DONE, dry.counts, {})

@@ -20,8 +20,8 @@ from models.proofs.consent_reach import wake_questions
 from models.proofs.proofs import Consent
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
-from models.states import AccountState, ProofMethod, Status
-from models.views.back_office import Matter, MatterFilter, counts_of, page_of, request_details
+from models.states import AccountState, ProofMethod, Reason, Status
+from models.views.back_office import Matter, MatterFilter, matter_counts, page_of, request_details
 from tasks.ports import GatewayRefused
 from tests.factories import NOW, PASSWORD, a_link, join, make_account, make_user
 from tests.tasks.conftest import Pipeline
@@ -42,7 +42,7 @@ def cases(pipeline: Pipeline) -> list[UUID]:
     """Return the ids of the requests that the back office has to see to, checking list, counts and details."""
     with pipeline.runtime.database.transaction() as session:
         listed = [item.request.id for item in page_of(session, MatterFilter(matter=Matter.CONSENT)).items]
-        assert counts_of(session).matters.get(Matter.CONSENT, 0) == len(listed)
+        assert matter_counts(session).matters.get(Matter.CONSENT, 0) == len(listed)
         for id in listed:
             details = request_details(session, id, pipeline.clock.now)
             assert details is not None and details.matter is Matter.CONSENT
@@ -78,6 +78,16 @@ def test_only_a_question_that_somebody_could_answer_is_a_case_and_all_look_alike
     with pipeline.runtime.database.transaction() as session:
         session.get_one(Request, case).cancel(pipeline.request(case).reason, NOW)  # type: ignore[arg-type]
     assert cases(pipeline) == []
+
+
+def test_a_case_ends_with_its_request(pipeline: Pipeline) -> None:
+    ended, running = ask(pipeline, alone(pipeline)), ask(pipeline, alone(pipeline))
+    with pipeline.runtime.database.transaction() as session:
+        session.get_one(Request, ended).cancel(Reason.CANCELLED_BY_REQUESTER, NOW)
+    pipeline.run("proofs")
+    with pipeline.runtime.database.transaction() as session:
+        unreached = sa.select(Consent.request_id).where(Consent.unreached_since.is_not(None))
+        assert session.scalars(unreached).all() == [running]
 
 
 def test_a_dead_mailbox_is_a_case_once_every_mail_is_refused(pipeline: Pipeline) -> None:

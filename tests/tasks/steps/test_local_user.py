@@ -38,6 +38,12 @@ def work(pipeline: Pipeline) -> list[str]:
     return [mail.text for mail in pipeline.mailer.sent if mail.recipient_address == "anna@filiale.example"]
 
 
+def completion_mails(pipeline: Pipeline) -> list[str]:
+    """Return the texts of the mails that say that the account is set up, each in one line."""
+    texts = [" ".join(mail.text.split()) for mail in pipeline.mailer.sent]
+    return [text for text in texts if "ist eingerichtet und gehört jetzt zum Hauptaccount" in text]
+
+
 def test_the_named_person_is_invited_once_as_administrator_when_the_account_is_active(pipeline: Pipeline) -> None:
     id = pipeline.order(ORDER)
     assert invited(pipeline) == []
@@ -52,12 +58,17 @@ def test_the_named_person_is_invited_once_as_administrator_when_the_account_is_a
     said = f"{pipeline.manager.name} vom Hauptaccount {pipeline.main.customer_number} ({pipeline.main.name}) hat Sie"
     assert said in text and request.customer_number in text
     assert work(pipeline) == [mail] and len(invited(pipeline)) == 1
+    completed = completion_mails(pipeline)
+    told = "Anna Filiale erhält eine E-Mail mit einer Einladung, sich an diesem Standort anzumelden."
+    assert len(completed) == 2 and all(told in one for one in completed)
 
 
 def test_an_order_that_names_nobody_invites_nobody(pipeline: Pipeline) -> None:
     pipeline.order(an_order())
     work(pipeline)
     assert invited(pipeline) == []
+    completed = completion_mails(pipeline)
+    assert completed and not any("Einladung" in one for one in completed)
 
 
 def test_a_person_of_the_main_account_is_not_invited(pipeline: Pipeline) -> None:

@@ -16,18 +16,13 @@ from models.links.links import submit_detach
 from models.orders.orders import Contact, Location, OrderDraft, cancel_and_release
 from models.people.rights import Role
 from models.people.users import User, principal_of
+from models.proofs.document_review import decide_document, upload_document
+from models.proofs.link_codes import create_link_code
+from models.proofs.new_codes import ask_again
+from models.proofs.order_codes import confirm_email, enter_letter_code
+from models.proofs.ownership import Credentials, decide, prove_ownership
 from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
-from models.proofs.submission import (
-    Credentials,
-    ask_again,
-    confirm_email,
-    create_link_code,
-    decide,
-    decide_document,
-    enter_letter_code,
-    prove_ownership,
-    upload_document,
-)
+from models.proofs.refusals import Refusal
 from models.requests.requests import Request
 from models.states import (
     AccountRole,
@@ -230,8 +225,8 @@ def upload(pipeline: Pipeline, id: UUID) -> None:
 
 def decide_on(pipeline: Pipeline, id: UUID, *, release: bool) -> None:
     with pipeline.runtime.database.transaction() as session:
-        staff = make_user(session, is_staff=True)
-        decide_document(session, staff, session.get_one(Request, id), release=release, now=pipeline.clock.now)
+        staff, refusal = make_user(session, is_staff=True), None if release else Refusal()
+        decide_document(session, staff, session.get_one(Request, id), refusal=refusal, now=pipeline.clock.now)
 
 
 def test_a_document_that_the_back_office_releases_proves_the_address(pipeline: Pipeline) -> None:
@@ -241,7 +236,7 @@ def test_a_document_that_the_back_office_releases_proves_the_address(pipeline: P
     pipeline.advance()
     assert waits(pipeline, id)[:2] == (Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW)
     with pipeline.runtime.database.transaction() as session, pytest.raises(Forbidden):
-        decide_document(session, make_user(session), session.get_one(Request, id), release=True, now=pipeline.clock.now)
+        decide_document(session, make_user(session), session.get_one(Request, id), refusal=None, now=pipeline.clock.now)
     decide_on(pipeline, id, release=True)
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED

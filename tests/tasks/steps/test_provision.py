@@ -112,14 +112,27 @@ def test_the_directory_entry_is_made_for_the_first_number_that_the_account_keeps
         assert (entry.number, entry.data, entry.withdrawn_at) == (block.first_number, ENTRY, None)
 
 
-def test_the_entry_of_an_order_that_is_called_off_is_withdrawn(pipeline: Pipeline) -> None:
+def test_the_directory_entry_is_new_when_the_account_is_in_service_and_not_before(pipeline: Pipeline) -> None:
+    pipeline.registrar.failures = [GatewayUnavailable("away")]
+    id = pipeline.order(an_order(option_keys=("directory-entry",), directory_entry=ENTRY))
+    pipeline.advance()
+    pipeline.clock.advance(timedelta(days=1))
+    exported_at = pipeline.clock.now
+    with pipeline.runtime.database.transaction() as session:
+        assert session.get(DirectoryEntry, session.get_one(Request, id).account_id) is None
+    pipeline.advance()
+    assert pipeline.request(id).status is Status.COMPLETED
+    with pipeline.runtime.database.transaction() as session:
+        [(entry, _)] = entries_since(session, exported_at)
+        assert (entry.data, entry.created_at) == (ENTRY, exported_at)
+
+
+def test_an_order_that_is_called_off_leaves_no_directory_entry(pipeline: Pipeline) -> None:
     pipeline.registrar.failures = [GatewayRefused("no")]
     id = pipeline.order(an_order(option_keys=("directory-entry",), directory_entry=ENTRY))
     pipeline.advance()
     with pipeline.runtime.database.transaction() as session:
         request = session.get_one(Request, id)
-        assert session.get_one(DirectoryEntry, request.account_id).withdrawn_at is None
         cancel_and_release(request, Reason.CANCELLED_BY_BACK_OFFICE, pipeline.clock.now)
     with pipeline.runtime.database.transaction() as session:
-        assert session.get_one(DirectoryEntry, request.account_id).withdrawn_at == pipeline.clock.now
-        assert entries_since(session, None) == []
+        assert session.get(DirectoryEntry, request.account_id) is None

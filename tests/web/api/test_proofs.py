@@ -13,8 +13,10 @@ from werkzeug.test import TestResponse
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.people.rights import Scope
-from models.proofs.proofs import AddressDocument, EmailProof, LinkCode
-from models.proofs.submission import create_link_code, decide_document
+from models.proofs.document_review import decide_document
+from models.proofs.documents import AddressDocument
+from models.proofs.link_codes import create_link_code
+from models.proofs.proofs import EmailProof, LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.values import end_of_day
@@ -111,7 +113,7 @@ def test_a_document_is_known_by_its_content_and_goes_to_the_back_office(front: F
         document = session.scalars(sa.select(AddressDocument)).one()
         assert (document.name, document.media_type, document.content) == ("Auszug.exe", "application/pdf", PDF)
         staff = make_user(session, is_staff=True)
-        decide_document(session, staff, session.get_one(Request, document.request_id), release=True, now=NOW)
+        decide_document(session, staff, session.get_one(Request, document.request_id), refusal=None, now=NOW)
     assert proofs(front, id) == {"email": "open", "document": "proved"}
     assert upload(front, id, PDF, key="late").status_code == 409
 

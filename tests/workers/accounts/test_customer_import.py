@@ -6,6 +6,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -386,3 +387,16 @@ def test_a_contract_holder_is_entered_where_there_is_none(
     other = company.replace("GmbH & Co. KG", "SE")
     summary, _ = take(line("4000001") + other, header=HEADER + HOLDERS)
     assert summary.fates == {Fate.UNCHANGED: 1} and held(database)["4000001"] == ours
+
+
+def test_a_day_is_one_in_germany(database: Database, file: Path) -> None:
+    born = ";Erika Müller;person;;{};;;"
+    days = line("4000001") + born.format("3.3.2026"), line("4000002") + born.format("4.3.2026")
+    file.write_text("\n".join([HEADER + HOLDERS, *days, ""]), encoding="utf-8")
+    findings: list[Finding] = []
+    # In Germany it is half past midnight on 3 March.
+    now = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+    with open_customers(file) as customers:
+        AccountImport(database, lambda: now, findings.append, lambda _: None).run(customers)
+    assert bad(findings) == [(3, "holder_born_on", "not_a_birth_date")]
+    assert list(held(database)) == ["4000001"]

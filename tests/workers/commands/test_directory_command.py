@@ -29,7 +29,7 @@ def export(*options: str) -> Result:
 
 
 def rows(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text), delimiter=";"))
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=";"))
 
 
 @pytest.fixture
@@ -72,6 +72,20 @@ def test_since_a_day_changes_are_marked_and_withdrawn_entries_are_told(numbers: 
     ]  # fmt: skip
     assert found[1]["print"] == "no" and found[1]["changed_at"] == "2026-03-05T09:00:00+01:00"
     assert rows(export("--since", "2027-01-01").stdout) == []
+
+
+def test_what_was_saved_while_the_last_export_ran_is_told_by_the_next(numbers: list[str]) -> None:
+    # The last change is of 5 March, 9:00 German time.
+    assert [row["customer_number"] for row in rows(export("--since", "2026-03-05T09:59:00").stdout)] == [numbers[2]]
+    assert rows(export("--since", "2026-03-05T10:01:00").stdout) == []
+
+
+def test_a_name_is_no_formula(numbers: list[str], database: Database) -> None:
+    with database.transaction() as session:
+        session.execute(sa.update(DirectoryEntry).values(name='=HYPERLINK("http://evil")'))
+    found = rows(export().stdout)
+    assert {row["name"] for row in found} == {'\'=HYPERLINK("http://evil")'}
+    assert found[0]["number"] == "+4930000"
 
 
 def test_a_withdrawn_entry_that_is_published_again_is_changed(numbers: list[str], database: Database) -> None:

@@ -5,22 +5,34 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
+from models.db.session import Database
 from tasks.settings import PUBLISHED_KEY
+from tests.factories import make_account
 from workers.commands.doctor import CHECKS, Incomplete
 from workers.demo.carrier import DEMO_CARRIER
 from workers.settings import WorkerSettings
+from workers.stack.postgres import EmbeddedPostgres
 
 
-def settings(**carrier: str) -> WorkerSettings:
-    """Return the settings of a worker with these settings of the carrier."""
-    return WorkerSettings(
-        database_url="postgresql+psycopg://127.0.0.1/standorte",
-        registrar_url="postgresql+psycopg://127.0.0.1/registrar",
-        redis_url="redis://127.0.0.1",
-        smtp_url="smtp://127.0.0.1",
-        secret_key=SecretStr(f"{PUBLISHED_KEY}: the key of the tests"),
-        **carrier,  # type: ignore[arg-type]
-    )
+def settings(**given: str) -> WorkerSettings:
+    """Return the settings of a worker with these settings among them."""
+    needed = {
+        "database_url": "postgresql+psycopg://127.0.0.1/standorte",
+        "registrar_url": "postgresql+psycopg://127.0.0.1/registrar",
+        "redis_url": "redis://127.0.0.1",
+        "smtp_url": "smtp://127.0.0.1",
+    }
+    key = SecretStr(f"{PUBLISHED_KEY}: the key of the tests")
+    return WorkerSettings(**{**needed, **given}, secret_key=key)  # type: ignore[arg-type]
+
+
+def test_doctor_names_how_many_contract_holders_are_missing(database: Database, postgres: EmbeddedPostgres) -> None:
+    ours = settings(database_url=postgres.url("standorte"))
+    assert CHECKS["contract holders"](ours) == "all known"
+    with database.transaction() as session:
+        make_account(session)
+    with pytest.raises(Incomplete, match=r"^missing for 1 accounts"):
+        CHECKS["contract holders"](ours)
 
 
 def test_doctor_names_what_is_not_set_of_the_carrier() -> None:

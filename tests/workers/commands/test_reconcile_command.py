@@ -17,8 +17,9 @@ from models.jobs.jobs import Job, JobRun, claim_job
 from models.links.collective_invoices import CollectiveInvoiceItem
 from models.orders.orders import submit_order
 from models.people.users import Membership, administrators_of, principal_of
-from models.proofs.proofs import AddressDocument, AddressProof
-from models.proofs.submission import upload_document
+from models.proofs.document_review import upload_document
+from models.proofs.documents import AddressDocument
+from models.proofs.proofs import AddressProof
 from models.requests.requests import Request
 from models.states import Kind, Origin, Reason, RefusalReason, Status
 from models.telephony.forwarding import CallForwarding

@@ -90,10 +90,15 @@ def test_the_code_is_large(tmp_path: Path) -> None:
     assert sizes["ABCDE FGHJK"] >= 24 > max(size for text, size in sizes.items() if text != "ABCDE FGHJK")
 
 
+def test_the_code_is_printed_as_it_is_whatever_stands_around_it(tmp_path: Path) -> None:
+    texts = placed(printed(tmp_path, replace(LETTER, text="Guten Tag\n\nIhr Code lautet: ABCDE FGHJK (für Sie).\n")))
+    assert max((size, text) for text, *_, size in texts) == (30, "ABCDE FGHJK")
+
+
 def test_the_qr_code_is_the_address_of_the_page(tmp_path: Path) -> None:
     content = printed(tmp_path).pages[0].get_contents()
     assert content is not None
-    drawn = content.get_data().decode("latin-1").rpartition("1 g\n")[2].rpartition("0 g")[2]
+    drawn = content.get_data().decode("latin-1").rpartition("1 1 1 rg\n")[2].partition("0 0 0 rg\n")[2]
     bars = [tuple(map(float, bar)) for bar in re.findall(r"([\d.]+) ([\d.]+) ([\d.]+) (-?[\d.]+) re f", drawn)]
     expected = [[bool(dot) for dot in row] for row in segno.make_qr(LINK, error="m").matrix_iter(border=4)]
     dot = 32 * _POINTS / len(expected)

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
-from models.orders.contract_holder import set_holder
+from models.orders.holder_changes import set_holder
 from models.people.rights import Action, may
 from models.states import AccountState
 from web.portal.page.account_access import get_visible_account

@@ -15,7 +15,7 @@ from models.accounts.contract_holders import has_own_holder, holder_of
 from models.people.audit_log import entries_of, record_look
 from models.people.passwords import authenticate
 from models.people.rights import Action, may
-from models.proofs.submission import open_link_code
+from models.proofs.link_codes import open_link_code
 from models.telephony import forwarding
 from models.telephony.directory import entry_of
 from models.telephony.holdings import holdings_of

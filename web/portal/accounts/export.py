@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.db.paging import Page
-from models.values import last_day
+from models.values import berlin_day, last_day
 from models.views import locations as listing
 from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE
@@ -103,4 +103,4 @@ def _row(item: listing.ListedAccount, kind: str) -> list[spreadsheets.Cell]:
 
 
 def _day(at: datetime | None) -> spreadsheets.Cell:
-    return spreadsheets.berlin_day(at) if at is not None else ""
+    return berlin_day(at) if at is not None else ""

@@ -21,7 +21,7 @@ from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import Job, JobRun, ask_for_run, jobs_by_name, last_successes, latest_runs
 from models.states import Kind, Reason
-from models.views.back_office import Matter, MatterFilter, counts_of, page_of
+from models.views.back_office import Matter, MatterFilter, matter_counts, page_of
 from tasks.hints import hint
 from tasks.reconcile import JOBS
 from tasks.reconcile.registrar import LOOK_FIRST
@@ -63,7 +63,7 @@ def todo() -> str:
     after = request.args.get("nach") or None
     try:
         with resources().database.transaction() as session:
-            counts = counts_of(session)
+            counts = matter_counts(session)
             page = page_of(session, wanted, after=after, limit=PAGE)
     except BadCursor:
         abort(404)

@@ -154,15 +154,13 @@ def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
     """
     form = DecisionForm()
     if form.validate_on_submit():
-        release = form.decision.data == RELEASE
-        refusal = Refusal() if release else form.refusal
+        refusal = None if form.decision.data == RELEASE else form.refusal
 
         def decide(session: Session, seen: int) -> None:
-            actions.decide_on_document(
-                session, principal(), id, seen, resources().clock(), release=release, refusal=refusal
-            )
+            actions.decide_on_document(session, principal(), id, seen, resources().clock(), refusal=refusal)
 
-        done = _("The document is released, the address is proved.") if release else _("The document is refused.")
+        released = _("The document is released, the address is proved.")
+        done = released if refusal is None else _("The document is refused.")
         return _run_action(id, decide, done)
     details = _get_details(id)
     if details.matter is not Matter.DOCUMENT:

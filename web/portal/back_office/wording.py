@@ -96,7 +96,10 @@ JOB_WORDS = {
         lazy_gettext("Collective invoices"),
         lazy_gettext("Accounts on a main account's collective invoice become its sub-accounts, and leave with it."),
     ),
-    "leftovers": JobWords(lazy_gettext("Leftovers"), lazy_gettext("What nobody can use any more is deleted.")),
+    "leftovers": JobWords(
+        lazy_gettext("Leftovers"),
+        lazy_gettext("What nobody can use any more is deleted; the history of numbers is completed."),
+    ),
 }
 
 

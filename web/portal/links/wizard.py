@@ -32,9 +32,9 @@ from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import AlreadyRequested, InvalidField, RuleBroken, TooEarly
 from models.links.links import LinkDraft, ensure_not_running, submit_link
 from models.people.rights import Action, may
+from models.proofs.ownership import Credentials
 from models.proofs.proofs import OwnershipProof
 from models.proofs.status import consents_to_answer
-from models.proofs.submission import Credentials
 from models.requests.idempotency import reserve_key
 from models.states import AccountState, Kind, ProofMethod, Reason
 from models.values import CUSTOMER_NUMBER, typed_customer_number

@@ -10,7 +10,7 @@ import flask_babel
 from sqlalchemy.orm import Session
 
 from models.errors import InvalidField
-from models.orders.addresses import Certainty, area_codes_for, certainty_of, ensure_postal_code, named
+from models.orders.addresses import Certainty, area_code_text, area_codes_for, certainty_of, ensure_postal_code
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import count_free
 from models.telephony.numbers import BLOCK_SIZES
@@ -91,7 +91,7 @@ class Hints:
             )
         if not self.suggestions:
             return said
-        codes = ", ".join(named(area) for area in self.suggestions)
+        codes = ", ".join(area_code_text(area) for area in self.suggestions)
         fitting = gettext("Area code for %(city)s: %(codes)s", city=self.city, codes=codes)
         return f"{said} {fitting}".strip()
 
@@ -118,7 +118,7 @@ class Hints:
                     city=self.city,
                 )
             case Certainty.IMPOSSIBLE:
-                fitting = [named(area) for area in self.suggestions]
+                fitting = [area_code_text(area) for area in self.suggestions]
                 return field_error(locale(), "numbers.area_code", "area_code_mismatch", fitting)
         return gettext("%(code)s is %(town)s.", code=self.area.code, town=self.area.name)
 

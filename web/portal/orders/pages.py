@@ -16,7 +16,6 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import addressee_of, holder_of
 from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
-from models.orders.contract_holder import set_holder
 from models.orders.drafts import (
     Draft,
     DraftStep,
@@ -27,14 +26,14 @@ from models.orders.drafts import (
     order_once,
     own_draft,
 )
-from models.orders.local_user import leads_main
+from models.orders.holder_changes import set_holder
+from models.orders.local_user import reaches_sub_accounts
 from models.orders.offers import make_offer
 from models.orders.orders import submit_order
 from models.people.rights import Action, may
 from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.states import Reason
-from models.telephony.emergency import emergency_location
 from models.views.lists import closed_accounts
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
@@ -390,7 +389,6 @@ def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None 
         "wizard": wizard,
         "step": DraftStep.SUMMARY,
         "order": order,
-        "emergency": emergency_location(order.location.street, order.location.postal_code, order.location.city),
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
         "publication_names": PUBLICATION_NAMES,
@@ -398,7 +396,7 @@ def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None 
         "holder_form": holder_form or HolderFields(),
         "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),
         "local_user_leads": order.local_user is not None
-        and leads_main(session, wizard.account.id, order.local_user.email),
+        and reaches_sub_accounts(session, wizard.account.id, order.local_user.email),
         "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
     }
 

@@ -9,16 +9,16 @@ from wtforms import Form, RadioField, StringField
 from wtforms.fields.choices import SelectChoice
 
 from models.accounts.accounts import Account
-from models.accounts.contract_holders import ContractHolder, HolderData, HolderForm, check_holder
-from models.values import BERLIN
+from models.accounts.contract_holders import ContractHolder, HolderData, LegalForm, check_holder
+from models.values import berlin_day
 from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 
 HOLDER_FORMS = {
-    HolderForm.COMPANY: lazy_gettext("Company or association in a register"),
-    HolderForm.PERSON: lazy_gettext("Person, also as a sole trader"),
-    HolderForm.OTHER: lazy_gettext("Public body, or partnership without a register"),
+    LegalForm.COMPANY: lazy_gettext("Company or association in a register"),
+    LegalForm.PERSON: lazy_gettext("Person, also as a sole trader"),
+    LegalForm.OTHER: lazy_gettext("Public body, or partnership without a register"),
 }
 
 
@@ -45,7 +45,7 @@ class HolderFields(Form):  # type: ignore[misc]
     def checked(self, now: datetime) -> HolderData | None:
         """Return the typed contract holder; None if it is wrong, with the errors at their fields."""
         typed = {field.name.removeprefix("holder_"): field.data or "" for field in self}
-        found = check_holder(typed, now.astimezone(BERLIN).date())
+        found = check_holder(typed, berlin_day(now))
         if isinstance(found, HolderData):
             return found
         for problem in found:

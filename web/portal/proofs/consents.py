@@ -18,8 +18,8 @@ from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
 from models.people.users import User, administrators_of
+from models.proofs.ownership import decide
 from models.proofs.proofs import Consent, Decision, OwnershipProof
-from models.proofs.submission import decide
 from models.requests.requests import Request
 from models.states import Reason, Status
 from web.portal.page.session import principal

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
+from models.proofs.order_codes import confirm_email, is_email_awaited
 from models.proofs.proofs import EmailProof
-from models.proofs.submission import confirm_email, is_email_awaited
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status
 from web.portal.proofs.forms import CodeForm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, render_template, request
 from flask_babel import gettext as _
 
-from models.proofs.submission import answer_letter
+from models.proofs.order_codes import answer_letter
 from models.values import typed_customer_number
 from web.portal.page.form_errors import add_error
 from web.portal.proofs.forms import LetterForm

@@ -14,7 +14,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.codes import display_code
 from models.errors import IsMainAccount
 from models.people.rights import Action, may
-from models.proofs.submission import create_link_code, open_link_code, void_link_code
+from models.proofs.link_codes import create_link_code, open_link_code, void_link_code
 from models.states import AccountRole
 from models.views import lists
 from tasks.wording.reasons import reason_text

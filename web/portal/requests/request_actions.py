@@ -19,8 +19,11 @@ from werkzeug.wrappers import Response
 from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
 from models.orders.orders import cancel_and_release
 from models.proofs.contacts import correct_contact
+from models.proofs.document_review import upload_document
+from models.proofs.new_codes import ask_again
+from models.proofs.order_codes import enter_letter_code
+from models.proofs.ownership import Credentials, prove_ownership
 from models.proofs.status import ProofKind
-from models.proofs.submission import Credentials, ask_again, enter_letter_code, prove_ownership, upload_document
 from models.requests.requests import Request, may_change
 from models.states import Reason
 from tasks.wording.fields import field_error

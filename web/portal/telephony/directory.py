@@ -9,9 +9,11 @@ from flask_login import login_required
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 from wtforms import Form, RadioField, SelectMultipleField, StringField
-from wtforms.validators import AnyOf, DataRequired, Length
+from wtforms.validators import AnyOf, DataRequired, Length, ValidationError
 
 from models.accounts.accounts import Account
+from models.contracts.catalogue import DIRECTORY_ENTRY
+from models.contracts.contracts import has_product
 from models.errors import DomainError, InvalidField
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
@@ -21,10 +23,10 @@ from models.telephony.directory import (
     DirectoryEntry,
     change_entry,
     entry_of,
-    may_have_entry,
     withdraw_entry,
 )
-from models.telephony.holdings import holdings_of
+from models.telephony.holdings import blocks_of
+from models.values import is_printable
 from tasks.wording.fields import field_error
 from web.portal.page.account_access import get_visible_account
 from web.portal.page.blueprints import locations
@@ -47,7 +49,7 @@ class EntryForm(Form):  # type: ignore[misc]
     )
     directory_name = StringField(
         lazy_gettext("Name in the directory"),
-        filters=[lambda typed: typed.strip() if typed is not None else None],
+        filters=[lambda typed: " ".join(typed.split()) if typed is not None else None],
         validators=[
             DataRequired(missing("directory_entry.name")),
             Length(max=120, message=lazy_gettext("At most 120 characters in one line, please.")),
@@ -64,6 +66,11 @@ class EntryForm(Form):  # type: ignore[misc]
         choices=PUBLICATIONS,
         validators=[DataRequired(missing("directory_entry.published_in"))],
     )
+
+    def validate_directory_name(self, field: StringField) -> None:
+        """Raise `ValidationError` if the name has letters that cannot be printed, as in an order."""
+        if not is_printable(field.data or ""):
+            raise ValidationError(field_error(locale(), "directory_entry.name", "unprintable"))
 
     @property
     def data_of_entry(self) -> DirectoryData:
@@ -129,7 +136,7 @@ def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
         account = get_visible_account(session, customer_number).account
         if account.state is not AccountState.ACTIVE or not may(principal(), Action.MANAGE_TRUNK, account):
             abort(404)
-        if not may_have_entry(session, account, now):
+        if not has_product(session, account.id, DIRECTORY_ENTRY, now):
             abort(404)
         record_look(session, principal(), account, now)
         return account, entry_of(session, account)
@@ -138,7 +145,7 @@ def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
 def _typed(account: Account, found: DirectoryEntry | None) -> list[tuple[str, str]]:
     if found is None:
         with resources().database.transaction() as session:
-            blocks = holdings_of(session, account, resources().clock()).blocks
+            blocks = blocks_of(session, account)
         number = number_text(blocks[0].numbers[0]) if blocks else ""
         return [("directory_number", number), ("directory_name", account.name)]
     return [

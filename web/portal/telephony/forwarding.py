@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account, account_by_number
+from models.contracts.catalogue import MOBILE_BACKUP
+from models.contracts.contracts import has_product
 from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import record_look
 from models.people.rights import Action, may, through_main
 from models.states import AccountState
 from models.telephony import forwarding
-from models.telephony.forwarding import CallForwarding, ForwardingDraft
+from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft
 from models.telephony.holdings import blocks_of, trunks_of
 from models.views.lists import forwardable_accounts
 from web.portal.page.session import principal
@@ -106,14 +108,16 @@ def remove(customer_number: str, id: int) -> Response | str:
     with resources().database.transaction() as database:
         account = _account(database, customer_number)
         found = _get_forwarding(database, account, id)
+        is_fallback = found.condition is Condition.NOT_REGISTERED
+        is_paid = is_fallback and has_product(database, account.id, MOBILE_BACKUP, resources().clock())
         if request.method == "POST":
             try:
                 forwarding.remove_forwarding(database, principal(), account, id, resources().clock())
             except (Forbidden, NotFound):
                 abort(404)
     if request.method != "POST":
-        return _render("telephony/forwarding/remove.html", account, found=found)
-    return _redirect_to_list(account, _("The call forwarding is removed. The next call rings at the location."))
+        return _render("telephony/forwarding/remove.html", account, found=found, is_paid=is_paid)
+    return _redirect_to_list(account, _("The call forwarding is removed. That counts from the next call."))
 
 
 def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:

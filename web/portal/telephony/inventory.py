@@ -16,6 +16,7 @@ from models.accounts.accounts import Account
 from models.db.paging import BadCursor, Page
 from models.telephony import inventory
 from models.telephony.trunks import TrunkState
+from models.values import berlin_day
 from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE
 from web.portal.page.blueprints import locations
@@ -69,7 +70,7 @@ def _trunk_cells(item: inventory.ListedTrunk) -> list[str]:
 
 def _contract_cells(item: inventory.ListedContract) -> list[str]:
     products = ", ".join(product.name(locale()) for _item, product in item.items)
-    return [products, f"{spreadsheets.berlin_day(item.contract.started_at):%d.%m.%Y}", euros(item.monthly_cents)]
+    return [products, f"{berlin_day(item.contract.started_at):%d.%m.%Y}", euros(item.monthly_cents)]
 
 
 TABLES = {

@@ -110,7 +110,10 @@ def test_only_administrators_reach_it_and_an_ordered_site_shows_its_main_account
     shown = get(front, f"/standortverwaltung/{numbers['site']}")
     assert HOLDER.name in shown and f"Der des Hauptaccounts {numbers['main']}" in shown
     assert "Vertragsinhaber ändern" not in shown
+    assert "Vertragsinhaber eintragen" in get(front, f"/standortverwaltung/{numbers['linked']}")
     come_in(front, people["manager"])
+    shown = get(front, f"/standortverwaltung/{numbers['linked']}")
+    assert "Eintragen kann ihn nur ein Administrator des Nebenaccounts selbst." in shown
     shown = get(front, f"/standortverwaltung/{numbers['main']}")
     assert HOLDER.name in shown and "Vertragsinhaber ändern" not in shown
     come_in(front, front.manager.email)

@@ -25,8 +25,9 @@ from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Principal, Role
 from models.people.users import User, principal_of
-from models.proofs.proofs import AddressDocument, AddressProof
-from models.proofs.submission import upload_document
+from models.proofs.document_review import upload_document
+from models.proofs.documents import AddressDocument
+from models.proofs.proofs import AddressProof
 from models.requests.requests import Request, TimelineEntry
 from models.staff.actions import cancel, decide_on_document, open_document, retry
 from models.states import AccountState, Reason, Status
@@ -210,7 +211,7 @@ def test_the_models_let_nobody_else_either(front: Front, back: Back) -> None:
             with pytest.raises(NotFound):
                 verb(session, staff_too, NOBODYS, 1, NOW)
         with pytest.raises(Forbidden):
-            decide_on_document(session, front.manager, id, None, NOW, release=True)
+            decide_on_document(session, front.manager, id, None, NOW, refusal=None)
         with pytest.raises(Forbidden):
             open_document(session, front.manager, id, NOW)
 
@@ -490,7 +491,7 @@ def test_who_decides_waits_for_a_worker_before_they_lock_anything(front: Front, 
 
     def decide() -> None:
         with front.database.transaction() as session:
-            decide_on_document(session, person, UUID(second), None, NOW, release=True)
+            decide_on_document(session, person, UUID(second), None, NOW, refusal=None)
 
     def waits() -> bool:
         blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"

@@ -16,7 +16,7 @@ from models.bulk.bulk import Bulk, BulkRow, fingerprint_of
 from models.contracts.catalogue import Product
 from models.people.rights import Role
 from models.people.users import Membership, principal_of
-from models.proofs.submission import create_link_code
+from models.proofs.link_codes import create_link_code
 from models.requests.requests import Request
 from models.states import Kind, Status
 from models.vault import Vault

@@ -356,7 +356,7 @@ def test_a_town_without_an_ortsnetz_of_its_own_gets_those_nearby_offered(front: 
         fill(front, draft, "kontakt")
         summary = front.client.get(f"{draft}/zusammenfassung").text
         assert ("Ob Ismaning in diesem Ortsnetz liegt, prüfen wir nach der Bestellung" in summary) is unsure
-    for words in ("110 und 112", "Leitstelle für 85737 Ismaning", "aus Bahnhofstr. 1 kommt"):
+    for words in ("110 und 112", "Leitstelle für 85737 Ismaning", "Maßgeblich ist die Anschlussadresse Bahnhofstr. 1"):
         assert words in summary
     order(front.client, draft, summary)
     [request] = requests_in(front.database)

@@ -18,8 +18,8 @@ from models.errors import NotAwaited
 from models.orders.orders import cancel_and_release
 from models.people.rights import Role
 from models.people.users import User
+from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
-from models.proofs.submission import decide
 from models.requests.requests import Request
 from models.states import Reason
 from models.vault import Vault

@@ -13,6 +13,8 @@ from werkzeug.test import TestResponse
 from models.accounts.accounts import Account
 from models.accounts.hierarchy import detach
 from models.accounts.locks import lock_account
+from models.contracts.catalogue import MOBILE_BACKUP
+from models.contracts.contracts import Contract, ContractItem
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock
@@ -86,6 +88,21 @@ def test_a_member_adds_changes_and_removes(front: Front, site: Site) -> None:
         AuditEvent.FORWARDING_ADDED, AuditEvent.FORWARDING_CHANGED, AuditEvent.FORWARDING_REMOVED,
     ]  # fmt: skip
     assert {entry.user_id for entry in entries} == {site.member.id}
+
+
+def test_removing_the_paid_fallback_says_that_it_is_still_billed(front: Front, site: Site) -> None:
+    warning = "Die Notfall-Umleitung auf Mobilfunk bleibt im Vertrag und wird weiter berechnet"
+    come_in(front, site.member.email)
+    path = site.path + "/rufweiterleitung"
+    send(front, path + "/neu", condition="not_registered")
+    with front.database.transaction() as session:
+        fallback = session.scalars(sa.select(CallForwarding.id).order_by(CallForwarding.id.desc())).first()
+    assert warning not in get(front, f"{path}/{fallback}/loeschen")
+    with front.database.transaction() as session:
+        contract = session.scalars(sa.select(Contract.id).where(Contract.account_id == site.account.id)).one()
+        session.add(ContractItem(contract_id=contract, product_key=MOBILE_BACKUP, monthly_cents=490, one_off_cents=0))
+    assert warning in get(front, f"{path}/{fallback}/loeschen")
+    assert warning not in get(front, f"{path}/{site.forwarding}/loeschen")
 
 
 def test_a_weekly_schedule_is_kept_as_it_was_typed(front: Front, site: Site) -> None:
@@ -172,7 +189,7 @@ def test_an_account_that_is_detached_at_this_instant_is_not_found(
             detach(other, front.main.id, site.account.id)
         lock_account(session, account)
 
-    monkeypatch.setattr("models.telephony.forwarding.lock_account", too_late)
+    monkeypatch.setattr("models.telephony.forwarding.lock_active_account", too_late)
     assert send(front, path, condition="always").status_code == 404
     with front.database.transaction() as session:
         [found] = session.scalars(sa.select(CallForwarding))

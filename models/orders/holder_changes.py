@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, HolderData, has_own_holder, put_holder
-from models.accounts.locks import lock_account
+from models.accounts.locks import lock_active_account
 from models.errors import Forbidden
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
-from models.states import AccountState
 from models.telephony.number_history import renew_history
 
 
@@ -22,9 +21,9 @@ def set_holder(session: Session, person: Principal, account: Account, data: Hold
     A person who may order for the account may enter the first holder; only a person with the right `MANAGE_HOLDER` may
     change it. Raises `Forbidden` otherwise, and if the account is not active or under its main account's holder.
     """
-    lock_account(session, account)
+    lock_active_account(session, account)
     before = session.get(ContractHolder, account.id)
-    if account.state is not AccountState.ACTIVE or not has_own_holder(account):
+    if not has_own_holder(account):
         raise Forbidden
     right = Action.MANAGE_HOLDER if before is not None or may(person, Action.MANAGE_HOLDER, account) else Action.ORDER
     if not may(person, right, account):

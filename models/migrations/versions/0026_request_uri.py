@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0025"
-down_revision = "0024"
+revision = "0026"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
@@ -22,31 +22,30 @@ DEEDS = (
 def upgrade() -> None:
     # A trunk that was there before keeps its behaviour, and so does one that the old version still makes.
     number = sa.Column("request_uri", sa.String(32), server_default="number", nullable=False)
-    op.add_column("sip_trunks", number, if_not_exists=True)
-    op.add_column("requests", sa.Column("request_uri", sa.String(32), nullable=True), if_not_exists=True)
-    for table in ("sip_trunks", "requests"):
-        _check(table)
+    # A transaction for each statement, so that none locks two tables.
+    with op.get_context().autocommit_block():
+        op.add_column("sip_trunks", number, if_not_exists=True)
+        op.add_column("requests", sa.Column("request_uri", sa.String(32), nullable=True), if_not_exists=True)
+        for table in ("sip_trunks", "requests"):
+            _check(table)
     _deeds(*DEEDS, "request_uri_changed")
-    # In another transaction than that which has added them.
-    for table in ("sip_trunks", "requests"):
-        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {op.f(f'ck_{table}_request_uri')}")
 
 
 def downgrade() -> None:
     op.execute("DELETE FROM audit_entries WHERE deed = 'request_uri_changed'")
     _deeds(*DEEDS)
-    op.drop_column("requests", "request_uri", if_exists=True)
-    op.drop_column("sip_trunks", "request_uri", if_exists=True)
+    with op.get_context().autocommit_block():
+        op.drop_column("requests", "request_uri", if_exists=True)
+        op.drop_column("sip_trunks", "request_uri", if_exists=True)
 
 
 def _check(table: str) -> None:
-    """Add a rule for new rows, without holding up writers while the others are read."""
+    """Add a rule, without holding up writers while the rows are read."""
     full = op.f(f"ck_{table}_request_uri")
-    op.execute(
-        f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = '{full}') THEN"
-        f" ALTER TABLE {table} ADD CONSTRAINT {full} CHECK (request_uri IN ('contact', 'number')) NOT VALID;"
-        " END IF; END $$"
-    )
+    # Of an earlier run that was interrupted.
+    op.execute(f"-- squawk-ignore ban-drop-constraint\nALTER TABLE {table} DROP CONSTRAINT IF EXISTS {full}")
+    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {full} CHECK (request_uri IN ('contact', 'number')) NOT VALID")
+    op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {full}")
 
 
 def _deeds(*deeds: str) -> None:

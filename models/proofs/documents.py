@@ -1,0 +1,53 @@
+"""Uploaded documents that are to prove a connection address; staff decide on each."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base, enumeration
+from models.requests.requests import Request
+from models.states import RefusalReason
+
+
+class AddressDocument(Base):
+    """An uploaded document that is to prove an address (commercial register extract, business registration).
+
+    `released` is the back office's decision whether the document is accepted; None until it decides. `refusal` is why
+    it was refused (None in rows older than this column), `refusal_note` what staff added for the customer.
+    """
+
+    __tablename__ = "address_documents"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
+    name: Mapped[str]
+    media_type: Mapped[str]
+    content: Mapped[bytes] = mapped_column(deferred=True)
+    uploaded_at: Mapped[datetime]
+    uploaded_by: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
+    released: Mapped[bool | None]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[int | None] = mapped_column(sa.ForeignKey("users.id"))
+    refusal: Mapped[RefusalReason | None] = mapped_column(enumeration(RefusalReason, "refusal"))
+    refusal_note: Mapped[str | None]
+
+    __table_args__ = (
+        sa.CheckConstraint("released IS FALSE OR refusal IS NULL", name="only_refused_has_reason"),
+        sa.CheckConstraint("media_type IN ('application/pdf', 'image/png', 'image/jpeg')", name="media_type"),
+        sa.CheckConstraint("(released IS NULL) = (decided_at IS NULL)", name="decision_has_time"),
+        sa.CheckConstraint("(released IS NULL) = (decided_by IS NULL)", name="decision_has_author"),
+        sa.Index("uq_address_documents_open", "request_id", unique=True, postgresql_where=sa.text("released IS NULL")),
+    )
+
+
+def latest_document(session: Session, request: Request) -> AddressDocument | None:
+    """Return the newest document uploaded for the request, decided on or not; None if there is none.
+
+    The document's content is loaded only on access.
+    """
+    of_request = sa.select(AddressDocument).where(AddressDocument.request_id == request.id)
+    return session.scalar(of_request.order_by(AddressDocument.id.desc()).limit(1))

@@ -1,0 +1,55 @@
+"""Link codes: an administrator makes one for their account, and another customer attaches the account with it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_account
+from models.errors import Forbidden, IsMainAccount
+from models.people.rights import Action, Principal, may
+from models.proofs.proofs import LINK_CODE_VALID_FOR, LinkCode
+from models.states import AccountRole
+from models.values import end_of_day
+
+
+def create_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> LinkCode:
+    """Create a link code, by which another customer may attach the account, and void the account's previous one.
+
+    Raises `Forbidden` if the person may not prove ownership of the account, `IsMainAccount` if it is a main account.
+    """
+    # Two at once would both find none to replace; and what was read before may be over.
+    lock_account(session, account)
+    void_link_code(session, principal, account, now)
+    if account.role is AccountRole.MAIN:
+        raise IsMainAccount(account.customer_number)
+    expires_at = end_of_day(now + LINK_CODE_VALID_FOR)
+    code = LinkCode(account_id=account.id, created_by=principal.user_id, created_at=now, expires_at=expires_at)
+    session.add(code)
+    session.flush()
+    return code
+
+
+def void_link_code(session: Session, principal: Principal, account: Account, now: datetime) -> None:
+    """Void the account's link code, if there is one. Safe to run twice.
+
+    Raises `Forbidden` if the person may not prove ownership of the account.
+    """
+    if not may(principal, Action.PROVE_OWNERSHIP, account):
+        raise Forbidden
+    code = open_link_code(session, account.id, lock=True)
+    if code is not None:
+        code.ended_at = now
+        session.flush()
+
+
+def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
+    """Return the account's link code that was not used, replaced or voided; None if there is none. It may have expired.
+
+    Locks the code if `lock`.
+    """
+    query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
+    return session.scalar(query.with_for_update() if lock else query)

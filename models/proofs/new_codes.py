@@ -1,0 +1,40 @@
+"""New codes in the place of those that were lost on the way, by mail or by post."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.errors import NotAwaited
+from models.people.users import User
+from models.proofs.proof_book import ProofBook
+from models.proofs.proofs import CodedProof, Consent
+from models.proofs.required import order_proofs
+from models.requests.requests import Request
+from models.states import Kind, Status
+
+
+def ask_again(session: Session, request: Request, what: str, now: datetime) -> None:
+    """Void a proof's code and request a new one, by mail (`what` is `email` or `consent`) or by post (`letter`).
+
+    The request's next step, which sends the code, is scheduled for now. Raises `TooEarly` if the current code was
+    requested too recently, and `NotAwaited` if the request is not pending, does not wait for this proof, or has had the
+    most codes allowed.
+    """
+    proof = _asked(session, request, what)
+    if proof is None or request.status is not Status.PENDING:
+        raise NotAwaited
+    proof.ask_again(now)
+    request.make_due(now)
+
+
+def _asked(session: Session, request: Request, what: str) -> CodedProof | None:
+    if what == "consent":
+        consent = session.get(Consent, request.id)
+        return consent if consent is not None and consent.decision is None else None
+    if request.kind is not Kind.ORDER:
+        return None
+    requester = session.get(User, request.requested_by) if request.requested_by is not None else None
+    asked = dict(order_proofs(ProofBook(session, [request]), request, requester).asked())
+    return asked.get("email" if what == "email" else "address")

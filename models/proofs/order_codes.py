@@ -1,0 +1,140 @@
+"""Codes that prove what an order claims: its contact's e-mail address and its connection address.
+
+A wrong try is counted and must be committed: functions that take a code return whether the code was right, and raise
+only where nothing has to be recorded.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account, account_by_number
+from models.errors import NotAwaited
+from models.proofs.proof_book import ProofBook, account_address_key
+from models.proofs.proofs import NOBODY, AddressProof, EmailProof
+from models.proofs.same_proof import lock_pending, orders_in_town, orders_of_contact, pending
+from models.requests.requests import Request
+from models.states import ENDED, AddressMethod, Kind
+from models.vault import Vault
+
+
+def confirm_email(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
+    """Confirm the e-mail address of the order's contact by the typed code from the mail; return whether it is right.
+
+    Safe to run twice: the code stays right. One mail serves all orders of the main account with this contact, and
+    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was
+    requested, or if the address is not confirmed and no order waits for it any more.
+    """
+    if request.kind is not Kind.ORDER:
+        raise NotAwaited
+    orders = orders_of_contact(request)
+    awaited = bool(lock_pending(session, orders))
+    proof = ProofBook(session, [request]).email(request)
+    right = _is_right(vault, proof, typed, now, awaited=awaited)
+    if right and proof is not None and proof.proved_at is None:
+        proof.proved_at = now
+        _wake(session, orders, now)
+    return right
+
+
+def is_email_awaited(session: Session, request: Request) -> bool:
+    """Return whether `request`, or another order of the main account with its contact's e-mail address, is running.
+
+    These orders share one mail.
+    """
+    running = orders_of_contact(request).where(Request.status.not_in(ENDED))
+    return session.scalar(running.limit(1)) is not None
+
+
+def enter_letter_code(session: Session, vault: Vault, request: Request, typed: str, now: datetime) -> bool:
+    """Prove the order's connection address by the typed code from the letter; return whether it is right.
+
+    Safe to run twice: the code stays right. One letter serves all orders of the main account with this address, and
+    their next steps are scheduled for now. Raises `NotAwaited` if `request` is no order, if no proof of the address was
+    requested, or if the address is not proved and no order waits for it any more.
+    """
+    if request.kind is not Kind.ORDER:
+        raise NotAwaited
+    assert request.account is not None
+    key = account_address_key(request.account)
+    awaited = any(
+        order.account and account_address_key(order.account) == key
+        for order in lock_pending(session, orders_in_town(request))
+    )
+    proof = ProofBook(session, [request]).address(request)
+    right = _is_right(vault, proof, typed, now, awaited=awaited)
+    if right and proof is not None and proof.proved_at is None:
+        prove_address(session, request, AddressMethod.LETTER, now, None)
+    return right
+
+
+def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
+    """Prove a connection address with the customer number and the typed code that a letter carries, without a login.
+
+    Returns the order that the letter was sent for; None if the number or the code is wrong, or the proof is not
+    awaited. An outsider learns nothing: the same statements run in every case.
+    """
+    account = account_by_number(session, customer_number)
+    account_id = account.id if account is not None else None
+    order = session.scalar(sa.select(Request).where(Request.account_id == account_id, Request.kind == Kind.ORDER))
+    try:
+        right = enter_letter_code(session, vault, order or _nobodys_order(), typed, now)
+    except NotAwaited:
+        right = False
+    if not right and not session.dirty:
+        # There was no try to count; the statement runs all the same.
+        session.execute(sa.update(AddressProof).where(AddressProof.main_id == NOBODY).values(wrong_tries=0))
+    return order if right else None
+
+
+def lock_for_address(session: Session, request: Request) -> bool:
+    """Lock the pending orders of the request's main account that have the same postal code.
+
+    Return whether `request` is itself one of these orders; if not, the others are locked all the same. To
+    avoid a deadlock, call this function before one of these orders is locked alone.
+    """
+    return request.kind is Kind.ORDER and request in lock_pending(session, orders_in_town(request))
+
+
+def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
+    """Complete an order's address proof, and schedule the next step of all orders that wait for it.
+
+    `by` is the id of the member of staff who decided, None for a letter. Call `lock_for_address` or `lock_pending`
+    before, to avoid a deadlock.
+    """
+    proof = ProofBook(session, [request]).address(request)
+    assert proof is not None and request.account is not None
+    proof.prove(method, now, by)
+    _wake(session, orders_in_town(request), now, account_address_key(request.account))
+
+
+def _is_right(
+    vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
+) -> bool:
+    """Return whether the typed text is the code of the proof, and count a wrong try.
+
+    The code of a proof that was completed before stays right, and wrong tries are not counted then. `awaited`: an
+    order waits for the proof. Raises `NotAwaited` if `proof` is None, or if it is neither completed nor awaited.
+    """
+    if proof is not None and proof.proved_at is not None:
+        return vault.is_code(typed, *proof.words())
+    if proof is None or not awaited:
+        raise NotAwaited
+    return proof.try_code(vault, typed, proof.words(), now)
+
+
+def _nobodys_order() -> Request:
+    account = Account(street="", postal_code="", city="", contact_email="")
+    return Request(kind=Kind.ORDER, main_id=NOBODY, account=account)
+
+
+def _wake(session: Session, orders: sa.Select[Request], now: datetime, key: str | None = None) -> None:
+    """Schedule the next step of each of the orders that is pending, now; with `key`, only of those at that address."""
+    # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
+    # the proof before it was given.
+    for request in session.scalars(pending(orders).order_by(Request.id).with_for_update(of=Request)):
+        if key is None or (request.account is not None and account_address_key(request.account) == key):
+            request.make_due(now)

@@ -1,0 +1,136 @@
+"""Proofs that a customer may attach an account: an administrator's credentials, a link code, or consent.
+
+A wrong try is counted and must be committed: functions that take a code return whether the code was right, and raise
+only where nothing has to be recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import account_by_number
+from models.errors import Forbidden, NotAwaited
+from models.people.passwords import authenticate
+from models.people.rights import Action, may
+from models.people.users import User, principal_of
+from models.proofs.link_codes import open_link_code
+from models.proofs.proofs import NOBODY, Consent, Decision, LinkCode, OwnershipProof
+from models.requests.requests import Request
+from models.states import Kind, ProofMethod, Status
+from models.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The login of an administrator of the account to link, used once, immediately; never stored, never logged."""
+
+    email: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+def prove_ownership(session: Session, vault: Vault, request: Request, means: Credentials | str, now: datetime) -> bool:
+    """Prove a pending link request by `means`: an administrator's credentials, or a link code as it was typed.
+
+    Returns whether the means are right; if so, the request's next step is scheduled for now. Raises `NotAwaited` unless
+    the request is a pending link request without a proof.
+    """
+    _ensure_unproved(session, request)
+    proof = ownership_by(session, vault, request.customer_number, means, now)
+    if proof is None:
+        return False
+    proof.request_id = request.id
+    session.add(proof)
+    request.make_due(now)
+    return True
+
+
+def ownership_by(
+    session: Session, vault: Vault, customer_number: str, means: Credentials | str, now: datetime
+) -> OwnershipProof | None:
+    """Check `means`, an administrator's credentials or a link code as it was typed, for the account to link.
+
+    Returns an ownership proof whose `request_id` the caller sets, or None if the means are wrong. An outsider learns
+    nothing: the same statements run in both cases. A wrong code is counted, and the right one is used up.
+    """
+    if isinstance(means, Credentials):
+        return _by_credentials(session, customer_number, means, now)
+    return _by_link_code(session, vault, customer_number, means, now)
+
+
+def decide(
+    session: Session, vault: Vault, request: Request, user: User, decision: Decision, typed: str | None, now: datetime
+) -> bool:
+    """Record an administrator's answer to the question whether an account may be attached, if the code is right.
+
+    `typed` is the code from the mail, None for a signed-in person. Returns False if the code is wrong or void. The
+    first answer counts; the request's next step is scheduled for now. Raises `NotAwaited` if the request is not
+    pending, is proved or answered already, or the question has expired, and `Forbidden` if the user may not decide for
+    the account.
+    """
+    _ensure_unproved(session, request)
+    consent = session.get(Consent, request.id, with_for_update=True)
+    if consent is None or consent.decision is not None or now >= consent.expires_at:
+        raise NotAwaited
+    account = account_by_number(session, request.customer_number)
+    if account is None or not may(principal_of(session, user), Action.PROVE_OWNERSHIP, account):
+        raise Forbidden
+    if typed is not None and not consent.try_code(vault, typed, consent.words(user.id), now):
+        return False
+    consent.decision, consent.decided_by, consent.decided_at = decision, user.id, now
+    if decision is Decision.ACCEPTED:
+        session.add(_ownership(request, account.id, ProofMethod.CONSENT, user.id, now))
+    request.make_due(now)
+    return True
+
+
+def _by_credentials(
+    session: Session, customer_number: str, credentials: Credentials, now: datetime
+) -> OwnershipProof | None:
+    user = authenticate(session, credentials.email, credentials.password)
+    account = account_by_number(session, customer_number)
+    person = principal_of(session, user or User(id=NOBODY))
+    if account is None or not may(person, Action.PROVE_OWNERSHIP, account):
+        return None
+    return OwnershipProof(
+        account_id=account.id, method=ProofMethod.CREDENTIALS, proved_by=person.user_id, proved_at=now
+    )
+
+
+def _by_link_code(
+    session: Session, vault: Vault, customer_number: str, typed: str, now: datetime
+) -> OwnershipProof | None:
+    account = account_by_number(session, customer_number)
+    account_id = account.id if account is not None else None
+    code = open_link_code(session, account_id, lock=True)
+    right = vault.is_code(typed, *(code.words() if code is not None else ("link", "nobody's")))
+    if code is None or not right or not code.is_good(now):
+        # Also where there is nothing to count: the same statements run whatever is wrong.
+        tries = sa.update(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
+        session.execute(tries.values(wrong_tries=LinkCode.wrong_tries + 1))
+        return None
+    code.ended_at = now
+    return OwnershipProof(
+        account_id=code.account_id, method=ProofMethod.LINK_CODE, proved_by=code.created_by, proved_at=now
+    )
+
+
+def _ownership(request: Request, account_id: int, method: ProofMethod, by: int | None, now: datetime) -> OwnershipProof:
+    return OwnershipProof(
+        request_id=request.id, account_id=account_id, method=method, proved_by=by, proved_at=now
+    )  # fmt: skip
+
+
+def _ensure_unproved(session: Session, request: Request) -> None:
+    """Lock a request; raise `NotAwaited` unless it is a pending link request without an ownership proof."""
+    session.refresh(request, with_for_update=True)
+    if (request.kind, request.status) != (Kind.LINK, Status.PENDING) or session.get(
+        OwnershipProof, request.id
+    ) is not None:
+        raise NotAwaited

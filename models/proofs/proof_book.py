@@ -1,0 +1,112 @@
+"""The proofs that several orders need, read together with a few queries."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.proofs.documents import AddressDocument
+from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
+from models.requests.requests import Request
+from models.states import Kind
+from models.values import address_key, end_of_day
+
+P = TypeVar("P", EmailProof, AddressProof)
+
+
+class ProofBook:
+    """The proofs of e-mail and connection address that the orders among `requests` need.
+
+    All proofs of a kind are read with at most two queries when the first is needed, instead of a query for each order.
+
+    The rows of proofs that are not given yet are locked until the transaction ends, unless `lock` is False.
+    """
+
+    def __init__(self, session: Session, requests: Sequence[Request], *, lock: bool = True) -> None:
+        self._session = session
+        self._lock = lock
+        self._orders = [request for request in requests if request.kind is Kind.ORDER]
+
+    def email(self, request: Request) -> EmailProof | None:
+        """Return the proof of the e-mail address of the order's contact; None if the proof was never requested."""
+        assert request.account is not None
+        return self._emails.get((request.main_id, request.account.contact_email))
+
+    def address(self, request: Request) -> AddressProof | None:
+        """Return the proof of the order's connection address; None if the proof was never requested."""
+        assert request.account is not None
+        return self._addresses.get((request.main_id, account_address_key(request.account)))
+
+    def document(self, request: Request) -> AddressDocument | None:
+        """Return the order's document that the back office has not decided on yet; None if there is none."""
+        return self._documents.get(request.id)
+
+    def open_email(self, request: Request, now: datetime) -> EmailProof:
+        """Create the requested proof of the e-mail address of the order's contact, not given yet, and return the proof.
+
+        If another transaction has created the proof since this book was read, return that one. Sends nothing.
+        """
+        assert request.account is not None
+        main_id, address = request.main_id, request.account.contact_email
+        found = self._opened(EmailProof, {"main_id": main_id, "address": address}, now)
+        self._emails[main_id, address] = found
+        return found
+
+    def open_address(self, request: Request, now: datetime) -> AddressProof:
+        """Create the requested proof of the order's connection address, not given yet, and return the proof.
+
+        If another transaction has created the proof since this book was read, return that one. Sends nothing.
+        """
+        assert request.account is not None
+        main_id, key = request.main_id, account_address_key(request.account)
+        found = self._opened(AddressProof, {"main_id": main_id, "address_key": key}, now)
+        self._addresses[main_id, key] = found
+        return found
+
+    def _opened(self, table: type[P], key: dict[str, Any], now: datetime) -> P:
+        asked = {"issue": 1, "sent_issue": 0, "asked_at": now, "expires_at": end_of_day(now + VALID_FOR)}
+        fresh = {"wrong_tries": 0, "reminders": 0, "resent": 0}
+        self._session.execute(postgresql.insert(table).values(**key, **asked, **fresh).on_conflict_do_nothing())
+        return self._session.get_one(table, key, with_for_update=True, populate_existing=True)
+
+    @cached_property
+    def _emails(self) -> dict[tuple[int, str], EmailProof]:
+        keys = {(order.main_id, order.account.contact_email) for order in self._orders if order.account}
+        found = self._read(EmailProof, sa.tuple_(EmailProof.main_id, EmailProof.address).in_(keys))
+        return {(proof.main_id, proof.address): proof for proof in found}
+
+    @cached_property
+    def _addresses(self) -> dict[tuple[int, str], AddressProof]:
+        keys = {(order.main_id, account_address_key(order.account)) for order in self._orders if order.account}
+        found = self._read(AddressProof, sa.tuple_(AddressProof.main_id, AddressProof.address_key).in_(keys))
+        return {(proof.main_id, proof.address_key): proof for proof in found}
+
+    def _read(self, table: type[P], wanted: sa.ColumnElement[bool]) -> list[P]:
+        if not self._lock:
+            return list(self._session.scalars(sa.select(table).where(wanted)))
+        # What is proved never changes any more and many orders need it at once: only the others are locked.
+        proved: sa.Select[P] = sa.select(table).where(wanted, table.proved_at.is_not(None))
+        unproved = sa.select(table).where(wanted, table.proved_at.is_(None)).order_by(*sa.inspect(table).primary_key)
+        locking: sa.Select[P] = unproved.with_for_update().execution_options(populate_existing=True)
+        found: list[P] = [*self._session.scalars(proved), *self._session.scalars(locking)]
+        return found
+
+    @cached_property
+    def _documents(self) -> dict[uuid.UUID, AddressDocument]:
+        query = sa.select(AddressDocument).where(
+            AddressDocument.request_id.in_([order.id for order in self._orders]), AddressDocument.released.is_(None)
+        )
+        return {document.request_id: document for document in self._session.scalars(query)}
+
+
+def account_address_key(account: Account) -> str:
+    """Return the `address_key` of the proof of the account's address: different spellings have one key."""
+    return address_key(account.street, account.postal_code, account.city)

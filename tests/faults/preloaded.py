@@ -1,0 +1,28 @@
+"""What workers read and compile at their first need, done once in the process from which the tests fork them.
+
+Otherwise two workers for each point of death would read the facts about places and compile the mails.
+"""
+
+from __future__ import annotations
+
+import gc
+
+from sqlalchemy.orm import configure_mappers
+
+from models.telephony import places
+from models.telephony.area_codes import area_names
+from tasks.outbox import order_pdf, render
+from tests.faults import engine
+
+__all__ = ["engine", "order_pdf"]
+
+configure_mappers()
+# The area codes of the tests' databases are these.
+places._known.append(places.Places(area_names().items()))
+for form in ("txt", "html"):
+    environment = render._environment(form, "de")
+    for template in environment.list_templates(["jinja"]):
+        environment.get_template(template)
+# The garbage collector of each worker would look through all this.
+gc.collect()
+gc.freeze()
