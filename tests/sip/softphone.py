@@ -67,9 +67,9 @@ class Softphone:
         with socket.socket(type=socket.SOCK_DGRAM) as wire:
             wire.sendto(f"/{command}\n".encode(), (LOOPBACK, self.control))
 
-    def wait(self, words: str) -> None:
-        """Wait until the softphone has printed these words."""
-        assert wait_for(lambda: words in self.log, patience=PATIENCE), self.log
+    def wait(self, words: str, *, times: int = 1) -> None:
+        """Wait until the softphone has printed these words so many times."""
+        assert wait_for(lambda: self.log.count(words) >= times, patience=PATIENCE), self.log
 
     def heard(self) -> int:
         """Return the frequency (Hz) of what came from the other side, as recorded so far; 0 for silence."""

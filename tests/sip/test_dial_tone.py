@@ -138,8 +138,7 @@ def test_who_hides_is_hidden_however_a_phone_system_says_it(
     ways = [("anonymous@sip.example", "Privacy: id"), ("Anonymous@sip.example", ""), (own, "Privacy: user;id")]
     for sender, extra in [*ways, ("tel:anonymous", ""), ("unavailable@unknown.invalid", "")]:
         taking = hamburg.answer_and_hang_up()
-        heard = berlin.call_and_wait(hamburg.numbers[0], contact="127.0.0.1:9", sender=sender, extra=extra)
-        heard.finish()
+        berlin.call_and_wait(hamburg.numbers[0], contact="127.0.0.1:9", sender=sender, extra=extra).finish()
         heard = taking.finish().heard("INVITE")
         assert 'From: "Anonymous" <sip:anonymous@anonymous.invalid>' in heard, sender
         assert own not in heard and berlin.numbers[0] not in heard and "P-Asserted-Identity" not in heard

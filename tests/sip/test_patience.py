@@ -64,11 +64,11 @@ def test_what_takes_its_time(sites: Sites, hasty: Line, registrar_url: str) -> N
         # Both are asked where their messages came from, not where their Contact leads.
         for wire in (caller, called):
             assert wire.recv(65535).startswith(b"OPTIONS ")
-    with Wire(berlin) as wire:
+    with Wire(berlin) as calling:
         number = hamburg.numbers[0]
 
         def answered() -> str:
-            return wire.ask(wire.request("INVITE", number, nonce=wire.nonce()))[8:11]
+            return calling.ask(calling.request("INVITE", number, nonce=calling.nonce()))[8:11]
 
         hamburg.register(expires=0)
         # The only channel of the caller is free again.
