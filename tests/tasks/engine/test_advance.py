@@ -26,7 +26,7 @@ from models.states import AccountRole, AccountState, Actor, Origin, Reason, Stat
 from models.telephony.known_places import open_questions
 from models.telephony.number_pool import QUARANTINE, SET_ASIDE
 from models.telephony.numbers import NumberBlock
-from models.telephony.trunks import SipTrunk, TrunkState
+from models.telephony.trunks import RequestUri, SipTrunk, TrunkState
 from tasks.engine import advance
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 from tasks.steps.step import Outcome, Work
@@ -62,6 +62,28 @@ def test_an_order_ends_as_an_attached_account_with_contract_numbers_and_trunk(pi
         "hanna.palmer@example.com",
     }
     assert record.secret not in "".join(mail.text + mail.html for mail in pipeline.mailer.but_receipts)
+
+
+@pytest.mark.parametrize(
+    ("size", "chosen", "told"),
+    [
+        (1, None, RequestUri.CONTACT),
+        (1, RequestUri.NUMBER, RequestUri.NUMBER),
+        (10, None, RequestUri.NUMBER),
+        (10, RequestUri.CONTACT, RequestUri.CONTACT),
+    ],
+)
+def test_a_trunk_is_called_as_the_order_says_or_as_is_usual_for_so_many_numbers(
+    pipeline: Pipeline, size: int, chosen: RequestUri | None, told: RequestUri
+) -> None:
+    with pipeline.runtime.database.transaction() as session:
+        fill_pool(session, size=1, count=1, first="30000000")
+    pipeline.order(an_order(block_size=size, request_uri=chosen))
+    pipeline.advance()
+    [record] = pipeline.registrar.trunks.values()
+    assert record.request_uri is told
+    # Older trunks have no such preference, and are called by the number.
+    assert record.preferences.get("request_uri") == ("contact" if told is RequestUri.CONTACT else None)
 
 
 @pytest.mark.usefixtures("changing_products")
