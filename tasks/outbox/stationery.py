@@ -139,15 +139,20 @@ class Sheet:
             self.y += 5.6
 
     def row(self, cells: tuple[str, ...], *, fill: bool = False) -> None:
-        """Print a table row: a description, then prices. `fill` gives it a background."""
-        self.make_room(7.5)
-        if fill:
-            self.box(LEFT, self.y, WIDTH, 7.5, TINT)
+        """Print a table row: a description, which wraps, then prices. `fill` gives it a background."""
         description, *prices = cells
-        self.text(description, LEFT + 1, 7.5)
+        lines = self.wrapped(description, WIDTH - 2 - PRICE * len(prices))
+        height = 7.5 + 4.5 * (len(lines) - 1)
+        self.make_room(height)
+        if fill:
+            self.box(LEFT, self.y, WIDTH, height, TINT)
         for place, price in enumerate(prices, 1 - len(prices)):
             self.text(price, 0, 7.5, right=LEFT + WIDTH - 1 + place * PRICE)
-        self.y += 7.5
+        top = self.y
+        for line in lines:
+            self.text(line, LEFT + 1, 7.5)
+            self.y += 4.5
+        self.y = top + height
 
     def rule(self) -> None:
         """Draw a thin line from margin to margin."""

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from io import BytesIO
 
 import pytest
 from fontTools.ttLib import TTFont
+from pypdf import PdfReader
 
+from models.contracts.catalogue import PriceLine
 from models.values import in_print, is_printable
+from tasks.outbox.order_pdf import PrintedOrder, summary_pdf
 from tasks.outbox.typeface import WEIGHTS, font_file
+from tasks.settings import Carrier
+from tests.factories import NOW, ORDER
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
@@ -35,3 +41,20 @@ def test_names_of_europe_are_printed_as_they_are(name: str) -> None:
 @pytest.mark.parametrize("name", ["北京", "مكتب", "Büro 🦊", "משרד", "दिल्ली", "\u2028", "\u200b"])
 def test_other_letters_are_not(name: str) -> None:
     assert not is_printable(name) and is_printable(in_print(name))
+
+
+def test_a_long_product_name_wraps_before_its_prices() -> None:
+    name = "Rufnummernblock mit hundert Nummern und einem Namen, der nicht in eine Zeile vor den Preisen passt"
+    order = PrintedOrder(
+        main_number="1111111",
+        addressee=("Mustermensch GmbH",),
+        location=ORDER.location,
+        contact=ORDER.contact,
+        lines=[(name, PriceLine("block-100", 290, 0))],
+        channels=4,
+        area_code="030",
+        town="Berlin",
+    )
+    sheet = summary_pdf(order, "1234567", "https://portal.example/x", NOW, "de", Carrier())
+    text = PdfReader(BytesIO(sheet)).pages[0].extract_text()
+    assert name not in text and name in " ".join(text.split())
