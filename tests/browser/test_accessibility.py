@@ -329,8 +329,10 @@ def site(portal: Portal) -> Site:
         return site
 
 
-@shows("locations.show", "locations.log", "locations.secret", "locations.renew_secret")
-@shows("locations.phone_systems", "locations.request_uri")
+@shows(
+    "locations.show", "locations.log", "locations.secret", "locations.renew_secret", "locations.phone_systems",
+    "locations.request_uri",
+)  # fmt: skip
 def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
     sign_in(page, portal)
     look(page, portal.url + site.path)

@@ -74,8 +74,7 @@ def test_a_site_is_ordered_works_for_its_people_and_goes_on_alone(telephony: Tel
     hanna = visit.of(visit.person)
     confirm_by_code(hanna, number)
     telephony.provision()
-    # The invitation is newer than the mail that says that the site is ready, and names who invites.
-    invited = visit.workers.mail_to(CONTACT)
+    invited = visit.workers.mail_to(CONTACT, "/einladung/")
     assert visit.person.name in invited and visit.main.customer_number in invited
     dashboard = f"{visit.url}/standortverwaltung/{number}"
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from email.message import Message
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -256,13 +257,10 @@ class Workers:
         """Advance the clock to the moment and process everything that is due."""
         self.work(after=moment - self.clock.now)
 
-    def mail_to(self, address: str) -> str:
-        """Return subject and text of the newest mail to this address."""
-        newest = [message for to, message in self.post.received if to == address][-1]
-        [text] = [part for part in newest.walk() if part.get_content_type() == "text/plain"]
-        content = text.get_payload(decode=True)
-        assert isinstance(content, bytes)
-        return f"{newest['Subject']}\n{content.decode()}"
+    def mail_to(self, address: str, holding: str = "") -> str:
+        """Return subject and text of the newest mail to this address whose text holds these words."""
+        texts = [_text_of(message) for to, message in self.post.received if to == address]
+        return [text for text in texts if holding in text][-1]
 
     def letter_to(self, number: str) -> str:
         """Return the text of the letter about this customer number."""
@@ -270,6 +268,13 @@ class Workers:
         texts = ["\n".join(page.extract_text() for page in sheet.pages) for sheet in sheets]
         [text] = [text for text in texts if number in text]
         return text
+
+
+def _text_of(message: Message) -> str:
+    [text] = [part for part in message.walk() if part.get_content_type() == "text/plain"]
+    content = text.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return f"{message['Subject']}\n{content.decode()}"
 
 
 @contextmanager
