@@ -12,7 +12,7 @@ from models.values import typed_text
 LONGEST_EMAIL = 254
 """Maximum length of an address, in characters."""
 
-_WITH_NAME = re.compile(r"[^<>]*<([^<>]*)>")
+_WITH_NAME = re.compile(r"([^<>]*)<([^<>]*)>")
 # Spellings that need no parser: plain letters, and none of the names that are kept for tests and private networks.
 _PLAIN = re.compile(
     r"[a-z0-9_+-]{1,64}(?:\.[a-z0-9_+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+"
@@ -39,7 +39,7 @@ def typed_email(typed: str) -> str:
     """
     text = typed_text(typed).strip()
     if "<" in text and (found := _WITH_NAME.fullmatch(text)):
-        text = found[1].strip()
+        text = found[2].strip()
     local, at, domain = text.rpartition("@")
     plain = f"{local}@{domain.lower()}"
     if len(plain) < 100 and "--" not in domain and len(local) <= 64 and _PLAIN.fullmatch(plain.lower()):
@@ -52,6 +52,29 @@ def typed_email(typed: str) -> str:
     except (EmailNotValidError, ValueError) as error:
         raise BadEmail("not_an_email_address") from error
     return found_parts.normalized
+
+
+def name_and_email(typed: str) -> tuple[str, str]:
+    """Return the name and the address of a text such as `Palmer, Hanna <hanna@example.com>`, unchecked.
+
+    Without angle brackets the whole text is the address.
+    """
+    found = _WITH_NAME.fullmatch(typed.strip())
+    return (found[1].strip().strip('"').strip(), found[2].strip()) if found else ("", typed.strip())
+
+
+def stored_spellings(typed: str) -> tuple[str, str]:
+    """Return the two spellings in which a typed address may be stored, in lower case.
+
+    They differ in the domain: in its own letters (info@müller.de), and in the ASCII form that browsers send and that
+    older rows have (info@xn--mller-kva.de). A text that is no address is returned twice.
+    """
+    try:
+        address = typed_email(typed).lower()
+        return address, sendable_address(address)
+    except ValueError:
+        text = typed.strip().lower()
+        return text, text
 
 
 def sendable_address(address: str) -> str:

@@ -18,12 +18,13 @@ _GERMANY = 49
 _GERMAN_SERVICE = re.compile(r"11[0-9]|10|13[78]|180|19|700|900")
 _SERVICE_AFTER_AREA_CODE = re.compile(r"115|116[0-9]{3}|118[0-9]{2,3}")
 
-_LABEL = re.compile(r"(?:telefon|tel|fon|phone|mobil|mobile|handy)\s*[.:]*\s*(?=[+(0-9])", re.IGNORECASE)
+_LABEL = re.compile(r"(?:telefon|tel|fon|phone|mobil|mobile|handy)[\s.:]*(?=[+(0-9])", re.IGNORECASE)
+_LONGEST_TEXT = 100
 _DIALLED = re.compile(r"[\d \t()\[\]（）.·/+＋\-‐‑‒–—−]*")
 _SEPARATES_NUMBERS = re.compile(r"[^\W\d_]|[,;&|\n]")
 _LONGEST_AREA_CODE = 5
 # Numbers of German area codes in E.164, which are none of a service.
-_PLAIN = re.compile(r"\+49(?:[2-6][0-9]|7[1-9]|8[1-9]|9[1-9])[0-9]{6,9}")
+_PLAIN = re.compile(r"\+49(?!\d{2,5}(?:110|112|115|116\d{3}|118\d{2,3})$)(?:[2-6][0-9]|7[1-9]|8[1-9]|9[1-9])[0-9]{6,9}")
 
 
 class BadPhoneNumber(ValueError):
@@ -43,6 +44,8 @@ def parse_phone_number(typed: str) -> PhoneNumber:
 
     Letters are never read as digits. Does not check that the number exists; the caller decides whether it may be used.
     """
+    if len(typed) > _LONGEST_TEXT:
+        raise BadPhoneNumber("not_a_phone_number")
     text = _LABEL.sub("", typed_text(typed).strip(), count=1)
     if not _DIALLED.fullmatch(text):
         has_number = _SEPARATES_NUMBERS.search(text) and any(map(str.isdecimal, text))

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.emails import stored_spellings
 from models.messages.outbox import Recipient
 from models.people.invitations import invite_by_order
 from models.people.rights import LEADS, Principal, Role
@@ -26,7 +27,7 @@ def invite_local_user(session: Session, request: Request, now: datetime) -> bool
     if request.local_user_name is None or request.local_user_email is None or account is None:
         return False
     leaders = _leaders_of(session, request.main_id)
-    if any(user.email == request.local_user_email.lower() for user, _role in leaders):
+    if reaches_sub_accounts(session, request.main_id, request.local_user_email):
         request.note(now, "local_user_leads", name=request.local_user_name)
         return False
     able = [user for user, role in leaders if role is Role.ADMINISTRATOR or user.id == request.requested_by]
@@ -43,7 +44,8 @@ def invite_local_user(session: Session, request: Request, now: datetime) -> bool
 
 def reaches_sub_accounts(session: Session, main_id: int, email: str) -> bool:
     """Return whether the user with this e-mail address reaches the sub-accounts of the main account by a role there."""
-    return any(user.email == email.lower() for user, _role in _leaders_of(session, main_id))
+    spellings = stored_spellings(email)
+    return any(user.email in spellings for user, _role in _leaders_of(session, main_id))
 
 
 def _leaders_of(session: Session, main_id: int) -> list[tuple[User, Role]]:

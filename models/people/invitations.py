@@ -18,6 +18,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.db.base import Base, enumeration
+from models.emails import stored_spellings
 from models.errors import (
     AlreadyInvited,
     AlreadyUser,
@@ -281,7 +282,9 @@ def accept(session: Session, invitation: Invitation, password: str | None, now: 
 
 
 def _found(session: Session, account: Account, to: Recipient) -> Invitation | None:
-    query = sa.select(Invitation).where(Invitation.account_id == account.id, Invitation.email == _email(to))
+    query = sa.select(Invitation).where(
+        Invitation.account_id == account.id, Invitation.email.in_(stored_spellings(to.address))
+    )
     return session.scalar(query.with_for_update())
 
 
@@ -351,7 +354,9 @@ def _send(
 
 def _ensure_not_user(session: Session, person: Principal, account: Account, to: Recipient, role: Role) -> None:
     query = sa.select(Membership.role).join(User, User.id == Membership.user_id)
-    known = session.scalar(query.where(Membership.account_id == account.id, User.email == _email(to)))
+    known = session.scalar(
+        query.where(Membership.account_id == account.id, User.email.in_(stored_spellings(to.address)))
+    )
     if known is None:
         return
     # Nobody else may be there to change the role.

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.db.advisory_locks import take_advisory_lock
 from models.db.base import Base
+from models.emails import stored_spellings
 from models.messages.outbox import Message, Recipient, queue_message
 from models.people.passwords import ensure_hard_to_guess, hash_password
 from models.people.users import User
@@ -112,9 +113,9 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     The duration does not reveal whether the address is known: for an unknown address the statements, lock waits and
     disk writes are identical, and the queued mail is rolled back.
     """
-    address = email.strip().lower()
-    take_advisory_lock(session, f"password {address}")
-    user = session.scalar(sa.select(User).where(User.email == address))
+    spellings = stored_spellings(email)
+    take_advisory_lock(session, f"password {spellings[0]}")
+    user = session.scalar(sa.select(User).where(User.email.in_(spellings)))
     about = user or User(id=0, email="nobody@invalid", name="Nobody", locale="de")
     issued = int(now.timestamp())
     occasion = f"{about.id}/{_state(about)}/{issued // int(_ONE_MAIL_IN.total_seconds())}"

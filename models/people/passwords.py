@@ -11,6 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 from sqlalchemy.orm import Session
 
+from models.emails import stored_spellings
 from models.errors import PasswordGuessable
 from models.people.users import User
 
@@ -18,8 +19,10 @@ SHORTEST_PASSWORD = 12
 """The least number of characters of a new password."""
 _LEAST_SCORE = 3
 """The least score of zxcvbn, from 0 to 4: 3 stands for at least 100 million guesses."""
-_EXAMINED = 72
-"""The characters that zxcvbn looks at: it takes long for more, and refuses them."""
+_SHORTEST_WORD = 2
+"""A word of the user's name that is no longer than this is no hint."""
+_EXAMINED = 20
+"""The characters of one part that zxcvbn looks at: for many symbols it takes seconds."""
 
 
 def _nobodys_hash(hasher: PasswordHasher) -> str:
@@ -52,7 +55,7 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
     A wrong password, a user without a password and an unknown address take the same time. A hash that was made with
     other parameters, or of the password as it was typed, is renewed.
     """
-    user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
+    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
     known = user.password_hash if user is not None else None
     # Older hashes are of the password as it was typed.
     for spelling in dict.fromkeys((_normal(password), password)):
@@ -71,8 +74,12 @@ def ensure_hard_to_guess(password: str, *known: str) -> None:
     # Large lists of words, needed only where a new password is chosen.
     from zxcvbn import zxcvbn
 
-    words = [word for text in known for word in (text, *re.split(r"\W+", text)) if word]
-    if zxcvbn(_normal(password)[:_EXAMINED], words)["score"] < _LEAST_SCORE:
+    text = _normal(password)
+    for word in sorted({part for one in known for part in (one, *re.split(r"\W+", one))}, key=len, reverse=True):
+        if len(word) > _SHORTEST_WORD:
+            text = re.sub(re.escape(_normal(word)), "", text, flags=re.IGNORECASE)
+    # A long one is hard to guess if its beginning or its end is.
+    if all(not part or zxcvbn(part)["score"] < _LEAST_SCORE for part in {text[:_EXAMINED], text[-_EXAMINED:]}):
         raise PasswordGuessable
 
 

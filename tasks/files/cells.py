@@ -9,14 +9,16 @@ from tasks.files.text_encoding import UNREADABLE
 
 _LONGEST = 1_000
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-_CONTROLS_AROUND = re.compile(rf"^(?:\s|{_CONTROL.pattern})+|(?:\s|{_CONTROL.pattern})+$")
 _FORMULA_GUARD = re.compile(r"^'(?=[=+\-@])")
 # In all languages: #REF!, #BEZUG!, #NOM?. Without a mark at the end only those that are no words, LibreOffice's, and
 # what stands for a number in too narrow a column.
 _ERROR_VALUE = re.compile(
-    r"#[^\W\d_][^\W_]*(?:/0)?[!?]|#N/?[AVD]|#N/DISP|#GETTING_DATA|#DATEN_ABRUFEN|Err:[0-9]{3}|#{3,}", re.IGNORECASE
+    r"#(?:NULL|LEER|NUL|DIV/0|VALUE|WERT|VALEUR|REF|BEZUG|NUM|ZAHL|NOMBRE|SPILL|ÜBERLAUF|CALC|KALK|FIELD|FELD|BLOCKED"
+    r"|CONNECT|UNKNOWN|BUSY|EXTERNAL|PYTHON)!|#(?:NAME|NOM)\?|#N/?[AVD]|#N/DISP|#GETTING_DATA|#DATEN_ABRUFEN"
+    r"|Err:[0-9]{3}|#{3,}",
+    re.IGNORECASE,
 )
-_SHORTENED = re.compile(r"[0-9]+(?:[.,][0-9]+)?E[+-][0-9]+", re.IGNORECASE)
+_SHORTENED = re.compile(r"[0-9]+[.,][0-9]+E[+-][0-9]+|[0-9]+E\+[0-9]{2}", re.IGNORECASE)
 _LOST_LETTER = re.compile(r"[^\W\d_]\?[a-z]")
 
 
@@ -30,7 +32,7 @@ def cell_text(value: object) -> str:
         value = int(value)
     text = str(value)
     if not (text.isascii() and text.isprintable()):
-        text = _CONTROL.sub(UNREADABLE, _CONTROLS_AROUND.sub("", typed_text(text)))
+        text = _CONTROL.sub(UNREADABLE, _without_controls_around(typed_text(text)))
     text = " ".join(text.split())
     return _FORMULA_GUARD.sub("", text)[:_LONGEST]
 
@@ -48,3 +50,17 @@ def cell_fault(text: str) -> str | None:
     if ("+" in text or "-" in text) and _SHORTENED.fullmatch(text):
         return "shortened_number"
     return None
+
+
+def _without_controls_around(text: str) -> str:
+    # By hand: an expression that looks for the end anew at each character takes seconds for one cell of blanks.
+    begin, end = 0, len(text)
+    while begin < end and _is_blank(text[begin]):
+        begin += 1
+    while end > begin and _is_blank(text[end - 1]):
+        end -= 1
+    return text[begin:end]
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or _CONTROL.match(character) is not None

@@ -146,12 +146,14 @@ class Sheet:
         self.make_room(height)
         if fill:
             self.box(LEFT, self.y, WIDTH, height, TINT)
-        for place, price in enumerate(prices, 1 - len(prices)):
-            self.text(price, 0, 7.5, right=LEFT + WIDTH - 1 + place * PRICE)
         top = self.y
         for line in lines:
             self.text(line, LEFT + 1, 7.5)
             self.y += 4.5
+        self.y = top
+        # On the line of the description's first words.
+        for place, price in enumerate(prices, 1 - len(prices)):
+            self.text(price, 0, 7.5, right=LEFT + WIDTH - 1 + place * PRICE)
         self.y = top + height
 
     def rule(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.emails import BadEmail, sendable_address, typed_email
+from models.emails import BadEmail, name_and_email, sendable_address, typed_email
 
 RIGHT = {
     " hanna@example.com ": "hanna@example.com",
@@ -48,3 +48,16 @@ def test_what_is_no_address(typed: str) -> None:
     with pytest.raises(BadEmail) as caught:
         typed_email(typed)
     assert caught.value.code == "not_an_email_address"
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("Palmer, Hanna <h@example.com>", ("Palmer, Hanna", "h@example.com")),
+        ('"Palmer, Hanna" <h@example.com> ', ("Palmer, Hanna", "h@example.com")),
+        ("h@example.com", ("", "h@example.com")),
+        ("Hanna <h@example.com", ("", "Hanna <h@example.com")),
+    ],
+)
+def test_a_name_before_an_address(typed: str, found: tuple[str, str]) -> None:
+    assert name_and_email(typed) == found

@@ -110,3 +110,14 @@ def test_a_mobile_number_may_be_of_any_country(typed: str, expected: str | None)
         assert refusal(typed_mobile_number, typed) == "not_a_phone_number"
     else:
         assert typed_mobile_number(typed) == expected
+
+
+@pytest.mark.parametrize("typed", ["040 116117", "0221 11833", "033056 110", "+49 30 112", "030 115"])
+def test_a_service_number_after_an_area_code_is_nobody_s(typed: str) -> None:
+    with pytest.raises(BadPhoneNumber):
+        typed_contact_number(typed)
+
+
+def test_a_very_long_text_is_no_number() -> None:
+    with pytest.raises(BadPhoneNumber, match="not_a_phone_number"):
+        typed_contact_number("tel" + " " * 200_000 + "x")

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.orm import Session
 
+from models.emails import stored_spellings
 from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, TooLate
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
@@ -162,7 +163,7 @@ def document(
 
 
 def _staff(session: Session, email: str) -> Principal:
-    user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
+    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
     if user is None:
         refuse(f"There is no user {email}.")
     return principal_of(session, user)

@@ -10,6 +10,7 @@ from rich.table import Table
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.emails import stored_spellings
 from models.people.api_tokens import ApiToken, create_token
 from models.people.rights import Scope
 from models.people.users import Membership, User, administrators_of
@@ -89,7 +90,7 @@ def _user(session: Session, account: Account, email: str | None) -> User:
         if not administrators:
             refuse(f"Account {number} has no administrator to act for; name somebody with --user.")
         return administrators[0]
-    user = session.scalar(sa.select(User).where(User.email == email.strip().lower()))
+    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
     if user is None or session.get(Membership, (user.id, account.id)) is None:
         refuse(f"{email} has no role in account {number}, so a token for them could do nothing.")
     return user

@@ -55,3 +55,12 @@ def test_characters_that_were_lost(text: str) -> None:
 )  # fmt: skip
 def test_what_people_really_write(text: str) -> None:
     assert cell_fault(text) is None
+
+
+@pytest.mark.parametrize("text", ["#Hashtag!", "2E-1", "3E1", "E+11", "Halle 4E+1", "#1!"])
+def test_names_that_look_like_faults_are_none(text: str) -> None:
+    assert cell_fault(cell_text(text)) is None
+
+
+def test_a_cell_of_blanks_is_read_in_one_go() -> None:
+    assert cell_text("ä" + " " * 60_000 + "x\x00") == "ä x"

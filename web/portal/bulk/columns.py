@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parseaddr
 from functools import cache
 from typing import Any
 
@@ -20,6 +19,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
+from models.emails import name_and_email
 from models.errors import InvalidField
 from models.orders.addresses import (
     ensure_area_code,
@@ -308,7 +308,7 @@ def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
     if not cell:
         return None
     is_contact = cell.casefold() in _CONTACT
-    name, email = (cells["contact_name"], cells["email"]) if is_contact else parseaddr(cell)
+    name, email = (cells["contact_name"], cells["email"]) if is_contact else name_and_email(cell)
     try:
         return LocalUserBody(name=name, email=email).model_dump()
     except ValidationError as error:
