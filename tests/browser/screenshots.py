@@ -128,8 +128,8 @@ def order(page: Page, url: str, folder: Path) -> None:
     onward.click()
     name, email, phone = _CONTACT
     page.get_by_label("Name der Ansprechperson").fill(name)
-    page.get_by_label(re.compile("^E-Mail")).fill(email)
-    page.get_by_label(re.compile("^Telefon")).fill(phone)
+    page.get_by_label("E-Mail-Adresse der Ansprechperson").fill(email)
+    page.locator("#phone").fill(phone)
     onward.click()
     page.get_by_role("button", name="Zahlungspflichtig bestellen").wait_for()
     keep(page, folder / "order-summary.png")
@@ -154,7 +154,7 @@ def overview(browser: Browser, page: Page, url: str, folder: Path) -> None:
 def request_page(page: Page, url: str, folder: Path) -> None:
     """Take the page of an order that waits for its proofs."""
     page.goto(url + "/standortverwaltung")
-    page.locator(".card:has([data-new]) .actions a").first.click()
+    page.locator(".card:has([data-new])").get_by_role("link", name=re.compile("fehlt|Verlauf")).first.click()
     page.locator(".timeline").wait_for()
     keep(page, folder / "request.png")
 
@@ -215,7 +215,7 @@ def back_office(browser: Browser, url: str, folder: Path) -> None:
     """Take the back office with an order whose address is proved by a document."""
     page = open_page(browser, url, MAXI.email)
     page.goto(url + "/standortverwaltung")
-    page.locator(".card:has([data-new]) .actions a").first.click()
+    page.locator(".card:has([data-new])").get_by_role("link", name=re.compile("fehlt|Verlauf")).first.click()
     register = BytesIO()
     Image.new("RGB", (60, 80), "white").save(register, "PNG")
     page.locator("input[type=file]").set_input_files(
