@@ -87,7 +87,7 @@ class OrderDraft:
     """The directory entry, for the option `DIRECTORY_ENTRY` alone; its number is the first of the block."""
 
     request_uri: RequestUri | None = None
-    """What the request line of incoming calls names; None for what is usual with the size of the block."""
+    """The content of the request line of incoming calls; None for what is usual with the size of the block."""
 
     @property
     def details(self) -> dict[str, Any]:

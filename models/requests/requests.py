@@ -87,7 +87,7 @@ class Request(BulkQueueRow, Base):
     option_details: Mapped[dict[str, Any] | None] = mapped_column(postgresql.JSONB(none_as_null=True))
     """The details of the ordered options, by field of the order (`models.orders.options`); None without any."""
     request_uri: Mapped[RequestUri | None] = mapped_column(enumeration(RequestUri, "request_uri"))
-    """What the request line of calls to an ordered trunk is to name; None if the order does not choose."""
+    """The content of the request line of calls to an ordered trunk; None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column."""
 

@@ -35,7 +35,7 @@ class SuspendedBy(StrEnum):
 
 
 class RequestUri(StrEnum):
-    """What the request line of an incoming call names: the contact that the phone registered, or the dialled number."""
+    """The content of the request line of calls: the contact that the phone registered, or the dialled number."""
 
     CONTACT = "contact"
     NUMBER = "number"

@@ -104,7 +104,7 @@ def shows(*endpoints: str) -> Callable[[Callable[..., None]], Callable[..., None
     """Declare the endpoints whose pages a test visits; the test fails if it does not visit one of them."""
 
     def promise(test: Callable[..., None]) -> Callable[..., None]:
-        PROMISED[test.__name__] = set(endpoints)
+        PROMISED.setdefault(test.__name__, set()).update(endpoints)
         return test
 
     return promise

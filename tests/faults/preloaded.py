@@ -1,4 +1,4 @@
-"""What workers read and compile at their first need, done once in the process from which the tests fork them.
+"""The facts and templates that workers need, read once in the process from which the tests fork them.
 
 Otherwise two workers for each point of death would read the facts about places and compile the mails.
 """

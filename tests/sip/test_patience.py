@@ -1,4 +1,4 @@
-"""What the server does after some time, with its waits shortened: a call whose phones died, a silent connection."""
+"""Tests of the server after some time, with its waits shortened: a call whose phones died, a silent connection."""
 
 from __future__ import annotations
 

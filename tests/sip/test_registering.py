@@ -1,4 +1,4 @@
-"""What a phone is told that registers or calls twice, too briefly, too often, with an old nonce or wrong secrets."""
+"""Tests of the answers to a phone that registers or calls twice, briefly, often, with an old nonce or wrong secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people type or send, in forms and in the API: stored without invisible characters, or refused in words."""
+"""Tests of text that people type in forms or send to the API: stored without invisible characters, or refused."""
 
 from __future__ import annotations
 

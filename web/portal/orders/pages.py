@@ -239,9 +239,10 @@ def offer(id: uuid.UUID) -> Response:
 def place(id: uuid.UUID) -> Response | tuple[str, int]:
     """Place the order of the draft and redirect to the overview. Saves the contract holder if one was entered.
 
-    Shows the summary again, with the typed contract holder, and orders nothing if that is wrong (status 422) or if the
-    order or a price has changed since the page was shown (status 409). Redirects to the first incomplete or invalid
-    step if there is one. Safe to run twice, also concurrently: the second call finds the request of the first.
+    Shows the summary again, with the typed contract holder, and orders nothing if that or the order is wrong (status
+    422) or if the order or a price has changed since the page was shown (status 409). Redirects to the first incomplete
+    or invalid step if there is one. Safe to run twice, also concurrently: the second call finds the request of the
+    first.
     """
     now = resources().clock()
     refused, summary = 0, dict[str, Any]()
@@ -260,7 +261,10 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
     except InvalidField:
         # What the forms accept and the rules refuse; the summary names what it can.
         flash(_("This order is not possible as it is. Please check it once more."))
-        return _to(id, DraftStep.SUMMARY)
+        with resources().database.transaction() as session:
+            wizard = _wizard(session, own_draft(session, id, principal(), now))
+            summary = _summary(session, wizard, HolderFields(request.form))
+        return render_template("orders/summary.html", **summary), 422
     if accepted is None:
         return render_template("orders/summary.html", **summary), refused
     log.info("request.accepted", request=str(accepted.id), path=request.path)

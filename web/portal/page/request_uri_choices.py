@@ -11,4 +11,4 @@ CHOICES = [
     SelectChoice(RequestUri.CONTACT, lazy_gettext("As the phone has registered")),
     SelectChoice(RequestUri.NUMBER, lazy_gettext("By the dialled number")),
 ]
-"""What the request line of incoming calls can name, as choices of a form field."""
+"""The kinds of request line for incoming calls, as choices of a form field."""

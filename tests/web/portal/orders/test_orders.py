@@ -21,6 +21,7 @@ from models.accounts.hierarchy import attach
 from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
 from models.db.session import Database
+from models.errors import InvalidField
 from models.orders.drafts import KEPT_FOR, Draft
 from models.orders.orders import submit_order
 from models.people.rights import Role
@@ -672,7 +673,13 @@ COMPANY = {
 }  # fmt: skip
 
 
-def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_on(front: Front) -> None:
+def _refuse_postal_code(*_: object) -> None:
+    raise InvalidField("location.postal_code", "unknown_postal_code")
+
+
+def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_on(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with front.database.transaction() as session:
         colleague = make_user(session)
         join(session, colleague, session.get_one(Account, front.main.id), Role.LOCATION_MANAGER)
@@ -691,6 +698,14 @@ def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_
     assert changed.status_code == 409 and "seit diese Seite angezeigt wurde" in changed.text
     assert 'value="Kontor 7"' in changed.text and requests_in(front.database) == []
     assert_valid(changed.text)
+    with monkeypatch.context() as patch:
+        # Something that the forms let pass.
+        patch.setattr("web.portal.orders.pages.submit_order", _refuse_postal_code)
+        refused = front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY})
+    assert refused.status_code == 422 and "nicht möglich" in refused.text
+    assert 'value="Kontor 7"' in refused.text and requests_in(front.database) == []
+    with front.database.transaction() as session:
+        assert session.get(ContractHolder, front.main.id) is None
     assert front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY}).status_code == 303
     with front.database.transaction() as session:
         assert session.get_one(ContractHolder, front.main.id).data == HOLDER
