@@ -19,8 +19,9 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
 from models.errors import InvalidField
+from models.retention import start_of_last_year
 from models.states import AccountState, Origin
-from models.values import is_printable, start_of_last_year
+from models.values import is_printable
 
 LONGEST = 200
 """The most characters of a field."""

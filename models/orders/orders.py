@@ -19,7 +19,7 @@ from models.accounts.accounts import (
 from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
 from models.errors import Forbidden, InvalidField, RuleBroken
-from models.orders.addresses import ensure_address, ensure_area_code
+from models.orders.address_rules import ensure_address, ensure_area_code
 from models.orders.options import ensure_details
 from models.people.rights import Action, Principal, may
 from models.requests.receipts import queue_receipt

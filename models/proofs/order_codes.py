@@ -15,7 +15,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.errors import NotAwaited
 from models.proofs.proof_book import ProofBook, account_address_key
 from models.proofs.proofs import NOBODY, AddressProof, EmailProof
-from models.proofs.same_proof import lock_pending, orders_in_town, orders_of_contact, pending
+from models.proofs.shared_proofs import lock_pending, orders_in_town, orders_of_contact, pending
 from models.requests.requests import Request
 from models.states import ENDED, AddressMethod, Kind
 from models.vault import Vault

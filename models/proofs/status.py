@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.people.rights import Action, Principal, may
 from models.people.users import User
+from models.proofs.document_refusals import Refusal
 from models.proofs.documents import AddressDocument
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, Decision, OwnershipProof
-from models.proofs.refusals import Refusal
 from models.proofs.required import OrderProofs, order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, Status

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import retention
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.contracts.catalogue import DIRECTORY_ENTRY
@@ -26,9 +27,6 @@ from models.people.rights import Action, Principal, may
 from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.states import AccountState
 from models.telephony.numbers import NumberBlock, is_own_number
-
-KEPT_FOR = timedelta(days=400)
-"""The time for which a withdrawn entry is kept, for exports that are made once a year."""
 
 
 class Publication(StrEnum):
@@ -79,8 +77,8 @@ class DirectoryEntry(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the entry was withdrawn at least `KEPT_FOR` ago."""
-        return cls.withdrawn_at <= now - KEPT_FOR
+        """Return an SQL condition: the entry was withdrawn at least `retention.DIRECTORY_ENTRIES` (400 days) ago."""
+        return cls.withdrawn_at <= now - retention.DIRECTORY_ENTRIES
 
     @property
     def data(self) -> DirectoryData:

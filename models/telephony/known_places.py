@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relations
 from models.db.base import Base
 from models.people.users import User
 from models.telephony.area_codes import AreaCode
-from models.telephony.places import places_of, town_words
+from models.telephony.place_facts import places_of, town_words
 from models.telephony.towns import FURTHER_TOWNS
 from models.values import same_place_words
 

@@ -18,8 +18,8 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import OWNED, OWNER
 from models.db.base import Base
 from models.db.batch_insert import batch_execute, execute_queued
+from models.retention import start_of_last_year
 from models.telephony.numbers import NumberBlock
-from models.values import start_of_last_year
 
 
 class NumberAssignment(Base):

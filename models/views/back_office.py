@@ -25,7 +25,7 @@ from models.staff.actions import staff_actions_on
 from models.states import Kind, Reason, Status
 from models.telephony.trunks import SipTrunk
 from models.values import typed_customer_number
-from models.views.lists import timelines
+from models.views.request_lists import timelines
 
 
 class Matter(StrEnum):

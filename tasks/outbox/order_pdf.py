@@ -12,7 +12,7 @@ from models.contracts.costs import VAT_PERCENT, Amount, costs_of
 from models.orders.orders import Contact, Location
 from models.phone_numbers import display_phone_number
 from models.values import Locale
-from tasks.outbox.stationery import ACCENT, INK, LEFT, QUIET, Sheet
+from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, Sheet
 from tasks.settings import Carrier
 from tasks.wording.formats import day_text, euros, last_day_text
 from tasks.wording.translate import translate

@@ -12,14 +12,14 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
-from models.orders.addresses import area_code_text, area_codes_for
+from models.orders.address_rules import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
 from models.values import Locale
-from tasks.outbox.prices import agreed_lines, price_facts
+from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 

@@ -9,7 +9,7 @@ import gc
 
 from sqlalchemy.orm import configure_mappers
 
-from models.telephony import places
+from models.telephony import place_facts
 from models.telephony.area_codes import area_names
 from tasks.outbox import order_pdf, render
 from tests.faults import engine
@@ -18,7 +18,7 @@ __all__ = ["engine", "order_pdf"]
 
 configure_mappers()
 # The area codes of the tests' databases are these.
-places._known.append(places.Places(area_names().items()))
+place_facts._known.append(place_facts.Places(area_names().items()))
 for form in ("txt", "html"):
     environment = render._environment(form, "de")
     for template in environment.list_templates(["jinja"]):

@@ -21,7 +21,7 @@ from models.orders.orders import OrderDraft, cancel_and_release
 from models.people.users import principal_of
 from models.proofs.proofs import AddressProof
 from models.requests.requests import Request, TimelineEntry
-from models.staff.places import answer_question
+from models.staff.place_questions import answer_question
 from models.states import AccountRole, AccountState, Actor, Origin, Reason, Status, StepName
 from models.telephony.known_places import open_questions
 from models.telephony.number_pool import QUARANTINE, SET_ASIDE

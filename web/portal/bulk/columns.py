@@ -21,7 +21,7 @@ from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.emails import name_and_email
 from models.errors import InvalidField
-from models.orders.addresses import (
+from models.orders.address_rules import (
     ensure_area_code,
     ensure_house_number,
     ensure_postal_code,

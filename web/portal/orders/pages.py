@@ -35,7 +35,7 @@ from models.people.users import User
 from models.proofs.required import draft_proofs
 from models.requests.requests import Request
 from models.states import Reason
-from models.views.lists import closed_accounts
+from models.views.own_accounts import closed_accounts
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard

@@ -11,7 +11,7 @@ from models.people.rights import RIGHTS, Action, Principal, only_forwards
 from models.people.users import User, principal_of
 from models.proofs.status import consents_to_answer
 from models.values import LOCALES, as_locale
-from models.views.lists import linkable_accounts, sees_locations
+from models.views.own_accounts import linkable_accounts, sees_locations
 from web.resources import resources
 
 login_manager = LoginManager()

@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
-from models.orders.addresses import area_codes_for
+from models.orders.address_rules import area_codes_for
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.states import ENDED, Kind, StepName
 from models.telephony.area_codes import AreaCode
 from models.telephony.known_places import KnownPlace, place_key
-from models.telephony.places import places_of
+from models.telephony.place_facts import places_of
 
 
 @dataclass(frozen=True, slots=True)

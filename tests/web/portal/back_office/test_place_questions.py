@@ -14,7 +14,7 @@ from models.errors import Forbidden, NotFound
 from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
-from models.staff.places import answer_question, find_question
+from models.staff.place_questions import answer_question, find_question
 from models.states import Reason, Status
 from models.telephony.known_places import ask, question_id
 from tests.factories import NOW, an_order

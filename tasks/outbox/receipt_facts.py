@@ -15,14 +15,15 @@ from models.accounts.contract_holders import Addressee, addressee_of
 from models.contracts.catalogue import PriceLine
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
+from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
-from models.proofs.proofs import VALID_FOR, CodedProof, Consent
+from models.proofs.proofs import CodedProof, Consent
 from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, ProofMethod, Reason, Status
 from models.values import Locale, end_of_day
-from tasks.outbox.bulk_receipts import bulk_facts, bulk_table
-from tasks.outbox.prices import agreed_lines, price_facts
+from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
+from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.ports import Attachment
 from tasks.settings import Carrier
 from tasks.wording.reasons import reason_text

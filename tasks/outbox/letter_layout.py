@@ -5,7 +5,7 @@ from __future__ import annotations
 import segno
 
 from models.values import as_locale, in_print
-from tasks.outbox.stationery import ACCENT, INK, LEFT, QUIET, TINT, WIDTH, Colour, Sheet
+from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, TINT, WIDTH, Colour, Sheet
 from tasks.ports import Letter
 from tasks.settings import Carrier
 from tasks.wording.translate import N_
