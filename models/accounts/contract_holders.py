@@ -50,7 +50,7 @@ class LegalForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderData:
-    """A contract holder as typed and checked: legal name, form, what the form asks for, and the legal address."""
+    """A contract holder as typed and checked: legal name, legal form, register number or date of birth, and address."""
 
     name: str
     form: LegalForm

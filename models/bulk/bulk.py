@@ -278,7 +278,7 @@ def rows_of(
 
 
 def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
-    """Return the bulk's rows that were right when they were checked, and are not by the rules of now.
+    """Return the bulk's rows that were valid when they were checked and are not any more.
 
     They name a product that was withdrawn since, or an option that did not need details then.
     """
@@ -305,7 +305,7 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Return the keys of those rows for which the same main account has a request already, from this file or another.
+    """Return the keys of those rows for which the main account has a request already, from this file or another.
 
     A row's key is a hash of its content. Requests that were rejected or cancelled do not count: the rows of such
     requests first get other keys, so that equal content can be requested again.

@@ -133,7 +133,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many of the main account's link requests by consent are running: they wait for it or are about to."""
+    """Return how many of the main account's link requests by consent are running, with or without a mail sent yet."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 

@@ -56,7 +56,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class LocalUser:
-    """The person who shall sign in at the new location; invited when the account is active."""
+    """The person to be invited, when the account is active, to sign in at the new location."""
 
     name: str
     email: str
@@ -109,7 +109,7 @@ class Basket:
 
     @property
     def price_lines(self) -> list[PriceLine]:
-        """Return the products at their prices of now."""
+        """Return the products of the basket, each with its current price."""
         return [product.price_line for product in self.products]
 
 

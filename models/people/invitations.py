@@ -127,19 +127,19 @@ def invite_by_order(
 
 
 def invite_for_carrier(
-    session: Session, staff: Principal, account: Account, to: Recipient, proof: str, now: datetime
+    session: Session, staff: Principal, account: Account, to: Recipient, evidence: str, now: datetime
 ) -> Invitation:
     """Invite a person as an administrator, in the name of the carrier, because nobody at the account can.
 
-    `proof` is what proves to the member of staff that the person may administer the account; it is part of the log
-    entry. Raises `Forbidden` if `staff` is not one of the carrier's staff, `SeveralAdministrators` if the account has
-    more than one administrator, and `AlreadyUser` if the person is the administrator.
+    `evidence` says what proved to the member of staff that the person may administer the account, for the log entry.
+    Raises `Forbidden` if `staff` is not one of the carrier's staff, `SeveralAdministrators` if the account has more
+    than one administrator, and `AlreadyUser` if the person is the administrator.
     """
     staff = lock_users(session, staff, account, Action.OPERATE)
     if len(administrators_of(session, account.id)) > 1:
         raise SeveralAdministrators
     _ensure_not_user(session, staff, account, to, Role.ADMINISTRATOR)
-    return _send(session, staff, account, to, Role.ADMINISTRATOR, now, proof=proof)
+    return _send(session, staff, account, to, Role.ADMINISTRATOR, now, evidence=evidence)
 
 
 def renew(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> Invitation:
@@ -204,7 +204,7 @@ def open_administrator_invitation(session: Session, account: Account, now: datet
 
 
 def void_foreign_invitations(session: Session, account: Account) -> None:
-    """Delete the invitations to an account that people of the main account have sent, because it has left them."""
+    """Delete the invitations to a detached account that people of its former main account have sent."""
     own = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role == Role.ADMINISTRATOR
     )
@@ -290,10 +290,14 @@ def _send(
     now: datetime,
     *,
     by_order: bool = False,
-    proof: str | None = None,
+    evidence: str | None = None,
     bulk_id: uuid.UUID | None = None,
 ) -> Invitation:
-    """Create or renew an invitation, queue its mail and record it; `proof` is given if the carrier invites."""
+    """Create or renew an invitation, queue its mail and record it in the account's log.
+
+    `evidence` says what proved to the carrier's staff that the person may administer the account; None unless staff
+    invite. `by_order` and `bulk_id` are those of `Invitation` and `invite_by_order`.
+    """
     invited = {
         "name": to.name,
         "role": role,
@@ -312,7 +316,7 @@ def _send(
     facts = {
         "path": f"/einladung/{found.id}/",
         "inviter": person.name,
-        "by_carrier": proof is not None,
+        "by_carrier": evidence is not None,
         "account_name": account.name,
         "customer_number": account.customer_number,
         "role": str(role),
@@ -335,8 +339,8 @@ def _send(
         proof=found.words(),
         bulk_id=bulk_id,
     )
-    right = Action.INVITE_USERS if proof is None else Action.OPERATE
-    about = {"name": to.name, "role": str(role), **({"proof": proof} if proof is not None else {})}
+    right = Action.INVITE_USERS if evidence is None else Action.OPERATE
+    about = {"name": to.name, "role": str(role), **({"proof": evidence} if evidence is not None else {})}
     record(session, person, account, AuditEvent.USER_INVITED, right, now, about)
     return found
 

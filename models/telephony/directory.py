@@ -47,7 +47,7 @@ class DirectoryData:
 
 
 def directory_data(saved: Mapping[str, Any] | None) -> DirectoryData | None:
-    """Return what was saved of an entry as JSON; None if nothing was."""
+    """Return the entry's content from the JSON object that was saved; None if none was saved."""
     return DirectoryData(**{**saved, "published_in": tuple(saved["published_in"])}) if saved is not None else None
 
 
@@ -82,12 +82,12 @@ class DirectoryEntry(Base):
 
     @property
     def data(self) -> DirectoryData:
-        """Return what the entry says, without its number."""
+        """Return the entry's content: name, whether its address is shown, and places; without its number."""
         return DirectoryData(self.name, self.show_address, tuple(self.published_in))
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Save the entry of an account, in place of the one before, also of a withdrawn one. Checks no right."""
+    """Save the directory entry of an account; replaces an earlier one, even if withdrawn. Checks no right."""
     new = {
         "number": number,
         "name": data.name,

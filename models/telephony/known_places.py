@@ -60,7 +60,7 @@ def place_key(city: str) -> str:
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return by area code what is known about the town with this postal code; open questions are left out.
+    """Return by area code whether the town with this postal code lies in its Ortsnetz; open questions are left out.
 
     An answer of the staff is about the name that they read, what was known from the start about every spelling of it.
     """
@@ -98,7 +98,7 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 
 
 def load_towns(session: Session, now: datetime) -> None:
-    """Insert what is known from the start: towns that share another town's Ortsnetz. Answers given before stay.
+    """Insert the answers known from the start: towns that share another town's Ortsnetz. Existing answers stay.
 
     Each town is known with every postal code of its name that lies near the Ortsnetz.
     """

@@ -55,7 +55,7 @@ class MatterFilter:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row of the back office's list: a request, and why it waits for the carrier, None if it does not.
+    """A row of the back office's list: a request, and why it waits for the carrier; None if it does not wait.
 
     `since` is the time at which the undecided document was uploaded, or since which the request's question reaches
     nobody; without either, the request's last change.

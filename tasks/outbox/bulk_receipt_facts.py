@@ -105,7 +105,7 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
 
 
 def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
-    """Return a row as one line of the mail."""
+    """Return a row of the file as the facts of one line in the mail's list."""
     fate = translate(locale, FATES[row.fate])
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"

@@ -85,7 +85,7 @@ def summary_pdf(
 
 
 def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro: str) -> None:
-    """Print everything from the addressee to the prices."""
+    """Begin the PDF and print its head, the addressee, the ordered products and their prices."""
     _ = pdf.say
     top = pdf.y + 18
     pdf.y = top

@@ -46,7 +46,7 @@ NOTHING = Details({})
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Return what the database adds to a receipt of the carrier now. `base_url` is the beginning of links."""
+    """Read the facts and attachments that a receipt gets when it is sent. `base_url` is the beginning of its links."""
     return RECEIPTS[message.template](session, message, base_url, carrier)
 
 
@@ -132,7 +132,7 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
 
 
 def _deadline(request: Request, proof: CodedProof | None) -> str:
-    """Return the deadline of a proof; that which it will have if it was not requested yet, or is about to be anew."""
+    """Return the deadline of a proof. If its code is still to be requested, return the deadline it will have."""
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:
         until = proof.expires_at

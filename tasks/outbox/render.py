@@ -106,7 +106,7 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 
 def render(template: str, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER) -> Rendered:
-    """Render the mail template of this name in this language, with the facts as its variables, as from the carrier.
+    """Render the mail template `name` in the language, with the facts as its variables and the carrier as the sender.
 
     Raises `jinja2.UndefinedError` if a fact is missing.
     """

@@ -78,7 +78,7 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
-    """Return, by message id, what the database adds to the receipts among the messages, read in one transaction.
+    """Return, by message id, the `Details` of the receipts among the messages, read in one transaction.
 
     A receipt that cannot be read has its error, which does not stop the others. Raises the error if the database is
     away.

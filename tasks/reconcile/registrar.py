@@ -259,7 +259,7 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete rows in the registrar that belong to no trunk of ours, and keys that keep our trunks from being written.
+    """Delete rows in the registrar that belong to no trunk of the portal, and keys that keep trunks from being written.
 
     Returns the SIP addresses of the deleted rows, also for a dry run, which deletes nothing.
     """

@@ -144,7 +144,7 @@ def _queue(
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
-    """Return the mail's `occasion`, by which the mail about another end of a retried request is no duplicate."""
+    """Return the mail's `occasion`: a retried request that ends again has another one, so its mail is no duplicate."""
     told = sa.select(sa.func.count()).where(
         Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
     )
@@ -174,7 +174,7 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
 
 
 def _fitting_area_codes(work: Work, request: Request) -> list[str]:
-    """Return the area codes that fit the address of an order that ended because its own does not; else none."""
+    """Return the area codes that fit the order's address if the order ended because its own does not; else none."""
     account = request.account
     if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
         return []

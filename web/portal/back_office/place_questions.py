@@ -15,7 +15,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired
 
 from models.errors import NotFound
-from models.staff.place_questions import answer_question, find_question
+from models.staff.place_questions import answer_place_question, find_question
 from models.telephony.known_places import answered_questions, open_questions
 from web.portal.back_office.lists import office
 from web.portal.page.session import principal
@@ -60,7 +60,7 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
         with resources().database.transaction() as session:
             if form.validate_on_submit():
                 fits = form.answer.data == YES
-                orders = len(answer_question(session, principal(), id, resources().clock(), fits=fits))
+                orders = len(answer_place_question(session, principal(), id, resources().clock(), fits=fits))
             else:
                 question = find_question(session, principal(), id)
     except NotFound:
