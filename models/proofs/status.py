@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.people.rights import Action, Principal, may
 from models.people.users import User
+from models.proofs.document_refusals import Refusal
 from models.proofs.documents import AddressDocument
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, Decision, OwnershipProof
-from models.proofs.refusals import Refusal
 from models.proofs.required import OrderProofs, order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
@@ -121,8 +121,10 @@ def count_open_consents(session: Session, accounts: Collection[Account], now: da
     return count
 
 
-def _open_consents(query: sa.Select[Any], customer_numbers: Collection[str], now: datetime) -> sa.Select[Any]:
-    """Limit a query of link requests to those that ask for consent to attach one of these accounts and lack an answer."""
+def _open_consents(
+    query: sa.Select[*tuple[Any, ...]], customer_numbers: Collection[str], now: datetime
+) -> sa.Select[*tuple[Any, ...]]:
+    """Limit a query to link requests that ask for consent to attach one of these accounts and lack an answer."""
     return (
         query.join_from(Request, Consent, Consent.request_id == Request.id)
         .outerjoin(OwnershipProof, OwnershipProof.request_id == Request.id)

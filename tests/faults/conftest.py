@@ -124,7 +124,7 @@ class Plant:
         """A worker; with STOP_AT one that stops dead at that point."""
         command = programs.worker(concurrency)
         if "STOP_AT" in extra:
-            command = ["tests.faults.stopping_worker" if part == "workers.pools" else part for part in command]
+            command = ["tests.faults.stopping_worker" if part == "workers.process_pools" else part for part in command]
         return self._start(command, f"worker-{len(self.programs)}", extra)
 
     def start_beat(self) -> None:

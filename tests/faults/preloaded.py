@@ -14,17 +14,17 @@ import celery.concurrency.prefork
 import kombu.transport.redis
 from sqlalchemy.orm import configure_mappers
 
-from models.telephony import places
+from models.telephony import place_facts
 from models.telephony.area_codes import area_names
 from tasks.outbox import order_pdf, render
 from tests.faults import engine, forked_program
-from workers import beat, pools
+from workers import beat, process_pools
 
-__all__ = ["beat", "celery", "engine", "forked_program", "kombu", "order_pdf", "pools"]
+__all__ = ["beat", "celery", "engine", "forked_program", "kombu", "order_pdf", "process_pools"]
 
 configure_mappers()
 # The area codes of the tests' databases are these.
-places._known.append(places.Places(area_names().items()))
+place_facts._known.append(place_facts.Places(area_names().items()))
 for form in ("txt", "html"):
     environment = render._environment(form, "de")
     for template in environment.list_templates(["jinja"]):

@@ -21,15 +21,15 @@ from models.people.invitations import invite
 from models.people.logins import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User, principal_of
+from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, upload_document
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
-from models.proofs.refusals import Refusal
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import ProofMethod, RefusalReason
 from models.values import LOCALES, Locale
-from tasks.outbox.receipts import RECEIPTS, read_details
+from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
 from tasks.ports import GatewayRefused, Mail
 from tests.factories import NOW, a_link, an_order, make_account, make_bulk, make_main, make_user

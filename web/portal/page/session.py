@@ -10,7 +10,7 @@ from models.people.logins import begin_login, find_login
 from models.people.rights import RIGHTS, Action, Principal, only_forwards
 from models.people.users import User, principal_of
 from models.values import LOCALES, as_locale
-from models.views.lists import MenuFacts, menu_facts
+from models.views.own_accounts import MenuFacts, menu_facts
 from web.resources import resources
 
 login_manager = LoginManager()

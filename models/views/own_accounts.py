@@ -1,23 +1,19 @@
-"""Queries for pages and the API: lists with keyset pagination and a fixed number of statements."""
+"""The accounts in which a person has a role of their own: which of them they may view, link or forward; the menu."""
 
 from __future__ import annotations
 
-import uuid
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.messages.outbox import Message
 from models.people.rights import Action, Principal, may
 from models.people.users import Membership
 from models.proofs.status import count_open_consents
-from models.requests.requests import Request, TimelineEntry
-from models.states import ENDED, AccountRole, AccountState, Status
+from models.states import AccountRole, AccountState
 
 
 def accounts_of(session: Session, principal: Principal) -> list[Account]:
@@ -82,80 +78,6 @@ def forwardable_accounts(session: Session, principal: Principal) -> list[Account
     query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
     accounts = session.scalars(query.order_by(Account.id))
     return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
-
-
-def running_request(session: Session, main: Account, account: Account) -> Request | None:
-    """Return the newest running request of `main` that is about `account`; None if there is none."""
-    return session.scalar(
-        sa.select(Request)
-        .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))
-        .order_by(Request.id.desc())
-        .limit(1)
-    )
-
-
-def requests_of(
-    session: Session,
-    main: Account,
-    *,
-    before: uuid.UUID | None = None,
-    limit: int = 50,
-    statuses: Sequence[Status] = (),
-) -> list[Request]:
-    """Return up to `limit` requests of a main account, the newest first.
-
-    With `before`, a request id, return only older requests; with `statuses`, only requests with one of them.
-    """
-    query = sa.select(Request).where(Request.main_id == main.id).order_by(Request.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Request.id < before)
-    if statuses:
-        query = query.where(Request.status.in_(statuses))
-    return list(session.scalars(query))
-
-
-def recent_requests(
-    session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
-) -> list[Request]:
-    """Return up to `limit` requests for the back office, of all customers or of `main` alone, the newest first.
-
-    With `statuses`, return only requests with one of them. Each request comes with its main account.
-    """
-    query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
-    if main is not None:
-        query = query.where(Request.main_id == main.id)
-    if statuses:
-        query = query.where(Request.status.in_(statuses))
-    return list(session.scalars(query))
-
-
-def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
-    """Return the timeline of each request by request id, the oldest entry first; an empty list for a missing id."""
-    entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
-    for entry in session.scalars(
-        sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)
-    ):
-        entries[entry.request_id].append(entry)
-    return entries
-
-
-def request_counts(session: Session) -> list[tuple[str, str, int]]:
-    """Return triples of status, step and number of requests, for the metrics."""
-    rows = session.execute(
-        sa.select(Request.status, Request.step, sa.func.count()).group_by(Request.status, Request.step)
-    )
-    return [(str(status), str(step), count) for status, step, count in rows]
-
-
-def oldest_due(session: Session, now: datetime) -> datetime | None:
-    """Return the earliest time since which a request has waited for a worker to claim it; None if no request waits."""
-    return session.scalar(sa.select(sa.func.min(Request.due_at)).where(Request.due_at <= now))
-
-
-def message_counts(session: Session) -> list[tuple[str, int]]:
-    """Return pairs of state and number of messages, for the metrics."""
-    rows = session.execute(sa.select(Message.state, sa.func.count()).group_by(Message.state))
-    return [(str(state), count) for state, count in rows]
 
 
 def token_account(session: Session, principal: Principal) -> Account | None:
