@@ -114,14 +114,11 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
     """Return whether the person may perform the action on the account. Every decision about a right is made here.
 
     An API token limits its user's rights to the token's account with its sub-accounts, and to the token's scopes.
-    Proving ownership of an account is an exception: with a token it needs only the scope, for any account in which the
-    user has that right.
     """
     if principal.token_id is not None:
         if not any(action in SCOPED[scope] for scope in principal.scopes):
             return False
-        reached = principal.token_account_id in (account.id, account.main_id)
-        if not reached and action is not Action.PROVE_OWNERSHIP:
+        if principal.token_account_id not in (account.id, account.main_id):
             return False
     elif principal.is_staff and action in STAFF:
         return True

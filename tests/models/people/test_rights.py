@@ -107,8 +107,7 @@ def test_staff_who_are_customers_too_keep_their_own_rights() -> None:
         ({Scope.READ}, "foreign sub", ""),
         ({Scope.WRITE}, "main", "order link detach prove_ownership"),
         ({Scope.WRITE}, "sub", "detach"),
-        # The person's own right: the token's purpose is to link exactly this account.
-        ({Scope.WRITE}, "foreign", "prove_ownership"),
+        ({Scope.WRITE}, "foreign", ""),
         ({Scope.WRITE}, "foreign sub", ""),
         (BOTH, "main", "view order link detach prove_ownership"),
         (BOTH, "sub", "view detach"),

@@ -17,7 +17,7 @@ from models.proofs.proofs import LinkCode
 from models.requests.idempotency import IdempotencyKey
 from models.requests.requests import Request
 from models.values import end_of_day
-from tests.factories import NOW, PASSWORD, join, make_account, make_main, make_user
+from tests.factories import NOW, PASSWORD, make_account, make_main, make_user
 from tests.web.api.calls import a_link, owned, token_of
 from tests.web.conftest import Back, Front
 
@@ -96,20 +96,42 @@ def test_a_main_account_gets_no_link_code(front: Front) -> None:
 def test_only_an_administrator_makes_a_link_code(front: Front) -> None:
     account, _ = owned(front)
     with front.database.transaction() as session:
-        both = make_account(session)
-        join(session, session.get_one(User, front.manager.user_id), both)
         main, front.manager = make_main(session, subs=1)
         sub = session.scalars(sa.select(Account).where(Account.main_id == main.id)).one()
     unknown = front.post("/accounts/9999999/link-code")
     foreign = front.post(f"/accounts/{account.customer_number}/link-code")
     assert unknown.status_code == foreign.status_code == 404
     assert unknown.data.replace(b"9999999", b"") == foreign.data.replace(account.customer_number.encode(), b"")
-    assert front.post(f"/accounts/{both.customer_number}/link-code").status_code == 201
     front.main = main
     front.token = front.token_with(Scope.READ, Scope.WRITE)
     assert front.post(f"/accounts/{sub.customer_number}/link-code").status_code == 403
     front.token = front.token_with(Scope.READ)
     assert front.post(f"/accounts/{main.customer_number}/link-code").status_code == 403
+
+
+def test_a_token_makes_no_link_code_for_another_account_of_its_person(front: Front) -> None:
+    with front.database.transaction() as session:
+        person = session.get_one(User, front.manager.user_id)
+        other = make_account(session, administrator=person)
+    foreign = front.post(f"/accounts/{other.customer_number}/link-code")
+    missing = front.post("/accounts/9999999/link-code")
+    assert (foreign.status_code, missing.status_code) == (404, 404)
+    assert foreign.text.replace(other.customer_number, "9999999") == missing.text
+    with front.database.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(LinkCode)) == 0
+    front.token = token_of(front, other, person)
+    assert front.post(f"/accounts/{other.customer_number}/link-code").status_code == 201
+
+
+def test_a_token_links_an_account_that_its_person_administers_too(front: Front, back: Back) -> None:
+    with front.database.transaction() as session:
+        other = make_account(session, administrator=session.get_one(User, front.manager.user_id))
+    assert front.get(f"/accounts/{other.customer_number}").status_code == 404
+    asked = a_link(front, other.customer_number, "administers_both")
+    assert asked.status_code == 202
+    back.advance()
+    assert front.get(f"/requests/{asked.get_json()['id']}").get_json()["status"] == "completed"
+    assert front.get(f"/accounts/{other.customer_number}").status_code == 200
 
 
 def test_detach_is_a_request_of_its_own_and_the_same_while_it_runs(front: Front, back: Back) -> None:
@@ -155,15 +177,15 @@ def test_many_at_once_make_one_detach_and_leave_one_code_open(front: Front, back
     a_link(front, account.customer_number, "credentials", email=owner.email, password=PASSWORD)
     back.advance()
     with front.database.transaction() as session:
-        another = make_account(session)
-        join(session, session.get_one(User, front.manager.user_id), another)
-    token = front.token
+        person = session.get_one(User, front.manager.user_id)
+        another = make_account(session, administrator=person)
+    token, token_of_another = front.token, token_of(front, another, person)
 
     def call(turn: int) -> tuple[int, int]:
         client = front.client.application.test_client()
-        head = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(turn)}
+        head = {"Authorization": f"Bearer {token_of_another}", "Idempotency-Key": str(turn)}
         made = client.post(f"/api/v1/accounts/{another.customer_number}/link-code", headers=head)
-        head["Idempotency-Key"] = f"detach {turn}"
+        head = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"detach {turn}"}
         detached = client.delete(f"/api/v1/accounts/{account.customer_number}/link", headers=head)
         return made.status_code, detached.status_code
 

@@ -1,7 +1,8 @@
 """/dev/mail: the mails and letters that the embedded stack caught, readable in the browser.
 
 The page shows every code. So it is served only if DEV_MAIL_DIR is set and the base URL is local, and only to requests
-from this machine under a local host name (otherwise another site could point its own name here).
+from this machine under a local host name (otherwise another site could point its own name here), that no proxy or
+tunnel has forwarded.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _PAGE_CSP = (
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
+# A proxy or tunnel on this machine is a local peer, whoever sits at its other end; these headers give it away.
+_FORWARDED = {"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-host", "true-client-ip", "cf-connecting-ip"}
+
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
@@ -48,7 +52,9 @@ class CaughtMail:
 
 @dev_mail.before_request
 def only_from_here() -> None:
-    """Return 404 unless the request comes from this machine, under a local host name."""
+    """Return 404 unless the request comes from this machine, under a local host name, and was not forwarded."""
+    if any(name.lower() in _FORWARDED or name.lower().startswith("x-forwarded-") for name, _ in request.headers):
+        abort(404)
     caller, host = request.remote_addr or "", urlsplit(f"//{request.host}").hostname or ""
     if not (is_loopback(caller) and is_loopback(host) and is_loopback(request.environ.get("SERVER_NAME", ""))):
         abort(404)

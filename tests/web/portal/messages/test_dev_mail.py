@@ -156,6 +156,16 @@ def test_it_is_not_there_in_production(
         {"HTTP_HOST": "portal.example"},
         {"HTTP_HOST": "127.0.0.1.portal.example"},
         {"SERVER_NAME": "0.0.0.0"},
+        {"REMOTE_ADDR": "::ffff:192.0.2.7"},
+        {"REMOTE_ADDR": ""},
+        {"HTTP_X_FORWARDED_FOR": "192.0.2.7"},
+        {"HTTP_X_FORWARDED_FOR": "127.0.0.1"},
+        {"HTTP_X_FORWARDED_FOR": ""},
+        {"HTTP_X_FORWARDED_HOST": "127.0.0.1"},
+        {"HTTP_X_FORWARDED_PROTO": "https"},
+        {"HTTP_FORWARDED": "for=192.0.2.7"},
+        {"HTTP_VIA": "1.1 tunnel"},
+        {"HTTP_X_REAL_IP": "192.0.2.7"},
     ],
 )
 def test_it_answers_only_who_sits_at_this_machine(open_front: FrontOf, environ: dict[str, str]) -> None:
