@@ -104,6 +104,26 @@ class Forbidden(DomainError):
     """Raised when a person may not perform an action on an account, or when the account's state forbids the action."""
 
 
+class TokenExpired(DomainError):
+    """Raised when an API token is used at or after `expired_at`."""
+
+    def __init__(self, expired_at: datetime) -> None:
+        super().__init__(str(expired_at))
+        self.expired_at = expired_at
+
+
+class TokenNameTaken(DomainError):
+    """Raised when a new API token would have the name of another usable token of its account."""
+
+
+class TooManyTokens(DomainError):
+    """Raised when an account has the maximum number, `limit`, of usable API tokens."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(str(limit))
+        self.limit = limit
+
+
 class AlreadyUser(DomainError):
     """Raised when a person who already has a role in the account is invited to the account."""
 

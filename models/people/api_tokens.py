@@ -1,11 +1,12 @@
-"""Bearer tokens of the JSON API: creation, revocation, and lookup of the person who acts with a token."""
+"""Bearer tokens of the JSON API: creation, revocation, expiry, and lookup of the person who acts with a token."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -13,14 +14,29 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.accounts.accounts import Account
 from models.db.base import Base
-from models.people.rights import Principal, Scope
-from models.people.users import User, principal_of
+from models.errors import NotFound, TokenExpired, TokenNameTaken, TooManyTokens
+from models.messages.outbox import Recipient, queue_message
+from models.people.audit_log import AuditEvent, record, record_of_carrier
+from models.people.invitations import lock_users
+from models.people.rights import Action, Principal, Scope, token_gives_rights
+from models.people.users import User, administrators_of, principal_of
+from models.values import end_of_day
 
 TOKEN_PREFIX = "sv_"  # noqa: S105 - a prefix by which leaked tokens can be found, no secret
+LONGEST_LIFE = timedelta(days=365)
+"""The longest time for which a new token is valid, and the usual one; it ends with the end of its last day."""
+MOST_TOKENS = 50
+"""The most tokens of an account that are neither revoked nor expired, so that the list stays one that people read."""
+LONGEST_NAME = 100
+_USE_NOTED_EVERY = timedelta(minutes=5)
 
 
 class ApiToken(Base):
-    """A bearer token that acts for a user, limited to one account and to the token's scopes."""
+    """A bearer token that acts for a user, limited to one account and to the token's scopes.
+
+    `expires_at` is null for tokens that were made before tokens had an expiry. `last_used_at` is up to 5 minutes behind
+    the last call; `last_used_address` is the IP address of the call at that time.
+    """
 
     __tablename__ = "api_tokens"
 
@@ -32,33 +48,124 @@ class ApiToken(Base):
     scopes: Mapped[list[str]] = mapped_column(postgresql.ARRAY(sa.Text))
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    last_used_address: Mapped[str | None]
+
+    __table_args__ = (
+        sa.CheckConstraint("expires_at > created_at", name="expires_later"),
+        sa.CheckConstraint("(last_used_at IS NULL) = (last_used_address IS NULL)", name="last_use_is_whole"),
+    )
 
     def revoke(self, now: datetime) -> None:
         """Revoke the token, so that requests with the token are rejected. Safe to run twice: the first time is kept."""
         self.revoked_at = self.revoked_at or now
 
+    def has_expired(self, now: datetime) -> bool:
+        """Return whether the token's last day is over; False for a token without an expiry."""
+        return self.expires_at is not None and now >= self.expires_at
+
 
 def create_token(
-    session: Session, account: Account, user: User, name: str, scopes: frozenset[Scope], now: datetime
+    session: Session,
+    account: Account,
+    user: User,
+    name: str,
+    scopes: Iterable[Scope],
+    now: datetime,
+    valid_for: timedelta = LONGEST_LIFE,
 ) -> str:
     """Create an API token and return its text. The text cannot be read later: only a hash of the token is stored."""
-    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    session.add(
-        ApiToken(
-            account_id=account.id,
-            user_id=user.id,
-            name=name,
-            token_hash=_token_hash(token),
-            scopes=sorted(scopes),
-            created_at=now,
-        )
-    )
-    session.flush()
+    return _create(session, account, user, name, scopes, now, valid_for)[1]
+
+
+def issue_token(
+    session: Session,
+    person: Principal,
+    account: Account,
+    name: str,
+    scopes: Iterable[Scope],
+    valid_for: timedelta,
+    now: datetime,
+) -> str:
+    """Create an API token of the account that acts for `person`, and return its text, which cannot be read later.
+
+    The account's other administrators are told by mail. Raises `Forbidden` if the person may not manage the account's
+    tokens, `TokenNameTaken` if a usable token of the account has this name, and `TooManyTokens` if the account has the
+    maximum of usable tokens.
+    """
+    person = lock_users(session, person, account, Action.MANAGE_TOKENS)
+    usable = [token.name for token, _ in tokens_of(session, account) if _is_usable(token, now)]
+    if name in usable:
+        raise TokenNameTaken
+    if len(usable) >= MOST_TOKENS:
+        raise TooManyTokens(MOST_TOKENS)
+    user = session.get_one(User, person.user_id)
+    token, text = _create(session, account, user, name, scopes, now, valid_for)
+    record(session, person, account, AuditEvent.TOKEN_CREATED, Action.MANAGE_TOKENS, now, {"name": name})
+    _tell_administrators(session, account, token, user.name, now, but=user.id)
+    return text
+
+
+def issue_token_for_carrier(
+    session: Session,
+    account: Account,
+    user: User,
+    name: str,
+    scopes: Iterable[Scope],
+    valid_for: timedelta,
+    now: datetime,
+) -> str:
+    """Create an API token at the console that acts for `user`, and return its text, which cannot be read later.
+
+    The account's log names the carrier, and all of the account's administrators are told by mail.
+    """
+    token, text = _create(session, account, user, name, scopes, now, valid_for)
+    record_of_carrier(session, account, AuditEvent.TOKEN_CREATED, now, {"name": name})
+    _tell_administrators(session, account, token, None, now)
+    return text
+
+
+def tokens_of(session: Session, account: Account) -> Sequence[tuple[ApiToken, User]]:
+    """Return all tokens of the account, each with the person it acts for: those not revoked first, the newest first."""
+    query = sa.select(ApiToken, User).join(User, User.id == ApiToken.user_id).where(ApiToken.account_id == account.id)
+    rows = session.execute(query.order_by(ApiToken.revoked_at.is_not(None), ApiToken.id.desc()))
+    return [(token, user) for token, user in rows]
+
+
+def find_token(session: Session, account: Account, token_id: int) -> ApiToken:
+    """Return the account's token with this id. Raises `NotFound` if the account has no such token."""
+    token = session.scalar(sa.select(ApiToken).where(ApiToken.id == token_id, ApiToken.account_id == account.id))
+    if token is None:
+        raise NotFound
     return token
 
 
-def principal_by_token(session: Session, token: str) -> Principal | None:
-    """Return the person who acts with the token, without staff rights; None if the token is unknown or revoked."""
+def revoke_token(session: Session, person: Principal, account: Account, token_id: int, now: datetime) -> None:
+    """Revoke a token of the account, so that requests with the token are rejected. Safe to run twice.
+
+    Raises `Forbidden` if the person may not manage the account's tokens, `NotFound` if the account has no such token.
+    """
+    person = lock_users(session, person, account, Action.MANAGE_TOKENS)
+    token = find_token(session, account, token_id)
+    if token.revoked_at is None:
+        token.revoke(now)
+        record(session, person, account, AuditEvent.TOKEN_REVOKED, Action.MANAGE_TOKENS, now, {"name": token.name})
+
+
+def revoke_tokens_of_user(session: Session, user_id: int, account_id: int, now: datetime) -> None:
+    """Revoke all tokens of the account that act for the user, so that a later role there does not revive them."""
+    theirs = sa.update(ApiToken).where(ApiToken.user_id == user_id, ApiToken.account_id == account_id)
+    session.execute(theirs.where(ApiToken.revoked_at.is_(None)).values(revoked_at=now))
+
+
+def principal_by_token(session: Session, token: str, address: str, now: datetime) -> Principal | None:
+    """Return the person who acts with the token, without staff rights, and record the token's use.
+
+    `address` is the caller's IP address; the use is recorded at most every 5 minutes. Returns None if the token is
+    unknown or revoked, or its person has no role in the token's account that gives one of the token's actions; nobody
+    has a role in a closed account. Raises `TokenExpired` if the token was good until its expiry.
+    """
     row = session.execute(
         sa.select(ApiToken, User)
         .join(User, User.id == ApiToken.user_id)
@@ -67,7 +174,7 @@ def principal_by_token(session: Session, token: str) -> Principal | None:
     if row is None:
         return None
     api_token, user = row
-    return replace(
+    person = replace(
         principal_of(session, user),
         # A token never acts for the back office.
         is_staff=False,
@@ -75,6 +182,73 @@ def principal_by_token(session: Session, token: str) -> Principal | None:
         token_account_id=api_token.account_id,
         scopes=frozenset(Scope(scope) for scope in api_token.scopes),
     )
+    if not token_gives_rights(person):
+        return None
+    if api_token.expires_at is not None and api_token.has_expired(now):
+        raise TokenExpired(api_token.expires_at)
+    _note_use(session, api_token, address, now)
+    return person
+
+
+def _create(
+    session: Session,
+    account: Account,
+    user: User,
+    name: str,
+    scopes: Iterable[Scope],
+    now: datetime,
+    valid_for: timedelta,
+) -> tuple[ApiToken, str]:
+    text = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    token = ApiToken(
+        account_id=account.id,
+        user_id=user.id,
+        name=name,
+        token_hash=_token_hash(text),
+        scopes=sorted(scopes),
+        created_at=now,
+        expires_at=end_of_day(now + min(valid_for, LONGEST_LIFE)),
+    )
+    session.add(token)
+    session.flush()
+    return token, text
+
+
+def _is_usable(token: ApiToken, now: datetime) -> bool:
+    return token.revoked_at is None and not token.has_expired(now)
+
+
+def _tell_administrators(
+    session: Session, account: Account, token: ApiToken, maker: str | None, now: datetime, *, but: int | None = None
+) -> None:
+    """Queue a mail about the new token to the account's administrators, except the user `but`.
+
+    `maker` is the name of the person who has made the token; None for the carrier.
+    """
+    assert token.expires_at is not None
+    facts = {
+        "account_name": account.name,
+        "customer_number": account.customer_number,
+        "maker": maker,
+        "token_name": token.name,
+        "scopes": token.scopes,
+        "until": token.expires_at.isoformat(),
+        "path": f"/benutzer/{account.customer_number}/api-token",
+    }
+    for user in administrators_of(session, account.id):
+        if user.id != but:
+            to = Recipient(user.name, user.email, user.locale)
+            queue_message(session, None, "api_token_created", to, facts, now, occasion=str(token.id))
+
+
+def _note_use(session: Session, token: ApiToken, address: str, now: datetime) -> None:
+    before = now - _USE_NOTED_EVERY
+    if token.last_used_at is not None and token.last_used_at > before:
+        return
+    # Of many calls at one time, one writes: the others wait for its commit and find the time changed.
+    stale = sa.or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at <= before)
+    use = sa.update(ApiToken).where(ApiToken.id == token.id, stale).values(last_used_at=now, last_used_address=address)
+    session.execute(use.execution_options(synchronize_session=False))
 
 
 def _token_hash(token: str) -> bytes:

@@ -52,6 +52,8 @@ class AuditEvent(StrEnum):
     DOCUMENT_RELEASED = "document_released"
     DOCUMENT_REFUSED = "document_refused"
     REQUEST_URI_CHANGED = "request_uri_changed"
+    TOKEN_CREATED = "token_created"  # noqa: S105 - a name
+    TOKEN_REVOKED = "token_revoked"  # noqa: S105
 
 
 _OF_STAFF = quoted(

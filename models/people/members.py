@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.errors import LastAdministrator, NotFound, OfMainAccount
+from models.people.api_tokens import revoke_tokens_of_user
 from models.people.audit_log import AuditEvent, record
 from models.people.invitations import Invitation, lock_users
-from models.people.rights import LEADS, Action, Principal, Role, may
+from models.people.rights import LEADS, Action, Principal, Role, may, may_use_tokens
 from models.people.users import Membership, User, people_of_main
 
 
@@ -36,15 +37,18 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
     """Change a user's role in the account.
 
     Unless the new role is administrator, deletes the open invitations to this account that the user has sent, and those
-    to its sub-accounts if the new role gives no right to invite there. Raises `Forbidden` if `person` may not manage
-    the account's users, `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs
-    to the main account and `person` does not, and `LastAdministrator` if the user is the account's only administrator
-    and `role` is another role.
+    to its sub-accounts if the new role gives no right to invite there. Revokes the user's API tokens of the account if
+    the new role gives nothing that a token could do. Raises `Forbidden` if `person` may not manage the account's users,
+    `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs to the main account
+    and `person` does not, and `LastAdministrator` if the user is the account's only administrator and `role` is another
+    role.
     """
     membership = _membership(session, person, account, user_id)
     if role is not Role.ADMINISTRATOR:
         _keep_an_administrator(session, membership)
         _void_what_they_sent(session, membership, leads=role in LEADS)
+    if not may_use_tokens(role):
+        revoke_tokens_of_user(session, user_id, account.id, now)
     if role is not membership.role:
         _record(
             session, person, account, AuditEvent.ROLE_CHANGED, membership, now, before=str(membership.role), role=role
@@ -55,13 +59,14 @@ def change_role(session: Session, person: Principal, account: Account, user_id: 
 def remove_user(session: Session, person: Principal, account: Account, user_id: int, now: datetime) -> None:
     """Remove a user from the account; delete the invitations to it and its sub-accounts that the user has sent.
 
-    Raises `Forbidden` if `person` may not manage the account's users, `NotFound` if no user of the account has the id
-    `user_id`, `OfMainAccount` if the user belongs to the main account and `person` does not, and `LastAdministrator`
-    if the user is the account's only administrator.
+    The user's API tokens of the account are revoked. Raises `Forbidden` if `person` may not manage the account's users,
+    `NotFound` if no user of the account has the id `user_id`, `OfMainAccount` if the user belongs to the main account
+    and `person` does not, and `LastAdministrator` if the user is the account's only administrator.
     """
     membership = _membership(session, person, account, user_id)
     _keep_an_administrator(session, membership)
     _void_what_they_sent(session, membership, leads=False)
+    revoke_tokens_of_user(session, user_id, account.id, now)
     session.delete(membership)
     _record(session, person, account, AuditEvent.USER_REMOVED, membership, now, role=str(membership.role))
 

@@ -33,6 +33,7 @@ class Action(StrEnum):
     SEE_LOG = "see_log"
     INVITE_USERS = "invite_users"
     MANAGE_USERS = "manage_users"
+    MANAGE_TOKENS = "manage_tokens"
     MANAGE_HOLDER = "manage_holder"
     PROVE_OWNERSHIP = "prove_ownership"
     OPERATE = "operate"
@@ -123,6 +124,20 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
     elif principal.is_staff and action in STAFF:
         return True
     return _by_own_role(principal, action, account) or _by_main_account(principal, action, account)
+
+
+def token_gives_rights(principal: Principal) -> bool:
+    """Return whether the person's role in the account of their API token gives an action that the token's scopes allow.
+
+    False without a role there. A token for which this is False can do nothing and is refused.
+    """
+    role = principal.roles.get(principal.token_account_id) if principal.token_account_id is not None else None
+    return role is not None and any(RIGHTS[role] & SCOPED[scope] for scope in principal.scopes)
+
+
+def may_use_tokens(role: Role) -> bool:
+    """Return whether the role gives at least one action that a scope of API tokens allows."""
+    return any(RIGHTS[role] & actions for actions in SCOPED.values())
 
 
 def through_main(principal: Principal, action: Action, account: Account) -> int | None:

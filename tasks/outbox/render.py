@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from models.codes import display_code
 from models.messages.outbox import Message
-from models.people.rights import Role
+from models.people.rights import Role, Scope
 from models.states import RefusalReason
 from models.values import Locale
 from models.vault import Vault
@@ -24,7 +24,7 @@ from tasks.ports import Letter, Mail
 from tasks.settings import Carrier
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.formats import day_text, euros, last_day_text
-from tasks.wording.labels import carrier_page_text, role_text
+from tasks.wording.labels import carrier_page_text, role_text, scopes_text
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
@@ -166,6 +166,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
         "amount": _amount,
         "refusal": lambda reason, note, locale: refusal_text(RefusalReason(reason), note, locale),
         "role": lambda role, locale: role_text(Role(role), locale),
+        "scopes": lambda scopes: scopes_text(map(Scope, scopes), locale),
         "carrier_page": lambda page: carrier_page_text(page, locale),
     }
     return environment

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from models.people.rights import Role
+from models.people.rights import Role, Scope
 from models.states import Status, StepName
 from models.values import Locale
 from tasks.settings import CarrierPage
@@ -35,6 +35,11 @@ ROLES: Mapping[Role, str] = {
     Role.LOCAL_MEMBER: N_("Local team"),
 }
 
+SCOPES: Mapping[Scope, str] = {
+    Scope.READ: N_("read"),
+    Scope.WRITE: N_("order, link and detach"),
+}
+
 CARRIER_PAGES: Mapping[CarrierPage, str] = {
     CarrierPage.IMPRINT: N_("Imprint"),
     CarrierPage.PRIVACY: N_("Privacy notice"),
@@ -56,6 +61,11 @@ def step_text(step: StepName, locale: Locale) -> str:
 def role_text(role: Role, locale: Locale) -> str:
     """Return the displayed name of a person's role in the language."""
     return translate(locale, ROLES[role])
+
+
+def scopes_text(scopes: Iterable[Scope], locale: Locale) -> str:
+    """Return what an API token with these scopes may do, in the language, separated by commas."""
+    return ", ".join(translate(locale, SCOPES[scope]) for scope in SCOPES if scope in set(scopes))
 
 
 def carrier_page_text(page: CarrierPage, locale: Locale) -> str:

@@ -21,12 +21,13 @@ def check_call() -> Response | None:
     """Authenticate the caller, then check the idempotency key, the content type and the form of the JSON body.
 
     Return a problem response (400, 401 or 415) for the first check that fails, None if none fails. Raises
-    `InvalidField` (422) for text that PostgreSQL cannot store. Sets `g.principal`, the caller, and `g.account`, the
-    account of the API token.
+    `TokenExpired` (401) for a token whose time is over, and `InvalidField` (422) for text that PostgreSQL cannot store.
+    Sets `g.principal`, the caller, and `g.account`, the account of the API token.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     with resources().database.transaction() as session:
-        principal = principal_by_token(session, token.strip()) if scheme.lower() == "bearer" else None
+        address, now = request.remote_addr or "", resources().clock()
+        principal = principal_by_token(session, token.strip(), address, now) if scheme.lower() == "bearer" else None
         account = own_accounts.token_account(session, principal) if principal else None
     if principal is None or account is None:
         return problem("unauthorized")

@@ -48,6 +48,11 @@ PROBLEMS: Mapping[str, tuple[int, str, str]] = {
         N_("Not authenticated"),
         N_("Send a valid API token: Authorization: Bearer …"),
     ),
+    "token_expired": (
+        401,
+        N_("API token expired"),
+        N_("This token expired at %(expired_at)s. An administrator of the account makes a new one under Users."),
+    ),
     "forbidden": (
         403,
         N_("Not allowed"),
@@ -195,6 +200,8 @@ def of_domain_error(error: errors.DomainError) -> Response:
             return problem("invalid", [_field(field, code)])
         case errors.NotAwaited():
             return problem("not_awaited")
+        case errors.TokenExpired(expired_at=expired_at):
+            return problem("token_expired", expired_at=expired_at)
         case errors.TooEarly(again_at=again_at):
             return _too_early(again_at)
         case errors.Forbidden():

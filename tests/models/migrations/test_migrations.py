@@ -232,6 +232,32 @@ def test_proofs_of_addresses_with_two_numbers_and_orders_that_waited_in_vain_are
     assert keys == {"ammarkt1210115berlin", "brueckenstr510115berlin", address_key("Am Markt 1/2", "10115", "Köln")}
 
 
+def test_tokens_whose_person_is_gone_are_revoked_and_the_others_go_on_without_an_expiry(empty: sa.Engine) -> None:
+    migrations.upgrade(empty, "0027")
+    with empty.begin() as connection:
+        connection.execute(sa.text(AN_ACCOUNT))
+        connection.execute(
+            sa.text(
+                "INSERT INTO users (email, name, locale, is_staff, created_at) SELECT role, 'Kim', 'de', false, now()"
+                " FROM unnest(ARRAY['administrator', 'location_manager', 'local_member', 'gone']) AS role;"
+                "INSERT INTO memberships SELECT users.id, accounts.id, users.email FROM users, accounts"
+                " WHERE users.email <> 'gone';"
+                "INSERT INTO api_tokens (account_id, user_id, name, token_hash, scopes, created_at)"
+                " SELECT accounts.id, users.id, users.email, users.email::bytea, '{}', now() FROM users, accounts"
+            )
+        )
+    migrations.upgrade(empty)
+    kept = _rows(empty, "SELECT name, expires_at FROM api_tokens WHERE revoked_at IS NULL ORDER BY name")
+    assert [tuple(row) for row in kept] == [("administrator", None), ("location_manager", None)]
+    for change, rule in (
+        ("expires_at = created_at", "expires_later"),
+        ("last_used_at = now()", "last_use_is_whole"),
+    ):
+        with empty.begin() as connection, pytest.raises(sa.exc.IntegrityError, match=rule):
+            connection.execute(sa.text(f"UPDATE api_tokens SET {change}"))
+    migrations.downgrade(empty, "0027")
+
+
 def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:
     migrations.upgrade(empty)
     with empty.connect() as busy:

@@ -27,7 +27,7 @@ ACCOUNTS = {
 ADMINISTRATOR, MANAGER, MEMBER = Role.ADMINISTRATOR, Role.LOCATION_MANAGER, Role.LOCAL_MEMBER
 EVERYTHING = (
     "view order link detach forward_calls see_calls see_secret manage_trunk see_log invite_users manage_users"
-    " manage_holder prove_ownership"
+    " manage_tokens manage_holder prove_ownership"
 )
 LOCATIONS = "view order link detach forward_calls see_calls see_secret manage_trunk see_log"
 REACHED = "view detach forward_calls see_calls see_secret manage_trunk invite_users"

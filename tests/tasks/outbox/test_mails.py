@@ -17,9 +17,10 @@ from models.accounts.accounts import Account
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
 from models.orders.orders import Contact, Location
+from models.people.api_tokens import issue_token
 from models.people.invitations import invite
 from models.people.logins import ask_for_reset
-from models.people.rights import Role
+from models.people.rights import Role, Scope
 from models.people.users import User, principal_of
 from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, upload_document
@@ -32,7 +33,7 @@ from models.values import LOCALES, Locale
 from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
 from tasks.ports import GatewayRefused, Mail
-from tests.factories import NOW, a_link, an_order, make_account, make_bulk, make_main, make_user
+from tests.factories import NOW, a_link, an_order, join, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 TEMPLATES = sorted(
@@ -40,7 +41,7 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
-CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role", "refusal", "bulk_id"}
+CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker"}
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
 
@@ -114,6 +115,9 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         submit_detach(session, pipeline.manager, account, locale, NOW)
         administrator = principal_of(session, session.get_one(User, owner.id, populate_existing=True))
         invite(session, administrator, account, Recipient(HOSTILE, "new@example.com", locale), Role.LOCAL_MEMBER, NOW)
+        colleague = principal_of(session, make_user(session, name=HOSTILE, locale=locale))
+        join(session, session.get_one(User, colleague.user_id), account)
+        issue_token(session, colleague, account, HOSTILE, Scope, timedelta(days=30), NOW)
         staff = principal_of(session, make_user(session, is_staff=True, name=HOSTILE, locale=locale))
         named, answered = Recipient(HOSTILE, "named@example.com", locale), session.get_one(Account, asked.id)
         name_administrator(session, staff, answered, named, "Register und Rückruf", NOW)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from models.accounts.accounts import Account, account_by_number
 from models.db.session import Database
+from models.messages.outbox import Message
 from models.people.api_tokens import ApiToken, principal_by_token
+from models.people.audit_log import AuditEntry
 from models.people.rights import Action, Scope, may
 from models.states import AccountState
+from models.values import BERLIN, end_of_day
 from workers.commands.tokens import app
 
 pytestmark = pytest.mark.usefixtures("database_settings")
@@ -37,7 +42,7 @@ def test_the_token_is_printed_alone_and_works(database: Database) -> None:
     token = printed.strip()
     assert printed == f"{token}\n"
     with database.transaction() as session:
-        principal = principal_by_token(session, token)
+        principal = principal_by_token(session, token, "192.0.2.1", database.now())
         main = account_by_number(session, "1111111")
         assert principal is not None
         assert main is not None
@@ -50,9 +55,29 @@ def test_a_token_can_act_for_somebody_else_and_be_for_reading_only(database: Dat
     token = create("--user", "Sam.Standort@example.com", "--scope", "read").strip()
 
     with database.transaction() as session:
-        principal = principal_by_token(session, token)
+        principal = principal_by_token(session, token, "192.0.2.1", database.now())
     assert principal is not None
     assert (principal.email, principal.scopes) == ("sam.standort@example.com", frozenset({Scope.READ}))
+
+
+def test_a_token_is_valid_for_as_many_days_as_asked_for_and_for_a_year_at_most(database: Database) -> None:
+    create("--days", "30")
+    with database.transaction() as session:
+        [token] = session.scalars(sa.select(ApiToken))
+    assert token.expires_at == end_of_day(token.created_at + timedelta(days=30))
+    assert run("create", "--account", "1111111", "--name", "ERP", "--days", "366").exit_code == 2
+    expires = f"{token.expires_at.astimezone(BERLIN):%d.%m.%Y}"
+    assert expires in run("list").stdout.replace("\n", "")
+
+
+def test_the_administrators_are_told_and_the_log_names_the_carrier(database: Database) -> None:
+    token = create("--user", "sam.standort@example.com").strip()
+    with database.transaction() as session:
+        told = session.scalars(sa.select(Message).where(Message.template == "api_token_created")).all()
+        made = session.scalars(sa.select(AuditEntry).where(AuditEntry.deed == "token_created")).one()
+    assert "maxi.mustermensch@example.com" in [mail.recipient_address for mail in told]
+    assert not any(token in str(mail.facts) or mail.facts["maker"] for mail in told)
+    assert (made.user_id, made.by_staff, made.facts) == (None, True, {"name": "ERP"})
 
 
 def test_the_database_never_has_the_token_itself(database: Database) -> None:
@@ -94,7 +119,7 @@ def test_a_revoked_token_is_listed_and_useless(database: Database) -> None:
     assert run("revoke", str(token_id)).exit_code == 0
 
     with database.transaction() as session:
-        assert principal_by_token(session, token) is None
+        assert principal_by_token(session, token, "192.0.2.1", database.now()) is None
     listed = run("list", "--account", "1111111").stdout
     assert "ERP" in listed
     assert token not in listed

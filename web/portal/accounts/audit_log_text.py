@@ -37,6 +37,10 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("SIP trunk %(user)s is called as it registered from now on.", user=facts["sip_user"]))
         case AuditEvent.REQUEST_URI_CHANGED:
             return str(_("SIP trunk %(user)s is called by the dialled number from now on.", user=facts["sip_user"]))
+        case AuditEvent.TOKEN_CREATED:
+            return str(_("Made the API token “%(name)s”.", name=facts["name"]))
+        case AuditEvent.TOKEN_REVOKED:
+            return str(_("Revoked the API token “%(name)s”.", name=facts["name"]))
         case AuditEvent.NUMBERS_RELEASED:
             return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
         case AuditEvent.ACCOUNT_CLOSED:
