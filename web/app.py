@@ -49,6 +49,7 @@ from web.portal.page.locale import day, last_day, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
 from web.portal.page.typeface import typeface
+from web.portal.people import api_tokens
 from web.portal.people.logins import logins
 from web.portal.people.sign_in import answer_stale_form, people
 from web.portal.people.users import users
@@ -73,13 +74,14 @@ log = structlog.get_logger()
 STATEMENT_LIMIT = 10.0
 """Seconds for one statement of a page or API call: the caller has given up by then, and the thread is needed."""
 
-# Imported for their routes, which they add to the blueprints `portal`, `locations` and `office`.
+# Imported for their routes, which they add to the blueprints `users`, `portal`, `locations` and `office`.
 _PAGES = (
     overview,
     export,
     groups,
     location_map,
     dashboard,
+    api_tokens,
     contract_holder,
     detach,
     suspension,

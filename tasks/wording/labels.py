@@ -65,7 +65,8 @@ def role_text(role: Role, locale: Locale) -> str:
 
 def scopes_text(scopes: Iterable[Scope], locale: Locale) -> str:
     """Return what an API token with these scopes may do, in the language, separated by commas."""
-    return ", ".join(translate(locale, SCOPES[scope]) for scope in SCOPES if scope in set(scopes))
+    chosen = set(scopes)
+    return ", ".join(translate(locale, text) for scope, text in SCOPES.items() if scope in chosen)
 
 
 def carrier_page_text(page: CarrierPage, locale: Locale) -> str:

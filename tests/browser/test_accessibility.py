@@ -29,6 +29,7 @@ from models.links.account_closing import close_account
 from models.links.links import submit_detach, submit_link
 from models.messages.outbox import Recipient
 from models.orders.orders import submit_order
+from models.people.api_tokens import ApiToken
 from models.people.invitations import invite
 from models.people.logins import ask_for_reset
 from models.people.rights import Role
@@ -269,6 +270,24 @@ def test_logins_users_and_history(page: Page, portal: Portal) -> None:
         look_wrong(page)
     page.locator("summary").first.click()
     look_as_it_is(page)
+
+
+@shows("users.tokens", "users.make_token", "users.end_token")
+def test_api_tokens(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    tokens = f"{portal.url}/benutzer/{portal.main.customer_number}/api-token"
+    look(page, tokens)
+    look(page, tokens + "/neu")
+    look_wrong(page)
+    page.get_by_label("Name des Tokens").fill("Warenwirtschaft")
+    page.get_by_label("Lesen, bestellen, verknüpfen und lösen").check()
+    page.get_by_label("Ihr Passwort").fill(PASSWORD)
+    look_after(page, page.get_by_role("main").locator("form .primary"))
+    look(page, tokens)
+    with portal.database.transaction() as session:
+        token = session.scalars(sa.select(ApiToken.id).order_by(ApiToken.id.desc()).limit(1)).one()
+    look(page, f"{tokens}/{token}/widerrufen")
+    look_after(page, page.get_by_role("main").locator("form .danger"))
 
 
 @shows("portal.overview", "locations.add", "locations.groups", "locations.show_map")

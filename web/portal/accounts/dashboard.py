@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from flask import abort, render_template, request, url_for
-from flask_babel import gettext as _
-from flask_babel import lazy_gettext
 from flask_login import login_required
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, PasswordField
-from wtforms.validators import DataRequired, Length
+from wtforms import HiddenField
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
 from models.people.audit_log import entries_of, record_look
-from models.people.passwords import authenticate
 from models.people.rights import Action, may
 from models.proofs.link_codes import open_link_code
 from models.telephony import forwarding
@@ -30,10 +26,10 @@ from web.portal.accounts.people import people_of
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.directory_form import PUBLICATION_NAMES
-from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
+from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text, numbers_text
 from web.portal.telephony.registration import lines_of
@@ -49,10 +45,7 @@ class PasswordForm(FlaskForm):  # type: ignore[misc]
     `issue` identifies the secret to renew: a secret that was replaced after the form was opened is not renewed again.
     """
 
-    password = PasswordField(
-        lazy_gettext("Your password"),
-        validators=[DataRequired(lazy_gettext("Please enter your password.")), Length(max=1024)],
-    )
+    password = own_password_field()
     issue = HiddenField()
 
 
@@ -148,7 +141,7 @@ def secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
-    if not _check_password(form):
+    if not (form.validate_on_submit() and is_own_password(form.password)):
         return render_template("telephony/trunk/secret.html", form=form, account=account, trunk=trunk), _status(form)
     try:
         with resources().database.transaction() as database:
@@ -170,7 +163,7 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     """
     form = PasswordForm()
     account, trunk = get_visible_trunk(customer_number, id, Action.SEE_SECRET)
-    if not _check_password(form):
+    if not (form.validate_on_submit() and is_own_password(form.password)):
         form.issue.data = issue_of(trunk)
         return render_template("telephony/trunk/renew.html", form=form, account=account, trunk=trunk), _status(form)
     try:
@@ -181,19 +174,6 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
     except RenewedMeanwhile:
         return render_template("telephony/trunk/renewed_meanwhile.html", account=account, trunk=trunk), 409
     return _render_secret(account, trunk, made, is_new=True)
-
-
-def _check_password(form: PasswordForm) -> bool:
-    if not form.validate_on_submit():
-        return False
-    resources().throttle.begin_try(principal().email)
-    with resources().database.transaction() as database:
-        user = authenticate(database, principal().email, form.password.data)
-    if user is not None:
-        return True
-    resources().throttle.count_wrong_try()
-    add_error(form.password, _("This is not your current password."))
-    return False
 
 
 def _status(form: PasswordForm) -> int:

@@ -1,0 +1,35 @@
+"""The field for the user's own password, which is asked for again before a secret is shown or made."""
+
+from __future__ import annotations
+
+from flask_babel import gettext, lazy_gettext
+from wtforms import PasswordField
+from wtforms.validators import DataRequired, Length
+
+from models.people.passwords import authenticate
+from web.portal.page.form_errors import add_error
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+def own_password_field() -> PasswordField:
+    """Create a form field for the password with which the user signs in."""
+    return PasswordField(
+        lazy_gettext("Your password"),
+        validators=[DataRequired(lazy_gettext("Please enter your password.")), Length(max=1024)],
+    )
+
+
+def is_own_password(field: PasswordField) -> bool:
+    """Return whether the password in the field is that of the signed-in user; if it is not, add an error to the field.
+
+    Attempts are counted like those at sign-in: after too many, the request is answered with 429.
+    """
+    resources().throttle.begin_try(principal().email)
+    with resources().database.transaction() as session:
+        user = authenticate(session, principal().email, field.data)
+    if user is not None:
+        return True
+    resources().throttle.count_wrong_try()
+    add_error(field, gettext("This is not your current password."))
+    return False
