@@ -5,6 +5,7 @@ A draft knows the request that it became. Ordering locks the draft's row first, 
 
 from __future__ import annotations
 
+import hmac
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -23,9 +24,12 @@ from models.people.rights import Action, Principal, may
 from models.people.users import User
 from models.requests.requests import Request
 from models.values import end_of_day, start_of_day
+from models.vault import Vault
 
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""
+_SEAL_BITS = 62
+"""The bits of a UUID after its variant, all of which are random in version 7."""
 
 
 class DraftStep(StrEnum):
@@ -92,10 +96,26 @@ class Draft(Base):
         self.updated_at = now
 
 
-def new_draft_id(session: Session) -> uuid.UUID:
-    """Return a new id for a draft; saves nothing, as a draft is saved only when something is typed."""
-    found: uuid.UUID = session.execute(sa.select(sa.func.uuidv7())).scalar_one()
-    return found
+def new_draft_id(session: Session, vault: Vault, principal: Principal) -> uuid.UUID:
+    """Return a new id for a draft of the person; saves nothing, as a draft is saved only when something is typed.
+
+    The id itself proves that it was given to this person (`was_given_to`): an address with a made-up id answers like
+    one with the id of another customer's draft.
+    """
+    made: uuid.UUID = session.execute(sa.select(sa.func.uuidv7())).scalar_one()
+    return _sealed(vault, made, principal)
+
+
+def was_given_to(vault: Vault, id: uuid.UUID, principal: Principal) -> bool:
+    """Return whether `new_draft_id` has made this id for the person, with the current `SECRET_KEY`."""
+    return hmac.compare_digest(_sealed(vault, id, principal).bytes, id.bytes)
+
+
+def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> uuid.UUID:
+    """Return the id with its last 62 bits, which are random in a UUID, derived from the others and the person."""
+    head = id.int >> _SEAL_BITS
+    digest = vault.fingerprint("draft", f"{principal.user_id} {head}".encode())
+    return uuid.UUID(int=head << _SEAL_BITS | int.from_bytes(digest) % (1 << _SEAL_BITS))
 
 
 def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Principal, now: datetime) -> Draft:

@@ -17,7 +17,7 @@ from models.people import api_tokens
 from models.people.api_tokens import ApiToken, issue_token, principal_by_token, revoke_token, tokens_of
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role, Scope
-from models.people.users import User, principal_of
+from models.people.users import principal_of
 from models.states import Origin
 from tests.factories import NOW, join, make_account, make_main, make_user
 
@@ -34,7 +34,7 @@ def test_the_other_administrators_are_told_and_the_log_names_the_maker(database:
     with database.transaction() as session:
         person = principal_by_token(session, text, "192.0.2.1", NOW)
         assert person is not None
-        assert (person.user_id, person.scopes) == (maker.user_id, {Scope.READ})
+        assert (person.user_id, person.scopes) == (maker.user_id, frozenset({Scope.READ}))
         [mail] = session.scalars(sa.select(Message))
         assert (mail.template, mail.recipient_address) == ("api_token_created", other.email)
         assert text not in str(mail.facts)
@@ -107,4 +107,3 @@ def test_what_was_read_before_the_role_ended_makes_no_token(database: Database) 
         session.execute(sa.text("DELETE FROM memberships"))
         with pytest.raises(Forbidden):
             issue_token(session, maker, session.get_one(Account, account.id), "ERP", Scope, MONTH, NOW)
-        assert session.get_one(User, maker.user_id)

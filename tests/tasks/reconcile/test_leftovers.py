@@ -31,7 +31,7 @@ from models.telephony.number_history import NumberAssignment
 from models.values import end_of_day
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import leftovers
-from tests.factories import ENTRY, HOLDER, NOW, an_order, make_account, make_bulk, sites
+from tests.factories import ENTRY, HOLDER, NOW, VAULT, an_order, make_account, make_bulk, sites
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
@@ -50,7 +50,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
     with pipeline.runtime.database.transaction() as session:
         main = session.get_one(Account, pipeline.main.id)
         make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
-        begin_draft(session, new_draft_id(session), main, manager, now)
+        begin_draft(session, new_draft_id(session, VAULT, manager), main, manager, now)
         reserve_key(session, main.id, manager.user_id, words, b"body", now)
         invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
         begin_login(session, session.get_one(User, manager.user_id), "", "", now)

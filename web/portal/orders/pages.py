@@ -25,6 +25,7 @@ from models.orders.drafts import (
     open_drafts,
     order_once,
     own_draft,
+    was_given_to,
 )
 from models.orders.offers import make_offer
 from models.people.rights import Action, may
@@ -53,7 +54,7 @@ def begin() -> Response:
     """Redirect to the first step of a new order. No draft is saved until the user types something."""
     with resources().database.transaction() as session:
         _ordering_account(session)
-        id = new_draft_id(session)
+        id = new_draft_id(session, resources().vault, principal())
     return redirect(url_for("orders.show_step", id=id, slug=SLUGS[DraftStep.PRODUCT]))
 
 
@@ -120,7 +121,7 @@ def resume(id: uuid.UUID) -> Response:
 @orders.get(_STEP)
 @login_required
 def show_step(id: uuid.UUID, slug: str) -> Response | str:
-    """Show the page of a step with its saved input; the first step also for an order that has no draft yet.
+    """Show the page of a step with its saved input; the first step also for a new order, which has no draft yet.
 
     Redirects to the first incomplete or invalid step if the asked one comes after it, and to the overview if the draft
     was ordered.
@@ -128,7 +129,7 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
     step, now = STEPS[slug], resources().clock()
     with resources().database.transaction() as session:
         drafts = 0
-        if step is DraftStep.PRODUCT and find_draft(session, id) is None:
+        if step is DraftStep.PRODUCT and _is_new(session, id):
             account = _ordering_account(session)
             wizard = read_wizard(session, id, account, None, now)
             drafts = len(open_drafts(session, account, now))
@@ -312,16 +313,21 @@ def _ordering_account(session: Session) -> Account:
     return account
 
 
+def _is_new(session: Session, id: uuid.UUID) -> bool:
+    """Return whether the id was given to the user for a new order, and there is no draft with the id yet."""
+    return was_given_to(resources().vault, id, principal()) and find_draft(session, id) is None
+
+
 def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
     """Lock the draft, save the browser's input for the step in it unless it was ordered, and return the draft.
 
-    The first step creates a missing draft. Raises `NotFound` if the step is the summary, or if the draft does not
-    exist, has expired, or is of an account for which the user may not order.
+    The first step creates a missing draft under an id that `begin` has given to the user. Raises `NotFound` if the step
+    is the summary, or if the draft does not exist, has expired, or is of an account for which the user may not order.
     """
     now = resources().clock()
     if step is DraftStep.SUMMARY:
         raise NotFound
-    if step is DraftStep.PRODUCT and find_draft(session, id) is None:
+    if step is DraftStep.PRODUCT and _is_new(session, id):
         begin_draft(session, id, _ordering_account(session), principal(), now)
     draft = own_draft(session, id, principal(), now, lock=True)
     if draft.request_id is None:

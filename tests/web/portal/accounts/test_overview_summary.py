@@ -23,7 +23,7 @@ from models.states import Actor, Kind, Origin, Reason
 from models.telephony.suspension import suspend_for_carrier
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
-from tests.factories import NOW, a_link, an_order, make_account, make_bulk
+from tests.factories import NOW, VAULT, a_link, an_order, make_account, make_bulk
 from tests.fakes import FakeClock
 from tests.web.conftest import SECRET, Front, FrontOf
 from tests.web.html import assert_valid
@@ -299,7 +299,7 @@ def test_drafts_are_found_from_the_overview(front: Front) -> None:
     assert "noch nicht abgeschickt" not in get(signed_in(front))
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
-        draft = begin_draft(session, new_draft_id(session), main, front.manager, NOW)
+        draft = begin_draft(session, new_draft_id(session, VAULT, front.manager), main, front.manager, NOW)
         draft.keep({"name": "Filiale Nord"}, DraftStep.LOCATION, NOW)
     page = get(front)
     assert "1 Bestellung ist angefangen und noch nicht abgeschickt." in page

@@ -23,12 +23,14 @@ from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.drafts import Draft
+from models.orders.drafts import Draft, new_draft_id
 from models.orders.orders import submit_order
 from models.people.rights import Role
+from models.people.users import User, principal_of
 from models.requests.requests import Request
 from models.states import AccountState, Origin
 from models.values import end_of_day
+from models.vault import Vault
 from tests.factories import (
     HOLDER,
     MOBILE,
@@ -42,7 +44,7 @@ from tests.factories import (
     prove_contact,
 )
 from tests.fakes import FakeClock
-from tests.web.conftest import Front
+from tests.web.conftest import SECRET, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
 
@@ -630,9 +632,28 @@ def test_who_may_not_order_is_told_why(front: Front) -> None:
     ):
         front.client.delete_cookie("session")
         sign_in(front, person.email)
-        for address in (NEW, f"{NEW}/{uuid4()}/produkt", f"{NEW}/entwuerfe"):
+        with front.database.transaction() as session:
+            begun = new_draft_id(session, Vault(SECRET), principal_of(session, session.get_one(User, person.id)))
+        for address in (NEW, f"{NEW}/{begun}/produkt", f"{NEW}/entwuerfe"):
             answer = front.client.get(address)
             assert answer.status_code == 403 and words in answer.text
+
+
+def test_an_order_begins_only_under_an_id_that_was_given_to_the_person(front: Front) -> None:
+    with front.database.transaction() as session:
+        _, other = make_main(session)
+        of_another = new_draft_id(session, Vault(SECRET), other)
+    own = begin(front)
+    token = csrf(front.client.get(f"{own}/produkt").text)
+    for id in (of_another, uuid4()):
+        assert front.client.get(f"{NEW}/{id}/produkt").status_code == 404
+        for way in ("", "/merken"):
+            typed = front.client.post(f"{NEW}/{id}/produkt{way}", data={"csrf_token": token, "product": "trunk-10"})
+            assert typed.status_code == 404
+    assert drafts_in(front.database) == []
+    assert (
+        front.client.post(f"{own}/produkt/merken", data={"csrf_token": token, "product": "trunk-10"}).status_code == 200
+    )
 
 
 def test_an_account_that_became_a_sub_account_cannot_order_its_draft(front: Front) -> None:

@@ -1,0 +1,163 @@
+"""Every address that names a thing answers alike whether the thing is another customer's or does not exist."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from models.accounts.accounts import Account
+from models.messages.outbox import Recipient
+from models.orders.drafts import DraftStep, begin_draft, new_draft_id
+from models.people.api_tokens import ApiToken
+from models.people.invitations import invite
+from models.people.logins import Login
+from models.people.rights import Role, Scope
+from tests.factories import NOW, VAULT, an_order, make_account, make_bulk, make_main, make_user
+from tests.web.api.calls import PDF, a_link
+from tests.web.conftest import ORDER, Back, Front, as_new
+from tests.web.portal.accounts.test_dashboard import give_numbers, make_site
+from tests.web.portal.page.test_portal import csrf, sign_in
+
+MISSING = {"number": "9999998", "id": 987_654_321, "uuid": UUID("01a20000-0000-7000-8000-00000000beef")}
+NOBODYS = {"static", "people.set_language", "carrier.show", "typeface.show", "bulks.template", "office.jobs_run"}
+"""Endpoints whose parameters name nothing that belongs to a customer."""
+CHOICES = {"token": "wrong", "issued": 1_700_000_000, "way": "code"}
+INPUT = {"password": "wrong", "name": "Kim", "email": "kim@example.com", "role": "administrator", "code": "AAAAA AAAAA"}
+BODIES = {
+    "api.give_proof": {"kind": "link_code", "code": "AAAAA AAAAA"},
+    "api.resend": {"what": "email"},
+    "api.correct_contact_address": {"email": "kim@example.com"},
+}
+"""Valid bodies, so that the check of the body does not come first."""
+
+
+def foreign_things(front: Front, back: Back) -> dict[str, Any]:
+    """Create one of each thing for the front's main account, and return their ids by the word that their routes use."""
+    order = front.post("/orders", ORDER).get_json()["id"]
+    with front.database.transaction() as session:
+        asked = make_account(session, administrator=make_user(session)).customer_number
+    link = a_link(front, asked).get_json()["id"]
+    back.advance()
+    sign_in(front, front.manager.email)
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        site = make_site(session, main)
+        block = give_numbers(session, site)
+        draft = begin_draft(session, new_draft_id(session, VAULT, front.manager), main, front.manager, NOW)
+        draft.keep({"product": "trunk-10"}, DraftStep.PRODUCT, NOW)
+        to = Recipient("Hanna", "hanna@example.com", "de")
+        invitation = invite(session, front.manager, main, to, Role.ADMINISTRATOR, NOW)
+        bulk = make_bulk(session, front.manager, main, [an_order()])
+        session.flush()
+        return {
+            "number": [site.account.customer_number],
+            "requests": [UUID(order), UUID(link)],
+            "drafts": [draft.id],
+            "bulks": [bulk.id],
+            "sip": [site.trunk],
+            "rufnummern": [block],
+            "rufweiterleitung": [site.forwarding],
+            "einladungen": [invitation.id],
+            "einladung": [invitation.id],
+            "api-token": list(session.scalars(sa.select(ApiToken.id))),
+            "anmeldung": list(session.scalars(sa.select(Login.id))),
+            "user": [front.manager.user_id],
+        }
+
+
+def kind_of(rule: Rule, name: str) -> tuple[str, str]:
+    """Return under which word a rule's parameter stands in the foreign things, and in the missing ones."""
+    if name in ("customer_number", "number"):
+        return "number", "number"
+    if name == "user_id":
+        return "user", "id"
+    before = rule.rule.split(f"{name}>")[0].rsplit("/", 2)[-2]
+    if before in ("sammelauftrag", "neu"):
+        return {"sammelauftrag": "bulks", "neu": "drafts"}[before], "uuid"
+    if before in ("requests", "anfragen", "email", "zustimmung", "vorwahlen"):
+        return "requests", "uuid"
+    return before, "id"
+
+
+def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return pairs of parameters for the rule: with foreign things, and with missing ones in their places."""
+    fixed = {name: CHOICES[name] for name in rule.arguments if name in CHOICES}
+    if "slug" in rule.arguments:
+        pairs = [({"slug": slug}, {"slug": slug}) for slug in ("produkt", "kontakt", "zusammenfassung")]
+    else:
+        pairs = [({}, {})]
+    for name in sorted(rule.arguments - set(fixed) - {"slug"}):
+        word, missing = kind_of(rule, name)
+        places = [(thing, MISSING[missing]) for thing in foreign[word]]
+        if word == "number" and len(rule.arguments) > 1 and not rule.rule.endswith(">/<way>"):
+            # A foreign thing is asked for below the visitor's own account, too.
+            places.append((own_number, own_number))
+        pairs = [(before | {name: thing}, none | {name: other}) for before, none in pairs for thing, other in places]
+    return [(fixed | there, fixed | none) for there, none in pairs]
+
+
+def plain(answer: TestResponse, values: dict[str, Any]) -> tuple[int, str, str]:
+    """Return status, location and body without the ids of the address and the tokens of forms."""
+    body = re.sub(r'(name="csrf_token"[^>]*value=")[^"]+', r"\1", answer.text)
+    location = answer.headers.get("Location") or ""
+    for name, value in values.items():
+        if name in ("number", "customer_number"):
+            body, location = body.replace(value, "ID"), location.replace(value, "ID")
+        elif name in ("id", "user_id"):
+            # A short number stands for an id in addresses only.
+            body, location = (re.sub(rf"/{value}\b", "/ID", text) for text in (body, location))
+    return answer.status_code, location, body
+
+
+def test_foreign_and_missing_things_answer_alike(front: Front, back: Back) -> None:
+    foreign = foreign_things(front, back)
+    app = front.client.application
+    with front.database.transaction() as session:
+        # Ids of users and logins that no other thing has.
+        for _ in range(20):
+            make_user(session)
+        main, visitor = make_main(session)
+        own = main.customer_number
+    front.client, front.main, front.manager = app.test_client(), main, visitor
+    front.token = front.token_with(Scope.READ, Scope.WRITE)
+    sign_in(front, visitor.email)
+    form = {"csrf_token": csrf(front.client.get("/anmeldung").text), **INPUT}
+    differ, walked = [], 0
+    for rule in app.url_map.iter_rules():
+        if not rule.arguments or rule.endpoint in NOBODYS or rule.arguments & {"form", "by", "kind"}:
+            continue
+        for there, none in fillings(rule, foreign, own):
+            for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+                answers = [plain(ask(front, method, rule, values, form), values) for values in (there, none)]
+                walked += 1
+                if answers[0] != answers[1]:
+                    differ.append((method, rule.rule, there))
+    assert walked > 130
+    assert differ == []
+
+
+def ask(front: Front, method: str, rule: Rule, values: dict[str, Any], form: dict[str, str]) -> TestResponse:
+    """Send a request by the visitor to the rule's address with these values; a POST to the portal has the form."""
+    as_new(front.client.application)
+    with front.client.application.test_request_context():
+        path = front.client.application.url_map.bind("localhost").build(rule.endpoint, values, method=method)
+    if rule.endpoint.startswith("api."):
+        head = {"Authorization": f"Bearer {front.token}"}
+        if method == "POST":
+            head["Idempotency-Key"] = f"{method} {path}"
+        if rule.endpoint == "api.upload_address_document":
+            return front.client.post(
+                path, data={"file": (io.BytesIO(PDF), "x.pdf")}, headers=head, content_type="multipart/form-data"
+            )
+        return front.client.open(path, method=method, headers=head, json=BODIES.get(rule.endpoint))
+    answer = front.client.open(path, method=method, data=form if method == "POST" else None)
+    if answer.status_code in (302, 303):
+        # Shows the message that waits for the next page.
+        front.client.get("/anmeldung")
+    return answer
