@@ -10,31 +10,13 @@ import structlog
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from models.requests.idempotency import KEPT_FOR, IdempotencyKey, reserve_key
+from models.requests.idempotency import IdempotencyKey, reserve_key
 from models.requests.requests import Request
 from web.api.access import caller, detached_token_account, now
 from web.api.blueprint import json_response
 from web.resources import resources
 
 log = structlog.get_logger()
-
-
-def _header(required: bool) -> dict[str, Any]:
-    return {
-        "parameters": [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": required,
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-                "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
-            }
-        ]
-    }
-
-
-IDEMPOTENCY_KEY_HEADER, OPTIONAL_IDEMPOTENCY_KEY_HEADER = _header(True), _header(False)
-"""The OpenAPI descriptions of the header, which every POST needs and a DELETE may have."""
 
 
 class IdempotentCall:
