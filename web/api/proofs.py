@@ -81,7 +81,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     "/requests/<id>/contact",
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem},
 )
-def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody) -> Response:
+def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddressBody) -> Response:
     """Correct the contact's e-mail address of an order that waits for the contact, and ask at the new address.
 
     Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
