@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from models.accounts.accounts import Account
 from models.messages.outbox import Message
 from models.people.rights import Action, Principal, may
 from models.people.users import Membership
+from models.proofs.status import count_open_consents
 from models.requests.requests import Request, TimelineEntry
 from models.states import ENDED, AccountRole, AccountState, Status
 
@@ -30,22 +32,42 @@ def accounts_of(session: Session, principal: Principal) -> list[Account]:
     )
 
 
-def sees_locations(session: Session, principal: Principal) -> bool:
-    """Return whether the person sees the overview of locations.
-
-    True if they have a role that allows viewing in an account that is no sub-account, or in no account at all.
-    """
-    accounts = accounts_of(session, principal)
-    return not accounts or any(account.role is not AccountRole.SUB for account in accounts)
-
-
 def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
     """Return the active standalone accounts whose ownership the person may prove, so that they can be attached."""
-    query = sa.select(Account).where(
-        Account.id.in_(principal.roles), Account.role == AccountRole.STANDALONE, Account.state == AccountState.ACTIVE
+    return _linkable(_provable(principal, accounts_of(session, principal)))
+
+
+def _provable(principal: Principal, accounts: Sequence[Account]) -> list[Account]:
+    standalone = [account for account in accounts if account.role is AccountRole.STANDALONE]
+    return [account for account in standalone if may(principal, Action.PROVE_OWNERSHIP, account)]
+
+
+def _linkable(provable: Sequence[Account]) -> list[Account]:
+    return [account for account in provable if account.state is AccountState.ACTIVE]
+
+
+@dataclass(frozen=True, slots=True)
+class MenuFacts:
+    """What a person's menu depends on besides their roles."""
+
+    sees_locations: bool
+    """Whether the person has the overview of locations: not with roles in sub-accounts only."""
+    gives_link_codes: bool
+    """Whether the person administers an account that a main account could attach."""
+    consents_waiting: int
+    """The number of link requests that wait for the person's consent to attach an account."""
+
+
+def menu_facts(session: Session, principal: Principal, now: datetime) -> MenuFacts:
+    """Return what the person's menu shows, by at most two statements: it is read at each request."""
+    accounts = accounts_of(session, principal)
+    provable = _provable(principal, accounts)
+    gives_link_codes = bool(_linkable(provable))
+    return MenuFacts(
+        sees_locations=not accounts or any(account.role is not AccountRole.SUB for account in accounts),
+        gives_link_codes=gives_link_codes,
+        consents_waiting=count_open_consents(session, provable, now) if gives_link_codes else 0,
     )
-    accounts = session.scalars(query.order_by(Account.id))
-    return [account for account in accounts if may(principal, Action.PROVE_OWNERSHIP, account)]
 
 
 def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]:
