@@ -150,6 +150,27 @@ def test_no_page_breaks_at_a_query_that_is_no_text(front: Front) -> None:
     assert (broken, asked > 60) == ([], True)
 
 
+def test_no_form_breaks_without_its_fields(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    app = front.client.application
+    token = csrf(front.client.get("/standortverwaltung").text)
+    values = {"UUIDConverter": uuid4(), "IdConverter": 1, "UnicodeConverter": front.main.customer_number}
+    broken, asked = [], 0
+    for rule in app.url_map.iter_rules():
+        if "POST" not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.rule == "/abmelden":
+            continue
+        arguments = {name: values.get(type(kind).__name__, kind.regex) for name, kind in rule._converters.items()}
+        chosen: dict[str, Any] = {
+            name: re.sub(r"[(?:)]", "", str(value)).split("|")[0] for name, value in arguments.items()
+        }
+        with app.test_request_context():
+            path = app.url_for(rule.endpoint, **chosen)
+        asked += 1
+        if front.client.post(path, data={"csrf_token": token}).status_code >= 500:
+            broken.append(path)
+    assert (broken, asked > 30) == ([], True)
+
+
 def test_the_portal_says_so_too(front: Front) -> None:
     token = csrf(front.client.get("/anmelden").text)
     form = {"csrf_token": token, "email": "a\0@example.com", "password": "x"}

@@ -64,7 +64,7 @@ def test_every_answer_is_one_that_the_document_names(front: Front, back: Back, u
     answers = Counter[int]()
     wrong = []
     for event in from_schema(schema).execute():
-        assert not isinstance(event, events.NonFatalError | events.FatalError), event.info.format()
+        assert not isinstance(event, events.NonFatalError | events.FatalError), vars(event)
         if isinstance(event, events.ScenarioFinished):
             recorded = event.recorder
             answers.update(call.response.status_code for call in recorded.interactions.values() if call.response)

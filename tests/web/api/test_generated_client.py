@@ -37,7 +37,7 @@ def client(front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
 
 def test_a_generated_client_orders_and_reads_answers_and_errors(front: Front, client: Any) -> None:
     models = importlib.import_module("generated.models")
-    api = {path.stem: path for path in Path(models.__file__).parents[1].glob("api/*/*.py")}
+    api = {path.stem: path for path in Path(str(models.__file__)).parents[1].glob("api/*/*.py")}
 
     def call(ending: str, *arguments: Any, **facts: Any) -> Any:
         [path] = [path for name, path in api.items() if name.endswith(ending)]
