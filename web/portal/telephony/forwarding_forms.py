@@ -129,12 +129,12 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
         if not self.validate():
             return None
         condition, hours = Condition(self.condition.data), self._hours()
-        seconds = (self.after_seconds.data or "").strip()
+        seconds = self.after_seconds.data.strip()
         wait = int(seconds) if condition is Condition.NO_ANSWER and re.fullmatch("[0-9]{1,4}", seconds) else None
         if hours is None:
             return None
         first = (self.first.data or "") if self.numbers.data == SOME else None
-        target, last = (self.target.data or "").strip(), self.last.data or ""
+        target, last = self.target.data.strip(), self.last.data or ""
         return ForwardingDraft(condition, target, wait, hours, self.enabled.data, first, last)
 
     def add_rule_error(self, error: InvalidField) -> None:
