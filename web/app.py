@@ -27,7 +27,7 @@ from tasks.logs import configure_logging
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
-from web.api.document import with_problems
+from web.api.document import completed
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
@@ -119,7 +119,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     )
     app.request_class = TypedRequest
     app.json = UniqueKeys(app)
-    app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: with_problems(app.api_doc))
+    app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: completed(app.api_doc))
     secure = settings.base_url.startswith("https://")
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],

@@ -38,7 +38,7 @@ RULES: Mapping[str, str] = {
     "no_document": N_("This is neither PDF nor PNG nor JPEG."),
     "too_large": N_("The document has more than 10 MB."),
     "doubled": N_("This stands twice in the body. Send it once."),
-    "unreadable": N_("This has characters that no text can have: NUL, or half a surrogate pair."),
+    "unreadable": N_("This has control characters, which no text can have. Please type it anew."),
     "unprintable": N_(
         "Please use Latin, Greek or Cyrillic letters: this is also printed on letters, which cannot show other ones."
     ),
