@@ -36,6 +36,7 @@ from models.proofs.required import draft_proofs
 from models.requests.requests import Request
 from models.states import Reason
 from models.views.lists import closed_accounts
+from tasks.wording.fields import field_error
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
@@ -258,9 +259,12 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
                 if refused:
                     summary = _summary(session, wizard, typed)
             accepted = None if refused else order_once(session, draft, lambda: _submit(session, draft, wizard))
-    except InvalidField:
+    except InvalidField as error:
         # What the forms accept and the rules refuse; the summary names what it can.
-        flash(_("This order is not possible as it is. Please check it once more."))
+        if error.code == "high_risk":
+            flash(field_error(locale(), error.field, error.code))
+        else:
+            flash(_("This order is not possible as it is. Please check it once more."))
         with resources().database.transaction() as session:
             wizard = _wizard(session, own_draft(session, id, principal(), now))
             summary = _summary(session, wizard, HolderFields(request.form))
