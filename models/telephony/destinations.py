@@ -69,13 +69,17 @@ class PrefixRules:
         return allowed > denied or (allowed == denied and not self.allowed)
 
 
+UNLIMITED = PrefixRules()
+"""The rules of a trunk that may call all numbers."""
+
+
 def rules_of(countries: Collection[str] | None, blocked: Sequence[str] = ()) -> PrefixRules:
     """Return the rules of a trunk that is limited to these destinations (None: all), without the blocked prefixes.
 
     Germany is always allowed. `blocked` are prefixes in E.164 without the plus sign.
     """
     if countries is None:
-        return PrefixRules(denied=tuple(sorted({*blocked, *HIDING}))) if blocked else PrefixRules()
+        return PrefixRules(denied=tuple(sorted({*blocked, *HIDING}))) if blocked else UNLIMITED
     wanted = {prefix for key in {*countries, *GERMANY} for prefix in PREFIXES.get(key, ())}
     allowed = {prefix for prefix in wanted if not prefix.startswith(tuple(blocked))}
     others = {*blocked, *HIDING, *(longer for prefix in allowed for longer in _ELSEWHERE.get(prefix, ()))}

@@ -331,7 +331,7 @@ def site(portal: Portal) -> Site:
 
 @shows(
     "locations.show", "locations.log", "locations.secret", "locations.renew_secret", "locations.phone_systems",
-    "locations.request_uri",
+    "locations.request_uri", "locations.destinations",
 )  # fmt: skip
 def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
     sign_in(page, portal)
