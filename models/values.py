@@ -221,12 +221,3 @@ def start_of_day(at: datetime) -> datetime:
 def last_day(end: datetime) -> date:
     """Return the day in Berlin that a deadline is said as: the day that ends at this moment, or that it falls on."""
     return berlin_day(end - timedelta(microseconds=1))
-
-
-def start_of_last_year(now: datetime) -> datetime:
-    """Return the moment at which last year began in Berlin.
-
-    What ended before it, ended in a year after which a whole calendar year has passed: so long § 172 TKG asks for data
-    of a contract to be kept.
-    """
-    return datetime(berlin_day(now).year - 1, 1, 1, tzinfo=BERLIN)

@@ -95,7 +95,7 @@ class Carrier:
     texts: Mapping[CarrierPage, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        """Return whether anything is set."""
+        """Return whether any fact about the carrier is set."""
         return any((self.name, self.address, self.phone, self.email, self.links))
 
 

@@ -29,8 +29,9 @@ from models.people.users import (
     User,
     principal_of,
 )
+from models.proofs.deadlines import VALID_FOR
 from models.proofs.ownership import Credentials
-from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
+from models.proofs.proofs import AddressProof, EmailProof
 from models.states import AddressMethod, Kind, Origin, ProofMethod
 from models.telephony.area_codes import load_area_codes
 from models.telephony.directory import DirectoryData

@@ -22,7 +22,7 @@ from models import migrations
 from models.jobs import jobs
 from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
-from models.views import lists
+from models.views import queue_counts
 from tasks.hints import PATIENCE
 from web.resources import Resources, resources
 
@@ -95,9 +95,9 @@ class DatabaseCollector(Collector):
         """
         now = self._found.clock()
         with self._found.database.transaction() as session:
-            requests = lists.request_counts(session)
-            oldest = lists.oldest_due(session, now)
-            mails = lists.message_counts(session)
+            requests = queue_counts.request_counts(session)
+            oldest = queue_counts.oldest_due(session, now)
+            mails = queue_counts.message_counts(session)
             runs = jobs.last_successes(session)
             away = current_outages(session)
         by_state = GaugeMetricFamily("standorte_requests", "Requests by status and step", labels=["status", "step"])

@@ -31,11 +31,11 @@ class TypedRequest(Request):
 
     @cached_property
     def args(self) -> MultiDict[str, str]:
-        """Return the parameters of the query."""
+        """Return the query parameters of the URL, with typed text as it is stored (`typed_text`)."""
         return _typed_fields(super().args)
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """Return the JSON body, as Flask's `get_json` does."""
+        """Return the JSON body, parsed like Flask's `get_json`, with typed text as it is stored (`typed_text`)."""
         return _typed_json(super().get_json(force, silent, cache))
 
     def _load_form_data(self) -> None:

@@ -24,7 +24,7 @@ from workers.commands import (
     tokens,
     trunks,
 )
-from workers.stack.directory import StackDirectory, load_running_stack
+from workers.stack.data_directory import StackDirectory, load_running_stack
 from workers.stack.errors import StackError
 
 cli = typer.Typer(

@@ -26,7 +26,7 @@ def worker(concurrency: int, kinds: Sequence[WorkKind] = ()) -> list[str]:
 
     `concurrency` is the number of processes for each of requests.verify, requests.provision and messages.send.
     """
-    command = [sys.executable, "-m", "workers.pools", "--concurrency", str(concurrency)]
+    command = [sys.executable, "-m", "workers.process_pools", "--concurrency", str(concurrency)]
     return [*command, *(["--queues", *kinds] if kinds else [])]
 
 

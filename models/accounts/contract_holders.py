@@ -19,8 +19,9 @@ from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
 from models.db.base import Base, enumeration
 from models.errors import InvalidField
+from models.retention import start_of_last_year
 from models.states import AccountState, Origin
-from models.values import is_printable, start_of_last_year
+from models.values import is_printable
 
 LONGEST = 200
 """The most characters of a field."""
@@ -49,7 +50,7 @@ class LegalForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HolderData:
-    """A contract holder as typed and checked: legal name, form, what the form asks for, and the legal address."""
+    """A contract holder as typed and checked: legal name, legal form, register number or date of birth, and address."""
 
     name: str
     form: LegalForm

@@ -15,7 +15,7 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
+from models import retention
 from models.accounts.accounts import Account
 from models.contracts.catalogue import PriceLine, price_lines_from_json, withdrawn_products
 from models.db.base import Base, enumeration
@@ -41,8 +42,6 @@ from models.vault import Vault
 
 MOST_ROWS = 10_000
 """Maximum number of rows in one file."""
-KEPT_FOR = timedelta(days=30)
-"""The time after which a bulk that was not sent expires."""
 
 
 class RowFate(StrEnum):
@@ -95,8 +94,8 @@ class Bulk(QueueRow, Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the bulk was not sent and was uploaded at least `KEPT_FOR` (30 days) ago."""
-        return cls.sent_at.is_(None) & (cls.created_at <= now - KEPT_FOR)
+        """Return an SQL condition: the bulk was not sent and was uploaded at least `retention.BULKS` (30 days) ago."""
+        return cls.sent_at.is_(None) & (cls.created_at <= now - retention.BULKS)
 
     @property
     def agreed_prices(self) -> Mapping[str, PriceLine]:
@@ -279,7 +278,7 @@ def rows_of(
 
 
 def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
-    """Return the bulk's rows that were right when they were checked, and are not by the rules of now.
+    """Return the bulk's rows that were valid when they were checked and are not any more.
 
     They name a product that was withdrawn since, or an option that did not need details then.
     """
@@ -306,7 +305,7 @@ def open_rows(session: Session, bulk: Bulk, most: int) -> list[BulkRow]:
 
 
 def placed_before(session: Session, rows: Sequence[BulkRow]) -> set[bytes]:
-    """Return the keys of those rows for which the same main account has a request already, from this file or another.
+    """Return the keys of those rows for which the main account has a request already, from this file or another.
 
     A row's key is a hash of its content. Requests that were rejected or cancelled do not count: the rows of such
     requests first get other keys, so that equal content can be requested again.

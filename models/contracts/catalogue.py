@@ -25,7 +25,7 @@ class ProductKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PriceLine:
-    """A product at a price that was agreed: net euro cents a month, and once."""
+    """A product with an agreed price: net euro cents, monthly and one-off."""
 
     product_key: str
     monthly_cents: int
@@ -64,7 +64,7 @@ class Product(Base):
 
     @property
     def price_line(self) -> PriceLine:
-        """Return the product at its price of now."""
+        """Return the product with its current price."""
         return PriceLine(self.key, self.monthly_cents, self.one_off_cents)
 
     def name(self, locale: Locale) -> str:

@@ -46,7 +46,10 @@ def searchable_sql(*columns: Any) -> sa.ColumnElement[str]:
 
 
 def has_word(searchable: sa.ColumnElement[str], word: str) -> sa.ColumnElement[bool]:
-    """Return an SQL condition: the text that `searchable_sql` has made contains the word, in either spelling."""
+    """Return an SQL condition: the text `searchable` contains the word, without accents or with umlauts spelled out.
+
+    `searchable` is an expression or column made by `searchable_sql`.
+    """
     return sa.or_(
         *(
             sa.type_coerce(searchable, sa.Text).contains(way, autoescape=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,11 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import retention
 from models.db.base import Base, enumeration
 from models.db.work_queue import QueueRow, WorkKind, due_index, lease_ends
-
-KEPT_FOR = timedelta(days=90)
-"""Retention time of job runs and their findings."""
 
 
 class LeaseLost(Exception):
@@ -193,8 +191,8 @@ def begin_run(session: Session, name: str, now: datetime, *, dry: bool) -> JobRu
 
 
 def forget_runs(session: Session, name: str, now: datetime) -> None:
-    """Delete the runs of a job that are older than `KEPT_FOR` (90 days), with their findings."""
-    session.execute(sa.delete(JobRun).where(JobRun.name == name, JobRun.started_at < now - KEPT_FOR))
+    """Delete the runs of a job that are older than `retention.JOB_RUNS` (90 days), with their findings."""
+    session.execute(sa.delete(JobRun).where(JobRun.name == name, JobRun.started_at < now - retention.JOB_RUNS))
 
 
 def jobs_by_name(session: Session) -> dict[str, Job]:

@@ -35,7 +35,7 @@ class CollectiveInvoice(Base):
 
 
 class CollectiveInvoiceItem(Base):
-    """The time of an account on a collective invoice, from `since` until `left_at`, None while the item is open.
+    """An account billed by a collective invoice from `since` until `left_at`; None while the item is open.
 
     An account has at most one open item, over all invoices.
     """
@@ -114,7 +114,7 @@ def open_item(session: Session, account_id: int, number: str) -> CollectiveInvoi
 
 
 def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime) -> Request:
-    """Create the link request that makes the account of an open invoice item a sub-account of the invoice's payer.
+    """Create the link request that makes the account of an open invoice item a sub-account of the paying account.
 
     The invoice is recorded as the ownership proof. Returns the request.
     """

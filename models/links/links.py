@@ -24,8 +24,9 @@ from models.people.audit_log import AuditEvent, record
 from models.people.invitations import ensure_administered
 from models.people.rights import Action, Principal, may
 from models.people.users import User, principal_of
+from models.proofs.deadlines import MOST_ISSUES
 from models.proofs.ownership import Credentials, ownership_by
-from models.proofs.proofs import MOST_ISSUES, OwnershipProof
+from models.proofs.proofs import OwnershipProof
 from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_request
 from models.states import ENDED, Kind, Origin, ProofMethod, Reason
@@ -132,7 +133,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many of the main account's link requests by consent are running: they wait for it or are about to."""
+    """Return how many of the main account's link requests by consent are running, with or without a mail sent yet."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 

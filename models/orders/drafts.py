@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relationship
 
+from models import retention
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration
 from models.errors import NotFound
@@ -23,8 +24,6 @@ from models.people.users import User
 from models.requests.requests import Request
 from models.values import end_of_day, start_of_day
 
-KEPT_FOR = timedelta(days=90)
-"""The time for which a draft can be resumed after its last change, to the end of the last day."""
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""
 
@@ -67,13 +66,13 @@ class Draft(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the draft was not changed for `KEPT_FOR` and can be deleted, even if ordered."""
-        return cls.updated_at < start_of_day(now) - KEPT_FOR
+        """Return an SQL condition: the draft, ordered or not, has not changed for `retention.DRAFTS` (90 days)."""
+        return cls.updated_at < start_of_day(now) - retention.DRAFTS
 
     @property
     def kept_until(self) -> datetime:
         """Return the time at which the draft expires, so that it can no longer be resumed."""
-        return end_of_day(self.updated_at + KEPT_FOR)
+        return end_of_day(self.updated_at + retention.DRAFTS)
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
         """Save the typed fields of a step, by field name, beside those of the other steps, and extend the draft's life.

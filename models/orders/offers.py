@@ -36,9 +36,9 @@ def promised_prices(draft: Draft, now: datetime) -> Mapping[str, PriceLine]:
 
 
 def best_price(product: Product, promised: Mapping[str, PriceLine]) -> PriceLine:
-    """Return the product at the lower of two prices: that of the price list, and that which an offer promised, if any.
+    """Return the product with its lowest price: that of the price list, or that which an offer promised (`promised`).
 
-    A month and once are compared each by itself.
+    The monthly and the one-off price are compared separately. `promised` maps product keys to promised prices.
     """
     now = product.price_line
     then = promised.get(product.key, now)

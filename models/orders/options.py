@@ -12,7 +12,7 @@ DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number", DIRECTORY_ENTRY: "
 
 
 def ensure_details(option_keys: Collection[str], given: Mapping[str, object]) -> None:
-    """Check that every chosen option has its details, and that no details are given for an option not chosen.
+    """Raise `InvalidField` if a chosen option lacks its details, or if details are given for an option not chosen.
 
     `given` maps the fields of `DETAILS` to their values, None if not given. Raises `InvalidField` with the code
     `missing` or `without_option`.

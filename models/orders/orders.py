@@ -19,7 +19,7 @@ from models.accounts.accounts import (
 from models.accounts.hierarchy import ensure_may_be_main
 from models.contracts.catalogue import PriceLine, Product, ProductKind, block_key, price_list
 from models.errors import Forbidden, InvalidField, RuleBroken
-from models.orders.addresses import ensure_address, ensure_area_code
+from models.orders.address_rules import ensure_address, ensure_area_code
 from models.orders.options import ensure_details
 from models.people.rights import Action, Principal, may
 from models.requests.receipts import queue_receipt
@@ -57,7 +57,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class LocalUser:
-    """The person who shall sign in at the new location; invited when the account is active."""
+    """The person to be invited, when the account is active, to sign in at the new location."""
 
     name: str
     email: str
@@ -110,7 +110,7 @@ class Basket:
 
     @property
     def price_lines(self) -> list[PriceLine]:
-        """Return the products at their prices of now."""
+        """Return the products of the basket, each with its current price."""
         return [product.price_line for product in self.products]
 
 

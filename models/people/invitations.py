@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import retention
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.db.base import Base, enumeration
@@ -32,9 +33,9 @@ from models.errors import (
 from models.messages.outbox import Recipient, queue_message
 from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.logins import reset_password
-from models.people.rights import Action, Principal, Role, may, through_main
+from models.people.rights import Action, Principal, Role, handles_invitation, invitable_roles, may, through_main
 from models.people.users import Membership, User, administrators_of, people_of_main, roles_of
-from models.states import Origin, Reason
+from models.states import Reason
 from models.values import Locale, end_of_day
 from models.vault import Vault
 
@@ -43,8 +44,6 @@ INVITATION_VALID_FOR = timedelta(days=7)
 OPEN_PER_ACCOUNT = 50
 OPEN_PER_INVITER = 100
 """The maximum number of unexpired invitations by one person, so that nobody can use the portal to send mass mail."""
-LISTED_FOR = timedelta(days=30)
-"""The time for which an expired invitation stays on the list, where it can be renewed."""
 
 
 class Invitation(Base):
@@ -75,8 +74,8 @@ class Invitation(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the invitation expired at least `LISTED_FOR` (30 days) ago and was not renewed."""
-        return cls.expires_at <= now - LISTED_FOR
+        """Return an SQL condition: the invitation expired at least `retention.INVITATIONS` (30 days) ago."""
+        return cls.expires_at <= now - retention.INVITATIONS
 
     def words(self) -> list[str]:
         """Return the words from which the token of the invitation's link is derived."""
@@ -89,18 +88,9 @@ def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:
     return session.scalars(query.order_by(Invitation.name, Invitation.id)).all()
 
 
-def invitable_roles(session: Session, person: Principal, account: Account) -> list[Role]:
-    """Return the roles that the person may offer in an invitation to the account; none if they may not invite.
-
-    A person who may invite only through the main account may offer the role of administrator only if the main account
-    has ordered the account, or if the account has no administrator: nobody takes the account of a local team over.
-    """
-    if may(person, Action.MANAGE_USERS, account):
-        return list(Role)
-    if not may(person, Action.INVITE_USERS, account):
-        return []
-    is_led = account.origin is not Origin.ORDER and bool(administrators_of(session, account.id))
-    return [role for role in Role if role is not Role.ADMINISTRATOR or not is_led]
+def roles_to_offer(session: Session, person: Principal, account: Account) -> list[Role]:
+    """Return the roles that the person may offer in an invitation to the account (`rights.invitable_roles`)."""
+    return invitable_roles(person, account, has_administrator=bool(administrators_of(session, account.id)))
 
 
 def invite(
@@ -109,13 +99,13 @@ def invite(
     """Invite a person to the account by mail, or renew the invitation that the address already has.
 
     A renewed invitation gets a new link, and its old link becomes invalid. Raises `Forbidden` if the inviting person
-    may not offer the role (`invitable_roles`), `AlreadyUser` if the invited address has a role in the account,
+    may not offer the role (`rights.invitable_roles`), `AlreadyUser` if the invited address has a role in the account,
     `AlreadyInvited` if the person may not handle the invitation that the address has (`handled_by`), and
     `TooManyInvitations` if the account (50) or the inviting person (100) has the maximum of unexpired invitations.
     A user without the role of administrator can be invited to that role by a person who cannot change roles.
     """
     person = lock_users(session, person, account, Action.INVITE_USERS)
-    if role not in invitable_roles(session, person, account):
+    if role not in roles_to_offer(session, person, account):
         raise Forbidden
     _ensure_not_user(session, person, account, to, role)
     found = _found(session, account, to)
@@ -137,19 +127,19 @@ def invite_by_order(
 
 
 def invite_for_carrier(
-    session: Session, staff: Principal, account: Account, to: Recipient, proof: str, now: datetime
+    session: Session, staff: Principal, account: Account, to: Recipient, evidence: str, now: datetime
 ) -> Invitation:
     """Invite a person as an administrator, in the name of the carrier, because nobody at the account can.
 
-    `proof` is what proves to the member of staff that the person may administer the account; it is part of the log
-    entry. Raises `Forbidden` if `staff` is not one of the carrier's staff, `SeveralAdministrators` if the account has
-    more than one administrator, and `AlreadyUser` if the person is the administrator.
+    `evidence` says what proved to the member of staff that the person may administer the account, for the log entry.
+    Raises `Forbidden` if `staff` is not one of the carrier's staff, `SeveralAdministrators` if the account has more
+    than one administrator, and `AlreadyUser` if the person is the administrator.
     """
     staff = lock_users(session, staff, account, Action.OPERATE)
     if len(administrators_of(session, account.id)) > 1:
         raise SeveralAdministrators
     _ensure_not_user(session, staff, account, to, Role.ADMINISTRATOR)
-    return _send(session, staff, account, to, Role.ADMINISTRATOR, now, proof=proof)
+    return _send(session, staff, account, to, Role.ADMINISTRATOR, now, evidence=evidence)
 
 
 def renew(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> Invitation:
@@ -183,15 +173,14 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 def handled_by(session: Session, person: Principal, account: Account, invitations: Sequence[Invitation]) -> set[int]:
     """Return the ids of those of the account's invitations that the person may send again or withdraw.
 
-    A person who may invite only through the main account handles what orders and the main account's people have sent,
-    not the invitations of the local team or of the carrier.
+    The rule is `rights.handles_invitation`.
     """
-    if may(person, Action.MANAGE_USERS, account):
-        return {invitation.id for invitation in invitations}
-    if not may(person, Action.INVITE_USERS, account):
-        return set()
     above = people_of_main(session, account)
-    return {invitation.id for invitation in invitations if invitation.by_order or invitation.invited_by in above}
+    return {
+        invitation.id
+        for invitation in invitations
+        if handles_invitation(person, account, sent_from_main=invitation.by_order or invitation.invited_by in above)
+    }
 
 
 def ensure_administered(session: Session, account: Account, now: datetime) -> None:
@@ -215,7 +204,7 @@ def open_administrator_invitation(session: Session, account: Account, now: datet
 
 
 def void_foreign_invitations(session: Session, account: Account) -> None:
-    """Delete the invitations to an account that people of the main account have sent, because it has left them."""
+    """Delete the invitations to a detached account that people of its former main account have sent."""
     own = sa.select(Membership.user_id).where(
         Membership.account_id == account.id, Membership.role == Role.ADMINISTRATOR
     )
@@ -301,10 +290,14 @@ def _send(
     now: datetime,
     *,
     by_order: bool = False,
-    proof: str | None = None,
+    evidence: str | None = None,
     bulk_id: uuid.UUID | None = None,
 ) -> Invitation:
-    """Create or renew an invitation, queue its mail and record it; `proof` is given if the carrier invites."""
+    """Create or renew an invitation, queue its mail and record it in the account's log.
+
+    `evidence` says what proved to the carrier's staff that the person may administer the account; None unless staff
+    invite. `by_order` and `bulk_id` are those of `Invitation` and `invite_by_order`.
+    """
     invited = {
         "name": to.name,
         "role": role,
@@ -323,7 +316,7 @@ def _send(
     facts = {
         "path": f"/einladung/{found.id}/",
         "inviter": person.name,
-        "by_carrier": proof is not None,
+        "by_carrier": evidence is not None,
         "account_name": account.name,
         "customer_number": account.customer_number,
         "role": str(role),
@@ -346,8 +339,8 @@ def _send(
         proof=found.words(),
         bulk_id=bulk_id,
     )
-    right = Action.INVITE_USERS if proof is None else Action.OPERATE
-    about = {"name": to.name, "role": str(role), **({"proof": proof} if proof is not None else {})}
+    right = Action.INVITE_USERS if evidence is None else Action.OPERATE
+    about = {"name": to.name, "role": str(role), **({"proof": evidence} if evidence is not None else {})}
     record(session, person, account, AuditEvent.USER_INVITED, right, now, about)
     return found
 

@@ -149,7 +149,7 @@ def user_by_reset(
 
 
 def reset_password(session: Session, user: User, password: str, now: datetime) -> None:
-    """Set a new password for a user who came by a mailed link, and end all of the user's logins.
+    """Set a new password for a user who has opened a mailed link, and end all of the user's logins.
 
     Also confirms the e-mail address, since a person with the link can read mail to the address. Raises
     `PasswordGuessable` if the new password is too easy to guess.

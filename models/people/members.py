@@ -101,7 +101,7 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
 
 
 def _void_what_they_sent(session: Session, membership: Membership, *, leads: bool) -> None:
-    """Delete the invitations to the account that the member has sent; unless `leads`, those to its sub-accounts, too.
+    """Delete the invitations that the member has sent to the account and, unless `leads`, to its sub-accounts.
 
     Otherwise a former administrator could come back by an invitation to another address of their own. What an order has
     named, and what the member sends by a role in the sub-account itself, stays.

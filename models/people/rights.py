@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from models.accounts.accounts import Account
+from models.states import Origin
 from models.values import Locale
 
 
@@ -140,6 +141,32 @@ def through_main(principal: Principal, action: Action, account: Account) -> int 
     if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
         return None
     return account.main_id
+
+
+def invitable_roles(principal: Principal, account: Account, *, has_administrator: bool) -> list[Role]:
+    """Return the roles that the person may offer in an invitation to the account; none if they may not invite.
+
+    `has_administrator`: the account has an administrator of its own. A person who may invite only through the main
+    account may offer the role of administrator only if the main account has ordered the account, or if the account has
+    no administrator: nobody takes the account of a local team over.
+    """
+    if may(principal, Action.MANAGE_USERS, account):
+        return list(Role)
+    if not may(principal, Action.INVITE_USERS, account):
+        return []
+    is_led = account.origin is not Origin.ORDER and has_administrator
+    return [role for role in Role if role is not Role.ADMINISTRATOR or not is_led]
+
+
+def handles_invitation(principal: Principal, account: Account, *, sent_from_main: bool) -> bool:
+    """Return whether the person may send an invitation to the account again, or withdraw it.
+
+    `sent_from_main`: the invitation was sent by an order or by a person of the main account. A person who may invite
+    only through the main account handles these, not the invitations of the local team or of the carrier.
+    """
+    if may(principal, Action.MANAGE_USERS, account):
+        return True
+    return sent_from_main and may(principal, Action.INVITE_USERS, account)
 
 
 def only_as_staff(principal: Principal, action: Action, account: Account) -> bool:

@@ -18,7 +18,7 @@ CONSENT_MAIL = "consent_asked"
 
 
 def note_reach(consent: Consent, account: Account | None, now: datetime, *, reaches: bool) -> None:
-    """Record whether the question reaches an administrator of the account.
+    """Record whether a consent request reaches an administrator of the account that is to be attached.
 
     A question about no account, or about one that could not be attached, is no case for the back office.
     """
@@ -27,7 +27,7 @@ def note_reach(consent: Consent, account: Account | None, now: datetime, *, reac
 
 
 def note_refused(session: Session, message: Message, now: datetime) -> None:
-    """Record that a question reaches nobody if the mail servers have refused every mail that asks it.
+    """Record that a consent request reaches nobody, if the mail servers have refused every mail with it.
 
     `message` is the refused mail, of template `CONSENT_MAIL`.
     """

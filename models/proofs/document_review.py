@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from models.errors import Forbidden, NotAwaited
 from models.people.rights import Principal
 from models.people.users import User
+from models.proofs.document_refusals import Refusal, refuse
 from models.proofs.documents import AddressDocument
 from models.proofs.order_codes import lock_for_address, prove_address
 from models.proofs.proof_book import ProofBook
-from models.proofs.refusals import Refusal, refuse
 from models.requests.requests import Request
 from models.states import AddressMethod, Kind, Status
 

@@ -11,7 +11,8 @@ from models.accounts.accounts import Account
 from models.accounts.locks import lock_account
 from models.errors import Forbidden, IsMainAccount
 from models.people.rights import Action, Principal, may
-from models.proofs.proofs import LINK_CODE_VALID_FOR, LinkCode
+from models.proofs.deadlines import LINK_CODE_VALID_FOR
+from models.proofs.proofs import LinkCode
 from models.states import AccountRole
 from models.values import end_of_day
 

@@ -15,7 +15,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.errors import NotAwaited
 from models.proofs.proof_book import ProofBook, account_address_key
 from models.proofs.proofs import NOBODY, AddressProof, EmailProof
-from models.proofs.same_proof import lock_pending, orders_in_town, orders_of_contact, pending
+from models.proofs.shared_proofs import lock_pending, orders_in_town, orders_of_contact, pending
 from models.requests.requests import Request
 from models.states import ENDED, AddressMethod, Kind
 from models.vault import Vault
@@ -114,7 +114,7 @@ def prove_address(session: Session, request: Request, method: AddressMethod, now
 def _is_right(
     vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
 ) -> bool:
-    """Return whether the typed text is the code of the proof, and count a wrong try.
+    """Return whether the typed text is the valid code of the proof. A wrong text is counted as a wrong try.
 
     The code of a proof that was completed before stays right, and wrong tries are not counted then. `awaited`: an
     order waits for the proof. Raises `NotAwaited` if `proof` is None, or if it is neither completed nor awaited.
@@ -132,7 +132,7 @@ def _nobodys_order() -> Request:
 
 
 def _wake(session: Session, orders: sa.Select[Request], now: datetime, key: str | None = None) -> None:
-    """Schedule the next step of each of the orders that is pending, now; with `key`, only of those at that address."""
+    """Schedule the next step of the pending orders among `orders`, now; with `key`, only of those at that address."""
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.
     for request in session.scalars(pending(orders).order_by(Request.id).with_for_update(of=Request)):

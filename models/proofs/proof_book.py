@@ -13,8 +13,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.proofs.deadlines import VALID_FOR
 from models.proofs.documents import AddressDocument
-from models.proofs.proofs import VALID_FOR, AddressProof, EmailProof
+from models.proofs.proofs import AddressProof, EmailProof
 from models.requests.requests import Request
 from models.states import Kind
 from models.values import address_key, end_of_day

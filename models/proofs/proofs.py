@@ -17,22 +17,22 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db.base import Base, enumeration
 from models.errors import NotAwaited, TooEarly
+from models.proofs.deadlines import (
+    LEAST_LEFT,
+    MOST_ISSUES,
+    NEW_CONSENT_AFTER,
+    NEW_LETTER_AFTER,
+    NEW_MAIL_AFTER,
+    REMINDED_AFTER,
+    VALID_FOR,
+    WRONG_TRIES,
+)
 from models.states import AddressMethod, ProofMethod
 from models.values import end_of_day
 from models.vault import Vault
 
-VALID_FOR = timedelta(days=14)
-"""How long a mailed or printed code is valid, as the carrier's help pages promise; to the end of the last day."""
 NOBODY = 0
 """No row of an account, a person or a request has this id: what is compared when nothing was found."""
-LINK_CODE_VALID_FOR = timedelta(days=7)
-"""How long a link code is valid, to the end of the last day."""
-WRONG_TRIES = 5
-"""The number of wrong tries after which a code is void."""
-MOST_ISSUES = 5
-"""The most codes that one person gets for one proof, so that nobody is pestered."""
-LEAST_LEFT = timedelta(days=7)
-"""The least time that a code must still be valid for a new order to share it; otherwise a new code is requested."""
 
 
 class Decision(StrEnum):
@@ -50,8 +50,8 @@ class CodedProof:
     the verify step sends the code, in an equal way and time whether there is a recipient or not.
     """
 
-    reminded_after: ClassVar[tuple[timedelta, ...]] = (timedelta(days=7), timedelta(days=12))
-    new_after: ClassVar[timedelta] = timedelta(minutes=10)
+    reminded_after: ClassVar[tuple[timedelta, ...]] = REMINDED_AFTER
+    new_after: ClassVar[timedelta] = NEW_MAIL_AFTER
 
     issue: Mapped[int] = mapped_column(default=1)
     sent_issue: Mapped[int] = mapped_column(default=0)
@@ -155,7 +155,7 @@ class Consent(CodedProof, Base):
     """
 
     __tablename__ = "consents"
-    new_after = timedelta(days=1)
+    new_after = NEW_CONSENT_AFTER
 
     request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"), primary_key=True)
     decision: Mapped[Decision | None] = mapped_column(enumeration(Decision, "decision"))
@@ -259,9 +259,8 @@ class AddressProof(CodedProof, Base):
     """
 
     __tablename__ = "address_proofs"
-    # Nobody is reminded by letter, and the post takes its time.
     reminded_after = ()
-    new_after = timedelta(days=3)
+    new_after = NEW_LETTER_AFTER
 
     main_id: Mapped[int] = mapped_column(sa.ForeignKey("accounts.id"), primary_key=True)
     address_key: Mapped[str] = mapped_column(primary_key=True)

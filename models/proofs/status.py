@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,10 +19,10 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.people.rights import Action, Principal, may
 from models.people.users import User
+from models.proofs.document_refusals import Refusal
 from models.proofs.documents import AddressDocument
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, Decision, OwnershipProof
-from models.proofs.refusals import Refusal
 from models.proofs.required import OrderProofs, order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
@@ -106,27 +107,38 @@ def consents_to_answer(session: Session, principal: Principal, now: datetime) ->
     if not accounts:
         return []
     main = sa.orm.aliased(Account)
-    query = (
-        sa.select(Request, Consent, main)
-        .join(Consent, Consent.request_id == Request.id)
-        .join(main, main.id == Request.main_id)
+    query = _open_consents(sa.select(Request, Consent, main), accounts, now).join(main, main.id == Request.main_id)
+    return [
+        OpenConsent(link, accounts[link.customer_number], asking, consent)
+        for link, consent, asking in session.execute(query.order_by(Request.id))
+    ]
+
+
+def count_open_consents(session: Session, accounts: Collection[Account], now: datetime) -> int:
+    """Return the number of open requests of others to attach one of these accounts."""
+    numbers = [account.customer_number for account in accounts]
+    count: int = session.scalars(_open_consents(sa.select(sa.func.count(Request.id)), numbers, now)).one()
+    return count
+
+
+def _open_consents(
+    query: sa.Select[*tuple[Any, ...]], customer_numbers: Collection[str], now: datetime
+) -> sa.Select[*tuple[Any, ...]]:
+    """Limit a query to link requests that ask for consent to attach one of these accounts and lack an answer."""
+    return (
+        query.join_from(Request, Consent, Consent.request_id == Request.id)
         .outerjoin(OwnershipProof, OwnershipProof.request_id == Request.id)
         .where(
             Request.kind == Kind.LINK,
             # What the index of running requests says: it holds few, while the table holds all there ever were.
             Request.status.not_in(ENDED),
             Request.status == Status.PENDING,
-            Request.customer_number.in_(accounts),
+            Request.customer_number.in_(customer_numbers),
             Consent.decision.is_(None),
             Consent.expires_at > now,
             OwnershipProof.request_id.is_(None),
         )
-        .order_by(Request.id)
     )
-    return [
-        OpenConsent(link, accounts[link.customer_number], asking, consent)
-        for link, consent, asking in session.execute(query)
-    ]
 
 
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import retention
 from models.db.base import Base
 from models.errors import IdempotencyConflict
-
-KEPT_FOR = timedelta(days=30)
-"""How long a key is remembered at least: far longer than a client repeats a failed call."""
 
 
 class IdempotencyKey(Base):
@@ -39,8 +37,8 @@ class IdempotencyKey(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the key is older than `KEPT_FOR` (30 days) and can be deleted."""
-        return cls.created_at <= now - KEPT_FOR
+        """Return an SQL condition: the key is older than `retention.IDEMPOTENCY_KEYS` (30 days) and can be deleted."""
+        return cls.created_at <= now - retention.IDEMPOTENCY_KEYS
 
 
 def reserve_key(

@@ -18,10 +18,10 @@ from models.orders.orders import cancel_and_release
 from models.people.audit_log import AttributedEntry, AuditEntry, AuditEvent, _told, record
 from models.people.rights import Action, Principal, may
 from models.people.users import User
+from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document
 from models.proofs.documents import AddressDocument, latest_document
 from models.proofs.order_codes import lock_for_address
-from models.proofs.refusals import Refusal
 from models.requests.requests import Request, TimelineEntry
 from models.states import Reason
 

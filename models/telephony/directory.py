@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from models import retention
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
 from models.contracts.catalogue import DIRECTORY_ENTRY
@@ -26,9 +27,6 @@ from models.people.rights import Action, Principal, may
 from models.phone_numbers import BadPhoneNumber, typed_phone_number
 from models.states import AccountState
 from models.telephony.numbers import NumberBlock, is_own_number
-
-KEPT_FOR = timedelta(days=400)
-"""The time for which a withdrawn entry is kept, for exports that are made once a year."""
 
 
 class Publication(StrEnum):
@@ -49,7 +47,7 @@ class DirectoryData:
 
 
 def directory_data(saved: Mapping[str, Any] | None) -> DirectoryData | None:
-    """Return what was saved of an entry as JSON; None if nothing was."""
+    """Return the entry's content from the JSON object that was saved; None if none was saved."""
     return DirectoryData(**{**saved, "published_in": tuple(saved["published_in"])}) if saved is not None else None
 
 
@@ -79,17 +77,17 @@ class DirectoryEntry(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the entry was withdrawn at least `KEPT_FOR` ago."""
-        return cls.withdrawn_at <= now - KEPT_FOR
+        """Return an SQL condition: the entry was withdrawn at least `retention.DIRECTORY_ENTRIES` (400 days) ago."""
+        return cls.withdrawn_at <= now - retention.DIRECTORY_ENTRIES
 
     @property
     def data(self) -> DirectoryData:
-        """Return what the entry says, without its number."""
+        """Return the entry's content: name, whether its address is shown, and places; without its number."""
         return DirectoryData(self.name, self.show_address, tuple(self.published_in))
 
 
 def put_entry(session: Session, account_id: int, number: int, data: DirectoryData, now: datetime) -> None:
-    """Save the entry of an account, in place of the one before, also of a withdrawn one. Checks no right."""
+    """Save the directory entry of an account; replaces an earlier one, even if withdrawn. Checks no right."""
     new = {
         "number": number,
         "name": data.name,

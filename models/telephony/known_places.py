@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, Session, joinedload, mapped_column, relations
 from models.db.base import Base
 from models.people.users import User
 from models.telephony.area_codes import AreaCode
-from models.telephony.places import places_of, town_words
+from models.telephony.place_facts import places_of, town_words
 from models.telephony.towns import FURTHER_TOWNS
 from models.values import same_place_words
 
@@ -60,7 +60,7 @@ def place_key(city: str) -> str:
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return by area code what is known about the town with this postal code; open questions are left out.
+    """Return by area code whether the town with this postal code lies in its Ortsnetz; open questions are left out.
 
     An answer of the staff is about the name that they read, what was known from the start about every spelling of it.
     """
@@ -98,7 +98,7 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 
 
 def load_towns(session: Session, now: datetime) -> None:
-    """Insert what is known from the start: towns that share another town's Ortsnetz. Answers given before stay.
+    """Insert the answers known from the start: towns that share another town's Ortsnetz. Existing answers stay.
 
     Each town is known with every postal code of its name that lies near the Ortsnetz.
     """

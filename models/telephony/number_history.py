@@ -18,12 +18,12 @@ from models.accounts.accounts import Account
 from models.accounts.contract_holders import OWNED, OWNER
 from models.db.base import Base
 from models.db.batch_insert import batch_execute, execute_queued
+from models.retention import start_of_last_year
 from models.telephony.numbers import NumberBlock
-from models.values import start_of_last_year
 
 
 class NumberAssignment(Base):
-    """A number block in the hands of one account and one contract holder, from `since` until `until`.
+    """The assignment of a number block to one account and one contract holder, from `since` until `until`.
 
     `until` is None while the account still has the block. `holder_…` is the name and address of the contract holder,
     `street`, `postal_code` and `city` the connection address, all as of then.
@@ -57,7 +57,7 @@ class NumberAssignment(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the calendar year in Berlin after the one in which the account lost it is over."""
+        """Return an SQL condition: the calendar year in Berlin after that of the loss of the block is over."""
         return cls.until < start_of_last_year(now)
 
 
@@ -88,7 +88,7 @@ _END = sa.text("""
 
 
 def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
-    """Return the statements that end open rows which are not true any more, and begin those that are missing.
+    """Return the SQL statements that end outdated open assignments and insert missing ones.
 
     `of` is an SQL condition on the accounts of the table `number_blocks`, called `block`, or of the open rows.
     """
@@ -123,7 +123,7 @@ def begin_assignment(session: Session, block_id: int, account_id: int, now: date
 
 
 def end_assignment(session: Session, block_id: int, now: datetime) -> None:
-    """Record that the block's account loses it now. Does nothing if no account has the block. One statement."""
+    """Record that the block's account loses the block now. Does nothing if no account has the block. One statement."""
     execute_queued(session, _BEGIN)
     session.execute(_END, {"block_id": block_id, "now": now})
 

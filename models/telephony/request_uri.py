@@ -17,7 +17,7 @@ from models.telephony.trunks import RequestUri
 def change_request_uri(
     session: Session, person: Principal, account: Account, id: int, chosen: RequestUri, now: datetime
 ) -> bool:
-    """Let incoming calls of the account's trunk `id` name what is chosen. Safe to run twice: returns False if they do.
+    """Set what the request line of incoming calls of the account's trunk `id` names; return False if it names that.
 
     Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
     account has no open trunk with this id.

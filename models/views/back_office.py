@@ -25,7 +25,7 @@ from models.staff.actions import staff_actions_on
 from models.states import Kind, Reason, Status
 from models.telephony.trunks import SipTrunk
 from models.values import typed_customer_number
-from models.views.lists import timelines
+from models.views.request_lists import timelines
 
 
 class Matter(StrEnum):
@@ -55,7 +55,7 @@ class MatterFilter:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A row of the back office's list: a request, and why it waits for the carrier, None if it does not.
+    """A row of the back office's list: a request, and why it waits for the carrier; None if it does not wait.
 
     `since` is the time at which the undecided document was uploaded, or since which the request's question reaches
     nobody; without either, the request's last change.

@@ -197,7 +197,7 @@ _JUST_ORDERED = len(_URGENCY)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part of the list, disjoint from the others, with its sort key and urgency (a number if all rows have one)."""
+    """One of the queries whose rows together are the list, each row in one of them, with its sort key and urgency."""
 
     query: sa.Select[Any]
     key: sa.ColumnElement[Any]

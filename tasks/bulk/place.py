@@ -167,6 +167,7 @@ def _place_links(
 
 
 def _refuse(row: BulkRow, error: DomainError) -> None:
+    """Mark the row of the bulk as refused, with the error's code as the reason that the customer reads."""
     row.fate = RowFate.REFUSED
     match error:
         case RuleBroken(reason=reason):

@@ -41,7 +41,7 @@ class UnusableTable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """The columns of a kind of table.
+    """The headings by which the columns of a kind of table are recognised.
 
     `key_of` returns the key of the column with a heading, None if there is none; `required` are the keys of the columns
     that a table must have.
@@ -222,7 +222,7 @@ def _table_of_workbook(file: BinaryIO, headings: Headings, most_rows: int) -> Ta
 
 
 def _heading_rows(sheets: Sequence[Sheet], headings: Headings) -> dict[int, tuple[int, list[str | None]]]:
-    """Return the line of the headings and their keys, by the index of each sheet that has all that are required."""
+    """Return by sheet index the line of the headings and their keys, for each sheet that has all required columns."""
     found: dict[int, tuple[int, list[str | None]]] = {}
     for sheet in sheets:
         for line, values in sheet.rows[:FIRST_ROWS]:

@@ -12,7 +12,7 @@ from models.contracts.costs import VAT_PERCENT, Amount, costs_of
 from models.orders.orders import Contact, Location
 from models.phone_numbers import display_phone_number
 from models.values import Locale
-from tasks.outbox.stationery import ACCENT, INK, LEFT, QUIET, Sheet
+from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, Sheet
 from tasks.settings import Carrier
 from tasks.wording.formats import day_text, euros, last_day_text
 from tasks.wording.translate import translate
@@ -85,7 +85,7 @@ def summary_pdf(
 
 
 def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro: str) -> None:
-    """Print everything from the addressee to the prices."""
+    """Begin the PDF and print its head, the addressee, the ordered products and their prices."""
     _ = pdf.say
     top = pdf.y + 18
     pdf.y = top

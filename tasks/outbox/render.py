@@ -19,12 +19,12 @@ from models.people.rights import Role
 from models.states import RefusalReason
 from models.values import Locale
 from models.vault import Vault
-from tasks.outbox.receipts import NOTHING, Details
+from tasks.outbox.receipt_facts import NOTHING, Details
 from tasks.ports import Letter, Mail
 from tasks.settings import Carrier
+from tasks.wording.document_refusals import refusal_text
 from tasks.wording.formats import day_text, euros, last_day_text
 from tasks.wording.labels import carrier_page_text, role_text
-from tasks.wording.refusals import refusal_text
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
@@ -106,7 +106,7 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 
 def render(template: str, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER) -> Rendered:
-    """Render the mail template of this name in this language, with the facts as its variables, as from the carrier.
+    """Render the mail template `name` in the language, with the facts as its variables and the carrier as the sender.
 
     Raises `jinja2.UndefinedError` if a fact is missing.
     """

@@ -20,12 +20,12 @@ from models.db.batch_insert import batch_insert
 from models.db.failures import is_locked, is_outage
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
-from models.proofs import consent_reach, contacts
+from models.proofs import consent_reach, contact_email
 from models.requests.requests import TimelineEntry
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
 from tasks.outages import note_answers
-from tasks.outbox.receipts import NOTHING, RECEIPTS, Details, read_details
+from tasks.outbox.receipt_facts import NOTHING, RECEIPTS, Details, read_details
 from tasks.outbox.render import render_letter, render_mail
 from tasks.ports import GatewayError, GatewayRefused, GatewayUnavailable
 from tasks.runtime import Runtime
@@ -36,7 +36,7 @@ SYSTEMS = {Channel.MAIL: ExternalSystem.MAIL, Channel.LETTER: ExternalSystem.LET
 """The external system that sends the messages of each channel."""
 QUESTIONS: Mapping[str, Callable[[Session, Message, datetime], None]] = {
     consent_reach.CONSENT_MAIL: consent_reach.note_refused,
-    contacts.CONTACT_MAIL: contacts.note_refused,
+    contact_email.CONTACT_MAIL: contact_email.note_refused,
 }
 """By template, what records that a mail with a question was refused for good, so that somebody is told of it."""
 SENDING_TIME = timedelta(seconds=2)
@@ -78,7 +78,7 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 
 
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
-    """Return, by message id, what the database adds to the receipts among the messages, read in one transaction.
+    """Return, by message id, the `Details` of the receipts among the messages, read in one transaction.
 
     A receipt that cannot be read has its error, which does not stop the others. Raises the error if the database is
     away.

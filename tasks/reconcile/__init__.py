@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from tasks.reconcile.invoices import reconcile_invoices
 from tasks.reconcile.job_run import ScheduledJob
+from tasks.reconcile.leftovers import clear_leftovers
 from tasks.reconcile.mails import reconcile_mails
 from tasks.reconcile.proofs import reconcile_proofs
 from tasks.reconcile.registrar import reconcile_registrar
 from tasks.reconcile.requests import reconcile_requests
-from tasks.reconcile.retention import clear_leftovers
 
 JOBS = {
     job.name: job

@@ -19,7 +19,7 @@ from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import Kind, Status
 from tasks.reconcile.job_run import Run
-from tasks.reconcile.request_pages import look_at_requests
+from tasks.reconcile.request_batches import look_at_requests
 
 
 def reconcile_proofs(run: Run) -> None:

@@ -26,9 +26,9 @@ from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
 from tasks.ports import ALLOW, DENY, FORWARD, REQUEST_URI, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.reconcile import merge_compare
-from tasks.reconcile.blocks import BLOCKS, our_blocks, report_set_aside
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.merge_compare import Comparison
+from tasks.reconcile.registrar_blocks import BLOCKS, our_blocks, report_set_aside
 from tasks.registrar.trunks import Forwardings, forwardings_of, record_from
 
 LOOK_FIRST = {"forgotten_here", "too_many_unknown", "too_many_unknown_blocks"}
@@ -273,7 +273,7 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 
 
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
-    """Delete rows in the registrar that belong to no trunk of ours, and keys that keep our trunks from being written.
+    """Delete rows in the registrar that belong to no trunk of the portal, and keys that keep trunks from being written.
 
     Returns the SIP addresses of the deleted rows, also for a dry run, which deletes nothing.
     """

@@ -12,7 +12,7 @@ from models.db.work_queue import made_due
 from models.requests.requests import Request
 from models.states import Status
 from tasks.reconcile.job_run import Run
-from tasks.reconcile.request_pages import look_at_requests
+from tasks.reconcile.request_batches import look_at_requests
 
 NOT_PICKED_UP = timedelta(minutes=5)
 """The longest time that a due request may wait for a worker to claim it."""

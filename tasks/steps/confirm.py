@@ -12,14 +12,14 @@ from models.accounts.accounts import ids_by_customer_number
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
-from models.orders.addresses import area_code_text, area_codes_for
+from models.orders.address_rules import area_code_text, area_codes_for
 from models.orders.local_user import invite_local_user
 from models.people.users import User, administrators_of
 from models.proofs.proofs import Consent, Decision
 from models.requests.requests import Request
 from models.states import Kind, Reason
 from models.values import Locale
-from tasks.outbox.prices import agreed_lines, price_facts
+from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
@@ -144,7 +144,7 @@ def _queue(
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
-    """Return the mail's `occasion`, by which the mail about another end of a retried request is no duplicate."""
+    """Return the mail's `occasion`: a retried request that ends again has another one, so its mail is no duplicate."""
     told = sa.select(sa.func.count()).where(
         Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
     )
@@ -174,7 +174,7 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
 
 
 def _fitting_area_codes(work: Work, request: Request) -> list[str]:
-    """Return the area codes that fit the address of an order that ended because its own does not; else none."""
+    """Return the area codes that fit the order's address if the order ended because its own does not; else none."""
     account = request.account
     if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
         return []

@@ -10,7 +10,7 @@ from models.accounts.contract_holders import addressee_of
 from models.messages.outbox import Channel, Recipient, queue_message
 from models.people.users import User, administrators_of
 from models.proofs.consent_reach import CONSENT_MAIL, asked_addresses, note_reach
-from models.proofs.contacts import CONTACT_MAIL
+from models.proofs.contact_email import CONTACT_MAIL
 from models.proofs.proofs import AddressProof, CodedProof, Consent, EmailProof
 from models.requests.requests import Request
 from tasks.steps.step import Work

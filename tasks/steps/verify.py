@@ -12,7 +12,7 @@ from models.accounts.accounts import Account
 from models.accounts.hierarchy import promote
 from models.errors import RuleBroken
 from models.links.links import find_proof
-from models.orders.addresses import confirm_or_ask
+from models.orders.address_rules import confirm_or_ask
 from models.orders.orders import ordered_basket
 from models.people.invitations import ensure_administered
 from models.proofs.proofs import (
@@ -23,7 +23,7 @@ from models.proofs.proofs import (
     EmailProof,
 )
 from models.proofs.required import opened_proofs
-from models.proofs.same_proof import another_has_address, another_has_contact
+from models.proofs.shared_proofs import another_has_address, another_has_contact
 from models.requests.requests import Request
 from models.states import Actor, Kind, Origin, ProofMethod, Reason, Status
 from models.values import end_of_day

@@ -8,8 +8,8 @@ from typing import Any
 from models.requests.requests import TimelineEntry
 from models.states import Reason, RefusalReason
 from models.values import Locale
+from tasks.wording.document_refusals import refusal_text
 from tasks.wording.reasons import reason_text
-from tasks.wording.refusals import refusal_text
 from tasks.wording.translate import N_, translate
 
 TIMELINE: Mapping[str, str] = {

@@ -32,7 +32,7 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.system import System, open_system
 from workers.stack import kamailio
-from workers.stack.directory import StackDirectory
+from workers.stack.data_directory import StackDirectory
 
 
 @dataclass(frozen=True, slots=True)

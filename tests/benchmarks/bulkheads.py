@@ -29,7 +29,7 @@ from tests.benchmarks import reconciliation
 from tests.benchmarks.system import System, customers_of, vacuum
 from tests.factories import a_link, an_order, make_account, make_bulk, make_user, prepare
 from tests.fakes import wait_until
-from tests.named import named
+from tests.named_functions import named
 from tests.proxy import Proxy, proxy_to
 from workers import programs
 from workers.gateways.registrar import ensure_schema

@@ -22,7 +22,7 @@ from tests.sip.phones import Phone, call_in
 from tests.sip.sipp import Line
 from workers import programs
 from workers.demo.cast import BACK_OFFICE, HAMBURG, KOELN, MAIN, MAXI, PASSWORD, Site
-from workers.stack.directory import StackDirectory
+from workers.stack.data_directory import StackDirectory
 from workers.stack.kamailio import installed
 from workers.stack.ports import free_port
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, expect
 from models.accounts.hierarchy import attach
 from models.orders.orders import submit_order
 from models.people.users import principal_of
-from models.proofs.proofs import VALID_FOR
+from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
 from models.states import Origin
 from models.values import end_of_day

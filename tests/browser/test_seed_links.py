@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from models.people.users import User
-from models.proofs.proofs import VALID_FOR
+from models.proofs.deadlines import VALID_FOR
 from models.values import end_of_day
 from tests.browser.visit import EVERYWHERE, ONCE_EACH, Visit, code_in, link_in
 from tests.factories import NOW, PASSWORD, join, make_account, make_user

@@ -26,7 +26,7 @@ from tests.chaos.load import Load
 from tests.chaos.plant import Plant, open_plant
 from tests.fakes import wait_until
 from workers.gateways.registrar import plain_url
-from workers.stack.directory import StackDirectory
+from workers.stack.data_directory import StackDirectory
 
 SHORT, LONG = 2.0, 5.0
 """Seconds that a fault lasts."""

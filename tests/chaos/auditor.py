@@ -25,7 +25,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from tests.named import named
+from tests.named_functions import named
 
 ENDED = {"completed", "rejected", "cancelled"}
 LAST_CODES = {"completed", "rejected", "cancelled"}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from tests.chaos.plant import Plant, skewed_worker
-from tests.named import named
+from tests.named_functions import named
 from workers import programs
 
 Fault = Callable[[Plant, float], None]

@@ -19,6 +19,6 @@ def _wrong() -> datetime:
 values.utc_now = _wrong
 
 if __name__ == "__main__":
-    from workers import pools
+    from workers import process_pools
 
-    pools.main()
+    process_pools.main()

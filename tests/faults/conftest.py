@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ from models.values import utc_now
 from models.vault import Vault
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
-from tests.faults import engine
+from tests.faults import engine, forked_program
 from tests.faults.stopping import Stop
 from workers import programs
 from workers.gateways.registrar import plain_url
@@ -71,7 +70,7 @@ class Plant:
     directory: Path
     main: Account
     manager: Principal
-    children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    programs: list[BaseProcess] = field(default_factory=list)
     engines: list[BaseProcess] = field(default_factory=list)
     ahead: timedelta = timedelta()
     """How much later it is for the processes without Celery than by the machine's clock."""
@@ -121,22 +120,23 @@ class Plant:
         self.start_beat()
         self.start_worker()
 
-    def start_worker(self, concurrency: int = 1, **extra: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, concurrency: int = 1, **extra: str) -> BaseProcess:
         """A worker; with STOP_AT one that stops dead at that point."""
         command = programs.worker(concurrency)
         if "STOP_AT" in extra:
-            command = ["tests.faults.stopping_worker" if part == "workers.pools" else part for part in command]
-        return self._start(command, f"worker-{len(self.children)}", extra)
+            command = ["tests.faults.stopping_worker" if part == "workers.process_pools" else part for part in command]
+        return self._start(command, f"worker-{len(self.programs)}", extra)
 
     def start_beat(self) -> None:
         """Start Celery beat, which sends the sweep."""
         self._start(programs.beat(self.directory / "schedule"), "beat", {})
 
-    def kill(self, child: subprocess.Popen[bytes]) -> None:
-        """Kill a child and all its processes with SIGKILL."""
-        os.killpg(child.pid, signal.SIGKILL)
-        child.wait(10)
-        self.children.remove(child)
+    def kill(self, program: BaseProcess) -> None:
+        """Kill a program and all its processes with SIGKILL."""
+        assert program.pid is not None
+        os.killpg(program.pid, signal.SIGKILL)
+        program.join(10)
+        self.programs.remove(program)
 
     def start_front(self) -> int:
         """Start the web front and return its port."""
@@ -233,13 +233,13 @@ class Plant:
         assert sorted(row[0] for row in subscribers) == sorted(trunk.sip_user for trunk in trunks)
         assert sorted(row[0] for row in aliases) == sorted(number for block in blocks for number in block.numbers)
 
-    def _start(self, command: list[str], name: str, extra: dict[str, str]) -> subprocess.Popen[bytes]:
-        with (self.directory / f"{name}.log").open("wb") as log:
-            child = subprocess.Popen(
-                command, env=self.environment | extra, stdout=log, stderr=log, start_new_session=True
-            )
-        self.children.append(child)
-        return child
+    def _start(self, command: list[str], name: str, extra: dict[str, str]) -> BaseProcess:
+        log = self.directory / f"{name}.log"
+        log.touch()
+        process = _processes.Process(target=forked_program.run, args=(command, self.environment | extra, log))
+        process.start()
+        self.programs.append(process)
+        return process
 
 
 @pytest.fixture
@@ -267,8 +267,8 @@ def plant(
     yield found
     for process in list(found.engines):
         found.kill_engine(process)
-    for child in list(found.children):
-        found.kill(child)
+    for program in list(found.programs):
+        found.kill(program)
     redis.stop()
 
 

@@ -1,24 +1,30 @@
-"""The facts and templates that workers need, read once in the process from which the tests fork them.
+"""The modules, facts and templates that programs need, read once in the process from which the tests fork them.
 
-Otherwise two workers for each point of death would read the facts about places and compile the mails.
+Otherwise two workers for each point of death would import Celery, read the facts about places and compile the mails.
 """
 
 from __future__ import annotations
 
 import gc
 
+import celery.apps.beat
+import celery.apps.worker
+import celery.bin.celery
+import celery.concurrency.prefork
+import kombu.transport.redis
 from sqlalchemy.orm import configure_mappers
 
-from models.telephony import places
+from models.telephony import place_facts
 from models.telephony.area_codes import area_names
 from tasks.outbox import order_pdf, render
-from tests.faults import engine
+from tests.faults import engine, forked_program
+from workers import beat, process_pools
 
-__all__ = ["engine", "order_pdf"]
+__all__ = ["beat", "celery", "engine", "forked_program", "kombu", "order_pdf", "process_pools"]
 
 configure_mappers()
 # The area codes of the tests' databases are these.
-places._known.append(places.Places(area_names().items()))
+place_facts._known.append(place_facts.Places(area_names().items()))
 for form in ("txt", "html"):
     environment = render._environment(form, "de")
     for template in environment.list_templates(["jinja"]):

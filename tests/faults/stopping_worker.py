@@ -9,7 +9,7 @@ from typing import Any
 from celery import signals
 
 from tests.faults.stopping import Stop, install
-from workers import pools
+from workers import process_pools
 
 
 @signals.worker_process_init.connect
@@ -18,4 +18,4 @@ def _install(**_: Any) -> None:
 
 
 if __name__ == "__main__":
-    pools.main()
+    process_pools.main()

@@ -15,7 +15,7 @@ from tests.factories import fill_pool, make_bulk, sites
 from tests.fakes import wait_until
 from tests.faults.conftest import Plant
 
-ROWS = 240
+ROWS = 120
 
 
 def count(plant: Plant, *conditions: sa.ColumnElement[bool]) -> int:
@@ -36,7 +36,7 @@ def test_a_bulk_goes_on_after_its_workers_were_killed(plant: Plant) -> None:
         wait_until(lambda least=reached: count(plant) >= least, seconds=60, what=f"{reached} rows")  # type: ignore[misc]
         plant.kill(doomed)
     doomed = plant.start_worker(concurrency=2)
-    wait_until(lambda: count(plant, Request.status == Status.COMPLETED) > 50, seconds=60, what="the first ends")
+    wait_until(lambda: count(plant, Request.status == Status.COMPLETED) > ROWS // 4, seconds=60, what="the first ends")
     plant.kill(doomed)
     plant.start_worker(concurrency=2)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.telephony.destinations import EEA
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer
+from tests.sip.test_changes import by_hand
 
 SATELLITE = "00881612345678"
 
@@ -39,4 +40,14 @@ def test_a_limited_trunk_calls_what_it_may_and_the_emergency_services(
     taking = answer(sites.line, network_port, NETWORK)
     berlin.call(SATELLITE)
     assert "INVITE sip:+881612345678@" in taking.finish().heard("INVITE")
+    assert not sites.reconcile()
+
+
+def test_a_limit_that_was_taken_away_by_hand_is_mended(sites: Sites, berlin: Phone, registrar_url: str) -> None:
+    by_hand(registrar_url, "DELETE FROM usr_preferences WHERE attribute LIKE 'allow.%%'")
+    [found] = sites.reconcile()
+    assert (found.kind, found.facts["what"], found.repaired) == ("differs_there", ["destinations"], True)
+    assert not sites.reconcile()
+    by_hand(registrar_url, "UPDATE usr_preferences SET value = '1' WHERE attribute LIKE 'allow.%%'")
+    assert [one.facts["what"] for one in sites.reconcile()] == [["destinations"]]
     assert not sites.reconcile()

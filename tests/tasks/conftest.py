@@ -17,7 +17,7 @@ from models.orders.orders import OrderDraft, submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.vault import Vault
-from models.views.lists import timelines
+from models.views.request_lists import timelines
 from tasks.ports import Ports
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import run_job

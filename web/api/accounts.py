@@ -7,7 +7,7 @@ from flask import Response
 from models.accounts.accounts import account_by_number
 from models.errors import NotFound
 from models.people.rights import Action, may
-from models.views import lists
+from models.views import request_lists
 from models.views.locations import LocationFilter, Order, page_of
 from web.api import schemas
 from web.api.access import caller, token_account, viewable_token_account
@@ -41,7 +41,7 @@ def show_account(path: schemas.AccountPath) -> Response:
     """
     with resources().database.transaction() as session:
         main, account = token_account(session), account_by_number(session, path.customer_number)
-        running = lists.running_request(session, main, account) if account is not None else None
+        running = request_lists.running_request(session, main, account) if account is not None else None
         if account is None or not may(caller(), Action.VIEW, main if running is not None else account):
             raise NotFound
         return json_response(account_body(account, running))

@@ -8,7 +8,7 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 
 from models.people.api_tokens import principal_by_token
-from models.views import lists
+from models.views import own_accounts
 from web.api.problems import problem
 from web.resources import resources
 from web.text_input import TooDeep, check_json_text, is_storable_text
@@ -27,7 +27,7 @@ def check_call() -> Response | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     with resources().database.transaction() as session:
         principal = principal_by_token(session, token.strip()) if scheme.lower() == "bearer" else None
-        account = lists.token_account(session, principal) if principal else None
+        account = own_accounts.token_account(session, principal) if principal else None
     if principal is None or account is None:
         return problem("unauthorized")
     g.principal, g.account = principal, account

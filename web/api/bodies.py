@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry
-from models.views import lists
+from models.views import request_lists
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence
 from web.api.problems import language
@@ -26,7 +26,7 @@ def request_body(session: Session, of: Request) -> dict[str, Any]:
 
 def request_bodies(session: Session, requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Return the JSON bodies of the requests, in the order of `requests`, with a fixed number of SQL statements."""
-    timelines = lists.timelines(session, [of.id for of in requests])
+    timelines = request_lists.timelines(session, [of.id for of in requests])
     proofs = proof_statuses(session, requests, resources().clock())
     return [_as_body(of, timelines[of.id], proofs[of.id]) for of in requests]
 

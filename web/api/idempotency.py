@@ -10,8 +10,9 @@ import structlog
 from flask import Response, request
 from sqlalchemy.orm import Session
 
-from models.requests.idempotency import KEPT_FOR, IdempotencyKey, reserve_key
+from models.requests.idempotency import IdempotencyKey, reserve_key
 from models.requests.requests import Request
+from models.retention import IDEMPOTENCY_KEYS
 from web.api.access import caller, detached_token_account, now
 from web.api.blueprint import json_response
 from web.resources import resources
@@ -27,7 +28,7 @@ def _header(required: bool) -> dict[str, Any]:
                 "in": "header",
                 "required": required,
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-                "description": f"The same key and body give the same answer, for {KEPT_FOR.days} days.",
+                "description": f"The same key and body give the same answer, for {IDEMPOTENCY_KEYS.days} days.",
             }
         ]
     }

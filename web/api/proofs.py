@@ -6,11 +6,11 @@ from flask import Response
 from sqlalchemy.orm import Session
 
 from models.errors import NotAccepted
-from models.proofs.contacts import correct_contact
+from models.proofs.contact_email import correct_contact
 from models.proofs.document_review import upload_document
-from models.proofs.new_codes import ask_again
 from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import Credentials, prove_ownership
+from models.proofs.replacement_codes import ask_again
 from models.requests.requests import Request
 from web.api import schemas
 from web.api.access import caller, get_changeable_request, get_visible_request, now

@@ -9,7 +9,7 @@ from flask import Response
 from models.db.paging import read_cursor, write_cursor
 from models.orders.orders import cancel_and_release
 from models.states import Reason, Status
-from models.views import lists
+from models.views import request_lists
 from web.api import schemas
 from web.api.access import get_changeable_request, get_visible_request, now, viewable_token_account
 from web.api.blueprint import api, json_response
@@ -29,7 +29,7 @@ def list_requests(query: schemas.RequestQuery) -> Response:
             [before] = read_cursor(query.cursor, UUID)
     with resources().database.transaction() as session:
         account = viewable_token_account(session)
-        requests = lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
+        requests = request_lists.requests_of(session, account, before=before, limit=query.limit + 1, statuses=statuses)
         page = requests[: query.limit]
         items = request_bodies(session, page)
     next_cursor = write_cursor(page[-1].id) if len(requests) > query.limit else None

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from models.accounts.customer_import import REFUSED, AccountRow, Fate, Taken, account_row, take_over
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.addresses import ensure_house_number, ensure_postal_code, restored_postal_code
+from models.orders.address_rules import ensure_house_number, ensure_postal_code, restored_postal_code
 from models.values import Clock, berlin_day
 from tasks.files.cells import cell_fault
 from tasks.files.tables import Row, Table

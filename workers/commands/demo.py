@@ -31,7 +31,7 @@ from workers.demo.play import CannotPlay, Play, Scene
 from workers.demo.scenes import Stage, clear_stage, scenes, set_stage
 from workers.gateways.registrar import KamailioRegistrar
 from workers.settings import WorkerSettings
-from workers.stack.directory import StackDirectory
+from workers.stack.data_directory import StackDirectory
 
 MAILS_MAY_TAKE = 20.0
 """Seconds to wait after the last request has ended until every mail has been sent."""

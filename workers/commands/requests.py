@@ -19,14 +19,14 @@ from models.errors import Forbidden, IllegalTransition, NotAwaited, NotFound, To
 from models.orders.orders import cancel_and_release
 from models.people.rights import Principal
 from models.people.users import User, principal_of
+from models.proofs.document_refusals import MOST_NOTE, Refusal
 from models.proofs.documents import latest_document
-from models.proofs.refusals import MOST_NOTE, Refusal
 from models.requests.requests import Request
 from models.staff.actions import decide_on_document
 from models.states import Reason, RefusalReason, Status
 from models.values import Locale
 from models.views.back_office import RequestDetails, request_details
-from models.views.lists import recent_requests
+from models.views.request_lists import recent_requests
 from tasks.wording.labels import status_text
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence

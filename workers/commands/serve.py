@@ -11,7 +11,7 @@ import typer
 from models.db.work_queue import WorkKind
 from tasks.settings import Settings
 from workers import programs
-from workers.stack.directory import StackDirectory
+from workers.stack.data_directory import StackDirectory
 
 Port = Annotated[int, typer.Option(envvar="PORT", min=1, max=65535, help="Where the front listens.")]
 

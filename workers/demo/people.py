@@ -20,7 +20,7 @@ from models.staff.actions import decide_on_document
 from workers.demo.api import PortalApi, View
 from workers.demo.cast import BACK_OFFICE, PASSWORD, Person, Pool
 from workers.demo.mailbox import Mailbox, link_in
-from workers.demo.pools import refill, stock
+from workers.demo.number_pools import refill, stock
 from workers.demo.visitor import Visitor, code_on
 
 EXTRACT = b"%PDF-1.4\n% Handelsregisterauszug HRB 12345\n%%EOF\n"

@@ -27,9 +27,9 @@ from models.values import random_customer_number
 from workers.demo.api import PortalApi, View
 from workers.demo.cast import KOELN, MAIN_NUMBER, MAXI, MUENCHEN, PASSWORD, STUTTGART, Person, Pool, Site
 from workers.demo.customers import Carrier, give_role, open_account
+from workers.demo.number_pools import empty, stocked
 from workers.demo.people import People
 from workers.demo.play import CannotPlay, Scene, Stand
-from workers.demo.pools import empty, stocked
 
 TOKEN_NAME = "standorte demo"  # noqa: S105 - its name, not the token
 DOERTE = Person("Dörte Dortmund", "dortmund@example.de")

@@ -26,7 +26,7 @@ class LetterFolder:
 
         Raises `GatewayUnavailable` if the file cannot be written.
         """
-        from tasks.outbox.letter_pdf import letter_pdf  # large imports, made only when a letter is printed
+        from tasks.outbox.letter_layout import letter_pdf  # large imports, made only when a letter is printed
 
         file = self._folder / f"{letter.key}.pdf"
         unfinished = file.with_suffix(f".{os.getpid()}.part")

@@ -18,7 +18,7 @@ import psutil
 
 from workers import programs
 from workers.settings import SIP_DOMAIN
-from workers.stack.directory import StackDirectory, State
+from workers.stack.data_directory import StackDirectory, State
 from workers.stack.errors import PortInUse, StackError
 from workers.stack.kamailio import EmbeddedKamailio
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port, free_sip_port, is_free

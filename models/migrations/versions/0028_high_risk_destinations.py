@@ -42,7 +42,7 @@ def upgrade() -> None:
         op.add_column(
             "sip_trunks", sa.Column("countries", postgresql.ARRAY(sa.Text()), nullable=True), if_not_exists=True
         )
-        high_risk = sa.Column("high_risk", sa.Boolean(), server_default=sa.true(), nullable=False)
+        high_risk: sa.Column[bool] = sa.Column("high_risk", sa.Boolean(), server_default=sa.true(), nullable=False)
         op.add_column("sip_trunks", high_risk, if_not_exists=True)
         op.create_table(
             "high_risk_prefixes",

@@ -14,6 +14,7 @@ from models.people.audit_log import AuditEntry
 from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.states import Origin
+from models.telephony.call_limits import limits_for
 from models.telephony.destinations import EEA, PREFIXES, PrefixRules, rules_of
 from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft, add_forwarding, change_forwarding
 from models.telephony.high_risk import high_risk_prefixes, is_high_risk
@@ -64,6 +65,12 @@ def test_blocked_prefixes_win_over_the_limit_and_only_those_inside_it_are_named(
     assert not everywhere.allows(SOMALIA) and everywhere.allows("+12125550123") and not everywhere.allows(GRENADA)
     assert not rules_of(["GD", "881"], blocked).allows(GRENADA)
     assert not rules_of(["GD", "881"], blocked).allows(SATELLITE)
+
+
+def test_a_new_trunk_calls_the_eea_and_the_country_of_its_fallback() -> None:
+    assert limits_for(None) == limits_for("+4915123456789") == list(EEA)
+    assert limits_for("+41791234567") == [*EEA, "CH"]
+    assert rules_of(limits_for("+12125550123")).allows("+12125550123")
 
 
 @pytest.fixture

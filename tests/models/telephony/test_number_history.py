@@ -104,9 +104,9 @@ def test_what_an_older_program_left_out_is_written_later(database: Database) -> 
     with database.transaction() as session:
         rows = session.execute(
             sa.select(NumberAssignment.account_id, NumberAssignment.since, NumberAssignment.until).order_by(
-                NumberAssignment.id
+                NumberAssignment.block_id, NumberAssignment.since
             )
         )
         assert [tuple(row) for row in rows] == [
-            (kept.id, NOW, None), (lost.id, NOW, later), (gone.id, NOW, later), (kept.id, later, None),
+            (kept.id, NOW, None), (lost.id, NOW, later), (kept.id, later, None), (gone.id, NOW, later),
         ]  # fmt: skip

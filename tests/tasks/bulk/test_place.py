@@ -17,8 +17,8 @@ from models.contracts.catalogue import Product
 from models.orders import orders
 from models.orders.orders import OrderDraft, cancel_and_release
 from models.people.users import Membership, principal_of
+from models.proofs.deadlines import MOST_ISSUES
 from models.proofs.link_codes import create_link_code
-from models.proofs.proofs import MOST_ISSUES
 from models.requests.requests import Request
 from models.states import Kind, ProofMethod, Reason, Status
 from tasks.bulk import place

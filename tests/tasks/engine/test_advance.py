@@ -21,7 +21,7 @@ from models.orders.orders import OrderDraft, cancel_and_release
 from models.people.users import principal_of
 from models.proofs.proofs import AddressProof
 from models.requests.requests import Request, TimelineEntry
-from models.staff.places import answer_question
+from models.staff.place_questions import answer_place_question
 from models.states import AccountRole, AccountState, Actor, Origin, Reason, Status, StepName
 from models.telephony.known_places import open_questions
 from models.telephony.number_pool import QUARANTINE, SET_ASIDE
@@ -201,7 +201,7 @@ def answer(pipeline: Pipeline, *, fits: bool) -> int:
         staff = principal_of(session, make_user(session, is_staff=True))
         [question] = open_questions(session, 10)
         assert (question.postal_code, question.town, question.area_code) == ("85221", "Dachau", "089")
-        return len(answer_question(session, staff, question.id, pipeline.clock.now, fits=fits))
+        return len(answer_place_question(session, staff, question.id, pipeline.clock.now, fits=fits))
 
 
 def prove(pipeline: Pipeline, id: UUID) -> None:

@@ -28,7 +28,7 @@ from models.requests.requests import Request
 from models.states import Reason, Status
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
-from tasks.outbox.receipts import RECEIPTS
+from tasks.outbox.receipt_facts import RECEIPTS
 from tasks.ports import GatewayUnavailable
 from tests.due_work import advance_requests, process_due, send_messages, sync_registrar
 from tests.factories import a_link, an_order, fill_pool, make_account, make_main, make_user, prove_contact

@@ -21,16 +21,16 @@ from models.people.invitations import invite
 from models.people.logins import ask_for_reset
 from models.people.rights import Role
 from models.people.users import User, principal_of
+from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, upload_document
 from models.proofs.ownership import decide
 from models.proofs.proofs import AddressProof, Decision, EmailProof
-from models.proofs.refusals import Refusal
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import ProofMethod, RefusalReason
 from models.telephony.high_risk import tell_administrators
 from models.values import LOCALES, Locale
-from tasks.outbox.receipts import RECEIPTS, read_details
+from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
 from tasks.ports import GatewayRefused, Mail
 from tests.factories import NOW, a_link, an_order, make_account, make_bulk, make_main, make_user
@@ -118,10 +118,9 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         staff = principal_of(session, make_user(session, is_staff=True, name=HOSTILE, locale=locale))
         named, answered = Recipient(HOSTILE, "named@example.com", locale), session.get_one(Account, asked.id)
         name_administrator(session, staff, answered, named, "Register und Rückruf", NOW)
-        told: dict[str, object] = {"target": "+881612345678"}
-        tell_administrators(session, staff, account, "/rufweiterleitung", told, NOW)
-        told = {"sip_user": "t123"}
-        tell_administrators(session, staff, account, "/ziele", told, NOW + timedelta(seconds=1))
+        for path, fact in (("/rufweiterleitung", "target"), ("/ziele", "sip_user")):
+            tell_administrators(session, staff, account, path, {fact: "+881612345678"}, pipeline.clock())
+            pipeline.clock.advance(timedelta(seconds=1))
         ask_for_reset(session, owner.email, NOW)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.

@@ -13,9 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from celeryconfig import beat_schedule
+from models import retention
 from models.db.work_queue import WorkKind
 from models.jobs.findings import Finding
-from models.jobs.jobs import KEPT_FOR, Job, JobHeartbeat, JobRun, Outcome, last_run, last_successes, latest_runs
+from models.jobs.jobs import Job, JobHeartbeat, JobRun, Outcome, last_run, last_successes, latest_runs
 from tasks import celery_tasks
 from tasks.ports import GatewayUnavailable
 from tasks.reconcile import JOBS
@@ -202,7 +203,7 @@ def test_a_bug_is_recorded_without_what_the_database_says_of_people(pipeline: Pi
 def test_old_runs_are_forgotten_with_what_they_found(pipeline: Pipeline) -> None:
     first = start(pipeline, finds_one)
     assert first is not None
-    pipeline.clock.advance(KEPT_FOR + HOUR)
+    pipeline.clock.advance(retention.JOB_RUNS + HOUR)
     start(pipeline, nothing)
     assert first.id not in [run.id for run in runs(pipeline)]
     with pipeline.runtime.database.transaction() as session:

@@ -163,7 +163,7 @@ def test_what_is_held_for_long_is_for_the_back_office(pipeline: Pipeline) -> Non
 
 
 def test_more_requests_than_a_page_are_all_seen(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.reconcile.request_pages.PAGE", 2)
+    monkeypatch.setattr("tasks.reconcile.request_batches.PAGE", 2)
     for _ in range(5):
         pipeline.order(an_order())
     pipeline.clock.advance(6 * MINUTE)

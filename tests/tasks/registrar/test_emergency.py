@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.addresses import area_codes_for
+from models.orders.address_rules import area_codes_for
 from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.telephony.trunks import SipTrunk

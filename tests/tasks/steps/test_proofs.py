@@ -16,13 +16,13 @@ from models.links.links import submit_detach
 from models.orders.orders import Contact, Location, OrderDraft, cancel_and_release
 from models.people.rights import Role
 from models.people.users import User, principal_of
+from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document, upload_document
 from models.proofs.link_codes import create_link_code
-from models.proofs.new_codes import ask_again
 from models.proofs.order_codes import confirm_email, enter_letter_code
 from models.proofs.ownership import Credentials, decide, prove_ownership
 from models.proofs.proofs import AddressProof, Consent, Decision, EmailProof, LinkCode
-from models.proofs.refusals import Refusal
+from models.proofs.replacement_codes import ask_again
 from models.requests.requests import Request
 from models.states import (
     AccountRole,
@@ -35,7 +35,7 @@ from models.states import (
     Status,
 )
 from models.values import end_of_day
-from models.views.lists import timelines
+from models.views.request_lists import timelines
 from tasks.ports import GatewayUnavailable
 from tests.factories import PASSWORD, a_link, an_order, join, make_account, make_main, make_user
 from tests.tasks.conftest import Pipeline

@@ -10,9 +10,9 @@ import pytest
 from models.errors import NotAwaited
 from models.orders.orders import Contact, OrderDraft
 from models.people.users import User, principal_of
-from models.proofs.new_codes import ask_again
 from models.proofs.proof_book import account_address_key
 from models.proofs.proofs import AddressProof, EmailProof
+from models.proofs.replacement_codes import ask_again
 from models.proofs.required import draft_proofs
 from models.proofs.status import ProofKind, ProofState, proof_statuses
 from models.requests.requests import Request

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.sip.sipp import phone_port
-from workers.stack.directory import StackDirectory, State
+from workers.stack.data_directory import StackDirectory, State
 from workers.stack.kamailio import installed
 from workers.stack.ports import free_port
 from workers.stack.processes import wait_for

@@ -23,7 +23,7 @@ from models.telephony.sip_secrets import RenewedMeanwhile, issue_of, renew, reve
 from models.telephony.trunks import SipTrunk
 from models.vault import SecretUnreadable
 from models.views import locations as listing
-from models.views.lists import linkable_accounts
+from models.views.own_accounts import linkable_accounts
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
 from web.portal.accounts.people import people_of

@@ -10,7 +10,7 @@ from flask import abort, render_template
 from flask_login import login_required
 
 from models.states import AccountRole
-from models.telephony.places import Places, places_of
+from models.telephony.place_facts import Places, places_of
 from models.views.location_counts import MOST_GROUPS, Group, GroupBy, groups_of
 from web.portal.accounts.registrations import addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations

@@ -19,8 +19,8 @@ from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
-from models.views import lists
 from models.views import locations as listing
+from models.views import own_accounts
 from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
 from models.views.location_states import Show, SiteState, state_of
 from tasks.wording.labels import status_text
@@ -104,11 +104,11 @@ def overview() -> AnyResponse | str:
     with resources().database.transaction() as database:
         seen = selected_account(database)
         account = seen.account
-        closed = lists.closed_accounts(database, principal()) if account is None else []
+        closed = own_accounts.closed_accounts(database, principal()) if account is None else []
     if account is None and principal().is_staff:
         return redirect(url_for("office.todo"))
     if account is None:
-        return render_template("accounts/nothing.html", closed=closed)
+        return render_template("accounts/no_accounts.html", closed=closed)
     if account.role is AccountRole.SUB:
         return redirect(url_for("locations.show", customer_number=account.customer_number))
     try:

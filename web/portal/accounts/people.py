@@ -75,7 +75,7 @@ def people_of(
 
 
 def _coming(session: Session, running: Sequence[Request]) -> str | None:
-    """Return the name of the person whom a running order will invite; None if none does.
+    """Return the name of the person whom a running order will invite; None if no running order invites anybody.
 
     A person who reaches the account through the main account is not invited.
     """

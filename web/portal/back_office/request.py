@@ -17,15 +17,15 @@ from wtforms.validators import DataRequired, Length, ValidationError
 
 from models.errors import IllegalTransition, NotAwaited, TooLate
 from models.people.audit_log import AuditEvent
-from models.proofs.refusals import MOST_NOTE, Refusal
+from models.proofs.document_refusals import MOST_NOTE, Refusal
 from models.staff import actions
 from models.states import ENDED, Reason, RefusalReason, Status
 from models.telephony.known_places import question_id
 from models.views.back_office import Matter, RequestDetails, request_details
+from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import step_text
 from tasks.wording.next_steps import next_action
 from tasks.wording.reasons import reason_text
-from tasks.wording.refusals import refusal_text
 from tasks.wording.timeline import sentence
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.back_office import wording

@@ -21,7 +21,7 @@ from models.bulk.bulk import CheckedRow, as_facts
 from models.contracts.catalogue import Product, ProductKind, orderable_products
 from models.emails import name_and_email
 from models.errors import InvalidField
-from models.orders.addresses import (
+from models.orders.address_rules import (
     ensure_area_code,
     ensure_house_number,
     ensure_postal_code,
@@ -217,7 +217,7 @@ class Checker:
             self._place(cells, errors)
 
     def _place(self, cells: Cells, errors: Errors) -> None:
-        """Check postal code, city and area code together. All that do not fit are marked, as any may be wrong."""
+        """Check postal code, city and area code together, and add an error to each that does not fit the others."""
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
         if "postal_code" not in errors and "area_code" not in errors:
@@ -257,7 +257,7 @@ class Checker:
 
 
 def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
-    """Check what was typed by `rule`; if it is wrong, add its error to the column's."""
+    """Call `rule` with the typed values; if it raises `InvalidField`, add the error to the column's in `errors`."""
     try:
         rule(*typed)
     except InvalidField as error:
@@ -277,7 +277,7 @@ _PUBLICATIONS = {
 
 
 def _directory_entry(cells: Cells) -> dict[str, Any] | None:
-    """Return the row's directory entry for the API's body, wrong words as they are; None if its cells are empty."""
+    """Return the row's directory entry for the API's body, wrong words unchanged; None if its cells are empty."""
     name, address, places = (cells.get(column, "") for column in _OF_DETAIL["directory_entry"])
     if not (name or address or places):
         return None
@@ -333,7 +333,7 @@ _REQUEST_URIS = {
 
 
 def _request_uri(cells: Cells) -> str | None:
-    """Return what calls name, for the API's body; a wrong word as it is, None if the cell is empty or missing."""
+    """Return the row's request line of calls for the API's body: a wrong word unchanged, None for an empty cell."""
     cell = cells.get("request_uri", "").strip()
     return _REQUEST_URIS.get(cell.casefold(), cell) or None
 

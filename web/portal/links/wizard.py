@@ -38,7 +38,7 @@ from models.proofs.status import consents_to_answer
 from models.requests.idempotency import reserve_key
 from models.states import AccountState, Kind, ProofMethod, Reason
 from models.values import CUSTOMER_NUMBER, typed_customer_number
-from models.views import lists
+from models.views import own_accounts
 from tasks.wording.fields import field_error
 from tasks.wording.reasons import reason_text
 from web.portal.page.form_errors import add_error, missing
@@ -285,7 +285,7 @@ def _link_target(session: Session) -> LinkTarget:
         ensure_may_be_main(main)
     except RuleBroken as refused:
         raise NotPossible(_cannot_be_main_text(refused)) from None
-    own = [account for account in lists.linkable_accounts(session, principal()) if account.id != main.id]
+    own = [account for account in own_accounts.linkable_accounts(session, principal()) if account.id != main.id]
     return LinkTarget(main, own if may(principal(), Action.PROVE_OWNERSHIP, main) else [])
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
-from models.accounts.contract_holders import addressee_of, holder_of
+from models.accounts.contract_holders import addressee_of
 from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders.drafts import (
@@ -26,21 +26,15 @@ from models.orders.drafts import (
     order_once,
     own_draft,
 )
-from models.orders.holder_changes import set_holder
-from models.orders.local_user import reaches_sub_accounts
 from models.orders.offers import make_offer
-from models.orders.orders import submit_order
 from models.people.rights import Action, may
-from models.people.users import User
-from models.proofs.required import draft_proofs
-from models.requests.requests import Request
 from models.states import Reason
-from models.views.lists import closed_accounts
+from models.views.own_accounts import closed_accounts
 from tasks.wording.fields import field_error
 from web.portal.orders.forms import typed_in
 from web.portal.orders.number_hints import hints_for
+from web.portal.orders.summary import refusal_of, submit, summary_facts
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
-from web.portal.page.directory_form import PUBLICATION_NAMES
 from web.portal.page.holder_form import HolderFields
 from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
@@ -146,7 +140,7 @@ def show_step(id: uuid.UUID, slug: str) -> Response | str:
             wizard = _wizard(session, draft)
         if not wizard.can_reach(step):
             return _to(id, wizard.first_wrong, check=True)
-        summary = _summary(session, wizard) if step is DraftStep.SUMMARY else None
+        summary = summary_facts(session, wizard) if step is DraftStep.SUMMARY else None
     if summary is not None:
         return render_template("orders/summary.html", **summary)
     form = wizard.checked[step] if "pruefen" in request.args else wizard.form(step)
@@ -255,10 +249,10 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
                 if wizard.first_wrong is not DraftStep.SUMMARY:
                     return _to(id, wizard.first_wrong, check=True)
                 typed = HolderFields(request.form)
-                refused = _refuse_summary(session, wizard, typed)
+                refused = refusal_of(session, wizard, typed)
                 if refused:
-                    summary = _summary(session, wizard, typed)
-            accepted = None if refused else order_once(session, draft, lambda: _submit(session, draft, wizard))
+                    summary = summary_facts(session, wizard, typed)
+            accepted = None if refused else order_once(session, draft, lambda: submit(session, draft, wizard))
     except InvalidField as error:
         # What the forms accept and the rules refuse; the summary names what it can.
         if error.code == "high_risk":
@@ -267,7 +261,7 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
             flash(_("This order is not possible as it is. Please check it once more."))
         with resources().database.transaction() as session:
             wizard = _wizard(session, own_draft(session, id, principal(), now))
-            summary = _summary(session, wizard, HolderFields(request.form))
+            summary = summary_facts(session, wizard, HolderFields(request.form))
         return render_template("orders/summary.html", **summary), 422
     if accepted is None:
         return render_template("orders/summary.html", **summary), refused
@@ -308,39 +302,6 @@ def forbid(_error: Forbidden) -> tuple[str, int]:
         closed = not principal().roles and closed_accounts(session, principal())
     reason = Reason.ACCOUNT_CLOSED if closed else None
     return render_template("orders/refused.html", reason=reason, Reason=Reason), 403
-
-
-def _refuse_summary(session: Session, wizard: Wizard, typed: HolderFields) -> int:
-    """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
-
-    Saves the typed contract holder, unless it is wrong.
-    """
-    if request.form.get("shown") != wizard.fingerprint:
-        flash(_("The order or a price has changed since this page was shown. Please check it once more."))
-        return 409
-    return 0 if _enter_holder(session, wizard.account, typed) else 422
-
-
-def _submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
-    """Place the order at the prices that were shown, and return its request."""
-    now = resources().clock()
-    draft.touch(now)
-    shown = {product.key: line for product, line in wizard.priced}
-    return submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown)
-
-
-def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:
-    """Save the contract holder that was typed on the summary; return False, with errors at its fields, if it is wrong.
-
-    Does nothing if no field is filled in, or if the account's contract holder is known already.
-    """
-    if form.is_empty or holder_of(session, account) is not None:
-        return True
-    now = resources().clock()
-    data = form.checked(now)
-    if data is not None:
-        set_holder(session, principal(), account, data, now)
-    return data is not None
 
 
 def _ordering_account(session: Session) -> Account:
@@ -395,25 +356,6 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
         drafts=drafts,
         here=url_for("orders.show_step", id=wizard.id, slug=SLUGS[step]),
     )
-
-
-def _summary(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
-    order = wizard.order(locale())
-    proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
-    return {
-        "wizard": wizard,
-        "step": DraftStep.SUMMARY,
-        "order": order,
-        "email_known": not proofs.awaits_email,
-        "address_known": not proofs.awaits_address,
-        "publication_names": PUBLICATION_NAMES,
-        "holder": holder_of(session, wizard.account),
-        "holder_form": holder_form or HolderFields(),
-        "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),
-        "local_user_leads": order.local_user is not None
-        and reaches_sub_accounts(session, wizard.account.id, order.local_user.email),
-        "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
-    }
 
 
 def _already_ordered(session: Session, draft: Draft) -> Response:

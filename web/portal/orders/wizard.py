@@ -122,7 +122,7 @@ class Wizard:
         return [(product, self.price_of(product)) for product in self.products]
 
     def price_of(self, product: Product) -> PriceLine:
-        """Return a product at the price of the price list, or at that which an offer promised if it is lower."""
+        """Return a product with its lowest price: that of the price list, or that which an offer promised."""
         return best_price(product, self.promised)
 
     @property
@@ -145,7 +145,7 @@ class Wizard:
         return as_order(self.data, self.offered, locale)
 
     def printed(self, addressee: Addressee, locale: Locale) -> PrintedOrder:
-        """Return what an offer says of the order. Call only if all steps are complete and valid.
+        """Return the order as an offer prints it. Call only if all steps are complete and valid.
 
         `addressee` is the contract holder of the account that orders.
         """

@@ -128,7 +128,7 @@ def local_page(target: str | None) -> str | None:
 
 
 def _page_of_form() -> str:
-    """Return the path of the page on which the form of the current request was, or of one that leads on from there."""
+    """Return the path of the page with the submitted form: from the Referer header, else the form's URL, else "/"."""
     referrer = request.referrer or ""
     parts = urlsplit(referrer) if _is_ours(referrer) else urlsplit("")
     page = f"{parts.path}?{parts.query}" if parts.query else parts.path

@@ -8,7 +8,7 @@ from flask import request, session
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.views import lists
+from models.views import own_accounts
 from web.portal.page.session import principal
 
 
@@ -32,7 +32,7 @@ def selected_account(database: Session) -> SelectedAccount:
     one kept in the session; else the first. Main accounts come first. A sub-account can be selected only if the
     user cannot select its main account.
     """
-    own = lists.accounts_of(database, principal())
+    own = own_accounts.accounts_of(database, principal())
     ids = {account.id for account in own}
     choices = {account.customer_number: account for account in own if account.main_id not in ids}
     asked = request.args.get("konto", "")

@@ -9,9 +9,8 @@ from sqlalchemy.orm import Session
 from models.people.logins import begin_login, find_login
 from models.people.rights import RIGHTS, Action, Principal, only_forwards
 from models.people.users import User, principal_of
-from models.proofs.status import consents_to_answer
 from models.values import LOCALES, as_locale
-from models.views.lists import linkable_accounts, sees_locations
+from models.views.own_accounts import MenuFacts, menu_facts
 from web.resources import resources
 
 login_manager = LoginManager()
@@ -24,27 +23,13 @@ class SignedIn:
     is_active = True
     is_anonymous = False
 
-    def __init__(
-        self,
-        principal: Principal,
-        *,
-        secret: str,
-        login_id: int,
-        gives_link_codes: bool,
-        consents_waiting: int,
-        sees_locations: bool,
-    ) -> None:
+    def __init__(self, principal: Principal, menu: MenuFacts, *, secret: str, login_id: int) -> None:
         self.principal = principal
+        self.menu = menu
         self.login_id = login_id
         """The id of this browser's login."""
         self._secret = secret
-        self.gives_link_codes = gives_link_codes
-        """Whether the user administers an account that a main account could attach."""
-        self.consents_waiting = consents_waiting
-        """The number of link requests that wait for the user's consent to attach an account."""
         self.manages_users = any(Action.MANAGE_USERS in RIGHTS[role] for role in principal.roles.values())
-        self.sees_locations = sees_locations
-        """Whether the user has the overview of locations; users of only sub-accounts have none."""
         self.only_forwards = only_forwards(principal)
         self.is_customer = bool(principal.roles) or not principal.is_staff
         """Whether the user has customer pages; members of staff have them only with an account of their own."""
@@ -70,15 +55,8 @@ def load_user(secret: str) -> SignedIn | None:
 
 def _signed_in(database: Session, user: User, login_id: int, secret: str) -> SignedIn:
     person = principal_of(database, user)
-    gives = bool(linkable_accounts(database, person))
-    return SignedIn(
-        person,
-        secret=secret,
-        login_id=login_id,
-        gives_link_codes=gives,
-        consents_waiting=len(consents_to_answer(database, person, resources().clock())) if gives else 0,
-        sees_locations=sees_locations(database, person),
-    )
+    menu = menu_facts(database, person, resources().clock())
+    return SignedIn(person, menu, secret=secret, login_id=login_id)
 
 
 def create_login(database: Session, user: User) -> SignedIn:

@@ -1,4 +1,4 @@
-"""Whether anybody can administer an account, as the pages say it."""
+"""The text about an account that nobody can administer, for the pages."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def forgotten() -> Response | tuple[str, int]:
 @logins.get("/passwort/unterwegs")
 def asked() -> str:
     """Show what the user can do after a link to reset a password was requested."""
-    return render_template("people/logins/asked.html")
+    return render_template("people/logins/reset_link_sent.html")
 
 
 @logins.route("/passwort/<int:user_id>/<int:issued>/<token>", methods=["GET", "POST"])
@@ -186,7 +186,7 @@ def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
     """
     form = NewPasswordForm()
     if (user := _user(user_id, issued, token)) is None:
-        return render_template("people/logins/lapsed.html"), 404
+        return render_template("people/logins/reset_link_invalid.html"), 404
     if form.validate_on_submit():
         try:
             with resources().database.transaction() as session:

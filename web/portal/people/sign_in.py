@@ -176,7 +176,7 @@ def _sign_in_page(form: SignInForm, *, sealed: str | None = None, back: str | No
 
 
 def _go_on() -> Response | str:
-    """Lead the user, who is signed in now, to the input that was kept, else to the page in `next` or the overview."""
+    """Redirect the signed-in user to the form whose input was kept, else to the page in `next` or the overview."""
     target = local_page(request.args.get("next")) or url_for("portal.overview")
     sealed = request.form.get("kept")
     if not sealed:

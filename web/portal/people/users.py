@@ -28,11 +28,11 @@ from models.errors import (
 from models.people.invitations import (
     accept,
     find_invitation,
-    invitable_roles,
     invitations_of,
     invite,
     invited_user,
     renew,
+    roles_to_offer,
     withdraw,
 )
 from models.people.members import change_role, managed_accounts, remove_user, users_of
@@ -281,7 +281,7 @@ def _accept(id: int, token: str, form: NewPasswordForm) -> Response | tuple[str,
     except PasswordMissing:
         return _show_invitation(id, token, form)
     except NotFound:
-        return render_template("people/users/lapsed.html"), 404
+        return render_template("people/users/invitation_invalid.html"), 404
     # The dashboard of a location says what its team needs first.
     sees = account.role is AccountRole.SUB and Action.VIEW in RIGHTS[found.role]
     target = url_for("locations.show", customer_number=account.customer_number) if sees else None
@@ -305,7 +305,7 @@ def _show_invitation(id: int, token: str, form: NewPasswordForm) -> tuple[str, i
             by_main = inviter.id in people_of_main(session, account)
             main = session.get_one(Account, account.main_id) if account.main_id is not None and by_main else None
     except NotFound:
-        return render_template("people/users/lapsed.html"), 404
+        return render_template("people/users/invitation_invalid.html"), 404
     page = render_template(
         "people/users/invitation.html",
         form=form,
@@ -344,7 +344,7 @@ def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Ro
     Abort with 404 if there is no such account or the user may not invite to it.
     """
     account = account_by_number(session, customer_number)
-    roles = invitable_roles(session, principal(), account) if account is not None else []
+    roles = roles_to_offer(session, principal(), account) if account is not None else []
     if account is None or not roles:
         abort(404)
     return account, roles

@@ -16,7 +16,7 @@ from models.errors import IsMainAccount
 from models.people.rights import Action, may
 from models.proofs.link_codes import create_link_code, open_link_code, void_link_code
 from models.states import AccountRole
-from models.views import lists
+from models.views import own_accounts
 from tasks.wording.reasons import reason_text
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
@@ -79,7 +79,7 @@ def void(customer_number: str) -> Response:
 
 
 def _accounts(session: Session) -> Sequence[Account]:
-    return lists.linkable_accounts(session, principal())
+    return own_accounts.linkable_accounts(session, principal())
 
 
 def _account(session: Session, customer_number: str) -> Account:

@@ -18,11 +18,11 @@ from werkzeug.wrappers import Response
 
 from models.errors import IllegalTransition, InvalidField, NotAwaited, TooEarly, TooLate
 from models.orders.orders import cancel_and_release
-from models.proofs.contacts import correct_contact
+from models.proofs.contact_email import correct_contact
 from models.proofs.document_review import upload_document
-from models.proofs.new_codes import ask_again
 from models.proofs.order_codes import enter_letter_code
 from models.proofs.ownership import Credentials, prove_ownership
+from models.proofs.replacement_codes import ask_again
 from models.proofs.status import ProofKind
 from models.requests.requests import Request, may_change
 from models.states import Reason

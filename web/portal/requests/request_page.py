@@ -11,15 +11,15 @@ from flask import abort, render_template
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.proofs.contacts import corrections_left
+from models.proofs.contact_email import corrections_left
 from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.requests import Request, TimelineEntry, concerns, may_change
 from models.states import ENDED, ROUTES, Kind, Status
-from models.views import lists
+from models.views import request_lists
+from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import status_text, step_text
 from tasks.wording.next_steps import expectation, next_action
 from tasks.wording.reasons import reason_text
-from tasks.wording.refusals import refusal_text
 from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
 from web.portal.page.locale import locale
@@ -58,7 +58,7 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         found,
         session.get_one(Account, found.main_id),
         found.account if found.kind is Kind.ORDER else None,
-        lists.timelines(session, [found.id])[found.id],
+        request_lists.timelines(session, [found.id])[found.id],
         proof_statuses(session, [found], resources().clock())[found.id],
         acts,
         acts and found.can_cancel,

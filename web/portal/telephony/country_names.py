@@ -44,7 +44,7 @@ def typed_countries(typed: str) -> tuple[list[str], list[str]]:
 
 @cache
 def _keys() -> dict[str, str]:
-    keys = {prefix: key for key, prefixes in reversed(PREFIXES.items()) for prefix in prefixes}
+    keys = {prefix: key for key, prefixes in reversed(list(PREFIXES.items())) for prefix in prefixes}
     for key in PREFIXES:
         keys[key.casefold()] = key
         for language in ("de", "en"):

@@ -41,7 +41,7 @@ _PAGE = "/<string(length=7):customer_number>/telefonbuch"
 
 
 class EntryForm(Form):  # type: ignore[misc]
-    """The form of a directory entry: which number, the name as printed, with the address or without, and where."""
+    """The form of a directory entry: number, name as printed, whether it shows the address, and directories."""
 
     directory_number = StringField(
         lazy_gettext("Phone number in the directory"),
@@ -74,7 +74,7 @@ class EntryForm(Form):  # type: ignore[misc]
 
     @property
     def data_of_entry(self) -> DirectoryData:
-        """Return what the entry is to say. Call only if the form is valid."""
+        """Return the entered content of the entry. Call only if the form is valid."""
         return DirectoryData(
             self.directory_name.data, YES_NO[self.directory_address.data], tuple(self.directory_in.data)
         )

@@ -21,7 +21,7 @@ from models.states import AccountState
 from models.telephony import forwarding
 from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft
 from models.telephony.holdings import blocks_of, trunks_of
-from models.views.lists import forwardable_accounts
+from models.views.own_accounts import forwardable_accounts
 from web.portal.page.session import principal
 from web.portal.telephony.forwarding_forms import PRESET_NAMES, SOME, ForwardingForm, values_of, values_of_preset
 from web.portal.telephony.forwarding_text import condition_text, day_names, hours_text, number_text, numbers_text

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from pypdf import PdfReader
 from werkzeug.test import TestResponse
 
+from models import retention
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder
 from models.accounts.hierarchy import attach
@@ -22,7 +23,7 @@ from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.drafts import KEPT_FOR, Draft
+from models.orders.drafts import Draft
 from models.orders.orders import submit_order
 from models.people.rights import Role
 from models.requests.requests import Request
@@ -609,7 +610,7 @@ def test_drafts_can_be_deleted_and_expire(front: Front, clock: FakeClock) -> Non
     assert drafts_in(front.database) == [] and front.client.get(first).status_code == 404
     old = fresh(front)
     fill_all(front, old, "produkt")
-    clock.now = end_of_day(clock.now + KEPT_FOR)
+    clock.now = end_of_day(clock.now + retention.DRAFTS)
     # By then the login has expired, too.
     sign_in(front, front.manager.email)
     assert front.client.get(old).status_code == front.client.get(f"{old}/produkt").status_code == 404
@@ -700,7 +701,7 @@ def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_
     assert_valid(changed.text)
     with monkeypatch.context() as patch:
         # Something that the forms let pass.
-        patch.setattr("web.portal.orders.pages.submit_order", _refuse_postal_code)
+        patch.setattr("web.portal.orders.summary.submit_order", _refuse_postal_code)
         refused = front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY})
     assert refused.status_code == 422 and "nicht möglich" in refused.text
     assert 'value="Kontor 7"' in refused.text and requests_in(front.database) == []
@@ -741,3 +742,12 @@ def test_a_directory_entry_is_asked_for_with_its_option(front: Front) -> None:
     assert request.option_details == {
         "directory_entry": {"name": "Muster Berlin", "show_address": True, "published_in": ["print", "online"]}
     }
+
+
+def test_a_fallback_to_a_high_risk_destination_is_not_ordered(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    assert fill(front, draft, "produkt", mobile_number="+8816 12345678").status_code == 303
+    answer = order(front.client, draft, front.client.get(f"{draft}/zusammenfassung").text)
+    assert answer.status_code == 422 and "auf dem Dashboard eine Rufweiterleitung zu dieser Nummer" in answer.text
+    assert requests_in(front.database) == []

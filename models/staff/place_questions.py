@@ -12,18 +12,18 @@ from sqlalchemy.orm import Session, contains_eager, joinedload
 
 from models.accounts.accounts import Account
 from models.errors import Forbidden, NotFound
-from models.orders.addresses import area_codes_for
+from models.orders.address_rules import area_codes_for
 from models.people.rights import Principal
 from models.requests.requests import Request
 from models.states import ENDED, Kind, StepName
 from models.telephony.area_codes import AreaCode
 from models.telephony.known_places import KnownPlace, place_key
-from models.telephony.places import places_of
+from models.telephony.place_facts import places_of
 
 
 @dataclass(frozen=True, slots=True)
 class PlaceQuestion:
-    """A question with what staff need to answer it.
+    """The question whether an address lies in an Ortsnetz, with the facts that staff need to answer.
 
     `towns` are the towns with the postal code, `near` the Ortsnetze that the address may lie in, and `orders` the
     running orders that wait for the answer.
@@ -49,12 +49,15 @@ def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQue
     )
 
 
-def answer_question(session: Session, staff: Principal, id: uuid.UUID, now: datetime, *, fits: bool) -> list[Request]:
-    """Save the answer, which holds for every later order too, and wake the running orders that the answer is about.
+def answer_place_question(
+    session: Session, staff: Principal, id: uuid.UUID, now: datetime, *, fits: bool
+) -> list[Request]:
+    """Save whether the question's address lies in the Ortsnetz (`fits`), and wake the orders that wait for the answer.
 
-    After a yes they go on; after a no they are rejected with the area codes that fit. Returns these orders. An answer
-    can be given again and replaces the one before; orders that have ended stay as they are. Raises `Forbidden` if the
-    person does not belong to the staff, and `NotFound` if there is no such question.
+    The answer holds for every later order, too. After a yes the waiting orders go on; after a no they are rejected with
+    the area codes that fit. Returns these orders. An answer can be given again and replaces the one before; orders that
+    have ended stay as they are. Raises `Forbidden` if the person does not belong to the staff, and `NotFound` if there
+    is no such question.
     """
     place = _place_for_staff(session, staff, id)
     waiting = _waiting(session, place, sa.select(Request).with_for_update(of=Request))

@@ -7,7 +7,7 @@ from math import hypot
 import pytest
 
 from models.db.session import Database
-from models.telephony.places import places_of
+from models.telephony.place_facts import places_of
 
 MIDDLES = {
     "10179": (52.5, 13.4), "80331": (48.1, 11.6), "20095": (53.6, 10.0), "50667": (50.9, 7.0), "01067": (51.1, 13.7),

@@ -10,38 +10,35 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from models import retention
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import ContractHolder, put_holder
-from models.bulk import bulk
 from models.bulk.bulk import Bulk, BulkRow
 from models.contracts.contracts import new_contract
 from models.db.base import Base
 from models.jobs.jobs import Outcome
 from models.links.account_closing import close_account
 from models.messages.outbox import Recipient
-from models.orders import drafts
 from models.orders.drafts import Draft, begin_draft, find_draft, new_draft_id
-from models.people import invitations, logins
+from models.people import logins
 from models.people.invitations import INVITATION_VALID_FOR, Invitation, invite
 from models.people.logins import Login, begin_login
 from models.people.rights import Role
 from models.people.users import User
-from models.requests import idempotency
 from models.requests.idempotency import IdempotencyKey, reserve_key
-from models.telephony import directory
 from models.telephony.directory import DirectoryEntry, put_entry
 from models.telephony.number_history import NumberAssignment
 from models.values import end_of_day
 from tasks.ports import GatewayUnavailable
-from tasks.reconcile import retention
+from tasks.reconcile import leftovers
 from tests.factories import ENTRY, HOLDER, NOW, an_order, make_account, make_bulk, sites
 from tests.tasks.conftest import Pipeline
 
 TABLES = [
-    (Bulk, bulk.KEPT_FOR),
-    (Draft, end_of_day(NOW + drafts.KEPT_FOR) - NOW),
-    (IdempotencyKey, idempotency.KEPT_FOR),
-    (Invitation, end_of_day(NOW + INVITATION_VALID_FOR) + invitations.LISTED_FOR - NOW),
+    (Bulk, retention.BULKS),
+    (Draft, end_of_day(NOW + retention.DRAFTS) - NOW),
+    (IdempotencyKey, retention.IDEMPOTENCY_KEYS),
+    (Invitation, end_of_day(NOW + INVITATION_VALID_FOR) + retention.INVITATIONS - NOW),
     (Login, logins.IDLE),
 ]
 MOMENT = timedelta(seconds=1)
@@ -113,7 +110,7 @@ def test_without_the_telephone_network_the_rest_is_deleted_all_the_same(pipeline
 
 
 def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2)
+    monkeypatch.setattr(leftovers, "BATCH", 2)
     for words in ("one", "two", "three", "Four", "_five"):
         leave(pipeline, words)
     pipeline.clock.advance(timedelta(days=365))
@@ -131,7 +128,7 @@ def test_a_dry_run_counts_and_deletes_nothing(pipeline: Pipeline, monkeypatch: p
 
 def test_a_draft_that_somebody_has_in_hand_stays(pipeline: Pipeline) -> None:
     leave(pipeline, "one")
-    now = pipeline.clock.advance(drafts.KEPT_FOR)
+    now = pipeline.clock.advance(retention.DRAFTS)
     with pipeline.runtime.database.transaction() as session:
         id = session.scalars(sa.select(Draft.id)).one()
         draft = find_draft(session, id, lock=True)
@@ -150,7 +147,7 @@ def test_a_file_that_was_sent_stays_and_one_that_was_not_goes_with_its_rows(pipe
         )
         sent.send(pipeline.clock.now)
         kept, gone = sent.id, unsent.id
-    pipeline.clock.advance(bulk.KEPT_FOR)
+    pipeline.clock.advance(retention.BULKS)
     assert pipeline.run("leftovers").counts["bulks"] == 1
     with pipeline.runtime.database.transaction() as session:
         assert session.scalars(sa.select(Bulk.id)).all() == [kept]
@@ -180,7 +177,7 @@ def test_a_withdrawn_directory_entry_is_known_for_a_while(pipeline: Pipeline) ->
             account_id = make_account(session).id
             put_entry(session, account_id, 4930000, ENTRY, pipeline.clock.now)
             session.get_one(DirectoryEntry, account_id).withdrawn_at = withdrawn_at
-    pipeline.clock.advance(directory.KEPT_FOR - MOMENT)
+    pipeline.clock.advance(retention.DIRECTORY_ENTRIES - MOMENT)
     assert pipeline.run("leftovers").counts["directory_entries"] == 0
     pipeline.clock.advance(MOMENT)
     assert pipeline.run("leftovers").counts["directory_entries"] == 1

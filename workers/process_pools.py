@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.db.session import Database
 from models.db.work_queue import WorkKind
-from models.telephony.places import places_of
+from models.telephony.place_facts import places_of
 from tasks.logs import configure_logging
 from tasks.outbox.typeface import WEIGHTS, font_name
 from workers.app import app
@@ -189,7 +189,7 @@ def _read_places(settings: WorkerSettings) -> None:
 
 def main() -> None:
     """Run the Celery workers of the kinds of work named by `--queues` (all by default), until a stop signal."""
-    parser = argparse.ArgumentParser(prog="workers.pools")
+    parser = argparse.ArgumentParser(prog="workers.process_pools")
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--queues", type=WorkKind, nargs="+", default=list(WorkKind))
     arguments = parser.parse_args()

@@ -8,12 +8,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from models.orders.addresses import Certainty, certainty_of
+from models.orders.address_rules import Certainty, certainty_of
 from models.orders.restocking import Restocked, restock
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import pool_has, stock_pool
 from models.telephony.numbers import NumberBlock
-from models.telephony.places import places_of
+from models.telephony.place_facts import places_of
 from models.values import national_to_e164
 from workers.demo.cast import EMPTY_POOL, POOLS, Pool
 from workers.demo.play import CannotPlay

@@ -13,8 +13,8 @@ import pytest
 
 from tests.fakes import wait_until
 from tests.sip.conftest import DOMAIN, Sites
-from tests.sip.hasty import LIMIT, PAUSE, HastyKamailio
 from tests.sip.phones import NETWORK, Phone
+from tests.sip.short_timeouts import LIMIT, PAUSE, HastyKamailio
 from tests.sip.sipp import Line
 from tests.sip.wire import Wire
 from workers.gateways.registrar import plain_url

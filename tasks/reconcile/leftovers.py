@@ -1,16 +1,15 @@
 """Job `leftovers`: delete rows past their retention time, and complete the history of numbers.
 
-Each table's model says which rows those are. The telephone network's call records are deleted after a week: they only
-serve to explain current faults.
+The periods are in `models.retention`; `left_over` of each table's model says from when they count.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from models import retention
 from models.accounts.contract_holders import ContractHolder
 from models.bulk.bulk import Bulk
 from models.orders.drafts import Draft
@@ -23,7 +22,6 @@ from tasks.reconcile.job_run import Run
 
 BATCH = 500
 """The most rows of a table that are locked and deleted in one transaction."""
-CALLS_KEPT_FOR = timedelta(days=7)
 
 Table = (
     type[Bulk]
@@ -62,7 +60,7 @@ def clear_leftovers(run: Run) -> None:
 
 
 def _forget_calls(run: Run) -> None:
-    calls, before = run.runtime.ports.calls, run.now - CALLS_KEPT_FOR
+    calls, before = run.runtime.ports.calls, run.now - retention.CALL_RECORDS
     run.counts["calls"] = calls.count(before) if run.dry else 0
     while not run.dry and (gone := calls.forget(before, BATCH)):
         # Each batch's transaction renews the lease.

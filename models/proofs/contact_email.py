@@ -17,7 +17,7 @@ from models.people.users import User
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof
 from models.proofs.required import order_proofs
-from models.proofs.same_proof import lock_pending, orders_of_contact, orders_with_contact
+from models.proofs.shared_proofs import lock_pending, orders_of_contact, orders_with_contact
 from models.requests.requests import Request, TimelineEntry
 from models.states import Kind, Status
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from models.errors import AreaCodeRefused, InvalidField
 from models.telephony.area_codes import AreaCode
 from models.telephony.known_places import answers_for, ask
-from models.telephony.places import NEAR, places_of
+from models.telephony.place_facts import NEAR, places_of
 from models.values import has_house_number
 
 MOST_EXAMPLES = 5

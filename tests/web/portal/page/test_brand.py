@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tasks.outbox import stationery
+from tasks.outbox import pdf_sheet
 from tasks.outbox.render import render
 from tasks.outbox.typeface import FAMILY
 from tasks.settings import Carrier, CarrierPage
@@ -39,7 +39,7 @@ DARK = scheme(CSS.split("@media")[1])
 def test_paper_has_the_colours_of_the_pages() -> None:
     names = {"INK": "ink", "QUIET": "quiet", "ACCENT": "primary", "LINE": "line", "TINT": "paper"}
     for name, variable in names.items():
-        red, green, blue = getattr(stationery, name)
+        red, green, blue = getattr(pdf_sheet, name)
         assert f"#{red:02x}{green:02x}{blue:02x}" == LIGHT[variable], name
 
 

@@ -1,11 +1,11 @@
-"""The sheet of a letter: address window, date, text, the code large, and the page's address as a QR code."""
+"""The layout of a letter: address window, date, text, the code large, and a QR code that leads to its page."""
 
 from __future__ import annotations
 
 import segno
 
 from models.values import as_locale, in_print
-from tasks.outbox.stationery import ACCENT, INK, LEFT, QUIET, TINT, WIDTH, Colour, Sheet
+from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, TINT, WIDTH, Colour, Sheet
 from tasks.ports import Letter
 from tasks.settings import Carrier
 from tasks.wording.translate import N_
@@ -22,7 +22,7 @@ _BLACK: Colour = (0, 0, 0)
 
 
 def letter_pdf(letter: Letter, carrier: Carrier) -> bytes:
-    """Return the letter as PDF: sender, date, whom to ask, the code large, the page's address as a QR code."""
+    """Return the letter as PDF, with the recipient in the address window, the code large, and its page as a QR code."""
     sheet = Sheet(carrier, as_locale(letter.locale), letter.subject)
     for top in _FOLDS:
         sheet.line(5, top, 9)
@@ -64,7 +64,7 @@ def _address(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
 
 
 def _facts(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
-    """Print the date, and whom to ask."""
+    """Print the letter's date and the carrier's phone number and e-mail address, beside the address window."""
     facts = [
         (N_("Date"), letter.date),
         (N_("Questions?"), carrier.phone or carrier.email),
@@ -75,7 +75,7 @@ def _facts(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
 
 
 def _code_box(sheet: Sheet, code: str, link: str | None) -> None:
-    """Print the code large, and beside it the page's address as a QR code."""
+    """Print the code large, and beside it a QR code that leads to `link`, the page where the code is entered."""
     sheet.make_room(_CODE_BOX)
     top = sheet.y + 1
     sheet.box(LEFT, top, WIDTH, _CODE_BOX, TINT, 2)

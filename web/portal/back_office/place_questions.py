@@ -15,7 +15,7 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired
 
 from models.errors import NotFound
-from models.staff.places import answer_question, find_question
+from models.staff.place_questions import answer_place_question, find_question
 from models.telephony.known_places import answered_questions, open_questions
 from web.portal.back_office.lists import office
 from web.portal.page.session import principal
@@ -45,7 +45,7 @@ def places() -> str:
     with resources().database.transaction() as session:
         asked = open_questions(session, SHOWN)
         answered = answered_questions(session, SHOWN)
-    return render_template("back_office/places.html", asked=asked, answered=answered)
+    return render_template("back_office/place_questions.html", asked=asked, answered=answered)
 
 
 @office.route("/vorwahlen/<uuid:id>", methods=["GET", "POST"])
@@ -60,7 +60,7 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
         with resources().database.transaction() as session:
             if form.validate_on_submit():
                 fits = form.answer.data == YES
-                orders = len(answer_question(session, principal(), id, resources().clock(), fits=fits))
+                orders = len(answer_place_question(session, principal(), id, resources().clock(), fits=fits))
             else:
                 question = find_question(session, principal(), id)
     except NotFound:
@@ -68,7 +68,7 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
     if request.method == "POST" and not form.errors:
         flash(_("The answer is saved and holds for later orders too.") + " " + _orders_text(orders, fits=fits))
         return redirect(url_for("office.places"), 303)
-    return render_template("back_office/place.html", question=question, form=form), 422 if form.errors else 200
+    return render_template("back_office/place_question.html", question=question, form=form), 422 if form.errors else 200
 
 
 def _orders_text(orders: int, *, fits: bool) -> str:

@@ -14,7 +14,7 @@ from models.errors import Forbidden, NotFound
 from models.orders.orders import submit_order
 from models.people.rights import Principal
 from models.requests.requests import Request
-from models.staff.places import answer_question, find_question
+from models.staff.place_questions import answer_place_question, find_question
 from models.states import Reason, Status
 from models.telephony.known_places import ask, question_id
 from tests.factories import NOW, an_order
@@ -75,7 +75,7 @@ def test_a_question_leads_from_the_list_to_its_answer(front: Front, desk: Desk) 
 
 
 def say_yes(session: Session, person: Principal, id: UUID) -> list[Request]:
-    return answer_question(session, person, id, NOW, fits=True)
+    return answer_place_question(session, person, id, NOW, fits=True)
 
 
 @pytest.mark.parametrize("verb", [find_question, say_yes])

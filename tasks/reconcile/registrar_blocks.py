@@ -32,7 +32,7 @@ class OurBlock:
     on_its_way: bool
 
     def is_there(self, found: Block | None) -> bool:
-        """Return whether the registrar's block `found` is this one, or this block is about to be announced."""
+        """Return whether the registrar has this block (`found`), or the block is about to be announced to it."""
         return self.on_its_way or found == Block(self.first_number, self.size)
 
 

@@ -15,14 +15,15 @@ from models.accounts.contract_holders import Addressee, addressee_of
 from models.contracts.catalogue import PriceLine
 from models.messages.outbox import Message
 from models.orders.orders import Contact, Location
+from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
-from models.proofs.proofs import VALID_FOR, CodedProof, Consent
+from models.proofs.proofs import CodedProof, Consent
 from models.proofs.required import order_proofs
 from models.requests.requests import Request
 from models.states import ENDED, ProofMethod, Reason, Status
 from models.values import Locale, end_of_day
-from tasks.outbox.bulk_receipts import bulk_facts, bulk_table
-from tasks.outbox.prices import agreed_lines, price_facts
+from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
+from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.ports import Attachment
 from tasks.settings import Carrier
 from tasks.wording.reasons import reason_text
@@ -45,7 +46,7 @@ NOTHING = Details({})
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Return what the database adds to a receipt of the carrier now. `base_url` is the beginning of links."""
+    """Read the facts and attachments that a receipt gets when it is sent. `base_url` is the beginning of its links."""
     return RECEIPTS[message.template](session, message, base_url, carrier)
 
 
@@ -131,7 +132,7 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
 
 
 def _deadline(request: Request, proof: CodedProof | None) -> str:
-    """Return the deadline of a proof; that which it will have if it was not requested yet, or is about to be anew."""
+    """Return the deadline of a proof. If its code is still to be requested, return the deadline it will have."""
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:
         until = proof.expires_at

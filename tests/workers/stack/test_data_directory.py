@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workers.stack.directory import StackDirectory, State, load_running_stack
+from workers.stack.data_directory import StackDirectory, State, load_running_stack
 from workers.stack.errors import AlreadyRunning, StackError
 from workers.stack.processes import Identity, identify
 from workers.stack.up import end_leftovers

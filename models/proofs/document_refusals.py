@@ -1,4 +1,4 @@
-"""Refusals of documents that were to prove an address: why, and the mail that says so."""
+"""Refusals of documents that were to prove an address: the reason, a note of staff, and the mail to the customer."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MOST_NOTE = 500
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a document is refused, and a note to the customer in the words of staff, "" without one."""
+    """The reason why a document is refused, and a note of staff that the customer reads; "" without a note."""
 
     reason: RefusalReason = RefusalReason.DOES_NOT_SHOW
     note: str = ""
 
 
 def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
-    """Keep why the document is refused, add it to the order's timeline, and queue a mail about it.
+    """Save the reason and note in the refused document, add a timeline entry to the order, and queue a mail about that.
 
     The mail goes to the order's requester, or to the main account's administrators if there is none.
     """

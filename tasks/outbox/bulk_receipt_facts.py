@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session, joinedload
 from models.bulk.bulk import Bulk, BulkRow, RowFate
 from models.contracts.catalogue import PriceLine, price_lines_from_json, price_list
 from models.contracts.costs import costs_of
-from models.proofs.proofs import VALID_FOR
+from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
 from models.states import Kind
 from models.values import Locale, end_of_day
-from tasks.outbox.prices import sum_facts
+from tasks.outbox.price_facts import sum_facts
 from tasks.ports import Attachment
 from tasks.wording.translate import N_, translate
 
@@ -105,7 +105,7 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
 
 
 def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
-    """Return a row as one line of the mail."""
+    """Return a row of the file as the facts of one line in the mail's list."""
     fate = translate(locale, FATES[row.fate])
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"

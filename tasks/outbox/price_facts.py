@@ -14,7 +14,7 @@ from models.values import Locale
 
 
 def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tuple[str, PriceLine]]:
-    """Return the products of an order, by their names in the language, each at its agreed price.
+    """Return pairs of the names of an order's products, in the language, and their agreed prices.
 
     Empty for orders that are older than the column of agreed prices. A product that was withdrawn since is among them.
     """

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from models.errors import InvalidField, NotAwaited
 from models.messages.outbox import Message, MessageState
 from models.orders.orders import Contact, cancel_and_release
-from models.proofs.contacts import MOST_CORRECTIONS, correct_contact, corrections_left
+from models.proofs.contact_email import MOST_CORRECTIONS, correct_contact, corrections_left
 from models.proofs.proofs import EmailProof
 from models.requests.requests import Request
 from models.states import Actor, Reason, Status

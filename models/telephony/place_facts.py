@@ -43,7 +43,7 @@ _TITLES = {"lutherstadt", "hansestadt", "ostseebad", "seebad", "nordseebad", "re
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """An Ortsnetz (local network) as the facts know it.
+    """An Ortsnetz (local network) with its place and reach.
 
     `code` is its area code, `name` the town's name and `words` the words of that; `at` is about where it is, `reach`
     the greatest distance from there at which an address may lie in it. `rough`: it is known by its neighbours only.
@@ -57,7 +57,7 @@ class Network:
     rough: bool
 
     def distance(self, point: Point) -> float | None:
-        """Return how far a place is from here, as a part of the reach; None if it is beyond the reach."""
+        """Return the distance of `point` from the Ortsnetz as a share of its reach; None if it is beyond the reach."""
         part = _km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
         return None if part > 1 else part + self.rough
 
@@ -77,7 +77,7 @@ class NetworkNearby:
 
 
 class Places:
-    """The facts, indexed for look-ups. `networks` are all Ortsnetze, as pairs of area code and name."""
+    """The facts about places, indexed for look-ups. `networks` are all Ortsnetze, as pairs of area code and name."""
 
     def __init__(self, networks: Iterable[tuple[str, str]]) -> None:
         self._towns: dict[str, tuple[str, ...]] = {}
@@ -186,7 +186,7 @@ class Places:
         return self._named.get(_first(words), ())
 
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
-        """Return the Ortsnetze with their places: that of the town of the name, or else of the neighbouring codes'.
+        """Return each Ortsnetz with its place: its town's or, if that is not known, the middle of neighbouring ones.
 
         Area codes are given by region, so an Ortsnetz lies among those whose codes begin alike. That also tells which
         of several towns of one name it is.
@@ -215,7 +215,7 @@ class Places:
         return located
 
     def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
-        """Return the place near `middle` that one of a name's words names: Fehmarn for 'Burg auf Fehmarn'."""
+        """Return the place near `middle` that is named by one word of a longer name: Fehmarn for 'Burg auf Fehmarn'."""
         for word in sorted(words, key=len, reverse=True):
             at = _nearest(self._points_named((word,)), middle)
             if at is not None and _km(at, middle) <= _STRAY + _ROUGHLY:
@@ -297,7 +297,7 @@ def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, P
 
 
 def _middle_of_neighbours(code: str, alike: Mapping[str, Sequence[tuple[str, Point]]]) -> Point | None:
-    """Return the middle of the Ortsnetze whose codes begin as this one: as alike as there are a few of."""
+    """Return the middle of a few Ortsnetze that share the longest beginning of their area codes with this one."""
     points: list[Point] = []
     for end in range(len(code) - 1, 1, -1):
         points = [point for other, point in alike.get(code[:end], ()) if other != code] or points

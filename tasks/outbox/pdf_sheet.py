@@ -34,8 +34,8 @@ class Sheet:
 
     `carrier` says who sends it, `title` is the document's title, and `remark` a sentence for the foot of each page.
     `say` translates a sentence into the document's language. All lengths are in millimetres, measured from the page's
-    left and top edges; `y` is where the next text is printed. Methods that print text go on below it, and begin a new
-    page where the page is full.
+    left and top edges; `y` is where the next text is printed. Methods that print text move `y` below it; most
+    of them begin a new page where the page is full.
     """
 
     def __init__(self, carrier: Carrier, locale: Locale, title: str, remark: str = "") -> None:
@@ -130,7 +130,9 @@ class Sheet:
             self.paragraph(line, 5.2, left, 80)
 
     def facts(self, left: float, facts: list[tuple[str, str]]) -> None:
-        """Print (name, value) pairs, one per line, that begin at `left`."""
+        """Print (name, value) pairs, one per line: the name begins at `left`, the value ends 65 mm right of that.
+
+        Begins no new page, even if the page is full."""
         for name, value in facts:
             self.ink(QUIET, "", 9)
             self.text(name, left, 5.6)

@@ -1,0 +1,27 @@
+"""Deadlines of proofs: how long codes are valid, when people are reminded, and how many tries and codes they have."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+VALID_FOR = timedelta(days=14)
+"""How long a mailed or printed code is valid, as the carrier's help pages promise; to the end of the last day.
+
+A request whose proof is not given in this time is rejected.
+"""
+LINK_CODE_VALID_FOR = timedelta(days=7)
+"""How long a link code is valid, to the end of the last day."""
+REMINDED_AFTER = (timedelta(days=7), timedelta(days=12))
+"""The times after the request for a proof by mail at which the person is reminded. Nobody is reminded by letter."""
+NEW_MAIL_AFTER = timedelta(minutes=10)
+"""How long after a mail with a code a new one can be requested."""
+NEW_CONSENT_AFTER = timedelta(days=1)
+"""How long after a consent request a new one can be requested."""
+NEW_LETTER_AFTER = timedelta(days=3)
+"""How long after a letter with a code a new one can be requested: the post takes its time."""
+LEAST_LEFT = timedelta(days=7)
+"""The least time that a code must still be valid for a new order to share it; otherwise a new code is requested."""
+WRONG_TRIES = 5
+"""The number of wrong tries after which a code is void."""
+MOST_ISSUES = 5
+"""The most codes that one person gets for one proof, so that nobody is pestered."""

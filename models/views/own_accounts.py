@@ -1,0 +1,85 @@
+"""The accounts in which a person has a role of their own: which of them they may view, link or forward; the menu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.people.rights import Action, Principal, may
+from models.people.users import Membership
+from models.proofs.status import count_open_consents
+from models.states import AccountRole, AccountState
+
+
+def accounts_of(session: Session, principal: Principal) -> list[Account]:
+    """Return the accounts that the person may view by a role in the account itself, main accounts first.
+
+    Sub-accounts that the person sees only because of a role in their main account are left out.
+    """
+    accounts = session.scalars(sa.select(Account).where(Account.id.in_(principal.roles)).order_by(Account.id))
+    return sorted(
+        (account for account in accounts if may(principal, Action.VIEW, account)),
+        key=lambda account: account.role != "main",
+    )
+
+
+def linkable_accounts(session: Session, principal: Principal) -> list[Account]:
+    """Return the active standalone accounts whose ownership the person may prove, so that they can be attached."""
+    return _linkable(_provable(principal, accounts_of(session, principal)))
+
+
+def _provable(principal: Principal, accounts: Sequence[Account]) -> list[Account]:
+    standalone = [account for account in accounts if account.role is AccountRole.STANDALONE]
+    return [account for account in standalone if may(principal, Action.PROVE_OWNERSHIP, account)]
+
+
+def _linkable(provable: Sequence[Account]) -> list[Account]:
+    return [account for account in provable if account.state is AccountState.ACTIVE]
+
+
+@dataclass(frozen=True, slots=True)
+class MenuFacts:
+    """What a person's menu depends on besides their roles."""
+
+    sees_locations: bool
+    """Whether the person has the overview of locations: not with roles in sub-accounts only."""
+    gives_link_codes: bool
+    """Whether the person administers an account that a main account could attach."""
+    consents_waiting: int
+    """The number of link requests that wait for the person's consent to attach an account."""
+
+
+def menu_facts(session: Session, principal: Principal, now: datetime) -> MenuFacts:
+    """Return what the person's menu shows, by at most two statements: it is read at each request."""
+    accounts = accounts_of(session, principal)
+    provable = _provable(principal, accounts)
+    gives_link_codes = bool(_linkable(provable))
+    return MenuFacts(
+        sees_locations=not accounts or any(account.role is not AccountRole.SUB for account in accounts),
+        gives_link_codes=gives_link_codes,
+        consents_waiting=count_open_consents(session, provable, now) if gives_link_codes else 0,
+    )
+
+
+def closed_accounts(session: Session, principal: Principal) -> Sequence[Account]:
+    """Return the closed accounts in which the person had a role at the time of closing."""
+    query = sa.select(Account).join(Membership, Membership.account_id == Account.id)
+    theirs = query.where(Membership.user_id == principal.user_id, Account.state == AccountState.CLOSED)
+    return session.scalars(theirs.order_by(Account.id)).all()
+
+
+def forwardable_accounts(session: Session, principal: Principal) -> list[Account]:
+    """Return the active accounts whose calls the person may forward by a role in the account itself."""
+    query = sa.select(Account).where(Account.id.in_(principal.roles), Account.state == AccountState.ACTIVE)
+    accounts = session.scalars(query.order_by(Account.id))
+    return [account for account in accounts if may(principal, Action.FORWARD_CALLS, account)]
+
+
+def token_account(session: Session, principal: Principal) -> Account | None:
+    """Return the account that the person's API token belongs to; None if the person does not use a token."""
+    return session.get(Account, principal.token_account_id) if principal.token_account_id else None

@@ -1,0 +1,69 @@
+"""Requests as lists, the newest first, and their timelines, each with a fixed number of SQL statements."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from models.accounts.accounts import Account
+from models.requests.requests import Request, TimelineEntry
+from models.states import ENDED, Status
+
+
+def running_request(session: Session, main: Account, account: Account) -> Request | None:
+    """Return the newest running request of `main` that is about `account`; None if there is none."""
+    return session.scalar(
+        sa.select(Request)
+        .where(Request.main_id == main.id, Request.account_id == account.id, Request.status.not_in(ENDED))
+        .order_by(Request.id.desc())
+        .limit(1)
+    )
+
+
+def requests_of(
+    session: Session,
+    main: Account,
+    *,
+    before: uuid.UUID | None = None,
+    limit: int = 50,
+    statuses: Sequence[Status] = (),
+) -> list[Request]:
+    """Return up to `limit` requests of a main account, the newest first.
+
+    With `before`, a request id, return only older requests; with `statuses`, only requests with one of them.
+    """
+    query = sa.select(Request).where(Request.main_id == main.id).order_by(Request.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Request.id < before)
+    if statuses:
+        query = query.where(Request.status.in_(statuses))
+    return list(session.scalars(query))
+
+
+def recent_requests(
+    session: Session, *, main: Account | None = None, statuses: Sequence[Status] = (), limit: int = 50
+) -> list[Request]:
+    """Return up to `limit` requests for the back office, of all customers or of `main` alone, the newest first.
+
+    With `statuses`, return only requests with one of them. Each request comes with its main account.
+    """
+    query = sa.select(Request).order_by(Request.id.desc()).limit(limit).options(joinedload(Request.main))
+    if main is not None:
+        query = query.where(Request.main_id == main.id)
+    if statuses:
+        query = query.where(Request.status.in_(statuses))
+    return list(session.scalars(query))
+
+
+def timelines(session: Session, request_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[TimelineEntry]]:
+    """Return the timeline of each request by request id, the oldest entry first; an empty list for a missing id."""
+    entries: dict[uuid.UUID, list[TimelineEntry]] = defaultdict(list)
+    for entry in session.scalars(
+        sa.select(TimelineEntry).where(TimelineEntry.request_id.in_(request_ids)).order_by(TimelineEntry.id)
+    ):
+        entries[entry.request_id].append(entry)
+    return entries

@@ -1,0 +1,103 @@
+"""The texts about a bulk file: why a file cannot be used, and what became of each row of a sent file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_babel import gettext as _
+
+from models.bulk.bulk import (
+    MOST_ROWS,
+    BulkRow,
+    RowFate,
+)
+from models.states import Kind, Reason
+from tasks.files.csv_lines import LONGEST_LINE
+from tasks.files.tables import UnusableTable
+from tasks.files.workbook_program import LAST_LINE, UNPACKED
+from tasks.wording.fields import field_error
+from tasks.wording.labels import status_text
+from tasks.wording.reasons import reason_text
+from web.portal.bulk.columns import COLUMNS
+from web.portal.bulk.files import LARGEST
+from web.portal.page.locale import locale
+
+
+def unusable_text(error: UnusableTable, kind: Kind) -> str:
+    """Return why an uploaded file cannot be read as a table of this kind, and what to do about it."""
+    titles = [column.title(locale()) for column in COLUMNS[kind] if column.key in error.columns]
+    reasons = {
+        "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),
+        "too_large": _("The file is larger than %(megabytes)s MB.", megabytes=LARGEST // 1_000_000),
+        "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=MOST_ROWS),
+        "no_columns": _("These columns are missing: %(columns)s. Take the template.", columns=", ".join(titles)),
+        "columns_twice": _("A column is there twice."),
+        "no_table": _("This is no table that we can read. Please save it as CSV or XLSX."),
+        "line_too_long": _(
+            "Line %(line)s of the file is longer than %(most)s characters. A table has a line for every row.",
+            line=error.line,
+            most=LONGEST_LINE,
+        ),
+        "hidden_sheet": _(
+            "The table is on the hidden sheet “%(sheet)s”. Please unhide it, or copy the table into a new file.",
+            sheet=error.sheet,
+        ),
+        "broken_quotes": _(
+            "Line %(line)s of the file has a quotation mark that is not closed, or text after a closing one. Please"
+            " mend that line, or save the table as XLSX.",
+            line=error.line,
+        ),
+        "too_many_columns": _(
+            "Line %(line)s of the file has more cells than there are headings. Please put a cell that contains the"
+            " separator in quotation marks, or save the table as XLSX.",
+            line=error.line,
+        ),
+        "far_row": _(
+            "Row %(line)s of the sheet has content, far below the table; we read %(most)s rows. Please delete"
+            " everything below the table, or copy the table into a new file.",
+            line=error.line,
+            most=LAST_LINE,
+        ),
+        "too_much": _(
+            "The workbook is too large to be read: unpacked it has more than %(megabytes)s MB, or cells far away from"
+            " the table. Please copy the table into a new file, or save it as CSV.",
+            megabytes=UNPACKED // 1_000_000,
+        ),
+    }
+    return str(reasons[error.code])
+
+
+def row_result_text(row: BulkRow, found: Any) -> str:
+    """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`."""
+    said: str
+    if row.fate is RowFate.REFUSED:
+        assert row.refusal is not None
+        said = _refusals().get(row.refusal) or (
+            reason_text(Reason(row.refusal), locale()) if row.refusal in set(Reason) else row.refusal
+        )
+    elif row.fate is RowFate.REPEATED:
+        said = _("Ordered before with the same content; not ordered again.")
+    else:
+        said = status_text(found.status, locale())
+        if found.reason is not None:
+            said = f"{said}: {reason_text(found.reason, locale())}"
+    return said
+
+
+def _refusals() -> Mapping[str, str]:
+    return {
+        "forbidden": _("The person who sent the file may not do that any more."),
+        "already_requested": _("A request for this customer number is running already."),
+        "asked_too_often": _("The administrators have been asked often enough for now."),
+        "too_many_wrong_codes": _("Too many link codes of your account were wrong today. Try this row again tomorrow."),
+        "own_account": field_error(locale(), "customer_number", "own_account"),
+        "unknown_product": _("This product is not offered any more."),
+        "unknown_block_size": _("This product is not offered any more."),
+        "missing": _("An option of this row lacks its details. Please order it anew, with them."),
+        "unknown_option": _("One of these options cannot be ordered any more. Please choose again."),
+        "house_number_missing": field_error(locale(), "location.street", "house_number_missing"),
+        "unknown_postal_code": field_error(locale(), "location.postal_code", "unknown_postal_code"),
+        "unknown_postal_code_of": field_error(locale(), "location.postal_code", "unknown_postal_code"),
+        "postal_code_elsewhere": _("The postal code belongs to another city."),
+    }

@@ -1,0 +1,82 @@
+"""The last step of an order: what its summary shows, the contract holder typed there, and placing the order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import flash, request, url_for
+from flask_babel import gettext as _
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.contract_holders import holder_of
+from models.orders.drafts import (
+    Draft,
+    DraftStep,
+)
+from models.orders.holder_changes import set_holder
+from models.orders.local_user import reaches_sub_accounts
+from models.orders.orders import submit_order
+from models.people.rights import Action, may
+from models.people.users import User
+from models.proofs.required import draft_proofs
+from models.requests.requests import Request
+from web.portal.orders.wizard import SLUGS, Wizard
+from web.portal.page.directory_form import PUBLICATION_NAMES
+from web.portal.page.holder_form import HolderFields
+from web.portal.page.locale import locale
+from web.portal.page.session import principal
+from web.resources import resources
+
+
+def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
+    """Return the variables of the summary's template; `holder_form` is the typed contract holder, None without one."""
+    order = wizard.order(locale())
+    proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
+    return {
+        "wizard": wizard,
+        "step": DraftStep.SUMMARY,
+        "order": order,
+        "email_known": not proofs.awaits_email,
+        "address_known": not proofs.awaits_address,
+        "publication_names": PUBLICATION_NAMES,
+        "holder": holder_of(session, wizard.account),
+        "holder_form": holder_form or HolderFields(),
+        "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),
+        "local_user_leads": order.local_user is not None
+        and reaches_sub_accounts(session, wizard.account.id, order.local_user.email),
+        "here": url_for("orders.show_step", id=wizard.id, slug=SLUGS[DraftStep.SUMMARY]),
+    }
+
+
+def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
+    """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
+
+    Saves the typed contract holder, unless it is wrong.
+    """
+    if request.form.get("shown") != wizard.fingerprint:
+        flash(_("The order or a price has changed since this page was shown. Please check it once more."))
+        return 409
+    return 0 if _enter_holder(session, wizard.account, typed) else 422
+
+
+def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
+    """Place the order at the prices that were shown, and return its request."""
+    now = resources().clock()
+    draft.touch(now)
+    shown = {product.key: line for product, line in wizard.priced}
+    return submit_order(session, principal(), draft.account, wizard.order(locale()), now, shown)
+
+
+def _enter_holder(session: Session, account: Account, form: HolderFields) -> bool:
+    """Save the contract holder that was typed on the summary; return False, with errors at its fields, if it is wrong.
+
+    Does nothing if no field is filled in, or if the account's contract holder is known already.
+    """
+    if form.is_empty or holder_of(session, account) is not None:
+        return True
+    now = resources().clock()
+    data = form.checked(now)
+    if data is not None:
+        set_holder(session, principal(), account, data, now)
+    return data is not None
