@@ -58,7 +58,7 @@ from web.portal.proofs.letters import letters
 from web.portal.proofs.link_codes import link_codes
 from web.portal.requests import history
 from web.portal.requests.request_actions import answers
-from web.portal.telephony import directory, inventory, phone_systems, request_uri, suspension
+from web.portal.telephony import destinations, directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registration import telephone
 from web.resources import Resources, resources, store_resources
@@ -86,6 +86,7 @@ _PAGES = (
     directory,
     phone_systems,
     request_uri,
+    destinations,
     inventory,
     history,
     back_office_request,

@@ -61,6 +61,11 @@ RULES: Mapping[str, str] = {
         "The spreadsheet has shortened this number, and its last digits are lost. Please type it in full, and in the "
         "file format the column as text."
     ),
+    "high_risk": N_(
+        "An order cannot forward calls to this number: it belongs to a satellite network or is in a country known for "
+        "fraud with calls. Enter another one, or leave the fallback out; once the order is completed, an administrator "
+        "can set up a call forwarding to this number on the dashboard."
+    ),
     "cursor": N_("We did not give out this cursor."),
 }
 
