@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from models.emails import LONGEST_EMAIL, BadEmail, typed_email
 from models.phone_numbers import BadPhoneNumber, typed_contact_number, typed_mobile_number
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_printable
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, name_fault
 from tasks.wording.fields import RULES
 
 
@@ -53,15 +53,18 @@ def one_line(most: int) -> StringConstraints:
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
-def printable(value: str) -> str:
-    """Return the value. Raises `PydanticCustomError` if it has letters that a letter on paper could not show."""
-    if not is_printable(value):
+def nameable(value: str) -> str:
+    """Return the value. Raises `PydanticCustomError`, with the code of `name_fault`, if it cannot be a name."""
+    fault = name_fault(value)
+    if fault == "web_address":
+        raise PydanticCustomError("web_address", "web_address")
+    if fault is not None:
         raise PydanticCustomError("unprintable", "unprintable")
     return value
 
 
-Line = Annotated[str, one_line(120), AfterValidator(printable)]
-"""A name or a part of an address, which is also printed on letters and offers."""
+Line = Annotated[str, one_line(120), AfterValidator(nameable)]
+"""A name or a part of an address, which is also printed on letters and offers and written in mails to others."""
 
 
 EmailAddress = Annotated[
