@@ -33,6 +33,18 @@ _PRINTABLE = (
 _UNPRINTABLE = re.compile(f"[^{_PRINTABLE}\n]")
 _PRINTED_AS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2002": " ", "\u2003": " ", "\u2009": " ", "\u202f": " "})
 
+# What mail programs make a link of: an address with a scheme, with "www.", with a path or port, of numbers, of e-mail.
+# "Dr.Meier/Schulz" and "1.OG/links" are none.
+_WEB_OR_EMAIL_ADDRESS = re.compile(
+    r"://"
+    r"|\bwww\s?\.\s?\w"
+    r"|(?<![\w.-])(?!(?:(?:dipl|dr|fr|geb|hr|ing|inh|med|prof|st|str)\.)+[\w-]+/)(?![0-9]+\.[deou]g/)"
+    r"[\w.-]+\.[a-z]{2,24}(?:[/?#]\w|:[0-9])"
+    r"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"
+    r"|[^\s@]@[^\s@]+\.[^\W\d_]{2}",
+    re.IGNORECASE,
+)
+
 # Unicode's characters that are ignored where they cannot be shown: zero-width ones, soft hyphens, marks of direction,
 # variation selectors, tags.
 _INVISIBLE = re.compile(
@@ -40,6 +52,15 @@ _INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _SPACES = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000]")
+
+# In all languages: #REF!, #BEZUG!, #NOM?. Without a mark at the end only those that are no words, LibreOffice's, and
+# what stands for a number in too narrow a column.
+_ERROR_VALUE = re.compile(
+    r"#(?:NULL|LEER|NUL|DIV/0|VALUE|WERT|VALEUR|REF|BEZUG|NUM|ZAHL|NOMBRE|SPILL|ÜBERLAUF|CALC|KALK|FIELD|FELD|BLOCKED"
+    r"|CONNECT|UNKNOWN|BUSY|EXTERNAL|PYTHON)!|#(?:NAME|NOM)\?|#N/?[AVD]|#N/DISP|#GETTING_DATA|#DATEN_ABRUFEN"
+    r"|Err:[0-9]{3}|#{3,}",
+    re.IGNORECASE,
+)
 
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
@@ -118,6 +139,25 @@ def in_print(text: str) -> str:
 def is_printable(text: str) -> bool:
     """Return whether letters can print the text: Latin, Greek and Cyrillic letters, digits and usual punctuation."""
     return _UNPRINTABLE.search(unicodedata.normalize("NFC", text).translate(_PRINTED_AS)) is None
+
+
+def is_error_value(text: str) -> bool:
+    """Return whether the text is what a spreadsheet shows for an error, such as #N/A, in any of its languages."""
+    return text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text) is not None
+
+
+def name_fault(text: str) -> Literal["unprintable", "error_value", "web_address"] | None:
+    """Return the code of what forbids the text as a name or a part of an address, None if nothing does.
+
+    `unprintable`: letters cannot print it. `error_value`: a spreadsheet's error, such as #N/A. `web_address`: it
+    contains a web or e-mail address, which would be a link in the mails in which we write the name to others. A domain
+    alone may be part of a name: `Beispiel24.de GmbH`.
+    """
+    if not is_printable(text):
+        return "unprintable"
+    if is_error_value(text):
+        return "error_value"
+    return "web_address" if _WEB_OR_EMAIL_ADDRESS.search(text) else None
 
 
 def same_place(city: str, area_name: str) -> bool:

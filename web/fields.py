@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from models.emails import LONGEST_EMAIL, BadEmail, typed_email
-from models.phone_numbers import BadPhoneNumber, typed_contact_number, typed_mobile_number
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_printable
+from models.phone_numbers import BadPhoneNumber, typed_area_code, typed_contact_number, typed_mobile_number
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, name_fault
 from tasks.wording.fields import RULES
 
 
@@ -53,15 +53,21 @@ def one_line(most: int) -> StringConstraints:
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
-def printable(value: str) -> str:
-    """Return the value. Raises `PydanticCustomError` if it has letters that a letter on paper could not show."""
-    if not is_printable(value):
-        raise PydanticCustomError("unprintable", "unprintable")
+def nameable(value: str) -> str:
+    """Return the value. Raises `PydanticCustomError`, with the code of `name_fault`, if it cannot be a name."""
+    fault = name_fault(value)
+    if fault is not None:
+        raise PydanticCustomError(fault, fault)
     return value
 
 
-Line = Annotated[str, one_line(120), AfterValidator(printable)]
-"""A name or a part of an address, which is also printed on letters and offers."""
+def as_area_code(value: object) -> object:
+    """Return a text in the notation 0351 if it is an area code, such as +49 351; any other value as it is."""
+    return typed_area_code(value) if isinstance(value, str) else value
+
+
+Line = Annotated[str, one_line(120), AfterValidator(nameable)]
+"""A name or a part of an address, which is also printed on letters and offers and written in mails to others."""
 
 
 EmailAddress = Annotated[
@@ -82,7 +88,9 @@ Mobile = Annotated[str, AfterValidator(as_mobile), Field(examples=["+49151234567
 PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]
 
 
-AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
+AreaCodeText = Annotated[
+    str, BeforeValidator(as_area_code), StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])
+]
 
 
 def whole_number(value: object) -> object:

@@ -52,6 +52,7 @@ class AuditEvent(StrEnum):
     DOCUMENT_RELEASED = "document_released"
     DOCUMENT_REFUSED = "document_refused"
     REQUEST_URI_CHANGED = "request_uri_changed"
+    DESTINATIONS_CHANGED = "destinations_changed"
     TOKEN_CREATED = "token_created"  # noqa: S105 - a name
     TOKEN_REVOKED = "token_revoked"  # noqa: S105
 

@@ -88,10 +88,9 @@ def kind_of(rule: Rule, name: str) -> tuple[str, str]:
 def fillings(rule: Rule, foreign: dict[str, Any], own_number: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return pairs of parameters for the rule: with foreign things, and with missing ones in their places."""
     fixed = {name: CHOICES[name] for name in rule.arguments if name in CHOICES}
-    if "slug" in rule.arguments:
-        pairs = [({"slug": slug}, {"slug": slug}) for slug in ("produkt", "kontakt", "zusammenfassung")]
-    else:
-        pairs = [({}, {})]
+    slugs = ("produkt", "kontakt", "zusammenfassung") if "slug" in rule.arguments else ()
+    pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [({"slug": slug}, {"slug": slug}) for slug in slugs]
+    pairs = pairs or [({}, {})]
     for name in sorted(rule.arguments - set(fixed) - {"slug"}):
         word, missing = kind_of(rule, name)
         places = [(thing, MISSING[missing]) for thing in foreign[word]]

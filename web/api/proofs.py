@@ -16,7 +16,7 @@ from web.api import schemas
 from web.api.access import caller, get_changeable_request, get_visible_request, now
 from web.api.blueprint import api
 from web.api.bodies import request_body
-from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.idempotency import begin_call
 from web.resources import resources
 from web.uploads import read_document
 
@@ -26,18 +26,20 @@ AnyProof = schemas.EmailCode | schemas.LetterCode | schemas.Credentials | schema
 @api.post(
     "/requests/<id>/proofs",
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem, 429: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
     """Submit a proof that the request waits for: a code, or the login of the account to attach.
 
-    Answers 422 if the proof is not accepted, without saying whether it is wrong, expired or tried too often; 409 if the
+    Answers 422 if the proof is not accepted, without saying whether it is wrong or expired; 409 if the
     request does not wait for this proof; 429 after too many wrong proofs.
     """
     proof = body.root
     with resources().database.transaction() as session:
         customer_number = get_visible_request(session, path.id).customer_number
-    resources().throttle.begin_try(customer_number)
+    if isinstance(proof, schemas.Credentials):
+        resources().throttle.begin_password_try(proof.email)
+    else:
+        resources().throttle.begin_code_try(customer_number, caller().user_id)
     accepted = True
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -48,7 +50,6 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
                 session.flush()
                 call.save_answer(200, request_body(session, target), about=target)
             else:
-                # The transaction is committed, because the wrong try counts.
                 resources().throttle.count_wrong_try()
                 call.release_key(session)
     if not accepted:
@@ -60,7 +61,6 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
 @api.post(
     "/requests/<id>/resend",
     responses={200: schemas.RequestBody, 409: schemas.Problem, 429: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
@@ -82,9 +82,8 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
 @api.post(
     "/requests/<id>/contact",
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
-def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody) -> Response:
+def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddressBody) -> Response:
     """Correct the contact's e-mail address of an order that waits for the contact, and ask at the new address.
 
     Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
@@ -111,7 +110,6 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody
         415: schemas.Problem,
         422: schemas.Problem,
     },
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
     """Upload a document that proves the connection address of an order.

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0031"
-down_revision = "0027"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
@@ -16,6 +16,7 @@ DEEDS = (
     "holder_changed", "directory_changed", "directory_withdrawn", "user_invited", "invitation_withdrawn",
     "user_joined", "role_changed", "user_removed", "request_retried", "request_cancelled", "document_opened",
     "document_released", "document_refused", "request_uri_changed",
+    "destinations_changed",
 )  # fmt: skip
 RULES = {
     "expires_later": "expires_at > created_at",

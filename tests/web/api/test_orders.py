@@ -116,6 +116,8 @@ def test_an_answer_that_was_an_error_keeps_no_key(front: Front) -> None:
     ("field", "value", "code"),
     [
         ("location.city", "東京", "unprintable"),
+        ("location.name", "klick auf http://evil.example", "web_address"),
+        ("contact.name", "www.evil.example/login", "web_address"),
         ("product", "trunk-3", "unknown_product"),
         ("product", ..., "missing"),
         ("channels", 11, "channels_out_of_range"),
@@ -149,6 +151,7 @@ def test_a_bad_field_is_named_with_the_way_out(front: Front, field: str, value: 
         (["mobile-backup"], "0151 23456789", None),
         (["mobile-backup"], None, ("mobile_number", "missing")),
         (["mobile-backup"], "030 901820", ("mobile_number", "value_error")),
+        (["mobile-backup"], "+8816 12345678", ("mobile_number", "high_risk")),
         ([], "0151 23456789", ("mobile_number", "without_option")),
         (["fax2mail"], None, ("options.0", "unknown_option")),
     ],

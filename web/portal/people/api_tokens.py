@@ -23,6 +23,7 @@ from tasks.wording.labels import scopes_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
+from web.portal.page.typed_fields import refuse_unsuitable_name
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.users import users
 from web.resources import resources
@@ -39,6 +40,8 @@ class TokenForm(FlaskForm):  # type: ignore[misc]
         validators=[
             DataRequired(lazy_gettext("Enter a name by which you will know the token again.")),
             Length(max=LONGEST_NAME, message=lazy_gettext("A name has at most 100 characters.")),
+            # It stands in a mail to other people.
+            refuse_unsuitable_name,
         ],
     )
     scopes = RadioField(

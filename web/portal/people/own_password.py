@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_babel import gettext, lazy_gettext
+from flask_login import current_user
 from wtforms import PasswordField
 from wtforms.validators import DataRequired, Length
 
@@ -23,9 +24,9 @@ def own_password_field() -> PasswordField:
 def is_own_password(field: PasswordField) -> bool:
     """Return whether the password in the field is that of the signed-in user; if it is not, add an error to the field.
 
-    Attempts are counted like those at sign-in: after too many, the request is answered with 429.
+    Wrong attempts are counted for this browser's login; after too many, the request is answered with 429.
     """
-    resources().throttle.begin_try(principal().email)
+    resources().throttle.begin_own_password_try(current_user.login_id)
     with resources().database.transaction() as session:
         user = authenticate(session, principal().email, field.data)
     if user is not None:

@@ -155,6 +155,7 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
         ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
         ("standort", {"name": "北京 Büro"}, "lateinische, griechische oder kyrillische Buchstaben"),
+        ("standort", {"name": "www.evil.example/login"}, "lassen Sie Internet- und E-Mail-Adressen weg"),
         ("standort", {"postal_code": "1017"}, "fünf Ziffern"),
         ("standort", {"city": ""}, "Geben Sie den Ort ein."),
         ("rufnummern", {"area_code": ""}, "Geben Sie die Vorwahl ein."),
@@ -763,3 +764,12 @@ def test_a_directory_entry_is_asked_for_with_its_option(front: Front) -> None:
     assert request.option_details == {
         "directory_entry": {"name": "Muster Berlin", "show_address": True, "published_in": ["print", "online"]}
     }
+
+
+def test_a_fallback_to_a_high_risk_destination_is_not_ordered(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    assert fill(front, draft, "produkt", mobile_number="+8816 12345678").status_code == 303
+    answer = order(front.client, draft, front.client.get(f"{draft}/zusammenfassung").text)
+    assert answer.status_code == 422 and "auf dem Dashboard eine Rufweiterleitung zu dieser Nummer" in answer.text
+    assert requests_in(front.database) == []

@@ -80,6 +80,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(front: Front, back: Back) -
         ({"password": ""}, "Bitte geben Sie Ihr Passwort ein."),
         ({"name": " "}, "an dem Sie das Token wiedererkennen"),
         ({"name": "x" * 101}, "höchstens 100 Zeichen"),
+        ({"name": "www.evil.example/login"}, "Internet- und E-Mail-Adressen"),
         ({"name": "test"}, "schon ein Token mit diesem Namen"),
         ({"scopes": "operate"}, "darf"),
         ({"days": "4000"}, "Gültig"),
