@@ -60,7 +60,7 @@ class Throttle:
         app.after_request(self._give_back_what_was_right)
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:
-        """Count an attempt to enter a code for the target, a customer number.
+        """Count an attempt to enter a code for the target: a customer number, also with the kind of code.
 
         A signed-in user (`user_id`) is counted alone. Without a user the client's address is counted for each target
         alone, so that others behind that address can still enter theirs.

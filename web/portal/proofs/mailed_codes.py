@@ -30,7 +30,8 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
     A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number.
     Returns True also if the proof is not awaited any more.
     """
-    resources().throttle.begin_code_try(customer_number)
+    # Counted apart from the codes of letters, for which nobody needs the link of a mail.
+    resources().throttle.begin_code_try(f"{customer_number} by mail")
     if give_proof(give):
         return True
     resources().throttle.count_wrong_try()
