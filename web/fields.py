@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from models.emails import LONGEST_EMAIL, BadEmail, typed_email
-from models.phone_numbers import BadPhoneNumber, typed_contact_number, typed_mobile_number
+from models.phone_numbers import BadPhoneNumber, typed_area_code, typed_contact_number, typed_mobile_number
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, name_fault
 from tasks.wording.fields import RULES
 
@@ -56,11 +56,14 @@ def one_line(most: int) -> StringConstraints:
 def nameable(value: str) -> str:
     """Return the value. Raises `PydanticCustomError`, with the code of `name_fault`, if it cannot be a name."""
     fault = name_fault(value)
-    if fault == "web_address":
-        raise PydanticCustomError("web_address", "web_address")
     if fault is not None:
-        raise PydanticCustomError("unprintable", "unprintable")
+        raise PydanticCustomError(fault, fault)
     return value
+
+
+def as_area_code(value: object) -> object:
+    """Return a text in the notation 0351 if it is an area code, such as +49 351; any other value as it is."""
+    return typed_area_code(value) if isinstance(value, str) else value
 
 
 Line = Annotated[str, one_line(120), AfterValidator(nameable)]
@@ -85,7 +88,9 @@ Mobile = Annotated[str, AfterValidator(as_mobile), Field(examples=["+49151234567
 PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]
 
 
-AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
+AreaCodeText = Annotated[
+    str, BeforeValidator(as_area_code), StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])
+]
 
 
 def whole_number(value: object) -> object:
