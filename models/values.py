@@ -146,12 +146,12 @@ def is_error_value(text: str) -> bool:
     return text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text) is not None
 
 
-def name_fault(text: str) -> str | None:
+def name_fault(text: str) -> Literal["unprintable", "error_value", "web_address"] | None:
     """Return the code of what forbids the text as a name or a part of an address, None if nothing does.
 
-    `unprintable`: letters cannot print it. `error_value`: it is an error of a spreadsheet. `web_address`: it contains a
-    web or e-mail address, which would be a link in the mails in which we write the name to others. A domain alone may
-    be part of a name: `Beispiel24.de GmbH`.
+    `unprintable`: letters cannot print it. `error_value`: a spreadsheet's error, such as #N/A. `web_address`: it
+    contains a web or e-mail address, which would be a link in the mails in which we write the name to others. A domain
+    alone may be part of a name: `Beispiel24.de GmbH`.
     """
     if not is_printable(text):
         return "unprintable"
