@@ -71,7 +71,7 @@ class Reason(StrEnum):
 
 
 class Actor(StrEnum):
-    """The party that has to act next on a request."""
+    """The party that has to act next on a request that is pending or held."""
 
     CARRIER = "carrier"
     REQUESTER = "requester"

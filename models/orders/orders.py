@@ -47,7 +47,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """The person who is asked for proofs and notified about the new account."""
+    """The person who is asked to confirm the order's e-mail address, and who gets the mails about the new account."""
 
     name: str
     email: str
@@ -149,7 +149,7 @@ def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
 
 
 def ensure_channels(trunk: Product, channels: int) -> None:
-    """Raise `InvalidField` unless `channels` is at least 1 and at most the number that the trunk product has."""
+    """Raise `InvalidField` unless `channels` is between 1 and the most that the trunk product can have."""
     if trunk.channels is None or not 1 <= channels <= trunk.channels:
         raise InvalidField("channels", "channels_out_of_range", trunk.channels)
 
@@ -309,8 +309,8 @@ def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
     """Return how many number blocks the requests still need, by (area code, block size).
 
-    An order with a block needs none, unless its id is in `redrawing`: the orders that need another block, because the
-    registrar lists a number of theirs under another trunk.
+    An order that has its block needs none, unless its id is in `redrawing`: the orders that need another block, because
+    the registrar lists one of the block's numbers under another trunk.
     """
     return Counter(
         (request.area_code, request.block_size)

@@ -69,8 +69,9 @@ class CodedProof:
     def ask_again(self, now: datetime) -> None:
         """Void the current code and request a new one.
 
-        Raises `TooEarly` until `new_after` has passed since the current code was requested, and `NotAwaited` if the
-        person has had `MOST_ISSUES` codes already.
+        Raises `TooEarly` until the pause since the current code was requested is over (`new_after`: ten minutes for an
+        e-mail address, a day for consent, three days for a letter), and `NotAwaited` if the person has had
+        `MOST_ISSUES` (5) codes.
         """
         if now < self.asked_at + self.new_after:
             raise TooEarly(self.asked_at + self.new_after)
@@ -81,13 +82,19 @@ class CodedProof:
         self.ask(now)
 
     def renew(self, now: datetime) -> None:
-        """Void the current code, which nobody has answered, and request a first code anew, for another order."""
+        """Void the current code, unanswered so far, and begin anew with another one, as a new order needs the proof.
+
+        The count of further codes that a person may request starts again, too.
+        """
         self.issue += 1
         self.resent = 0
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one is void or valid for less than `LEAST_LEFT`."""
+        """Return whether a new order needs a new code: the current one is void, or is valid for less than seven days.
+
+        `LEAST_LEFT` has that time.
+        """
         return self.is_void() or self.expires_at - now < LEAST_LEFT
 
     def start_sending(self, now: datetime) -> bool:
@@ -106,15 +113,15 @@ class CodedProof:
         return min([*reminders, self.expires_at])
 
     def new_one_from(self) -> datetime | None:
-        """Return the time from which a new code can be requested; None if the person has had `MOST_ISSUES` codes."""
+        """Return the time from which a new code can be requested; None after `MOST_ISSUES` (5) codes."""
         return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
     def is_void(self) -> bool:
-        """Return whether wrong codes were entered so often (`WRONG_TRIES`) that the right one is not accepted now."""
+        """Return whether wrong codes were entered `WRONG_TRIES` (5) times, so that the right one is refused too."""
         return self.wrong_tries >= WRONG_TRIES
 
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
-        """Return whether the typed text is the proof's code and the code is still valid.
+        """Return whether the typed text is the proof's current code, and the code is neither void nor expired.
 
         `about` are the words that the code is derived from. A wrong try is counted, so commit in both cases.
         """
@@ -228,13 +235,16 @@ class EmailProof(CodedProof, Base):
     def ask(self, now: datetime) -> None:
         """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
 
-        No mail with this code was refused yet.
+        Forgets that the mail with an earlier code was refused.
         """
         super().ask(now)
         self.refused_at = None
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one is void, refused or soon no longer valid."""
+        """Return whether a new order needs a new code: the current one is void, or valid for less than seven days.
+
+        So it does if the mail server has refused the mail with the current code.
+        """
         return self.refused_at is not None or super().is_stale(now)
 
     def wakes_at(self) -> datetime:
@@ -275,7 +285,10 @@ class AddressProof(CodedProof, Base):
     )
 
     def ask(self, now: datetime) -> None:
-        """Start, from `now`, the time in which a new code can be entered; the verify step sends the code."""
+        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
+
+        The code is derived from `address_key` from now on, so `code_key` is cleared.
+        """
         super().ask(now)
         self.code_key = None
 

@@ -153,7 +153,7 @@ def forwardings_within(session: Session, account: Account, numbers: Numbers) -> 
 
 
 def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
-    """Return the enabled forwardings of the accounts with these ids, for all hours of the week, in the order of ids."""
+    """Return the enabled forwardings of the accounts with these ids, whether in force at this hour or not, by id."""
     ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
     query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
     return session.scalars(query.order_by(CallForwarding.id)).all()
@@ -162,9 +162,8 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
     """Return which of an account's forwardings apply at the moment `at`: enabled, and with that moment in their hours.
 
-    Returned are those that apply to a call to at least one number; a forwarding for the account also applies to numbers
-    that no range includes. `trunks` are the account's trunks: if all of them are suspended, or there are none, no
-    forwarding applies.
+    A forwarding is left out if a more exact one takes its place for each number. `trunks` are the account's trunks: if
+    all of them are suspended, or there are none, no forwarding applies.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
         return []
@@ -283,9 +282,10 @@ def target_of(typed: str) -> str:
 
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
-    """Lock the account, so that of two simultaneous changes the second sees the first, and check the right.
+    """Lock the account and check the person's right, before one of its forwardings is changed.
 
-    Raises `Forbidden` if the person may not forward the account's calls or the account is not active.
+    With the lock, the second of two simultaneous changes sees the first. Raises `Forbidden` if the person may not
+    forward the account's calls or the account is not active.
     """
     # What was read before may be over: it may have been detached, or closed.
     lock_active_account(session, account)

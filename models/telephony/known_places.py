@@ -55,14 +55,18 @@ class KnownPlace(Base):
 
 
 def place_key(city: str) -> str:
-    """Return the town's name in the spelling by which towns are compared: 'Unterschleißheim' has one, however typed."""
+    """Return the town's name in the spelling by which towns are compared.
+
+    However 'Unterschleißheim' is typed, in capitals or with 'ss', the spelling is one.
+    """
     return " ".join(town_words(city))
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return by area code whether the town with this postal code lies in its Ortsnetz; open questions are left out.
+    """Return by area code whether the town with this postal code lies in its Ortsnetz; unanswered ones are left out.
 
-    An answer of the staff is about the name that they read, what was known from the start about every spelling of it.
+    An answer of the staff holds for the town's name as they read it; one known from the start (`load_towns`) for all
+    spellings of the name.
     """
     # Hundreds of orders are about a few places: each postal code is looked up once a transaction.
     read: dict[str, list[KnownPlace]] = session.info.setdefault("known_places", {})
@@ -79,7 +83,10 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
 
 
 def ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> None:
-    """Ask the staff whether the town lies in the Ortsnetz of the area code. Safe to run twice: it is asked once."""
+    """Add the question for the staff whether the town lies in the Ortsnetz of the area code.
+
+    Safe to run twice: a question that exists, open or answered, stays as it is.
+    """
     asked = postgresql.insert(KnownPlace).values(
         postal_code=postal_code, place=place_key(city), town=city, area_code=area_code, asked_at=now
     )
