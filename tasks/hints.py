@@ -22,8 +22,8 @@ PATIENCE = 1.0
 class BrokerPause:
     """A circuit breaker for the message broker: after a failure no caller contacts the broker for a while.
 
-    When the pause is over, one caller tries the broker while the others go on skipping it. The pause is as long as
-    the broker has been unreachable, within `SHORTEST` and `LONGEST` seconds.
+    When the pause is over, one caller tries the broker while the others go on skipping it. The pause is as long as the
+    broker has been unreachable, at least 2 and at most 30 seconds.
     """
 
     SHORTEST, LONGEST = 2.0, 30.0
@@ -35,7 +35,7 @@ class BrokerPause:
         self._ends = 0.0
 
     def is_over(self) -> bool:
-        """Return whether the caller may contact the broker: it is not paused, or the caller is the one to try it again.
+        """Return whether the caller may contact the broker: no pause is under way, or this caller is to try it again.
 
         When a pause is over, one caller gets True, and for the others another pause begins.
         """
@@ -118,7 +118,7 @@ def send_hints(kinds: Iterable[WorkKind]) -> None:
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:
-    """Return how many hints wait in the queue of a kind of work; `channel` is an open kombu channel to the broker."""
+    """Return how many hints wait in this kind's queue; `channel` is an open kombu channel to the broker."""
     return int(channel.queue_declare(kind).message_count)
 
 

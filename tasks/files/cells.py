@@ -25,8 +25,8 @@ _LOST_LETTER = re.compile(r"[^\W\d_]\?[a-z]")
 def cell_text(value: object) -> str:
     """Return the value of a cell as text, without invisible characters and unneeded white space.
 
-    A number of a spreadsheet is written as a person would write it. `UNREADABLE` stands for control characters. The
-    apostrophe that the portal's exports put before what looks like a formula is taken off.
+    A number of a spreadsheet is written as a person would write it. Control characters become U+FFFD (`UNREADABLE`).
+    The apostrophe that the portal's exports put before what looks like a formula is taken off.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)

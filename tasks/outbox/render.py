@@ -106,9 +106,9 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 
 def render(template: str, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER) -> Rendered:
-    """Render the mail template `name` in the language, with the facts as its variables and the carrier as the sender.
+    """Render the mail template `template`, a file name without `.jinja`, with the facts as its variables.
 
-    Raises `jinja2.UndefinedError` if a fact is missing.
+    `carrier` is the sender. Raises `jinja2.UndefinedError` if a fact is missing.
     """
     found = _environment("txt", locale).get_template(f"{template}.jinja")
     html = _environment("html", locale).get_template(f"{template}.jinja")

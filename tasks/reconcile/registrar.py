@@ -41,7 +41,8 @@ class Ours:
     """One of the portal's trunks, to be compared with its rows in the registrar.
 
     `record` is what the registrar should have: None for a closed trunk, and for one whose secret cannot be decrypted
-    (`unreadable`). `on_its_way` is whether the trunk is about to be written; `attempts` is how often writing failed.
+    (`unreadable`). `on_its_way`: the trunk is scheduled to be written, so a difference is no finding. `attempts` is how
+    often writing it has failed.
     """
 
     trunk_id: int
@@ -74,8 +75,9 @@ class Difference:
 def reconcile_registrar(run: Run) -> None:
     """Schedule trunks and blocks that the registrar lacks or has differently to be written there now; report them.
 
-    Rows that are not the portal's are deleted at the registrar, unless they are too many or look like our mistake. Safe
-    to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
+    Rows at the registrar without a trunk or block of the portal are deleted, unless they are so many that a mistake of
+    the portal is more likely. Safe to run twice: a trunk is always written from its row. Memory does not grow with the
+    number of rows.
     """
     report_set_aside(run)
     there = run.runtime.ports.subscribers
@@ -232,7 +234,10 @@ def _parts(found: Subscriber) -> Iterator[str]:
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
-    """Read the rows of these SIP addresses again on both sides; repair and report those that still differ."""
+    """Read the rows of these SIP addresses again on both sides; repair and report those that still differ.
+
+    Both sides are the portal's trunks and the registrar's subscribers.
+    """
     if not suspects:
         return
     found = run.runtime.ports.subscribers.look_up(suspects)

@@ -73,10 +73,13 @@ class Call(Protocol):
         """
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Save the call's result. `done` is False if the call failed; what it achieved before failing is kept."""
+        """Save the call's result in the database. `done` is False if the call failed."""
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Undo what the failure shows to be wrong; return whether the step can then run again immediately."""
+        """Undo what the failure shows to be wrong, and return whether the step can then run again immediately.
+
+        Returns False, and changes nothing, for a failure that is retried after a pause or ends the request.
+        """
 
 
 Outcome = Call | Wait | Hold | None
