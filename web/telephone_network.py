@@ -1,7 +1,7 @@
 """Read-only access to Kamailio's database: registrations, refused logins and calls of SIP trunks.
 
-Nothing is cached: every page reads the current state. After a failure no connection is tried for
-`PAUSE_AFTER_FAILURE`, so that pages do not wait for the timeout again.
+Nothing is cached: every page reads the current state. After a failure no connection is tried for 15 seconds
+(`PAUSE_AFTER_FAILURE`), so that pages do not wait for the timeout again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
 class NetworkAway(Exception):
     """Raised when Kamailio's database does not answer or reports an error.
 
-    Also raised, without a try, for `PAUSE_AFTER_FAILURE` after that.
+    Also raised, without asking it, for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
     """
 
 
@@ -116,7 +116,7 @@ class TelephoneNetwork:
     """A client of Kamailio's database at `url`, with one connection per query.
 
     Its methods raise `NetworkAway` if the database does not answer within about two seconds or reports an error, and
-    without a try for `PAUSE_AFTER_FAILURE` after that.
+    without asking it for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:

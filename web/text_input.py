@@ -119,10 +119,10 @@ def _typed_json(value: Any) -> Any:
 
 
 def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield every string and key of a JSON value, each after the path of the value it is in.
+    """Yield every string and key of a JSON value as a pair of path and text.
 
-    A path is the names and list positions that lead to a value; `path` is that of `value`. Raises `TooDeep` if one is
-    longer than eight.
+    The path, the names and list positions that lead to the value that the text is in, begins with `path`. Raises
+    `TooDeep` if a path is longer than eight.
     """
     if len(path) > _MAX_DEPTH:
         raise TooDeep

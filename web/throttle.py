@@ -28,8 +28,8 @@ _TIMEOUT = PATIENCE / 2
 class Throttle:
     """The limits on failed logins and codes, one instance for each web application.
 
-    The limits are `PER_TARGET` for a target (a customer number or e-mail address) and `PER_CLIENT` for a client
-    address. The counters are shared in Redis.
+    `PER_TARGET` (10 in 15 minutes) is the limit for a target, that is a customer number or e-mail address, and
+    `PER_CLIENT` (30 in 15 minutes) that for a client address. The counters are shared in Redis.
     """
 
     def __init__(self, app: Flask, redis_url: str) -> None:
@@ -83,7 +83,10 @@ def _target() -> str:
 
 
 def _client() -> str:
-    """Return the address of the current request's client; for IPv6 the /64 network, all of which one client has."""
+    """Return the address of the current request's client, or "unknown"; of an IPv6 address its /64 network.
+
+    One client has all the addresses of such a network.
+    """
     try:
         address = ip_address(request.remote_addr or "")
     except ValueError:

@@ -41,7 +41,11 @@ FATES = {
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRow:
-    """A row of the file: what was typed (`draft`), what became of it, and its request's id and agreed prices."""
+    """A row of the file: its checked order or link request (`draft`), and what became of it (None: nothing yet).
+
+    `customer_number` is that of the account ordered or to be linked, `lines` are the ordered products' names and
+    prices.
+    """
 
     draft: dict[str, Any]
     fate: RowFate | None

@@ -12,9 +12,10 @@ _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schema
 
 
 def with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """Return an OpenAPI document whose operations name all their errors as `application/problem+json`.
+    """Add to each operation of an OpenAPI document the errors that every such operation can have; return the document.
 
-    The errors that an operation declares itself stay; those that all have are added. The document is changed in place.
+    Errors that an operation declares itself stay. All are described as `application/problem+json`. Changes the document
+    in place.
     """
     for path, operations in document["paths"].items():
         for operation in operations.values():

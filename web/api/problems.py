@@ -152,8 +152,9 @@ def problem(
 ) -> Response:
     """Return the problem with this code (a key of `PROBLEMS`) as a response in the caller's language.
 
-    `field_errors` are the errors of single fields, `retry_after` is the Retry-After header in seconds. `facts` fill the
-    placeholders of the problem's detail text; a time among the facts also becomes a member of the body.
+    `field_errors` are the errors of single fields, `retry_after` is the Retry-After header in seconds (None: none).
+    `facts` fill the placeholders of the problem's detail text; a time among the facts also becomes a member of the
+    body.
     """
     status, title, detail = PROBLEMS[code]
     body: dict[str, Any] = {

@@ -29,7 +29,7 @@ AnyProof = schemas.EmailCode | schemas.LetterCode | schemas.Credentials | schema
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
-    """Submit a proof that the request waits for: a code, or the login of the account to attach.
+    """Submit a proof that the request waits for: a code, or the login of an administrator of the account to attach.
 
     Answers 422 if the proof is not accepted, without saying whether it is wrong, expired or tried too often; 409 if the
     request does not wait for this proof; 429 after too many wrong proofs.
@@ -66,7 +66,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
 
     Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, 409 if the request does not
-    wait for that proof.
+    wait for that proof or all five codes were sent.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -85,10 +85,11 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody) -> Response:
-    """Correct the contact's e-mail address of an order that waits for the contact, and ask at the new address.
+    """Correct the e-mail address of an order's contact, who is then asked at the new address to confirm it.
 
     Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
-    Answers 409 if the order does not wait for the contact or was corrected too often, 422 for the old address.
+    Answers 200 with the order; 409 if no answer of the contact is awaited or it was corrected three times already; 422
+    if the address is malformed or the old one.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -116,7 +117,8 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody
 def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
     """Upload a document that proves the connection address of an order.
 
-    The back office decides whether to accept the document. Answers 409 if the order does not wait for this proof.
+    Staff decide later whether they accept it. Answers 409 if the order does not wait for a proof of its address, 422
+    for a file of another type or size.
     """
     upload = read_document(form.file, "file")
     with resources().database.transaction() as session:

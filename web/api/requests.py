@@ -51,7 +51,8 @@ def show_request(path: schemas.RequestPath) -> Response:
 def cancel_request(path: schemas.RequestPath) -> Response:
     """Cancel a request, and close the account that an order has reserved.
 
-    Answers 409 if the request has ended (unless it has failed), is past provisioning, or a worker is processing it.
+    Answers 409 if the request has ended (unless it has failed), its provisioning or the attaching or detaching has
+    begun, or a worker is processing it.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)

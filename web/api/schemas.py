@@ -50,7 +50,10 @@ class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkC
 
 
 class ResendBody(Body):
-    """What to send again: the code for the e-mail address or letter, or the request for consent. Voids the old code."""
+    """What to send again: the code for the e-mail address, the code of the letter, or the request for consent.
+
+    The old code is void then.
+    """
 
     what: Literal["email", "letter", "consent"]
 
@@ -77,7 +80,7 @@ class LinkCodeBody(BaseModel):
 
 
 class ProofStateBody(BaseModel):
-    """The state of a proof that the request needs; `until` is when the proof expires if it is not given.
+    """The state of a proof that the request needs; `until` is its deadline, null once it was given or declined.
 
     `expired` also means that the code was entered wrong too often.
     """
@@ -127,7 +130,7 @@ class RequestPage(BaseModel):
 
 
 class AccountBody(BaseModel):
-    """An account of the carrier's customer, with address, contact, and how it belongs to a main account."""
+    """An account of the carrier's customer, with address, contact, and its main account if it is a sub-account."""
 
     customer_number: str
     role: str

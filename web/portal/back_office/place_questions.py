@@ -41,7 +41,10 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/vorwahlen")
 def places() -> str:
-    """Show the page of the open questions, the longest open first, and of the last answers with who gave them when."""
+    """Show the page of the open questions about addresses, the longest open first, and of the last 100 answers.
+
+    Each answer is shown with who gave it and when.
+    """
     with resources().database.transaction() as session:
         asked = open_questions(session, SHOWN)
         answered = answered_questions(session, SHOWN)
@@ -50,10 +53,10 @@ def places() -> str:
 
 @office.route("/vorwahlen/<uuid:id>", methods=["GET", "POST"])
 def place(id: UUID) -> Response | str | tuple[str, int]:
-    """Show the form to answer a question, again also if it is answered; on POST save the answer and redirect.
+    """Show the form to answer the question `id`, also if it is answered already; on POST save the answer and redirect.
 
-    A POST without an answer shows the form again with an error (status 422). Aborts with 404 if there is no such
-    question.
+    The redirect leads to the list of questions. A POST without an answer shows the form again with an error (status
+    422). Aborts with 404 if there is no such question.
     """
     form = AnswerForm()
     try:

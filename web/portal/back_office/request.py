@@ -75,7 +75,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
             raise ValidationError(_("Choose why the document is refused. The customer reads it."))
 
     def validate_note(self, field: TextAreaField) -> None:
-        """Raise `ValidationError` if the document is refused for another reason, and the note does not say which."""
+        """Raise `ValidationError` if the document is refused for the reason "other", and no note says which."""
         if self.decision.data == REFUSE and self.reason.data == RefusalReason.OTHER and not (field.data or "").strip():
             raise ValidationError(_("Write why the document is refused. The customer reads it."))
 
@@ -118,7 +118,7 @@ def request_page(id: UUID) -> str:
 def request_retry(id: UUID) -> AnyResponse:
     """Retry a request that is held or has failed, and redirect to its page.
 
-    Nothing is done, and a message says why, if it is neither or has changed since the page was shown.
+    If its status is another one, or it has changed since the page was shown, nothing is done, and a message says why.
     """
 
     def retry(session: Session, seen: int) -> None:

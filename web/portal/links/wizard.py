@@ -56,7 +56,7 @@ _START = "/standortverwaltung/hinzufuegen"
 
 
 class Way(StrEnum):
-    """The ways to prove the ownership of the account to add; the value is the last part of the page's URL."""
+    """The ways to prove the ownership of the account to link; the value is the last part of the page's URL."""
 
     OWN = "eigener-account"
     CREDENTIALS = "zugangsdaten"
@@ -313,10 +313,10 @@ def _not_allowed_text() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """Return what is wrong with the customer number (None: nothing), and the id of the main account's running request.
+    """Return what is wrong with the customer number (None: nothing), and the id of a running request.
 
-    The id is that of the link request for this number that runs already, None if there is none. Only what the main
-    account may know is checked, not whether the number exists.
+    It is that of the main account's link request for this number, None if none is running. Only what the main account
+    may know is checked, not whether the number exists.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None

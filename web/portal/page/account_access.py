@@ -51,7 +51,7 @@ class VisibleAccount:
 
     @property
     def is_billed_together(self) -> bool:
-        """Return whether a collective invoice attached the account to its main account and keeps it attached."""
+        """Return whether a collective invoice made the account a sub-account; as long as it bills it, it stays one."""
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 

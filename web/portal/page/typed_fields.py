@@ -11,7 +11,10 @@ from web.portal.page.locale import locale
 
 
 def normalize_email(_form: Form, field: Field) -> None:
-    """Replace the typed e-mail address by its usual spelling. Raises `StopValidation` if we cannot write to it."""
+    """Replace the typed e-mail address by the spelling in which it is stored: without a name, the domain in lower case.
+
+    Raises `StopValidation`, with the text of the error, if it is no address that we can send to.
+    """
     try:
         field.data = typed_email(field.data)
     except BadEmail as error:

@@ -49,7 +49,7 @@ _SYSTEMS = (
 
 
 def new_password_field() -> PasswordField:
-    """Create a form field for a new password, which must have at least `SHORTEST_PASSWORD` characters."""
+    """Create a form field for a new password, which must have at least `SHORTEST_PASSWORD` (12) characters."""
     return PasswordField(
         lazy_gettext("New password"),
         validators=[

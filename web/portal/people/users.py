@@ -351,7 +351,10 @@ def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Ro
 
 
 def _people_url(account: Account) -> str:
-    """Return the URL of the page that shows the users and invitations of the account to the signed-in user."""
+    """Return the URL of the page on which the signed-in user sees the account's users and invitations.
+
+    The list of users if the user administers the account, otherwise its dashboard.
+    """
     page = "users.listed" if may(principal(), Action.MANAGE_USERS, account) else "locations.show"
     return url_for(page, customer_number=account.customer_number)
 

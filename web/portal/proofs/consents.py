@@ -33,8 +33,9 @@ consents = Blueprint("consents", __name__)
 class State(StrEnum):
     """The state of a consent request: of the question to an administrator whether their account may be attached.
 
-    `REPLACED`: the link is from an older mail. `SETTLED`: no answer is needed any more, as there is another proof or
-    the link request has moved on. `VOID`: the code was entered wrongly too often.
+    `REPLACED`: the link is from an older mail. `CANCELLED`: the link request was cancelled. `SETTLED`: no answer is
+    needed any more, as there is another proof or the link request has moved on. `VOID`: the code was entered wrongly
+    too often.
     """
 
     OPEN = "open"

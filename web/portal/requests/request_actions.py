@@ -127,9 +127,10 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/ansprechpartner")
 @login_required
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
-    """Correct the contact's e-mail address of an order, ask at the new one, and redirect to the request's page.
+    """Correct the contact's e-mail address of an order, who is asked there for confirmation; redirect to its page.
 
-    An address that is malformed or the old one shows the page with the error, with status 422.
+    If no answer of the contact is awaited any more, or it was corrected three times, the page says so and nothing
+    changes. An address that is malformed or the old one shows the page with the error, with status 422.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():
@@ -210,9 +211,10 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
 
 
 def _submit_proof(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
-    """Call `give` to submit a proof, and count a wrong proof towards the limit of wrong attempts.
+    """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
 
-    Returns a message that says why a proof cannot be submitted now, None if it can, and whether the proof is right.
+    Returns two values: a message that says why no proof can be submitted now (None if one can), and whether it is
+    right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
