@@ -143,7 +143,7 @@ class TooManyInvitations(DomainError):
 
 
 class LastAdministrator(DomainError):
-    """Raised when an account would lose its last administrator; an account keeps at least one."""
+    """Raised when an account's only administrator would be removed or get another role; it keeps at least one."""
 
 
 class NotFound(DomainError):

@@ -55,7 +55,7 @@ def list_requests(
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
 ) -> None:
-    """List orders and link requests, the newest first."""
+    """List orders, link and detach requests, the newest first."""
     table = Table(box=None)
     for heading in ("id", "kind", "main", "account", "status", "step", "reason", "changed"):
         table.add_column(heading, no_wrap=heading in ("id", "account"))
@@ -102,8 +102,8 @@ def retry(request_id: IdArgument) -> None:
 def cancel(request_id: IdArgument) -> None:
     """Cancel a request on the carrier's behalf, and close the account that an order has reserved.
 
-    Refused if a worker is processing the request, the request is past provisioning, or it has ended or has a trunk
-    without having failed.
+    Refused if a worker is processing the request, if it has ended (except as failed), if the account is being attached
+    or detached, or if an order that has not failed has its trunk already.
     """
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)

@@ -17,7 +17,7 @@ MAIN_NUMBER = "1111111"
 
 @dataclass(frozen=True, slots=True)
 class DemoLogin:
-    """A login for the demo: `who` names the person and their role, `can` says in words what the person can try."""
+    """A login for the demo: `who` names the person and their role, `can` says what can be tried with the login."""
 
     who: str
     email: str

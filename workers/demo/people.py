@@ -31,7 +31,7 @@ class People:
     """The acts of all people in the demo. An act returns a sentence that says what was done, unless it says otherwise.
 
     Each act raises `UnexpectedAnswer` if the portal's answer is an error, or a mail or letter does not come in time.
-    `view` is the request as the API shows it.
+    `view` is the request that the act is about, as the API shows it.
     """
 
     base_url: str
@@ -110,10 +110,10 @@ class People:
         return "cancelled through the API, as the requester"
 
     def let_time_pass(self, days: int, view: View) -> str:
-        """Pretend that nobody consents to a link request for `days` days.
+        """Pretend that nobody has answered a link request's question for consent for `days` days.
 
-        The dates of the request for consent are moved back by that time; the link request is scheduled to be worked on
-        now.
+        The times at which the question was sent and expires are moved back by so much, and the link request is
+        scheduled to be worked on now.
         """
         by = timedelta(days=days)
         with self.database.transaction() as session:

@@ -1,4 +1,4 @@
-"""The registrar: write trunks to Kamailio's database, a separate system with no shared transaction.
+"""The registrar: writes trunks to Kamailio's database, a separate system with no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no clear-text password), a row in `dbaliases` for each number, and rows in
 `usr_preferences` with its key, version of the secret, channels, postal code, forwardings and suspension. A trunk that

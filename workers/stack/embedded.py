@@ -33,7 +33,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the files and directories that the server needs, also after a crash. Safe to run twice."""
+        """Create the files and directories that the server needs, and remove what a crash left. Safe to run twice."""
 
     @abstractmethod
     def command(self) -> list[str]:

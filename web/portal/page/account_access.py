@@ -38,7 +38,7 @@ class VisibleAccount:
 
     @property
     def is_foreign(self) -> bool:
-        """Return whether the user sees the account only by rights in its main account or in the one that ordered it."""
+        """Return whether the user sees the account only by rights in its main account, present or ordering."""
         person = principal()
         # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)
