@@ -80,7 +80,7 @@ class Actor(StrEnum):
 
 
 class AccountRole(StrEnum):
-    """An account's position in the hierarchy (depth 1)."""
+    """An account's position in the hierarchy: without relations, main account of others, or sub-account of one."""
 
     STANDALONE = "standalone"
     MAIN = "main"

@@ -35,7 +35,7 @@ _LONGEST = timedelta(minutes=10)
 class Claim:
     """Rows of one table, by their primary keys (`ids`), that this process has claimed under one lease.
 
-    `began` is the time of the claim by `time.monotonic()`.
+    `began` is the time of the claim by `time.monotonic()`, in seconds.
     """
 
     runtime: Runtime

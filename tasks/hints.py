@@ -82,7 +82,7 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
 
 
 def hint(kinds: Collection[WorkKind]) -> bool:
-    """Send the workers a hint for each kind of work that has due rows, from a program that people wait for.
+    """Send the workers a hint for each of these kinds of work, from a program that people wait for, such as the front.
 
     Call this function after the commit. Never raises; returns False if the broker is unreachable, or was so recently
     that it is not contacted now.
@@ -112,7 +112,7 @@ def send_hint(kind: WorkKind) -> bool:
 
 
 def send_hints(kinds: Iterable[WorkKind]) -> None:
-    """Send the workers a hint for each kind of work that has due rows, from a worker process. Never raises."""
+    """Send the workers a hint for each of these kinds of work, from a worker process. Never raises."""
     for kind in kinds:
         send_hint(kind)
 

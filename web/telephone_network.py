@@ -127,7 +127,7 @@ class TelephoneNetwork:
     def lines(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
         """Return the state of each trunk, by its SIP address (SIP user and domain).
 
-        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not within the last 15 seconds.
         """
         with self._connected() as connection:
             return _lines(connection, addresses)
@@ -135,7 +135,7 @@ class TelephoneNetwork:
     def registered(self, addresses: Collection[SipAddress]) -> set[SipAddress]:
         """Return those of the SIP addresses (SIP user and domain) at which at least one phone system is registered.
 
-        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not within the last 15 seconds.
         """
         with self._connected() as connection:
             rows = connection.execute(_REGISTERED.encode(), _of_trunks(addresses))
@@ -144,7 +144,7 @@ class TelephoneNetwork:
     def line_with_calls(self, address: SipAddress) -> tuple[Line, list[Call]]:
         """Return the state of one trunk and its recorded calls, newest first. `address` is SIP user and domain.
 
-        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not within the last 15 seconds.
         """
         with self._connected() as connection:
             user, domain = address

@@ -131,7 +131,10 @@ class Pools:
 
 @contextmanager
 def _stops_wait() -> Iterator[None]:
-    """Block the stop signals (`_STOPS`) until the end of the block, in this thread and in threads started within it."""
+    """Block the stop signals (`_STOPS`) in this thread until the end of the block.
+
+    Threads that are started within the block never receive them.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield

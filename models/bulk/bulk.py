@@ -200,9 +200,9 @@ def keep_file(
 ) -> Bulk:
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
-    `place` tells where in the file the table was found. If the main account has a bulk with this fingerprint already,
-    saves nothing and returns that bulk. Raises `Forbidden` if the person may not create requests of this kind for the
-    main account.
+    `place` tells where in the file the table was found, None if that is not known. If the main account has a bulk with
+    this fingerprint already, saves nothing and returns that bulk. Raises `Forbidden` if the person may not create
+    requests of this kind for the main account.
     """
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
@@ -230,7 +230,7 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Sequence[int]) -> None:
-    """Save the corrected `rows`, valid or not, and delete the rows whose line numbers are in `left_out`.
+    """Save the corrected `rows` of the bulk, valid or not, and delete the rows whose line numbers are in `left_out`.
 
     The bulk must be locked and not sent.
     """

@@ -68,7 +68,7 @@ def submit_link(
     person is queued. Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
     `RuleBroken` if `main` is closed or a sub-account, `InvalidField` if the customer number is that of `main`,
     `AlreadyRequested` if a link request between the two accounts is running, and `TooEarly` if `main` has asked for
-    this account's consent too often within a day.
+    this account's consent five times within a day.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden

@@ -90,10 +90,11 @@ def ensure_area_code(session: Session, postal_code: str, city: str, area_code: s
 
 
 def certainty_of(session: Session, postal_code: str, city: str, area_code: str) -> Certainty:
-    """Return whether the address exists and lies in the Ortsnetz (local network) of the area code.
+    """Return how certain it is that the address exists and lies in the Ortsnetz (local network) of the area code.
 
-    It is certain if the postal code is the town's and the Ortsnetz has the town's name, or if staff have said so. It is
-    impossible if the Ortsnetz is too far away, or if staff have said so.
+    Certain by facts if the postal code is the town's and the Ortsnetz has the town's name. Otherwise the staff's
+    answer, if there is one, makes it certain or impossible. Without an answer it is impossible if the Ortsnetz is too
+    far away, else plausible.
     """
     places = places_of(session)
     # Mostly so, and cheaper to find out than everything around.

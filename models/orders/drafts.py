@@ -75,9 +75,9 @@ class Draft(Base):
         return end_of_day(self.updated_at + retention.DRAFTS)
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
-        """Save the typed fields of a step, by field name, beside those of the other steps, and extend the draft's life.
+        """Save the typed fields of a step, by field name, beside those of the other steps.
 
-        `step` becomes the step at which the draft is resumed.
+        `step` becomes the step at which the draft is resumed. The time for which the draft is kept starts again.
         """
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step

@@ -1,4 +1,4 @@
-"""Offers: for some days a draft can be ordered at the prices that its offer names."""
+"""Offers: for 14 days a draft can be ordered at the prices that its offer names."""
 
 from __future__ import annotations
 

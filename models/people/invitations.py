@@ -49,7 +49,8 @@ OPEN_PER_INVITER = 100
 class Invitation(Base):
     """An invitation that was not accepted yet. `issue` counts its mails; the link of a new mail voids the old link.
 
-    `by_order`: the order of the account has named the person, for the company rather than for the user who ordered.
+    `by_order`: an order has named the person. Such an invitation stands for the company that ordered, so it stays when
+    the user who ordered loses their role.
     """
 
     __tablename__ = "invitations"

@@ -69,7 +69,7 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 def ensure_hard_to_guess(password: str, *known: str) -> None:
     """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of the `known` words of its user.
 
-    Judged by zxcvbn, which has the lists of common passwords with it and asks nobody.
+    Judged by the library zxcvbn with its own lists of common passwords, without a network.
     """
     # Large lists of words, needed only where a new password is chosen.
     from zxcvbn import zxcvbn

@@ -39,7 +39,7 @@ class Action(StrEnum):
 
 
 class Scope(StrEnum):
-    """The scopes of an API token; each scope allows a set of actions."""
+    """The scopes of an API token: `read` allows viewing, `write` ordering, linking, detaching and proving ownership."""
 
     READ = "read"
     WRITE = "write"

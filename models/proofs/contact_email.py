@@ -123,7 +123,10 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 
 def _awaiting(session: Session, orders: Sequence[Request], *, lock: bool = True) -> list[Request]:
-    """Return those of the orders whose contact was asked to confirm the e-mail address and has not answered."""
+    """Return those of the orders whose contact was asked to confirm the e-mail address and has not answered.
+
+    `lock` locks these proofs until the transaction ends.
+    """
     book = ProofBook(session, orders, lock=lock)
     people = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
     requesters = {person.id: person for person in session.scalars(people)}

@@ -1,4 +1,4 @@
-"""The proofs that several orders need, read together with a few queries."""
+"""The proofs of e-mail and connection address that several orders need, read together with a few queries."""
 
 from __future__ import annotations
 

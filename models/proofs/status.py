@@ -29,7 +29,7 @@ from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
 
 
 class ProofKind(StrEnum):
-    """The kinds of proof that a person is asked for."""
+    """The kinds of proof that people are asked for, for pages and the API."""
 
     EMAIL = "email"
     LETTER = "letter"

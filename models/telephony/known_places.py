@@ -107,7 +107,7 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 def load_towns(session: Session, now: datetime) -> None:
     """Insert the answers known from the start: towns that share another town's Ortsnetz. Existing answers stay.
 
-    Each town is known with every postal code of its name that lies near the Ortsnetz.
+    Each town is known with every postal code of its name that lies within 60 km of the Ortsnetz.
     """
     places = places_of(session)
     rows = [
@@ -134,7 +134,10 @@ def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
 
 
 def answered_questions(session: Session, most: int) -> Sequence[KnownPlace]:
-    """Return at most `most` questions that staff have answered, the last first, with Ortsnetz and member of staff."""
+    """Return at most `most` questions that staff have answered, the last answered first.
+
+    Each comes with its Ortsnetz and the member of staff.
+    """
     found = sa.select(KnownPlace).where(KnownPlace.decided_by.is_not(None))
     parts = (joinedload(KnownPlace.area), joinedload(KnownPlace.decider))
     return session.scalars(found.order_by(KnownPlace.decided_at.desc()).options(*parts).limit(most)).all()

@@ -160,12 +160,15 @@ class Places:
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
-        """Return whether the Ortsnetz of the area code has the name of the address's town, and lies there."""
+        """Return whether the area code's Ortsnetz has the name of the address's town, no more than 40 km away."""
         at = self._points.get(postal_code)
         return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
 
     def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
-        """Return the Ortsnetze that an address may lie in: those with the town's name first, then the nearest first."""
+        """Return the Ortsnetze that an address may lie in: first those with the town's name, then the others.
+
+        Both by their distance; empty if the postal code does not exist.
+        """
         at, words = self._points.get(postal_code), town_words(city)
         if at is None:
             return []
@@ -185,7 +188,7 @@ class Places:
         ]
 
     def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
-        """Return the Ortsnetze with the name of the town at this place, each with its distance."""
+        """Return the Ortsnetze within 40 km of `at` that have the town's name (`words`), each with its kilometres."""
         alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
         return [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
 
@@ -233,7 +236,10 @@ class Places:
         return None
 
     def _points_named(self, words: Words) -> list[Point]:
-        """Return where the places of this name are, one point for each: the place with the most postal codes first."""
+        """Return where the towns of this name are, the one with the most postal codes first.
+
+        Postal codes within 40 km of each other count as one town, whose place is their middle.
+        """
         found = [entry for entry in self._entries(words) if entry[1] in self._points]
         exact = [entry for entry in found if entry[0] == words]
         towns: list[list[Point]] = []

@@ -251,7 +251,10 @@ def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: 
 
 
 def _ways(session: Session, search: str) -> list[sa.ColumnElement[bool]]:
-    """Return SQL conditions, each a way to match the search: a request id, or either account's customer number."""
+    """Return SQL conditions, each a way in which a request matches the search: an id or a customer number.
+
+    The number may be that of the request's main account, or of the account that the request is about.
+    """
     number = typed_customer_number(search)
     if number is None:
         try:

@@ -202,7 +202,10 @@ class TrunkAddress:
 
 
 def trunk_addresses(session: Session, main: Account, limit: int | None = None) -> list[TrunkAddress] | None:
-    """Return the active trunks of a main account and its sub-accounts; None if there are more than `limit`."""
+    """Return the active trunks of a main account and its sub-accounts.
+
+    None if there are more than `limit` (None: no limit).
+    """
     columns = (SipTrunk.account_id, SipTrunk.sip_user, SipTrunk.domain)
     active = sa.select(*columns).where(SipTrunk.state == TrunkState.ACTIVE)
     below = active.join(Account, Account.id == SipTrunk.account_id).where(Account.main_id == main.id)

@@ -63,7 +63,8 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
     """Process the claimed bulk `id` once: place a batch of its rows, or end the bulk if its requests have ended.
 
-    Then schedule the bulk's next processing: now if more rows can be placed, otherwise later.
+    To place a row is to turn it into a request. Then schedule the bulk's next processing: now if more rows can be
+    placed, otherwise later.
     """
     now = runtime.clock()
     with runtime.database.transaction() as session:

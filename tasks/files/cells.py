@@ -38,7 +38,7 @@ def cell_text(value: object) -> str:
 
 
 def cell_fault(text: str) -> str | None:
-    """Return the code of what makes a cell useless in any column, None for a usual text.
+    """Return the code of what makes a cell useless in any column; None if nothing does.
 
     `unreadable_character`: a character was lost, when the file was read or before. `error_value`: an error of the
     spreadsheet, such as #N/A. `shortened_number`: a number in the form 4.93E+11, whose last digits are lost.

@@ -121,7 +121,7 @@ def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
 
 
 def _cells(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[list[Cell]]:
-    """Return the table's rows, the headings first."""
+    """Return the rows of the receipt's table as lists of cells, the headings first."""
     _ = partial(translate, locale)
     if kind is Kind.LINK:
         links: list[list[Cell]] = [[row.customer_number, _(FATES[row.fate])] for row in rows]

@@ -23,7 +23,7 @@ class PrintedOrder:
     """An order as an offer or a summary prints it.
 
     `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
-    `lines` are the products' names with their prices, `town` the town of the area code.
+    `lines` are pairs of product name and price, `town` is the name of the area code's Ortsnetz.
     """
 
     main_number: str

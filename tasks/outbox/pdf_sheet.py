@@ -193,7 +193,7 @@ class Sheet:
             self._begin_page()
 
     def _begin_page(self) -> None:
-        """Print wordmark and foot of a new page."""
+        """Print wordmark and foot of a new page, and set `y` to its first line."""
         before = self._colour, self._font, self._size
         self._canvas.setLineWidth(0.2 * mm)
         self._print_wordmark()

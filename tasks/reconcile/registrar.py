@@ -266,7 +266,8 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
     """Delete rows in the registrar that belong to no trunk of the portal, and keys that keep trunks from being written.
 
-    Returns the SIP addresses of the deleted rows, also for a dry run, which deletes nothing.
+    `wrong` are the differences found, by SIP address, and `ours` the addresses of the portal's trunks. Returns the SIP
+    addresses of the deleted rows, also for a dry run, which deletes nothing.
     """
     cleared = {
         address

@@ -88,7 +88,8 @@ def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterato
 def _requesters(work: Work, request: Request) -> list[User]:
     """Return the user who made the request, or the main account's administrators if a scheduled job made it.
 
-    Empty for a request of a running bulk (uploaded file): its sender gets one mail at its end (`tasks.bulk.place`).
+    Empty for a request of a running bulk (uploaded file): the bulk's sender gets one mail when the bulk ends
+    (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
@@ -131,7 +132,10 @@ def _queue(
     *,
     announced: bool = False,
 ) -> None:
-    """Queue a mail about the request, with the facts of its template and `more`."""
+    """Queue a mail about the request to `to`, with the facts that its template needs and those in `more`.
+
+    `announced`: the request's timeline shows the mail once it was sent.
+    """
     facts = {**_facts(work, request, template, to), **more}
     occasion = _which_end(work, request, template, to) if request.reason is not None else ""
     queue_message(
@@ -181,7 +185,10 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
 
 
 def _fitting_area_codes(work: Work, request: Request) -> list[str]:
-    """Return the area codes that fit the order's address if the order ended because its own does not; else none."""
+    """Return the area codes that fit the order's address, if the order ended because its area code does not fit.
+
+    Empty for every other request.
+    """
     account = request.account
     if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
         return []

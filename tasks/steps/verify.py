@@ -1,4 +1,4 @@
-"""The step `verify`: check ownership for a link; for an order the business rules and its two proofs."""
+"""The step `verify`: checks that a link is proved; for an order the rules and the proofs of e-mail and address."""
 
 from __future__ import annotations
 

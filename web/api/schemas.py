@@ -46,7 +46,7 @@ class LinkCode(Body):
 
 
 class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkCode, Field(discriminator="kind")]]):
-    """A proof that the request waits for; `kind` says which."""
+    """A proof that the request waits for; `kind` says which of the four."""
 
 
 class ResendBody(Body):

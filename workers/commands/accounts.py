@@ -158,7 +158,7 @@ class Report:
             err.print(f"[{style}]{where}:[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
 
     def say_where(self) -> None:
-        """Print the number of findings and the path of the report file; print nothing without findings."""
+        """Print the number of findings and the path of the report file; print nothing if there was no finding."""
         if self._count > SHOWN:
             err.print(f"… and {self._count - SHOWN} more")
         if self._count:

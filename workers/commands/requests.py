@@ -77,7 +77,7 @@ def list_requests(
 
 @app.command()
 def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
-    """Show one request: its status, who has to do what next, its mails, and the timeline as the customer sees it."""
+    """Show one request: its status, the next action and who has to act, its mails, and its timeline for customers."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
         whole = request_details(session, _id(request_id), database.now())
@@ -88,7 +88,7 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
 
 @app.command()
 def retry(request_id: IdArgument) -> None:
-    """Retry a held or failed request now, from the step at which the request stopped."""
+    """Retry a held or failed request now, from the step at which the request stopped. Refused for any other status."""
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:

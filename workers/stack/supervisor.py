@@ -178,7 +178,10 @@ class Supervisor:
     async def _spawn(
         self, command: Sequence[str], environment: Mapping[str, str] | None, service: Service | None = None
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-        """Start a process through launcher.py, and return the process with a reader of its output."""
+        """Start a process through launcher.py, and return the process with a reader of its output.
+
+        It has the user, the directory and the stop signal of `service`; without one, those of this process and SIGTERM.
+        """
         launched = through_launcher(
             command,
             death_signal=service.stop_signal if service else signal.SIGTERM,

@@ -61,7 +61,7 @@ class People:
 def people_of(
     session: Session, person: Principal, account: Account, running: Sequence[Request], now: datetime
 ) -> People:
-    """Return the people of the account as the person sees them; `running` are the running requests about it."""
+    """Return the people of the account as the person sees them; `running` are the account's running requests."""
     users = users_of(session, account)
     invitations = invitations_of(session, account) if may(person, Action.INVITE_USERS, account) else []
     handled = handled_by(session, person, account, invitations)

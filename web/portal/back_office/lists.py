@@ -106,7 +106,7 @@ class JobRow:
 
     `name` is the job's key, `every` the text of its interval, `row` its state in the database (None if it was never
     scheduled). `last` is its latest run, `last_success` its latest successful run, each None if there is none.
-    `unrepaired` and `repaired` count all findings of that successful run; `findings` has only those that are shown.
+    `unrepaired` and `repaired` count all findings of that successful run; `findings` has up to a page of them.
     """
 
     name: str
@@ -184,7 +184,7 @@ def removals() -> str | Response:
 
 @office.post("/abgleich/<name>")
 def jobs_run(name: str) -> Response:
-    """Schedule the job with this name to run now and redirect to the jobs.
+    """Schedule the job with this name to run now and redirect to the page of the jobs.
 
     If a run is under way, nothing changes. Aborts with 404 if no job has this name.
     """

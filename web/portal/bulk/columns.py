@@ -307,7 +307,8 @@ def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
 def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
     """Return the person who shall sign in at the location, as in the API's body; None if the cell is empty or wrong.
 
-    The cell has a name and an e-mail address, or says that it is the contact. A wrong cell is added to `errors`.
+    The cell has a name and an e-mail address, or says that the contact shall sign in. A wrong cell is added to
+    `errors`.
     """
     # Files that were uploaded before this column existed have no such cell.
     cell = cells.get("local_user", "").strip()

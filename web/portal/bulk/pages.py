@@ -205,7 +205,10 @@ def delete(id: uuid.UUID) -> AnyResponse:
 @bulks.get("/<uuid:id>/stand")
 @login_required
 def live(id: uuid.UUID) -> AnyResponse:
-    """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version."""
+    """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version.
+
+    For the page's script, which polls them.
+    """
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))
     return _live(facts).response()

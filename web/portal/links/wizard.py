@@ -158,7 +158,7 @@ def start() -> Response | str | tuple[str, int]:
 def choose(number: str) -> Response | str | tuple[str, int]:
     """Show the ways to prove the ownership of the account with the customer number `number`.
 
-    Redirect to the request that already runs for the number, or to the first page if the number is wrong.
+    Redirect to the running request if one for the number is running, or to the first page if the number is wrong.
     """
     with resources().database.transaction() as session:
         target = _link_target(session)

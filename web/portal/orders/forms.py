@@ -212,7 +212,7 @@ class NumbersForm(StepForm):
 
 
 class WhoSignsIn(StrEnum):
-    """The choices of the person who shall sign in at the new location."""
+    """The choices of the person who shall sign in at the new location: the contact, somebody else, or nobody yet."""
 
     CONTACT = "contact"
     SOMEBODY_ELSE = "somebody_else"
@@ -283,7 +283,7 @@ def area_code_in(data: Mapping[str, Any]) -> str:
 
 
 def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
-    """Return the typed values without the options `left_out` among the chosen ones."""
+    """Return the typed values without those of the chosen options that are in `left_out`."""
     if not left_out:
         return data
     keys = {product.key for product in left_out}

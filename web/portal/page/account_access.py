@@ -24,7 +24,7 @@ from web.resources import resources
 class VisibleAccount:
     """An account that the user may see, its main account, and the running requests about it that the user may see.
 
-    `main` is the main account that it has or, if it has none, will get by its running order; None if there is neither.
+    `main` is its main account or, if it has none yet, the one whose running order it is; None if there is neither.
     """
 
     account: Account

@@ -43,7 +43,7 @@ class HolderFields(Form):  # type: ignore[misc]
         return not any((field.data or "").strip() for field in self)
 
     def checked(self, now: datetime) -> HolderData | None:
-        """Return the typed contract holder; None if it is wrong, with the errors at their fields."""
+        """Return the typed contract holder; None if it is wrong, with the error texts at the wrong fields."""
         typed = {field.name.removeprefix("holder_"): field.data or "" for field in self}
         found = check_holder(typed, berlin_day(now))
         if isinstance(found, HolderData):

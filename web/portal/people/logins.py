@@ -60,7 +60,7 @@ def new_password_field() -> PasswordField:
 
 
 def add_guessable(field: PasswordField) -> None:
-    """Add the error message for a new password that is too easy to guess."""
+    """Add to the field the error message for a new password that is too easy to guess."""
     add_error(
         field,
         gettext("This password is easy to guess. Take several words that have nothing to do with you."),

@@ -1,6 +1,6 @@
 """The pages for sign-in, sign-out and language. A login is a row in the database, so that it can be ended there.
 
-A form that is sent after its session has ended leads to sign-in, and what was typed comes back after it.
+A form that is sent after its session has ended leads to sign-in; after the sign-in its input is there again.
 """
 
 from __future__ import annotations

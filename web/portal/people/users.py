@@ -258,7 +258,7 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
 
     `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
     to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
-    which leads there. A link that is wrong or no longer valid shows a page that says so, with status 404.
+    which leads on to that page. A link that is wrong or no longer valid shows a page that says so, with status 404.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())

@@ -158,7 +158,7 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """Void the code of a mail or letter and have a new one sent; a consent is asked for by new mails.
+    """Void the code of a mail or letter and have a new one sent; for a consent, new mails ask the administrators again.
 
     The form field `what` is the kind of proof: `email`, `letter` or `consent`; abort with 404 for another value.
     Redirect to the request's page.
@@ -179,7 +179,7 @@ def resend(id: UUID) -> Response:
 def cancel(id: UUID) -> Response | str:
     """Show what cancelling the request does; on POST cancel the request and redirect to its page.
 
-    A GET also redirects there if the user may not cancel the request or it can no longer be cancelled.
+    A GET also redirects to its page if the user may not cancel the request or it can no longer be cancelled.
     """
     if request.method == "POST":
         return _change(

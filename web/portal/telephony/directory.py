@@ -68,7 +68,7 @@ class EntryForm(Form):  # type: ignore[misc]
     )
 
     def validate_directory_name(self, field: StringField) -> None:
-        """Raise `ValidationError` if the name has letters that cannot be printed, as in an order."""
+        """Raise `ValidationError` if the name has letters that cannot be printed; the order form has the same rule."""
         if not is_printable(field.data or ""):
             raise ValidationError(field_error(locale(), "directory_entry.name", "unprintable"))
 
