@@ -61,7 +61,7 @@ class NumbersBody(Body):
 class DirectoryEntryBody(Body):
     """An entry in the telephone directory, for the first of the ordered numbers.
 
-    The name as printed, whether the address is shown, and the directories it is published in.
+    It says the name as printed, whether the address is shown, and in which directories the entry is published.
     """
 
     name: Line

@@ -83,7 +83,10 @@ class ContractHolder(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the account is closed, and all its contracts ended before last year began."""
+        """Return an SQL condition: the account is closed, and all its contracts ended before last year began.
+
+        So a holder is kept to the end of the calendar year (in Berlin) after the one in which the last contract ended.
+        """
         closed = sa.exists().where(Account.id == cls.account_id, Account.state == AccountState.CLOSED)
         runs = sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= start_of_last_year(now))
         return closed & ~sa.exists().where(Contract.account_id == cls.account_id, runs)

@@ -53,9 +53,9 @@ _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
 class Fate(StrEnum):
     """What importing a valid row did to the account of its customer number.
 
-    `created`, `updated` and `unchanged` speak for themselves. Nothing is imported for the others: `ordered_here` if the
-    account was ordered in the portal, `closed` if it is closed, and `number_used_up` if the customer number was issued
-    before but no account has it.
+    The account was `created`, `updated` or left `unchanged`, or the row was not imported: `ordered_here` if the account
+    was ordered in the portal, `closed` if it is closed, and `number_used_up` if the customer number was issued before
+    but no account has it.
     """
 
     CREATED = "created"

@@ -129,9 +129,9 @@ class Bulk(QueueRow, Base):
 class BulkRow(Base):
     """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create.
 
-    A link code is stored encrypted. `key` is a hash by which a repeated order is found: of the content of an order,
-    while each link request has one that no other row has. `fate` is the result after the bulk was sent: the created
-    request has the id `request_id`, and a refused row has the code of the reason in `refusal`.
+    A link code is stored encrypted. `key` is a hash of an order's content, by which a repeated order is found; for a
+    link request it is unique to the row. `fate` is the result after the bulk was sent: the created request has the id
+    `request_id`, and a refused row has the code of the reason in `refusal`.
     """
 
     __tablename__ = "bulk_rows"

@@ -126,7 +126,7 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
 def wrong_codes(session: Session, main: Account, now: datetime) -> int:
     """Return how many link requests with a wrong link code `main` has made within 24 hours before `now`.
 
-    Counted are those for which no ownership proof was given since, by another way.
+    A request that was proved in another way since does not count.
     """
     proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
     tried = _asked_by(main).where(

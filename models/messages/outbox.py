@@ -181,7 +181,7 @@ def queue_message(
 
 
 def was_queued(session: Session, template: str, occasion: str, to: Recipient) -> bool:
-    """Return whether this template was queued before for this occasion to this address, sent since or not.
+    """Return whether this template was queued before for this occasion to this address, whether sent since or not.
 
     Only messages that belong to no request are looked at. `occasion` is what `queue_message` was called with.
     """

@@ -47,7 +47,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """The person who is asked to confirm the order's e-mail address, and who gets the mails about the new account."""
+    """The person who is asked to confirm their e-mail address, and who gets the mails about the new account."""
 
     name: str
     email: str

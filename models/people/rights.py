@@ -131,7 +131,7 @@ def may(principal: Principal, action: Action, account: Account) -> bool:
 def through_main(principal: Principal, action: Action, account: Account) -> int | None:
     """Return the id of the main account if only the person's role there allows the action on its sub-account.
 
-    Return None if the person has the right by a role in the account itself, or not by the main account.
+    Return None if the person has the right by a role in the account itself, or if the main account does not give it.
     """
     if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
         return None
@@ -172,7 +172,7 @@ def only_as_staff(principal: Principal, action: Action, account: Account) -> boo
 
 
 def only_forwards(principal: Principal) -> bool:
-    """Return whether local member, a role only for call forwarding and calls, is all that the person is in any account.
+    """Return whether the person is a local member, with rights only to forward and see calls, in all their accounts.
 
     False for the carrier's staff and for a person without any role.
     """

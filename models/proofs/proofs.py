@@ -243,7 +243,7 @@ class EmailProof(CodedProof, Base):
     def is_stale(self, now: datetime) -> bool:
         """Return whether a new order needs a new code: the current one is void, or valid for less than seven days.
 
-        So it does if the mail server has refused the mail with the current code.
+        So it does if the mail server has refused the mail with the current code: nobody can have read it.
         """
         return self.refused_at is not None or super().is_stale(now)
 

@@ -1,7 +1,7 @@
 """Entries in the telephone directory, which `standorte directory export` hands on to publishers.
 
-An account that has booked the option can have one entry. A withdrawn entry is kept for a while, so that an export can
-say that it is withdrawn.
+An account that has booked a directory entry, an option of the price list, can have one. A withdrawn entry is kept for a
+while, so that an export can say that it is withdrawn.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[D
     """Return directory entries with their accounts, in the order of their numbers.
 
     `since` None: all that are not withdrawn, of active accounts. Otherwise those that were made, changed or withdrawn
-    from that time on, without unwithdrawn ones of accounts that are not active.
+    from that time on; an entry that is not withdrawn counts only if its account is active.
     """
     query = sa.select(DirectoryEntry, Account).join(Account, Account.id == DirectoryEntry.account_id)
     if since is None:

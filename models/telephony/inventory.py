@@ -149,9 +149,9 @@ def _split(search: str) -> tuple[list[str], str]:
 
 
 def _few_hits(session: Session, typed: str) -> list[int] | None:
-    """Return the ids of the number blocks, of all customers, that match the typed digits.
+    """Return the ids of the number blocks, of the accounts of all customers, that match the typed digits.
 
-    None if there are more than `FEW` (2,000): then another plan of the query is faster.
+    None if more than `FEW` (2,000) do: the caller then looks only through the blocks of the accounts that it lists.
     """
     hits = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None), found_by(typed)).limit(FEW + 1)
     found = list(session.scalars(hits))

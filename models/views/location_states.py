@@ -75,7 +75,7 @@ MOVING = frozenset(SiteState) - frozenset(RESTING)
 
 
 def state_of(request: Request | None) -> SiteState | None:
-    """Return the state of a location that has this running request; None if it has none (None)."""
+    """Return the state of a location with this running request; None if `request` is None."""
     if request is None:
         return None
     return WAITS.get(request.waiting_for, SiteState.RUNNING) if request.waiting_for else SiteState.RUNNING

@@ -142,10 +142,11 @@ def count_of(session: Session, main: Account, wanted: LocationFilter, *, offline
 def listed_itself(
     session: Session, account: Account, own: Sequence[Request], *, offline: Sequence[int] = ()
 ) -> ListedAccount:
-    """Return the row of the account that the overview is of, with the request that detaches it, if one is running.
+    """Return the row of the account that the overview is of.
 
-    Such a request is about the account's own main account, from which it is being detached. `own` are its requests as
-    `own_requests` returns them, `offline` the ids of accounts that have a trunk without a registration. One statement.
+    If the account is itself being detached from a main account, the row has that running request. `own` are the
+    account's requests as `own_requests` returns them, `offline` the ids of accounts that have a trunk without a
+    registration. One statement.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
     resting = session.scalars(sa.select(resting_state(offline)).where(Account.id == account.id)).one()

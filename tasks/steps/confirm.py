@@ -76,8 +76,8 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
 def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterator[tuple[str, Recipient]]:
     """Yield pairs of template and recipient: the requesters with template `ours`, then the owners with `theirs`.
 
-    Owners are the administrators of the linked or detached account. The caller sends only the first mail to an address
-    that appears twice.
+    Owners are the administrators of the account ordered, linked or detached. The caller sends only the first mail to an
+    address that appears twice.
     """
     for person in _requesters(work, request):
         yield ours, _as_recipient(person)

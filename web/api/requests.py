@@ -71,7 +71,7 @@ def cancel_request(path: schemas.RequestPath) -> Response:
     openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def retry_request(path: schemas.RequestPath) -> Response:
-    """Run the current step of a request that is held or has failed again. Answers 409 if it has another status."""
+    """Retry the current step of a request that is held or has failed. Answers 409 if the request has another status."""
     with resources().database.transaction() as session:
         call = begin_call(session)
         if call.is_new:

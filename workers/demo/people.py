@@ -90,7 +90,7 @@ class People:
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
-        """Add a number to a pool as the carrier; the workers retry orders held there for lack of a single number."""
+        """Add a single number to a pool as the carrier; the workers then retry the orders that were held for one."""
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, self.database.now()).retried

@@ -25,7 +25,7 @@ class CannotPlay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A request's status with the reason for it, None without one: the current ones, or those that are expected."""
+    """The status of a request and the reason for it (None: no reason), either the current or the expected ones."""
 
     status: Status
     reason: Reason | None = None

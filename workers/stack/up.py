@@ -253,9 +253,10 @@ class Stack:
 def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
     """Run the embedded stack of a directory, under the directory's lock, until a stop signal.
 
-    The web front end listens on `port`, `concurrency` is the number of processes for each larger kind of work, and
-    `demo` loads the demo data at the first start. Raises `AlreadyRunning` if a stack runs in the directory, `PortInUse`
-    if another program listens on `port`, `StackError` if a part other than Kamailio cannot start.
+    The web front end listens on `port`. `concurrency` is the number of worker processes for each of the Celery queues
+    requests.verify, requests.provision and messages.send. `demo` loads the demo data at the first start. Raises
+    `AlreadyRunning` if a stack runs in the directory, `PortInUse` if another program listens on `port`, `StackError` if
+    a part other than Kamailio cannot start.
     """
     with directory.locked():
         Stack(directory, port=port, concurrency=concurrency, demo=demo).run()

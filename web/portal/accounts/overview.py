@@ -265,7 +265,7 @@ def state_label(account: Account) -> str:
 def standing_label(item: listing.ListedAccount) -> str:
     """Return the words for the state of a location without a running request.
 
-    Suspended or without registration, if it has such a trunk; otherwise the account's own state.
+    They say that it has a suspended trunk, or one without a registration; otherwise the account's own state.
     """
     match item.state:
         case SiteState.SUSPENDED:

@@ -44,7 +44,7 @@ def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) 
 def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
     """Ask the telephone network which of the trunks are registered; return None if it does not answer.
 
-    So for `trunks` None (not to be asked). Call outside a transaction.
+    Returns None, too, if `trunks` is None: then the network is not to be asked. Call outside a transaction.
     """
     network = resources().network
     if trunks is None or network is None:

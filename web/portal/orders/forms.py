@@ -283,7 +283,7 @@ def area_code_in(data: Mapping[str, Any]) -> str:
 
 
 def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
-    """Return the typed values without those of the chosen options that are in `left_out`."""
+    """Return the typed values, with the options `left_out` removed from the chosen ones."""
     if not left_out:
         return data
     keys = {product.key for product in left_out}

@@ -30,9 +30,9 @@ from web.resources import resources
 
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
-    """Return the variables of the summary's template; `holder_form` is the typed contract holder to show again.
+    """Return the variables of the summary's template.
 
-    None for the contract holder begins with an empty form, where one is needed.
+    `holder_form` is the typed contract holder to show again; None for an empty form.
     """
     order = wizard.order(locale())
     proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))

@@ -24,7 +24,7 @@ from web.resources import resources
 class VisibleAccount:
     """An account that the user may see, its main account, and the running requests about it that the user may see.
 
-    `main` is its main account or, if it has none yet, the one whose running order it is; None if there is neither.
+    `main` is its main account or, while its order is running, the account that ordered it; None if there is neither.
     """
 
     account: Account
@@ -38,7 +38,7 @@ class VisibleAccount:
 
     @property
     def is_foreign(self) -> bool:
-        """Return whether the user sees the account only by rights in its main account, present or ordering."""
+        """Return whether the user sees the account only by rights in its main account or in the one that ordered it."""
         person = principal()
         # An ordered account has neither a main account nor users of its own.
         seen_by_order = not may(person, Action.VIEW, self.account)
@@ -51,7 +51,10 @@ class VisibleAccount:
 
     @property
     def is_billed_together(self) -> bool:
-        """Return whether a collective invoice made the account a sub-account; as long as it bills it, it stays one."""
+        """Return whether a collective invoice attached the account to its main account and keeps it attached.
+
+        Then the customer cannot detach the account.
+        """
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 

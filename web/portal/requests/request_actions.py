@@ -127,10 +127,11 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/ansprechpartner")
 @login_required
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
-    """Correct the contact's e-mail address of an order, who is asked there for confirmation; redirect to its page.
+    """Correct the e-mail address of an order's contact, ask the contact there to confirm it, and redirect.
 
-    If no answer of the contact is awaited any more, or it was corrected three times, the page says so and nothing
-    changes. An address that is malformed or the old one shows the page with the error, with status 422.
+    The redirect leads to the request's page. If no answer of the contact is awaited any more, or the address was
+    corrected three times already, nothing changes and the page says so. An address that is malformed or the old one
+    shows the page with the error, with status 422.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():

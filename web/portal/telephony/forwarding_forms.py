@@ -28,7 +28,7 @@ _USUAL_WAIT = 20
 
 
 class Preset(StrEnum):
-    """The usual call forwardings, which fill the form of a new one; the values are those of the parameter `vorlage`."""
+    """The usual call forwardings, which fill the form of a new one; the values stand in the query (`vorlage`)."""
 
     OUTSIDE_OFFICE_HOURS = "ausserhalb"
     TO_MOBILE = "mobil"
