@@ -69,16 +69,16 @@ def proof_statuses(session: Session, requests: Sequence[Request], now: datetime)
     None are returned for a request that no worker has begun yet, nor a proof that is still open after its request has
     stopped being pending. A fixed number of statements.
     """
-    selected_account = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
-    orders = [request for request in selected_account if request.kind is Kind.ORDER]
-    links = [request for request in selected_account if request.kind is Kind.LINK]
+    begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
+    orders = [request for request in begun if request.kind is Kind.ORDER]
+    links = [request for request in begun if request.kind is Kind.LINK]
     found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
     if orders:
         found |= _of_orders(session, orders, now)
     if links:
         query = sa.select(Consent).where(Consent.request_id.in_([link.id for link in links]))
         found |= {consent.request_id: [_consent(consent, now)] for consent in session.scalars(query)}
-    for request in selected_account:
+    for request in begun:
         found[request.id] = [asked for asked in found[request.id] if _still_says_something(request, asked)]
     return found
 

@@ -36,7 +36,7 @@ class RequestUriForm(Form):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/anrufzustellung", methods=["GET", "POST"])
 @login_required
 def request_uri(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show the choice of what the request line of the SIP trunk `id` contains; on a valid POST save the choice.
+    """Show what the request line of incoming calls of the SIP trunk `id` may contain; on a valid POST save the choice.
 
     The POST redirects to the settings of phone systems; an invalid one shows the form with its errors, with status 422.
     Abort with 404 unless the account is active and the user may manage its trunks.
