@@ -7,7 +7,7 @@ import re
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberType
 
-from models.values import typed_text
+from models.values import AREA_CODE, typed_text
 
 # In some countries, such as the United States, a number does not tell whether it is a mobile one.
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
@@ -135,6 +135,16 @@ def typed_mobile_number(typed: str) -> str:
     if not phonenumbers.is_valid_number(number) or phonenumbers.number_type(number) not in _MOBILE:
         raise BadPhoneNumber("not_a_phone_number")
     return e164(number)
+
+
+def typed_area_code(typed: str) -> str:
+    """Return a typed German area code as it is dialled: '+49 351', '0049 351' and '(0351)' are '0351'.
+
+    Return any other text as it is.
+    """
+    digits = re.sub(r"[\s()/.-]", "", typed)
+    code = re.sub(r"^(?:\+|00)490?", "0", digits)
+    return code if AREA_CODE.fullmatch(code) else typed
 
 
 def _can_be_area_code(text: str) -> bool:

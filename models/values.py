@@ -41,6 +41,15 @@ _INVISIBLE = re.compile(
 )
 _SPACES = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000]")
 
+# In all languages: #REF!, #BEZUG!, #NOM?. Without a mark at the end only those that are no words, LibreOffice's, and
+# what stands for a number in too narrow a column.
+_ERROR_VALUE = re.compile(
+    r"#(?:NULL|LEER|NUL|DIV/0|VALUE|WERT|VALEUR|REF|BEZUG|NUM|ZAHL|NOMBRE|SPILL|ÜBERLAUF|CALC|KALK|FIELD|FELD|BLOCKED"
+    r"|CONNECT|UNKNOWN|BUSY|EXTERNAL|PYTHON)!|#(?:NAME|NOM)\?|#N/?[AVD]|#N/DISP|#GETTING_DATA|#DATEN_ABRUFEN"
+    r"|Err:[0-9]{3}|#{3,}",
+    re.IGNORECASE,
+)
+
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
@@ -119,6 +128,11 @@ def in_print(text: str) -> str:
 def is_printable(text: str) -> bool:
     """Return whether letters can print the text: Latin, Greek and Cyrillic letters, digits and usual punctuation."""
     return _UNPRINTABLE.search(unicodedata.normalize("NFC", text).translate(_PRINTED_AS)) is None
+
+
+def is_error_value(text: str) -> bool:
+    """Return whether the text is what a spreadsheet shows for an error, such as #N/A, in any of its languages."""
+    return text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text) is not None
 
 
 def same_place(city: str, area_name: str) -> bool:

@@ -7,11 +7,13 @@ temporary (`GatewayUnavailable`) or permanent (`GatewayRefused`).
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from models.telephony.destinations import UNLIMITED, PrefixRules
 from models.telephony.trunks import RequestUri
 from models.telephony.weekly_hours import Hours
 
@@ -51,6 +53,14 @@ REQUEST_URI = "request_uri"
 
 Without it the request line names the dialled number, as for all trunks before there was a choice.
 """
+
+
+ALLOW, DENY = "allow.", "deny."
+"""The beginnings of the names of preferences with prefixes that a trunk may or may not call; the longest one decides.
+
+The value has prefixes in E.164, without the plus sign, separated by spaces. A trunk without them may call all numbers.
+"""
+_LONGEST_VALUE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,7 @@ class TrunkRecord:
     `key` is the idempotency key: writing a record again under its key changes nothing. `numbers` are all numbers of the
     trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which emergency
     calls are routed. A `suspended` trunk can only call 110 and 112. `request_uri` is what the request line of incoming
-    calls contains: the registered contact or the dialled number.
+    calls contains: the registered contact or the dialled number. `rules` say which numbers the trunk may call.
     """
 
     key: str
@@ -107,6 +117,7 @@ class TrunkRecord:
     forwardings: tuple[Forwarding, ...] = ()
     suspended: bool = False
     request_uri: RequestUri = RequestUri.NUMBER
+    rules: PrefixRules = UNLIMITED
 
     @property
     def ha1(self) -> str:
@@ -131,6 +142,9 @@ class TrunkRecord:
             known[SUSPENDED] = "1"
         if self.request_uri is not RequestUri.NUMBER:
             known[REQUEST_URI] = str(self.request_uri)
+        for name, prefixes in ((ALLOW, self.rules.allowed), (DENY, self.rules.denied)):
+            values = textwrap.wrap(" ".join(prefixes), _LONGEST_VALUE)
+            known |= {f"{name}{place}": value for place, value in enumerate(values)}
         return known | {name: value for one in self.forwardings for name, value in one.preferences}
 
 

@@ -21,7 +21,7 @@ from workers.stack.postgres import EmbeddedPostgres
 from workers.stack.redis import EmbeddedRedis
 
 # Tables that are filled once when the database is prepared; tests only read them.
-_REFERENCE = {"area_codes", "known_places", "products"}
+_REFERENCE = {"area_codes", "high_risk_prefixes", "known_places", "products"}
 # The folders of the tests that take long.
 _LONG = {"browser", "faults", "sip", "workers"}
 

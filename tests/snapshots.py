@@ -14,7 +14,7 @@ from workers.gateways.registrar import plain_url
 _TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 _SEQUENCES = "SELECT sequencename, last_value FROM pg_sequences WHERE last_value IS NOT NULL"
 # What every database of the tests has in it all the time.
-_ALWAYS_THERE = {"area_codes", "known_places", "products", "alembic_version", "version"}
+_ALWAYS_THERE = {"area_codes", "high_risk_prefixes", "known_places", "products", "alembic_version", "version"}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from tasks.logs import configure_logging
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
-from web.api.document import with_problems
+from web.api.document import completed
 from web.api.endpoints import api
 from web.api.schemas import Problem
 from web.health import health
@@ -58,7 +58,7 @@ from web.portal.proofs.letters import letters
 from web.portal.proofs.link_codes import link_codes
 from web.portal.requests import history
 from web.portal.requests.request_actions import answers
-from web.portal.telephony import directory, inventory, phone_systems, request_uri, suspension
+from web.portal.telephony import destinations, directory, inventory, phone_systems, request_uri, suspension
 from web.portal.telephony.forwarding import forwardings
 from web.portal.telephony.registration import telephone
 from web.resources import Resources, resources, store_resources
@@ -86,6 +86,7 @@ _PAGES = (
     directory,
     phone_systems,
     request_uri,
+    destinations,
     inventory,
     history,
     back_office_request,
@@ -119,7 +120,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     )
     app.request_class = TypedRequest
     app.json = UniqueKeys(app)
-    app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: with_problems(app.api_doc))
+    app.add_url_rule("/api/v1/openapi.json", "openapi", lambda: completed(app.api_doc))
     secure = settings.base_url.startswith("https://")
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from models.emails import LONGEST_EMAIL, BadEmail, typed_email
-from models.phone_numbers import BadPhoneNumber, typed_contact_number, typed_mobile_number
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_printable
+from models.phone_numbers import BadPhoneNumber, typed_area_code, typed_contact_number, typed_mobile_number
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_error_value, is_printable
 from tasks.wording.fields import RULES
 
 
@@ -67,7 +67,19 @@ def printable(value: str) -> str:
     return value
 
 
-Line = Annotated[str, one_line(120), AfterValidator(printable)]
+def no_error_value(value: str) -> str:
+    """Return the value. Raises `PydanticCustomError` if it is an error of a spreadsheet, such as #N/A."""
+    if is_error_value(value):
+        raise PydanticCustomError("error_value", "error_value")
+    return value
+
+
+def as_area_code(value: object) -> object:
+    """Return a text in the notation 0351 if it is an area code, such as +49 351; any other value as it is."""
+    return typed_area_code(value) if isinstance(value, str) else value
+
+
+Line = Annotated[str, one_line(120), AfterValidator(printable), AfterValidator(no_error_value)]
 """A name or a part of an address, which is also printed on letters and offers."""
 
 
@@ -89,7 +101,9 @@ Mobile = Annotated[str, AfterValidator(as_mobile), Field(examples=["+49151234567
 PostalCode = Annotated[str, StringConstraints(pattern=f"^{POSTAL_CODE.pattern}$"), Field(examples=["10179"])]
 
 
-AreaCodeText = Annotated[str, StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])]
+AreaCodeText = Annotated[
+    str, BeforeValidator(as_area_code), StringConstraints(pattern=f"^{AREA_CODE.pattern}$"), Field(examples=["030"])
+]
 
 
 def whole_number(value: object) -> object:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
 from models.telephony.directory import directory_data
@@ -69,6 +70,15 @@ class DirectoryEntryBody(Body):
     published_in: Annotated[list[Literal["print", "online", "enquiries"]], Field(min_length=1, max_length=3)]
 
 
+_AN_ORDER: JsonDict = {
+    "product": "trunk-10",
+    "channels": 4,
+    "location": {"name": "Filiale Berlin", "street": "Brückenstr. 5", "postal_code": "10179", "city": "Berlin"},
+    "contact": {"name": "Hanna Palmer", "email": "hanna.palmer@example.com", "phone": "+4930901820"},
+    "numbers": {"area_code": "030", "block_size": 10},
+}
+
+
 class OrderBody(Body):
     """An order of a new sub-account.
 
@@ -79,6 +89,8 @@ class OrderBody(Body):
     the phone has registered, or the dialled `number`; without it, `contact` for a single number and `number` for a
     block.
     """
+
+    model_config = ConfigDict(json_schema_extra={"example": _AN_ORDER})
 
     product: Annotated[str, StringConstraints(max_length=60)] = Field(examples=["trunk-10"])
     channels: Annotated[int, Field(ge=1, le=1000, strict=True)]
@@ -142,6 +154,10 @@ LinkProof = AdministersBoth | CredentialsProof | LinkCodeProof | ConsentProof
 
 class LinkBody(Body):
     """A request to attach an existing account, with the proof that the requester may do so."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"customer_number": "2000521", "proof": {"method": "consent"}}}
+    )
 
     customer_number: CustomerNumber
     proof: Annotated[LinkProof, Field(discriminator="method")]

@@ -1,6 +1,7 @@
-"""Typed text of requests: without invisible characters, and refused if PostgreSQL cannot store it.
+"""Typed text of requests: without invisible characters, and refused if it has characters that no text can have.
 
-Not storable are NUL characters and unpaired surrogates, which JSON can express.
+PostgreSQL cannot store NUL characters and unpaired surrogates, which JSON can express; spreadsheets (XML) can hold
+neither other control characters nor noncharacters such as U+FFFE.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from models.values import typed_text
 PASSWORDS = frozenset({"password", "current"})
 """The names of the fields with passwords: they stay as typed, and are never kept."""
 
-_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+_NOT_STORABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _MAX_DEPTH = 8
 """Deeper than any body that the API accepts."""
 
@@ -72,7 +73,7 @@ class IdConverter(IntegerConverter):
 
 
 def reject_unstorable_text() -> None:
-    """Check the URL and the form fields of the current request for text that PostgreSQL cannot store.
+    """Check the URL and the form fields of the current request for characters that no text can have.
 
     Raises `NotFound` for such text in the path, `InvalidField` for such a query parameter or form field. Runs before
     the URL and the form are read. Bodies of API calls are checked by `check_json_text`, after the caller is
@@ -89,8 +90,8 @@ def reject_unstorable_text() -> None:
 def check_json_text(body: object) -> None:
     """Check every string and every key of a JSON body.
 
-    Raises `InvalidField` for the first one that PostgreSQL cannot store, `TooDeep` if the body is nested deeper than
-    any body that the API accepts.
+    Raises `InvalidField` for the first one with characters that no text can have, `TooDeep` if the body is nested
+    deeper than any body that the API accepts.
     """
     for path, text in _strings(body, ()):
         if not is_storable_text(text):
@@ -98,7 +99,7 @@ def check_json_text(body: object) -> None:
 
 
 def is_storable_text(text: str) -> bool:
-    """Return whether PostgreSQL can store the text."""
+    """Return whether PostgreSQL and spreadsheets can store the text: tabs and line breaks are its only controls."""
     return _NOT_STORABLE.search(text) is None
 
 

@@ -12,6 +12,7 @@ from tasks.settings import SettingsError
 from workers.commands import (
     accounts,
     demo,
+    destinations,
     directory,
     doctor,
     invoices,
@@ -47,6 +48,7 @@ cli.add_typer(requests.app, name="requests")
 cli.add_typer(accounts.app, name="accounts")
 cli.add_typer(tokens.app, name="tokens")
 cli.add_typer(numbers.app, name="numbers")
+cli.add_typer(destinations.app, name="destinations")
 cli.add_typer(directory.app, name="directory")
 cli.add_typer(invoices.app, name="invoices")
 cli.add_typer(trunks.app, name="trunks")

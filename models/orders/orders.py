@@ -27,6 +27,7 @@ from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
 from models.telephony.directory import DirectoryData
+from models.telephony.high_risk import ensure_usual_fallback
 from models.telephony.numbers import BLOCK_SIZES
 from models.telephony.trunks import RequestUri, close_trunk
 from models.values import Locale
@@ -135,11 +136,13 @@ def submit_order(
 def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
     """Check products, options' details, number of channels, address and area code of an order; return its products.
 
-    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, there are too many channels, the
-    area code is unknown, or address and area code cannot be right together.
+    Raises `InvalidField` if a product cannot be ordered, an option lacks its details, the mobile fallback is a
+    high-risk destination, there are too many channels, the area code is unknown, or address and
+    area code cannot be right together.
     """
     basket = _basket(session, draft)
     ensure_details(draft.option_keys, draft.details)
+    ensure_usual_fallback(session, draft.mobile_number)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
     place = draft.location

@@ -52,6 +52,7 @@ class AuditEvent(StrEnum):
     DOCUMENT_RELEASED = "document_released"
     DOCUMENT_REFUSED = "document_refused"
     REQUEST_URI_CHANGED = "request_uri_changed"
+    DESTINATIONS_CHANGED = "destinations_changed"
 
 
 _OF_STAFF = quoted(

@@ -30,6 +30,7 @@ class Action(StrEnum):
     SEE_CALLS = "see_calls"
     SEE_SECRET = "see_secret"  # noqa: S105 - the name of a right
     MANAGE_TRUNK = "manage_trunk"
+    ALLOW_DESTINATIONS = "allow_destinations"
     SEE_LOG = "see_log"
     INVITE_USERS = "invite_users"
     MANAGE_USERS = "manage_users"
@@ -76,6 +77,10 @@ THROUGH_MAIN: frozenset[Action] = frozenset(
     }
 )
 """The actions that administrators and location managers of a main account may perform on its sub-accounts."""
+
+
+THROUGH_MAIN_ADMINISTRATOR: frozenset[Action] = frozenset({Action.ALLOW_DESTINATIONS})
+"""The actions that only administrators of a main account may perform on its sub-accounts."""
 
 
 LEADS: frozenset[Role] = frozenset({Role.ADMINISTRATOR, Role.LOCATION_MANAGER})
@@ -187,6 +192,9 @@ def _by_own_role(principal: Principal, action: Action, account: Account) -> bool
 
 
 def _by_main_account(principal: Principal, action: Action, account: Account) -> bool:
-    if account.main_id is None or action not in THROUGH_MAIN:
+    if account.main_id is None:
         return False
-    return principal.roles.get(account.main_id) in LEADS
+    role = principal.roles.get(account.main_id)
+    if action in THROUGH_MAIN_ADMINISTRATOR:
+        return role is Role.ADMINISTRATOR
+    return action in THROUGH_MAIN and role in LEADS

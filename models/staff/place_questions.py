@@ -15,6 +15,7 @@ from models.errors import Forbidden, NotFound
 from models.orders.address_rules import area_codes_for
 from models.people.rights import Principal
 from models.requests.requests import Request
+from models.staff.actions import SeenOtherwise
 from models.states import ENDED, Kind, StepName
 from models.telephony.area_codes import AreaCode
 from models.telephony.known_places import KnownPlace, place_key
@@ -49,18 +50,28 @@ def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQue
     )
 
 
+def answer_version(place: KnownPlace) -> int:
+    """Return the version of a question's answer, for a form to say which answer a person saw: 0 if there is none."""
+    return _version(place.decided_at)
+
+
 def answer_place_question(
-    session: Session, staff: Principal, id: uuid.UUID, now: datetime, *, fits: bool
+    session: Session, staff: Principal, id: uuid.UUID, now: datetime, *, fits: bool, seen: int
 ) -> list[Request]:
     """Save whether the question's address lies in the Ortsnetz (`fits`), and schedule the waiting orders to go on now.
 
     The answer holds for every later order, too. After a yes the waiting orders go on; after a no they are rejected with
     the area codes that fit. Returns these orders. An answer can be given again and replaces the one before; orders that
-    have ended stay as they are. Raises `Forbidden` if the person does not belong to the staff, and `NotFound` if there
-    is no question with the id `id`.
+    have ended stay as they are. `seen` is the `answer_version` that the person saw. Raises `SeenOtherwise` if the
+    question was answered since then, `Forbidden` if the person does not belong to the staff, and `NotFound` if there is
+    no question with the id `id`.
     """
     place = _place_for_staff(session, staff, id)
     waiting = _waiting(session, place, sa.select(Request).with_for_update(of=Request))
+    # Locked after the orders, as workers lock them.
+    decided_at = sa.select(KnownPlace.decided_at).where(KnownPlace.id == id).with_for_update()
+    if _version(session.scalars(decided_at).one()) != seen:
+        raise SeenOtherwise
     place.fits, place.decided_at, place.decided_by = fits, now, staff.user_id
     session.flush()
     for request in waiting:
@@ -68,6 +79,10 @@ def answer_place_question(
             request.note(now, "area_code_confirmed", city=place.town, area_code=place.area_code)
         request.make_due(now)
     return waiting
+
+
+def _version(decided_at: datetime | None) -> int:
+    return int(decided_at.timestamp() * 1_000_000) if decided_at is not None else 0
 
 
 def _place_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> KnownPlace:

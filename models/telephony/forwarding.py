@@ -26,6 +26,7 @@ from models.errors import Forbidden, InvalidField, NotFound
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.phone_numbers import BadPhoneNumber, e164, is_emergency_number, is_service_number, parse_phone_number
+from models.telephony.destinations import rules_of
 from models.telephony.forwarded_numbers import (
     Numbers,
     ensure_nested,
@@ -34,7 +35,8 @@ from models.telephony.forwarded_numbers import (
     typed_numbers,
     width,
 )
-from models.telephony.numbers import is_own_number
+from models.telephony.high_risk import ensure_confirmed, is_high_risk, tell_administrators
+from models.telephony.numbers import NumberBlock, is_own_number
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.telephony.weekly_hours import ALL_WEEK, WEEK, Hours, covers, overlap
 
@@ -113,7 +115,8 @@ class ForwardingDraft:
     """A call forwarding as a user typed it, not yet checked. Numbers may be in any usual spelling.
 
     It is for the numbers from `first` to `last`, for one number if `last` is empty, and for all numbers of the account
-    if `first` is None.
+    if `first` is None. `confirmed` is the high-risk target that the person has confirmed
+    (`models.telephony.high_risk`), in E.164 with the plus sign.
     """
 
     condition: Condition
@@ -123,6 +126,7 @@ class ForwardingDraft:
     enabled: bool = True
     first: str | None = None
     last: str = ""
+    confirmed: str | None = None
 
 
 def forwardings_of(session: Session, account: Account) -> Sequence[CallForwarding]:
@@ -157,6 +161,16 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
     ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
     query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
     return session.scalars(query.order_by(CallForwarding.id)).all()
+
+
+def trunks_for(session: Session, account: Account, numbers: Numbers | None) -> Sequence[SipTrunk]:
+    """Return the account's open trunks that have one of these numbers; all of its open trunks if `numbers` is None."""
+    query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
+    if numbers is not None:
+        first, last = numbers
+        has_some = NumberBlock.first_number <= last, NumberBlock.last_number >= first
+        query = query.where(sa.exists().where(NumberBlock.trunk_id == SipTrunk.id, *has_some))
+    return session.scalars(query.order_by(SipTrunk.id)).all()
 
 
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
@@ -197,12 +211,14 @@ def add_forwarding(
     """Add a call forwarding to the account, record it in the log, and schedule the registrar to be updated.
 
     Raises `Forbidden` if the person may not forward the account's calls or the account is not active, and
-    `InvalidField` if a field of the draft breaks a rule, for example if its hours overlap those of another forwarding.
+    `InvalidField` if a field of the draft breaks a rule, for example if its hours overlap those of another forwarding,
+    or if only an administrator may confirm its target.
     """
     _begin(session, person, account)
     forwarding = CallForwarding(account_id=account.id)
-    _fill(session, forwarding, account, draft)
+    _fill(session, person, forwarding, account, draft)
     session.add(forwarding)
+    _tell(session, person, account, forwarding, now)
     _finish(session, person, account, AuditEvent.FORWARDING_ADDED, _facts(forwarding), now)
     return forwarding
 
@@ -218,7 +234,8 @@ def change_forwarding(
     _begin(session, person, account)
     forwarding = find_forwarding(session, account, id)
     before = _facts(forwarding)
-    _fill(session, forwarding, account, draft)
+    _fill(session, person, forwarding, account, draft)
+    _tell(session, person, account, forwarding, now)
     _finish(session, person, account, AuditEvent.FORWARDING_CHANGED, {**_facts(forwarding), "before": before}, now)
 
 
@@ -293,7 +310,9 @@ def _begin(session: Session, person: Principal, account: Account) -> None:
         raise Forbidden
 
 
-def _fill(session: Session, forwarding: CallForwarding, account: Account, draft: ForwardingDraft) -> None:
+def _fill(
+    session: Session, person: Principal, forwarding: CallForwarding, account: Account, draft: ForwardingDraft
+) -> None:
     waits = draft.condition is Condition.NO_ANSWER
     if waits and not SHORTEST_WAIT <= (draft.after_seconds or 0) <= LONGEST_WAIT:
         raise InvalidField("after_seconds", "not_in_range", (SHORTEST_WAIT, LONGEST_WAIT))
@@ -309,6 +328,7 @@ def _fill(session: Session, forwarding: CallForwarding, account: Account, draft:
         ensure_nested(numbers, [other.numbers for other in others if other.numbers])
     if draft.enabled:
         _ensure_free(numbers, draft, others)
+        _ensure_allowed(session, person, account, numbers, target, confirmed=draft.confirmed == target)
     forwarding.first_number, forwarding.last_number = numbers or (None, None)
     forwarding.condition, forwarding.target = draft.condition, target
     forwarding.after_seconds = draft.after_seconds if waits else None
@@ -318,6 +338,22 @@ def _fill(session: Session, forwarding: CallForwarding, account: Account, draft:
 def _ensure_no_loop(session: Session, account: Account, target: str) -> None:
     if is_own_number(session, account.id, int(target.removeprefix("+"))):
         raise InvalidField("target", "own_number")
+
+
+def _ensure_allowed(
+    session: Session, person: Principal, account: Account, numbers: Numbers | None, target: str, *, confirmed: bool
+) -> None:
+    if any(not rules_of(trunk.countries).allows(target) for trunk in trunks_for(session, account, numbers)):
+        raise InvalidField("target", "outside_limit")
+    if is_high_risk(session, target):
+        ensure_confirmed(person, account, "target", confirmed=confirmed, about=target)
+
+
+def _tell(session: Session, person: Principal, account: Account, forwarding: CallForwarding, now: datetime) -> None:
+    """Tell the other administrators of a forwarding that is switched on and leads to a high-risk destination."""
+    if forwarding.enabled and is_high_risk(session, forwarding.target):
+        path = f"/standortverwaltung/{account.customer_number}/rufweiterleitung"
+        tell_administrators(session, person, account, path, {"target": forwarding.target}, now)
 
 
 def _ensure_free(numbers: Numbers | None, draft: ForwardingDraft, others: Iterable[CallForwarding]) -> None:

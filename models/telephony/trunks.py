@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
 from models.accounts.accounts import Account
@@ -56,6 +57,8 @@ class SipTrunk(QueueRow, Base):
     The trunk is suspended as long as `customer_suspended_at` or `carrier_suspended_at` is set; `carrier_reason` is
     shown to the customer. `due_at` is the time from which a worker may write the trunk to the registrar; None if the
     registrar is up to date. Call `changed` after every change of something that the registrar knows.
+    `countries` are the destinations that the trunk may call (`models.telephony.destinations`), None for all;
+    `high_risk` is whether it may call those that are high-risk (`models.telephony.high_risk`).
     """
 
     __tablename__ = "sip_trunks"
@@ -73,6 +76,9 @@ class SipTrunk(QueueRow, Base):
     request_uri: Mapped[RequestUri] = mapped_column(
         enumeration(RequestUri, "request_uri"), default=RequestUri.NUMBER, server_default=RequestUri.NUMBER
     )
+    # A trunk that was there before there were limits keeps all destinations.
+    countries: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+    high_risk: Mapped[bool] = mapped_column(default=True, server_default=sa.true())
     state: Mapped[TrunkState] = mapped_column(enumeration(TrunkState, "state"), default=TrunkState.ACTIVE)
     customer_suspended_at: Mapped[datetime | None]
     carrier_suspended_at: Mapped[datetime | None]

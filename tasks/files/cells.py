@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 
-from models.values import typed_text
+from models.values import is_error_value, typed_text
 from tasks.files.text_encoding import UNREADABLE
 
 _LONGEST = 1_000
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _FORMULA_GUARD = re.compile(r"^'(?=[=+\-@])")
-# In all languages: #REF!, #BEZUG!, #NOM?. Without a mark at the end only those that are no words, LibreOffice's, and
-# what stands for a number in too narrow a column.
-_ERROR_VALUE = re.compile(
-    r"#(?:NULL|LEER|NUL|DIV/0|VALUE|WERT|VALEUR|REF|BEZUG|NUM|ZAHL|NOMBRE|SPILL|ÜBERLAUF|CALC|KALK|FIELD|FELD|BLOCKED"
-    r"|CONNECT|UNKNOWN|BUSY|EXTERNAL|PYTHON)!|#(?:NAME|NOM)\?|#N/?[AVD]|#N/DISP|#GETTING_DATA|#DATEN_ABRUFEN"
-    r"|Err:[0-9]{3}|#{3,}",
-    re.IGNORECASE,
-)
 _SHORTENED = re.compile(r"[0-9]+[.,][0-9]+E[+-][0-9]+|[0-9]+E\+[0-9]{2}", re.IGNORECASE)
 _LOST_LETTER = re.compile(r"[^\W\d_]\?[a-z]")
 
@@ -45,7 +37,7 @@ def cell_fault(text: str) -> str | None:
     """
     if UNREADABLE in text or ("?" in text and _LOST_LETTER.search(text)):
         return "unreadable_character"
-    if text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text):
+    if is_error_value(text):
         return "error_value"
     if ("+" in text or "-" in text) and _SHORTENED.fullmatch(text):
         return "shortened_number"

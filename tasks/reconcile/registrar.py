@@ -19,11 +19,12 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.requests.requests import Request
 from models.states import StepName
+from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import block_numbers
 from models.vault import SecretUnreadable, Vault
-from tasks.ports import FORWARD, REQUEST_URI, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
+from tasks.ports import ALLOW, DENY, FORWARD, REQUEST_URI, SECRET_ISSUE, SUSPENDED, SipAddress, Subscriber, TrunkRecord
 from tasks.reconcile import merge_compare
 from tasks.reconcile.job_run import Run
 from tasks.reconcile.merge_compare import Comparison
@@ -111,6 +112,8 @@ _COLUMNS = (
     SipTrunk.secret,
     SipTrunk.channels,
     SipTrunk.request_uri,
+    SipTrunk.countries,
+    SipTrunk.high_risk,
     SipTrunk.state,
     SipTrunk.due_at,
     SipTrunk.attempts,
@@ -132,7 +135,8 @@ def _read(session: Session, vault: Vault, which: sa.ColumnElement[bool]) -> list
     ).all()
     numbers = _numbers(session, [row.id for row in rows])
     forwardings = forwardings_of(session, {row.account_id for row in rows})
-    return [_ours(vault, row, numbers.get(row.id, ()), forwardings) for row in rows]
+    blocked = high_risk_prefixes(session)
+    return [_ours(vault, row, numbers.get(row.id, ()), forwardings, blocked) for row in rows]
 
 
 def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[str, ...]]:
@@ -145,11 +149,17 @@ def _numbers(session: Session, trunk_ids: list[int]) -> dict[int | None, tuple[s
     return found
 
 
-def _ours(vault: Vault, trunk: sa.Row[*tuple[Any, ...]], numbers: tuple[str, ...], forwardings: Forwardings) -> Ours:
+def _ours(
+    vault: Vault,
+    trunk: sa.Row[*tuple[Any, ...]],
+    numbers: tuple[str, ...],
+    forwardings: Forwardings,
+    blocked: Sequence[str],
+) -> Ours:
     record, unreadable = None, False
     if trunk.state is not TrunkState.CLOSED:
         try:
-            record = record_from(trunk, numbers, trunk.postal_code, forwardings, vault)
+            record = record_from(trunk, numbers, trunk.postal_code, forwardings, vault, blocked)
         except SecretUnreadable:
             unreadable = True
     being_provisioned = trunk.step is StepName.PROVISION and trunk.state is not TrunkState.CLOSED
@@ -188,6 +198,8 @@ def _takes_away(ours: Ours | None, found: Subscriber | None) -> bool | None:
     return difference.takes_away if difference is not None else None
 
 
+_IN_PARTS = (FORWARD, ALLOW, DENY)
+"""The beginnings of the names of preferences that together are one setting."""
 _ONLY_OF_SOME = (SUSPENDED, REQUEST_URI)
 """The names of preferences that a trunk may be without."""
 
@@ -200,14 +212,16 @@ def _differing(record: TrunkRecord, found: Subscriber) -> Iterator[str]:
         yield "secret"
     if set(found.aliases) != {(number, record.domain) for number in record.numbers}:
         yield "numbers"
-    yield from (name for name in wrong if name != SECRET_ISSUE and not name.startswith(FORWARD))
+    yield from (name for name in wrong if name != SECRET_ISSUE and not name.startswith(_IN_PARTS))
     if any(name.startswith(FORWARD) for name in wrong + strange):
         yield "forwardings"
+    if any(name.startswith((ALLOW, DENY)) for name in wrong + strange):
+        yield "destinations"
     yield from (name for name in _ONLY_OF_SOME if name in strange)
     doubled = _has_doubles([*found.aliases, *found.preferences])
     # For rows under another key, often added by hand, no further difference is reported.
     badly_marked = not (wrong or strange or doubled) and found.keys != {record.key}
-    if badly_marked or not all(name.startswith(FORWARD) or name in _ONLY_OF_SOME for name in strange):
+    if badly_marked or not all(name.startswith(_IN_PARTS) or name in _ONLY_OF_SOME for name in strange):
         yield "preferences"
     if doubled:
         yield "doubled"

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session, selectinload
 
 from models.db.work_queue import made_due
 from models.jobs.outages import ExternalSystem
+from models.telephony.destinations import rules_of
 from models.telephony.forwarding import enabled_of
+from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.trunks import SipTrunk, TrunkState, provision_key
 from models.vault import SecretUnreadable, Vault
 from tasks.claims import Claim, claimed
@@ -40,13 +42,17 @@ def forwardings_of(session: Session, account_ids: Collection[int]) -> Forwarding
     return found
 
 
-def record_of(trunk: SipTrunk, vault: Vault, forwardings: Forwardings | None = None) -> TrunkRecord:
+def record_of(
+    trunk: SipTrunk, vault: Vault, forwardings: Forwardings | None = None, blocked: Sequence[str] = ()
+) -> TrunkRecord:
     """Build the registrar's record of a trunk, with its account's forwardings from `forwardings` (None: without any).
+
+    `blocked` are the high-risk prefixes, which only some trunks may call.
 
     Raises `SecretUnreadable` if the trunk's secret was encrypted with a key that is not configured.
     """
     numbers = tuple(number for block in trunk.blocks for number in block.numbers)
-    return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault)
+    return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault, blocked)
 
 
 def record_from(
@@ -55,11 +61,12 @@ def record_from(
     postal_code: str,
     forwardings: Forwardings,
     vault: Vault,
+    blocked: Sequence[str],
 ) -> TrunkRecord:
     """Build the registrar's record from a trunk, or from a row of its columns, which avoids loading objects.
 
-    `numbers` are the trunk's numbers in E.164 with the plus sign. Raises `SecretUnreadable` if the trunk's secret was
-    encrypted with a key that is not configured.
+    `numbers` are the trunk's numbers in E.164 with the plus sign, `blocked` the high-risk prefixes. Raises
+    `SecretUnreadable` if the trunk's secret was encrypted with a key that is not configured.
     """
     return TrunkRecord(
         key=provision_key(trunk.request_id, trunk.sip_user),
@@ -72,6 +79,7 @@ def record_from(
         forwardings=forwardings.get(trunk.account_id, ()),
         suspended=trunk.state is TrunkState.SUSPENDED,
         request_uri=trunk.request_uri,
+        rules=rules_of(trunk.countries, () if trunk.high_risk else blocked),
     )
 
 
@@ -89,18 +97,21 @@ def write_due_trunks(runtime: Runtime, more_due: Callable[[], object]) -> None:
             trunks = _lock_claimed(session, claim.ids, claim.lease)
             claim.give_back(set(claim.ids) - {trunk.id for trunk in trunks})
             forwardings = forwardings_of(session, {trunk.account_id for trunk in trunks})
-        outcomes = _write(runtime, trunks, forwardings) | _remove(runtime, trunks)
+            blocked = high_risk_prefixes(session)
+        outcomes = _write(runtime, trunks, forwardings, blocked) | _remove(runtime, trunks)
         _record(claim, outcomes)
         note_answers(claim, ExternalSystem.REGISTRAR, outcomes.values())
 
 
-def _write(runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwardings) -> dict[int, GatewayError | None]:
+def _write(
+    runtime: Runtime, trunks: Sequence[SipTrunk], forwardings: Forwardings, blocked: Sequence[str]
+) -> dict[int, GatewayError | None]:
     outcomes: dict[int, GatewayError | None] = {}
     records: dict[int, TrunkRecord] = {}
     for trunk in trunks:
         if trunk.state is not TrunkState.CLOSED:
             try:
-                records[trunk.id] = record_of(trunk, runtime.vault, forwardings)
+                records[trunk.id] = record_of(trunk, runtime.vault, forwardings, blocked)
             except SecretUnreadable:
                 outcomes[trunk.id] = NotSent("secret_unreadable")
     answers = runtime.ports.registrar.put_trunks(list(records.values())) if records else []

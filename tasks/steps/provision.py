@@ -12,8 +12,10 @@ from models.contracts.contracts import new_contract
 from models.errors import NoNumbersAvailable
 from models.orders.orders import agreed_prices
 from models.requests.requests import Request
+from models.telephony.call_limits import limits_for
 from models.telephony.directory import directory_data, put_entry
 from models.telephony.forwarding import CallForwarding, Condition
+from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.number_pool import set_aside_block
 from models.telephony.trunks import SipTrunk, new_sip_user, usual_request_uri
 from models.telephony.weekly_hours import ALL_WEEK
@@ -95,9 +97,8 @@ def provision(work: Work, request: Request) -> Outcome:
             forwardings = _set_up_fallback(work, request)
         request.trunk.blocks = [block]
     trunk = request.trunk
-    return RegisterTrunk(
-        record_of(trunk, work.runtime.vault, forwardings), ", ".join(block.display for block in trunk.blocks)
-    )
+    record = record_of(trunk, work.runtime.vault, forwardings, high_risk_prefixes(work.session))
+    return RegisterTrunk(record, ", ".join(block.display for block in trunk.blocks))
 
 
 def _set_up_fallback(work: Work, request: Request) -> Forwardings:
@@ -126,6 +127,8 @@ def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipT
         domain=work.runtime.sip_domain,
         secret=work.runtime.vault.seal(new_sip_secret()),
         channels=request.channels,
+        countries=limits_for((request.option_details or {}).get("mobile_number")),
+        high_risk=False,
         request_uri=request.request_uri or usual_request_uri(request.block_size),
         created_at=work.now,
     )

@@ -38,7 +38,7 @@ RULES: Mapping[str, str] = {
     "no_document": N_("This is neither PDF nor PNG nor JPEG."),
     "too_large": N_("The document has more than 10 MB."),
     "doubled": N_("This stands twice in the body. Send it once."),
-    "unreadable": N_("This has characters that no text can have: NUL, or half a surrogate pair."),
+    "unreadable": N_("This has control characters, which no text can have. Please type it anew."),
     "unprintable": N_(
         "Please use Latin, Greek or Cyrillic letters: this is also printed on letters, which cannot show other ones."
     ),
@@ -60,6 +60,11 @@ RULES: Mapping[str, str] = {
     "shortened_number": N_(
         "The spreadsheet has shortened this number, and its last digits are lost. Please type it in full, and in the "
         "file format the column as text."
+    ),
+    "high_risk": N_(
+        "An order cannot forward calls to this number: it belongs to a satellite network or is in a country known for "
+        "fraud with calls. Enter another one, or leave the fallback out; once the order is completed, an administrator "
+        "can set up a call forwarding to this number on the dashboard."
     ),
     "cursor": N_("We did not give out this cursor."),
 }

@@ -102,6 +102,7 @@ WHAT: Mapping[str, str] = {
     "provision_key": N_("provision key"),
     "forwardings": N_("call forwardings"),
     "suspended": N_("suspension"),
+    "destinations": N_("destinations of outgoing calls"),
     "request_uri": N_("request line of incoming calls"),
     "preferences": N_("preferences"),
     "doubled": N_("doubled rows"),

@@ -46,7 +46,7 @@ def _commands(cause: list[str], end: list[str]) -> State:
 
     @contextmanager
     def state(system: System) -> Iterator[None]:
-        with redis.Redis(port=system.redis.port) as client:
+        with redis.Redis.from_url(system.redis.url()) as client:
             client.execute_command(*cause)
             try:
                 yield
@@ -58,7 +58,7 @@ def _commands(cause: list[str], end: list[str]) -> State:
 
 @contextmanager
 def _frozen(system: System) -> Iterator[None]:
-    with redis.Redis(port=system.redis.port) as client:
+    with redis.Redis.from_url(system.redis.url()) as client:
         server = psutil.Process(int(client.info()["process_id"]))  # type: ignore[index, unused-ignore]
     server.send_signal(signal.SIGSTOP)
     try:

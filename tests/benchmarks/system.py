@@ -109,7 +109,7 @@ class System:
 
     def flush(self) -> None:
         """Empty the queues."""
-        with redis.Redis(port=self.redis.port) as client:
+        with redis.Redis.from_url(self.redis.url()) as client:
             client.flushall()
 
     @contextmanager

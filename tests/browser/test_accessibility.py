@@ -331,7 +331,7 @@ def site(portal: Portal) -> Site:
 
 @shows(
     "locations.show", "locations.log", "locations.secret", "locations.renew_secret", "locations.phone_systems",
-    "locations.request_uri",
+    "locations.request_uri", "locations.destinations",
 )  # fmt: skip
 def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site: Site) -> None:
     sign_in(page, portal)
@@ -341,6 +341,13 @@ def test_the_dashboard_its_log_and_its_secrets(page: Page, portal: Portal, site:
     for path in (site.path, site.path + "/protokoll"):
         look(page, portal.url + path)
     look(page, f"{portal.url}{site.path}/sip/{site.trunk}/anrufzustellung")
+    look(page, f"{portal.url}{site.path}/sip/{site.trunk}/ziele")
+    page.goto(f"{portal.url}{site.path}/rufweiterleitung/neu")
+    page.locator("[name=condition][value=always]").check()
+    page.locator("#target").fill("+881612345678")
+    page.get_by_role("button", name="Speichern").last.click()
+    page.locator("#confirmed").wait_for()
+    look_as_it_is(page)
     look(page, f"{portal.url}{site.path}/sip/{site.trunk}/telefonanlagen")
     for summary in page.get_by_role("main").locator("summary").all():
         summary.click()

@@ -109,7 +109,7 @@ def read_only_redis(plant: Plant, seconds: float) -> None:
 
 @_fault("redis: frozen")
 def freeze_redis(plant: Plant, seconds: float) -> None:
-    with redis.Redis(port=plant.redis.port) as client:
+    with redis.Redis.from_url(plant.redis.url()) as client:
         frozen = [psutil.Process(int(client.info()["process_id"]))]  # type: ignore[index, unused-ignore]
     _signal(frozen, signal.SIGSTOP)
     time.sleep(seconds)
@@ -225,7 +225,7 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 
 def _redis(plant: Plant, *command: str) -> None:
-    with redis.Redis(port=plant.redis.port) as client:
+    with redis.Redis.from_url(plant.redis.url()) as client:
         client.execute_command(*command)
 
 

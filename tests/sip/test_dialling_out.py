@@ -37,8 +37,8 @@ def free_block(sites: Sites) -> NumberBlock:
         ("(0151)1234-5678", MOBILE),
         ("004915112345678", MOBILE),
         ("tel:+49-151-12345678", MOBILE),
-        ("+441632960961", "+441632960961"),
-        ("00441632960961", "+441632960961"),
+        ("+43158858123", "+43158858123"),
+        ("0043158858123", "+43158858123"),
         ("115", "+49115"),
         ("116117", "+49116117"),
     ],
@@ -113,7 +113,7 @@ def test_a_number_that_rests_is_not_found(sites: Sites, berlin: Phone, hamburg: 
     assert "404 No Such Number" in berlin.call(hamburg.numbers[0], gets=404).messages
 
 
-@pytest.mark.parametrize("number", [MOBILE, "00441632960961", "115"])
+@pytest.mark.parametrize("number", [MOBILE, "0043158858123", "115"])
 def test_what_comes_from_the_network_does_not_go_back_to_it(sites: Sites, number: str) -> None:
     assert "404 No Such Number" in call_in(sites.line, number, gets=404).messages
 
@@ -122,7 +122,7 @@ def test_a_call_out_takes_a_channel(sites: Sites, network: Played) -> None:
     berlin = sites.order(channels=1)
     berlin.register()
     held = berlin.hold(MOBILE)
-    assert "503 All Channels Of Your Trunk" in berlin.call("00441632960961", gets=503).messages
+    assert "503 All Channels Of Your Trunk" in berlin.call("0043158858123", gets=503).messages
     assert "486 All Channels Of The Called" in call_in(sites.line, berlin.numbers[0], gets=486).messages
     held.hang_up()
     network.finish()

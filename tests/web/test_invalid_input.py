@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.factories import PASSWORD
 from tests.web.conftest import ORDER, Front
 from tests.web.portal.page.test_portal import csrf, sign_in
 
@@ -26,7 +27,7 @@ def send(front: Front, path: str, body: str) -> tuple[int, list[str]]:
     return answer.status_code, [error["field"] for error in said.get("errors", [])]
 
 
-@pytest.mark.parametrize("character", [r"\u0000", r"\ud800", r"x\udfff"])
+@pytest.mark.parametrize("character", [r"\u0000", r"\ud800", r"x\udfff", r"\u0001", r"\ufffe"])
 @pytest.mark.parametrize(
     ("path", "body", "field"),
     [
@@ -96,6 +97,39 @@ def test_a_query_names_its_field(front: Front, query: str, field: str) -> None:
     assert (answer.status_code, [error["field"] for error in answer.get_json()["errors"]]) == (422, [field])
 
 
+def test_tens_of_thousands_of_unknown_keys_get_a_short_answer(front: Front) -> None:
+    head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": "many"}
+    answer = front.client.post("/api/v1/orders", json={f"k{number}": 1 for number in range(70_000)}, headers=head)
+    assert (answer.status_code, len(answer.get_json()["errors"])) == (422, 100)
+    assert len(answer.data) < 20_000
+
+
+@pytest.mark.parametrize("value", ["Infinity", "-Infinity", "NaN", "1e999"])
+def test_a_number_is_finite(front: Front, value: str) -> None:
+    body = json.dumps({**ORDER, "channels": 0}).replace('"channels": 0', f'"channels": {value}')
+    assert send(front, "/orders", body) == (422, ["channels"])
+
+
+def test_options_head_and_a_charset_are_answered(front: Front) -> None:
+    head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": "utf"}
+    allowed = front.client.options("/api/v1/orders", headers=head).headers["Allow"]
+    assert set(allowed.split(", ")) == {"OPTIONS", "POST"}
+    answer = front.client.head("/api/v1/requests", headers=head)
+    assert (answer.status_code, answer.data) == (200, b"")
+    body = json.dumps(ORDER)
+    charset = "application/json; charset=utf-8"
+    assert front.client.post("/api/v1/orders", data=body, headers=head, content_type=charset).status_code == 202
+
+
+def test_a_sign_in_page_with_line_breaks_in_its_address_does_not_break(front: Front) -> None:
+    form = {"csrf_token": csrf(front.client.get("/anmelden").text), "email": front.manager.email, "password": PASSWORD}
+    assert front.client.post("/anmelden?next=/%0d%0aX", data=form).status_code < 500
+    assert front.client.get("/anmelden?next=/%0d%0aX").status_code < 500
+    language = {"csrf_token": csrf(front.client.get("/standortverwaltung").text), "next": "/\r\nX"}
+    assert front.client.post("/sprache/en", data=language).status_code < 500
+    assert front.client.get("/standortverwaltung/neu?city=%00").status_code < 500
+
+
 def test_no_page_breaks_at_a_query_that_is_no_text(front: Front) -> None:
     sign_in(front, front.manager.email)
     app = front.client.application
@@ -114,6 +148,27 @@ def test_no_page_breaks_at_a_query_that_is_no_text(front: Front) -> None:
         if front.client.get(f"{path}?x=%00").status_code >= 500:
             broken.append(path)
     assert (broken, asked > 60) == ([], True)
+
+
+def test_no_form_breaks_without_its_fields(front: Front) -> None:
+    sign_in(front, front.manager.email)
+    app = front.client.application
+    token = csrf(front.client.get("/standortverwaltung").text)
+    values = {"UUIDConverter": uuid4(), "IdConverter": 1, "UnicodeConverter": front.main.customer_number}
+    broken, asked = [], 0
+    for rule in app.url_map.iter_rules():
+        if "POST" not in (rule.methods or ()) or rule.rule.startswith("/api/") or rule.rule == "/abmelden":
+            continue
+        arguments = {name: values.get(type(kind).__name__, kind.regex) for name, kind in rule._converters.items()}
+        chosen: dict[str, Any] = {
+            name: re.sub(r"[(?:)]", "", str(value)).split("|")[0] for name, value in arguments.items()
+        }
+        with app.test_request_context():
+            path = app.url_for(rule.endpoint, **chosen)
+        asked += 1
+        if front.client.post(path, data={"csrf_token": token}).status_code >= 500:
+            broken.append(path)
+    assert (broken, asked > 30) == ([], True)
 
 
 def test_the_portal_says_so_too(front: Front) -> None:

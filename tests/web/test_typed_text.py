@@ -80,6 +80,9 @@ def test_invisible_characters_of_forms_are_taken_off_but_not_of_passwords(front:
         ("contact__email", "jörg@example.com", "before the @"),
         ("contact__email", "hanna@", "no complete e-mail address"),
         ("location__name", "分店 1", "Latin, Greek or Cyrillic"),
+        ("location__name", "#N/A", "error of the spreadsheet"),
+        ("location__street", "#REF!", "error of the spreadsheet"),
+        ("contact__name", "#NV", "error of the spreadsheet"),
     ],
 )
 def test_the_api_says_what_is_wrong(front: Front, field: str, value: str, english: str) -> None:
@@ -89,6 +92,12 @@ def test_the_api_says_what_is_wrong(front: Front, field: str, value: str, englis
     assert error["field"] == field.replace("__", ".") and english in str(error), error
     with front.database.transaction() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Request)) == 0
+
+
+@pytest.mark.parametrize("typed", ["+49 30", "0049 30", "+49 (0)30", "(030)", " 030 "])
+def test_an_area_code_is_understood_with_its_country_code(front: Front, typed: str) -> None:
+    answer = front.post("/orders", order(numbers__area_code=typed))
+    assert answer.status_code == 202, answer.text
 
 
 def test_a_form_says_that_mail_cannot_be_sent_to_letters_before_the_at(front: Front) -> None:
@@ -106,4 +115,7 @@ def test_a_contract_holder_has_letters_that_can_be_printed() -> None:
     problems = check_holder({**typed, "name": "株式会社"}, utc_now().date())
     assert isinstance(problems, list)
     assert [(problem.field, problem.code) for problem in problems] == [("name", "unprintable")]
+    problems = check_holder({**typed, "name": "#NV"}, utc_now().date())
+    assert isinstance(problems, list)
+    assert [(problem.field, problem.code) for problem in problems] == [("name", "error_value")]
     assert isinstance(check_holder({**typed, "name": "Łódź Σ Жук"}, utc_now().date()), HolderData)

@@ -1,28 +1,45 @@
-"""The OpenAPI document, with the errors that every operation can have (RFC 9457)."""
+"""The OpenAPI document, with the idempotency key and the errors (RFC 9457) that every operation can have."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any
 
-_ALWAYS = (400, 401, 403, 422, 500, 503)
-"""The errors that any call can have: text that cannot be read, token, rights, parameters, faults, outages."""
-_WITH_BODY = (413, 415)
+from models.retention import IDEMPOTENCY_KEYS
+
+_ALWAYS = (400, 401, 403, 415, 422, 500, 503)
+"""The errors that any call can have: unreadable text, token, rights, an encoded body, parameters, faults, outages."""
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_KEY_NEEDED = {"post": True, "delete": False}
+"""Whether a call with this method needs an `Idempotency-Key`; other methods have none."""
 
 
-def with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """Add to each operation of an OpenAPI document the errors that every such operation can have; return the document.
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of an OpenAPI document with what no single endpoint declares.
 
-    Errors that an operation declares itself stay. All are described as `application/problem+json`. Changes the document
-    in place.
+    Operations that change something get the header `Idempotency-Key`. All operations get as `application/problem+json`
+    the errors that they declare themselves and those that every operation can have.
     """
+    document = deepcopy(document)
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
+            if method in _KEY_NEEDED:
+                operation["parameters"] = [*operation.get("parameters", ()), _idempotency_key(_KEY_NEEDED[method])]
             responses = operation["responses"]
             declared = [int(status) for status in responses if int(status) >= 400]
             missing = (404,) if "{" in path else ()
-            body = _WITH_BODY if "requestBody" in operation else ()
-            for status in sorted({*_ALWAYS, *missing, *body, *declared}):
+            too_large = (413,) if method in _KEY_NEEDED else ()
+            for status in sorted({*_ALWAYS, *missing, *too_large, *declared}):
                 responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": _PROBLEM}
     return document
+
+
+def _idempotency_key(required: bool) -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": required,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": f"The same key and body give the same answer, for {IDEMPOTENCY_KEYS.days} days.",
+    }

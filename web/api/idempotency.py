@@ -12,30 +12,11 @@ from sqlalchemy.orm import Session
 
 from models.requests.idempotency import IdempotencyKey, reserve_key
 from models.requests.requests import Request
-from models.retention import IDEMPOTENCY_KEYS
 from web.api.access import caller, detached_token_account, now
 from web.api.blueprint import json_response
 from web.resources import resources
 
 log = structlog.get_logger()
-
-
-def _header(required: bool) -> dict[str, Any]:
-    return {
-        "parameters": [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": required,
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-                "description": f"The same key and body give the same answer, for {IDEMPOTENCY_KEYS.days} days.",
-            }
-        ]
-    }
-
-
-IDEMPOTENCY_KEY_HEADER, OPTIONAL_IDEMPOTENCY_KEY_HEADER = _header(True), _header(False)
-"""The OpenAPI descriptions of the header, which every POST needs and a DELETE may have."""
 
 
 class IdempotentCall:

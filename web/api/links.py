@@ -19,15 +19,14 @@ from web.api import schemas
 from web.api.access import caller, get_visible_account, now, token_account
 from web.api.blueprint import api
 from web.api.bodies import request_body, request_url
-from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, OPTIONAL_IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.idempotency import begin_call
 from web.request_bodies import CredentialsProof, LinkBody, LinkCodeProof, LinkProof
 from web.resources import resources
 
 
 @api.post(
     "/link-requests",
-    responses={202: schemas.RequestBody, 422: schemas.Problem, 429: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+    responses={202: schemas.RequestBody, 409: schemas.Problem, 429: schemas.Problem},
 )
 def create_link_request(body: LinkBody) -> Response:
     """Request to attach an existing account to the account of the API token, as a sub-account.
@@ -57,7 +56,6 @@ def create_link_request(body: LinkBody) -> Response:
 @api.delete(
     "/accounts/<customer_number>/link",
     responses={202: schemas.RequestBody, 404: schemas.Problem, 409: schemas.Problem},
-    openapi_extensions=OPTIONAL_IDEMPOTENCY_KEY_HEADER,
 )
 def detach_account(path: schemas.AccountPath) -> Response:
     """Request to detach a sub-account from its main account. A repeated call returns the running detach request.
@@ -81,7 +79,6 @@ def detach_account(path: schemas.AccountPath) -> Response:
 @api.post(
     "/accounts/<customer_number>/link-code",
     responses={201: schemas.LinkCodeBody, 403: schemas.Problem, 404: schemas.Problem, 409: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def make_link_code(path: schemas.AccountPath) -> Response:
     """Create a code with which a main account can attach this account. Voids the account's previous code.

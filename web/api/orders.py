@@ -9,15 +9,14 @@ from web.api import schemas
 from web.api.access import caller, now, token_account
 from web.api.blueprint import api
 from web.api.bodies import request_body, request_url
-from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.idempotency import begin_call
 from web.request_bodies import OrderBody
 from web.resources import resources
 
 
 @api.post(
     "/orders",
-    responses={202: schemas.RequestBody, 422: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
+    responses={202: schemas.RequestBody, 409: schemas.Problem},
 )
 def create_order(body: OrderBody) -> Response:
     """Order a new sub-account of the API token's account.

@@ -26,6 +26,9 @@ from web.resources import resources
 log = structlog.get_logger()
 
 
+MOST_ERRORS = 100
+"""The most errors of fields that one answer names."""
+
 # code: HTTP status, title, detail.
 PROBLEMS: Mapping[str, tuple[int, str, str]] = {
     "not_json": (
@@ -176,9 +179,12 @@ def problem(
 
 
 def invalid(error: ValidationError) -> Response:
-    """Return the problem response (422) for a body or query that does not match its schema, with an error per field."""
+    """Return the problem response (422) for a body or query that does not match its schema.
+
+    Names an error for each field, at most `MOST_ERRORS`: a body can have tens of thousands of unknown fields.
+    """
     found = []
-    for part in error.errors(include_input=False, include_url=False):
+    for part in error.errors(include_input=False, include_url=False)[:MOST_ERRORS]:
         # The tag of a discriminated union is no field of the body; that it is missing or unknown, is about a field.
         place = [str(step) for step in part["loc"] if step not in _TAGS]
         if part["type"] in ("union_tag_not_found", "union_tag_invalid"):

@@ -16,7 +16,7 @@ from web.api import schemas
 from web.api.access import caller, get_changeable_request, get_visible_request, now
 from web.api.blueprint import api
 from web.api.bodies import request_body
-from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.idempotency import begin_call
 from web.resources import resources
 from web.uploads import read_document
 
@@ -26,7 +26,6 @@ AnyProof = schemas.EmailCode | schemas.LetterCode | schemas.Credentials | schema
 @api.post(
     "/requests/<id>/proofs",
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem, 429: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
     """Submit a proof that the request waits for: a code, or the login of an administrator of the account to attach.
@@ -60,7 +59,6 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
 @api.post(
     "/requests/<id>/resend",
     responses={200: schemas.RequestBody, 409: schemas.Problem, 429: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
@@ -82,9 +80,8 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
 @api.post(
     "/requests/<id>/contact",
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
-def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody) -> Response:
+def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddressBody) -> Response:
     """Correct the e-mail address of an order's contact, who is then asked at the new address to confirm it.
 
     Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
@@ -112,7 +109,6 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactBody
         415: schemas.Problem,
         422: schemas.Problem,
     },
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
     """Upload a document that proves the connection address of an order.

@@ -14,7 +14,7 @@ from web.api import schemas
 from web.api.access import get_changeable_request, get_visible_request, now, viewable_token_account
 from web.api.blueprint import api, json_response
 from web.api.bodies import request_bodies, request_body
-from web.api.idempotency import IDEMPOTENCY_KEY_HEADER, begin_call
+from web.api.idempotency import begin_call
 from web.api.paging import known_cursor
 from web.resources import resources
 
@@ -46,7 +46,6 @@ def show_request(path: schemas.RequestPath) -> Response:
 @api.post(
     "/requests/<id>/cancel",
     responses={200: schemas.RequestBody, 409: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def cancel_request(path: schemas.RequestPath) -> Response:
     """Cancel a request, and close the account that an order has reserved.
@@ -68,7 +67,6 @@ def cancel_request(path: schemas.RequestPath) -> Response:
 @api.post(
     "/requests/<id>/retry",
     responses={200: schemas.RequestBody, 409: schemas.Problem},
-    openapi_extensions=IDEMPOTENCY_KEY_HEADER,
 )
 def retry_request(path: schemas.RequestPath) -> Response:
     """Retry the current step of a request that is held or has failed. Answers 409 if the request has another status."""

@@ -58,7 +58,7 @@ class ResendBody(Body):
     what: Literal["email", "letter", "consent"]
 
 
-class ContactBody(Body):
+class ContactAddressBody(Body):
     """The right e-mail address of an order's contact."""
 
     email: EmailAddress

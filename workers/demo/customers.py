@@ -15,6 +15,7 @@ from models.contracts.contracts import new_contract
 from models.orders.orders import basket_of
 from models.people.rights import Role
 from models.people.users import Membership, User
+from models.telephony.high_risk import high_risk_prefixes
 from models.telephony.number_pool import NumberPool
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk, TrunkState, new_sip_user
@@ -115,7 +116,7 @@ def trunk_records(session: Session, vault: Vault, accounts: Sequence[Account]) -
         .options(selectinload(SipTrunk.blocks), selectinload(SipTrunk.account))
     )
     forwardings = forwardings_of(session, [account.id for account in accounts])
-    return [record_of(trunk, vault, forwardings) for trunk in trunks]
+    return [record_of(trunk, vault, forwardings, high_risk_prefixes(session)) for trunk in trunks]
 
 
 def _trunk(

@@ -75,8 +75,9 @@ class StackDirectory:
             return State()
 
     def write(self, state: State) -> None:
-        """Save the state to stack.json atomically."""
+        """Save the state to stack.json atomically, readable by the owner only: the settings have passwords in them."""
         unfinished = self._state_file.with_suffix(".new")
+        unfinished.touch(mode=0o600)
         unfinished.write_text(json.dumps(asdict(state), indent=2) + "\n")
         unfinished.replace(self._state_file)
 

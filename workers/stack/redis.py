@@ -1,12 +1,14 @@
 """Runs a real Redis or Valkey, from PATH or else from a wheel. The server loses all data when it stops.
 
-That is on purpose: all lasting data is in PostgreSQL, and every start shows that nothing in Redis is needed.
+That is on purpose: all lasting data is in PostgreSQL, and every start shows that nothing in Redis is needed. A password
+keeps out other users of the machine and programs that are made to connect anywhere.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 import signal
 from pathlib import Path
@@ -21,7 +23,10 @@ from workers.stack.ports import LOOPBACK, free_port
 
 
 class EmbeddedRedis(EmbeddedServer):
-    """A Redis server on the loopback address, with its log in `directory`. Without `port` a free one is chosen."""
+    """A Redis server on the loopback address with a random password. Its configuration and log are in `directory`.
+
+    Without `port` a free port is chosen.
+    """
 
     name = "Redis"
     stop_signal = signal.SIGTERM
@@ -30,41 +35,43 @@ class EmbeddedRedis(EmbeddedServer):
         self.directory = directory.absolute()
         self.port = free_port() if port is None else port
         self.log = self.directory / "redis.log"
+        self._configuration = self.directory / "redis.conf"
+        self._password = secrets.token_urlsafe(24)
 
     def url(self, database: int = 0) -> str:
-        """Return the URL of a database (0 to 15) for redis-py and Celery."""
-        return f"redis://{LOOPBACK}:{self.port}/{database}"
+        """Return the URL of a database (0 to 15) for redis-py and Celery, with the password."""
+        return f"redis://:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
     def command(self) -> list[str]:
         """Return the command line that runs the server in the foreground.
 
         Raises `NotInstalled` if there is neither redis-server nor valkey-server.
         """
-        where = ["--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.directory)]
-        return [
-            _server(),
-            *where,
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--loglevel",
-            "warning",
-            "--logfile",
-            str(self.log),
-        ]
+        return [_server(), str(self._configuration)]
 
     def is_ready(self) -> bool:
         """Return whether the server answers a PING."""
         try:
-            with redis.Redis(port=self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
+            with redis.Redis.from_url(self.url(), socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
 
     def prepare(self) -> None:
-        """Create the server's directory. Safe to run twice."""
+        """Write the server's configuration, which only its owner may read. Safe to run twice."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "bind": LOOPBACK,
+            "port": self.port,
+            "requirepass": self._password,
+            "dir": f'"{self.directory}"',
+            "save": '""',
+            "appendonly": "no",
+            "loglevel": "warning",
+            "logfile": f'"{self.log}"',
+        }
+        self._configuration.touch(mode=0o600)
+        self._configuration.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
 
     @property
     def end_signal(self) -> signal.Signals:

@@ -185,6 +185,7 @@ class Stack:
 
     def _redis_service(self) -> Service:
         redis = self._redis
+        redis.prepare()
         return Service("redis", redis.command(), is_ready=redis.is_ready, stop_signal=redis.stop_signal, log=redis.log)
 
     async def _start_kamailio(self) -> None:

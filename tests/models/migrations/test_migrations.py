@@ -232,6 +232,19 @@ def test_proofs_of_addresses_with_two_numbers_and_orders_that_waited_in_vain_are
     assert keys == {"ammarkt1210115berlin", "brueckenstr510115berlin", address_key("Am Markt 1/2", "10115", "Köln")}
 
 
+def test_the_carriers_list_of_high_risk_destinations_outlives_a_second_run(empty: sa.Engine) -> None:
+    migrations.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(sa.text("UPDATE high_risk_prefixes SET reason = 'ours' WHERE prefix = '881'"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0027'"))
+    migrations.upgrade(empty)
+    assert _rows(empty, "SELECT reason FROM high_risk_prefixes WHERE prefix = '881'") == [("ours",)]
+    # A trunk from before, and one that the old version makes beside the new, may call what it could.
+    defaults = "SELECT column_default FROM information_schema.columns WHERE table_name = 'sip_trunks'"
+    asked = f"{defaults} AND column_name IN ('countries', 'high_risk') ORDER BY column_name"
+    assert _rows(empty, asked) == [(None,), ("true",)]
+
+
 def test_a_migration_gives_up_rather_than_queue_in_front_of_customers(empty: sa.Engine) -> None:
     migrations.upgrade(empty)
     with empty.connect() as busy:

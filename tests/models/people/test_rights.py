@@ -27,10 +27,11 @@ ACCOUNTS = {
 ADMINISTRATOR, MANAGER, MEMBER = Role.ADMINISTRATOR, Role.LOCATION_MANAGER, Role.LOCAL_MEMBER
 EVERYTHING = (
     "view order link detach forward_calls see_calls see_secret manage_trunk see_log invite_users manage_users"
-    " manage_holder prove_ownership"
+    " manage_holder prove_ownership allow_destinations"
 )
 LOCATIONS = "view order link detach forward_calls see_calls see_secret manage_trunk see_log"
 REACHED = "view detach forward_calls see_calls see_secret manage_trunk invite_users"
+LED = f"{REACHED} allow_destinations"
 BOTH = frozenset({Scope.READ, Scope.WRITE})
 
 
@@ -48,8 +49,8 @@ def allowed(principal: Principal, account: str) -> set[str]:
     ("role", "of", "to", "actions"),
     [
         (ADMINISTRATOR, MAIN, "main", EVERYTHING),
-        (ADMINISTRATOR, MAIN, "sub", REACHED),
-        (ADMINISTRATOR, MAIN, "another sub", REACHED),
+        (ADMINISTRATOR, MAIN, "sub", LED),
+        (ADMINISTRATOR, MAIN, "another sub", LED),
         (ADMINISTRATOR, MAIN, "foreign", ""),
         (ADMINISTRATOR, MAIN, "foreign sub", ""),
         (MANAGER, MAIN, "main", LOCATIONS),

@@ -201,7 +201,7 @@ def answer(pipeline: Pipeline, *, fits: bool) -> int:
         staff = principal_of(session, make_user(session, is_staff=True))
         [question] = open_questions(session, 10)
         assert (question.postal_code, question.town, question.area_code) == ("85221", "Dachau", "089")
-        return len(answer_place_question(session, staff, question.id, pipeline.clock.now, fits=fits))
+        return len(answer_place_question(session, staff, question.id, pipeline.clock.now, fits=fits, seen=0))
 
 
 def prove(pipeline: Pipeline, id: UUID) -> None:

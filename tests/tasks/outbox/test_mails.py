@@ -28,6 +28,7 @@ from models.proofs.proofs import AddressProof, Decision, EmailProof
 from models.requests.requests import Request
 from models.staff.administrators import name_administrator
 from models.states import ProofMethod, RefusalReason
+from models.telephony.high_risk import tell_administrators
 from models.values import LOCALES, Locale
 from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
@@ -117,6 +118,9 @@ def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]
         staff = principal_of(session, make_user(session, is_staff=True, name=HOSTILE, locale=locale))
         named, answered = Recipient(HOSTILE, "named@example.com", locale), session.get_one(Account, asked.id)
         name_administrator(session, staff, answered, named, "Register und Rückruf", NOW)
+        for path, fact in (("/rufweiterleitung", "target"), ("/ziele", "sip_user")):
+            tell_administrators(session, staff, account, path, {fact: "+881612345678"}, pipeline.clock())
+            pipeline.clock.advance(timedelta(seconds=1))
         ask_for_reset(session, owner.email, NOW)
         make_bulk(session, pipeline.manager, main, [order], name=HOSTILE).send(NOW)
     # The bulk's row becomes an order, that comes to its end, and the mail about it leaves.

@@ -149,6 +149,7 @@ def test_a_bad_field_is_named_with_the_way_out(front: Front, field: str, value: 
         (["mobile-backup"], "0151 23456789", None),
         (["mobile-backup"], None, ("mobile_number", "missing")),
         (["mobile-backup"], "030 901820", ("mobile_number", "value_error")),
+        (["mobile-backup"], "+8816 12345678", ("mobile_number", "high_risk")),
         ([], "0151 23456789", ("mobile_number", "without_option")),
         (["fax2mail"], None, ("options.0", "unknown_option")),
     ],

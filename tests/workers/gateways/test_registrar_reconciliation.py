@@ -194,6 +194,7 @@ ALIAS = "INSERT INTO dbaliases (alias_username, alias_domain, username, domain)"
             ["secret", "provision_key", "channels", "postal_code", "forwardings"],
         ),
         (f"{ADD} (%(user)s, 'sip.example', 'more', '1')", "differs_there", ["preferences"]),
+        (f"{ADD} (%(user)s, 'sip.example', 'deny.0', '252')", "differs_there", ["destinations"]),
         (
             f"UPDATE usr_preferences SET attribute = 'forward.busy.7' {MINE} AND attribute = '{FORWARDED}'",
             "differs_there",

@@ -49,6 +49,12 @@ def test_the_secret_key_is_made_once_and_only_its_owner_reads_it(directory: Stac
     assert (directory.path / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
+def test_only_its_owner_reads_the_settings_of_a_running_stack(directory: StackDirectory) -> None:
+    with directory.locked():
+        directory.write(State(identify(os.getpid()), SETTINGS))
+    assert (directory.path / "stack.json").stat().st_mode & 0o777 == 0o600
+
+
 def test_commands_take_their_settings_from_a_running_stack(
     directory: StackDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

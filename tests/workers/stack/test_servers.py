@@ -128,7 +128,7 @@ def test_databases_are_copied_from_a_template(postgres: EmbeddedPostgres) -> Non
     assert "copy" not in remembered_databases(postgres)
 
 
-def test_redis_answers_and_forgets(tmp_path: Path) -> None:
+def test_redis_answers_who_knows_its_password_and_forgets(tmp_path: Path) -> None:
     server = EmbeddedRedis(tmp_path)
     for _ in range(2):
         server.start()
@@ -136,9 +136,12 @@ def test_redis_answers_and_forgets(tmp_path: Path) -> None:
             with redis.from_url(server.url()) as client:
                 assert client.dbsize() == 0
                 client.set("key", "value")
+            with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
+                stranger.dbsize()
         finally:
             server.stop()
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".rdb"] == []
+    assert (tmp_path / "redis.conf").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture

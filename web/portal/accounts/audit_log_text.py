@@ -11,6 +11,7 @@ from models.people.rights import Role
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.trunks import RequestUri
 from web.portal.people.users import ROLE_NAMES
+from web.portal.telephony.country_names import limit_text
 from web.portal.telephony.forwarding_text import forwarding_text, number_text
 
 
@@ -37,6 +38,11 @@ def deed_text(entry: AuditEntry) -> str:
             return str(_("SIP trunk %(user)s is called as it registered from now on.", user=facts["sip_user"]))
         case AuditEvent.REQUEST_URI_CHANGED:
             return str(_("SIP trunk %(user)s is called by the dialled number from now on.", user=facts["sip_user"]))
+        case AuditEvent.DESTINATIONS_CHANGED:
+            told = {"user": facts["sip_user"], "limit": limit_text(facts["countries"])}
+            if facts["high_risk"]:
+                return str(_("SIP trunk %(user)s may call: %(limit)s; high-risk destinations, too.", **told))
+            return str(_("SIP trunk %(user)s may call: %(limit)s; no high-risk destinations.", **told))
         case AuditEvent.NUMBERS_RELEASED:
             return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
         case AuditEvent.ACCOUNT_CLOSED:

@@ -35,6 +35,7 @@ from web.portal.page.locale import locale
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
 from web.portal.people.users import ROLE_NAMES
+from web.portal.telephony.country_names import limit_text
 from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text, numbers_text
 from web.portal.telephony.registration import lines_of
 from web.resources import resources
@@ -98,6 +99,7 @@ def show(customer_number: str) -> str:
         gives_code=gives_code,
         code=code,
         now=now,
+        limit_text=limit_text,
         allowed=[str(action) for action in Action if may(person, action, account)],
         role_names=ROLE_NAMES,
         condition_text=condition_text,

@@ -15,7 +15,8 @@ from wtforms.fields.choices import SelectChoice
 from wtforms.validators import DataRequired
 
 from models.errors import NotFound
-from models.staff.place_questions import answer_place_question, find_question
+from models.staff.actions import SeenOtherwise
+from models.staff.place_questions import answer_place_question, answer_version, find_question
 from models.telephony.known_places import answered_questions, open_questions
 from web.portal.back_office.lists import office
 from web.portal.page.session import principal
@@ -56,22 +57,39 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
     """Show the form to answer the question `id`, also if it is answered already; on POST save the answer and redirect.
 
     The redirect leads to the list of questions. A POST without an answer shows the form again with an error (status
-    422). Aborts with 404 if there is no such question.
+    422), and so does a POST to a question that was answered since the person saw it (status 409). Aborts with 404 if
+    there is no such question.
     """
     form = AnswerForm()
     try:
         with resources().database.transaction() as session:
             if form.validate_on_submit():
                 fits = form.answer.data == YES
-                orders = len(answer_place_question(session, principal(), id, resources().clock(), fits=fits))
+                seen = request.form.get("seen", -1, type=int)
+                answered = answer_place_question(session, principal(), id, resources().clock(), fits=fits, seen=seen)
+                orders = len(answered)
             else:
                 question = find_question(session, principal(), id)
     except NotFound:
         raise PageNotFound from None
+    except SeenOtherwise:
+        return _answered_meanwhile(id, form)
     if request.method == "POST" and not form.errors:
         flash(_("The answer is saved and holds for later orders too.") + " " + _orders_text(orders, fits=fits))
         return redirect(url_for("office.places"), 303)
-    return render_template("back_office/place_question.html", question=question, form=form), 422 if form.errors else 200
+    seen = request.form.get("seen", answer_version(question.place), type=int)
+    page = render_template("back_office/place_question.html", question=question, form=form, seen=seen)
+    return page, 422 if form.errors else 200
+
+
+def _answered_meanwhile(id: UUID, form: AnswerForm) -> tuple[str, int]:
+    """Show the form with the answer that somebody else has given meanwhile, and what the person chose."""
+    with resources().database.transaction() as session:
+        question = find_question(session, principal(), id)
+    seen = answer_version(question.place)
+    return render_template(
+        "back_office/place_question.html", question=question, form=form, seen=seen, is_late=True
+    ), 409
 
 
 def _orders_text(orders: int, *, fits: bool) -> str:

@@ -30,6 +30,7 @@ from models.orders.address_rules import (
 from models.orders.options import DETAILS, ensure_details
 from models.orders.orders import ensure_area_exists, ensure_channels, restored_area_code
 from models.states import AccountState, Kind
+from models.telephony.high_risk import ensure_usual_fallback
 from models.values import Locale, typed_customer_number
 from models.vault import Vault
 from tasks.files.cells import cell_fault
@@ -199,6 +200,8 @@ class Checker:
         self._rules(cells, trunk, channels, errors)
         if "options" not in errors:
             _check_details(body, errors)
+        if checked is not None and "mobile_number" not in errors:
+            _refuse(errors, "mobile_number", ensure_usual_fallback, self.session, checked.mobile_number)
         if errors or checked is None:
             return CheckedRow(line, cells, errors, None)
         return CheckedRow(line, cells, None, as_facts(checked.as_draft(self.locale)))

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from models.errors import InvalidField
 from models.orders.address_rules import Certainty, area_code_text, area_codes_for, certainty_of, ensure_postal_code
+from models.phone_numbers import typed_area_code
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import count_free
 from models.telephony.numbers import BLOCK_SIZES
@@ -156,7 +157,7 @@ class Hints:
 
 def hints_for(session: Session, postal_code: str, city: str, area_code: str, block_size: str, now: datetime) -> Hints:
     """Return what is known at `now` about postal code, city, area code and block size, each as the user typed it."""
-    place, code, postal = city.strip()[:120], area_code.strip(), postal_code.strip()
+    place, code, postal = city.strip()[:120], typed_area_code(area_code.strip()), postal_code.strip()
     postal = postal if POSTAL_CODE.fullmatch(postal) else ""
     area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
     size = int(block_size) if block_size in map(str, BLOCK_SIZES) else 0

@@ -72,7 +72,8 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
 
     `numbers` is `ALL` for all numbers of the account, or `SOME` for those from `first` to `last`. `when` is `ALL` for
     the whole week, or `SOME` for the weekly schedule in `windows`. `after_seconds` is used only if calls are forwarded
-    when not answered. A field that is missing in what was sent keeps the value that the form began with.
+    when not answered. `asked` is the high-risk number that the person has to confirm, and `confirmed` the one that they
+    have confirmed, in E.164. A field that is missing in what was sent keeps the value that the form began with.
     """
 
     condition = RadioField(
@@ -113,6 +114,10 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     )
     windows = FieldList(FormField(WindowForm))
     enabled = BooleanField(lazy_gettext("Switched on"), default=True)
+    confirmed = StringField(
+        lazy_gettext("I want calls to go to this number, and know what they may cost."), validators=[Length(max=60)]
+    )
+    asked: str | None = None
 
     def offer_another_line(self) -> None:
         """Add to the weekly schedule the empty lines of `offer_lines` and one more, because the user asked for one."""
@@ -135,14 +140,18 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
             return None
         first = (self.first.data or "") if self.numbers.data == SOME else None
         target, last = self.target.data.strip(), self.last.data or ""
-        return ForwardingDraft(condition, target, wait, hours, self.enabled.data, first, last)
+        confirmed = self.confirmed.data or None
+        return ForwardingDraft(condition, target, wait, hours, self.enabled.data, first, last, confirmed)
 
     def add_rule_error(self, error: InvalidField) -> None:
         """Show the message for a business rule's error at the field that broke the rule.
 
-        `error.field` is `target`, `after_seconds`, `numbers` or `hours`.
+        `error.field` is `target`, `after_seconds`, `numbers`, `hours` or `confirmed`.
         """
         fields = {"after_seconds": self.after_seconds, "numbers": self.first, "hours": self.when}
+        if error.field == "confirmed":
+            self.asked = str(error.allowed)
+            fields["confirmed"] = self.confirmed
         add_error(fields.get(error.field, self.target), _error_text(error))
 
     def _hours(self) -> Hours | None:
@@ -217,6 +226,23 @@ def _error_text(error: InvalidField) -> str:
             return field_error(locale(), "target", error.code)
         case "own_number":
             return str(gettext("This number belongs to this account: calls would go round in a circle."))
+        case "outside_limit":
+            return str(
+                gettext(
+                    "The SIP trunk of these numbers may not call this country. An administrator changes that on the"
+                    " dashboard, under “Destinations of outgoing calls”."
+                )
+            )
+        case "administrator_confirms":
+            return str(
+                gettext(
+                    "Calls to this number can cost several euros a minute: it belongs to a satellite network, is an"
+                    " international premium number or is in a country known for fraud. Only an administrator of this"
+                    " account or of its main account may forward calls to it. Ask one, or enter another number."
+                )
+            )
+        case "high_risk":
+            return str(gettext("Confirm that calls may go to this number, or enter another one."))
         case "needs_area_code":
             return str(gettext("Enter the number with its area code: 030 123456, or +43 1 58858 for other countries."))
         case "overlap":

@@ -47,6 +47,8 @@ def result_text(call: Call) -> str:
             text = _("The trunk is suspended.")
         case "own_suspended":
             text = _("Not possible: the trunk is suspended.")
+        case "destination":
+            text = _("Not possible: the trunk may not call this destination.")
         case "not_registered" | "suspended":
             text = _("The other side cannot be reached at present.")
         case "silent" if comes_in:
@@ -83,6 +85,8 @@ def advice_text(call: Call) -> str:
     match call.result:
         case "channels" if comes_in:
             return str(_("Forward calls when busy, or ask us for more channels."))
+        case "destination":
+            return str(_("An administrator can allow it on the dashboard, under “Destinations of outgoing calls”."))
         case "own_channels":
             return str(_("End another call first, or ask us for more channels."))
         case "not_registered" if comes_in:

@@ -74,8 +74,19 @@ def test_a_question_leads_from_the_list_to_its_answer(front: Front, desk: Desk) 
     assert desk.page(f"{PLACES}/{NOBODYS}", 404)
 
 
+def test_the_slower_of_two_reads_who_has_answered_meanwhile(front: Front, desk: Desk) -> None:
+    order, question = held(front)
+    slow = desk.page(f"{PLACES}/{question}")
+    desk.press(f"{PLACES}/{question}", slow, answer="yes")
+    late = desk.press(f"{PLACES}/{question}", slow, answer="no")
+    assert late.status_code == 409 and "Bo Backoffice hat das inzwischen beantwortet." in late.text
+    assert "Die Antwort war ja." in late.text and changed(front, order).status == Status.HELD
+    assert_valid(late.text)
+    assert "wird abgelehnt" in desk.press(f"{PLACES}/{question}", late.text, answer="no").text
+
+
 def say_yes(session: Session, person: Principal, id: UUID) -> list[Request]:
-    return answer_place_question(session, person, id, NOW, fits=True)
+    return answer_place_question(session, person, id, NOW, fits=True, seen=0)
 
 
 @pytest.mark.parametrize("verb", [find_question, say_yes])

@@ -592,3 +592,10 @@ def test_english_and_no_kind(signed: Front) -> None:
     assert answer.status_code == 422 and "Choose what the file is for." in answer.text
     head = read_xlsx(signed.client.get(f"{START}/vorlage-order.xlsx").data)[0]
     assert head[:3] == ["Location name", "Street and house number", "Postal code"]
+
+
+def test_a_fallback_to_a_high_risk_destination_is_refused_in_its_cell(signed: Front) -> None:
+    lines = [[*HEAD, FALLBACK], [*row(1, Optionen="mobile-backup"), "+8816 12345678"], [*row(2), ""]]
+    page = signed.client.get(opened(signed, as_csv(lines))).text
+    assert "auf dem Dashboard eine Rufweiterleitung zu dieser Nummer einrichten" in page
+    assert 'value="+8816 12345678"' in page and orders(signed) == 0

@@ -742,3 +742,12 @@ def test_a_directory_entry_is_asked_for_with_its_option(front: Front) -> None:
     assert request.option_details == {
         "directory_entry": {"name": "Muster Berlin", "show_address": True, "published_in": ["print", "online"]}
     }
+
+
+def test_a_fallback_to_a_high_risk_destination_is_not_ordered(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft)
+    assert fill(front, draft, "produkt", mobile_number="+8816 12345678").status_code == 303
+    answer = order(front.client, draft, front.client.get(f"{draft}/zusammenfassung").text)
+    assert answer.status_code == 422 and "auf dem Dashboard eine Rufweiterleitung zu dieser Nummer" in answer.text
+    assert requests_in(front.database) == []

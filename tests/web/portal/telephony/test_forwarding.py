@@ -25,6 +25,7 @@ from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
 from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site
 from tests.web.portal.page.test_portal import csrf
+from web.portal.telephony.forwarding_text import number_text
 
 BUSY = {"condition": "busy", "target": "0171 7654321", "after_seconds": "20", "when": "all", "enabled": "y"}
 WORKDAYS = ["0", "1", "2", "3", "4"]
@@ -229,3 +230,28 @@ def test_the_pages_in_english(front: Front, site: Site) -> None:
     assert "When busy → 0171 1234567" in page and "In force now" in page and "All week" in page
     page = get(front, site.path + "/rufweiterleitung/neu")
     assert "Monday" in page and "By a weekly schedule" in page
+
+
+def test_a_high_risk_destination_is_confirmed_on_its_form_by_an_administrator(front: Front, site: Site) -> None:
+    path, satellite = site.path + "/rufweiterleitung/neu", "00881 612345678"
+    come_in(front, site.member.email)
+    refused = send(front, path, condition="always", target=satellite)
+    assert refused.status_code == 422 and "Nur ein Administrator dieses Accounts" in refused.text
+    assert 'name="confirmed"' not in refused.text and f'value="{satellite}"' in refused.text
+    come_in(front, site.administrator.email)
+    asked = send(front, path, condition="always", target=satellite)
+    assert asked.status_code == 422 and "mehrere Euro" in asked.text and f'value="{satellite}"' in asked.text
+    assert 'name="confirmed" value="+881612345678"' in asked.text
+    # What was confirmed for one number does not hold for another.
+    other = send(front, path, condition="always", target="+252 61 2345678", confirmed="+881612345678")
+    assert other.status_code == 422 and 'name="confirmed" value="+252612345678"' in other.text
+    assert send(front, path, condition="always", target=satellite, confirmed="+881612345678").status_code == 303
+    assert number_text("+881612345678") in get(front, site.path + "/protokoll")
+
+
+def test_a_forwarding_outside_the_limit_of_its_trunk_is_refused_on_its_field(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        session.get_one(SipTrunk, site.trunk).countries = ["DE"]
+    come_in(front, site.administrator.email)
+    refused = send(front, site.path + "/rufweiterleitung/neu", condition="always", target="+43 1 58858")
+    assert refused.status_code == 422 and "darf dieses Land nicht anrufen" in refused.text

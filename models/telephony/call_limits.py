@@ -1,0 +1,89 @@
+"""Changing which destinations a trunk may call. The account's log records each change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.accounts.locks import lock_active_account
+from models.errors import InvalidField
+from models.people.audit_log import AuditEvent, record
+from models.people.rights import Action, Principal
+from models.telephony.destinations import EEA, GERMANY, MOST_COUNTRIES, PREFIXES, rules_of
+from models.telephony.forwarding import enabled_of, trunks_for
+from models.telephony.high_risk import ensure_confirmed, tell_administrators
+from models.telephony.suspension import find_trunk
+from models.telephony.trunks import SipTrunk
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """The destinations that a trunk may call: the keys of its countries (None: all), and high-risk ones if allowed.
+
+    `confirmed` is whether the person has confirmed that high-risk destinations are to be allowed.
+    """
+
+    countries: tuple[str, ...] | None
+    high_risk: bool
+    confirmed: bool = False
+
+
+def limits_for(fallback: str | None) -> list[str]:
+    """Return the countries of a new trunk: EU and EEA, with the destination of the ordered mobile fallback, if any.
+
+    `fallback` is a number in E.164 with the plus sign.
+    """
+    if fallback is None or rules_of(EEA).allows(fallback):
+        return list(EEA)
+    fitting = [key for key in PREFIXES if rules_of((*EEA, key)).allows(fallback)]
+    return [*EEA, *fitting[:1]]
+
+
+def change_limits(
+    session: Session, person: Principal, account: Account, id: int, limits: CallLimits, now: datetime
+) -> bool:
+    """Let the account's trunk `id` call these destinations. Safe to run twice: returns False if it may already.
+
+    Germany is always among the countries. Tells the other administrators if high-risk destinations are allowed anew.
+    Raises `Forbidden` if the account is not active or the person is no administrator of it or its main account,
+    `NotFound` if the account has no open trunk with this id, and `InvalidField`: for `countries` with the code
+    `too_many`, or `forwardings_outside` with the targets of the enabled forwardings that lead elsewhere; for
+    `confirmed` with `high_risk` if these destinations are not confirmed.
+    """
+    lock_active_account(session, account)
+    trunk = find_trunk(session, person, Action.ALLOW_DESTINATIONS, account, id, lock=True)
+    countries = _sorted(limits.countries)
+    if countries is not None and len(countries) > MOST_COUNTRIES:
+        raise InvalidField("countries", "too_many", MOST_COUNTRIES)
+    if outside := _targets_outside(session, account, trunk, countries):
+        raise InvalidField("countries", "forwardings_outside", outside)
+    anew = limits.high_risk and not trunk.high_risk
+    if anew:
+        ensure_confirmed(person, account, "high_risk", confirmed=limits.confirmed)
+    if (trunk.countries, trunk.high_risk) == (countries, limits.high_risk):
+        return False
+    trunk.countries, trunk.high_risk = countries, limits.high_risk
+    trunk.changed(now)
+    facts = {"sip_user": trunk.sip_user, "countries": countries, "high_risk": limits.high_risk}
+    record(session, person, account, AuditEvent.DESTINATIONS_CHANGED, Action.ALLOW_DESTINATIONS, now, facts)
+    if anew:
+        path = f"/standortverwaltung/{account.customer_number}/sip/{trunk.id}/ziele"
+        tell_administrators(session, person, account, path, {"sip_user": trunk.sip_user}, now)
+    return True
+
+
+def _sorted(countries: Sequence[str] | None) -> list[str] | None:
+    return sorted({*countries, *GERMANY}) if countries is not None else None
+
+
+def _targets_outside(session: Session, account: Account, trunk: SipTrunk, countries: Sequence[str] | None) -> list[str]:
+    rules = rules_of(countries)
+    outside = [one for one in enabled_of(session, [account.id]) if not rules.allows(one.target)]
+    # A forwarding from before there were limits stays: only what the change would newly exclude is named.
+    before = rules_of(trunk.countries)
+    concerned = [one for one in outside if before.allows(one.target)]
+    return [one.target for one in concerned if trunk in trunks_for(session, account, one.numbers)]

@@ -1,0 +1,92 @@
+"""High-risk destinations: satellite networks, shared premium numbers and countries known for fraud with calls.
+
+An administrator has to confirm a forwarding to one, and to allow a trunk to call them; the others are told by mail.
+The prefixes are rows, which the carrier changes with `standorte destinations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.accounts.accounts import Account
+from models.db.base import Base
+from models.errors import InvalidField
+from models.messages.outbox import Recipient, queue_message
+from models.people.rights import Action, Principal, may
+from models.people.users import administrators_of
+
+
+class HighRiskPrefix(Base):
+    """A prefix, in E.164 without the plus sign, whose numbers are high-risk destinations, and why (`reason`)."""
+
+    __tablename__ = "high_risk_prefixes"
+
+    prefix: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str]
+
+    __table_args__ = (sa.CheckConstraint("prefix ~ '^[1-9][0-9]{0,7}$'", name="prefix"),)
+
+
+def high_risk_prefixes(session: Session) -> Sequence[str]:
+    """Return all high-risk prefixes, in E.164 without the plus sign, sorted. Reads them once in a transaction."""
+    known: Sequence[str] | None = session.info.get("high_risk_prefixes")
+    if known is None:
+        known = session.scalars(sa.select(HighRiskPrefix.prefix).order_by(HighRiskPrefix.prefix)).all()
+        session.info["high_risk_prefixes"] = known
+    return known
+
+
+def is_high_risk(session: Session, number: str) -> bool:
+    """Return whether a number, in E.164 with the plus sign, is a high-risk destination."""
+    return number.removeprefix("+").startswith(tuple(high_risk_prefixes(session)))
+
+
+def ensure_usual_fallback(session: Session, number: str | None) -> None:
+    """Raise `InvalidField` (`mobile_number`, `high_risk`) if an order falls back to a high-risk destination.
+
+    `number` is in E.164 with the plus sign. An order has no confirmation by an administrator.
+    """
+    if number is not None and is_high_risk(session, number):
+        raise InvalidField("mobile_number", "high_risk")
+
+
+def ensure_confirmed(
+    person: Principal, account: Account, field: str, *, confirmed: bool, about: str | None = None
+) -> None:
+    """Check that an administrator of the account or of its main account has confirmed a high-risk destination.
+
+    Raises `InvalidField` with the code `administrator_confirms` for `field` if the person is no administrator, and
+    with `high_risk` for `confirmed` if the person has not confirmed; its `allowed` is `about`.
+    """
+    if not may(person, Action.ALLOW_DESTINATIONS, account):
+        raise InvalidField(field, "administrator_confirms")
+    if not confirmed:
+        raise InvalidField("confirmed", "high_risk", about)
+
+
+def tell_administrators(
+    session: Session, person: Principal, account: Account, path: str, facts: dict[str, object], now: datetime
+) -> None:
+    """Queue a mail about a confirmed high-risk destination to the other administrators of the account and its main one.
+
+    `path` is the address of the page with the setting; `facts` are the further variables of the mail.
+    """
+    others = {found.id: found for found in administrators_of(session, account.id)}
+    if account.main_id is not None:
+        others |= {found.id: found for found in administrators_of(session, account.main_id)}
+    others.pop(person.user_id, None)
+    told = {
+        "path": path,
+        "name": person.name,
+        "customer_number": account.customer_number,
+        "account_name": account.name,
+        **facts,
+    }
+    for other in others.values():
+        to = Recipient(other.name, other.email, other.locale)
+        occasion = f"{account.id}/{now.isoformat()}"
+        queue_message(session, None, "high_risk_allowed", to, told, now, occasion=occasion)

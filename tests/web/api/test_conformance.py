@@ -1,0 +1,76 @@
+"""The API holds to its document: schemathesis calls it with what the document allows, and with what it does not.
+
+`CONFORMANCE_EXAMPLES=500` runs it long.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import count
+from threading import Thread
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.engine import Status, events, from_schema
+from werkzeug.serving import make_server
+
+from tests.web.api.calls import an_order
+from tests.web.conftest import Back, Front
+
+EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "3"))
+"""Generated calls for each operation, beside those that cover the limits of every field."""
+
+CHECKS = {
+    # That an address exists or a code is right, no schema can say: 422 is an answer to what the schema allows.
+    "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "409", "422", "429"]},
+}
+
+
+@pytest.fixture
+def url(front: Front) -> Iterator[str]:
+    """Serve the application, which takes every key for a new one: schemathesis sends few, each with many bodies."""
+    app, calls = front.client.application, count()
+
+    def with_new_keys(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        key = environ.get("HTTP_IDEMPOTENCY_KEY", "")
+        if 1 <= len(key) <= 200:
+            environ["HTTP_IDEMPOTENCY_KEY"] = f"{key}-{next(calls)}"
+        return app(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, with_new_keys, threaded=True)
+    serving = Thread(target=server.serve_forever)
+    serving.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def test_every_answer_is_one_that_the_document_names(front: Front, back: Back, url: str) -> None:
+    an_order(front, back)
+    config = schemathesis.Config.from_dict(
+        {
+            "seed": 1,
+            "headers": {"Authorization": f"Bearer {front.token}"},
+            "continue-on-failure": True,
+            "generation": {"max-examples": EXAMPLES, "deterministic": True, "database": "none", "no-shrink": True},
+            "checks": CHECKS,
+        }
+    )
+    schema = schemathesis.openapi.from_url(f"{url}/api/v1/openapi.json", config=config)
+    answers = Counter[int]()
+    wrong = []
+    for event in from_schema(schema).execute():
+        assert not isinstance(event, events.NonFatalError | events.FatalError), vars(event)
+        if isinstance(event, events.ScenarioFinished):
+            recorded = event.recorder
+            answers.update(call.response.status_code for call in recorded.interactions.values() if call.response)
+            failed = [
+                check for checks in recorded.checks.values() for check in checks if check.status is Status.FAILURE
+            ]
+            wrong += [(check.name, event.label, check.failure_info) for check in failed]
+    assert wrong == []
+    assert answers.keys() >= {200, 202, 400, 401, 404, 405, 409, 415, 422} and answers.total() > 500, answers

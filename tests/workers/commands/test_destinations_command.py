@@ -1,0 +1,41 @@
+"""`standorte destinations`, as the carrier's staff uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from models.db.session import Database
+from models.telephony.high_risk import is_high_risk
+from workers.cli import cli
+
+pytestmark = pytest.mark.usefixtures("database_settings")
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["destinations", *words])
+
+
+@pytest.fixture
+def added(database: Database, database_settings: object) -> Iterator[None]:
+    """Add a prefix, and remove it after the test."""
+    assert run("add", "+88216", "--reason", "Thuraya [test]").exit_code == 0
+    assert run("add", "0067", "--reason", "Pacific").exit_code == 0
+    yield
+    for prefix in ("+88216", "67"):
+        assert run("remove", prefix).exit_code == 0
+
+
+@pytest.mark.usefixtures("added")
+def test_the_list_is_shown_and_changed(database: Database) -> None:
+    shown = run("list").stdout
+    assert "+881" in shown and "Thuraya [test]" in shown
+    with database.transaction() as session:
+        assert is_high_risk(session, "+6744441234")
+    assert "standorte reconcile registrar" in run("remove", "+67").stdout
+    with database.transaction() as session:
+        assert not is_high_risk(session, "+6744441234")
+    for wrong in ("Somalia", "4", "+49"):
+        assert run("add", wrong, "--reason", "x").exit_code != 0

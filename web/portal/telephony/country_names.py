@@ -1,0 +1,53 @@
+"""Names of the destinations that a trunk may call, as people read and type them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from functools import cache
+
+from babel import Locale
+from flask_babel import get_locale
+from flask_babel import gettext as _
+
+from models.telephony.destinations import EEA, GERMANY, PREFIXES
+
+
+def limit_text(countries: Collection[str] | None) -> str:
+    """Describe which destinations a trunk may call: "EU and EEA", or the names of the countries."""
+    if countries is None:
+        return str(_("All countries"))
+    if set(countries) == set(GERMANY):
+        return str(_("Germany only"))
+    if set(countries) == set(EEA):
+        return str(_("EU and EEA"))
+    return names_text(countries)
+
+
+def names_text(countries: Collection[str]) -> str:
+    """Return the names of these destinations in the user's language, sorted; the calling code of a network."""
+    territories = get_locale().territories
+    return ", ".join(sorted(f"+{key}" if key.isdigit() else territories[key] for key in countries))
+
+
+def typed_countries(typed: str) -> tuple[list[str], list[str]]:
+    """Read typed countries, separated by commas, semicolons or lines; return their keys, and what is none.
+
+    A country is typed as its name in German or English, its ISO code or its calling code.
+    """
+    found, unknown = [], []
+    for name in filter(None, (part.strip() for part in re.split(r"[,;\n]", typed))):
+        key = _keys().get(re.sub(r"^(\+|00)(?=\d)|\s+(?=\d)", "", name).casefold())
+        found.append(key) if key else unknown.append(name)
+    return [key for key in found if key], unknown
+
+
+@cache
+def _keys() -> dict[str, str]:
+    keys = {prefix: key for key, prefixes in reversed(list(PREFIXES.items())) for prefix in prefixes}
+    for key in PREFIXES:
+        keys[key.casefold()] = key
+        for language in ("de", "en"):
+            if not key.isdigit():
+                keys[Locale(language).territories[key].casefold()] = key
+    return keys

@@ -1,0 +1,58 @@
+"""`standorte destinations …`: show and change which destinations of calls are high-risk."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from models.telephony.high_risk import HighRiskPrefix
+from workers.commands.resources import open_database, out, refuse
+
+app = typer.Typer(no_args_is_help=True, help="High-risk destinations of calls.")
+
+Prefix = Annotated[str, typer.Argument(help="The first digits in E.164.", metavar="+252")]
+
+
+@app.command("list")
+def show() -> None:
+    """List the high-risk prefixes and why each is one."""
+    table = Table("prefix", "reason", box=None)
+    with open_database() as database, database.transaction() as session:
+        for row in session.query(HighRiskPrefix).order_by(HighRiskPrefix.prefix):
+            table.add_row(f"+{row.prefix}", escape(row.reason))
+    out.print(table)
+
+
+@app.command()
+def add(prefix: Prefix, reason: Annotated[str, typer.Option(help="Why; for the carrier's staff.")]) -> None:
+    """Make a prefix high-risk. Safe to run twice: the reason is replaced."""
+    with open_database() as database, database.transaction() as session:
+        session.merge(HighRiskPrefix(prefix=_digits(prefix), reason=reason))
+    _say_what_follows()
+
+
+@app.command()
+def remove(prefix: Prefix) -> None:
+    """Take a prefix off the list. Safe to run twice."""
+    with open_database() as database, database.transaction() as session:
+        found = session.get(HighRiskPrefix, _digits(prefix))
+        if found is not None:
+            session.delete(found)
+    _say_what_follows()
+
+
+def _digits(typed: str) -> str:
+    digits = typed.removeprefix("+").removeprefix("00")
+    if not re.fullmatch("[1-9][0-9]{0,7}", digits):
+        refuse("A prefix has one to eight digits and begins with a country code, such as +252.")
+    if "49".startswith(digits):
+        refuse("Germany as a whole cannot be high-risk.")
+    return digits
+
+
+def _say_what_follows() -> None:
+    out.print("Saved. Trunks follow with the next run of the job; now: standorte reconcile registrar.", highlight=False)
