@@ -75,7 +75,7 @@ def no_error_value(value: str) -> str:
 
 
 def as_area_code(value: object) -> object:
-    """Return a text in the notation 0351 if it is an area code, such as +49 351; any other value as it is."""
+    """Return a text that is a German area code, such as +49 351, in the notation 0351; any other value unchanged."""
     return typed_area_code(value) if isinstance(value, str) else value
 
 

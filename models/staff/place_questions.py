@@ -51,7 +51,10 @@ def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQue
 
 
 def answer_version(place: KnownPlace) -> int:
-    """Return the version of a question's answer, for a form to say which answer a person saw: 0 if there is none."""
+    """Return a number that changes with each answer to the question, 0 without one.
+
+    A form sends back the version that the person saw, to notice that somebody else has answered since.
+    """
     return _version(place.decided_at)
 
 

@@ -164,7 +164,7 @@ def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallF
 
 
 def trunks_for(session: Session, account: Account, numbers: Numbers | None) -> Sequence[SipTrunk]:
-    """Return the account's open trunks that have one of these numbers; all of its open trunks if `numbers` is None."""
+    """Return the account's open trunks that have a number of the range; all of its open trunks if `numbers` is None."""
     query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     if numbers is not None:
         first, last = numbers
@@ -350,7 +350,7 @@ def _ensure_allowed(
 
 
 def _tell(session: Session, person: Principal, account: Account, forwarding: CallForwarding, now: datetime) -> None:
-    """Tell the other administrators of a forwarding that is switched on and leads to a high-risk destination."""
+    """Queue a mail to the other administrators if the forwarding is enabled and leads to a high-risk destination."""
     if forwarding.enabled and is_high_risk(session, forwarding.target):
         path = f"/standortverwaltung/{account.customer_number}/rufweiterleitung"
         tell_administrators(session, person, account, path, {"target": forwarding.target}, now)

@@ -181,7 +181,8 @@ def problem(
 def invalid(error: ValidationError) -> Response:
     """Return the problem response (422) for a body or query that does not match its schema.
 
-    Names an error for each field, at most `MOST_ERRORS`: a body can have tens of thousands of unknown fields.
+    It has an error for each wrong field, at most `MOST_ERRORS` (100): a body can have tens of thousands of unknown
+    fields.
     """
     found = []
     for part in error.errors(include_input=False, include_url=False)[:MOST_ERRORS]:

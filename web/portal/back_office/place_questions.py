@@ -83,7 +83,10 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
 
 
 def _answered_meanwhile(id: UUID, form: AnswerForm) -> tuple[str, int]:
-    """Show the form with the answer that somebody else has given meanwhile, and what the person chose."""
+    """Show the form again (status 409) with the answer that somebody else has given since the person opened it.
+
+    What the person had chosen stays chosen.
+    """
     with resources().database.transaction() as session:
         question = find_question(session, principal(), id)
     seen = answer_version(question.place)
