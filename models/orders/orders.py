@@ -126,8 +126,8 @@ def submit_order(
 
     `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
     the account immediately, and a receipt to the person is queued. Returns the request. Raises `Forbidden` if the
-    person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` as
-    `ensure_orderable` does.
+    person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if products,
+    options, channels or address break a rule (`ensure_orderable`).
     """
     ensure_orderable(session, draft)
     return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]

@@ -36,7 +36,7 @@ NOBODY = 0
 
 
 class Decision(StrEnum):
-    """The answers of an account's administrator to a consent request."""
+    """The answer of an account's administrator to the question whether it may be attached: accepted or declined."""
 
     ACCEPTED = "accepted"
     DECLINED = "declined"

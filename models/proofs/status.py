@@ -29,7 +29,10 @@ from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
 
 
 class ProofKind(StrEnum):
-    """The kinds of proof that people are asked for, for pages and the API."""
+    """The kinds of proof that people are asked for, as pages and the API show them.
+
+    A code by mail or by letter, an uploaded document, or the consent of an account's administrators.
+    """
 
     EMAIL = "email"
     LETTER = "letter"

@@ -48,7 +48,7 @@ _NO_ZERO = ("+", "0")
 
 
 class Condition(StrEnum):
-    """The conditions under which a call is forwarded."""
+    """The condition under which a call is forwarded: always, when busy, when not answered, or no phone registered."""
 
     ALWAYS = "always"
     BUSY = "busy"

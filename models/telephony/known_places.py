@@ -1,6 +1,6 @@
 """Answers of the carrier's staff: whether an address lies in an Ortsnetz (local network), where facts do not say so.
 
-An answer is given once and holds for every later order with the same postal code, town and area code.
+An answer holds for every later order with the same postal code, town and area code, until staff give another one.
 """
 
 from __future__ import annotations

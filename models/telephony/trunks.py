@@ -21,7 +21,7 @@ from models.telephony.numbers import NumberBlock
 
 
 class TrunkState(StrEnum):
-    """The states of a trunk. A suspended trunk can still make emergency calls."""
+    """The states of a trunk: active, suspended (only emergency calls), and closed (for good)."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"

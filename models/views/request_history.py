@@ -19,7 +19,7 @@ from models.states import ENDED, AccountState, Kind, Status
 
 
 class Progress(StrEnum):
-    """The filters of the history by status. `OPEN` requests have not ended, `FAILED` ones ended without success."""
+    """The filters of the history by status: not ended (`open`), completed, or ended without success (`failed`)."""
 
     OPEN = "open"
     COMPLETED = "completed"

@@ -56,7 +56,10 @@ _START = "/standortverwaltung/hinzufuegen"
 
 
 class Way(StrEnum):
-    """The ways to prove the ownership of the account to link; the value is the last part of the page's URL."""
+    """The ways to prove the ownership of the account to link; the value is the last part of the page's URL.
+
+    By the user's own role in it, an administrator's login, a link code, or its administrators' consent.
+    """
 
     OWN = "eigener-account"
     CREDENTIALS = "zugangsdaten"

@@ -84,7 +84,7 @@ def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Acc
     """Return the account with this customer number and its trunk with this id.
 
     Aborts with 404 if the account is not visible to the user, if it has no such trunk, or if the user does not have the
-    right. A view by the main account is recorded in the audit log.
+    right `right`. A view by a user of the main account or by the carrier's staff is recorded in the audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account

@@ -30,7 +30,7 @@ from web.resources import resources
 
 
 class Limit(StrEnum):
-    """The choices of the form."""
+    """The choices for the destinations of a trunk's calls: Germany, EU and EEA, all countries, or an own list."""
 
     GERMANY = "germany"
     EEA = "eea"
