@@ -6,7 +6,7 @@ CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 
 
 CODE_LENGTH = 10
-"""Length of a code in characters: about 49 bits, too many to guess in five tries."""
+"""Length of a code in characters: about 49 bits, too many to guess within the limits on wrong tries."""
 
 
 def display_code(code: str) -> str:

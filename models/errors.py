@@ -193,7 +193,7 @@ class TooEarly(DomainError):
 
 
 class NotAccepted(DomainError):
-    """Raised when a code, a login or a link is wrong, has expired or was tried too often.
+    """Raised when a code, a login or a link is wrong or has expired.
 
     `field` names the input field with the wrong value, `code` the sentence that the reader sees. Both are the same for
     every cause, so that an outsider cannot tell the causes apart.

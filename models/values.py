@@ -33,6 +33,18 @@ _PRINTABLE = (
 _UNPRINTABLE = re.compile(f"[^{_PRINTABLE}\n]")
 _PRINTED_AS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2002": " ", "\u2003": " ", "\u2009": " ", "\u202f": " "})
 
+# What mail programs make a link of: an address with a scheme, with "www.", with a path or port, of numbers, of e-mail.
+# "Dr.Meier/Schulz" and "1.OG/links" are none.
+_WEB_OR_EMAIL_ADDRESS = re.compile(
+    r"://"
+    r"|\bwww\s?\.\s?\w"
+    r"|(?<![\w.-])(?!(?:(?:dipl|dr|fr|geb|hr|ing|inh|med|prof|st|str)\.)+[\w-]+/)(?![0-9]+\.[deou]g/)"
+    r"[\w.-]+\.[a-z]{2,24}(?:[/?#]\w|:[0-9])"
+    r"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"
+    r"|[^\s@]@[^\s@]+\.[^\W\d_]{2}",
+    re.IGNORECASE,
+)
+
 # Unicode's characters that are ignored where they cannot be shown: zero-width ones, soft hyphens, marks of direction,
 # variation selectors, tags.
 _INVISIBLE = re.compile(
@@ -133,6 +145,20 @@ def is_printable(text: str) -> bool:
 def is_error_value(text: str) -> bool:
     """Return whether the text is what a spreadsheet shows for an error, such as #N/A, in any of its languages."""
     return text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text) is not None
+
+
+def name_fault(text: str) -> Literal["unprintable", "error_value", "web_address"] | None:
+    """Return the code of what forbids the text as a name or a part of an address, None if nothing does.
+
+    `unprintable`: letters cannot print it. `error_value`: a spreadsheet's error, such as #N/A. `web_address`: it
+    contains a web or e-mail address, which would be a link in the mails in which we write the name to others. A domain
+    alone may be part of a name: `Beispiel24.de GmbH`.
+    """
+    if not is_printable(text):
+        return "unprintable"
+    if is_error_value(text):
+        return "error_value"
+    return "web_address" if _WEB_OR_EMAIL_ADDRESS.search(text) else None
 
 
 def same_place(city: str, area_name: str) -> bool:

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from models.emails import LONGEST_EMAIL, BadEmail, typed_email
 from models.phone_numbers import BadPhoneNumber, typed_area_code, typed_contact_number, typed_mobile_number
-from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, is_error_value, is_printable
+from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, name_fault
 from tasks.wording.fields import RULES
 
 
@@ -60,17 +60,11 @@ def one_line(most: int) -> StringConstraints:
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
 
 
-def printable(value: str) -> str:
-    """Return the value. Raises `PydanticCustomError` if it has letters that a letter on paper could not show."""
-    if not is_printable(value):
-        raise PydanticCustomError("unprintable", "unprintable")
-    return value
-
-
-def no_error_value(value: str) -> str:
-    """Return the value. Raises `PydanticCustomError` if it is an error of a spreadsheet, such as #N/A."""
-    if is_error_value(value):
-        raise PydanticCustomError("error_value", "error_value")
+def nameable(value: str) -> str:
+    """Return the value. Raises `PydanticCustomError`, with the code of `name_fault`, if it cannot be a name."""
+    fault = name_fault(value)
+    if fault is not None:
+        raise PydanticCustomError(fault, fault)
     return value
 
 
@@ -79,8 +73,8 @@ def as_area_code(value: object) -> object:
     return typed_area_code(value) if isinstance(value, str) else value
 
 
-Line = Annotated[str, one_line(120), AfterValidator(printable), AfterValidator(no_error_value)]
-"""A name or a part of an address, which is also printed on letters and offers."""
+Line = Annotated[str, one_line(120), AfterValidator(nameable)]
+"""A name or a part of an address, which is also printed on letters and offers and written in mails to others."""
 
 
 EmailAddress = Annotated[

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, is_loopback
 
@@ -26,12 +26,25 @@ class WebSettings(SecretSettings):
     web_threads: Annotated[int, Field(ge=1)] = 8
     """Number of threads in each process; each has its own database connection."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
-    """Number of proxies in front of the application that add their client's address to X-Forwarded-For."""
+    """Number of proxies in front of the application that add their client's address to X-Forwarded-For.
+
+    Must be given with an https:// `base_url`, because the application does not terminate HTTPS itself.
+    """
     dev_mail_dir: Path | None = None
     """The folder in which the mail catcher of the embedded stack stores mails, shown at /dev/mail. Never set it
     where real mails are sent: the page shows every code."""
     dev_letters_dir: Path | None = None
     """The folder in which the printer of the embedded stack stores letters, also shown at /dev/mail."""
+
+    @model_validator(mode="after")
+    def _https_says_its_proxies(self) -> Self:
+        if urlsplit(self.base_url).scheme == "https" and "trusted_proxies" not in self.model_fields_set:
+            raise ValueError(
+                "TRUSTED_PROXIES is missing. With an https:// BASE_URL a proxy stands in front: say how many proxies"
+                " add their client's address to X-Forwarded-For, usually 1. Without it all people have the proxy's"
+                " address, and wrong passwords of one stop all others. Only if none adds it, say 0"
+            )
+        return self
 
     @property
     def shows_dev_mail(self) -> bool:

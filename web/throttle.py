@@ -1,7 +1,12 @@
-"""Limits on failed attempts to enter a code or password, per target and per client address.
+"""Limits on failed attempts to enter a code or password. Attempts of strangers never lock out the right person.
+
+A code has 49 bits, so only the one who enters it is counted: nobody else's wrong attempts matter. A password can be
+guessed, so all attempts of unknown browsers for one person are counted together; a browser in which the person has
+signed in before is counted alone (`web.portal.page.known_browsers`).
 
 An attempt is counted when it begins and the count is taken back if it succeeds, so that concurrent attempts cannot
-exceed the limit. The counters are in Redis; while Redis is unreachable, each process counts in memory.
+exceed the limit. The windows slide. The counters are in Redis; while Redis is unreachable, each process counts in
+memory.
 """
 
 from __future__ import annotations
@@ -18,44 +23,75 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from models.emails import stored_spellings
 from tasks.hints import PATIENCE
 
-PER_TARGET = "10 per 15 minutes"
-PER_CLIENT = "30 per 15 minutes"
+NARROW = "10 per 15 minutes"
+"""The most failed attempts for one target: by one user or client for a code, by all unknown browsers for a password."""
+WIDE = "30 per 15 minutes"
+"""The most failed attempts for all targets: by one user for codes, by one client for passwords."""
 _TIMEOUT = PATIENCE / 2
 
 
 class Throttle:
-    """The limits on failed logins and codes, one instance for each web application.
+    """The limits on failed logins and codes, one instance for each web application. The counters are shared in Redis.
 
-    `PER_TARGET` (10 in 15 minutes) is the limit for a target, that is a customer number or e-mail address, and
-    `PER_CLIENT` (30 in 15 minutes) that for a client address. The counters are shared in Redis.
+    Each method that begins an attempt raises Flask-Limiter's `RateLimitExceeded` (429) if a limit of failed attempts is
+    reached. The count is taken back at the end of the request, unless `count_wrong_try` is called. Call these methods
+    outside a transaction, because they may wait for Redis.
     """
 
     def __init__(self, app: Flask, redis_url: str) -> None:
         # Without retries, and half the patience each: Flask-Limiter waits for the timeout twice before it gives up.
         options = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT, "retry": Retry(NoBackoff(), 0)}
         app.config.update(RATELIMIT_STORAGE_URI=redis_url, RATELIMIT_STORAGE_OPTIONS=options)
-        self._limiter = Limiter(key_func=_client, in_memory_fallback_enabled=True, swallow_errors=True)
+        self._limiter = Limiter(
+            key_func=_client,
+            strategy="sliding-window-counter",
+            in_memory_fallback_enabled=True,
+            swallow_errors=True,
+        )
         self._limiter.init_app(app)
-        per_target = self._limiter.shared_limit(PER_TARGET, scope="target", key_func=_target)
-        per_client = self._limiter.shared_limit(PER_CLIENT, scope="client")
-        self._count = per_target(per_client(_do_nothing))
+        narrow = self._limiter.shared_limit(NARROW, scope="narrow", key_func=lambda: _digest(g.narrow))
+        wide = self._limiter.shared_limit(
+            WIDE, scope="wide", key_func=lambda: _digest(g.wide), exempt_when=lambda: g.wide is None
+        )
+        self._count = narrow(wide(_do_nothing))
         app.after_request(self._give_back_what_was_right)
 
-    def begin_try(self, target: str) -> None:
-        """Count an attempt to enter a code or password for the target: a customer number or an e-mail address.
+    def begin_code_try(self, target: str, user_id: int | None = None) -> None:
+        """Count an attempt to enter a code for the target, a customer number.
 
-        The count is taken back at the end of the request, unless `count_wrong_try` is called. Raises Flask-Limiter's
-        `RateLimitExceeded` (429) if the target or the client has reached its limit of failed attempts. Call it outside
-        a transaction, because it may wait for Redis.
+        A signed-in user (`user_id`) is counted alone. Without a user the client's address is counted for each target
+        alone, so that others behind that address can still enter theirs.
         """
-        g.tried = target.strip().lower()
-        try:
-            self._count()
-        finally:
-            # Also for an attempt that is refused with 429: it does not count.
-            g.counted = self._limiter.current_limits
+        if user_id is None:
+            self._begin(f"code {_client()} {target}")
+        else:
+            self._begin(f"code of user {user_id} {target}", f"codes of user {user_id}")
+
+    def begin_password_try(self, email: str, browser: str | None = None) -> None:
+        """Count an attempt to enter the password of the person with this e-mail address.
+
+        `browser` identifies a browser in which this person has signed in before: it is counted alone. All others are
+        counted together (None), and by client.
+        """
+        if browser is not None:
+            self._begin(f"password in browser {browser}")
+        else:
+            self._begin(f"password {stored_spellings(email)[0]}", f"passwords from {_client()}")
+
+    def begin_own_password_try(self, login_id: int) -> None:
+        """Count an attempt of a signed-in person to enter their own password, in the browser with this login."""
+        self._begin(f"password in login {login_id}")
+
+    def begin_mail_request(self, email: str, browser: str | None = None) -> None:
+        """Count a request to mail a link to this address; `browser` as for `begin_password_try`."""
+        address = stored_spellings(email)[0]
+        if browser is not None:
+            self._begin(f"mail to {address} by browser {browser}")
+        else:
+            self._begin(f"mail to {address} by {_client()}", f"mails by {_client()}")
 
     def count_wrong_try(self) -> None:
         """Keep the count of the attempt begun in the current request, because the attempt failed."""
@@ -65,6 +101,14 @@ class Throttle:
         """Return the seconds until the limit that the current request has exceeded allows a try again; at least 1."""
         breached = self._limiter.current_limit
         return max(1, math.ceil(breached.reset_at - time.time())) if breached is not None else 1
+
+    def _begin(self, narrow: str, wide: str | None = None) -> None:
+        g.narrow, g.wide = narrow, wide
+        try:
+            self._count()
+        finally:
+            # Also for an attempt that is refused with 429: it does not count, and the limit that refuses did not count.
+            g.counted = [limit for limit in self._limiter.current_limits if not limit.breached]
 
     def _give_back_what_was_right(self, response: Response) -> Response:
         for counted in g.pop("counted", []):
@@ -77,9 +121,9 @@ def _do_nothing() -> None:
     """Do nothing: Flask-Limiter needs a function to limit."""
 
 
-def _target() -> str:
-    # A hash, because the target may be an e-mail address and Flask-Limiter may log the key.
-    return hashlib.sha256(g.tried.encode()).hexdigest()[:32]
+def _digest(name: str) -> str:
+    # A hash, because the name may contain an e-mail address and Flask-Limiter may log the key.
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _client() -> str:

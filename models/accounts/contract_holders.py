@@ -21,7 +21,7 @@ from models.db.base import Base, enumeration
 from models.errors import InvalidField
 from models.retention import start_of_last_year
 from models.states import AccountState, Origin
-from models.values import is_error_value, is_printable
+from models.values import name_fault
 
 LONGEST = 200
 """The most characters of a field."""
@@ -121,12 +121,10 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
     for name in FIELDS:
         if name in needed and not clean[name]:
             problems.append(InvalidField(name, "missing"))
-        elif name in needed and not is_printable(clean[name]):
-            problems.append(InvalidField(name, "unprintable"))
         elif name in needed and len(clean[name]) > LONGEST:
             problems.append(InvalidField(name, "too_long", LONGEST))
-        elif name in needed and is_error_value(clean[name]):
-            problems.append(InvalidField(name, "error_value"))
+        elif name in needed and (fault := name_fault(clean[name])) is not None:
+            problems.append(InvalidField(name, fault))
     wrong = {problem.field for problem in problems}
     form = clean["form"]
     if "form" not in wrong and form not in set(LegalForm):

@@ -35,7 +35,7 @@ from models.vault import Vault
 
 ASKED_WITHIN = timedelta(days=1)
 MOST_WRONG_CODES = 50
-"""The most wrong link codes from files of a main account in a day: five void a code, and no file may void thousands."""
+"""The most wrong link codes of a main account in a day; further rows of its files with a code are refused."""
 MOST_OPEN_QUESTIONS = 1000
 """The most link requests that may wait for consent while rows of a main account's files add more; further rows wait."""
 

@@ -124,7 +124,7 @@ def ask_for_reset(session: Session, email: str, now: datetime) -> None:
     user = session.scalar(sa.select(User).where(User.email.in_(spellings)))
     about = user or User(id=0, email="nobody@invalid", name="Nobody", locale="de")
     issued = int(now.timestamp())
-    occasion = f"{about.id}/{_state(about)}/{issued // int(_ONE_MAIL_IN.total_seconds())}"
+    occasion = f"{about.id}/{password_state(about)}/{issued // int(_ONE_MAIL_IN.total_seconds())}"
     wanted = not _was_queued(session, occasion) and user is not None
     to = Recipient(about.name, about.email, about.locale)
     facts = {"path": f"/passwort/{about.id}/{issued}/", "email": about.email}
@@ -164,6 +164,14 @@ def reset_password(session: Session, user: User, password: str, now: datetime) -
     user.email_confirmed_at = user.email_confirmed_at or now
 
 
+def password_state(user: User) -> str:
+    """Return a digest of the user's address and password hash; it changes with each password.
+
+    A link or mark derived from the digest therefore ends with the password.
+    """
+    return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}".encode()).hexdigest()[:16]
+
+
 def _was_queued(session: Session, occasion: str) -> bool:
     query = sa.select(Message.id).where(
         Message.request_id.is_(None), Message.template == "password_reset", Message.occasion == occasion
@@ -172,15 +180,7 @@ def _was_queued(session: Session, occasion: str) -> bool:
 
 
 def _words(user: User, issued: int) -> list[str]:
-    return ["password", str(user.id), str(issued), _state(user)]
-
-
-def _state(user: User) -> str:
-    """Return a digest of the user's address and password hash; it changes with each password.
-
-    A link derived from the digest therefore works only once.
-    """
-    return hashlib.sha256(f"{user.email}\0{user.password_hash or ''}".encode()).hexdigest()[:16]
+    return ["password", str(user.id), str(issued), password_state(user)]
 
 
 def _hash(secret: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Deadlines of proofs: how long codes are valid, when people are reminded, and how many tries and codes they have."""
+"""Deadlines of proofs: how long codes are valid, when people are reminded, and how many codes they have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,5 @@ NEW_LETTER_AFTER = timedelta(days=3)
 """How long after a letter with a code a new one can be requested: the post takes its time."""
 LEAST_LEFT = timedelta(days=7)
 """The least time that a code must still be valid for a new order to share it; otherwise a new code is requested."""
-WRONG_TRIES = 5
-"""The number of wrong tries after which a code is void."""
 MOST_ISSUES = 5
 """The most codes that one person gets for one proof, so that nobody is pestered."""

@@ -1,7 +1,6 @@
 """Codes that prove what an order claims: its contact's e-mail address and its connection address.
 
-A wrong try is counted and must be committed: functions that take a code return whether the code was right, and raise
-only where nothing has to be recorded.
+Functions that take a code return whether the code was right. A wrong try changes nothing.
 """
 
 from __future__ import annotations
@@ -84,9 +83,6 @@ def answer_letter(session: Session, vault: Vault, customer_number: str, typed: s
         right = enter_letter_code(session, vault, order or _nobodys_order(), typed, now)
     except NotAwaited:
         right = False
-    if not right and not session.dirty:
-        # There was no try to count; the statement runs all the same.
-        session.execute(sa.update(AddressProof).where(AddressProof.main_id == NOBODY).values(wrong_tries=0))
     return order if right else None
 
 
@@ -114,10 +110,10 @@ def prove_address(session: Session, request: Request, method: AddressMethod, now
 def _is_right(
     vault: Vault, proof: EmailProof | AddressProof | None, typed: str, now: datetime, *, awaited: bool
 ) -> bool:
-    """Return whether the typed text is the valid code of the proof. A wrong text is counted as a wrong try.
+    """Return whether the typed text is the valid code of the proof.
 
-    The code of a proof that was completed before stays right, and wrong tries are not counted then. `awaited`: an
-    order waits for the proof. Raises `NotAwaited` if `proof` is None, or if it is neither completed nor awaited.
+    The code of a proof that was completed before stays right. `awaited`: an order waits for the proof. Raises
+    `NotAwaited` if `proof` is None, or if it is neither completed nor awaited.
     """
     if proof is not None and proof.proved_at is not None:
         return vault.is_code(typed, *proof.words())

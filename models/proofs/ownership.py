@@ -1,7 +1,6 @@
 """Proofs that a customer may attach an account: an administrator's credentials, a link code, or consent.
 
-A wrong try is counted and must be committed: functions that take a code return whether the code was right, and raise
-only where nothing has to be recorded.
+Functions that take a code return whether the code was right. A wrong try changes nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import account_by_number
@@ -18,7 +16,7 @@ from models.people.passwords import authenticate
 from models.people.rights import Action, may
 from models.people.users import User, principal_of
 from models.proofs.link_codes import open_link_code
-from models.proofs.proofs import NOBODY, Consent, Decision, LinkCode, OwnershipProof
+from models.proofs.proofs import NOBODY, Consent, Decision, OwnershipProof
 from models.requests.requests import Request
 from models.states import Kind, ProofMethod, Status
 from models.vault import Vault
@@ -57,7 +55,7 @@ def ownership_by(
     """Check `means`, an administrator's credentials or a link code as it was typed, for the account to link.
 
     Returns an ownership proof whose `request_id` the caller sets, or None if the means are wrong. An outsider learns
-    nothing: the same statements run in both cases. A wrong code is counted, and the right one is used up.
+    nothing: the same statements run in both cases. The right code is used up.
     """
     if isinstance(means, Credentials):
         return _by_credentials(session, customer_number, means, now)
@@ -70,9 +68,9 @@ def decide(
     """Record an administrator's answer to the question whether an account may be attached, if the code is right.
 
     `user` is the administrator, `typed` the code from the mail, None for a signed-in person. Returns False if the code
-    is wrong or void. The first answer counts; the link request's next step is scheduled for now. Raises `NotAwaited` if
-    the request is not pending, is proved or answered already, or the question has expired, and `Forbidden` if the user
-    may not decide for the account.
+    is wrong. The first answer counts; the link request's next step is scheduled for now. Raises `NotAwaited` if the
+    request is not pending, is proved or answered already, or the question has expired, and `Forbidden` if the user may
+    not decide for the account.
     """
     _ensure_unproved(session, request)
     consent = session.get(Consent, request.id, with_for_update=True)
@@ -111,9 +109,6 @@ def _by_link_code(
     code = open_link_code(session, account_id, lock=True)
     right = vault.is_code(typed, *(code.words() if code is not None else ("link", "nobody's")))
     if code is None or not right or not code.is_good(now):
-        # Also where there is nothing to count: the same statements run whatever is wrong.
-        tries = sa.update(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
-        session.execute(tries.values(wrong_tries=LinkCode.wrong_tries + 1))
         return None
     code.ended_at = now
     return OwnershipProof(

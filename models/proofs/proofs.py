@@ -25,7 +25,6 @@ from models.proofs.deadlines import (
     NEW_MAIL_AFTER,
     REMINDED_AFTER,
     VALID_FOR,
-    WRONG_TRIES,
 )
 from models.states import AddressMethod, ProofMethod
 from models.values import end_of_day
@@ -58,13 +57,14 @@ class CodedProof:
     asked_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     wrong_tries: Mapped[int] = mapped_column(default=0)
+    """Not used any more: versions before this one voided a code after five wrong tries, and may still run beside it."""
     reminders: Mapped[int] = mapped_column(default=0)
     resent: Mapped[int] = mapped_column(default=0)
 
     def ask(self, now: datetime) -> None:
         """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
         self.asked_at, self.expires_at = now, end_of_day(now + VALID_FOR)
-        self.wrong_tries = self.reminders = 0
+        self.reminders = 0
 
     def ask_again(self, now: datetime) -> None:
         """Void the current code and request a new one.
@@ -91,11 +91,8 @@ class CodedProof:
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one is void, or is valid for less than seven days.
-
-        `LEAST_LEFT` has that time.
-        """
-        return self.is_void() or self.expires_at - now < LEAST_LEFT
+        """Return whether a new order needs a new code: the current one is valid for less than seven more days."""
+        return self.expires_at - now < LEAST_LEFT
 
     def start_sending(self, now: datetime) -> bool:
         """Return whether a mail or letter with the code, or a reminder, has to be sent now, and record it as sent.
@@ -116,20 +113,13 @@ class CodedProof:
         """Return the time from which a new code can be requested; None after `MOST_ISSUES` (5) codes."""
         return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
-    def is_void(self) -> bool:
-        """Return whether wrong codes were entered `WRONG_TRIES` (5) times, so that the right one is refused too."""
-        return self.wrong_tries >= WRONG_TRIES
-
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
-        """Return whether the typed text is the proof's current code, and the code is neither void nor expired.
+        """Return whether the typed text is the proof's current code, and the code has not expired.
 
-        `about` are the words that the code is derived from. A wrong try is counted, so commit in both cases.
+        `about` are the words that the code is derived from.
         """
         right = vault.is_code(typed, *about)
-        if now >= self.expires_at or self.is_void():
-            return False
-        self.wrong_tries += not right
-        return right
+        return right and now < self.expires_at
 
 
 class OwnershipProof(Base):
@@ -203,6 +193,7 @@ class LinkCode(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     wrong_tries: Mapped[int] = mapped_column(default=0)
+    """Not used any more: versions before this one voided a code after five wrong tries, and may still run beside it."""
     ended_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -214,8 +205,8 @@ class LinkCode(Base):
         return ["link", str(self.id)]
 
     def is_good(self, now: datetime) -> bool:
-        """Return whether the code can still be used: not ended, not expired, and not entered wrongly too often."""
-        return self.ended_at is None and now < self.expires_at and self.wrong_tries < WRONG_TRIES
+        """Return whether the code can still be used: it has neither ended nor expired."""
+        return self.ended_at is None and now < self.expires_at
 
 
 class EmailProof(CodedProof, Base):
@@ -241,7 +232,7 @@ class EmailProof(CodedProof, Base):
         self.refused_at = None
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one is void, or valid for less than seven days.
+        """Return whether a new order needs a new code: the current one is valid for less than seven days.
 
         So it does if the mail server has refused the mail with the current code: nobody can have read it.
         """

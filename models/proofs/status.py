@@ -41,7 +41,7 @@ class ProofKind(StrEnum):
 
 
 class ProofState(StrEnum):
-    """The states of a requested proof. A code that was entered wrongly too often counts as expired."""
+    """The states of a requested proof."""
 
     OPEN = "open"
     PROVED = "proved"
@@ -195,7 +195,7 @@ def _address(
 
 
 def _coded(kind: ProofKind, proof: CodedProof, now: datetime) -> ProofStatus:
-    good = now < proof.expires_at and not proof.is_void()
+    good = now < proof.expires_at
     return ProofStatus(kind, ProofState.OPEN if good else ProofState.EXPIRED, proof.expires_at, proof.new_one_from())
 
 
@@ -205,7 +205,6 @@ def _consent(consent: Consent, now: datetime) -> ProofStatus:
             return ProofStatus(ProofKind.CONSENT, ProofState.PROVED)
         case Decision.DECLINED:
             return ProofStatus(ProofKind.CONSENT, ProofState.DECLINED)
-    # Who has tried a code too often does not show here: that would tell whether there is somebody.
     state = ProofState.OPEN if now < consent.expires_at else ProofState.EXPIRED
     return ProofStatus(ProofKind.CONSENT, state, consent.expires_at, consent.new_one_from())
 

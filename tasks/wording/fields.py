@@ -34,13 +34,17 @@ RULES: Mapping[str, str] = {
     "own_account": N_("This is your own customer number. Enter that of the account that you want to add."),
     "already_ours": N_("This account is a sub-account of yours already."),
     "twice": N_("This customer number is in the file twice."),
-    "not_accepted": N_("This is not right, is not valid any more, or was tried wrong too often."),
+    "not_accepted": N_("This is not right, or is not valid any more."),
     "no_document": N_("This is neither PDF nor PNG nor JPEG."),
     "too_large": N_("The document has more than 10 MB."),
     "doubled": N_("This stands twice in the body. Send it once."),
     "unreadable": N_("This has control characters, which no text can have. Please type it anew."),
     "unprintable": N_(
         "Please use Latin, Greek or Cyrillic letters: this is also printed on letters, which cannot show other ones."
+    ),
+    "web_address": N_(
+        "Please leave out web and e-mail addresses: we also write this in e-mails to other people, where they would be"
+        " links."
     ),
     "unreadable_character": N_(
         "A character of this could not be read. Please type the cell anew, or save the file as UTF-8."

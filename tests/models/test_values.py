@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import UTC, datetime
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from models.values import (
     display_block,
     end_of_day,
     has_house_number,
+    name_fault,
     national_to_e164,
     random_customer_number,
     same_place,
@@ -201,3 +203,35 @@ def test_english_is_spoken_to_who_asks_for_it(language: str | None, locale: str)
 def test_a_deadline_said_as_a_day_ends_with_that_day_in_berlin(moment: str, end: str) -> None:
     at = datetime.fromisoformat(moment).replace(tzinfo=UTC)
     assert end_of_day(at) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "www.evil.example/login", "klick auf http://evil.example", "HTTPS://EVIL.EXAMPLE", "hxxps://evil.example",
+        "Gewinn (evil.example/login)", "evil.example?x=1", "evil.example:8080", "dr.evil.example/x", "1http://evil.example",
+        "www . evil . example", "192.0.2.1/login", "Hanna <hanna@evil.example>", "mailto:hanna@evil.example", "a@b.de",
+        "-//evil.example/x",
+    ],
+)  # fmt: skip
+def test_a_name_with_a_web_or_email_address_is_refused(text: str) -> None:
+    assert name_fault(text) == "web_address"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Beispiel24.de GmbH", "Booking.com (Deutschland) GmbH", "Praxis Dr.Meier/Schulz", "Dr.med.Meier/Schulz GbR",
+        "Café @ Home", "Team@Work GmbH", "Müller & Co. KG", "St. Georg", "Filiale 2.1", "WWW-Service", "a/b", "Nr. 5/7",
+        "Haus 1.OG/links", "R. u. S./Söhne", "Am Markt 12 1/2",
+    ],
+)  # fmt: skip
+def test_usual_names_are_names(text: str) -> None:
+    assert name_fault(text) is None
+
+
+def test_long_texts_are_looked_through_in_no_time() -> None:
+    began = perf_counter()
+    for part in ("a", "a.", "-", "www ", "@a", "a@", "1.", "dr."):
+        name_fault(part * 100_000)
+    assert perf_counter() - began < 5

@@ -79,13 +79,17 @@ def test_an_emergency_call_goes_where_the_address_says_whatever_else(sites: Site
     berlin.call(number, gets=403)
 
 
-@pytest.mark.parametrize("dialled", ["+4911205551", "00491120555", "011205551", "0049112112", "+1120555123"])
+@pytest.mark.parametrize("dialled", ["+4911205551", "00491120555", "011205551", "0049112112"])
 def test_a_number_that_only_begins_like_an_emergency_number_is_called(
     sites: Sites, berlin: Phone, network_port: int, dialled: str
 ) -> None:
     taking = answer(sites.line, network_port, NETWORK)
     berlin.call(dialled)
     taking.finish()
+
+
+def test_a_number_abroad_that_begins_like_an_emergency_number_is_judged_by_the_trunks_limit(berlin: Phone) -> None:
+    assert "Destination Not Allowed" in berlin.call("+1120555123", gets=403).messages
 
 
 def test_what_only_looks_like_an_emergency_call_is_not_found(berlin: Phone) -> None:

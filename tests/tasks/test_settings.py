@@ -27,7 +27,8 @@ Program = Callable[..., SecretSettings]
 def for_web(**settings: Any) -> SecretSettings:
     """The settings of the front."""
     database = "postgresql+psycopg://127.0.0.1/standorte"
-    return WebSettings(**{"database_url": database, "redis_url": "redis://127.0.0.1", **settings})
+    usual = {"database_url": database, "redis_url": "redis://127.0.0.1", "trusted_proxies": 1}
+    return WebSettings(**{**usual, **settings})
 
 
 def for_workers(**settings: Any) -> SecretSettings:
@@ -157,3 +158,24 @@ def test_containers_and_the_embedded_stack_know_every_setting_of_the_carrier() -
         assert f"{variable}: ${{{variable}:-}}" in COMPOSE
     settings = {name.lower(): value for name, value in DEMO_CARRIER.items()}
     assert for_web(secret_key=SecretStr(secrets.token_hex(32)), **settings).unset_carrier() == []
+
+
+def test_a_front_with_https_is_told_how_many_proxies_stand_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {
+        "DATABASE_URL": "postgresql+psycopg://127.0.0.1/standorte",
+        "REDIS_URL": "redis://127.0.0.1",
+        "SECRET_KEY": secrets.token_hex(32),
+        "BASE_URL": "https://portal.example",
+        # As docker-compose.yml gives it if it is not set.
+        "TRUSTED_PROXIES": "",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=r"^TRUSTED_PROXIES is missing"):
+        WebSettings()
+    for number in (0, 1):
+        monkeypatch.setenv("TRUSTED_PROXIES", str(number))
+        assert WebSettings().trusted_proxies == number
+    monkeypatch.delenv("TRUSTED_PROXIES")
+    monkeypatch.setenv("BASE_URL", "http://127.0.0.1:8000")
+    assert WebSettings().trusted_proxies == 0

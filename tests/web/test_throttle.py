@@ -43,13 +43,20 @@ def attempt(client: FlaskClient, number: str = "9999999", peer: str = "192.0.2.1
     return answer.status_code
 
 
+def guess(client: FlaskClient, name: str, peer: str = "192.0.2.1", **headers: str) -> int:
+    """Submit a wrong password at sign-in for the person `name` of example.com. Returns the status."""
+    form = {"csrf_token": csrf(client.get("/anmelden").text), "email": f"{name}@example.com", "password": "wrong"}
+    answer = client.post("/anmelden", data=form, headers=headers, environ_base={"REMOTE_ADDR": peer})
+    return answer.status_code
+
+
 def test_all_fronts_count_together_and_keep_no_name(make: FrontOf, counters: EmbeddedRedis) -> None:
     one, other = make(), make()
-    answers = [attempt(client, peer=f"192.0.2.{turn}") for turn in range(6) for client in (one, other)]
+    answers = [guess(client, "hanna", f"192.0.2.{turn}") for turn in range(6) for client in (one, other)]
     assert answers == [422] * 10 + [429] * 2
     with redis.Redis.from_url(counters.url(0)) as client:
         keys = [key.decode() for key in client.scan_iter("LIMITS*")]
-    assert len(keys) > 1 and not any("9999999" in key for key in keys)
+    assert len(keys) > 1 and not any("hanna" in key for key in keys)
 
 
 def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: FrontOf, counters: EmbeddedRedis) -> None:
@@ -67,28 +74,28 @@ def test_when_redis_is_gone_or_hangs_each_front_counts_for_itself(make: FrontOf,
 def test_a_client_is_told_apart_by_its_address(make: FrontOf) -> None:
     client = make()
     for turn in range(30):
-        assert attempt(client, str(1_000_000 + turn)) == 422
-    assert attempt(client, "2000000") == 429
-    assert attempt(client, "2000001", peer="192.0.2.2") == 422
+        assert guess(client, f"person{turn}") == 422
+    assert guess(client, "other2000000") == 429
+    assert guess(client, "other2000001", peer="192.0.2.2") == 422
     # Without a trusted proxy the header is ignored.
-    assert attempt(client, "2000002", **{"X-Forwarded-For": "198.51.100.1"}) == 429
+    assert guess(client, "other2000002", **{"X-Forwarded-For": "198.51.100.1"}) == 429
 
 
 def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_saw(make: FrontOf) -> None:
     client = make(trusted_proxies=1)
     for turn in range(30):
         claimed = f"203.0.113.{turn}, 198.51.100.1"
-        assert attempt(client, str(1_000_000 + turn), **{"X-Forwarded-For": claimed}) == 422
-    assert attempt(client, "2000000", **{"X-Forwarded-For": "198.51.100.1"}) == 429
-    assert attempt(client, "2000001", **{"X-Forwarded-For": "198.51.100.2"}) == 422
+        assert guess(client, f"person{turn}", **{"X-Forwarded-For": claimed}) == 422
+    assert guess(client, "other2000000", **{"X-Forwarded-For": "198.51.100.1"}) == 429
+    assert guess(client, "other2000001", **{"X-Forwarded-For": "198.51.100.2"}) == 422
 
 
 def test_an_ipv6_network_is_one_client(make: FrontOf) -> None:
     client = make()
     for turn in range(30):
-        assert attempt(client, str(1_000_000 + turn), peer=f"2001:db8::{turn}") == 422
-    assert attempt(client, "2000000", peer="2001:db8::ffff:1") == 429
-    assert attempt(client, "2000001", peer="2001:db8:0:1::1") == 422
+        assert guess(client, f"person{turn}", peer=f"2001:db8::{turn}") == 422
+    assert guess(client, "other2000000", peer="2001:db8::ffff:1") == 429
+    assert guess(client, "other2000001", peer="2001:db8:0:1::1") == 422
 
 
 def test_of_many_wrong_tries_at_once_no_more_go_on_than_may(make: FrontOf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,3 +134,19 @@ def test_right_tries_are_given_back(front: Front, make: FrontOf, counters: Embed
         client.post("/abmelden", data={"csrf_token": csrf(client.get("/standortverwaltung").text)})
     with redis.Redis.from_url(counters.url(0), decode_responses=True) as asking:
         assert {asking.get(key) for key in asking.scan_iter("LIMITS*")} == {"0"}
+
+
+def test_windows_slide(make: FrontOf, counters: EmbeddedRedis) -> None:
+    client = make()
+    assert [attempt(client) for _ in range(10)] == [422] * 10
+
+    def age(minutes: int) -> None:
+        with redis.Redis.from_url(counters.url(0)) as asking:
+            for key in asking.scan_iter("LIMITS*"):
+                asking.pexpire(key, asking.pttl(key) - minutes * 60_000)
+
+    # A window that ended would allow ten more at once: twenty within seconds.
+    age(minutes=15)
+    assert [attempt(client) for _ in range(2)] == [422, 429]
+    age(minutes=6)
+    assert [attempt(client) for _ in range(5)] == [422] * 4 + [429]

@@ -40,8 +40,11 @@ def create_link_request(body: LinkBody) -> Response:
         _proof_of_ownership(body.proof),
         body.locale or caller().locale,
     )
-    if draft.means is not None:
-        resources().throttle.begin_try(draft.customer_number)
+    match draft.means:
+        case Credentials(email=email):
+            resources().throttle.begin_password_try(email)
+        case str():
+            resources().throttle.begin_code_try(draft.customer_number, caller().user_id)
     with resources().database.transaction() as session:
         call = begin_call(session)
         if call.is_new:

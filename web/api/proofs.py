@@ -30,13 +30,16 @@ AnyProof = schemas.EmailCode | schemas.LetterCode | schemas.Credentials | schema
 def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
     """Submit a proof that the request waits for: a code, or the login of an administrator of the account to attach.
 
-    Answers 422 if the proof is not accepted, without saying whether it is wrong, expired or tried too often; 409 if the
+    Answers 422 if the proof is not accepted, without saying whether it is wrong or expired; 409 if the
     request does not wait for this proof; 429 after too many wrong proofs.
     """
     proof = body.root
     with resources().database.transaction() as session:
         customer_number = get_visible_request(session, path.id).customer_number
-    resources().throttle.begin_try(customer_number)
+    if isinstance(proof, schemas.Credentials):
+        resources().throttle.begin_password_try(proof.email)
+    else:
+        resources().throttle.begin_code_try(customer_number, caller().user_id)
     accepted = True
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -47,7 +50,6 @@ def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
                 session.flush()
                 call.save_answer(200, request_body(session, target), about=target)
             else:
-                # The transaction is committed, because the wrong try counts.
                 resources().throttle.count_wrong_try()
                 call.release_key(session)
     if not accepted:

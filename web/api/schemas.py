@@ -80,10 +80,7 @@ class LinkCodeBody(BaseModel):
 
 
 class ProofStateBody(BaseModel):
-    """The state of a proof that the request needs; `until` is its deadline, null once it was given or declined.
-
-    `expired` also means that the code was entered wrong too often.
-    """
+    """The state of a proof that the request needs; `until` is its deadline, null once it was given or declined."""
 
     kind: Literal["email", "letter", "document", "consent"]
     state: Literal["open", "proved", "declined", "expired"]

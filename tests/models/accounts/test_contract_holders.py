@@ -61,6 +61,7 @@ def test_a_holder_has_what_its_form_asks_for(typed: dict[str, str], expected: tu
         ({"form": "person", "born_on": "1.1.1899"}, {"born_on": "not_a_birth_date"}),
         ({"postal_code": "?"}, {"postal_code": "not_a_postal_code"}),
         ({"street": "x" * 201}, {"street": "too_long"}),
+        ({"name": "Gewinn: http://evil.example"}, {"name": "web_address"}),
         ({"city": "Ber\x00lin", "name": "北京 GmbH"}, {"city": "unprintable", "name": "unprintable"}),
     ],
 )

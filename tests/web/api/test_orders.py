@@ -116,6 +116,8 @@ def test_an_answer_that_was_an_error_keeps_no_key(front: Front) -> None:
     ("field", "value", "code"),
     [
         ("location.city", "東京", "unprintable"),
+        ("location.name", "klick auf http://evil.example", "web_address"),
+        ("contact.name", "www.evil.example/login", "web_address"),
         ("product", "trunk-3", "unknown_product"),
         ("product", ..., "missing"),
         ("channels", 11, "channels_out_of_range"),

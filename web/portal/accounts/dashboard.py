@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import abort, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
-from flask_login import login_required
+from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField
 from wtforms.validators import DataRequired, Length
@@ -188,7 +188,7 @@ def renew_secret(customer_number: str, id: int) -> str | tuple[str, int]:
 def _check_password(form: PasswordForm) -> bool:
     if not form.validate_on_submit():
         return False
-    resources().throttle.begin_try(principal().email)
+    resources().throttle.begin_own_password_try(current_user.login_id)
     with resources().database.transaction() as database:
         user = authenticate(database, principal().email, form.password.data)
     if user is not None:

@@ -42,6 +42,7 @@ from models.views import own_accounts
 from tasks.wording.fields import field_error
 from tasks.wording.reasons import reason_text
 from web.portal.page.form_errors import add_error, missing
+from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment
 from web.portal.page.selected_account import selected_account
 from web.portal.page.session import principal
@@ -220,8 +221,11 @@ def refuse(why: NotPossible) -> tuple[str, int]:
 
 def _submit(number: str, way: Way, form: SendForm) -> Response:
     means = _proof_of_ownership(way, form)
-    if means is not None:
-        resources().throttle.begin_try(number)
+    match means:
+        case Credentials(email=email):
+            resources().throttle.begin_password_try(email, this_browser(email))
+        case str():
+            resources().throttle.begin_code_try(number, principal().user_id)
     try:
         with resources().database.transaction() as session:
             target = _link_target(session)

@@ -11,6 +11,7 @@ from models.people.rights import RIGHTS, Action, Principal, only_forwards
 from models.people.users import User, principal_of
 from models.values import LOCALES, as_locale
 from models.views.own_accounts import MenuFacts, menu_facts
+from web.portal.page.known_browsers import remember_browser
 from web.resources import resources
 
 login_manager = LoginManager()
@@ -62,10 +63,11 @@ def _signed_in(database: Session, user: User, login_id: int, secret: str) -> Sig
 def create_login(database: Session, user: User) -> SignedIn:
     """Create a login of the user for this browser in the database and return the signed-in user.
 
-    The caller passes the result to `start_session` after the commit.
+    The browser is known to the user from now on. The caller passes the result to `start_session` after the commit.
     """
     agent = request.user_agent.string
     login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())
+    remember_browser(user)
     return _signed_in(database, user, login.id, secret)
 
 

@@ -31,6 +31,7 @@ from models.people.passwords import (
 )
 from models.people.users import User
 from web.portal.page.form_errors import add_error
+from web.portal.page.known_browsers import remember_browser, this_browser
 from web.portal.page.session import create_login, end_session, principal, start_session
 from web.resources import resources
 
@@ -132,7 +133,7 @@ def change() -> Response | tuple[str, int]:
     """
     form = ChangePasswordForm()
     if form.validate_on_submit():
-        resources().throttle.begin_try(principal().email)
+        resources().throttle.begin_own_password_try(current_user.login_id)
         try:
             with resources().database.transaction() as session:
                 user = authenticate(session, principal().email, form.current.data)
@@ -162,7 +163,7 @@ def forgotten() -> Response | tuple[str, int]:
     if form.validate_on_submit():
         throttle = resources().throttle
         # Every attempt counts, to prevent floods of mails and guessing of addresses.
-        throttle.begin_try(f"password {form.email.data.strip()}")
+        throttle.begin_mail_request(form.email.data, this_browser(form.email.data))
         throttle.count_wrong_try()
         with resources().database.transaction() as session:
             ask_for_reset(session, form.email.data, resources().clock())
@@ -181,8 +182,8 @@ def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
     """Show the form for a new password behind the link in the mail; on POST set the password and redirect to sign-in.
 
     `user_id`, `issued` and `token` are the parts of the link: the user, the Unix time at which the link was made, and
-    the secret. A POST also signs the user out in all browsers. A link that is wrong or no longer valid shows a page
-    that says so, with status 404.
+    the secret. A POST also signs the user out in all browsers, and makes this one known to the user. A link that is
+    wrong or no longer valid shows a page that says so, with status 404.
     """
     form = NewPasswordForm()
     if (user := _user(user_id, issued, token)) is None:
@@ -195,6 +196,7 @@ def reset(user_id: int, issued: int, token: str) -> Response | tuple[str, int]:
                 if found is None:
                     abort(404)
                 reset_password(session, found, form.password.data, now)
+                remember_browser(found)
         except PasswordGuessable:
             add_guessable(form.password)
         else:

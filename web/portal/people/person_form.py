@@ -9,14 +9,15 @@ from wtforms.validators import DataRequired, Length
 
 from models.messages.outbox import Recipient
 from models.values import Locale
-from web.portal.page.typed_fields import normalize_email
+from web.portal.page.typed_fields import normalize_email, refuse_unsuitable_name
 
 
 class PersonForm(FlaskForm):  # type: ignore[misc]
     """A form with the name and the e-mail address of a person."""
 
     name = StringField(
-        lazy_gettext("Name"), validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200)]
+        lazy_gettext("Name"),
+        validators=[DataRequired(lazy_gettext("Enter the name.")), Length(max=200), refuse_unsuitable_name],
     )
     email = EmailField(
         lazy_gettext("E-mail address"),

@@ -27,6 +27,7 @@ from web.portal.page.kept_input import (
     seal_input,
     sent_input,
 )
+from web.portal.page.known_browsers import this_browser
 from web.portal.page.session import create_login, end_session, login_manager, principal, start_session
 from web.resources import resources
 
@@ -87,9 +88,10 @@ def sign_in() -> Response | str | tuple[str, int]:
     form = SignInForm()
     if not form.validate_on_submit():
         return _sign_in_page(form)
-    resources().throttle.begin_try(form.email.data)
+    email = form.email.data
+    resources().throttle.begin_password_try(email, this_browser(email))
     with resources().database.transaction() as database:
-        user = authenticate(database, form.email.data, form.password.data)
+        user = authenticate(database, email, form.password.data)
         found = create_login(database, user) if user is not None else None
     if found is None:
         resources().throttle.count_wrong_try()

@@ -34,8 +34,7 @@ class State(StrEnum):
     """The state of a consent request: of the question to an administrator whether their account may be attached.
 
     `REPLACED`: the link is from an older mail. `CANCELLED`: the link request was cancelled. `SETTLED`: no answer is
-    needed any more, as there is another proof or the link request has moved on. `VOID`: the code was entered wrongly
-    too often.
+    needed any more, as there is another proof or the link request has moved on.
     """
 
     OPEN = "open"
@@ -45,7 +44,6 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     SETTLED = "settled"
-    VOID = "void"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def _get_consent_page(session: Session, id: UUID, user_id: int, token: str | Non
         abort(404)
     state = _state(session, link, consent)
     if token is not None and state is State.OPEN:
-        state = State.REPLACED if issue != consent.issue else State.VOID if consent.is_void() else State.OPEN
+        state = State.REPLACED if issue != consent.issue else State.OPEN
     return ConsentPage(
         state,
         id,

@@ -26,8 +26,7 @@ emails = Blueprint("emails", __name__)
 class State(StrEnum):
     """The state of the confirmation of a contact's e-mail address.
 
-    `REPLACED`: the link is from an older mail. `ENDED`: the order does not wait for the confirmation any more. `VOID`:
-    the code was entered wrongly too often.
+    `REPLACED`: the link is from an older mail. `ENDED`: the order does not wait for the confirmation any more.
     """
 
     OPEN = "open"
@@ -36,7 +35,6 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
     ENDED = "ended"
-    VOID = "void"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def _state(session: Session, order: Request, proof: EmailProof, *, newest: bool)
         return State.REPLACED
     if resources().clock() >= proof.expires_at:
         return State.EXPIRED
-    return State.VOID if proof.is_void() else State.OPEN
+    return State.OPEN
 
 
 def _end(order: Request) -> State:

@@ -26,7 +26,7 @@ def confirm() -> str | tuple[str, int]:
     if not form.validate_on_submit():
         return render_template("proofs/letter.html", form=form), 422 if form.errors else 200
     number = typed_customer_number(form.customer_number.data)
-    resources().throttle.begin_try(number or form.customer_number.data)
+    resources().throttle.begin_code_try(number or form.customer_number.data)
     with resources().database.transaction() as session:
         order = (
             answer_letter(session, resources().vault, number, form.code.data, resources().clock()) if number else None

@@ -30,7 +30,7 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
     A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number.
     Returns True also if no request waits for the proof any more.
     """
-    resources().throttle.begin_try(customer_number)
+    resources().throttle.begin_code_try(customer_number)
     if give_proof(give):
         return True
     resources().throttle.count_wrong_try()

@@ -28,6 +28,7 @@ from models.requests.requests import Request, may_change
 from models.states import Reason
 from tasks.wording.fields import field_error
 from web.portal.page.form_errors import add_error
+from web.portal.page.known_browsers import this_browser
 from web.portal.page.locale import locale, moment
 from web.portal.page.session import principal
 from web.portal.proofs.forms import CodeForm, ContactAddressForm, CredentialsForm, DocumentForm
@@ -78,12 +79,15 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
     form = CredentialsForm()
     if not form.validate_on_submit():
         return _render_with_errors(id, credentials=form)
+    login = Credentials(form.email.data.strip(), form.password.data)
+
+    def begin(_: str) -> None:
+        resources().throttle.begin_password_try(login.email, this_browser(login.email))
 
     def give(session: Session, found: Request) -> bool:
-        login = Credentials(form.email.data.strip(), form.password.data)
         return prove_ownership(session, resources().vault, found, login, resources().clock())
 
-    refusal, right = _submit_proof(id, give)
+    refusal, right = _submit_proof(id, begin, give)
     if refusal is None and not right:
         add_error(form.email, _("This login is not right, or it is not an administrator's of this account."))
         return _render_with_errors(id, credentials=form)
@@ -204,22 +208,28 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
     form = CodeForm()
     if not form.validate_on_submit():
         return _render_with_errors(id, code=form)
-    refusal, right = _submit_proof(id, lambda session, found: give(session, found, form.code.data))
+
+    def begin(customer_number: str) -> None:
+        resources().throttle.begin_code_try(customer_number, principal().user_id)
+
+    refusal, right = _submit_proof(id, begin, lambda session, found: give(session, found, form.code.data))
     if refusal is None and not right:
         add_error(form.code, _("This code is not right, or it is not valid any more."))
         return _render_with_errors(id, code=form)
     return _redirect_to_request(id, refusal or _("The code is accepted; it goes on from here."))
 
 
-def _submit_proof(id: UUID, give: Callable[[Session, Request], bool]) -> tuple[str | None, bool]:
+def _submit_proof(
+    id: UUID, begin: Callable[[str], None], give: Callable[[Session, Request], bool]
+) -> tuple[str | None, bool]:
     """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
 
-    Returns two values: a message that says why no proof can be submitted now (None if one can), and whether it is
-    right.
+    `begin` begins the attempt, with the customer number of the request's account. Returns two values: a message that
+    says why no proof can be submitted now (None if one can), and whether the proof is right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number
-    resources().throttle.begin_try(target)
+    begin(target)
     right = False
 
     def act(session: Session, found: Request) -> None:

@@ -26,7 +26,7 @@ from models.telephony.directory import (
     withdraw_entry,
 )
 from models.telephony.holdings import blocks_of
-from models.values import is_printable
+from models.values import name_fault
 from tasks.wording.fields import field_error
 from web.portal.page.account_access import get_visible_account
 from web.portal.page.blueprints import locations
@@ -68,9 +68,10 @@ class EntryForm(Form):  # type: ignore[misc]
     )
 
     def validate_directory_name(self, field: StringField) -> None:
-        """Raise `ValidationError` if the name has letters that cannot be printed; the order form has the same rule."""
-        if not is_printable(field.data or ""):
-            raise ValidationError(field_error(locale(), "directory_entry.name", "unprintable"))
+        """Raise `ValidationError` if the text cannot be a name, by the rule of the order form."""
+        fault = name_fault(field.data or "")
+        if fault is not None:
+            raise ValidationError(field_error(locale(), "directory_entry.name", fault))
 
     @property
     def data_of_entry(self) -> DirectoryData:

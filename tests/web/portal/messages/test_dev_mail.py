@@ -132,9 +132,9 @@ def test_no_name_leads_out_of_the_folder(open_front: FrontOf, folders: tuple[Pat
     "settings",
     [
         {"dev_mail_dir": None},
-        {"base_url": "https://portal.example"},
+        {"base_url": "https://portal.example", "trusted_proxies": 0},
         {"base_url": "http://portal.example"},
-        {"base_url": "https://127.0.0.1:8000"},
+        {"base_url": "https://127.0.0.1:8000", "trusted_proxies": 0},
         {"base_url": "http://10.0.0.1:8000"},
         {"trusted_proxies": 1},
     ],

@@ -153,6 +153,7 @@ def test_nothing_is_written_down_before_something_was_typed(front: Front) -> Non
         ("standort", {"name": " "}, "Geben Sie einen Namen für den Standort ein."),
         ("standort", {"street": "x" * 121}, "Höchstens 120 Zeichen"),
         ("standort", {"name": "北京 Büro"}, "lateinische, griechische oder kyrillische Buchstaben"),
+        ("standort", {"name": "www.evil.example/login"}, "lassen Sie Internet- und E-Mail-Adressen weg"),
         ("standort", {"postal_code": "1017"}, "fünf Ziffern"),
         ("standort", {"city": ""}, "Geben Sie den Ort ein."),
         ("rufnummern", {"area_code": ""}, "Geben Sie die Vorwahl ein."),

@@ -60,6 +60,17 @@ def invite(front: Front, email: str, role: Role = Role.LOCATION_MANAGER) -> Test
     return post(front.client, path, name="Hanna Palmer", email=email, role=role)
 
 
+def test_nobody_is_invited_under_a_name_with_an_address_in_it(front: Front, back: Back) -> None:
+    sign_in(front, front.manager.email)
+    path = f"/benutzer/{front.main.customer_number}/einladen"
+    fields = {"email": "stranger@example.com", "role": Role.LOCATION_MANAGER}
+    answer = post(front.client, path, name="Gewinn: http://evil.example", **fields)
+    assert answer.status_code == 422
+    assert "lassen Sie Internet- und E-Mail-Adressen weg" in answer.text and "Gewinn: http" in answer.text
+    back.advance()
+    assert back.mailer.sent == []
+
+
 def test_a_forgotten_password_is_replaced_by_a_link_that_is_good_once(front: Front, back: Back) -> None:
     elsewhere = front.client.application.test_client()
     sign_in(front, front.manager.email)

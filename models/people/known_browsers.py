@@ -1,0 +1,50 @@
+"""Browsers in which a person has signed in before. Each keeps a mark, a signed text; no table knows them.
+
+Wrong passwords that strangers enter elsewhere do not keep the person out of such a browser. A mark replaces no
+password. It is valid for a year and until the person's password or e-mail address changes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.emails import stored_spellings
+from models.people.logins import password_state
+from models.people.users import User
+from models.vault import Vault
+
+VALID_FOR = timedelta(days=365)
+"""How long a mark is valid after the sign-in that made it."""
+NAME = "browser_"
+"""The beginning of the name under which a browser keeps a mark; the person's id follows."""
+
+
+def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
+    """Return name and value of a new mark, for a browser in which the person has just proved to be themselves."""
+    browser = f"{int(now.timestamp())}.{secrets.token_urlsafe(9)}"
+    return f"{NAME}{user.id}", f"{browser}.{vault.token(*_words(user, browser))}"
+
+
+def known_browser(session: Session, vault: Vault, email: str, marks: Mapping[str, str], now: datetime) -> str | None:
+    """Return what identifies the browser with these marks, if the person with this e-mail address knows it, else None.
+
+    `marks` maps the names of the browser's marks to their values.
+    """
+    user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
+    if user is None:
+        return None
+    browser, _, token = marks.get(f"{NAME}{user.id}", "").rpartition(".")
+    if not browser or not vault.is_token(token, *_words(user, browser)):
+        return None
+    # The token is valid, so the text is one that `new_mark` made.
+    made_at = int(browser.partition(".")[0])
+    return browser if now.timestamp() < made_at + VALID_FOR.total_seconds() else None
+
+
+def _words(user: User, browser: str) -> list[str]:
+    return ["browser", str(user.id), browser, password_state(user)]
