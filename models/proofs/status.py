@@ -41,7 +41,7 @@ class ProofKind(StrEnum):
 
 
 class ProofState(StrEnum):
-    """The states of a requested proof."""
+    """The states of a requested proof: open, proved, declined, or expired."""
 
     OPEN = "open"
     PROVED = "proved"
