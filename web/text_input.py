@@ -36,7 +36,10 @@ class TypedRequest(Request):
         return _typed_fields(super().args)
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """Return the JSON body, parsed like Flask's `get_json`, with typed text as it is stored (`typed_text`)."""
+        """Return the JSON body as Flask's `get_json` does, each text in it without invisible characters, in NFC.
+
+        Passwords stay as they were typed.
+        """
         return _typed_json(super().get_json(force, silent, cache))
 
     def _load_form_data(self) -> None:

@@ -84,7 +84,10 @@ class Throttle:
             self._begin(f"password {stored_spellings(email)[0]}", f"passwords from {_client()}")
 
     def begin_own_password_try(self, login_id: int) -> None:
-        """Count an attempt of a signed-in person to enter their own password, in the browser with this login."""
+        """Count an attempt of a signed-in person to enter their own password, by the `Login.id` of their browser.
+
+        A right password is not counted in the end, see `count_wrong_try`. Beyond the limit the request ends with 429.
+        """
         self._begin(f"password in login {login_id}")
 
     def begin_mail_request(self, email: str, browser: str | None = None) -> None:

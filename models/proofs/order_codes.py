@@ -96,10 +96,10 @@ def lock_for_address(session: Session, request: Request) -> bool:
 
 
 def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
-    """Complete an order's address proof, and schedule the next step of all orders that wait for it.
+    """Complete an order's address proof, and schedule the next step of all orders at this address that wait for it.
 
-    `by` is the id of the member of staff who decided, None for a letter. Call `lock_for_address` or `lock_pending`
-    before, to avoid a deadlock.
+    `by` is the id of the member of staff who decided, None for a letter. The caller holds the locks of
+    `lock_for_address`, or of `lock_pending`, which takes the same ones: without them, two orders could deadlock.
     """
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None

@@ -76,7 +76,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkNearby:
-    """An Ortsnetz that an address may lie in. `own`: it has the name of the address's town, at most 40 km away."""
+    """An Ortsnetz that an address may lie in, because it is near the centre of the address's postal code.
+
+    `own`: it has the name of the address's town, and its own centre is at most 40 km from that of the postal code.
+    """
 
     code: str
     name: str
