@@ -163,7 +163,7 @@ class Glance:
 
     @property
     def running(self) -> list[Request]:
-        """Return the running requests that the page shows: of the account, of its sub-accounts on this page, of links."""
+        """Return the running requests that the page shows: of the account, the sub-accounts on it, and links."""
         shown = [item.request for item in (self.main, *self.page.items) if item.request is not None]
         return [*shown, *self.links]
 
