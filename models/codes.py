@@ -20,7 +20,7 @@ def plain_code(typed: str) -> str:
 
 
 def code_from(digest: bytes) -> str:
-    """Return the code for a digest: `CODE_LENGTH` characters of `CODE_ALPHABET`; equal digests give equal codes."""
+    """Return the code for a digest: `CODE_LENGTH` (10) of the characters `CODE_ALPHABET`, equal for equal digests."""
     number = int.from_bytes(digest)
     characters = []
     for _ in range(CODE_LENGTH):

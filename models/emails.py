@@ -35,7 +35,8 @@ class BadEmail(ValueError):
 def typed_email(typed: str) -> str:
     """Return a typed e-mail address with the domain in lower case and in its own letters: info@müller.de.
 
-    A name before it ("Hanna Palmer <hanna@example.com>") is left out. Raises `BadEmail`.
+    A name before the address ("Hanna Palmer <hanna@example.com>") is left out. Raises `BadEmail` if the text is no
+    e-mail address that we can send to.
     """
     text = typed_text(typed).strip()
     if "<" in text and (found := _WITH_NAME.fullmatch(text)):
@@ -55,9 +56,9 @@ def typed_email(typed: str) -> str:
 
 
 def name_and_email(typed: str) -> tuple[str, str]:
-    """Return the name and the address of a text such as `Palmer, Hanna <hanna@example.com>`, unchecked.
+    """Split a text such as `Palmer, Hanna <hanna@example.com>` into name and address; checks neither.
 
-    Without angle brackets the whole text is the address.
+    Without angle brackets the name is empty and the whole text is the address.
     """
     found = _WITH_NAME.fullmatch(typed.strip())
     return (found[1].strip().strip('"').strip(), found[2].strip()) if found else ("", typed.strip())

@@ -25,8 +25,8 @@ class IllegalTransition(DomainError):
 class RuleBroken(DomainError):
     """Raised when a request breaks a business rule: the pipeline ends the request as rejected, with `reason`.
 
-    `customer_number` is the account that breaks the rule; None if the rule is not about one account. `facts` are values
-    for the sentence that tells the customer, such as what would be allowed.
+    `customer_number` is that of the account that breaks the rule; None if the rule is not about one account. `facts`
+    are values for the sentence that tells the customer, such as what would be allowed.
     """
 
     reason: Reason
@@ -55,7 +55,7 @@ class IsMainAccount(RuleBroken):
 class AreaCodeRefused(RuleBroken):
     """Raised when staff have said that the address of an order lies outside the Ortsnetz of its area code.
 
-    `area_codes` are those that fit, as texts with the name of the Ortsnetz.
+    `area_codes` are the area codes that the address fits, each as a text with the name of its Ortsnetz.
     """
 
     def __init__(self, area_codes: Sequence[str]) -> None:
@@ -81,7 +81,7 @@ class TrunkClosed(DomainError):
 
 
 class SuspendedByCarrier(DomainError):
-    """Raised when a customer resumes a trunk that the carrier has suspended: only the carrier can lift that."""
+    """Raised when a customer resumes a trunk that only the carrier has suspended: only the carrier can resume it."""
 
 
 class StillOnOrder(DomainError):
@@ -129,7 +129,10 @@ class AlreadyUser(DomainError):
 
 
 class AlreadyInvited(DomainError):
-    """Raised when a person of the main account would replace an invitation of the local team or of the carrier."""
+    """Raised when a person of the main account invites an address that the local team or the carrier has invited.
+
+    Only while that invitation has not expired.
+    """
 
 
 class PasswordMissing(DomainError):
@@ -141,11 +144,14 @@ class PasswordGuessable(DomainError):
 
 
 class OfMainAccount(DomainError):
-    """Raised when a local team would change or remove a user who reaches the account through its main account, too."""
+    """Raised when a local team would change or remove a user who also has a role in the account's main account."""
 
 
 class SeveralAdministrators(DomainError):
-    """Raised when staff would name an administrator of an account whose administrators can do so themselves."""
+    """Raised when staff would name an administrator of an account that has two or more already.
+
+    Each of these can invite another one.
+    """
 
 
 class TooManyInvitations(DomainError):
@@ -157,7 +163,7 @@ class TooManyInvitations(DomainError):
 
 
 class LastAdministrator(DomainError):
-    """Raised when an account would lose its last administrator; an account keeps at least one."""
+    """Raised when an account's only administrator would be removed or get another role; it keeps at least one."""
 
 
 class NotFound(DomainError):
@@ -207,9 +213,9 @@ class TooEarly(DomainError):
 
 
 class NotAccepted(DomainError):
-    """Raised when a code, a login or a link is wrong, has expired or was tried too often.
+    """Raised when a code, a login or a link is wrong or has expired.
 
-    `field` names the input field with the wrong value, `code` the error for the reader. The error is identical for
+    `field` names the input field with the wrong value, `code` the sentence that the reader sees. Both are the same for
     every cause, so that an outsider cannot tell the causes apart.
     """
 
@@ -220,9 +226,9 @@ class NotAccepted(DomainError):
 
 
 class NotAwaited(DomainError):
-    """Raised when a proof, a decision or a call for a new code arrives that no request waits for.
+    """Raised when a proof, a decision on a document or a call for a new code arrives that no request waits for.
 
-    For example, the request has the proof already, has had the most codes allowed, or has ended.
+    For example, the request has the proof already, has had the most codes allowed (5), or has ended.
     """
 
 

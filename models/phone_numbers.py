@@ -40,9 +40,10 @@ class BadPhoneNumber(ValueError):
 
 
 def parse_phone_number(typed: str) -> PhoneNumber:
-    """Parse a phone number in any usual spelling, as dialled in Germany. Raises `BadPhoneNumber`.
+    """Parse a phone number in any usual spelling; one without country code is read as dialled in Germany.
 
-    Letters are never read as digits. Does not check that the number exists; the caller decides whether it may be used.
+    Letters are never read as digits. Does not check that the number exists or may be used for a purpose. Raises
+    `BadPhoneNumber` if the text is no number or has more than one.
     """
     if len(typed) > _LONGEST_TEXT:
         raise BadPhoneNumber("not_a_phone_number")
@@ -74,7 +75,7 @@ def is_emergency_number(number: PhoneNumber) -> bool:
 def is_service_number(number: PhoneNumber) -> bool:
     """Return whether the number is one of a service: premium rate, shared cost, personal, directory enquiries.
 
-    Freephone numbers are none.
+    Freephone numbers, such as 0800, do not count.
     """
     if phonenumbers.number_type(number) in _COSTLY:
         return True
@@ -108,8 +109,8 @@ def typed_phone_number(typed: str) -> str:
 def typed_contact_number(typed: str) -> str:
     """Return the typed phone number of a person in E.164.
 
-    Raises `BadPhoneNumber` as `typed_phone_number` does, and with `service_number` for numbers of emergency and other
-    services, at which nobody reaches that person.
+    Raises `BadPhoneNumber` if the text is no number, if its length is impossible in its country, or, with the code
+    `service_number`, for numbers of emergency and other services, at which nobody reaches that person.
     """
     # Files have hundreds of thousands, almost all of them plain.
     if _PLAIN.fullmatch(typed):
@@ -147,7 +148,7 @@ def typed_area_code(typed: str) -> str:
 
 
 def _can_be_area_code(text: str) -> bool:
-    """Return whether what stands before a slash can be an area code, with or without the country code."""
+    """Return whether `text`, what was typed before a slash, can be an area code, with or without the country code."""
     digits = re.sub(r"\D", "", text)
     is_international = text.strip(" (").startswith("+") or digits.startswith("00")
     digits = digits.removeprefix("00")
@@ -159,6 +160,9 @@ def _can_be_area_code(text: str) -> bool:
 
 
 def _after_area_code(number: PhoneNumber) -> str:
-    """Return what is dialled within the Ortsnetz (local network); the whole national number without an area code."""
+    """Return the digits that are dialled within the Ortsnetz (local network), without the area code.
+
+    For a number without an area code, such as a mobile number, that is the whole national number.
+    """
     national = phonenumbers.national_significant_number(number)
     return national[phonenumbers.length_of_geographical_area_code(number) :]

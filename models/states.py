@@ -17,7 +17,11 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """The status of a request, with the names of TM Forum's TMF622."""
+    """The status of a request, with the names of TM Forum's TMF622.
+
+    `pending` waits for a person, `held` for the carrier. Ended are `completed`, `rejected` (by a business rule),
+    `cancelled` and `failed` (refused by the telephone network; it can be retried).
+    """
 
     ACKNOWLEDGED = "acknowledged"
     IN_PROGRESS = "in_progress"
@@ -71,7 +75,10 @@ class Reason(StrEnum):
 
 
 class Actor(StrEnum):
-    """The party that has to act next on a request."""
+    """The party that has to act next on a pending request.
+
+    The carrier, the requester, the contact of an order, or the administrators of the other account (to be attached).
+    """
 
     CARRIER = "carrier"
     REQUESTER = "requester"
@@ -80,7 +87,7 @@ class Actor(StrEnum):
 
 
 class AccountRole(StrEnum):
-    """An account's position in the hierarchy (depth 1)."""
+    """An account's position in the hierarchy: without relations, main account of others, or sub-account of one."""
 
     STANDALONE = "standalone"
     MAIN = "main"
@@ -96,7 +103,7 @@ class AccountState(StrEnum):
 
 
 class Origin(StrEnum):
-    """The way by which a sub-account was attached to its main account."""
+    """The way by which a sub-account was attached to its main account: order, link request or collective invoice."""
 
     ORDER = "order"
     LINK = "link"
@@ -104,7 +111,11 @@ class Origin(StrEnum):
 
 
 class ProofMethod(StrEnum):
-    """The method by which the right to attach an existing account was proved."""
+    """The method by which the right to attach an existing account was proved.
+
+    By a role in both accounts, an administrator's login, a link code, the administrators' consent, or a collective
+    invoice.
+    """
 
     ADMINISTERS_BOTH = "administers_both"
     CREDENTIALS = "credentials"

@@ -130,7 +130,8 @@ def typed_text(text: str) -> str:
 def in_print(text: str) -> str:
     """Return the text as letters and offers print it: composed characters (NFC), plain hyphens and spaces.
 
-    A character that the typeface of letters lacks becomes a question mark; a combining accent of its own is left out.
+    A character that the typeface of letters lacks becomes a question mark; a combining accent that is left after
+    composing is dropped.
     """
     composed = unicodedata.normalize("NFC", text).translate(_PRINTED_AS)
     return _UNPRINTABLE.sub(lambda lacking: "" if unicodedata.combining(lacking[0]) else "?", composed)
@@ -199,10 +200,10 @@ def _abbreviates(short: str, word: str) -> bool:
 
 
 def address_key(street: str, postal_code: str, city: str) -> str:
-    """Return a key to compare addresses by: usual spellings, as 'Brückenstraße 5' and 'Brueckenstr. 5', agree.
+    """Return a key to compare addresses by: usual spellings, as 'Brückenstraße 5' and 'Brueckenstr. 5', have one key.
 
-    What stands between two numbers of the street counts: 'Am Markt 12', 'Am Markt 1/2' and 'Am Markt 1-2' are three
-    addresses.
+    House numbers differ also by what stands between two numbers: 'Am Markt 12', 'Am Markt 1/2' and 'Am Markt 1-2' are
+    three addresses.
     """
     plain = spell(street).replace("strasse", "str")
     number = _BETWEEN_NUMBERS.sub(lambda between: "/" if "/" in between[0] else "-", plain)
@@ -259,5 +260,8 @@ def start_of_day(at: datetime) -> datetime:
 
 
 def last_day(end: datetime) -> date:
-    """Return the day in Berlin that a deadline is said as: the day that ends at this moment, or that it falls on."""
+    """Return the last day, in Berlin, on which a deadline has not passed.
+
+    The day that ends at the moment `end`, or else the day in which `end` lies.
+    """
     return berlin_day(end - timedelta(microseconds=1))

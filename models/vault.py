@@ -31,11 +31,11 @@ class Vault:
         self._keys = [_derived("codes", key) for key in keys]
 
     def seal(self, secret: str) -> bytes:
-        """Encrypt a secret with the first key."""
+        """Encrypt a secret with the first key, so that only `open` reads it and any change is noticed."""
         return self._fernet.encrypt(secret.encode())
 
     def open(self, sealed: bytes) -> str:
-        """Decrypt a secret with whichever key fits. Raises `SecretUnreadable` if no key does."""
+        """Decrypt what `seal` returned, with any key of the ring. Raises `SecretUnreadable` if none fits."""
         try:
             return self._fernet.decrypt(sealed).decode()
         except InvalidToken as error:

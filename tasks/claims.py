@@ -35,7 +35,7 @@ _LONGEST = timedelta(minutes=10)
 class Claim:
     """Rows of one table, by their primary keys (`ids`), that this process has claimed under one lease.
 
-    `began` is the time of the claim by `time.monotonic()`.
+    `began` is the time of the claim by `time.monotonic()`, in seconds.
     """
 
     runtime: Runtime
@@ -52,13 +52,13 @@ class Claim:
 
     @property
     def is_safe(self) -> bool:
-        """Return whether the lease lasts long enough for a further piece of work to begin."""
+        """Return whether the lease still lasts long enough to begin a further piece of work, such as one mail."""
         return time.monotonic() < self.safe_until
 
     def give_back(self, ids: Collection[Any]) -> None:
         """Mark the rows with these ids to be given back when the claim ends, because no result was recorded for them.
 
-        Any worker may claim them `LOCKED_AGAIN` after that.
+        Any worker may claim them one second (`LOCKED_AGAIN`) after they were given back.
         """
         self.owed.update(ids)
 

@@ -22,8 +22,8 @@ PATIENCE = 1.0
 class BrokerPause:
     """A circuit breaker for the message broker: after a failure no caller contacts the broker for a while.
 
-    When the pause is over, one caller tries the broker while the others go on skipping it. The pause is as long as
-    the broker has been unreachable, within `SHORTEST` and `LONGEST` seconds.
+    When the pause is over, one caller tries the broker while the others go on skipping it. The pause is as long as the
+    broker has been unreachable, at least 2 and at most 30 seconds.
     """
 
     SHORTEST, LONGEST = 2.0, 30.0
@@ -35,7 +35,7 @@ class BrokerPause:
         self._ends = 0.0
 
     def is_over(self) -> bool:
-        """Return whether the caller may contact the broker: it is not paused, or the caller is the one to try it again.
+        """Return whether the caller may contact the broker: no pause is under way, or this caller is to try it again.
 
         When a pause is over, one caller gets True, and for the others another pause begins.
         """
@@ -82,7 +82,7 @@ def sending_app(name: str, broker_url: str, *, connections: int = 1) -> Celery:
 
 
 def hint(kinds: Collection[WorkKind]) -> bool:
-    """Send the workers a hint for each kind of work that has due rows, from a program that people wait for.
+    """Send the workers a hint for each of these kinds of work, from a program that people wait for, such as the front.
 
     Call this function after the commit. Never raises; returns False if the broker is unreachable, or was so recently
     that it is not contacted now.
@@ -112,13 +112,13 @@ def send_hint(kind: WorkKind) -> bool:
 
 
 def send_hints(kinds: Iterable[WorkKind]) -> None:
-    """Send the workers a hint for each kind of work that has due rows, from a worker process. Never raises."""
+    """Send the workers a hint for each of these kinds of work, from a worker process. Never raises."""
     for kind in kinds:
         send_hint(kind)
 
 
 def waiting_hints(channel: Any, kind: WorkKind) -> int:
-    """Return how many hints wait in the queue of a kind of work; `channel` is an open kombu channel to the broker."""
+    """Return how many hints wait in this kind's queue; `channel` is an open kombu channel to the broker."""
     return int(channel.queue_declare(kind).message_count)
 
 

@@ -14,7 +14,7 @@ _CHATTY = ("celery.beat", "celery.worker.strategy", "celery.worker.request", "ce
 
 
 def configure_logging(form: Literal["json", "console"]) -> None:
-    """Send structlog's events and the standard library's records to stderr, as JSON lines or for a console.
+    """Send structlog's events and the standard library's log records to stderr, as JSON lines or as text for people.
 
     Safe to run twice.
     """

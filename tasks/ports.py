@@ -104,7 +104,7 @@ class TrunkRecord:
     `key` is the idempotency key: writing a record again under its key changes nothing. `numbers` are all numbers of the
     trunk's blocks, in E.164 with the plus sign. `postal_code` is that of the connection address, by which emergency
     calls are routed. A `suspended` trunk can only call 110 and 112. `request_uri` is what the request line of incoming
-    calls names, `rules` which numbers it may call.
+    calls contains: the registered contact or the dialled number. `rules` say which numbers the trunk may call.
     """
 
     key: str
@@ -168,7 +168,7 @@ class Registrar(Protocol):
     """The port by which trunks and number blocks are written to the registrar, the telephone network's database."""
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
-        """Record blocks as the carrier's own numbers. Safe to run twice.
+        """Save number blocks as the carrier's own numbers, assigned or not. Safe to run twice.
 
         Raises `GatewayUnavailable` if the registrar does not answer, and `GatewayError` if it reports another error.
         """
@@ -277,7 +277,7 @@ class CallRecords(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that is sent with a mail. `name` is ASCII; `media_type` such as `application/pdf`."""
+    """A file that is sent with a mail. `name` is a file name in ASCII, `media_type` one such as `application/pdf`."""
 
     name: str
     media_type: str

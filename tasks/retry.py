@@ -22,7 +22,7 @@ class RetryPolicy:
     while_held: timedelta = timedelta(minutes=30)
 
     def pause(self, attempts: int) -> timedelta:
-        """Return how long to wait after this number of failed attempts (1 or more), with jitter."""
+        """Return how long to wait for the next try after this number of failed attempts (1 or more), with jitter."""
         plain = min(self.first * int(2 ** min(attempts - 1, 30)), self.ceiling)
         spread: float = random.uniform(1 - self.jitter, 1 + self.jitter)
         return plain * spread

@@ -68,9 +68,10 @@ _Page = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(
 
 
 class CarrierPage(StrEnum):
-    """The carrier's own pages that portal, mails, letters and offers name. The value is the page's path in the portal.
+    """The carrier's pages that portal, mails, letters and offers link to: imprint, privacy notice, terms and help.
 
-    The portal serves a page itself if its setting is a text.
+    The value is the page's path in the portal. Each has a setting (`CARRIER_IMPRINT` and so on): a URL is linked to,
+    and a text (with spaces) is shown by the portal under that path.
     """
 
     IMPRINT = "impressum"
@@ -81,7 +82,7 @@ class CarrierPage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Carrier:
-    """The carrier as customers see it. What is not set is None, or is missing in `links`, and is not shown.
+    """The carrier as customers see it. A fact that is not set is None, or is missing in `links`, and is not shown.
 
     `address` is the postal address in one line. `links` maps the carrier's pages to their URLs, and `texts` maps those
     that the portal serves itself to their text.
@@ -118,7 +119,7 @@ class Settings(BaseSettings):
             raise SettingsError(_in_words(error)) from None
 
     def make_directories(self) -> None:
-        """Create the directories that must exist before the program records metrics."""
+        """Create the directory for the counters of /metrics, if one is set."""
         if self.prometheus_multiproc_dir is not None:
             self.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
 
@@ -155,7 +156,7 @@ class SecretSettings(CarrierSettings):
 
     @property
     def secret_keys(self) -> list[str]:
-        """Return the current key, followed by the old keys that are still accepted."""
+        """Return the keys in SECRET_KEY: first the current one, then the old ones that are still accepted."""
         return _keys_in(self.secret_key)
 
     @property

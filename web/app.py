@@ -106,8 +106,8 @@ _CSP = (
 def create_app(settings: WebSettings | None = None, clock: Clock | None = None) -> OpenAPI:
     """Create the WSGI application. Opens no connection yet.
 
-    Without `settings` they are read from the environment, which raises `SettingsError` if one is missing or invalid.
-    Without `clock` the database server's clock counts.
+    `settings` None: read from the environment, which raises `SettingsError` if a setting is missing or invalid. `clock`
+    None: the database server's clock.
     """
     settings = settings or WebSettings()
     configure_logging(settings.log_format)

@@ -16,7 +16,8 @@ from tasks.wording.fields import RULES
 def as_e164(value: str) -> str:
     """Convert a person's phone number to E.164, reading national numbers as German.
 
-    Raises `PydanticCustomError` or `ValueError` for other text, and for numbers of emergency and other services.
+    Raises `PydanticCustomError` or `ValueError` for a text that is no phone number, and for numbers of emergency and
+    other services.
     """
     try:
         return typed_contact_number(value)
@@ -27,7 +28,7 @@ def as_e164(value: str) -> str:
 def as_mobile(value: str) -> str:
     """Convert a mobile number to E.164, reading national numbers as German.
 
-    Raises `PydanticCustomError` or `ValueError` for other text.
+    Raises `PydanticCustomError` or `ValueError` for a text that is no number of a mobile network.
     """
     try:
         return typed_mobile_number(value)
@@ -36,7 +37,10 @@ def as_mobile(value: str) -> str:
 
 
 def as_email(value: str) -> str:
-    """Return the e-mail address in its usual spelling. Raises `PydanticCustomError` or `ValueError` for other text."""
+    """Return the e-mail address in the spelling in which it is stored: without a name, the domain in lower case.
+
+    Raises `PydanticCustomError` or `ValueError` for a text that is no e-mail address that we can send to.
+    """
     try:
         return typed_email(value)
     except BadEmail as error:
@@ -44,7 +48,10 @@ def as_email(value: str) -> str:
 
 
 def _said(error: ValueError, code: str) -> ValueError:
-    """Return the error whose sentence is that of the code, if it has one of its own, else that of the field."""
+    """Return an error with the code `code`, if there is a sentence for that code; otherwise `error` itself.
+
+    An error without a code gets the sentence of its field.
+    """
     return PydanticCustomError(code, code) if code in RULES else error
 
 
@@ -62,7 +69,7 @@ def nameable(value: str) -> str:
 
 
 def as_area_code(value: object) -> object:
-    """Return a text in the notation 0351 if it is an area code, such as +49 351; any other value as it is."""
+    """Return a text that is a German area code, such as +49 351, in the notation 0351; any other value unchanged."""
     return typed_area_code(value) if isinstance(value, str) else value
 
 

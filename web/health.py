@@ -122,7 +122,7 @@ class DatabaseCollector(Collector):
 
 
 def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
-    """Yield how many findings of each kind a job's last successful run had, and how many seconds ago that run ended.
+    """Yield the metrics of scheduled jobs: findings of each kind in the last successful run, and seconds since its end.
 
     `runs` are the last successful runs by job name; a job that never succeeded is not among them.
     """

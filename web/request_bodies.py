@@ -60,7 +60,10 @@ class NumbersBody(Body):
 
 
 class DirectoryEntryBody(Body):
-    """An entry in the telephone directory, for the first of the ordered numbers: the name as printed, and where."""
+    """An entry in the telephone directory, for the first of the ordered numbers.
+
+    It says the name as printed, whether the address is shown, and in which directories the entry is published.
+    """
 
     name: Line
     show_address: Annotated[bool, Field(strict=True)]
@@ -82,7 +85,7 @@ class OrderBody(Body):
     `product` and `options` are keys of the price list, `channels` is the number of simultaneous calls, `locale` the
     language of mails and letters. The option `mobile-backup` needs `mobile_number`: calls go there while no phone
     system is registered. The option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
-    to sign in at the location. `request_uri` says what the request line of incoming calls names: the `contact` that
+    to sign in at the location. `request_uri` says what the request line of incoming calls contains: the `contact` that
     the phone has registered, or the dialled `number`; without it, `contact` for a single number and `number` for a
     block.
     """

@@ -1,7 +1,7 @@
 """Read-only access to Kamailio's database: registrations, refused logins and calls of SIP trunks.
 
-Nothing is cached: every page reads the current state. After a failure no connection is tried for
-`PAUSE_AFTER_FAILURE`, so that pages do not wait for the timeout again.
+Nothing is cached: every page reads the current state. After a failure no connection is tried for 15 seconds
+(`PAUSE_AFTER_FAILURE`), so that pages do not wait for the timeout again.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ WHERE (username, domain) = (%(user)s, %(domain)s) ORDER BY id DESC
 class NetworkAway(Exception):
     """Raised when Kamailio's database does not answer or reports an error.
 
-    Also raised, without a try, for `PAUSE_AFTER_FAILURE` after that.
+    Also raised, without asking it, for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
     """
 
 
@@ -116,7 +116,7 @@ class TelephoneNetwork:
     """A client of Kamailio's database at `url`, with one connection per query.
 
     Its methods raise `NetworkAway` if the database does not answer within about two seconds or reports an error, and
-    without a try for `PAUSE_AFTER_FAILURE` after that.
+    without asking it for 15 seconds (`PAUSE_AFTER_FAILURE`) after that.
     """
 
     def __init__(self, url: str, clock: Clock) -> None:
@@ -127,7 +127,7 @@ class TelephoneNetwork:
     def lines(self, addresses: Collection[SipAddress]) -> dict[SipAddress, Line]:
         """Return the state of each trunk, by its SIP address (SIP user and domain).
 
-        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not within the last 15 seconds.
         """
         with self._connected() as connection:
             return _lines(connection, addresses)
@@ -135,7 +135,7 @@ class TelephoneNetwork:
     def registered(self, addresses: Collection[SipAddress]) -> set[SipAddress]:
         """Return those of the SIP addresses (SIP user and domain) at which at least one phone system is registered.
 
-        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not within the last 15 seconds.
         """
         with self._connected() as connection:
             rows = connection.execute(_REGISTERED.encode(), _of_trunks(addresses))
@@ -144,7 +144,7 @@ class TelephoneNetwork:
     def line_with_calls(self, address: SipAddress) -> tuple[Line, list[Call]]:
         """Return the state of one trunk and its recorded calls, newest first. `address` is SIP user and domain.
 
-        Raises `NetworkAway` if Kamailio's database does not answer, or did not answer a moment ago.
+        Raises `NetworkAway` if Kamailio's database does not answer, or did not within the last 15 seconds.
         """
         with self._connected() as connection:
             user, domain = address

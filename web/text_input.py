@@ -36,7 +36,10 @@ class TypedRequest(Request):
         return _typed_fields(super().args)
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
-        """Return the JSON body, parsed like Flask's `get_json`, with typed text as it is stored (`typed_text`)."""
+        """Return the JSON body as Flask's `get_json` does, each text in it without invisible characters, in NFC.
+
+        Passwords stay as they were typed.
+        """
         return _typed_json(super().get_json(force, silent, cache))
 
     def _load_form_data(self) -> None:
@@ -73,7 +76,7 @@ class IdConverter(IntegerConverter):
 
 
 def reject_unstorable_text() -> None:
-    """Check the URL and the form fields of the current request for characters that no text can have.
+    """Check the URL and the form fields of the current request for text that cannot be stored (`is_storable_text`).
 
     Raises `NotFound` for such text in the path, `InvalidField` for such a query parameter or form field. Runs before
     the URL and the form are read. Bodies of API calls are checked by `check_json_text`, after the caller is
@@ -90,7 +93,7 @@ def reject_unstorable_text() -> None:
 def check_json_text(body: object) -> None:
     """Check every string and every key of a JSON body.
 
-    Raises `InvalidField` for the first one with characters that no text can have, `TooDeep` if the body is nested
+    Raises `InvalidField` for the first one that cannot be stored (`is_storable_text`), `TooDeep` if the body is nested
     deeper than any body that the API accepts.
     """
     for path, text in _strings(body, ()):
@@ -99,7 +102,11 @@ def check_json_text(body: object) -> None:
 
 
 def is_storable_text(text: str) -> bool:
-    """Return whether PostgreSQL and spreadsheets can store the text: tabs and line breaks are its only controls."""
+    """Return whether PostgreSQL and spreadsheets can store the text.
+
+    They cannot store control characters, except tabs and line breaks, nor surrogates and code points without a
+    character.
+    """
     return _NOT_STORABLE.search(text) is None
 
 
@@ -120,10 +127,10 @@ def _typed_json(value: Any) -> Any:
 
 
 def _strings(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield every string and key of a JSON value, each after the path of the value it is in.
+    """Yield every string and key of a JSON value as a pair of path and text.
 
-    A path is the names and list positions that lead to a value; `path` is that of `value`. Raises `TooDeep` if one is
-    longer than eight.
+    The path, the names and list positions that lead to the value that the text is in, begins with `path`. Raises
+    `TooDeep` if a path is longer than eight.
     """
     if len(path) > _MAX_DEPTH:
         raise TooDeep

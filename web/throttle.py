@@ -36,9 +36,10 @@ _TIMEOUT = PATIENCE / 2
 class Throttle:
     """The limits on failed logins and codes, one instance for each web application. The counters are shared in Redis.
 
-    Each method that begins an attempt raises Flask-Limiter's `RateLimitExceeded` (429) if a limit of failed attempts is
-    reached. The count is taken back at the end of the request, unless `count_wrong_try` is called. Call these methods
-    outside a transaction, because they may wait for Redis.
+    A target, such as a customer number, allows 10 failed attempts in 15 minutes (`NARROW`), all targets together 30
+    (`WIDE`). Each method that begins an attempt counts it, and raises Flask-Limiter's `RateLimitExceeded` (429) if a
+    limit is reached. The count is taken back at the end of the request, unless `count_wrong_try` is called. Call these
+    methods outside a transaction, because they may wait for Redis.
     """
 
     def __init__(self, app: Flask, redis_url: str) -> None:
@@ -60,10 +61,11 @@ class Throttle:
         app.after_request(self._give_back_what_was_right)
 
     def begin_code_try(self, target: str, user_id: int | None = None) -> None:
-        """Count an attempt to enter a code for the target, a customer number.
+        """Count an attempt to enter a code for the target: a customer number, also with the kind of code.
 
-        A signed-in user (`user_id`) is counted alone. Without a user the client's address is counted for each target
-        alone, so that others behind that address can still enter theirs.
+        The attempts of a signed-in user (`user_id`) are counted apart from those of others. Without a user, attempts
+        are counted by target and client address, so that others behind that address can still enter the codes of other
+        targets.
         """
         if user_id is None:
             self._begin(f"code {_client()} {target}")
@@ -73,8 +75,8 @@ class Throttle:
     def begin_password_try(self, email: str, browser: str | None = None) -> None:
         """Count an attempt to enter the password of the person with this e-mail address.
 
-        `browser` identifies a browser in which this person has signed in before: it is counted alone. All others are
-        counted together (None), and by client.
+        `browser` identifies a browser in which this person has signed in before: its attempts are counted apart. The
+        attempts in all other browsers (None) count together, by e-mail address and by client.
         """
         if browser is not None:
             self._begin(f"password in browser {browser}")
@@ -82,11 +84,18 @@ class Throttle:
             self._begin(f"password {stored_spellings(email)[0]}", f"passwords from {_client()}")
 
     def begin_own_password_try(self, login_id: int) -> None:
-        """Count an attempt of a signed-in person to enter their own password, in the browser with this login."""
+        """Count an attempt of a signed-in person to enter their own password, by the `Login.id` of their browser.
+
+        A right password is not counted in the end, see `count_wrong_try`. Beyond the limit the request ends with 429.
+        """
         self._begin(f"password in login {login_id}")
 
     def begin_mail_request(self, email: str, browser: str | None = None) -> None:
-        """Count a request to mail a link to this address; `browser` as for `begin_password_try`."""
+        """Count a request to mail a link to this address.
+
+        `browser` identifies a browser in which the person has signed in before: its requests are counted apart. Those
+        of all other browsers (None) count by address and client, and by client.
+        """
         address = stored_spellings(email)[0]
         if browser is not None:
             self._begin(f"mail to {address} by browser {browser}")
@@ -127,7 +136,10 @@ def _digest(name: str) -> str:
 
 
 def _client() -> str:
-    """Return the address of the current request's client; for IPv6 the /64 network, all of which one client has."""
+    """Return the address of the current request's client, or "unknown"; of an IPv6 address its /64 network.
+
+    One client has all the addresses of such a network.
+    """
     try:
         address = ip_address(request.remote_addr or "")
     except ValueError:

@@ -36,7 +36,7 @@ def allow_uploads() -> None:
 def read_document(file: FileStorage, field: str) -> Upload:
     """Read the uploaded document. Its media type is recognized from the first bytes, not from the file name.
 
-    Raises `InvalidField` for `field` if the file is empty, larger than `LARGEST` bytes, or no PDF, PNG or JPEG.
+    Raises `InvalidField` for `field` if the file is empty, larger than 10 MB (`LARGEST`), or no PDF, PNG or JPEG.
     """
     content = file.read(LARGEST + 1)
     if not content:

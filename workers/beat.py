@@ -14,7 +14,10 @@ from tasks.hints import waiting_hints
 
 
 class HintScheduler(PersistentScheduler):
-    """Celery's own scheduler, except that a queue gets one message at most while no worker takes messages from it."""
+    """Celery's own scheduler, except that it adds no hint to a queue that already holds one.
+
+    So a queue does not grow while no worker takes messages from it.
+    """
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """Send the message of a schedule entry unless the queue of its task already holds a message.

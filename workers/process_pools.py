@@ -60,9 +60,9 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Pools:
-    """The Celery workers that this process forks, one for each of `kinds`.
+    """The Celery workers that this process forks, one for each kind of work in `kinds`.
 
-    `concurrency` is the number of processes of each kind of work for which `PROCESSES` has None.
+    `concurrency` is how many processes a Celery worker has, unless `PROCESSES` fixes a number for its kind of work.
     """
 
     def __init__(self, kinds: Sequence[WorkKind], concurrency: int) -> None:
@@ -75,7 +75,7 @@ class Pools:
     def run(self, settings: WorkerSettings) -> None:
         """Start the Celery workers, restart those that end, and return when all have ended after a stop signal.
 
-        With `metrics_port` in the settings, serve the counters of all worker processes there.
+        If the settings have a `metrics_port`, serve the counters of all worker processes there.
         """
         for number in _STOPS:
             # One that is ignored, as by nohup, stays so.
@@ -131,7 +131,10 @@ class Pools:
 
 @contextmanager
 def _stops_wait() -> Iterator[None]:
-    """Block the stop signals (`_STOPS`) until the end of the block, in this thread and in threads started within it."""
+    """Block the stop signals (`_STOPS`) in this thread until the end of the block.
+
+    Threads that are started within the block never receive them.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
         yield
@@ -162,7 +165,7 @@ def _ignore_hang_up(**_: object) -> None:
 
 
 def _load_once(settings: WorkerSettings) -> None:
-    """Import and read what a Celery worker needs when it starts, so that the forked workers share the memory."""
+    """Import and read what a Celery worker needs when it starts, before the fork, so that all share its memory."""
     for module in ("celery.apps.worker", "celery.concurrency.prefork", "celery.worker.consumer"):
         importlib.import_module(module)
     for weight in WEIGHTS:
@@ -178,7 +181,7 @@ def _load_once(settings: WorkerSettings) -> None:
 
 
 def _read_places(settings: WorkerSettings) -> None:
-    """Read the facts about places. If the database does not answer, each process reads them when it needs them."""
+    """Read the facts about places, before the fork. If the database does not answer, each process reads them later."""
     with closing(Database(settings.database_url, pool_size=1, statement_limit=_READ_LIMIT)) as database:
         try:
             with database.transaction() as session:

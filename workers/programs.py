@@ -10,7 +10,7 @@ from models.db.work_queue import WorkKind
 
 
 def web(host: str, port: int, *, processes: int = 2, threads: int = 8) -> list[str]:
-    """Return the command line that runs the web front end under gunicorn.
+    """Return the command line that runs the web front end under gunicorn, with this number of threads in each process.
 
     The front end checks its settings itself. WEB_THREADS tells it how many database connections it needs.
     """

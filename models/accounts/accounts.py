@@ -24,7 +24,11 @@ _SEARCHED = ("customer_number", "name", *_ADDRESS, *_CONTACT)
 
 
 def account_text() -> sa.ColumnElement[str]:
-    """Return SQL for the text by which the carrier's staff find an account."""
+    """Return SQL for the text in which the back office's search looks for words to find an account.
+
+    It joins customer number, name, address and contact, without accents and with umlauts spelled out
+    (`searchable_sql`).
+    """
     return searchable_sql(*(getattr(Account, name) for name in _SEARCHED))
 
 
@@ -39,7 +43,10 @@ class IssuedCustomerNumber(Base):
 
 
 class Account(Base):
-    """One customer number with its contracts, at one location. `main_id` is a sub-account's main account, else null."""
+    """One customer number with its contracts, at one location.
+
+    `main_id` is the id of the main account if `role` is "sub", else null.
+    """
 
     __tablename__ = "accounts"
 

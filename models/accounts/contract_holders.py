@@ -41,7 +41,7 @@ _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})", re.ASCII)
 
 
 class LegalForm(StrEnum):
-    """The legal forms, by what identifies the holder: a register number, a date of birth, or nothing further."""
+    """The legal form of a contract holder: a company with register number, a person with date of birth, or other."""
 
     COMPANY = "company"
     PERSON = "person"
@@ -83,14 +83,17 @@ class ContractHolder(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the account is closed, and a whole calendar year has passed since its contracts."""
+        """Return an SQL condition: the account is closed, and all its contracts ended before last year began.
+
+        So a holder is kept to the end of the calendar year (in Berlin) after the one in which the last contract ended.
+        """
         closed = sa.exists().where(Account.id == cls.account_id, Account.state == AccountState.CLOSED)
         runs = sa.or_(Contract.ended_at.is_(None), Contract.ended_at >= start_of_last_year(now))
         return closed & ~sa.exists().where(Contract.account_id == cls.account_id, runs)
 
     @property
     def data(self) -> HolderData:
-        """Return the holder without the account."""
+        """Return what the row says of the holder: name, legal form, register number, date of birth and address."""
         return HolderData(**{name: getattr(self, name) for name in FIELDS})
 
 
@@ -107,8 +110,9 @@ class Addressee:
 def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[InvalidField]:
     """Check a typed contract holder; return it in canonical form, or one error for each problem found.
 
-    `values` are the typed texts by the names in `FIELDS`; a missing one counts as empty. What another form asks for is
-    left out. A date of birth may be typed as 31.12.1980 or 1980-12-31.
+    `values` are the typed texts by the names in `FIELDS`; a missing one counts as empty. Only a company's register
+    number and only a person's date of birth is kept. A date of birth may be typed as 31.12.1980 or 1980-12-31; `today`
+    is the latest one allowed.
     """
     problems: list[InvalidField] = []
     clean = {name: " ".join(values.get(name, "").split()) for name in FIELDS}
@@ -144,12 +148,12 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
 
 
 def has_own_holder(account: Account) -> bool:
-    """Return whether the account is under a contract holder of its own, not under that of its main account."""
+    """Return whether the account's contracts are with a holder of its own, not with that of its main account."""
     return account.origin is not Origin.ORDER and account.state is not AccountState.ORDERED
 
 
 def holder_of(session: Session, account: Account) -> ContractHolder | None:
-    """Return the contract holder of an account in service, its own or its main account's; None if none is known."""
+    """Return the contract holder of an account, its own or that of its main account; None if none was entered."""
     owner = account.id if has_own_holder(account) else account.main_id or account.id
     # Many mails of one transaction are about a few main accounts.
     known: dict[int | None, ContractHolder | None] = session.info.setdefault("contract_holders", {})
@@ -159,7 +163,7 @@ def holder_of(session: Session, account: Account) -> ContractHolder | None:
 
 
 def addressee_of(session: Session, account: Account) -> Addressee:
-    """Return name and address of the account's contract holder; those of the account itself if none is known.
+    """Return name and address of the account's contract holder; those of the account itself if no holder was entered.
 
     For the head of offers, receipts and letters to a main account.
     """
@@ -168,7 +172,7 @@ def addressee_of(session: Session, account: Account) -> Addressee:
 
 
 def put_holder(session: Session, account_id: int, data: HolderData, now: datetime) -> None:
-    """Save the contract holder of an account, in place of the one before. The caller checks the right to do so."""
+    """Save the contract holder of an account, and replace an earlier one. The caller checks the right to do so."""
     facts = {name: getattr(data, name) for name in FIELDS}
     session.merge(ContractHolder(account_id=account_id, changed_at=now, **facts))
     session.flush()

@@ -51,10 +51,11 @@ _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\udc80-\udcff]")
 
 
 class Fate(StrEnum):
-    """The result of importing a valid row.
+    """What importing a valid row did to the account of its customer number.
 
-    `ordered_here`: the account was ordered in the portal, so the file does not change the account. `number_used_up`:
-    the customer number was issued before, but no account has the number.
+    The account was `created`, `updated` or left `unchanged`, or the row was not imported: `ordered_here` if the account
+    was ordered in the portal, `closed` if it is closed, and `number_used_up` if the customer number was issued before
+    but no account has it.
     """
 
     CREATED = "created"
@@ -179,7 +180,7 @@ def _create(session: Session, rows: Sequence[AccountRow], now: datetime) -> None
 
 
 def _put_holders(session: Session, rows: Sequence[AccountRow], now: datetime) -> set[str]:
-    """Enter the rows' contract holders where an account has none; return the customer numbers of those accounts."""
+    """Save the rows' contract holders where an account has none; return the customer numbers of these accounts."""
     if not rows:
         return set()
     arrays: dict[str, list[Any]] = {name: [getattr(row.holder, name) for row in rows] for name in FIELDS}

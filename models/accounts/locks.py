@@ -36,9 +36,9 @@ def lock_accounts(session: Session, ids: Sequence[int]) -> None:
 def lock_free_accounts(session: Session, ids: Collection[int], referred_to: Collection[int]) -> set[int]:
     """Lock those of the accounts that no other transaction has locked, and return the ids of all locked accounts.
 
-    The accounts `ids` are locked for changes and reloaded; the accounts `referred_to` only against being deleted, as a
-    foreign key locks them (FOR KEY SHARE). Waits for no lock. The result includes the accounts that this transaction
-    has locked for changes before.
+    The accounts with the ids `ids` are locked for changes and reloaded; those with the ids `referred_to` only against
+    being deleted, as a foreign key locks them (FOR KEY SHARE). Waits for no lock. The result includes accounts that
+    this transaction had locked for changes before.
     """
     locked: set[int] = session.info.setdefault("locked_accounts", set())
     query = sa.select(Account).where(Account.id.in_(sorted(set(ids) - locked))).order_by(Account.id)

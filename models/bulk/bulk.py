@@ -45,7 +45,7 @@ MOST_ROWS = 10_000
 
 
 class RowFate(StrEnum):
-    """The result of a row of a sent bulk: a request was created, the row repeats an earlier row, or it was refused."""
+    """The result of a row of a sent bulk: a request was created, the row repeats another order, or it was refused."""
 
     PLACED = "placed"
     REPEATED = "repeated"
@@ -99,13 +99,17 @@ class Bulk(QueueRow, Base):
 
     @property
     def agreed_prices(self) -> Mapping[str, PriceLine]:
-        """Return the prices at which the bulk was sent, by product key; empty if none were kept."""
+        """Return the prices at which the bulk was sent, by product key.
+
+        Empty if none were agreed; then the prices of the day hold on which a row becomes an order.
+        """
         return price_lines_from_json(self.price_lines or [])
 
     def send(self, now: datetime, prices: Iterable[PriceLine] = ()) -> None:
-        """Schedule the bulk's rows to be turned into requests now, at these prices.
+        """Schedule the bulk's rows to be turned into requests now, its orders at the agreed `prices`.
 
-        Safe to run twice: the first `sent_at` is kept.
+        Without prices those of the price list hold. Safe to run twice: a second call changes nothing, not even the
+        prices.
         """
         if self.sent_at is None:
             self.sent_at = now
@@ -113,7 +117,7 @@ class Bulk(QueueRow, Base):
             self.make_due(now)
 
     def placed(self, now: datetime) -> None:
-        """Record that every row has a result: a request was created, the row was found repeated, or it was refused."""
+        """Record that every row has a result: a request was created, the row repeats another one, or it was refused."""
         self.placed_at = now
 
     def end(self, now: datetime) -> None:
@@ -125,9 +129,9 @@ class Bulk(QueueRow, Base):
 class BulkRow(Base):
     """A line of the file: `cells` as typed, by column; `errors` by column, or else `draft`, the request to create.
 
-    A link code is stored encrypted. `key` is a hash of an order's content, by which repeated orders are found; a link
-    request has a key of its own. `fate` is the result after the bulk was sent, with the request's id or, in `refusal`,
-    the code of the reason for a refusal.
+    A link code is stored encrypted. `key` is a hash of an order's content, by which a repeated order is found; for a
+    link request it is unique to the row. `fate` is the result after the bulk was sent: the created request has the id
+    `request_id`, and a refused row has the code of the reason in `refusal`.
     """
 
     __tablename__ = "bulk_rows"
@@ -196,9 +200,9 @@ def keep_file(
 ) -> Bulk:
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
-    `place` tells where in the file the table was found. If the main account has a bulk with this fingerprint already,
-    saves nothing and returns that bulk. Raises `Forbidden` if the person may not create requests of this kind for the
-    main account.
+    `place` tells where in the file the table was found, None if that is not known. If the main account has a bulk with
+    this fingerprint already, saves nothing and returns that bulk. Raises `Forbidden` if the person may not create
+    requests of this kind for the main account.
     """
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
@@ -226,7 +230,7 @@ def keep_file(
 
 
 def mend(session: Session, bulk: Bulk, rows: Sequence[CheckedRow], left_out: Sequence[int]) -> None:
-    """Save the corrected `rows`, valid or not, and delete the rows whose line numbers are in `left_out`.
+    """Save the corrected `rows` of the bulk, valid or not, and delete the rows whose line numbers are in `left_out`.
 
     The bulk must be locked and not sent.
     """
@@ -252,7 +256,7 @@ def own_bulk(session: Session, id: uuid.UUID, principal: Principal, *, lock: boo
 
 
 def bulks_of(session: Session, main: Account, most: int = 50) -> list[Bulk]:
-    """Return up to `most` bulks of a main account, the newest first."""
+    """Return up to `most` bulks of a main account, sent or not, the newest first."""
     return list(session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id).order_by(Bulk.id.desc()).limit(most)))
 
 
@@ -267,7 +271,8 @@ def rows_of(
 ) -> list[BulkRow]:
     """Return up to `most` rows of a bulk in the order of the file, beginning after the line number `after`.
 
-    `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors.
+    `lines` restricts the result to rows with these line numbers (None: all), `wrong` to rows with errors. Line numbers
+    are those of the uploaded file.
     """
     query = sa.select(BulkRow).where(BulkRow.bulk_id == bulk.id, BulkRow.line > after)
     if lines is not None:
@@ -278,9 +283,9 @@ def rows_of(
 
 
 def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
-    """Return the bulk's rows that were valid when they were checked and are not any more.
+    """Return the bulk's rows that were valid when they were checked and are not valid any more.
 
-    They name a product that was withdrawn since, or an option that did not need details then.
+    Each names a product that was withdrawn since, or an option that needs details now and did not need them then.
     """
     withdrawn = [product.key for product in withdrawn_products(session)]
     named = BulkRow.draft["option_keys"].has_any(sa.cast(withdrawn, postgresql.ARRAY(sa.Text)))
@@ -293,7 +298,7 @@ def outdated_rows(session: Session, bulk: Bulk) -> list[BulkRow]:
 
 
 def is_over(session: Session, bulk: Bulk) -> bool:
-    """Return whether every request of the bulk has ended."""
+    """Return whether every request that was created from the bulk has ended."""
     running = sa.exists().where(Request.bulk_id == bulk.id, Request.status.not_in(ENDED))
     return not session.scalar(sa.select(running))
 
@@ -341,7 +346,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
 def as_facts(order: OrderDraft) -> dict[str, Any]:
     """Return the order draft as a JSON object, to be saved with its row; without optional fields that are not given.
 
-    So a row without them has the same content, and is the same order, as before there were these fields.
+    Left out, they change no content: a row without them is still the same order as one saved before the fields existed.
     """
     optional = {*order.details, "local_user", "request_uri"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}

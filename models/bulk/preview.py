@@ -1,4 +1,4 @@
-"""What a bulk would order, as its page says before it is sent: counts, products and a digest of the content."""
+"""What a bulk would order, as its page says before the bulk is sent: counts, products and a digest of the content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BEFORE = sa.exists().where(
 
 
 def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
-    """Return three numbers of a bulk: of its rows, of its rows with errors, and of the wrong cells in them."""
+    """Return three numbers: the bulk's rows, its rows with errors, and the wrong cells in all these rows."""
     cells = sa.select(sa.func.count()).select_from(sa.func.jsonb_object_keys(BulkRow.errors)).scalar_subquery()
     row = session.execute(
         sa.select(
@@ -34,10 +34,10 @@ def count_rows(session: Session, bulk: Bulk) -> tuple[int, int, int]:
 
 
 def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
-    """Return two numbers of valid rows that will not be ordered.
+    """Return two numbers of valid rows that will not be ordered when the bulk is sent.
 
-    First the rows whose content was ordered before from another file, then those that repeat an earlier row of the
-    bulk.
+    The first counts rows whose content was ordered before from another file, the second rows that repeat an earlier row
+    of this bulk.
     """
     counted = sa.select(
         sa.func.count(BulkRow.key),

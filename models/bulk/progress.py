@@ -1,4 +1,4 @@
-"""How far a bulk is: how many of its rows have which result, and which need attention."""
+"""How far a sent bulk is: how many of its rows have which result, and which rows need attention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.states import ENDED, Status
 class Progress:
     """The progress of a bulk: its numbers of `rows`, rows without a result (`open`), repeated rows and refused rows.
 
-    `by_status` has the number of the bulk's requests in each status.
+    `by_status` maps each status to the number of requests of the bulk that have it.
     """
 
     rows: int
@@ -51,7 +51,7 @@ def progress_of(session: Session, bulk: Bulk) -> Progress:
 def stuck_rows(session: Session, bulk: Bulk, most: int) -> list[tuple[BulkRow, Request | None]]:
     """Return up to `most` rows that need attention, each with its request (None if none was created).
 
-    These rows were refused or repeated, or their request is pending, held or has ended without success.
+    Such a row was refused, repeats another order, or has a request that is pending, held or has ended without success.
     """
     fine = (Status.ACKNOWLEDGED, Status.IN_PROGRESS, Status.COMPLETED)
     rows = session.execute(

@@ -33,7 +33,7 @@ class PriceLine:
 
 
 def price_lines_from_json(saved: Iterable[Mapping[str, Any]]) -> dict[str, PriceLine]:
-    """Return price lines that were saved as JSON, by product key."""
+    """Return a dict of product key to price line, from price lines that were saved as JSON objects."""
     return {line["product_key"]: PriceLine(**line) for line in saved}
 
 
@@ -124,9 +124,9 @@ PRICE_LIST: Sequence[dict[str, Any]] = (
 
 
 def load_price_list(session: Session) -> None:
-    """Insert or update the products of `PRICE_LIST`. Safe to run twice.
+    """Insert or update the products of `PRICE_LIST`, the list in this file. Safe to run twice.
 
-    A product that the back office has withdrawn stays withdrawn, and one that the list withdraws is withdrawn.
+    A product can be ordered only if neither the back office nor the list has withdrawn it.
     """
     statement = postgresql.insert(Product).values([{**row, "position": place} for place, row in enumerate(PRICE_LIST)])
     new: dict[str, Any] = {column.name: column for column in statement.excluded if column.name != "key"}

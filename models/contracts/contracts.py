@@ -15,7 +15,7 @@ from models.db.base import Base
 
 
 class Contract(Base):
-    """One contract of an account. `request_id`, the order it comes from, is unique: no order creates two contracts."""
+    """One contract of an account. `request_id` is its order's id, unique, so that no order creates two contracts."""
 
     __tablename__ = "contracts"
 
@@ -63,7 +63,7 @@ def new_contract(
 
 
 def runs(what: type[Contract] | type[ContractItem], now: datetime) -> sa.ColumnElement[bool]:
-    """Return the SQL condition that a row of the table `what` is still billed at the time `now`."""
+    """Return the SQL condition that a row of `what`, contracts or contract items, is still billed at the time `now`."""
     return sa.or_(what.ended_at.is_(None), what.ended_at > now)
 
 

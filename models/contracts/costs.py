@@ -30,7 +30,7 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """The monthly and the one-off costs of several products."""
+    """The total monthly and the total one-off cost of several products."""
 
     monthly: Amount
     one_off: Amount

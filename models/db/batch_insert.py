@@ -49,7 +49,7 @@ def batch_insert(session: Session, table: type[Base], hinted: bool = True, /, **
 
 
 def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) -> None:
-    """Queue a row, given by names, for a statement that is executed once for all its rows, at the next flush or commit.
+    """Queue `values`, a row as value by name, for a statement that runs once for all rows, at the next flush or commit.
 
     The statement reads the rows from its parameter `rows`, a JSON array of objects.
     """
@@ -57,7 +57,10 @@ def batch_execute(session: Session, statement: sa.TextClause, /, **values: Any) 
 
 
 def execute_queued(session: Session, statement: sa.TextClause) -> None:
-    """Execute the statement now if rows are queued for it, without writing anything else."""
+    """Execute the statement now for the rows that `batch_execute` has queued for it; do nothing if there are none.
+
+    Neither the session's objects nor other queued rows are written.
+    """
     if rows := session.info.get(_STATEMENTS, {}).pop(statement, None):
         session.execute(statement, {"rows": json.dumps(rows, default=str)})
 

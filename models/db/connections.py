@@ -29,7 +29,10 @@ class TimedConnection(psycopg.Connection[Any]):
 
     @classmethod
     def within(cls, patience: float | None, url: str = "", **parameters: Any) -> TimedConnection:
-        """Connect as psycopg does, with `TCP_LIMITS`, and limit each answer to `patience` seconds (None: no limit)."""
+        """Connect as psycopg does, with `TCP_LIMITS`, and limit each answer to `patience` seconds (None: no limit).
+
+        `url` and `parameters` are psycopg's.
+        """
         connection = cls.connect(url, **(TCP_LIMITS | parameters))
         connection.patience = patience
         return connection

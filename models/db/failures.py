@@ -22,7 +22,7 @@ def is_outage(error: BaseException) -> bool:
     """Return whether the error heals by itself, so that the work can be repeated later.
 
     True for no connection, no answer in time, a lock that was not released in time, and a deadlock; also for a write on
-    a server that has become a read-only standby, an error that `models.db.session` marks as a lost connection.
+    a server that has become a read-only standby, which `models.db.session` marks as a lost connection.
     """
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True

@@ -44,11 +44,11 @@ OnDue = Callable[[Collection[WorkKind]], object]
 class Database:
     """An engine with its connection pool, and sessions on the engine. Does not connect before the first transaction.
 
-    Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated
-    key flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed
-    now. `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for
-    a lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
-    raise `TimeoutError` of SQLAlchemy as soon as all that run are stuck.
+    Sessions do not flush before queries: the writes of a batch are sent together, and code that needs a generated key
+    flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed now.
+    `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for a
+    lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
+    raise `TimeoutError` of SQLAlchemy once nobody has got a turn for 2 seconds.
     """
 
     def __init__(
@@ -133,7 +133,11 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait until this transaction may begin. Raises `TimeoutError` of SQLAlchemy when all that run are stuck."""
+        """Wait until this transaction may begin: until fewer than `at_once` run.
+
+        Raises `TimeoutError` of SQLAlchemy if those that run are stuck: none has begun for 2 seconds, or the database
+        was silent when the last one ended.
+        """
         if self._turns is None:
             yield
             return
@@ -153,7 +157,7 @@ class Database:
             self._turns.release()
 
     def _patience_for_turn(self) -> float:
-        """Return for how many seconds more the running transactions are not taken for stuck."""
+        """Return the seconds until the running transactions count as stuck; 0 if they do so now."""
         return 0.0 if self._silent else max(0.0, self._latest_turn + _STUCK - _ticks())
 
     @contextmanager
@@ -201,7 +205,7 @@ def _note_use(_connection: Any, record: Any) -> None:
 
 
 def _ticks() -> float:
-    """Return the seconds of a monotonic clock of this machine, if possible one that also counts while it sleeps."""
+    """Return the seconds of a monotonic clock of this machine, if possible one that goes on while it is asleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 

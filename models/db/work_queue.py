@@ -85,13 +85,13 @@ def made_due(session: Session, kind: WorkKind, at: datetime | None = None) -> No
     """Note that this transaction scheduled rows of this kind of work for the time `at` (None: immediately).
 
     After the commit, workers then get a hint: a message that rows wait. `BatchSession` calls this for changed objects
-    and for `batch_insert`; call it only after another SQL statement that schedules rows.
+    and for `batch_insert`; call it yourself only after another SQL statement that schedules rows.
     """
     session.info.setdefault(_MADE_DUE, []).append((kind, at))
 
 
 def due_kinds(session: Session, now: datetime) -> set[WorkKind]:
-    """Return the kinds of work for which the committed transaction scheduled rows by `now`, and clear the list."""
+    """Return the kinds of work for which the committed transaction scheduled rows until `now`, and clear that list."""
     return {kind for kind, at in session.info.pop(_MADE_DUE, ()) if at is None or at <= now}
 
 

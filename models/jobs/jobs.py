@@ -27,7 +27,10 @@ class LeaseLost(Exception):
 
 
 class Outcome(StrEnum):
-    """The result of a run. `lost`: the worker died, or took longer than the time for which it had claimed the job."""
+    """The result of a run: done, failed (the job raised an error), or lost.
+
+    `lost`: the worker died, or took longer than the time for which it had claimed the job.
+    """
 
     DONE = "done"
     FAILED = "failed"

@@ -26,7 +26,10 @@ class ExternalSystem(StrEnum):
 
 
 class Outage(Base):
-    """A system that did not answer `failures` times in a row, first at `since`; not called before `try_again_at`."""
+    """A system that has not answered `failures` times in a row since the time `since`.
+
+    It is not called before `try_again_at`.
+    """
 
     __tablename__ = "outages"
 
@@ -41,7 +44,10 @@ class Outage(Base):
 
 
 def lock_outage(session: Session, outage: Outage) -> bool:
-    """Lock the outage for a new try; return False if another process tries the system now or has ended the outage."""
+    """Lock the outage for a new try of its system, without waiting for the lock.
+
+    Returns False if another process tries the system now, has begun another pause or has ended the outage.
+    """
     still = sa.select(Outage.system).where(Outage.system == outage.system, Outage.try_again_at == outage.try_again_at)
     return session.scalar(still.with_for_update(skip_locked=True)) is not None
 

@@ -79,7 +79,7 @@ def close_account(session: Session, account: Account, now: datetime) -> bool:
 
 
 def _running(session: Session, account: Account) -> list[str]:
-    """Return the ids of running requests by the account, and of those by other accounts about the account."""
+    """Return the ids of the running requests that the account has made or that are about the account."""
     about = sa.or_(
         Request.main_id == account.id,
         Request.account_id == account.id,

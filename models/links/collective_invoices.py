@@ -35,9 +35,10 @@ class CollectiveInvoice(Base):
 
 
 class CollectiveInvoiceItem(Base):
-    """An account billed by a collective invoice from `since` until `left_at`; None while the item is open.
+    """An account billed by a collective invoice, from `since` until `left_at`.
 
-    An account has at most one open item, over all invoices.
+    `left_at` is None as long as the account is billed: the item is open. An account has at most one open item, over all
+    invoices.
     """
 
     __tablename__ = "collective_invoice_items"
@@ -72,10 +73,10 @@ class OtherPayer(Exception):
 
 
 def put_on_invoice(session: Session, number: str, main: Account, account: Account, now: datetime) -> None:
-    """Bill an account by the collective invoice `number`, and create the invoice, paid by `main`, if there is none.
+    """Bill an account by the collective invoice `number`; create the invoice, paid by `main`, if there is none.
 
-    Safe to run twice. Raises `BilledElsewhere` if the account is on another collective invoice, and `OtherPayer` if
-    the invoice with this number belongs to another main account.
+    Safe to run twice. Raises `BilledElsewhere` if the account is on another collective invoice, and `OtherPayer` if the
+    invoice with this number belongs to another main account.
     """
     made = postgresql.insert(CollectiveInvoice).values(number=number, main_id=main.id).on_conflict_do_nothing()
     session.execute(made)
@@ -128,7 +129,7 @@ def request_listing(session: Session, item: CollectiveInvoiceItem, now: datetime
 
 
 def prove_by_invoice(session: Session, request: Request, item: CollectiveInvoiceItem, now: datetime) -> None:
-    """Record the item's invoice as ownership proof of a link request, and schedule the request's next step, now."""
+    """Record the item's collective invoice as ownership proof of a link request, and schedule its next step, now."""
     proof = {"account_id": item.account_id, "method": ProofMethod.COLLECTIVE_INVOICE, "proved_at": now}
     session.add(OwnershipProof(request_id=request.id, **proof))
     request.make_due(now)

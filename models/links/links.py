@@ -68,7 +68,7 @@ def submit_link(
     person is queued. Wrong means raise nothing. Raises `Forbidden` if the person may not link accounts to `main`,
     `RuleBroken` if `main` is closed or a sub-account, `InvalidField` if the customer number is that of `main`,
     `AlreadyRequested` if a link request between the two accounts is running, and `TooEarly` if `main` has asked for
-    this account's consent too often within a day.
+    this account's consent five times within a day.
     """
     if not may(principal, Action.LINK, main):
         raise Forbidden
@@ -104,9 +104,9 @@ def submit_link(
 
 
 def _ensure_not_pestering(session: Session, main: Account, customer_number: str, now: datetime) -> None:
-    """Raise `TooEarly` if `main` has asked for the account's consent `MOST_ISSUES` times within a day.
+    """Raise `TooEarly` if `main` has asked for the account's consent `MOST_ISSUES` (5) times within a day.
 
-    Customer numbers without an account count too.
+    Customer numbers without an account count too, so that an outsider sees no difference.
     """
     asked = session.scalars(
         sa.select(Request.created_at)
@@ -124,7 +124,10 @@ def _ensure_not_pestering(session: Session, main: Account, customer_number: str,
 
 
 def wrong_codes(session: Session, main: Account, now: datetime) -> int:
-    """Return how many link requests with a link code, without a proof, `main` has made within a day before `now`."""
+    """Return how many link requests with a wrong link code `main` has made within 24 hours before `now`.
+
+    A request that was proved in another way since does not count.
+    """
     proved = sa.select(OwnershipProof).where(OwnershipProof.request_id == Request.id).exists()
     tried = _asked_by(main).where(
         Request.asked_proof == ProofMethod.LINK_CODE, Request.created_at > now - ASKED_WITHIN, ~proved
@@ -133,7 +136,7 @@ def wrong_codes(session: Session, main: Account, now: datetime) -> int:
 
 
 def open_questions(session: Session, main: Account) -> int:
-    """Return how many of the main account's link requests by consent are running, with or without a mail sent yet."""
+    """Return how many running link requests of the main account ask for consent, even if no mail was sent yet."""
     waiting = _asked_by(main).where(Request.asked_proof == ProofMethod.CONSENT, Request.status.not_in(ENDED))
     return session.scalar(waiting) or 0
 

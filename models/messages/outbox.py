@@ -32,7 +32,7 @@ class Channel(StrEnum):
 
 
 class MessageState(StrEnum):
-    """The delivery state of a message: queued, handed over, or refused because the address is not accepted."""
+    """The delivery state of a message: queued, sent (handed over), or refused because the address is not accepted."""
 
     QUEUED = "queued"
     SENT = "sent"
@@ -181,7 +181,10 @@ def queue_message(
 
 
 def was_queued(session: Session, template: str, occasion: str, to: Recipient) -> bool:
-    """Return whether a message without a request was queued to this recipient by this template, for this occasion."""
+    """Return whether this template was queued before for this occasion to this address, whether sent since or not.
+
+    Only messages that belong to no request are looked at. `occasion` is what `queue_message` was called with.
+    """
     same = Message.template == template, Message.occasion == occasion, Message.recipient_address == to.address
     return session.scalar(sa.select(sa.exists().where(Message.request_id.is_(None), *same))) or False
 

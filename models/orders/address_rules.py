@@ -24,7 +24,10 @@ MOST_EXAMPLES = 5
 
 
 class Certainty(StrEnum):
-    """The certainty that an address exists, or that it lies in an Ortsnetz (local network)."""
+    """How certain it is that an address exists and lies in an Ortsnetz (local network).
+
+    `certain` needs no question, `plausible` is asked of staff, and `impossible` is refused.
+    """
 
     CERTAIN = "certain"
     PLAUSIBLE = "plausible"
@@ -32,21 +35,25 @@ class Certainty(StrEnum):
 
 
 def ensure_address(session: Session, street: str, postal_code: str, city: str) -> None:
-    """Raise `InvalidField` unless the street has a house number, and the postal code exists and can be the town's."""
+    """Raise `InvalidField` unless the street has a house number, and the postal code exists and can be the town's.
+
+    "Can be" means: it is one of the town's, or lies within 20 km of it, or no town of that name is known.
+    """
     ensure_house_number(street)
     ensure_postal_code(session, postal_code, city)
 
 
 def ensure_house_number(street: str) -> None:
-    """Raise `InvalidField` unless the street has a house number, or says that there is none."""
+    """Raise `InvalidField` unless the street has a house number, or says in words that the house has none."""
     if not has_house_number(street):
         raise InvalidField("location.street", "house_number_missing")
 
 
 def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
-    """Raise `InvalidField`, with what would fit, unless the postal code exists and is the town's or lies near it.
+    """Raise `InvalidField` unless the postal code exists and is the town's or lies within `NEAR` (20) km of the town.
 
-    A town that is not known by name, such as a village within a town, can have any postal code that exists.
+    The error names postal codes and towns that would fit. A town that is not known by name, such as a village within a
+    town, can have any postal code that exists.
     """
     places = places_of(session)
     if not places.exists(postal_code):
@@ -62,9 +69,9 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
 
 
 def restored_postal_code(session: Session, postal_code: str, city: str) -> str:
-    """Return a postal code with the leading zero that a spreadsheet has taken off, if it can be the town's then.
+    """Return a postal code with the leading zero that a spreadsheet has taken off, if the town can have that one.
 
-    '1067' of Dresden is '01067'. Return any other one as it is.
+    '1067' of Dresden becomes '01067'. Every other text is returned as it is.
     """
     if not re.fullmatch("[1-9][0-9]{3}", postal_code):
         return postal_code
@@ -83,10 +90,11 @@ def ensure_area_code(session: Session, postal_code: str, city: str, area_code: s
 
 
 def certainty_of(session: Session, postal_code: str, city: str, area_code: str) -> Certainty:
-    """Return whether the address exists and lies in the Ortsnetz (local network) of the area code.
+    """Return how certain it is that the address exists and lies in the Ortsnetz (local network) of the area code.
 
-    It is certain if the postal code is the town's and the Ortsnetz has the town's name, or if staff have said so. It is
-    impossible if the Ortsnetz is too far away, or if staff have said so.
+    Certain by facts if the postal code is the town's and the Ortsnetz has the town's name. Otherwise the staff's
+    answer, if there is one, makes it certain or impossible. Without an answer it is impossible if the Ortsnetz is too
+    far away, else plausible.
     """
     places = places_of(session)
     # Mostly so, and cheaper to find out than everything around.
@@ -100,7 +108,7 @@ def certainty_of(session: Session, postal_code: str, city: str, area_code: str) 
 
 
 def area_codes_for(session: Session, postal_code: str, city: str, most: int = MOST_EXAMPLES) -> list[AreaCode]:
-    """Return at most `most` Ortsnetze that the address may lie in: certain ones first, then the nearest first."""
+    """Return up to `most` Ortsnetze that the address may lie in: first those that are certain, then the nearest."""
     near = places_of(session).networks_near(postal_code, city)
     answers = answers_for(session, postal_code, city)
     wanted = [
@@ -114,9 +122,10 @@ def area_codes_for(session: Session, postal_code: str, city: str, most: int = MO
 
 
 def confirm_or_ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> bool:
-    """Return whether an order may get numbers of the area code: certain, or confirmed by staff, who are asked if not.
+    """Return whether facts or staff say with certainty that the address lies in the Ortsnetz of the area code.
 
-    Raises `AreaCodeRefused`, with the area codes that fit, if staff have said that the address is outside the Ortsnetz.
+    If not, the staff are asked, once for each address and area code. Raises `AreaCodeRefused`, with the area codes that
+    fit, if staff have said that the address is outside the Ortsnetz.
     """
     certainty = certainty_of(session, postal_code, city, area_code)
     if certainty is Certainty.CERTAIN:

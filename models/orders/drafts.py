@@ -33,7 +33,7 @@ _SEAL_BITS = 62
 
 
 class DraftStep(StrEnum):
-    """The steps of the order form."""
+    """The steps of the order form, in their order."""
 
     PRODUCT = "product"
     LOCATION = "location"
@@ -79,9 +79,9 @@ class Draft(Base):
         return end_of_day(self.updated_at + retention.DRAFTS)
 
     def keep(self, typed: dict[str, Any], step: DraftStep, now: datetime) -> None:
-        """Save the typed fields of a step, by field name, beside those of the other steps, and extend the draft's life.
+        """Save the typed fields of a step, by field name, beside those of the other steps.
 
-        `step` becomes the step at which the draft is resumed.
+        `step` becomes the step at which the draft is resumed. The time for which the draft is kept starts again.
         """
         self.data = {**self.data, **{name: _storable(value) for name, value in typed.items()}}
         self.step = step
@@ -140,9 +140,9 @@ def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Pr
 
 
 def find_draft(session: Session, id: uuid.UUID, *, lock: bool = False) -> Draft | None:
-    """Return the draft with this id, of any account and even if expired, with its account; None if there is none.
+    """Return the draft with this id, of any account and even if expired, with its account loaded; None without one.
 
-    The draft is locked if `lock`.
+    `lock` locks the draft's row until the transaction ends.
     """
     query = sa.select(Draft).where(Draft.id == id).options(joinedload(Draft.account))
     if lock:
@@ -151,7 +151,7 @@ def find_draft(session: Session, id: uuid.UUID, *, lock: bool = False) -> Draft 
 
 
 def own_draft(session: Session, id: uuid.UUID, principal: Principal, now: datetime, *, lock: bool = False) -> Draft:
-    """Return the draft with this id, locked if `lock`.
+    """Return the draft with this id; `lock` locks its row until the transaction ends.
 
     Raises `NotFound` if there is none, if the person may not order for its account, or if it has expired.
     """
@@ -178,9 +178,9 @@ def open_drafts(session: Session, account: Account, now: datetime, limit: int = 
 
 
 def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) -> Request:
-    """Return the request that the draft became; if there is none yet, call `submit` and save its request as that one.
+    """Return the request that the draft became; if there is none yet, call `submit` and keep the request it returns.
 
-    The draft must be locked.
+    The draft must be locked, so that of two calls the second finds the request of the first.
     """
     if draft.request_id is not None:
         return session.get_one(Request, draft.request_id)

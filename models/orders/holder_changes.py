@@ -16,10 +16,10 @@ from models.telephony.number_history import renew_history
 
 
 def set_holder(session: Session, person: Principal, account: Account, data: HolderData, now: datetime) -> None:
-    """Save the contract holder of an account, and record that in its log. An unchanged holder is not recorded.
+    """Save the contract holder of an account, and record the change in its log. An equal holder changes nothing.
 
-    A person who may order for the account may enter the first holder; only a person with the right `MANAGE_HOLDER` may
-    change it. Raises `Forbidden` otherwise, and if the account is not active or under its main account's holder.
+    A person who may order for the account may enter the first holder; to change one needs the right `MANAGE_HOLDER`.
+    Raises `Forbidden` without that right, if the account is not active, or if its holder is that of its main account.
     """
     lock_active_account(session, account)
     before = session.get(ContractHolder, account.id)

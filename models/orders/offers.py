@@ -1,4 +1,4 @@
-"""Offers: for some days a draft can be ordered at the prices that its offer names."""
+"""Offers: for 14 days a draft can be ordered at the prices that its offer names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ OFFER_DAYS = 14
 
 
 def make_offer(draft: Draft, lines: Sequence[PriceLine], now: datetime) -> datetime:
-    """Promise these prices for `OFFER_DAYS` days. Return until when, the end of a day in Berlin.
+    """Promise these prices for `OFFER_DAYS` (14) days. Return until when: the end of a day in Berlin.
 
-    An offer whose last day is not over keeps that day if it has these products: downloading it again makes no new one.
-    What was promised before stays promised, also for products that are no longer chosen. The draft must be locked.
+    If an earlier offer is still valid and promises all these products, its last day stays: downloading an offer again
+    does not extend it. Prices promised earlier stay promised, also for products no longer chosen. The draft must be
+    locked.
     """
     promised = promised_prices(draft, now)
     if draft.offered_until is None or any(line.product_key not in promised for line in lines):

@@ -14,8 +14,8 @@ DETAILS: Mapping[str, str] = {MOBILE_BACKUP: "mobile_number", DIRECTORY_ENTRY: "
 def ensure_details(option_keys: Collection[str], given: Mapping[str, object]) -> None:
     """Raise `InvalidField` if a chosen option lacks its details, or if details are given for an option not chosen.
 
-    `given` maps the fields of `DETAILS` to their values, None if not given. Raises `InvalidField` with the code
-    `missing` or `without_option`.
+    `given` has a value for each field in the values of `DETAILS` (option to field), None if not given. The error's code
+    is `missing` or `without_option`.
     """
     for option, field in DETAILS.items():
         if (given[field] is not None) == (option in option_keys):

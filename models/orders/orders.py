@@ -48,7 +48,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """The person who is asked for proofs and notified about the new account."""
+    """The person who is asked to confirm their e-mail address, and who gets the mails about the new account."""
 
     name: str
     email: str
@@ -126,8 +126,8 @@ def submit_order(
 
     `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
     the account immediately, and a receipt to the person is queued. Returns the request. Raises `Forbidden` if the
-    person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` as
-    `ensure_orderable` does.
+    person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if products,
+    options, channels or address break a rule (`ensure_orderable`).
     """
     ensure_orderable(session, draft)
     return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]
@@ -152,7 +152,7 @@ def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
 
 
 def ensure_channels(trunk: Product, channels: int) -> None:
-    """Raise `InvalidField` unless `channels` is at least 1 and at most the number that the trunk product has."""
+    """Raise `InvalidField` unless `channels` is between 1 and the most that the trunk product can have."""
     if trunk.channels is None or not 1 <= channels <= trunk.channels:
         raise InvalidField("channels", "channels_out_of_range", trunk.channels)
 
@@ -312,8 +312,8 @@ def agreed_prices(session: Session, request: Request) -> list[PriceLine]:
 def blocks_wanted(requests: Iterable[Request], redrawing: Collection[uuid.UUID] = ()) -> Counter[tuple[str, int]]:
     """Return how many number blocks the requests still need, by (area code, block size).
 
-    An order with a block needs none, unless its id is in `redrawing`: the orders that need another block, because the
-    registrar lists a number of theirs under another trunk.
+    An order that has its block needs none, unless its id is in `redrawing`: the orders that need another block, because
+    the registrar lists one of the block's numbers under another trunk.
     """
     return Counter(
         (request.area_code, request.block_size)

@@ -80,9 +80,9 @@ def restock(session: Session, area_code: str, first_subscriber: str, size: int, 
 
 
 def pool_levels(session: Session, now: datetime, area_code: str | None = None) -> list[PoolLine]:
-    """Return the number of free, quarantined and assigned blocks for each area code and block size, in this order.
+    """Return the numbers of free, quarantined and assigned blocks, one line for each area code and block size.
 
-    With `area_code`, return only the lines of this area code.
+    Sorted by area code, then block size. With `area_code`, return only the lines of this area code.
     """
     free = NumberBlock.account_id.is_(None)
     counted = sa.func.count().filter

@@ -25,7 +25,7 @@ from models.people.users import User
 
 
 class AuditEvent(StrEnum):
-    """The kinds of logged actions."""
+    """The kinds of actions on an account that its log records."""
 
     LOOKED_IN = "looked_in"
     SECRET_SEEN = "secret_seen"  # noqa: S105 - a name
@@ -67,7 +67,7 @@ _OF_STAFF = quoted(
 
 
 class AuditEntry(Base):
-    """One logged action `deed` on an account; `facts` are the details for the entry's text.
+    """One logged action on an account: `deed` says which, `facts` are the details for the entry's text.
 
     `through_id` is the main account if the person's right came only from a role there, and null if the person had a
     right of their own. `by_staff`: the right came only from being the carrier's staff; if `user_id` is null as well,
@@ -142,7 +142,10 @@ def record(
 def record_of_carrier(
     session: Session, account: Account, deed: AuditEvent, now: datetime, facts: Mapping[str, Any] | None = None
 ) -> None:
-    """Record that the carrier did `deed` to the account at the console. `facts` are details for the entry's text."""
+    """Record in the audit log that the carrier did `deed` to the account at the console, in no person's name.
+
+    `facts` are the details for the entry's text.
+    """
     session.add(AuditEntry(account_id=account.id, by_staff=True, deed=deed, facts=dict(facts or {}), at=now))
 
 
@@ -189,10 +192,9 @@ def done_since(
     *,
     by: int | None = None,
 ) -> bool:
-    """Return whether one of the deeds was done to the account.
+    """Return whether the account's audit log has an entry of one of these kinds.
 
-    `since` leaves out what was done before, `by` what another user than that with this id has done; None filters
-    nothing.
+    Only entries after `since` (None: of any time) by the user with the id `by` (None: by anybody) count.
     """
     query = sa.select(AuditEntry.id).where(AuditEntry.account_id == account.id, AuditEntry.deed.in_(deeds))
     if since is not None:

@@ -49,7 +49,8 @@ OPEN_PER_INVITER = 100
 class Invitation(Base):
     """An invitation that was not accepted yet. `issue` counts its mails; the link of a new mail voids the old link.
 
-    `by_order`: the order of the account has named the person, for the company rather than for the user who ordered.
+    `by_order`: an order has named the person. Such an invitation stands for the company that ordered, so it stays when
+    the user who ordered loses their role.
     """
 
     __tablename__ = "invitations"
@@ -89,7 +90,10 @@ def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:
 
 
 def roles_to_offer(session: Session, person: Principal, account: Account) -> list[Role]:
-    """Return the roles that the person may offer in an invitation to the account (`rights.invitable_roles`)."""
+    """Return the roles that the person may offer in an invitation to the account; none if they may not invite.
+
+    `rights.invitable_roles` has the rule.
+    """
     return invitable_roles(person, account, has_administrator=bool(administrators_of(session, account.id)))
 
 
@@ -145,8 +149,8 @@ def invite_for_carrier(
 def renew(session: Session, person: Principal, account: Account, invitation_id: int, now: datetime) -> Invitation:
     """Send an invitation to the account again, with a new link; its old link becomes invalid.
 
-    Raises `NotFound` if the account has no such invitation or the person may not handle it (`handled_by`), and what
-    `invite` raises.
+    Raises `NotFound` if the account has no such invitation or the person may not handle it (`handled_by`), otherwise
+    the errors of `invite`.
     """
     found = session.get(Invitation, invitation_id)
     if found is None or found.account_id != account.id or not handled_by(session, person, account, [found]):
@@ -173,7 +177,7 @@ def withdraw(session: Session, person: Principal, account: Account, invitation_i
 def handled_by(session: Session, person: Principal, account: Account, invitations: Sequence[Invitation]) -> set[int]:
     """Return the ids of those of the account's invitations that the person may send again or withdraw.
 
-    The rule is `rights.handles_invitation`.
+    `rights.handles_invitation` has the rule for one invitation.
     """
     above = people_of_main(session, account)
     return {
@@ -296,7 +300,8 @@ def _send(
     """Create or renew an invitation, queue its mail and record it in the account's log.
 
     `evidence` says what proved to the carrier's staff that the person may administer the account; None unless staff
-    invite. `by_order` and `bulk_id` are those of `Invitation` and `invite_by_order`.
+    invite. `by_order`: an order has named the person. `bulk_id` is the bulk (the uploaded file of orders) that the
+    order comes from, None without one.
     """
     invited = {
         "name": to.name,
@@ -359,10 +364,10 @@ def _ensure_not_user(session: Session, person: Principal, account: Account, to: 
 
 
 def lock_users(session: Session, person: Principal, account: Account, right: Action) -> Principal:
-    """Lock the account against parallel changes of its users, and return the person with the roles of now.
+    """Lock the account against parallel changes of its users, and return the person with their roles read anew.
 
-    Raises `Forbidden` if the person does not have the right. Without the lock, two administrators who remove each other
-    at the same time would leave no administrator.
+    Raises `Forbidden` if the person does not have the right `right` in the account. Without the lock, two
+    administrators who remove each other at the same time would leave no administrator.
     """
     lock_account(session, account)
     # Read the roles again after the wait for the lock: the other transaction may have removed one.

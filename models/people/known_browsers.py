@@ -1,6 +1,6 @@
-"""Browsers in which a person has signed in before. Each keeps a mark, a signed text; no table knows them.
+"""Known browsers: those in which a person has signed in before. Each keeps a signed text, a mark; no table has them.
 
-Wrong passwords that strangers enter elsewhere do not keep the person out of such a browser. A mark replaces no
+Wrong passwords that strangers enter elsewhere do not keep the person out of a known browser. A mark replaces no
 password. It is valid for a year and until the person's password or e-mail address changes.
 """
 
@@ -25,15 +25,19 @@ NAME = "browser_"
 
 
 def new_mark(vault: Vault, user: User, now: datetime) -> tuple[str, str]:
-    """Return name and value of a new mark, for a browser in which the person has just proved to be themselves."""
+    """Return name and value of a new mark, the signed text that makes the browser that keeps it known to the user.
+
+    Call it only if the person in the browser has just proved to be the user, such as by the password.
+    """
     browser = f"{int(now.timestamp())}.{secrets.token_urlsafe(9)}"
     return f"{NAME}{user.id}", f"{browser}.{vault.token(*_words(user, browser))}"
 
 
 def known_browser(session: Session, vault: Vault, email: str, marks: Mapping[str, str], now: datetime) -> str | None:
-    """Return what identifies the browser with these marks, if the person with this e-mail address knows it, else None.
+    """Return a text that identifies the browser with these marks, if the user with this e-mail address has one of them.
 
-    `marks` maps the names of the browser's marks to their values.
+    `marks` maps the names of the browser's marks to their values. None if no valid mark is the user's, or there is no
+    such user.
     """
     user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
     if user is None:

@@ -46,7 +46,10 @@ class Login(Base):
 
 
 def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
-    """Sign the person in from the IP address `address`; return the login and the secret that the browser must keep."""
+    """Create a login of the user; return it and its secret, which the browser must keep.
+
+    `user_agent` is the browser's User-Agent header, `address` its IP address.
+    """
     secret = secrets.token_urlsafe(32)
     login = Login(
         user_id=user.id,
@@ -81,18 +84,21 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
 
 
 def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:
-    """Return the person's logins that have not expired, the most recently seen first."""
+    """Return the logins of the user with this id that have not expired, the most recently used first."""
     query = sa.select(Login).where(Login.user_id == user_id, ~Login.left_over(now))
     return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
 
 
 def end_login(session: Session, user_id: int, login_id: int) -> None:
-    """End one login of the person, so that its browser is signed out. Safe to run twice."""
+    """End the login `login_id` of the user `user_id`, so that its browser is signed out. Safe to run twice."""
     session.execute(sa.delete(Login).where(Login.user_id == user_id, Login.id == login_id))
 
 
 def end_logins(session: Session, user_id: int, *, but: int | None = None) -> None:
-    """End every login of the person, except the login with the id `but` (None: no exception). Safe to run twice."""
+    """End every login of the user with this id, except the login with the id `but` (None: no exception).
+
+    Safe to run twice.
+    """
     query = sa.delete(Login).where(Login.user_id == user_id)
     session.execute(query if but is None else query.where(Login.id != but))
 

@@ -106,10 +106,11 @@ def _keep_an_administrator(session: Session, membership: Membership) -> None:
 
 
 def _void_what_they_sent(session: Session, membership: Membership, *, leads: bool) -> None:
-    """Delete the invitations that the member has sent to the account and, unless `leads`, to its sub-accounts.
+    """Delete the invitations to the account that the member has sent; unless `leads`, also those to its sub-accounts.
 
-    Otherwise a former administrator could come back by an invitation to another address of their own. What an order has
-    named, and what the member sends by a role in the sub-account itself, stays.
+    `leads`: the member's new role still gives the right to invite to sub-accounts. To sub-accounts, invitations stay
+    that an order has caused, or that the member could send as an administrator of the sub-account itself. Otherwise a
+    former administrator could come back by an invitation to another address of their own.
     """
     to = [Invitation.account_id == membership.account_id]
     if not leads:

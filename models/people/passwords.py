@@ -1,4 +1,4 @@
-"""Passwords: what is refused as a new one, hashing, and checking of an e-mail address with a password."""
+"""Passwords: which new ones are refused, how they are hashed, and how an e-mail address with a password is checked."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def hash_password(password: str) -> str:
 def authenticate(session: Session, email: str, password: str) -> User | None:
     """Return the user with this e-mail address and password; None if either is wrong.
 
-    A wrong password, a user without a password and an unknown address take the same time. A hash that was made with
-    other parameters, or of the password as it was typed, is renewed.
+    A wrong password, a user without a password and an unknown address take the same time. The stored hash is renewed if
+    it was made with other parameters, or, as in the past, of the password without its normalisation (NFKC).
     """
     user = session.scalar(sa.select(User).where(User.email.in_(stored_spellings(email))))
     known = user.password_hash if user is not None else None
@@ -69,7 +69,7 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 def ensure_hard_to_guess(password: str, *known: str) -> None:
     """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of the `known` words of its user.
 
-    Judged by zxcvbn, which has the lists of common passwords with it and asks nobody.
+    Judged by the library zxcvbn with its own lists of common passwords, without a network.
     """
     # Large lists of words, needed only where a new password is chosen.
     from zxcvbn import zxcvbn

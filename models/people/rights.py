@@ -12,7 +12,7 @@ from models.values import Locale
 
 
 class Role(StrEnum):
-    """A person's role in an account."""
+    """A person's role in an account; it gives the rights that the table in this file lists."""
 
     ADMINISTRATOR = "administrator"
     LOCATION_MANAGER = "location_manager"
@@ -41,7 +41,7 @@ class Action(StrEnum):
 
 
 class Scope(StrEnum):
-    """The scopes of an API token; each scope allows a set of actions."""
+    """The scopes of an API token: `read` allows viewing, `write` ordering, linking, detaching and proving ownership."""
 
     READ = "read"
     WRITE = "write"
@@ -146,9 +146,9 @@ def may_use_tokens(role: Role) -> bool:
 
 
 def through_main(principal: Principal, action: Action, account: Account) -> int | None:
-    """Return the id of the main account, if only a role there lets the person perform the action on its sub-account.
+    """Return the id of the main account if only the person's role there allows the action on its sub-account.
 
-    Return None if the person has the right by a role in the account itself, or has no right through the main account.
+    Return None if the person has the right by a role in the account itself, or if the main account does not give it.
     """
     if _by_own_role(principal, action, account) or not _by_main_account(principal, action, account):
         return None
@@ -189,7 +189,7 @@ def only_as_staff(principal: Principal, action: Action, account: Account) -> boo
 
 
 def only_forwards(principal: Principal) -> bool:
-    """Return whether the person may only manage call forwarding and see calls, in every account they are a member of.
+    """Return whether the person is a local member, with rights only to forward and see calls, in all their accounts.
 
     False for the carrier's staff and for a person without any role.
     """

@@ -52,7 +52,10 @@ class Membership(Base):
 
 
 def user_text() -> sa.ColumnElement[str]:
-    """Return SQL for the text by which the carrier's staff find a person."""
+    """Return SQL for the text in which the back office's search looks for words to find a person.
+
+    It joins name and e-mail address, without accents and with umlauts spelled out (`searchable_sql`).
+    """
     return searchable_sql(User.name, User.email)
 
 
@@ -94,7 +97,10 @@ def administrators_of(session: Session, account_id: int) -> list[User]:
 
 
 def people_of_main(session: Session, account: Account) -> set[int]:
-    """Return the ids of the users who reach the account by a role in its main account; empty without a main account."""
+    """Return the ids of the users who have a role in the account's main account that reaches its sub-accounts.
+
+    Empty if the account has no main account.
+    """
     if account.main_id is None:
         return set()
     query = sa.select(Membership.user_id).where(Membership.account_id == account.main_id, Membership.role.in_(LEADS))

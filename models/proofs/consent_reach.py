@@ -1,4 +1,4 @@
-"""Questions for consent that reach no administrator: the back office sees them, and an outsider sees no difference."""
+"""Consent requests that reach no administrator: the back office sees them, and an outsider sees no difference."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ CONSENT_MAIL = "consent_asked"
 
 
 def note_reach(consent: Consent, account: Account | None, now: datetime, *, reaches: bool) -> None:
-    """Record whether a consent request reaches an administrator of the account that is to be attached.
+    """Record whether a consent request reaches an administrator of `account`, the one that is to be attached.
 
-    A question about no account, or about one that could not be attached, is no case for the back office.
+    If it does not, the back office has to act from now on, unless there is no such account (None), or the account could
+    not be attached: it is closed, still on order, a main account or a sub-account.
     """
     attachable = account is not None and (account.role, account.state) == (AccountRole.STANDALONE, AccountState.ACTIVE)
     consent.unreached_since = None if reaches or not attachable else consent.unreached_since or now
 
 
 def note_refused(session: Session, message: Message, now: datetime) -> None:
-    """Record that a consent request reaches nobody, if the mail servers have refused every mail with it.
+    """Record that a consent request reaches nobody, if the mail servers have refused every mail that asks for consent.
 
     `message` is the refused mail, of template `CONSENT_MAIL`.
     """
@@ -42,7 +43,7 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 
 def asked_addresses(session: Session, request: Request) -> set[str]:
-    """Return the e-mail addresses to which the request's question was mailed, or is about to be."""
+    """Return the e-mail addresses to which a link request's question for consent was queued or sent."""
     query = sa.select(Message.recipient_address).where(
         Message.request_id == request.id, Message.template == CONSENT_MAIL
     )
@@ -50,20 +51,26 @@ def asked_addresses(session: Session, request: Request) -> set[str]:
 
 
 def end_cases(session: Session, account: Account) -> None:
-    """Take the questions about the account off the back office's list, because it has named an administrator."""
+    """Take the open consent requests about the account off the back office's list, because it has acted.
+
+    It has named an administrator of the account, who is now invited.
+    """
     cases = sa.update(Consent).where(Consent.request_id.in_(sa.select(Request.id).where(*_open_questions(account))))
     session.execute(cases.values(unreached_since=None))
 
 
 def forget_ended(session: Session) -> None:
-    """Clear `unreached_since` of the questions whose requests have ended: nobody has to act on them any more."""
+    """Clear `unreached_since` of the consent requests whose link requests have ended: nobody has to act any more."""
     ended = sa.exists().where(Request.id == Consent.request_id, Request.status.in_(ENDED))
     unreached = Consent.unreached_since.is_not(None), Consent.decision.is_(None)
     session.execute(sa.update(Consent).where(*unreached, ended).values(unreached_since=None))
 
 
 def wake_questions(session: Session, account: Account, now: datetime) -> None:
-    """Schedule the open questions about the account now, so that an administrator who has joined is asked, too."""
+    """Schedule the link requests that wait for consent about the account to be worked on now.
+
+    Called when an administrator has joined the account, so that this person is asked, too.
+    """
     for request in session.scalars(sa.select(Request).where(*_open_questions(account)).with_for_update()):
         request.make_due(now)
 

@@ -1,4 +1,4 @@
-"""The contact's e-mail address of an order: what happens if it refuses our question, and how it is corrected."""
+"""The contact's e-mail address of an order: what happens if it refuses our mail, and how it is corrected."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ CONTACT_MAIL = "email_code"
 
 
 def corrections_left(session: Session, request: Request) -> int:
-    """Return how often the contact's e-mail address can still be corrected; 0 if the order does not wait for it."""
+    """Return how often the order's contact e-mail address can still be corrected, at most 3 times in all.
+
+    0 if the order does not wait for the contact to confirm the address.
+    """
     if request.kind is not Kind.ORDER or request.status is not Status.PENDING:
         return 0
     if not _awaiting(session, [request], lock=False):
@@ -37,12 +40,12 @@ def corrections_left(session: Session, request: Request) -> int:
 
 
 def correct_contact(session: Session, principal: Principal, request: Request, address: str, now: datetime) -> int:
-    """Replace the contact's e-mail address of a pending order, and have the person at the new address asked.
+    """Replace the contact's e-mail address of a pending order, and have a mail ask the new address for confirmation.
 
     Every other order of the main account that waits for an answer from the old address gets the new one too. Code and
     link of the old mail are void for all of them. Returns the number of orders corrected. Raises `NotAwaited` if the
-    order does not wait for the contact, or was corrected `MOST_CORRECTIONS` times, and `InvalidField` if the address is
-    the old one.
+    order does not wait for the contact, or was corrected `MOST_CORRECTIONS` (3) times, and `InvalidField` if the
+    address is the old one.
     """
     if request.kind is not Kind.ORDER or request.account is None:
         raise NotAwaited
@@ -120,7 +123,10 @@ def note_refused(session: Session, message: Message, now: datetime) -> None:
 
 
 def _awaiting(session: Session, orders: Sequence[Request], *, lock: bool = True) -> list[Request]:
-    """Return those of the orders whose contact was asked to confirm the e-mail address and has not answered."""
+    """Return those of the orders whose contact was asked to confirm the e-mail address and has not answered.
+
+    `lock` locks these proofs until the transaction ends.
+    """
     book = ProofBook(session, orders, lock=lock)
     people = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
     requesters = {person.id: person for person in session.scalars(people)}

@@ -27,7 +27,7 @@ class Refusal:
 
 
 def refuse(session: Session, request: Request, document: AddressDocument, refusal: Refusal, now: datetime) -> None:
-    """Save the reason and note in the refused document, add a timeline entry to the order, and queue a mail about that.
+    """Save `refusal` in the document, add a timeline entry to the order, and queue a mail that tells the customer why.
 
     The mail goes to the order's requester, or to the main account's administrators if there is none.
     """

@@ -50,7 +50,8 @@ def void_link_code(session: Session, principal: Principal, account: Account, now
 def open_link_code(session: Session, account_id: int | None, *, lock: bool = False) -> LinkCode | None:
     """Return the account's link code that was not used, replaced or voided; None if there is none. It may have expired.
 
-    Locks the code if `lock`.
+    `lock` locks the code's row until the transaction ends. None as `account_id` finds nothing, with the same
+    statements.
     """
     query = sa.select(LinkCode).where(LinkCode.account_id == account_id, LinkCode.ended_at.is_(None))
     return session.scalar(query.with_for_update() if lock else query)

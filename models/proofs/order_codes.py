@@ -40,9 +40,9 @@ def confirm_email(session: Session, vault: Vault, request: Request, typed: str, 
 
 
 def is_email_awaited(session: Session, request: Request) -> bool:
-    """Return whether `request`, or another order of the main account with its contact's e-mail address, is running.
+    """Return whether an order of the main account with the contact's e-mail address of `request` is running.
 
-    These orders share one mail.
+    `request` counts, too. These orders share one mail, which asks the contact to confirm the address.
     """
     running = orders_of_contact(request).where(Request.status.not_in(ENDED))
     return session.scalar(running.limit(1)) is not None
@@ -73,8 +73,8 @@ def enter_letter_code(session: Session, vault: Vault, request: Request, typed: s
 def answer_letter(session: Session, vault: Vault, customer_number: str, typed: str, now: datetime) -> Request | None:
     """Prove a connection address with the customer number and the typed code that a letter carries, without a login.
 
-    Returns the order that the letter was sent for; None if the number or the code is wrong, or the proof is not
-    awaited. An outsider learns nothing: the same statements run in every case.
+    Returns the order that the letter was sent for; None if the customer number or the code is wrong, or no order waits
+    for that proof. An outsider learns nothing: the same statements run in every case.
     """
     account = account_by_number(session, customer_number)
     account_id = account.id if account is not None else None
@@ -96,10 +96,10 @@ def lock_for_address(session: Session, request: Request) -> bool:
 
 
 def prove_address(session: Session, request: Request, method: AddressMethod, now: datetime, by: int | None) -> None:
-    """Complete an order's address proof, and schedule the next step of all orders that wait for it.
+    """Complete an order's address proof, and schedule the next step of all orders at this address that wait for it.
 
-    `by` is the id of the member of staff who decided, None for a letter. Call `lock_for_address` or `lock_pending`
-    before, to avoid a deadlock.
+    `by` is the id of the member of staff who decided, None for a letter. The caller holds the locks of
+    `lock_for_address`, or of `lock_pending`, which takes the same ones: without them, two orders could deadlock.
     """
     proof = ProofBook(session, [request]).address(request)
     assert proof is not None and request.account is not None
@@ -128,7 +128,10 @@ def _nobodys_order() -> Request:
 
 
 def _wake(session: Session, orders: sa.Select[Request], now: datetime, key: str | None = None) -> None:
-    """Schedule the next step of the pending orders among `orders`, now; with `key`, only of those at that address."""
+    """Schedule the next step of those of the orders that are pending, now.
+
+    With `key`, an `address_key`, only of those with that connection address.
+    """
     # In the order in which the workers lock them. One that a worker is looking at is waited for: it may have read
     # the proof before it was given.
     for request in session.scalars(pending(orders).order_by(Request.id).with_for_update(of=Request)):

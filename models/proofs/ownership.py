@@ -67,10 +67,10 @@ def decide(
 ) -> bool:
     """Record an administrator's answer to the question whether an account may be attached, if the code is right.
 
-    `typed` is the code from the mail, None for a signed-in person. Returns False if the code is wrong. The
-    first answer counts; the request's next step is scheduled for now. Raises `NotAwaited` if the request is not
-    pending, is proved or answered already, or the question has expired, and `Forbidden` if the user may not decide for
-    the account.
+    `user` is the administrator, `typed` the code from the mail, None for a signed-in person. Returns False if the code
+    is wrong. The first answer counts; the link request's next step is scheduled for now. Raises `NotAwaited` if the
+    request is not pending, is proved or answered already, or the question has expired, and `Forbidden` if the user may
+    not decide for the account.
     """
     _ensure_unproved(session, request)
     consent = session.get(Consent, request.id, with_for_update=True)
@@ -123,7 +123,7 @@ def _ownership(request: Request, account_id: int, method: ProofMethod, by: int |
 
 
 def _ensure_unproved(session: Session, request: Request) -> None:
-    """Lock a request; raise `NotAwaited` unless it is a pending link request without an ownership proof."""
+    """Lock a request. Raises `NotAwaited` unless it is a pending link request without an ownership proof."""
     session.refresh(request, with_for_update=True)
     if (request.kind, request.status) != (Kind.LINK, Status.PENDING) or session.get(
         OwnershipProof, request.id

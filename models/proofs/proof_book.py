@@ -1,4 +1,4 @@
-"""The proofs that several orders need, read together with a few queries."""
+"""The proofs of e-mail and connection address that several orders need, read together with a few queries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ P = TypeVar("P", EmailProof, AddressProof)
 
 
 class ProofBook:
-    """The proofs of e-mail and connection address that the orders among `requests` need.
+    """The proofs of e-mail and connection address that the orders among `requests` need, given or not.
 
     All proofs of a kind are read with at most two queries when the first is needed, instead of a query for each order.
 
@@ -51,9 +51,9 @@ class ProofBook:
         return self._documents.get(request.id)
 
     def open_email(self, request: Request, now: datetime) -> EmailProof:
-        """Create the requested proof of the e-mail address of the order's contact, not given yet, and return the proof.
+        """Insert and return the row of a proof, not given yet, that the e-mail address reaches the order's contact.
 
-        If another transaction has created the proof since this book was read, return that one. Sends nothing.
+        If another transaction has inserted it since this book was read, returns that row. Sends no mail.
         """
         assert request.account is not None
         main_id, address = request.main_id, request.account.contact_email
@@ -62,9 +62,9 @@ class ProofBook:
         return found
 
     def open_address(self, request: Request, now: datetime) -> AddressProof:
-        """Create the requested proof of the order's connection address, not given yet, and return the proof.
+        """Insert and return the row of a proof, not given yet, that the order's connection address is real.
 
-        If another transaction has created the proof since this book was read, return that one. Sends nothing.
+        If another transaction has inserted it since this book was read, returns that row. Sends no letter.
         """
         assert request.account is not None
         main_id, key = request.main_id, account_address_key(request.account)

@@ -35,7 +35,7 @@ NOBODY = 0
 
 
 class Decision(StrEnum):
-    """The answers of an account's administrator to a consent request."""
+    """The answer of an account's administrator to the question whether it may be attached: accepted or declined."""
 
     ACCEPTED = "accepted"
     DECLINED = "declined"
@@ -69,8 +69,9 @@ class CodedProof:
     def ask_again(self, now: datetime) -> None:
         """Void the current code and request a new one.
 
-        Raises `TooEarly` until `new_after` has passed since the current code was requested, and `NotAwaited` if the
-        person has had `MOST_ISSUES` codes already.
+        Raises `TooEarly` until the pause since the current code was requested is over (`new_after`: ten minutes for an
+        e-mail address, a day for consent, three days for a letter), and `NotAwaited` if the person has had
+        `MOST_ISSUES` (5) codes.
         """
         if now < self.asked_at + self.new_after:
             raise TooEarly(self.asked_at + self.new_after)
@@ -81,13 +82,16 @@ class CodedProof:
         self.ask(now)
 
     def renew(self, now: datetime) -> None:
-        """Void the current code, which nobody has answered, and request a first code anew, for another order."""
+        """Void the current code, unanswered so far, and begin anew with another one, as a new order needs the proof.
+
+        The count of further codes that a person may request starts again, too.
+        """
         self.issue += 1
         self.resent = 0
         self.ask(now)
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one is valid for less than `LEAST_LEFT`."""
+        """Return whether a new order needs a new code: the current one is valid for less than seven more days."""
         return self.expires_at - now < LEAST_LEFT
 
     def start_sending(self, now: datetime) -> bool:
@@ -106,11 +110,11 @@ class CodedProof:
         return min([*reminders, self.expires_at])
 
     def new_one_from(self) -> datetime | None:
-        """Return the time from which a new code can be requested; None if the person has had `MOST_ISSUES` codes."""
+        """Return the time from which a new code can be requested; None after `MOST_ISSUES` (5) codes."""
         return self.asked_at + self.new_after if self.resent + 1 < MOST_ISSUES else None
 
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
-        """Return whether the typed text is the proof's code and the code is still valid.
+        """Return whether the typed text is the proof's current code, and the code has not expired.
 
         `about` are the words that the code is derived from.
         """
@@ -222,13 +226,16 @@ class EmailProof(CodedProof, Base):
     def ask(self, now: datetime) -> None:
         """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
 
-        No mail with this code was refused yet.
+        Forgets that the mail with an earlier code was refused.
         """
         super().ask(now)
         self.refused_at = None
 
     def is_stale(self, now: datetime) -> bool:
-        """Return whether a new order needs a new code: the current one was refused or is soon no longer valid."""
+        """Return whether a new order needs a new code: the current one is valid for less than seven days.
+
+        So it does if the mail server has refused the mail with the current code: nobody can have read it.
+        """
         return self.refused_at is not None or super().is_stale(now)
 
     def wakes_at(self) -> datetime:
@@ -269,7 +276,10 @@ class AddressProof(CodedProof, Base):
     )
 
     def ask(self, now: datetime) -> None:
-        """Start, from `now`, the time in which a new code can be entered; the verify step sends the code."""
+        """Start, from `now`, the time in which the current code can be entered; the verify step sends the code.
+
+        The code is derived from `address_key` from now on, so `code_key` is cleared.
+        """
         super().ask(now)
         self.code_key = None
 

@@ -39,7 +39,7 @@ class OrderProofs:
         return self.address is None or self.address.proved_at is None
 
     def asked(self) -> Iterator[tuple[str, CodedProof]]:
-        """Yield each proof that was requested and is not given yet, as a pair of its name and the proof.
+        """Yield name and proof for each proof that was requested and is not given yet.
 
         The name is `email` or `address`.
         """

@@ -28,12 +28,15 @@ def orders_with_contact(main_id: int, address: str) -> sa.Select[Request]:
 
 
 def pending(orders: sa.Select[Request]) -> sa.Select[Request]:
-    """Return a query for those of the orders that are pending, each with its account: one statement for any number."""
+    """Limit a query for orders to pending ones (status `pending`), and load each order's account with it.
+
+    The query must have joined the accounts. One statement, however many orders there are.
+    """
     return orders.where(Request.status == Status.PENDING).options(contains_eager(Request.account))
 
 
 def lock_pending(session: Session, orders: sa.Select[Request]) -> Sequence[Request]:
-    """Lock those of the orders that are pending, in the order of their ids; return them freshly read, with accounts.
+    """Lock those of the orders that are pending, in the order of their ids; return them, with accounts, read anew.
 
     Call this function before a proof is locked: the workers lock requests before proofs.
     """

@@ -29,7 +29,10 @@ from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
 
 
 class ProofKind(StrEnum):
-    """The kinds of proof that a person is asked for."""
+    """The kinds of proof that people are asked for, as pages and the API show them.
+
+    A code by mail or by letter, an uploaded document, or the consent of an account's administrators.
+    """
 
     EMAIL = "email"
     LETTER = "letter"
@@ -38,7 +41,7 @@ class ProofKind(StrEnum):
 
 
 class ProofState(StrEnum):
-    """The states of a requested proof."""
+    """The states of a requested proof: open, proved, declined, or expired."""
 
     OPEN = "open"
     PROVED = "proved"
@@ -64,21 +67,21 @@ class ProofStatus:
 
 
 def proof_statuses(session: Session, requests: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return the statuses of each request's proofs that are worth showing, by request id. A fixed number of statements.
+    """Return, by request id, the statuses of the proofs that each request has asked for, to show to its people.
 
-    There are none for a request that no worker has begun yet. A proof that is still open is left out unless its request
-    is pending.
+    None are returned for a request that no worker has begun yet, nor a proof that is still open after its request has
+    stopped being pending. A fixed number of statements.
     """
-    selected_account = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
-    orders = [request for request in selected_account if request.kind is Kind.ORDER]
-    links = [request for request in selected_account if request.kind is Kind.LINK]
+    begun = [request for request in requests if request.status is not Status.ACKNOWLEDGED]
+    orders = [request for request in begun if request.kind is Kind.ORDER]
+    links = [request for request in begun if request.kind is Kind.LINK]
     found: dict[uuid.UUID, list[ProofStatus]] = defaultdict(list)
     if orders:
         found |= _of_orders(session, orders, now)
     if links:
         query = sa.select(Consent).where(Consent.request_id.in_([link.id for link in links]))
         found |= {consent.request_id: [_consent(consent, now)] for consent in session.scalars(query)}
-    for request in selected_account:
+    for request in begun:
         found[request.id] = [asked for asked in found[request.id] if _still_says_something(request, asked)]
     return found
 
@@ -142,7 +145,7 @@ def _open_consents(
 
 
 def _of_orders(session: Session, orders: Sequence[Request], now: datetime) -> dict[uuid.UUID, list[ProofStatus]]:
-    """Return the statuses of the orders' proofs by order id, read for all orders with one set of queries, no locks."""
+    """Return by order id the statuses of the orders' proofs; a fixed number of queries, without locks."""
     # Held until the end, so that no order reads its account alone.
     accounts = session.scalars(sa.select(Account).where(Account.id.in_([order.account_id for order in orders]))).all()
     requesters = sa.select(User).where(User.id.in_({order.requested_by for order in orders}))
@@ -174,7 +177,8 @@ def _address(
 ) -> Iterator[ProofStatus]:
     """Yield the statuses of the proof of the connection address; nothing if the proof was not requested.
 
-    A proved address has one status; otherwise the letter has one, and so has a document that is open or was refused.
+    A proved address has one status. Otherwise the letter has one, and a document has another if staff have not decided
+    on it yet or have refused it.
     """
     if proofs.address is None:
         return

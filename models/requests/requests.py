@@ -58,8 +58,8 @@ class TimelineEntry(Base):
 class Request(BulkQueueRow, Base):
     """A request by a main account: to order a new sub-account, to link an existing account, or to detach a sub-account.
 
-    `main` is the main account and `account` the other one, None as long as a link has not found it. Change the status
-    by the methods only; they keep the status, its reason, the times and the timeline consistent.
+    `main` is that main account and `account` the account ordered, linked or detached, None until a link was proved.
+    Change the status by the methods only; they keep the status, its reason, the times and the timeline consistent.
     """
 
     __tablename__ = "requests"
@@ -178,7 +178,7 @@ class Request(BulkQueueRow, Base):
         batch_insert(session, TimelineEntry, request_id=self.id, at=now, code=code, facts=facts)
 
     def begin(self, now: datetime) -> None:
-        """Set an acknowledged request in progress, because a worker processes it. Every other status stays."""
+        """Set the request to `in_progress`, because a worker begins with it; do nothing unless it is `acknowledged`."""
         if self.status is Status.ACKNOWLEDGED:
             self._become(Status.IN_PROGRESS, now)
 
@@ -334,10 +334,10 @@ def concerns(session: Session, principal: Principal, request: Request) -> bool:
 
 
 def may_change(session: Session, principal: Principal, request: Request) -> bool:
-    """Return whether the person may answer, cancel and retry the request.
+    """Return whether the person may give the request's proofs, cancel it and retry it.
 
-    An order or a link needs the right to order or link for the main account; a detach request needs the right to
-    detach the sub-account.
+    An order or a link needs the right to order or link for the main account; a detach request needs the right to detach
+    the sub-account.
     """
     match request.kind:
         case Kind.ORDER:

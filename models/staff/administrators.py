@@ -1,4 +1,4 @@
-"""Administrators that the carrier's staff name, for accounts where nobody can."""
+"""Administrators that the carrier's staff name for accounts where nobody can invite one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def name_administrator(
 ) -> Invitation:
     """Invite a person as administrator of an account that has none, or whose only one cannot be reached any more.
 
-    `proof` is what proves to the member of staff that the person may administer the account; it stands in the account's
-    log. The present administrator is told by mail and keeps the role, which the new one can take away. Raises
-    `NotFound` unless the account is active, and what `invite_for_carrier` raises.
+    `proof` is the evidence that the person may administer the account, in the words of the member of staff; it stands
+    in the account's log. The present administrator is told by mail and keeps the role, which the new one can take away.
+    Raises `NotFound` unless the account is active, otherwise the errors of `invite_for_carrier`.
     """
     if account.state is not AccountState.ACTIVE:
         raise NotFound

@@ -26,8 +26,8 @@ from models.telephony.place_facts import places_of
 class PlaceQuestion:
     """The question whether an address lies in an Ortsnetz, with the facts that staff need to answer.
 
-    `towns` are the towns with the postal code, `near` the Ortsnetze that the address may lie in, and `orders` the
-    running orders that wait for the answer.
+    `place` has town, postal code and area code, `towns` are all towns with the postal code, `near` the Ortsnetze that
+    the address may lie in, and `orders` the running orders that wait for the answer.
     """
 
     place: KnownPlace
@@ -51,20 +51,23 @@ def find_question(session: Session, staff: Principal, id: uuid.UUID) -> PlaceQue
 
 
 def answer_version(place: KnownPlace) -> int:
-    """Return the version of a question's answer, for a form to say which answer a person saw: 0 if there is none."""
+    """Return a number that changes with each answer to the question, 0 without one.
+
+    A form sends back the version that the person saw, to notice that somebody else has answered since.
+    """
     return _version(place.decided_at)
 
 
 def answer_place_question(
     session: Session, staff: Principal, id: uuid.UUID, now: datetime, *, fits: bool, seen: int
 ) -> list[Request]:
-    """Save whether the question's address lies in the Ortsnetz (`fits`), and wake the orders that wait for the answer.
+    """Save whether the question's address lies in the Ortsnetz (`fits`), and schedule the waiting orders to go on now.
 
     The answer holds for every later order, too. After a yes the waiting orders go on; after a no they are rejected with
     the area codes that fit. Returns these orders. An answer can be given again and replaces the one before; orders that
     have ended stay as they are. `seen` is the `answer_version` that the person saw. Raises `SeenOtherwise` if the
     question was answered since then, `Forbidden` if the person does not belong to the staff, and `NotFound` if there is
-    no such question.
+    no question with the id `id`.
     """
     place = _place_for_staff(session, staff, id)
     waiting = _waiting(session, place, sa.select(Request).with_for_update(of=Request))
@@ -95,7 +98,7 @@ def _place_for_staff(session: Session, staff: Principal, id: uuid.UUID) -> Known
 
 
 def _waiting(session: Session, place: KnownPlace, query: sa.Select[Request]) -> list[Request]:
-    """Return the orders at step `verify` that the question is about, in the order of their ids."""
+    """Return the orders of `query` at step `verify` with the question's town, postal code and area code, by id."""
     found = query.join(Account, Account.id == Request.account_id).where(
         Request.kind == Kind.ORDER,
         Request.step == StepName.VERIFY,

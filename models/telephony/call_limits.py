@@ -22,7 +22,7 @@ from models.telephony.trunks import SipTrunk
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The destinations that a trunk may call: the keys of its countries (None: all), and high-risk ones if allowed.
+    """The destinations that a trunk may call: the keys of its countries (None: all), and `high_risk`, costly ones, too.
 
     `confirmed` is whether the person has confirmed that high-risk destinations are to be allowed.
     """
@@ -33,9 +33,10 @@ class CallLimits:
 
 
 def limits_for(fallback: str | None) -> list[str]:
-    """Return the countries of a new trunk: EU and EEA, with the destination of the ordered mobile fallback, if any.
+    """Return the keys of the countries that a new trunk may call: those of EU and EEA.
 
-    `fallback` is a number in E.164 with the plus sign.
+    The destination of the ordered mobile fallback, `fallback` (E.164 with the plus sign, None without one), is added if
+    it is none of these.
     """
     if fallback is None or rules_of(EEA).allows(fallback):
         return list(EEA)
@@ -46,13 +47,14 @@ def limits_for(fallback: str | None) -> list[str]:
 def change_limits(
     session: Session, person: Principal, account: Account, id: int, limits: CallLimits, now: datetime
 ) -> bool:
-    """Let the account's trunk `id` call these destinations. Safe to run twice: returns False if it may already.
+    """Set the destinations that the account's trunk `id` may call, and schedule the registrar to be updated.
 
-    Germany is always among the countries. Tells the other administrators if high-risk destinations are allowed anew.
-    Raises `Forbidden` if the account is not active or the person is no administrator of it or its main account,
-    `NotFound` if the account has no open trunk with this id, and `InvalidField`: for `countries` with the code
-    `too_many`, or `forwardings_outside` with the targets of the enabled forwardings that lead elsewhere; for
-    `confirmed` with `high_risk` if these destinations are not confirmed.
+    Safe to run twice: returns False if these are set already. Germany is always among the countries. The other
+    administrators get a mail if high-risk destinations are allowed that were not. Raises `Forbidden` if the account is
+    not active or the person is no administrator of it or its main account, `NotFound` if the account has no open trunk
+    with this id, and `InvalidField`: for `countries` with the code `too_many`, or `forwardings_outside` with the
+    targets of the enabled forwardings that lead to other countries; for `confirmed` with `high_risk` if high-risk
+    destinations are not confirmed.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.ALLOW_DESTINATIONS, account, id, lock=True)

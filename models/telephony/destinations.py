@@ -74,9 +74,10 @@ UNLIMITED = PrefixRules()
 
 
 def rules_of(countries: Collection[str] | None, blocked: Sequence[str] = ()) -> PrefixRules:
-    """Return the rules of a trunk that is limited to these destinations (None: all), without the blocked prefixes.
+    """Return the rules for a trunk that may call these destinations (None: all), except numbers with a blocked prefix.
 
-    Germany is always allowed. `blocked` are prefixes in E.164 without the plus sign.
+    `countries` are keys of `PREFIXES`; Germany is always allowed. `blocked` are prefixes in E.164 without the plus
+    sign.
     """
     if countries is None:
         return PrefixRules(denied=tuple(sorted({*blocked, *HIDING}))) if blocked else UNLIMITED

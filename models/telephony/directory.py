@@ -1,6 +1,7 @@
-"""Entries in the telephone directory, which `standorte directory export` hands on.
+"""Entries in the telephone directory, which `standorte directory export` hands on to publishers.
 
-An account has at most one entry. A withdrawn entry stays for a while, so that an export can say that it is withdrawn.
+An account that has booked a directory entry, an option of the price list, can have one. A withdrawn entry is kept for a
+while, so that an export can say that it is withdrawn.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def directory_data(saved: Mapping[str, Any] | None) -> DirectoryData | None:
 class DirectoryEntry(Base):
     """The directory entry of an account, for one of its numbers (`number`, E.164 without the plus sign).
 
-    The address is the account's. The entry is withdrawn from `withdrawn_at` on, if that is set.
+    The address shown is the account's. `withdrawn_at` is the time at which the entry was withdrawn, else None.
     """
 
     __tablename__ = "directory_entries"
@@ -82,7 +83,7 @@ class DirectoryEntry(Base):
 
     @property
     def data(self) -> DirectoryData:
-        """Return the entry's content: name, whether its address is shown, and places; without its number."""
+        """Return the entry's content: the name as printed, whether the address is shown, and where it is published."""
         return DirectoryData(self.name, self.show_address, tuple(self.published_in))
 
 
@@ -101,7 +102,10 @@ def put_entry(session: Session, account_id: int, number: int, data: DirectoryDat
 
 
 def withdraw_for_block(session: Session, block: NumberBlock, now: datetime) -> None:
-    """Withdraw the entry for a number of a block, because the block is taken from its account. One statement."""
+    """Withdraw the directory entry whose number is in the block, because the block is taken from its account.
+
+    One statement; does nothing if there is no such entry.
+    """
     numbers = DirectoryEntry.number.between(block.first_number, block.last_number)
     theirs = sa.and_(DirectoryEntry.account_id == block.account_id, DirectoryEntry.withdrawn_at.is_(None), numbers)
     table = DirectoryEntry.__table__
@@ -117,10 +121,11 @@ def entry_of(session: Session, account: Account) -> DirectoryEntry | None:
 def change_entry(
     session: Session, person: Principal, account: Account, number: str, data: DirectoryData, now: datetime
 ) -> None:
-    """Save the account's entry for a typed number of its own, publish it again if it was withdrawn, and log that.
+    """Save the account's directory entry for the typed `number`, one of its own, and log that.
 
-    Raises `Forbidden` if the account is not active or the person may not manage its trunks, `NotFound` if the account
-    has not the option, and `InvalidField` if the number is not one of the account's.
+    A withdrawn entry is published again. Raises `Forbidden` if the account is not active or the person may not manage
+    its trunks, `NotFound` if the account has not booked a directory entry (an option of the price list), and
+    `InvalidField` if the number is not one of the account's.
     """
     _begin(session, person, account, now)
     try:
@@ -138,7 +143,7 @@ def withdraw_entry(session: Session, person: Principal, account: Account, now: d
     """Withdraw the account's entry and log that. Safe to run twice.
 
     Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
-    account has not the option or no entry.
+    account has not booked a directory entry or has none yet.
     """
     _begin(session, person, account, now)
     found = entry_of(session, account)
@@ -151,9 +156,10 @@ def withdraw_entry(session: Session, person: Principal, account: Account, now: d
 
 
 def entries_since(session: Session, since: datetime | None) -> Sequence[sa.Row[DirectoryEntry, Account]]:
-    """Return the entries of accounts in service with their accounts, in the order of their numbers.
+    """Return directory entries with their accounts, in the order of their numbers.
 
-    With `since` only those that were made, changed or withdrawn since; without, all that are not withdrawn.
+    `since` None: all that are not withdrawn, of active accounts. Otherwise those that were made, changed or withdrawn
+    from that time on; an entry that is not withdrawn counts only if its account is active.
     """
     query = sa.select(DirectoryEntry, Account).join(Account, Account.id == DirectoryEntry.account_id)
     if since is None:

@@ -25,12 +25,15 @@ WIDEST = 10**15
 
 
 def width(numbers: Numbers | None) -> int:
-    """Return how many numbers a range has; `WIDEST` for all numbers of an account (None)."""
+    """Return how many numbers a range has; for None, all numbers of an account, a number larger than any range's."""
     return WIDEST if numbers is None else numbers[1] - numbers[0] + 1
 
 
 def has_number(numbers: Numbers | None, number: int | None) -> bool:
-    """Return whether a range includes the number. All numbers (None) include each; no range includes None."""
+    """Return whether a forwarding for the range `numbers` (None: for all numbers of the account) includes `number`.
+
+    None as `number` stands for a number that no range includes; only a forwarding for all numbers includes it.
+    """
     return numbers is None or (number is not None and numbers[0] <= number <= numbers[1])
 
 
@@ -49,7 +52,7 @@ def typed_numbers(first: str, last: str) -> Numbers:
 
 
 def ensure_owned(session: Session, account: Account, numbers: Numbers) -> None:
-    """Raise `InvalidField` (`numbers`, `not_own`) unless all these numbers are in number blocks of the account."""
+    """Raise `InvalidField` (`numbers`, `not_own`) unless the account's number blocks have every number of the range."""
     first, last = numbers
     shared = sa.func.least(NumberBlock.last_number, last) - sa.func.greatest(NumberBlock.first_number, first) + 1
     query = sa.select(sa.func.sum(shared)).where(

@@ -48,7 +48,7 @@ _NO_ZERO = ("+", "0")
 
 
 class Condition(StrEnum):
-    """The conditions under which a call is forwarded."""
+    """The condition under which a call is forwarded: always, when busy, when not answered, or no phone registered."""
 
     ALWAYS = "always"
     BUSY = "busy"
@@ -157,14 +157,14 @@ def forwardings_within(session: Session, account: Account, numbers: Numbers) -> 
 
 
 def enabled_of(session: Session, account_ids: Collection[int]) -> Sequence[CallForwarding]:
-    """Return the enabled forwardings of the accounts with these ids, for all hours of the week, in the order of ids."""
+    """Return the enabled forwardings of the accounts with these ids, whether in force at this hour or not, by id."""
     ids = sa.any_(sa.literal(list(account_ids), postgresql.ARRAY(sa.BigInteger)))
     query = sa.select(CallForwarding).where(CallForwarding.account_id == ids, CallForwarding.enabled)
     return session.scalars(query.order_by(CallForwarding.id)).all()
 
 
 def trunks_for(session: Session, account: Account, numbers: Numbers | None) -> Sequence[SipTrunk]:
-    """Return the account's open trunks that have one of these numbers; all of its open trunks if `numbers` is None."""
+    """Return the account's open trunks that have a number of the range; all of its open trunks if `numbers` is None."""
     query = sa.select(SipTrunk).where(SipTrunk.account_id == account.id, SipTrunk.state != TrunkState.CLOSED)
     if numbers is not None:
         first, last = numbers
@@ -176,9 +176,8 @@ def trunks_for(session: Session, account: Account, numbers: Numbers | None) -> S
 def in_force(forwardings: Iterable[CallForwarding], trunks: Iterable[SipTrunk], at: datetime) -> list[CallForwarding]:
     """Return which of an account's forwardings apply at the moment `at`: enabled, and with that moment in their hours.
 
-    Returned are those that apply to a call to at least one number; a forwarding for the account also applies to numbers
-    that no range includes. `trunks` are the account's trunks: if all of them are suspended, or there are none, no
-    forwarding applies.
+    A forwarding is left out if a more exact one takes its place for each number. `trunks` are the account's trunks: if
+    all of them are suspended, or there are none, no forwarding applies.
     """
     if all(trunk.state is TrunkState.SUSPENDED for trunk in trunks):
         return []
@@ -300,9 +299,10 @@ def target_of(typed: str) -> str:
 
 
 def _begin(session: Session, person: Principal, account: Account) -> None:
-    """Lock the account, so that of two simultaneous changes the second sees the first, and check the right.
+    """Lock the account and check the person's right, before one of its forwardings is changed.
 
-    Raises `Forbidden` if the person may not forward the account's calls or the account is not active.
+    With the lock, the second of two simultaneous changes sees the first. Raises `Forbidden` if the person may not
+    forward the account's calls or the account is not active.
     """
     # What was read before may be over: it may have been detached, or closed.
     lock_active_account(session, account)
@@ -350,7 +350,7 @@ def _ensure_allowed(
 
 
 def _tell(session: Session, person: Principal, account: Account, forwarding: CallForwarding, now: datetime) -> None:
-    """Tell the other administrators of a forwarding that is switched on and leads to a high-risk destination."""
+    """Queue a mail to the other administrators if the forwarding is enabled and leads to a high-risk destination."""
     if forwarding.enabled and is_high_risk(session, forwarding.target):
         path = f"/standortverwaltung/{account.customer_number}/rufweiterleitung"
         tell_administrators(session, person, account, path, {"target": forwarding.target}, now)

@@ -46,9 +46,9 @@ def is_high_risk(session: Session, number: str) -> bool:
 
 
 def ensure_usual_fallback(session: Session, number: str | None) -> None:
-    """Raise `InvalidField` (`mobile_number`, `high_risk`) if an order falls back to a high-risk destination.
+    """Raise `InvalidField` (`mobile_number`, `high_risk`) if an order's mobile fallback is a high-risk destination.
 
-    `number` is in E.164 with the plus sign. An order has no confirmation by an administrator.
+    In an order no administrator can confirm it. `number` is in E.164 with the plus sign, None without a fallback.
     """
     if number is not None and is_high_risk(session, number):
         raise InvalidField("mobile_number", "high_risk")
@@ -57,10 +57,11 @@ def ensure_usual_fallback(session: Session, number: str | None) -> None:
 def ensure_confirmed(
     person: Principal, account: Account, field: str, *, confirmed: bool, about: str | None = None
 ) -> None:
-    """Check that an administrator of the account or of its main account has confirmed a high-risk destination.
+    """Raise `InvalidField` unless an administrator of the account or its main account confirms a high-risk destination.
 
-    Raises `InvalidField` with the code `administrator_confirms` for `field` if the person is no administrator, and
-    with `high_risk` for `confirmed` if the person has not confirmed; its `allowed` is `about`.
+    The error is for `field`, with the code `administrator_confirms`, if the person is no such administrator; and for
+    `confirmed`, with the code `high_risk` and `about` (such as the number) as `allowed`, if the person has not
+    confirmed.
     """
     if not may(person, Action.ALLOW_DESTINATIONS, account):
         raise InvalidField(field, "administrator_confirms")
@@ -71,9 +72,10 @@ def ensure_confirmed(
 def tell_administrators(
     session: Session, person: Principal, account: Account, path: str, facts: dict[str, object], now: datetime
 ) -> None:
-    """Queue a mail about a confirmed high-risk destination to the other administrators of the account and its main one.
+    """Queue a mail that says that `person` has allowed a high-risk destination, to all other administrators.
 
-    `path` is the address of the page with the setting; `facts` are the further variables of the mail.
+    They are those of the account and of its main account. `path` is the URL path of the page with the setting; `facts`
+    are further variables of the mail.
     """
     others = {found.id: found for found in administrators_of(session, account.id)}
     if account.main_id is not None:

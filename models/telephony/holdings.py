@@ -18,7 +18,7 @@ from models.telephony.trunks import SipTrunk, TrunkState
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What one account has: contract lines with their products, trunks that are not closed, and number blocks."""
+    """What one account has: running contract lines with their products, trunks not closed, and number blocks."""
 
     items: Sequence[tuple[ContractItem, Product]]
     trunks: Sequence[SipTrunk]

@@ -149,7 +149,10 @@ def _split(search: str) -> tuple[list[str], str]:
 
 
 def _few_hits(session: Session, typed: str) -> list[int] | None:
-    """Return, by the index, the ids of all customers' blocks that match the typed digits; None if more than `FEW`."""
+    """Return the ids of the number blocks, of the accounts of all customers, that match the typed digits.
+
+    None if more than `FEW` (2,000) do: the caller then looks only through the blocks of the accounts that it lists.
+    """
     hits = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_not(None), found_by(typed)).limit(FEW + 1)
     found = list(session.scalars(hits))
     return found if len(found) <= FEW else None

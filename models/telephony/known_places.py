@@ -1,6 +1,6 @@
 """Answers of the carrier's staff: whether an address lies in an Ortsnetz (local network), where facts do not say so.
 
-An answer is given once and holds for every later order with the same postal code, town and area code.
+An answer holds for every later order with the same postal code, town and area code, until staff give another one.
 """
 
 from __future__ import annotations
@@ -55,14 +55,18 @@ class KnownPlace(Base):
 
 
 def place_key(city: str) -> str:
-    """Return the town's name in the spelling by which towns are compared: 'Unterschleißheim' has one, however typed."""
+    """Return the town's name in the spelling by which towns are compared.
+
+    However 'Unterschleißheim' is typed, in capitals or with 'ss', the spelling is one.
+    """
     return " ".join(town_words(city))
 
 
 def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, bool]:
-    """Return by area code whether the town with this postal code lies in its Ortsnetz; open questions are left out.
+    """Return by area code whether the town with this postal code lies in its Ortsnetz; unanswered ones are left out.
 
-    An answer of the staff is about the name that they read, what was known from the start about every spelling of it.
+    An answer of the staff holds for the town's name as they read it; one known from the start (`load_towns`) for all
+    spellings of the name.
     """
     # Hundreds of orders are about a few places: each postal code is looked up once a transaction.
     read: dict[str, list[KnownPlace]] = session.info.setdefault("known_places", {})
@@ -79,7 +83,10 @@ def answers_for(session: Session, postal_code: str, city: str) -> Mapping[str, b
 
 
 def ask(session: Session, postal_code: str, city: str, area_code: str, now: datetime) -> None:
-    """Ask the staff whether the town lies in the Ortsnetz of the area code. Safe to run twice: it is asked once."""
+    """Add the question for the staff whether the town lies in the Ortsnetz of the area code.
+
+    Safe to run twice: a question that exists, open or answered, stays as it is.
+    """
     asked = postgresql.insert(KnownPlace).values(
         postal_code=postal_code, place=place_key(city), town=city, area_code=area_code, asked_at=now
     )
@@ -100,7 +107,7 @@ def question_id(session: Session, postal_code: str, city: str, area_code: str) -
 def load_towns(session: Session, now: datetime) -> None:
     """Insert the answers known from the start: towns that share another town's Ortsnetz. Existing answers stay.
 
-    Each town is known with every postal code of its name that lies near the Ortsnetz.
+    Each town is known with every postal code of its name that lies within 60 km of the Ortsnetz.
     """
     places = places_of(session)
     rows = [
@@ -127,7 +134,10 @@ def open_questions(session: Session, most: int) -> Sequence[KnownPlace]:
 
 
 def answered_questions(session: Session, most: int) -> Sequence[KnownPlace]:
-    """Return at most `most` questions that staff have answered, the last first, with Ortsnetz and member of staff."""
+    """Return at most `most` questions that staff have answered, the last answered first.
+
+    Each comes with its Ortsnetz and the member of staff.
+    """
     found = sa.select(KnownPlace).where(KnownPlace.decided_by.is_not(None))
     parts = (joinedload(KnownPlace.area), joinedload(KnownPlace.decider))
     return session.scalars(found.order_by(KnownPlace.decided_at.desc()).options(*parts).limit(most)).all()

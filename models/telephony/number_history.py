@@ -57,7 +57,7 @@ class NumberAssignment(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the calendar year in Berlin after that of the loss of the block is over."""
+        """Return an SQL condition: the account lost the block before last year began in Berlin."""
         return cls.until < start_of_last_year(now)
 
 
@@ -88,9 +88,10 @@ _END = sa.text("""
 
 
 def _renewal(of: str) -> tuple[sa.TextClause, sa.TextClause]:
-    """Return the SQL statements that end outdated open assignments and insert missing ones.
+    """Return two SQL statements: one ends outdated open assignments, the other inserts missing ones.
 
-    `of` is an SQL condition on the accounts of the table `number_blocks`, called `block`, or of the open rows.
+    `of` is the SQL comparison that limits both to some accounts: it is put behind the name of a column with account
+    ids.
     """
     known, true = (", ".join(f"{table}.{name}" for name in ("account_id", *_COLUMNS)) for table in ("known", "owners"))
     end = f"""
@@ -115,9 +116,9 @@ _COMPLETION = _renewal("IS NOT NULL")
 
 
 def begin_assignment(session: Session, block_id: int, account_id: int, now: datetime) -> None:
-    """Record that the account gets the number block now, with the names and addresses of the next flush or commit.
+    """Record that the account gets the number block now, with its contract holder and connection address.
 
-    One statement for all blocks until then.
+    These are read, and the row is inserted, at the next flush or commit, with one statement for all blocks until then.
     """
     batch_execute(session, _BEGIN, block_id=block_id, account_id=account_id, since=now)
 
@@ -129,9 +130,9 @@ def end_assignment(session: Session, block_id: int, now: datetime) -> None:
 
 
 def renew_history(session: Session, account_id: int, now: datetime) -> None:
-    """Bring the history of the account's numbers in line with the contract holder of now.
+    """Bring the history of the account's numbers in line with its contract holder of now.
 
-    Does the same for the accounts that were ordered for it. Two statements.
+    So are those of the accounts that were ordered for it and have its contract holder. Two statements.
     """
     execute_queued(session, _BEGIN)
     for statement in _RENEWALS:
@@ -141,8 +142,8 @@ def renew_history(session: Session, account_id: int, now: datetime) -> None:
 def complete_history(session: Session, now: datetime) -> int:
     """Bring the history in line with the blocks, names and addresses that all accounts have now.
 
-    Needed for what is changed without a row: by the import of customers, or by an older program that runs beside this
-    one and knows no history. Return how many rows were ended or begun. Safe to run twice.
+    Needed after changes that did not write it themselves: the import of customers, and an older program that runs
+    beside this one and knows no history. Return how many rows were ended or begun. Safe to run twice.
     """
     return sum(session.connection().execute(statement, {"now": now}).rowcount for statement in _COMPLETION)
 

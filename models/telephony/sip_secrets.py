@@ -21,7 +21,7 @@ class RenewedMeanwhile(Exception):
 
 
 def issue_of(trunk: SipTrunk) -> str:
-    """Return an identifier of the trunk's current secret, which does not reveal the secret and changes when renewed."""
+    """Return an identifier of the trunk's current secret, which does not reveal it; another secret has another one."""
     return hashlib.sha256(trunk.secret).hexdigest()[:16]
 
 

@@ -19,10 +19,10 @@ from models.telephony.trunks import SipTrunk, SuspendedBy, TrunkState
 def find_trunk(
     session: Session, person: Principal, right: Action, account: Account, id: int, *, lock: bool = False
 ) -> SipTrunk:
-    """Return the account's trunk `id`, locked if `lock`, to a person who has this right in the account.
+    """Return the account's trunk `id`, if the person has the right `right` in the account.
 
-    Raises `Forbidden` if the person lacks the right, and `NotFound` if the account has no trunk with this id or the
-    trunk is closed.
+    `lock` locks the trunk's row until the transaction ends. Raises `Forbidden` if the person lacks the right, and
+    `NotFound` if the account has no trunk with this id or the trunk is closed.
     """
     if not may(person, right, account):
         raise Forbidden
@@ -83,10 +83,10 @@ def suspend_for_carrier(session: Session, sip_user: str, reason: str, now: datet
 
 
 def resume_for_carrier(session: Session, sip_user: str, now: datetime) -> tuple[SipTrunk, bool]:
-    """Lift the carrier's suspension of a trunk; the customer's own stays. Return the trunk and whether it changed.
+    """Lift the carrier's suspension of a trunk; the customer's own stays. Return the trunk, and whether it changed.
 
-    Safe to run twice. Raises `NotFound` if no trunk has this SIP user, `TrunkClosed` if it is closed, and `Forbidden`
-    if its account is not active yet.
+    Safe to run twice: then nothing changes. Raises `NotFound` if no trunk has this SIP user, `TrunkClosed` if it is
+    closed, and `Forbidden` if its account is not active yet.
     """
     account, trunk = _of_sip_user(session, sip_user)
     changed = trunk.resume(SuspendedBy.CARRIER, now)

@@ -21,7 +21,7 @@ from models.telephony.numbers import NumberBlock
 
 
 class TrunkState(StrEnum):
-    """The states of a trunk. A suspended trunk can still make emergency calls."""
+    """The states of a trunk: active, suspended (only emergency calls), and closed (for good)."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -36,14 +36,14 @@ class SuspendedBy(StrEnum):
 
 
 class RequestUri(StrEnum):
-    """The content of the request line of calls: the contact that the phone registered, or the dialled number."""
+    """What the request line of incoming calls contains: the contact that the phone registered or the dialled number."""
 
     CONTACT = "contact"
     NUMBER = "number"
 
 
 def usual_request_uri(block_size: int) -> RequestUri:
-    """Return the request line for a new trunk with a block of `block_size` numbers, if the order does not choose.
+    """Return what the request line of a new trunk's calls contains if the order does not choose, by its block's size.
 
     A single number is usually a single phone, which takes only calls to the contact that it registered; a phone system
     with a block has to read the dialled number.

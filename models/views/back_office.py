@@ -31,7 +31,8 @@ from models.views.request_lists import timelines
 class Matter(StrEnum):
     """The reasons why a request waits for the carrier.
 
-    It is held, has failed, has a document to be decided on, or asks for consent that no administrator can give.
+    It is held, has failed, has a document that staff have yet to accept or refuse, or asks for consent that no
+    administrator can give, because the mail reaches none.
     """
 
     HELD = "held"
@@ -68,7 +69,10 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class RequestDetails:
-    """One request with its timeline, messages, requested proofs (`asked`), newest document and staff's actions."""
+    """One request with its timeline, its messages, its newest uploaded document and the staff's actions on it.
+
+    `asked` are the statuses of the proofs that the request has asked for.
+    """
 
     request: Request
     timeline: Sequence[TimelineEntry]
@@ -92,7 +96,7 @@ class RequestDetails:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests wait for the carrier: by why they wait, by kind of request, and by reason code."""
+    """How many requests wait for the carrier: by why they wait (`Matter`), by kind of request, and by reason code."""
 
     matters: Mapping[Matter, int]
     kinds: Mapping[Kind, int]
@@ -207,7 +211,10 @@ def request_details(session: Session, id: uuid.UUID, now: datetime) -> RequestDe
 
 
 def _with_matters(query: sa.Select[Any]) -> sa.Select[Any]:
-    """Join to requests what makes them wait for the carrier, for `_MATTER` and `_SINCE`."""
+    """Join to a query for requests the undecided document and the consent request that reaches nobody, if any.
+
+    `_MATTER` and `_SINCE` read from these columns why a request waits for the carrier, and since when.
+    """
     return query.outerjoin(AddressDocument, _OPEN_DOCUMENT).outerjoin(Consent, _UNREACHED_CONSENT)
 
 
@@ -244,7 +251,10 @@ def _found(session: Session, wanted: MatterFilter, place: _Place | None, limit: 
 
 
 def _ways(session: Session, search: str) -> list[sa.ColumnElement[bool]]:
-    """Return SQL conditions, each a way to match the search: a request id, or either account's customer number."""
+    """Return SQL conditions, each a way in which a request matches the search: an id or a customer number.
+
+    The number may be that of the request's main account, or of the account that the request is about.
+    """
     number = typed_customer_number(search)
     if number is None:
         try:

@@ -44,8 +44,8 @@ class GroupBy(StrEnum):
 class Counts:
     """The numbers of locations of a main account.
 
-    `sites` is all of them with the main account itself. `states` counts the states of all, and `links` the running
-    requests to link an account that is not known yet, which are no locations; `states` counts them as well.
+    `sites` is the number of all locations, the main account included, and `states` how many are in each state. `links`
+    is the number of running requests to link an account that is not known yet: no locations, but counted in `states`.
     """
 
     sites: int
@@ -107,10 +107,10 @@ def counts_of(session: Session, main: Account, *, offline: Sequence[int] = ()) -
 def groups_of(
     session: Session, main: Account, by: GroupBy, now: datetime, *, offline: Sequence[int] = ()
 ) -> list[Group]:
-    """Return the locations of a main account, with itself, in groups by town or state, in the order of their names.
+    """Return the locations of a main account, the main account included, in groups by town or state, sorted by name.
 
-    At most `MOST_GROUPS` groups. `offline` are the ids of the accounts that have a trunk without a registration. One
-    statement, whose cost grows with the number of locations.
+    At most `MOST_GROUPS` (500) groups. `offline` are the ids of the accounts that have a trunk without a registration.
+    One statement, whose cost grows with the number of locations.
     """
     running = running_of(main)
     ids = sa.union(
@@ -202,7 +202,10 @@ class TrunkAddress:
 
 
 def trunk_addresses(session: Session, main: Account, limit: int | None = None) -> list[TrunkAddress] | None:
-    """Return the active trunks of a main account and its sub-accounts; None if there are more than `limit`."""
+    """Return the active trunks of a main account and its sub-accounts.
+
+    None if there are more than `limit` (None: no limit).
+    """
     columns = (SipTrunk.account_id, SipTrunk.sip_user, SipTrunk.domain)
     active = sa.select(*columns).where(SipTrunk.state == TrunkState.ACTIVE)
     below = active.join(Account, Account.id == SipTrunk.account_id).where(Account.main_id == main.id)

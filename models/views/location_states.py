@@ -50,7 +50,10 @@ class Show(StrEnum):
 
     @property
     def states(self) -> frozenset[SiteState]:
-        """Return the states that the filter shows; those with a running request for `NEW`."""
+        """Return the states of locations that the filter shows.
+
+        For `NEW`, which is not a matter of the state alone, those of locations with a running request.
+        """
         match self:
             case Show.WAITING:
                 return frozenset({SiteState.YOURS, SiteState.CONFIRMATION})
@@ -72,14 +75,17 @@ MOVING = frozenset(SiteState) - frozenset(RESTING)
 
 
 def state_of(request: Request | None) -> SiteState | None:
-    """Return the state of a location with this running request; None without a request."""
+    """Return the state of a location with this running request; None if `request` is None."""
     if request is None:
         return None
     return WAITS.get(request.waiting_for, SiteState.RUNNING) if request.waiting_for else SiteState.RUNNING
 
 
 def resting_state(offline: Sequence[int]) -> sa.ColumnElement[str]:
-    """Return SQL for the state of an account without a running request; `offline` are ids of accounts."""
+    """Return SQL for the state of an account without a running request: suspended, offline or in service.
+
+    `offline` are the ids of the accounts that have a trunk without a registration.
+    """
     return sa.case(
         (is_suspended(), SiteState.SUSPENDED),
         (is_one_of(offline), SiteState.OFFLINE),
@@ -88,7 +94,7 @@ def resting_state(offline: Sequence[int]) -> sa.ColumnElement[str]:
 
 
 def running_of(main: Account) -> sa.Subquery:
-    """Return SQL for the newest running request of `main` about each account."""
+    """Return a subquery with one row for each account that a running request of `main` is about: its newest one."""
     # An account can have two at a time: its order is being confirmed while it is already taken out again.
     columns = (
         Request.id,
@@ -109,7 +115,7 @@ def running_of(main: Account) -> sa.Subquery:
 
 
 def moving_state(running: Any) -> sa.ColumnElement[str]:
-    """Return SQL for the state of a location by the columns of its running request."""
+    """Return SQL for the state of a location with a running request; `running` has that request's columns."""
     return sa.case(*((running.waiting_for == actor, state) for actor, state in WAITS.items()), else_=SiteState.RUNNING)
 
 

@@ -1,8 +1,8 @@
 """The overview of a main account: its accounts searched, filtered, sorted and read page by page.
 
-The list has disjoint parts: sub-accounts without a running request (in the order of need apart by state), and accounts
-with one, whether sub-account already or not. Each part is one index range in the order of the list, so that the cost of
-a page does not depend on the number of accounts, and the number of statements is fixed.
+The list is put together from several queries without common rows: for sub-accounts without a running request (one for
+each state, in the order of need), and for accounts with one, attached already or not. Each reads one range of an index
+in the order of the list, so that the cost of a page does not depend on the number of accounts.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ MOST_LINKS = 12
 class Order(StrEnum):
     """The sort orders of the overview's list.
 
-    `NEED` puts first what somebody has to act on, after single orders that have just come in. `NEWEST` is by the
-    running request's creation, else by attachment.
+    `need`: first single orders that have just come in, then what somebody has to act on, then the rest. `newest`: by
+    when the running request was made or, without one, the account attached. `name`, `city` and `number` (customer
+    number) are alphabetical.
     """
 
     NEED = "need"
@@ -141,9 +142,10 @@ def count_of(session: Session, main: Account, wanted: LocationFilter, *, offline
 def listed_itself(
     session: Session, account: Account, own: Sequence[Request], *, offline: Sequence[int] = ()
 ) -> ListedAccount:
-    """Return the row of the main account itself, with the request that detaches it from its own main account, if any.
+    """Return the row of the account that the overview is of.
 
-    `own` are its requests as `own_requests` returns them, `offline` the ids of the accounts that have a trunk without a
+    If the account is itself being detached from a main account, the row has that running request. `own` are the
+    account's requests as `own_requests` returns them, `offline` the ids of accounts that have a trunk without a
     registration. One statement.
     """
     leaving = next((found for found in own if found.kind is Kind.DETACH), None)
@@ -152,7 +154,7 @@ def listed_itself(
 
 
 def cities_of(session: Session, main: Account) -> list[str]:
-    """Return the cities of the sub-accounts of `main`, each once, in alphabetical order, at most `MOST_CITIES`."""
+    """Return up to `MOST_CITIES` (100) cities of the sub-accounts of `main`, each once, in alphabetical order."""
     key = plain_sql(Account.city).label("key")
     one = sa.select(Account.city, key).where(Account.main_id == main.id).order_by(key).limit(1)
     # From one city to the next by the index, rather than through all accounts.
@@ -164,10 +166,10 @@ def cities_of(session: Session, main: Account) -> list[str]:
 
 
 def own_requests(session: Session, account: Account) -> list[Request]:
-    """Return up to `MOST_LINKS` running requests that the overview's list does not show, the newest first.
+    """Return up to `MOST_LINKS` (12) running requests of the account that the overview's list does not show.
 
-    They are link requests of the account that have not been proved yet, so that they lead to no account, and a request
-    that detaches the account itself from its main account. What waits for the requester comes first.
+    They are its link requests that have not been proved yet, so that they lead to no account, and a request that
+    detaches the account itself from its main account. Those that wait for the requester come first, then the newest.
     """
     running = Request.status.not_in(ENDED)
     links = sa.select(Request.id).where(Request.main_id == account.id, Request.account_id.is_(None), running)
@@ -178,7 +180,7 @@ def own_requests(session: Session, account: Account) -> list[Request]:
 
 
 def requests_by_id(session: Session, principal: Principal, ids: Sequence[uuid.UUID]) -> list[Request]:
-    """Return the requests with these ids that the person may see, with their accounts. One statement."""
+    """Return those of the requests with these ids that the person may see, with their accounts. One statement."""
     accounts = joinedload(Request.main), joinedload(Request.account)
     found = session.scalars(sa.select(Request).where(Request.id.in_(ids)).options(*accounts))
     return [request for request in found if concerns(session, principal, request)]
@@ -197,7 +199,7 @@ _JUST_ORDERED = len(_URGENCY)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the queries whose rows together are the list, each row in one of them, with its sort key and urgency."""
+    """One of the queries whose rows together are the list, no row in two; `key` is the sort key within an `urgency`."""
 
     query: sa.Select[Any]
     key: sa.ColumnElement[Any]

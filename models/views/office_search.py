@@ -51,7 +51,7 @@ class FoundNumbers:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits of a search: of each kind at most as many as were asked for, and `more` if there may be further ones."""
+    """The hits of a search, of each kind up to the limit asked for; `more` if a kind may have further ones."""
 
     accounts: Sequence[FoundAccount]
     people: Sequence[FoundPerson]
@@ -69,7 +69,7 @@ def search(session: Session, typed: str, limit: int = 20) -> SearchResult:
 
     Each word must be part of an account's customer number, name, address, contact or the contact's e-mail address or
     phone number; or of a person's name or e-mail address. A text of digits is also searched for in phone numbers, in
-    any usual spelling. A text of less than `LEAST` characters finds nothing.
+    any usual spelling. A text of less than `LEAST` (3) characters finds nothing.
     """
     if len(typed) < LEAST:
         return SearchResult([], [], [], more=False)

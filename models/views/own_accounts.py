@@ -1,4 +1,4 @@
-"""The accounts in which a person has a role of their own: which of them they may view, link or forward; the menu."""
+"""The accounts in which a person has a role of their own, for viewing, linking and forwarding, and for the menu."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _linkable(provable: Sequence[Account]) -> list[Account]:
 
 @dataclass(frozen=True, slots=True)
 class MenuFacts:
-    """What a person's menu depends on besides their roles."""
+    """What the menu shows a person besides what follows from their roles."""
 
     sees_locations: bool
     """Whether the person has the overview of locations: not with roles in sub-accounts only."""

@@ -19,7 +19,7 @@ from models.states import ENDED, AccountState, Kind, Status
 
 
 class Progress(StrEnum):
-    """The filters of the history by status. `OPEN` requests have not ended, `FAILED` ones ended without success."""
+    """The filters of the history by status: not ended (`open`), completed, or ended without success (`failed`)."""
 
     OPEN = "open"
     COMPLETED = "completed"
@@ -59,7 +59,7 @@ class HistoryFilter:
 class PastRequest:
     """A row of the history: a request, its requester (None: the carrier's scheduled job) and its location.
 
-    `location` is None if the account is not known to the main account, or belongs to it no longer.
+    `location` is None if the main account does not know the account yet, or if the account belongs to it no longer.
     """
 
     request: Request

@@ -63,7 +63,8 @@ def place_due(runtime: Runtime, more_due: Callable[[], object]) -> None:
 def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
     """Process the claimed bulk `id` once: place a batch of its rows, or end the bulk if its requests have ended.
 
-    Then schedule the bulk's next processing: now if more rows can be placed, otherwise later.
+    To place a row is to turn it into a request. Then schedule the bulk's next processing: now if more rows can be
+    placed, otherwise later.
     """
     now = runtime.clock()
     with runtime.database.transaction() as session:
@@ -93,7 +94,7 @@ def _place_batch(runtime: Runtime, id: uuid.UUID, lease: uuid.UUID) -> None:
 
 
 def _limit_reached(session: Session, bulk: Bulk) -> bool:
-    """Return whether the bulk is of links and its main account has the most open consent requests allowed."""
+    """Return whether the bulk has link requests and its main account has as many open consent requests as allowed."""
     return bulk.kind is Kind.LINK and open_questions(session, bulk.main) >= MOST_OPEN_QUESTIONS
 
 
@@ -191,7 +192,10 @@ def _forget_code(row: BulkRow) -> None:
 
 
 def _queue_receipt(session: Session, bulk: Bulk, now: datetime) -> None:
-    """Queue the receipt of a bulk to its sender, unless that was done before, while rows had to wait."""
+    """Queue the receipt of a bulk to its sender, unless it was queued before.
+
+    It was if rows had to wait for room among the account's open consent requests: the receipt does not wait with them.
+    """
     to, occasion = Recipient(bulk.user.name, bulk.user.email, bulk.user.locale), str(bulk.id)
     if not was_queued(session, "bulk_receipt", occasion, to):
         facts = {"bulk_id": occasion, "path": f"/standortverwaltung/sammelauftrag/{bulk.id}"}
@@ -223,7 +227,10 @@ def _lock_claimed(session: Session, id: uuid.UUID, lease: uuid.UUID) -> Bulk | N
 
 
 def _record_error(claim: Claim, id: uuid.UUID, error: Exception) -> None:
-    """Record that placing rows of the bulk `id` failed: retry later, row by row; refuse a row that fails alone."""
+    """Record that placing rows of the claimed bulk `id` failed with `error`, and schedule the next try after a pause.
+
+    The next try takes one row alone. If that fails too, and not because the database was away, the row is refused.
+    """
     heals = is_outage(error)
     log.log(30 if heals else 40, "bulk.broke", bulk=str(id), error=repr(error), exc_info=None if heals else error)
     runtime = claim.runtime

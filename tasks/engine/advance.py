@@ -75,9 +75,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A claimed request, by its id, with its current step and its external call; both None before the steps run.
+    """A claimed request, by its id, with its current step and the external call to make.
 
-    `failure` is the error of the call; None if the call succeeded or was not made yet.
+    Step and call are None before the steps run. `failure` is the error of the call; None if the call succeeded or was
+    not made yet.
     """
 
     id: uuid.UUID
@@ -319,7 +320,7 @@ def _make_together(batch: Batch, items: Sequence[Item]) -> list[Item]:
 def _record_error(batch: Batch, id: uuid.UUID, error: Exception) -> None:
     """Record that a step of the request `id` raised `error`: retry a database error later, hold for any other error.
 
-    If recording fails too, the request is given back, as soon as the database answers again.
+    If recording fails too, the request is given back, so that any worker may claim it.
     """
     heals = isinstance(error, IntegrityError) or is_outage(error)
     if heals:

@@ -17,8 +17,8 @@ _LOST_LETTER = re.compile(r"[^\W\d_]\?[a-z]")
 def cell_text(value: object) -> str:
     """Return the value of a cell as text, without invisible characters and unneeded white space.
 
-    A number of a spreadsheet is written as a person would write it. `UNREADABLE` stands for control characters. The
-    apostrophe that the portal's exports put before what looks like a formula is taken off.
+    A number of a spreadsheet is written as a person would write it. Control characters become U+FFFD (`UNREADABLE`).
+    The apostrophe that the portal's exports put before what looks like a formula is taken off.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -30,7 +30,7 @@ def cell_text(value: object) -> str:
 
 
 def cell_fault(text: str) -> str | None:
-    """Return the code of what makes a cell useless in any column, None for a usual text.
+    """Return the code of what makes a cell useless in any column; None if nothing does.
 
     `unreadable_character`: a character was lost, when the file was read or before. `error_value`: an error of the
     spreadsheet, such as #N/A. `shortened_number`: a number in the form 4.93E+11, whose last digits are lost.

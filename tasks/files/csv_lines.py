@@ -17,9 +17,10 @@ _DELIMITERS = (";", ",", "\t")
 
 
 class Lines:
-    """A reader of single lines that can put lines back; an overlong line is cut to its first `LONGEST_LINE` characters.
+    """A reader of single lines that can put lines back.
 
-    `number` is the number of the line that `take` returned last, counted from 1; 0 before the first.
+    `number` is the number of the line that `take` returned last, counted from 1; 0 before the first. A line longer than
+    `LONGEST_LINE` (65,536) characters is cut to these.
     """
 
     def __init__(self, text: TextIO) -> None:
@@ -38,7 +39,7 @@ class Lines:
     def fields(self, line: str, delimiter: str) -> list[str] | None:
         """Return the fields of the record that begins with `line`, the line taken last; None if its quotes are broken.
 
-        Takes the record's further lines, and puts them back if the quotes are broken.
+        A record whose quoted fields have line breaks takes further lines; they are put back if the quotes are broken.
         """
         if '"' not in line:
             return line.rstrip("\r\n").split(delimiter)
@@ -78,7 +79,10 @@ def declared_delimiter(line: str) -> str | None:
 
 
 def likely_delimiter(line: str, is_heading: Callable[[str], bool]) -> str:
-    """Return the delimiter (semicolon, comma or tab) that splits the line into the most texts `is_heading` accepts."""
+    """Return the delimiter (semicolon, comma or tab) that splits a line into the most headings.
+
+    `is_heading` says whether a text is a heading.
+    """
 
     def known(delimiter: str) -> int:
         return sum(is_heading(name.strip().strip('"')) for name in line.split(delimiter))

@@ -28,7 +28,7 @@ class UnusableTable(Exception):
     `code` is the reason: `empty` if there is nothing but blank rows, `no_table`, `no_columns` (`columns` are the keys
     of the missing ones), `columns_twice`, `hidden_sheet` if only a hidden sheet has the headings, `line_too_long`,
     `far_row` if a row far below the table has content, or `too_much` for too large a workbook. `line` is the number of
-    the line that is meant, 0 if none is; `sheet` the name of the sheet, empty if none is.
+    the line that the reason is about, counted from 1, 0 if none is; `sheet` the name of its sheet, empty if none is.
     """
 
     def __init__(self, code: str, columns: Sequence[str] = (), line: int = 0, sheet: str = "") -> None:
@@ -43,19 +43,22 @@ class UnusableTable(Exception):
 class Headings:
     """The headings by which the columns of a kind of table are recognised.
 
-    `key_of` returns the key of the column with a heading, None if there is none; `required` are the keys of the columns
-    that a table must have.
+    `key_of` returns the key of the column that a heading names, None if it names none; `required` are the keys of the
+    columns that a table must have.
     """
 
     key_of: Callable[[str], str | None]
     required: Sequence[str]
 
     def keys(self, values: Sequence[Any]) -> list[str | None]:
-        """Return the key of the column for each value of a row of headings."""
+        """Return for each text of a row of headings the key of the column that it names; None for any other text."""
         return [self.key_of(cell_text(value)) for value in values]
 
     def are(self, values: Sequence[str], keys: Sequence[str | None]) -> bool:
-        """Return whether each required column's cell of a row is a heading of that column."""
+        """Return whether a row repeats the headings: each required column's cell is a heading of that column.
+
+        `values` are the cells of the row, `keys` the columns' keys in the same order.
+        """
         cells = dict(zip(keys, values, strict=False))
         return all(self.key_of(cells.get(key, "")) == key for key in self.required)
 
@@ -66,7 +69,7 @@ class Headings:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the table was found: the line of its headings, and the sheet, which is None in a CSV file.
+    """Where the table was found: the line of its headings, counted from 1, and the sheet's name, None in a CSV file.
 
     `others` are the names of further visible sheets that have the headings and rows, too, and are not read.
     `hidden_rows` is the number of rows that are hidden in the sheet, as by a filter, and read all the same. `encoding`
@@ -83,11 +86,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table: the number of its first line in the file, and the texts of its cells by column key.
+    """A row of the table: the number of its first line in the file, from 1, and the texts of its cells by column key.
 
     `fault` is the code of what is wrong with the row as a whole, None for a usual one: `line_too_long` and
-    `broken_quotes`, without cells; `too_few_columns` and `too_many_columns`. `widths` are how many cells the row has,
-    and how many the headings have.
+    `broken_quotes`, without cells; `too_few_columns` and `too_many_columns`. `widths` are the number of the row's cells
+    and that of the headings.
     """
 
     line: int
@@ -100,7 +103,8 @@ class Row:
 class Table:
     """An open table whose headings have been found.
 
-    `place` tells where; `rows` yields every row below them, in file order, without blank ones and repeated headings.
+    `place` tells where they stand; `rows` yields every row below them, in file order, without blank rows and repeated
+    headings.
     """
 
     place: Place
@@ -118,7 +122,8 @@ def open_table(file: BinaryIO, headings: Headings, most_rows: int) -> Iterator[T
     """Find the table in a file, and close the file at the end of the block. Rows are read as they are asked for.
 
     A file that starts like a ZIP archive is read as a workbook, of which at most `most_rows` rows are read; every other
-    one as CSV. Raises `UnusableTable`.
+    one as CSV. Raises `UnusableTable` if there is no table with the required columns, or the file is too large or
+    broken.
     """
     file.seek(0)
     if file.read(len(_ARCHIVE)) == _ARCHIVE:
@@ -140,7 +145,12 @@ def _table_of_text(file: BinaryIO, lines: Lines, encoding: Encoding, headings: H
 
 
 def _headings_of_text(lines: Lines, encoding: Encoding, headings: Headings) -> tuple[int, str, list[str]]:
-    """Return the number of the line with the headings, the delimiter, and the headings."""
+    """Find the headings of a CSV file among its first rows; return their line, from 1, the delimiter, and their texts.
+
+    The headings are the first row with all required columns, within the first `FIRST_ROWS` (30) that are not blank.
+    Raises `UnusableTable` if there is no such row (`no_columns`, `empty`, or `no_table` for a binary file), or a line
+    is too long.
+    """
     declared: str | None = None
     nearest: tuple[int, int, list[str]] | None = None
     looked_at, is_binary = 0, False
@@ -222,7 +232,10 @@ def _table_of_workbook(file: BinaryIO, headings: Headings, most_rows: int) -> Ta
 
 
 def _heading_rows(sheets: Sequence[Sheet], headings: Headings) -> dict[int, tuple[int, list[str | None]]]:
-    """Return by sheet index the line of the headings and their keys, for each sheet that has all required columns."""
+    """Return by sheet index, from 0, the line of the headings and the keys of their columns.
+
+    A sheet is left out if none of its first `FIRST_ROWS` (30) rows has all required columns.
+    """
     found: dict[int, tuple[int, list[str | None]]] = {}
     for sheet in sheets:
         for line, values in sheet.rows[:FIRST_ROWS]:

@@ -45,14 +45,14 @@ class Encoding:
     """The recognised encoding of a file.
 
     `name` is Python's: utf_16, utf_16_le, utf_16_be, utf-8-sig, utf-8, cp1252, cp850 or mac_roman. `doubtful` are the
-    characters that another encoding, nearly as likely, reads as other letters.
+    characters whose bytes another encoding, nearly as likely, reads as other letters.
     """
 
     name: str
     doubtful: frozenset[str] = frozenset()
 
     def trusted(self, text: str) -> str:
-        """Return a text of the file with `UNREADABLE` in place of every character that is certainly or possibly wrong.
+        """Return a text of the file with U+FFFD (`UNREADABLE`) for every character that is certainly or possibly wrong.
 
         Text that was read as Windows-1252 once and saved as UTF-8 ("BrÃ¼cke") is turned back.
         """
@@ -81,7 +81,7 @@ def open_text(file: BinaryIO, encoding: Encoding) -> io.TextIOWrapper:
 
 
 def encoding_of(file: BinaryIO) -> Encoding:
-    """Recognise a file's encoding. The file is read in small pieces.
+    """Recognise the encoding of a CSV file, reading it in small pieces.
 
     A UTF-8 file with a few broken bytes is still UTF-8: in any other encoding, every umlaut would be wrong.
     """
@@ -125,7 +125,10 @@ def _single_byte_encoding(file: BinaryIO) -> Encoding:
 
 
 def _total_cost(found: Counter[bytes], encoding: str) -> int:
-    """Return how little the bytes, each with its neighbours and their number, look like text in the encoding."""
+    """Return how implausible a file's text is in the encoding: the sum for all characters that are not ASCII.
+
+    `found` counts the pieces of the file around such bytes. 0 is a usual text.
+    """
     total = 0
     for context, count in found.items():
         text = context.decode(encoding, "surrogateescape")
@@ -138,7 +141,7 @@ def _char(byte: int, encoding: str) -> str:
 
 
 def _cost_at(text: str, place: int) -> int:
-    """Return how implausible the character at `place` is between its neighbours: 0 for a usual one, `_IMPOSSIBLE`."""
+    """Return how implausible the character at the index `place` is between its neighbours: 0 if usual, at most 20."""
     before, char, after = text[place - 1 : place], text[place], text[place + 1 : place + 2]
     if _UNDECODED.match(char):
         return _IMPOSSIBLE

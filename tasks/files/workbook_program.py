@@ -4,10 +4,10 @@ It runs as a separate process because uploads are untrusted: a few kilobytes can
 far away that the reader asks for more memory than there is, which ends the process. The kernel limits its memory and
 time.
 
-Prints a list of sheets, each with the keys `index`, `name`, `hidden`, `whole`, `rows` (`[[line, [value, ...]], ...]`
-without blank rows), `hidden_lines` (which of those rows are hidden, for example by a filter) and `far`. If there is
-content below row `LAST_LINE` of a sheet, `far` is its line, else 0. Exits with status 1 if the file is no workbook, and
-with status `TOO_MUCH` or by a signal at a limit.
+Prints a list of sheets, each with the keys `index` (from 0), `name`, `hidden`, `whole` (all rows were read, up to the
+limit), `rows` (`[[line, [value, ...]], ...]` without blank rows, lines from 1), `hidden_lines` (which of those rows are
+hidden, for example by a filter) and `far`. If there is content below row `LAST_LINE` (50,000) of a sheet, `far` is its
+line, else 0. Exits with status 1 if the file is no workbook, and with status `TOO_MUCH` (3) or by a signal at a limit.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _ERROR_VALUE = re.compile(rb"(" + _ATTRIBUTE % (b"c", b"t") + rb""")e(?=["'])"""
 def main() -> None:
     """Print the sheets of the workbook on standard input as JSON, after limiting this process's memory and time.
 
-    The command line arguments are the maximum numbers of rows and of columns, and the index of the only sheet to print.
-    Without an index all sheets are printed: the rows of the only visible one, of all others the first `FIRST_ROWS`.
-    Exits with status `TOO_MUCH` if the memory does not suffice.
+    The command line arguments are the maximum numbers of rows and of columns, and the index (from 0) of the only sheet
+    to print. Without an index all sheets are printed: if one sheet alone is visible, that one whole, and of all others
+    the first `FIRST_ROWS` (30) rows. Exits with status `TOO_MUCH` (3) if the memory does not suffice.
     """
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
@@ -94,10 +94,10 @@ def _read(content: bytes, most_rows: int, most_columns: int, only: int | None) -
 def _rows(
     sheet: CalamineSheet, most_rows: int, most_columns: int
 ) -> tuple[list[tuple[int, list[Any]]], list[int], int]:
-    """Return the rows that are not blank with their line numbers, and the line numbers of hidden ones among them.
+    """Return the rows that are not blank with their line numbers (from 1), and the line numbers of the hidden ones.
 
-    The last value is the line below `LAST_LINE` with content, or 0. The value of cells that are merged downwards stands
-    in each of their rows.
+    The last value is the line below `LAST_LINE` (50,000) with content, or 0. The value of cells that are merged
+    downwards stands in each of their rows.
     """
     rows: list[tuple[int, list[Any]]] = []
     hidden: list[int] = []
@@ -134,10 +134,10 @@ def _drawn_together(content: bytes) -> tuple[bytes, dict[int, int]]:
     """Return the workbook with its far cells moved closer, and the original numbers of moved rows by their new numbers.
 
     The library that reads workbooks keeps every cell between the first and the last in memory, used or not. So rows far
-    below are moved to just below `LAST_LINE`, and all columns far right, which are not read, into one column. An error
-    value such as #N/A becomes text, because the library drops it, and hidden rows get a mark in a column of its own. A
-    workbook with unusual XML stays unchanged and may
-    run into a limit. Exits with status `TOO_MUCH` if the parts of the workbook unpack to more than `UNPACKED` bytes.
+    below are moved to just below `LAST_LINE` (50,000), and all columns far right, which are not read, into one column.
+    An error value such as #N/A becomes text, because the library drops it, and hidden rows get a mark in a column of
+    its own. A workbook with unusual XML stays unchanged and may run into a limit. Exits with status `TOO_MUCH` (3) if
+    the parts of the workbook unpack to more than `UNPACKED` (60 million) bytes.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         if sum(part.file_size for part in book.infolist()) > UNPACKED:

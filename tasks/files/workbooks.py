@@ -1,4 +1,4 @@
-"""Workbooks (XLSX) that people upload, read by a program of its own (`workbook_program`)."""
+"""Workbooks (XLSX) that people upload, read by a process of its own that runs `workbook_program`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _PATIENCE = 30
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A worksheet: its rows that are not blank, each with its line number and the values of its cells.
+    """A worksheet: its rows that are not blank, each with its line number (from 1) and the values of its cells.
 
-    `rows` are only the first ones unless it is `whole`; `hidden_lines` are the numbers of hidden ones, as by a filter.
-    `far` is the number of a row far below the table that has content, 0 if there is none.
+    If it is not `whole`, `rows` are the first 30 only. `hidden_lines` are the line numbers of hidden rows, as by a
+    filter. `far` is the number of a row far below the table that has content, 0 if there is none.
     """
 
     index: int
@@ -47,10 +47,10 @@ class UnusableWorkbook(Exception):
 
 
 def sheets_of(content: bytes, most_rows: int, only: int | None = None) -> list[Sheet]:
-    """Return the worksheets of a workbook, in its order; or the one with the index `only`.
+    """Return the worksheets of a workbook, in its order; or only the one with the index `only`, counted from 0.
 
-    The only visible sheet, or the sheet `only`, is read whole, up to `most_rows` rows; of the others only the first
-    rows are, to look for headings. Raises `UnusableWorkbook`.
+    The only visible sheet, or the sheet `only`, is read whole, up to `most_rows` rows; of the others only the first 30,
+    to look for headings. Raises `UnusableWorkbook` if the content is no workbook or reaches a limit of size or time.
     """
     program = [sys.executable, "-I", workbook_program.__file__, str(most_rows), str(WIDEST)]
     if only is not None:

@@ -41,7 +41,11 @@ FATES = {
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRow:
-    """A row of the file: what was typed (`draft`), what became of it, and its request's number and agreed prices."""
+    """A row of the file: its checked order or link request (`draft`), and what became of it (None: nothing yet).
+
+    `customer_number` is that of the account ordered or to be linked, `lines` are the ordered products' names and
+    prices.
+    """
 
     draft: dict[str, Any]
     fate: RowFate | None
@@ -50,7 +54,7 @@ class ReceivedRow:
 
 
 def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[dict[str, Any], list[ReceivedRow]]:
-    """Return the facts of a bulk's receipt, and all rows of the file for the table."""
+    """Return the facts of the receipt's mail for the bulk with this id, and all rows of the file for its table."""
     bulk = session.scalars(sa.select(Bulk).where(Bulk.id == bulk_id).options(joinedload(Bulk.main))).one()
     rows = _rows(session, bulk, locale)
     assert bulk.sent_at is not None
@@ -74,7 +78,7 @@ def bulk_facts(session: Session, bulk_id: uuid.UUID, locale: Locale) -> tuple[di
 
 
 def bulk_table(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[Attachment]:
-    """Return the table of a bulk's rows as XLSX, so that Excel keeps the zero in front of a postal code."""
+    """Return the table of a bulk's rows as an attached XLSX file, so that Excel keeps the zeros of postal codes."""
     from tasks.files import spreadsheets  # a large import, made only for this receipt
 
     _ = partial(translate, locale)
@@ -105,7 +109,7 @@ def _rows(session: Session, bulk: Bulk, locale: Locale) -> list[ReceivedRow]:
 
 
 def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
-    """Return a row of the file as the facts of one line in the mail's list."""
+    """Return the line about a row of the file in the mail's list: its location or customer number, and its result."""
     fate = translate(locale, FATES[row.fate])
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"
@@ -117,7 +121,7 @@ def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
 
 
 def _cells(kind: Kind, rows: Sequence[ReceivedRow], locale: Locale) -> list[list[Cell]]:
-    """Return the table's rows, the headings first."""
+    """Return the rows of the receipt's table as lists of cells, the headings first."""
     _ = partial(translate, locale)
     if kind is Kind.LINK:
         links: list[list[Cell]] = [[row.customer_number, _(FATES[row.fate])] for row in rows]

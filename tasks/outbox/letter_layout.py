@@ -75,7 +75,10 @@ def _facts(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
 
 
 def _code_box(sheet: Sheet, code: str, link: str | None) -> None:
-    """Print the code large, and beside it a QR code that leads to `link`, the page where the code is entered."""
+    """Print the code large, and beside it a QR code that leads to `link`, the page where the code is entered.
+
+    There is no QR code if `link` is None.
+    """
     sheet.make_room(_CODE_BOX)
     top = sheet.y + 1
     sheet.box(LEFT, top, WIDTH, _CODE_BOX, TINT, 2)
@@ -93,7 +96,10 @@ def _code_box(sheet: Sheet, code: str, link: str | None) -> None:
 
 
 def _qr_code(sheet: Sheet, text: str, left: float, top: float) -> None:
-    """Draw a QR code, `_QR` millimetres wide with its quiet zone; neighbouring dots of a row are one rectangle."""
+    """Draw the text as a QR code, `_QR` millimetres wide with its quiet zone, at `left` and `top` (millimetres).
+
+    Neighbouring dots of a row are drawn as one rectangle.
+    """
     matrix = [list(row) for row in segno.make_qr(text, error="m").matrix_iter(border=4)]
     dot = _QR / len(matrix)
     sheet.box(left, top, _QR, _QR, _WHITE)

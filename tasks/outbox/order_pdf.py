@@ -23,7 +23,7 @@ class PrintedOrder:
     """An order as an offer or a summary prints it.
 
     `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
-    `lines` are the products' names with their prices, `town` the town of the area code.
+    `lines` are pairs of product name and price, `town` is the name of the area code's Ortsnetz.
     """
 
     main_number: str
@@ -85,7 +85,10 @@ def summary_pdf(
 
 
 def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro: str) -> None:
-    """Begin the PDF and print its head, the addressee, the ordered products and their prices."""
+    """Begin the PDF and print its head, the addressee, `facts` (pairs of name and value), `intro`, and the products.
+
+    The products stand in a table with their prices and totals.
+    """
     _ = pdf.say
     top = pdf.y + 18
     pdf.y = top
@@ -124,7 +127,7 @@ def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
 
 
 def _end(pdf: Sheet, heading: str, said: str, link: str) -> bytes:
-    """Print the last heading, its text and the link, and return the PDF."""
+    """Print the heading, the text `said` and the link, end the PDF and return it."""
     pdf.y += 5
     pdf.heading(LEFT, heading)
     pdf.ink(INK, "", 10.5)

@@ -34,8 +34,8 @@ class Sheet:
 
     `carrier` says who sends it, `title` is the document's title, and `remark` a sentence for the foot of each page.
     `say` translates a sentence into the document's language. All lengths are in millimetres, measured from the page's
-    left and top edges; `y` is where the next text is printed. Methods that print text move `y` below it; most
-    of them begin a new page where the page is full.
+    left and top edges; `y` is where the next text is printed. Methods that print text move `y` below it; most of them
+    begin a new page where the page is full.
     """
 
     def __init__(self, carrier: Carrier, locale: Locale, title: str, remark: str = "") -> None:
@@ -65,11 +65,11 @@ class Sheet:
         self._colour, self._font, self._size = colour, font_name(600 if style else 400), size
 
     def width_of(self, text: str) -> float:
-        """Return how wide the text is in the typeface set by `ink`."""
+        """Return how many millimetres wide the text is in the colour, style and size set by `ink`."""
         return float(stringWidth(text, self._font, self._size)) * _POINT
 
     def wrapped(self, text: str, width: float) -> list[str]:
-        """Return the lines of a text that is `width` wide at most: broken at spaces, too long words anywhere."""
+        """Break a text into lines at most `width` millimetres wide: at spaces, too long words anywhere."""
         lines: list[str] = []
         for part in text.split("\n"):
             line = ""
@@ -91,25 +91,31 @@ class Sheet:
         return lines
 
     def text(self, text: str, left: float, height: float, right: float | None = None) -> None:
-        """Print one line at `y`, without going on below it: from `left` on, or, if it is given, up to `right`."""
+        """Print one line of text, `height` millimetres high, at `y`, and leave `y` where it is.
+
+        The text begins `left` millimetres from the page's edge; with `right` it ends there, and `left` does not count.
+        """
         shown = in_print(text)
         if right is not None:
             left = right - self.width_of(shown)
         self._draw(shown, left, self.y + height / 2 + self._size * _POINT * 0.3)
 
     def line_of(self, text: str, height: float, left: float = LEFT) -> None:
-        """Print one line of text, `height` high, and go to the next line."""
+        """Print one line of text, `height` millimetres high, and move `y` below it.
+
+        Begins a new page first if there is no room for the line.
+        """
         self.make_room(height)
         self.text(text, left, height)
         self.y += height
 
     def paragraph(self, text: str, height: float = 5.5, left: float = LEFT, width: float = WIDTH) -> None:
-        """Print a text that wraps over several lines."""
+        """Print a text in lines at most `width` millimetres wide, each `height` millimetres high, from `left` on."""
         for line in self.wrapped(in_print(text), width):
             self.line_of(line, height, left)
 
     def link(self, address: str, height: float = 5.5) -> None:
-        """Print an address, underlined, that leads there."""
+        """Print a URL, underlined, as a link to that URL; each line is `height` millimetres high."""
         for line in self.wrapped(address, WIDTH):
             self.line_of(line, height)
             width, bottom = self.width_of(line), self.y - 1
@@ -119,12 +125,12 @@ class Sheet:
             self._canvas.linkURL(address, area)
 
     def heading(self, left: float, text: str) -> None:
-        """Print a small heading that begins at `left`."""
+        """Print a small heading that begins `left` millimetres from the page's left edge."""
         self.ink(QUIET, "B", 9)
         self.line_of(text, 6, left)
 
     def block(self, left: float, lines: list[str]) -> None:
-        """Print short lines, one below the other, that begin at `left`."""
+        """Print short lines, one below the other, that begin `left` millimetres from the page's left edge."""
         self.ink(INK, "", 10.5)
         for line in lines:
             self.paragraph(line, 5.2, left, 80)
@@ -132,7 +138,8 @@ class Sheet:
     def facts(self, left: float, facts: list[tuple[str, str]]) -> None:
         """Print (name, value) pairs, one per line: the name begins at `left`, the value ends 65 mm right of that.
 
-        Begins no new page, even if the page is full."""
+        Begins no new page, even if the page is full.
+        """
         for name, value in facts:
             self.ink(QUIET, "", 9)
             self.text(name, left, 5.6)
@@ -141,7 +148,10 @@ class Sheet:
             self.y += 5.6
 
     def row(self, cells: tuple[str, ...], *, fill: bool = False) -> None:
-        """Print a table row: a description, which wraps, then prices. `fill` gives it a background."""
+        """Print a table row: the first cell is a description, which wraps, the others are prices, right-aligned.
+
+        `fill` gives the row a background.
+        """
         description, *prices = cells
         lines = self.wrapped(description, WIDTH - 2 - PRICE * len(prices))
         height = 7.5 + 4.5 * (len(lines) - 1)
@@ -159,16 +169,16 @@ class Sheet:
         self.y = top + height
 
     def rule(self) -> None:
-        """Draw a thin line from margin to margin."""
+        """Draw a thin line across the page, from the left to the right margin, at `y`."""
         self.line(LEFT, self.y, LEFT + WIDTH)
 
     def line(self, left: float, top: float, right: float) -> None:
-        """Draw a thin horizontal line."""
+        """Draw a thin horizontal line from `left` to `right`, `top` millimetres below the page's top edge."""
         self._canvas.setStrokeColorRGB(*_shares(LINE))
         self._line(left, top, right, top)
 
     def box(self, left: float, top: float, width: float, height: float, colour: Colour, radius: float = 0) -> None:
-        """Draw a rectangle filled with a colour; `radius` rounds its corners."""
+        """Draw a rectangle filled with a colour; `radius` (millimetres, 0 for none) rounds its corners."""
         self._canvas.setFillColorRGB(*_shares(colour))
         place = (left * mm, _up(top + height), width * mm, height * mm)
         if radius:
@@ -177,13 +187,13 @@ class Sheet:
             self._canvas.rect(*place, stroke=0, fill=1)
 
     def make_room(self, height: float) -> None:
-        """Begin a new page if this one has less than `height` left."""
+        """Begin a new page if less than `height` millimetres are left on this one above its foot."""
         if self.y + height > _END:
             self._canvas.showPage()
             self._begin_page()
 
     def _begin_page(self) -> None:
-        """Print wordmark and foot of a new page."""
+        """Print wordmark and foot of a new page, and set `y` to its first line."""
         before = self._colour, self._font, self._size
         self._canvas.setLineWidth(0.2 * mm)
         self._print_wordmark()
@@ -234,11 +244,11 @@ class Sheet:
 
 
 def _shares(colour: Colour) -> tuple[float, float, float]:
-    """Return the shares of red, green and blue, from 0 to 1."""
+    """Return a colour's red, green and blue, given from 0 to 255, as shares from 0 to 1."""
     red, green, blue = colour
     return red / 255, green / 255, blue / 255
 
 
 def _up(top: float) -> float:
-    """Return how many points above the page's bottom edge a place is that is `top` millimetres below its top edge."""
+    """Convert `top`, millimetres below the page's top edge, to points (1/72 inch) above its bottom edge."""
     return (_HEIGHT - top) * mm

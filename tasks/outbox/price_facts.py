@@ -14,7 +14,7 @@ from models.values import Locale
 
 
 def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tuple[str, PriceLine]]:
-    """Return pairs of the names of an order's products, in the language, and their agreed prices.
+    """Return the products of an order as pairs of name, in the language, and agreed price.
 
     Empty for orders that are older than the column of agreed prices. A product that was withdrawn since is among them.
     """
@@ -25,9 +25,9 @@ def agreed_lines(session: Session, request: Request, locale: Locale) -> list[tup
 
 
 def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:
-    """Return the fact `prices` of a mail: each product with its prices, and their sums, all in euro cents.
+    """Return the variable `prices` of a mail: each product's name with its prices, and their sums, in euro cents.
 
-    Empty if there are no products, so that the mail says nothing about prices.
+    Returns an empty dict if there are no products, so that the mail says nothing about prices.
     """
     chosen = list(lines)
     if not chosen:
@@ -38,7 +38,7 @@ def price_facts(lines: Iterable[tuple[str, PriceLine]]) -> dict[str, Any]:
 
 
 def sum_facts(monthly: Amount, one_off: Amount) -> Mapping[str, Any]:
-    """Return the sums of prices as facts of a mail: net, value-added tax and gross, in euro cents."""
+    """Return net, VAT and gross of the monthly and one-off sums, in euro cents, and the VAT rate, as a mail's facts."""
     return {
         "vat_percent": VAT_PERCENT,
         "sums": {

@@ -32,9 +32,9 @@ from tasks.wording.translate import N_, translate
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """The additions to a message when it is sent: facts, and a function that makes the attachments.
+    """What is added to a message when it is sent: facts, and a function that makes its attachments.
 
-    The function needs no database.
+    The function needs no database, so it can be called when the transaction is over.
     """
 
     facts: Mapping[str, Any]
@@ -46,7 +46,10 @@ NOTHING = Details({})
 
 
 def read_details(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
-    """Read the facts and attachments that a receipt gets when it is sent. `base_url` is the beginning of its links."""
+    """Read the facts and attachments that a receipt gets when it is sent. `message` must be a receipt.
+
+    `base_url` is the URL of the portal, with which the receipt's links begin; `carrier` is the sender of attached PDFs.
+    """
     return RECEIPTS[message.template](session, message, base_url, carrier)
 
 
@@ -112,9 +115,10 @@ def _about(request: Request) -> dict[str, Any]:
 
 
 def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str, Any]]:
-    """Return who has to act on a running order, and until when: for each proof that is missing, or for its obstacle.
+    """Return what a running order waits for, each with its deadline `until` as ISO text; empty if the order has ended.
 
-    `what` is `email`, `address` or `reason`; a reason has its sentence as `text`.
+    `what` is `email` or `address` for a proof that is missing. If the order is held, or its contact's address refuses
+    mail, that alone is returned: `what` is `reason`, and `text` the sentence for it.
     """
     if request.status in ENDED:
         return []
@@ -132,7 +136,7 @@ def _asked(session: Session, request: Request, locale: Locale) -> list[dict[str,
 
 
 def _deadline(request: Request, proof: CodedProof | None) -> str:
-    """Return the deadline of a proof. If its code is still to be requested, return the deadline it will have."""
+    """Return the deadline of a proof as ISO text; of one not requested yet, the deadline it will have."""
     until = end_of_day(request.created_at + VALID_FOR)
     if proof is not None and proof.expires_at > request.created_at:
         until = proof.expires_at

@@ -53,10 +53,11 @@ def render_mail(
     details: Details = NOTHING,
     carrier: Carrier = NO_CARRIER,
 ) -> Mail:
-    """Render a queued message as a mail with a Message-ID of `domain`; `base_url` is the beginning of its link.
+    """Render a queued message as a mail with a Message-ID of the domain `domain`.
 
-    The mail's code and link are derived from the message's proof words, and stored nowhere. `details` are what the
-    database adds to the message's row.
+    `base_url` is the URL of the portal, with which its link begins. The mail's code and link are stored nowhere:
+    `vault` derives them from the words in `message.proof`, such as kind, account and count of a proof. `details` are
+    facts and attachments that are read when the message is sent.
     """
     facts = {**all_facts(message, vault, base_url), **details.facts}
     rendered = render(message.template, message.locale, facts, carrier)
@@ -73,7 +74,7 @@ def render_mail(
 
 
 def render_letter(message: Message, vault: Vault, base_url: str) -> Letter:
-    """Render a queued message as a letter to print; `base_url` is the beginning of its link.
+    """Render a queued message as a letter to print; its link begins with `base_url`, the URL of the portal.
 
     The letter's code is derived from the message's proof words, and stored nowhere.
     """
@@ -106,9 +107,9 @@ def all_facts(message: Message, vault: Vault, base_url: str) -> dict[str, Any]:
 
 
 def render(template: str, locale: Locale, facts: Mapping[str, object], carrier: Carrier = NO_CARRIER) -> Rendered:
-    """Render the mail template `name` in the language, with the facts as its variables and the carrier as the sender.
+    """Render the mail template `template`, a file name without `.jinja`, with the facts as its variables.
 
-    Raises `jinja2.UndefinedError` if a fact is missing.
+    `carrier` is the sender. Raises `jinja2.UndefinedError` if a fact is missing.
     """
     found = _environment("txt", locale).get_template(f"{template}.jinja")
     html = _environment("html", locale).get_template(f"{template}.jinja")

@@ -48,12 +48,13 @@ RECORDED_WITHIN = timedelta(milliseconds=100)
 
 
 def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object]) -> None:
-    """Send up to a batch of the channel's messages that are due to be sent, beginning none after `SENDING_TIME`.
+    """Send up to a batch of the channel's messages that are due to be sent, beginning none after 2 seconds.
 
-    Messages that were claimed but not begun are released for any worker, in their old order, with no attempt counted.
-    So are all of them if the database is away when the details of receipts are read; that error is raised.
-    While the channel's external system is away, no message is claimed (`tasks.outages`). `more_due` is called after
-    claiming a full batch, because more messages may be due. Safe to run twice, late or when nothing is due.
+    That time is `SENDING_TIME`. Messages that were claimed but not begun are released for any worker, in their old
+    order, with no attempt counted. So are all of them if the database is away when the details of receipts are read;
+    that error is raised. While the channel's external system is away, no message is claimed (`tasks.outages`).
+    `more_due` is called after claiming a full batch, because more messages may be due. Safe to run twice, late or when
+    nothing is due.
     """
     which = Message.channel == channel
     with claimed(runtime, Message, more_due, limit=runtime.batch, which=which, system=SYSTEMS[channel]) as claim:
@@ -80,8 +81,8 @@ def send_due(runtime: Runtime, channel: Channel, more_due: Callable[[], object])
 def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details | Exception]:
     """Return, by message id, the `Details` of the receipts among the messages, read in one transaction.
 
-    A receipt that cannot be read has its error, which does not stop the others. Raises the error if the database is
-    away.
+    If those of one receipt cannot be read, its value is the error, which does not stop the others. Raises the error
+    only if the database is away.
     """
     receipts = [message for message in messages if message.template in RECEIPTS]
     found: dict[int, Details | Exception] = {}
@@ -102,7 +103,7 @@ def _details(runtime: Runtime, messages: Sequence[Message]) -> dict[int, Details
 def _send_some(
     claim: Claim, channel: Channel, messages: Sequence[Message], details: Mapping[int, Details | Exception]
 ) -> set[int]:
-    """Send messages until `SENDING_TIME` is over, and record each one's result. Return the ids of messages begun.
+    """Send messages until `SENDING_TIME` (2 seconds) is over, and record each result. Return the ids of those begun.
 
     `details` is what the database adds to receipts, by message id. Once the channel is unavailable, no further message
     is begun.

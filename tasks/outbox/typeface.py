@@ -12,13 +12,13 @@ WEIGHTS = {400: "Regular", 600: "Semibold"}
 
 
 def font_file(weight: int) -> Traversable:
-    """Return the TrueType file of a weight, one of `WEIGHTS`."""
+    """Return the TrueType file of a weight of the typeface: 400 (regular) or 600 (semibold)."""
     return files("font_source_sans_pro") / "files" / f"SourceSansPro-{WEIGHTS[weight]}.ttf"
 
 
 @cache
 def font_name(weight: int) -> str:
-    """Return the name by which ReportLab knows a weight of the typeface. The font is read once in each process."""
+    """Return the name by which ReportLab knows the weight 400 or 600 of the typeface, read once in each process."""
     from reportlab.pdfbase.pdfmetrics import registerFont  # large: only where something is printed
     from reportlab.pdfbase.ttfonts import TTFont
 

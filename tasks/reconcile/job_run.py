@@ -47,8 +47,8 @@ class ScheduledJob:
 class Run:
     """One run of a job: opens its transactions and collects its counts and findings.
 
-    `id` is that of the run's record. A `dry` run changes no data. With `allow_removals`, staff allow the run to delete
-    rows at the registrar even if the difference looks like a mistake of the portal.
+    `id` is the id of the run's record. A `dry` run changes no data. With `allow_removals`, staff allow the run to
+    delete rows at the registrar even if the difference looks like a mistake of the portal.
     """
 
     def __init__(

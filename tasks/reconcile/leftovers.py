@@ -46,7 +46,7 @@ TABLES: tuple[Table, ...] = (
 
 
 def clear_leftovers(run: Run) -> None:
-    """Delete rows of `TABLES` past their retention time and old call records, and complete the history of numbers.
+    """Delete rows past their retention time, of `TABLES` and of call records, and complete the history of numbers.
 
     Count the deleted rows by table, and as `history` the rows that the history lacked. Safe to run twice.
     """

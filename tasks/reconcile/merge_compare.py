@@ -72,7 +72,7 @@ class Comparison(Generic[Key, One, Other]):
         return None
 
     def take_away(self, run: Run, strange: Sequence[Key]) -> None:
-        """Read the rows with these keys again and delete them from the registrar if they still differ, page by page."""
+        """Read the rows with the keys `strange` again, and delete them from the registrar if they still differ."""
         for start in range(0, len(strange), PAGE):
             self.settle(run, strange[start : start + PAGE])
 

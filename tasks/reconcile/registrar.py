@@ -42,7 +42,8 @@ class Ours:
     """One of the portal's trunks, to be compared with its rows in the registrar.
 
     `record` is what the registrar should have: None for a closed trunk, and for one whose secret cannot be decrypted
-    (`unreadable`). `on_its_way` is whether the trunk is about to be written; `attempts` is how often writing failed.
+    (`unreadable`). `on_its_way`: the trunk is scheduled to be written, so a difference is no finding. `attempts` is how
+    often writing it has failed.
     """
 
     trunk_id: int
@@ -75,7 +76,8 @@ class Difference:
 def reconcile_registrar(run: Run) -> None:
     """Schedule trunks and blocks that the registrar lacks or has differently to be written there now; report them.
 
-    Rows that are not the portal's are deleted at the registrar, unless they are too many or look like our mistake. Safe
+    Rows at the registrar without a trunk or block of the portal are deleted there. Unless staff allow it, nothing is
+    deleted if these rows are too many, or if the portal once wrote one of them, so that it must have lost a trunk. Safe
     to run twice: a trunk is always written from its row. Memory does not grow with the number of rows.
     """
     report_set_aside(run)
@@ -246,7 +248,10 @@ def _parts(found: Subscriber) -> Iterator[str]:
 
 
 def _settle(run: Run, suspects: Collection[SipAddress]) -> None:
-    """Read the rows of these SIP addresses again on both sides; repair and report those that still differ."""
+    """Read the rows of these SIP addresses again on both sides; repair and report those that still differ.
+
+    Both sides are the portal's trunks and the registrar's subscribers.
+    """
     if not suspects:
         return
     found = run.runtime.ports.subscribers.look_up(suspects)
@@ -275,7 +280,8 @@ _WRITTEN_AGAIN = {"missing_there", "differs_there", "doubled_there", "still_ther
 def _clear(run: Run, wrong: dict[SipAddress, Difference], ours: Collection[SipAddress]) -> set[SipAddress]:
     """Delete rows in the registrar that belong to no trunk of the portal, and keys that keep trunks from being written.
 
-    Returns the SIP addresses of the deleted rows, also for a dry run, which deletes nothing.
+    `wrong` are the differences found, by SIP address, and `ours` the addresses of the portal's trunks. Returns the SIP
+    addresses of the deleted rows, also for a dry run, which deletes nothing.
     """
     cleared = {
         address

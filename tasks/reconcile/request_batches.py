@@ -15,9 +15,9 @@ PAGE = 200
 
 
 def look_at_requests(run: Run, query: sa.Select[Request], look: Callable[[Session, Sequence[Request]], None]) -> None:
-    """Call `look` with each page of the requests that the query finds, and add to the run's count `looked_at`.
+    """Call `look` with each page of the requests that the query finds, locked, in a transaction for each page.
 
-    Skips requests that another transaction has locked at this moment.
+    Adds their number to the run's count `looked_at`. Skips requests that another transaction has locked at this moment.
     """
     after: uuid.UUID | None = uuid.UUID(int=0)
     locking = query.order_by(Request.id).limit(PAGE).with_for_update(skip_locked=True)

@@ -22,7 +22,7 @@ SOME_TIME = timedelta(minutes=1)
 
 
 def reconcile_requests(run: Run) -> None:
-    """Schedule overdue requests to be worked on now, and report them as findings for the back office.
+    """Schedule requests that no worker has taken in time to be worked on now, and report them as findings.
 
     Requests that were held or have failed for more than a day (`LONG_HELD`), or were tried too often, are reported too.
     Safe to run twice: only a request's due time and lease change.

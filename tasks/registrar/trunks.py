@@ -47,9 +47,8 @@ def record_of(
 ) -> TrunkRecord:
     """Build the registrar's record of a trunk, with its account's forwardings from `forwardings` (None: without any).
 
-    `blocked` are the high-risk prefixes, which only some trunks may call.
-
-    Raises `SecretUnreadable` if the trunk's secret was encrypted with a key that is not configured.
+    `blocked` are the high-risk prefixes, which only a trunk with `high_risk` may call. Raises `SecretUnreadable` if the
+    trunk's secret was encrypted with a key that is not configured.
     """
     numbers = tuple(number for block in trunk.blocks for number in block.numbers)
     return record_from(trunk, numbers, trunk.account.postal_code, forwardings or {}, vault, blocked)

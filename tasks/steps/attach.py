@@ -11,10 +11,11 @@ from tasks.steps.step import Outcome, Work
 
 
 def attach(work: Work, request: Request) -> Outcome:
-    """Attach the account to the main account as a sub-account. Safe to run twice, as the next step is saved with it.
+    """Attach the account to the main account as a sub-account.
 
-    Raises `AlreadyAttached`, which rejects the request, if the account has a main account, even this one: then another
-    request has attached it. Of several requests at one time exactly one succeeds.
+    Safe to run twice, because attaching and the request's next step are saved in one transaction. Raises
+    `AlreadyAttached`, which rejects the request, if the account has a main account, even this one: then another request
+    has attached it. Of several requests at one time exactly one succeeds.
     """
     assert request.account is not None
     lock_accounts(work.session, [request.account.id])

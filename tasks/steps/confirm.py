@@ -27,8 +27,8 @@ from tasks.wording.reasons import reason_text
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
-    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location,
-    and its mails say so.
+    So each mail is queued exactly once. An order also invites the person whom it names to sign in at the location, and
+    its mails say so.
     """
     is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
     more = {"invited_name": request.local_user_name} if is_invited else {}
@@ -76,7 +76,8 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
 def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterator[tuple[str, Recipient]]:
     """Yield pairs of template and recipient: the requesters with template `ours`, then the owners with `theirs`.
 
-    The caller sends only the first mail to an address that appears twice.
+    Owners are the administrators of the account ordered, linked or detached. The caller sends only the first mail to an
+    address that appears twice.
     """
     for person in _requesters(work, request):
         yield ours, _as_recipient(person)
@@ -87,7 +88,8 @@ def _both_sides(work: Work, request: Request, ours: str, theirs: str) -> Iterato
 def _requesters(work: Work, request: Request) -> list[User]:
     """Return the user who made the request, or the main account's administrators if a scheduled job made it.
 
-    Empty for a request of a running bulk (uploaded file): its sender gets one mail at its end (`tasks.bulk.place`).
+    Empty for a request of a running bulk (uploaded file): the bulk's sender gets one mail when the bulk ends
+    (`tasks.bulk.place`).
     """
     if _is_in_running_bulk(work, request):
         return []
@@ -97,7 +99,10 @@ def _requesters(work: Work, request: Request) -> list[User]:
 
 
 def _is_in_running_bulk(work: Work, request: Request) -> bool:
-    """Return whether the request belongs to a bulk that has not ended; a retry after that end is reported alone."""
+    """Return whether the request belongs to a bulk that has not ended, so that no mail is about this request alone.
+
+    After the bulk's end, a request that was retried gets mails of its own.
+    """
     return request.bulk_id is not None and work.session.get_one(Bulk, request.bulk_id).ended_at is None
 
 
@@ -127,7 +132,10 @@ def _queue(
     *,
     announced: bool = False,
 ) -> None:
-    """Queue a mail about the request, with the facts of its template and `more`."""
+    """Queue a mail about the request to `to`, with the facts that its template needs and those in `more`.
+
+    `announced`: the request's timeline shows the mail once it was sent.
+    """
     facts = {**_facts(work, request, template, to), **more}
     occasion = _which_end(work, request, template, to) if request.reason is not None else ""
     queue_message(
@@ -144,7 +152,10 @@ def _queue(
 
 
 def _which_end(work: Work, request: Request, template: str, to: Recipient) -> str:
-    """Return the mail's `occasion`: a retried request that ends again has another one, so its mail is no duplicate."""
+    """Return the mail's `occasion`: how often this mail was queued before about the request, "" for the first time.
+
+    So a request that ends again after a retry gets another mail, which is no duplicate.
+    """
     told = sa.select(sa.func.count()).where(
         Message.request_id == request.id, Message.template == template, Message.recipient_address == to.address
     )
@@ -174,7 +185,10 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
 
 
 def _fitting_area_codes(work: Work, request: Request) -> list[str]:
-    """Return the area codes that fit the order's address if the order ended because its own does not; else none."""
+    """Return the area codes that fit the order's address, if the order ended because its area code does not fit.
+
+    Empty for every other request.
+    """
     account = request.account
     if request.reason is not Reason.AREA_CODE_MISMATCH or account is None:
         return []

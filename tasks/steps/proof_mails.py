@@ -17,7 +17,10 @@ from tasks.steps.step import Work
 
 
 def ask_for_email(work: Work, request: Request, proof: EmailProof) -> None:
-    """Queue a mail, or a reminder, with the proof's link and code to the order's contact. Adds a timeline entry."""
+    """Queue a mail with the proof's link and code to the order's contact. Adds a timeline entry.
+
+    It is a reminder if `proof.reminders` is not 0.
+    """
     account = request.account
     assert account is not None
     queue_message(
@@ -63,8 +66,8 @@ def ask_for_address(work: Work, request: Request, proof: AddressProof) -> None:
 def ask_for_consent(work: Work, request: Request, consent: Consent) -> None:
     """Queue a mail, or a reminder, to every administrator of the account to be attached, each with their link and code.
 
-    Adds a timeline entry, also if there is no such account or it has no administrators; the latter is a case for the
-    back office.
+    Adds a timeline entry, also if there is no such account or it has no administrators. An account without
+    administrators is noted for the back office.
     """
     account = account_by_number(work.session, request.customer_number)
     people = administrators_of(work.session, account.id) if account is not None else []

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 class RegisterTrunk:
     """The external call that writes a trunk to the registrar. Safe to make twice: the request's id is its key.
 
-    `display` is the trunk's number blocks in German notation, for the timeline.
+    `trunk` is the record to write, `display` the trunk's number blocks in German notation, for the timeline.
     """
 
     trunk: TrunkRecord
@@ -43,7 +43,10 @@ class RegisterTrunk:
         return ports.registrar.put_trunks([call.trunk for call in calls])
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Activate the account, save its directory entry, add a timeline entry, if the trunk was written (`done`)."""
+        """If the trunk was written (`done`), activate the account, save its directory entry and add a timeline entry.
+
+        The entry is saved only if one was ordered. Does nothing if the trunk was not written.
+        """
         if not done:
             return
         assert request.account is not None and request.trunk is not None
@@ -55,9 +58,10 @@ class RegisterTrunk:
         request.note(work.now, "provisioned", channels=self.trunk.channels, numbers=self.display)
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Set the trunk's number blocks aside if the registrar lists one of their numbers under another trunk.
+        """If the registrar lists one of the trunk's numbers under another trunk, set its number blocks aside.
 
-        No account then gets these blocks, and the step takes another one. Return whether the failure was of this kind.
+        Returns True then: no account gets these blocks, and the step takes another one. For every other failure nothing
+        changes, and False is returned.
         """
         if not isinstance(failure, NumberTaken):
             return False

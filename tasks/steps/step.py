@@ -22,7 +22,7 @@ from tasks.runtime import Runtime
 class Work:
     """The context in which steps run while a transaction is open.
 
-    `pool` has the number blocks and `book` the proofs that the requests of the batch need.
+    `pool` has number blocks for the requests of the batch, and `book` the proofs that these need.
     """
 
     session: Session
@@ -52,7 +52,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The outcome of a step whose request is held, because the carrier has to act; retried after `again_after`."""
+    """The outcome of a step whose request is held for `reason`, because the carrier has to act.
+
+    The step is tried again after the time `again_after`, or when the back office retries the request.
+    """
 
     reason: Reason
     again_after: timedelta
@@ -73,10 +76,13 @@ class Call(Protocol):
         """
 
     def record(self, work: Work, request: Request, *, done: bool) -> None:
-        """Save the call's result. `done` is False if the call failed; what it achieved before failing is kept."""
+        """Save the call's result in the database. `done` is False if the call failed."""
 
     def begin_again(self, work: Work, request: Request, failure: GatewayError) -> bool:
-        """Undo what the failure shows to be wrong; return whether the step can then run again immediately."""
+        """Undo what the failure shows to be wrong, and return whether the step can then run again immediately.
+
+        Returns False, and changes nothing, for a failure that is retried after a pause or ends the request.
+        """
 
 
 Outcome = Call | Wait | Hold | None

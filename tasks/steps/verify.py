@@ -1,4 +1,4 @@
-"""The step `verify`: check ownership for a link; for an order the business rules and its two proofs."""
+"""The step `verify`: checks that a link is proved; for an order the rules and the proofs of e-mail and address."""
 
 from __future__ import annotations
 
@@ -150,10 +150,11 @@ def _verify_detach(work: Work, request: Request) -> Outcome:
 def _end_or_renew(
     work: Work, request: Request, proof: CodedProof, another_waits: Callable[[Session, Request], bool]
 ) -> None:
-    """Raise `RuleBroken` if a pending request's proof has expired; renew the proof for a request that is not pending.
+    """Raise `RuleBroken` if a pending request's proof has expired; renew the proof for a request not pending yet.
 
-    It is renewed if stale or if no other order waits for it (`another_waits`), and not sooner than `new_after` after
-    its code was requested, so that nobody gets mails too often.
+    The proof, which other orders may share, gets a new code if it is stale or if no other order waits for it
+    (`another_waits`), and not sooner than `new_after` after its code was requested, so that nobody gets mails too
+    often.
     """
     if request.status is Status.PENDING:
         if work.now >= proof.expires_at:

@@ -150,7 +150,10 @@ _OTHERWISE: Mapping[str, str] = {
 
 
 def malformed(field: str) -> str | None:
-    """Return the English sentence for a field of this name whose form is wrong; None if there is none for the field."""
+    """Return the English sentence for a field whose text has the wrong form, such as a postal code with letters.
+
+    `field` is its API path. None if the field has no such sentence.
+    """
     return MALFORMED.get(field) or MALFORMED.get(field.rpartition(".")[2])
 
 

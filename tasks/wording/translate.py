@@ -23,7 +23,7 @@ def N_(sentence: str) -> str:
 def translate(locale: Locale, sentence: str, /, **facts: object) -> str:
     """Translate an English sentence, and replace its placeholders `%(name)s` by the facts of these names.
 
-    Raises `KeyError` if there are facts but one of the sentence's is missing.
+    Raises `KeyError` if some facts are given but one that the sentence names is missing.
     """
     words = translations(locale).gettext(sentence)
     return words % facts if facts else words

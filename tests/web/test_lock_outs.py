@@ -6,13 +6,16 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from models.people.known_browsers import VALID_FOR
 from models.proofs.proofs import OwnershipProof
+from models.requests.requests import Request
 from tests.factories import PASSWORD
 from tests.web.api.calls import CONTACT, a_link, an_order, new_link_code, owned, token_of
 from tests.web.conftest import Back, Front
+from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 WRONG = "AAAAA AAAAA"
@@ -66,6 +69,10 @@ def test_wrong_codes_for_other_numbers_stop_nobody_behind_the_same_address(front
 def test_wrong_tries_of_the_contact_do_not_void_the_mailed_code(front: Front, back: Back) -> None:
     an_order(front, back)
     path, code = back.mail_to(CONTACT)
+    with front.database.transaction() as session:
+        number = session.scalars(sa.select(Request.customer_number)).one()
+    for _ in range(10):
+        enter(browser(front), "/brief", customer_number=number, code=WRONG)
     assert [enter(browser(front), path, code=WRONG) for _ in range(9)] == [422] * 9
     assert enter(browser(front), path, code=code) == 303
 
@@ -140,6 +147,7 @@ def test_with_a_new_password_by_mail_an_unknown_browser_gets_in_at_once(front: F
     form = {"csrf_token": csrf(own.get("/anmelden").text), "email": email, "password": PASSWORD}
     refused = own.post("/anmelden", data=form)
     assert refused.status_code == 429 and 'href="/passwort"' in refused.text
+    assert_valid(refused.text)
     assert enter(own, "/passwort", email=email) == 303
     back.advance()
     path = next(word for word in back.mailer.sent[-1].text.split() if "/passwort/" in word)

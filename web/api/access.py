@@ -70,7 +70,7 @@ def get_changeable_request(session: Session, id: str, *, lock: bool = False) -> 
 def get_visible_account(session: Session, customer_number: str, action: Action = Action.VIEW) -> Account:
     """Return the account with this customer number.
 
-    Raises `NotFound` if there is none, or the caller may neither view the account nor do `action` to it.
+    Raises `NotFound` if there is none, or if the caller has neither the right to view it nor the right `action` in it.
     """
     account = account_by_number(session, customer_number)
     if account is None or not (may(caller(), Action.VIEW, account) or may(caller(), action, account)):
@@ -87,5 +87,5 @@ def parse_uuid(text: str, error: Exception) -> uuid.UUID:
 
 
 def now() -> datetime:
-    """Return the current time by the clock of the web application, the database server's by default."""
+    """Return the current time by the clock that `create_app` was given: the database server's by default."""
     return resources().clock()

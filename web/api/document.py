@@ -18,8 +18,8 @@ _KEY_NEEDED = {"post": True, "delete": False}
 def completed(document: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of an OpenAPI document with what no single endpoint declares.
 
-    Operations that change something get the header `Idempotency-Key`, and all operations their errors as
-    `application/problem+json`: those that they declare themselves, and those that all have.
+    Operations that change something get the header `Idempotency-Key`. All operations get as `application/problem+json`
+    the errors that they declare themselves and those that every operation can have.
     """
     document = deepcopy(document)
     for path, operations in document["paths"].items():

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 class IdempotentCall:
     """One API call under its idempotency key, whose first answer is saved with the key and repeated later.
 
-    An endpoint gets it inside a transaction from `begin_call`, and acts and calls `save_answer` only if `is_new`. After
+    An endpoint gets one inside a transaction from `begin_call`. It acts and calls `save_answer` only if `is_new`; after
     the commit it calls `log_acceptance` and returns `response()`.
     """
 
@@ -43,7 +43,8 @@ class IdempotentCall:
     ) -> None:
         """Save the answer of the call (HTTP status and JSON body) with the key, in the open transaction.
 
-        `about` is the request that the call created or changed, `location` the value of the Location header.
+        `about` is the request that the call created or changed, None without one; `location` is the value of the
+        Location header, None for no such header.
         """
         self._row.answer = {"status": status, "location": location, "body": body}
         if about is not None:

@@ -31,8 +31,8 @@ from web.resources import resources
 def create_link_request(body: LinkBody) -> Response:
     """Request to attach an existing account to the account of the API token, as a sub-account.
 
-    Answers 202 with the new request whether or not there is such an account and the proof is right, so that an outsider
-    does not learn either; 429 after too many wrong proofs.
+    Answers 202 with the new request whether or not there is such an account and the proof of ownership is right, so
+    that an outsider does not learn either; 429 after too many wrong proofs.
     """
     draft = LinkDraft(
         body.customer_number,

@@ -160,8 +160,9 @@ def problem(
 ) -> Response:
     """Return the problem with this code (a key of `PROBLEMS`) as a response in the caller's language.
 
-    `field_errors` are the errors of single fields, `retry_after` is the Retry-After header in seconds. `facts` fill the
-    placeholders of the problem's detail text; a time among the facts also becomes a member of the body.
+    `field_errors` are the errors of single fields, `retry_after` is the Retry-After header in seconds (None: none).
+    `facts` fill the placeholders of the problem's detail text; a time among the facts also becomes a member of the
+    body.
     """
     status, title, detail = PROBLEMS[code]
     body: dict[str, Any] = {
@@ -185,7 +186,8 @@ def problem(
 def invalid(error: ValidationError) -> Response:
     """Return the problem response (422) for a body or query that does not match its schema.
 
-    Names an error for each field, at most `MOST_ERRORS`: a body can have tens of thousands of unknown fields.
+    It has an error for each wrong field, at most `MOST_ERRORS` (100): a body can have tens of thousands of unknown
+    fields.
     """
     found = []
     for part in error.errors(include_input=False, include_url=False)[:MOST_ERRORS]:

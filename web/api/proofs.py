@@ -28,7 +28,7 @@ AnyProof = schemas.EmailCode | schemas.LetterCode | schemas.Credentials | schema
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem, 429: schemas.Problem},
 )
 def give_proof(path: schemas.RequestPath, body: schemas.ProofBody) -> Response:
-    """Submit a proof that the request waits for: a code, or the login of the account to attach.
+    """Submit a proof that the request waits for: a code, or the login of an administrator of the account to attach.
 
     Answers 422 if the proof is not accepted, without saying whether it is wrong or expired; 409 if the
     request does not wait for this proof; 429 after too many wrong proofs.
@@ -66,7 +66,7 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     """Send a code or a request for consent again, by mail or letter. A new code voids the previous code.
 
     Answers 429 with `Retry-After` if the previous mail or letter was sent too recently, 409 if the request does not
-    wait for that proof.
+    wait for that proof or all five codes were sent.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -84,10 +84,11 @@ def resend(path: schemas.RequestPath, body: schemas.ResendBody) -> Response:
     responses={200: schemas.RequestBody, 409: schemas.Problem, 422: schemas.Problem},
 )
 def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddressBody) -> Response:
-    """Correct the contact's e-mail address of an order that waits for the contact, and ask at the new address.
+    """Correct the e-mail address of an order's contact, who is then asked at the new address to confirm it.
 
     Other orders that wait for an answer from the old address get the new one too; the link in the old mail is void.
-    Answers 409 if the order does not wait for the contact or was corrected too often, 422 for the old address.
+    Answers 200 with the order; 409 if no answer of the contact is awaited or it was corrected three times already; 422
+    if the address is malformed or the old one.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -114,7 +115,8 @@ def correct_contact_address(path: schemas.RequestPath, body: schemas.ContactAddr
 def upload_address_document(path: schemas.RequestPath, form: schemas.DocumentForm) -> Response:
     """Upload a document that proves the connection address of an order.
 
-    The back office decides whether to accept the document. Answers 409 if the order does not wait for this proof.
+    Staff decide later whether they accept it. Answers 409 if the order does not wait for a proof of its address, 422
+    for a file of another type or size.
     """
     upload = read_document(form.file, "file")
     with resources().database.transaction() as session:

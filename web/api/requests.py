@@ -50,7 +50,8 @@ def show_request(path: schemas.RequestPath) -> Response:
 def cancel_request(path: schemas.RequestPath) -> Response:
     """Cancel a request, and close the account that an order has reserved.
 
-    Answers 409 if the request has ended (unless it has failed), is past provisioning, or a worker is processing it.
+    Answers 409 if the request has ended (unless it has failed), its provisioning or the attaching or detaching has
+    begun, or a worker is processing it.
     """
     with resources().database.transaction() as session:
         call = begin_call(session)
@@ -68,7 +69,7 @@ def cancel_request(path: schemas.RequestPath) -> Response:
     responses={200: schemas.RequestBody, 409: schemas.Problem},
 )
 def retry_request(path: schemas.RequestPath) -> Response:
-    """Retry a request that is held or has failed. Answers 409 if the request has another status."""
+    """Retry the current step of a request that is held or has failed. Answers 409 if the request has another status."""
     with resources().database.transaction() as session:
         call = begin_call(session)
         if call.is_new:

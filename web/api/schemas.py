@@ -46,11 +46,14 @@ class LinkCode(Body):
 
 
 class ProofBody(RootModel[Annotated[EmailCode | LetterCode | Credentials | LinkCode, Field(discriminator="kind")]]):
-    """A proof that the request waits for; `kind` says which."""
+    """A proof that the request waits for; `kind` says which of the four."""
 
 
 class ResendBody(Body):
-    """What to send again: the code for the e-mail address or letter, or the request for consent. Voids the old code."""
+    """What to send again: the code for the e-mail address, the code of the letter, or the request for consent.
+
+    The old code is void then.
+    """
 
     what: Literal["email", "letter", "consent"]
 
@@ -77,10 +80,7 @@ class LinkCodeBody(BaseModel):
 
 
 class ProofStateBody(BaseModel):
-    """The state of a proof that the request needs; `until` is when the proof expires if it is not given.
-
-    `expired` also means that the code was entered wrong too often.
-    """
+    """The state of a proof that the request needs; `until` is its deadline, null once it was given or declined."""
 
     kind: Literal["email", "letter", "document", "consent"]
     state: Literal["open", "proved", "declined", "expired"]
@@ -127,7 +127,7 @@ class RequestPage(BaseModel):
 
 
 class AccountBody(BaseModel):
-    """An account of the carrier's customer, with address, contact, and how it belongs to a main account."""
+    """An account of the carrier's customer, with address, contact, and its main account if it is a sub-account."""
 
     customer_number: str
     role: str

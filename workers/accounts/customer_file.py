@@ -1,4 +1,4 @@
-"""Open a file of customers, CSV or XLSX, and say what is wrong with one that cannot be used."""
+"""Open a file of customers, CSV or XLSX; say what is wrong with a file from which no customers can be read."""
 
 from __future__ import annotations
 

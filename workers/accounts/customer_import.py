@@ -58,8 +58,9 @@ REASONS = {
 class Finding:
     """A problem with one row, or a remark on it: a finding with `notice` set does not stop the row's import.
 
-    `line` is the number of the row's first line in the file. `column` names the column with the problem; empty if the
-    problem is the whole row's. `reason` is a key of `REASONS`; `str()` gives the detail, or else the reason's sentence.
+    `line` is the number of the row's first line in the file, from 1. `column` names the column with the problem; empty
+    if the problem is the whole row's. `reason` is a key of `REASONS`. `str()` returns `detail`, or the sentence of the
+    reason if that is empty.
     """
 
     line: int
@@ -76,9 +77,9 @@ class Finding:
 class Summary:
     """The result of an import, in numbers of rows.
 
-    `fates` counts the imported rows by what happened to their account (created, updated, unchanged), `bad` the rows
-    that were not imported, `addresses_kept` the imported rows whose other address was ignored: accounts keep theirs.
-    `doubtful` counts what is wrong with the addresses of new accounts; they are taken over as they are.
+    `fates` counts the valid rows by what happened to their account (created, updated, unchanged …), `bad` the rows with
+    problems, `addresses_kept` the imported rows whose other address was ignored: accounts keep theirs. `doubtful`
+    counts the wrong parts of addresses of new accounts; such addresses are taken over as they are.
     """
 
     fates: Counter[Fate] = field(default_factory=Counter)
@@ -118,8 +119,8 @@ class AccountImport:
     def run(self, file: Table) -> Summary:
         """Import every valid row of `file`, report the problems of every other row, and return the numbers of rows.
 
-        Raises `OperationalError` if the database fails `ATTEMPTS` times in a row on one batch. Batches saved before
-        that stay.
+        Raises `OperationalError` if the database fails three times in a row (`ATTEMPTS`) on one batch. Batches saved
+        before that stay.
         """
         for row in file.rows:
             self._take(row)
@@ -131,7 +132,7 @@ class AccountImport:
         return self._summary
 
     def _take(self, row: Row) -> None:
-        """Add a valid row to the batch, and report what is wrong with any other."""
+        """Add a valid row to the batch, and report the problems of any other row."""
         if row.fault is not None:
             detail = "{} columns, not {}".format(*row.widths) if row.widths[0] else ""
             self._refuse(Finding(row.line, "", row.fault, detail))
@@ -149,7 +150,10 @@ class AccountImport:
             self._batch.append((row.line, found))
 
     def _with_zeros(self, cells: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the cells with the leading zero of the postal code that a spreadsheet may have taken off."""
+        """Return the cells with the leading zero of the postal code that a spreadsheet may have taken off.
+
+        It is added only if the town can have the postal code that results.
+        """
         code = cells.get("postal_code", "")
         if len(code) != 4:
             return cells
@@ -172,7 +176,10 @@ class AccountImport:
         self._batch.clear()
 
     def _doubt(self, line: int, row: AccountRow) -> None:
-        """Report what is wrong with a new account's address, by the rules for orders."""
+        """Report as notices what is wrong with the address of a new account, by the rules for orders, and count it.
+
+        Checked are the house number, and whether the postal code can be the city's.
+        """
         with self._database.transaction() as session:
             for column, rule, typed in (
                 ("street", ensure_house_number, (row.street,)),

@@ -125,7 +125,7 @@ def _run(database: Database, file: Path, customers: tables.Table, findings: Repo
 
 
 class Report:
-    """The findings of an import: all written to a CSV file, the first `SHOWN` also to the terminal.
+    """The findings of an import: all written to a CSV file, the first `SHOWN` (20) also to the terminal.
 
     A finding is a problem with one row, or a remark on one. The file is created with the first finding, so there is no
     file without findings.
@@ -144,7 +144,7 @@ class Report:
             self._file.close()
 
     def add(self, finding: Finding) -> None:
-        """Write one finding to the report file, and to the terminal if it is among the first `SHOWN`."""
+        """Write one finding to the report file, and to the terminal if it is among the first `SHOWN` (20)."""
         if self._file is None:
             self._file = self._path.open("w", encoding="utf-8-sig", newline="")
             self._writer = csv.writer(self._file, delimiter=";")
@@ -158,7 +158,7 @@ class Report:
             err.print(f"[{style}]{where}:[/] {escape(str(finding))}", highlight=False, soft_wrap=True)
 
     def say_where(self) -> None:
-        """Print the number of findings and the path of the report file; print nothing without findings."""
+        """Print the number of findings and the path of the report file; print nothing if there was no finding."""
         if self._count > SHOWN:
             err.print(f"… and {self._count - SHOWN} more")
         if self._count:

@@ -106,9 +106,10 @@ def _perform(api: PortalApi, played: list[Scene], patience: float) -> list[Scene
 
 
 def _check_mails(database: Database, played: Sequence[Scene], folder: Path, since: float) -> dict[str, str]:
-    """Compare the mail files in `folder` with the mails each scene expects, and add differences to its `problems`.
+    """Compare the mail files in `folder` with the mails that each scene expects, after waiting for the last ones.
 
-    Files older than `since` (POSIX time) do not count. Return the number of mails, as text, by scene title.
+    Differences are added to the scene's `problems`. Files older than `since` (POSIX time) do not count. Return the
+    number of mails, as text, by scene title.
     """
     ids = {scene.title: uuid.UUID(scene.view.id) for scene in played if scene.view}
     _await_the_last(database, list(ids.values()))
@@ -118,9 +119,9 @@ def _check_mails(database: Database, played: Sequence[Scene], folder: Path, sinc
 
 
 def _await_the_last(database: Database, ids: Sequence[uuid.UUID]) -> None:
-    """Wait until no mail of the requests `ids` is queued any more, at most `MAILS_MAY_TAKE` seconds.
+    """Wait until no mail of the requests `ids` is queued any more, at most `MAILS_MAY_TAKE` (20) seconds.
 
-    Mails are sent after a request has ended. A mail that is missing after the wait shows up in the comparison.
+    Mails are sent after a request has ended. A mail that is not sent by then counts as missing.
     """
     deadline = time.monotonic() + MAILS_MAY_TAKE
     while time.monotonic() < deadline:

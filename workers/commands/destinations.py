@@ -19,7 +19,7 @@ Prefix = Annotated[str, typer.Argument(help="The first digits in E.164.", metava
 
 @app.command("list")
 def show() -> None:
-    """List the high-risk prefixes and why each is one."""
+    """List the prefixes of high-risk destinations, each with the reason."""
     table = Table("prefix", "reason", box=None)
     with open_database() as database, database.transaction() as session:
         for row in session.query(HighRiskPrefix).order_by(HighRiskPrefix.prefix):
@@ -29,7 +29,7 @@ def show() -> None:
 
 @app.command()
 def add(prefix: Prefix, reason: Annotated[str, typer.Option(help="Why; for the carrier's staff.")]) -> None:
-    """Make a prefix high-risk. Safe to run twice: the reason is replaced."""
+    """Make the numbers with a prefix high-risk destinations. Safe to run twice: the reason is replaced."""
     with open_database() as database, database.transaction() as session:
         session.merge(HighRiskPrefix(prefix=_digits(prefix), reason=reason))
     _say_what_follows()
@@ -37,7 +37,7 @@ def add(prefix: Prefix, reason: Annotated[str, typer.Option(help="Why; for the c
 
 @app.command()
 def remove(prefix: Prefix) -> None:
-    """Take a prefix off the list. Safe to run twice."""
+    """Take a prefix off the list of high-risk destinations. Safe to run twice."""
     with open_database() as database, database.transaction() as session:
         found = session.get(HighRiskPrefix, _digits(prefix))
         if found is not None:

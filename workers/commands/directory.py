@@ -25,7 +25,7 @@ OVERLAP = timedelta(hours=1)
 
 @app.callback()
 def directory() -> None:
-    """The telephone directory."""
+    """The entries of the telephone directory."""
 
 
 @app.command()

@@ -50,7 +50,7 @@ def stock(
 
 
 def going_on(orders: int) -> str:
-    """Return words for the number of held orders that are continued, such as "2 held orders go on"."""
+    """Return the words for the number of held orders that are retried: "2 held orders go on"."""
     return "1 held order goes on" if orders == 1 else f"{orders} held orders go on"
 
 

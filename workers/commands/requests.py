@@ -55,7 +55,7 @@ def list_requests(
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
 ) -> None:
-    """List orders and link requests, the newest first."""
+    """List orders, link and detach requests, the newest first."""
     table = Table(box=None)
     for heading in ("id", "kind", "main", "account", "status", "step", "reason", "changed"):
         table.add_column(heading, no_wrap=heading in ("id", "account"))
@@ -77,7 +77,7 @@ def list_requests(
 
 @app.command()
 def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
-    """Show one request: its status, who has to do what next, its mails, and the timeline as the customer sees it."""
+    """Show one request: its status, the next action and who has to act, its mails, and its timeline for customers."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
         whole = request_details(session, _id(request_id), database.now())
@@ -88,7 +88,7 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
 
 @app.command()
 def retry(request_id: IdArgument) -> None:
-    """Retry a held or failed request now, from the step at which the request stopped."""
+    """Retry a held or failed request now, from the step at which the request stopped. Refused for any other status."""
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)
         try:
@@ -102,8 +102,8 @@ def retry(request_id: IdArgument) -> None:
 def cancel(request_id: IdArgument) -> None:
     """Cancel a request on the carrier's behalf, and close the account that an order has reserved.
 
-    Refused if a worker is processing the request, the request is past provisioning, or it has ended or has a trunk
-    without having failed.
+    Refused if a worker is processing the request, if it has ended (except as failed), if the account is being attached
+    or detached, or if an order that has not failed has its trunk already.
     """
     with open_database() as database, database.transaction() as session:
         request = _request(session, request_id, lock=True)

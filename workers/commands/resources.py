@@ -40,8 +40,8 @@ def refuse(message: str, code: int = 1) -> NoReturn:
 def open_database() -> Iterator[Database]:
     """Open the portal's database for the length of the block, and close the database afterwards.
 
-    After each commit the workers are notified if it has made rows due for processing. Statements may take as long as
-    they need. A database that cannot be reached ends the command with a message and code 1.
+    After each commit the workers are notified if it has scheduled rows to be processed now. Statements may take as long
+    as they need. A database that cannot be reached ends the command with a message and exit code 1.
     """
     database = Database(WorkerSettings().database_url, on_due=hint_workers, statement_limit=None)
     try:

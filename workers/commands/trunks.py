@@ -50,7 +50,7 @@ def resume(sip_user: UserArgument) -> None:
 
 @contextmanager
 def _changing(sip_user: str) -> Iterator[tuple[Session, datetime]]:
-    """Open a transaction for a change of the trunk, and yield its session and the current time.
+    """Open a transaction for a change of the trunk with this SIP user, and yield its session and the current time.
 
     If there is no such trunk, or the trunk is closed or still on order, the command ends with a message.
     """

@@ -17,7 +17,7 @@ MAIN_NUMBER = "1111111"
 
 @dataclass(frozen=True, slots=True)
 class DemoLogin:
-    """A login for the demo: `who` names the person and their role, `can` says in words what the person can try."""
+    """A login for the demo: `who` names the person and their role, `can` says what can be tried with the login."""
 
     who: str
     email: str
@@ -57,7 +57,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An Ortsnetz (area of one area code) with 1,000 numbers in stock.
+    """An Ortsnetz (area of one area code) with 1,000 numbers that the demo can use.
 
     The subscriber numbers are `prefix` 000 to `prefix` 999; `postal_code` is one of the postal codes of `city`.
     """

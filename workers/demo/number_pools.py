@@ -1,4 +1,4 @@
-"""Number pools for the demo: find a pool with numbers or an empty one, and refill a pool."""
+"""Number pools for the demo: find one with numbers and one without, and refill a pool."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def stocked(session: Session, preferred: str, size: int, now: datetime) -> Pool:
 
 
 def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
-    """Return a pool that has no free single number and can still be refilled, outside the area codes `taken`.
+    """Return a pool without free single numbers (blocks of size 1) to which numbers can still be added.
 
-    Raises `CannotPlay` if there is no such pool.
+    Its area code is not among `taken`. Raises `CannotPlay` if there is no such pool.
     """
     usable = EMPTY_POOL.area_code not in taken and _next_number(session, EMPTY_POOL) is not None
     if usable and not pool_has(session, EMPTY_POOL.area_code, 1, now):
@@ -59,7 +59,7 @@ def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
     """Add one single number to the pool, and retry the orders held there because it had no single number.
 
     Return how many blocks were added and which orders are retried. Raises `CannotPlay` if all 1,000 numbers of the
-    pool's range have been in stock before.
+    pool's range were added before, by this run or an earlier one.
     """
     return restock(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
@@ -67,7 +67,7 @@ def refill(session: Session, pool: Pool, now: datetime) -> Restocked:
 def stock(session: Session, pool: Pool, now: datetime) -> None:
     """Add one single number to the pool, and leave the orders held there for lack of numbers as they are.
 
-    Raises `CannotPlay` if all 1,000 numbers of the pool's range have been in stock before.
+    Raises `CannotPlay` if all 1,000 numbers of the pool's range were added before, by this run or an earlier one.
     """
     stock_pool(session, pool.area_code, _first_free(session, pool), 1, 1, now)
 
@@ -80,9 +80,9 @@ def _first_free(session: Session, pool: Pool) -> str:
 
 
 def _next_number(session: Session, pool: Pool) -> str | None:
-    """Return the lowest subscriber number of the pool's range that is above every block ever stocked in the range.
+    """Return the lowest subscriber number of the pool's range above all blocks that were ever added in the range.
 
-    None if there is no such number.
+    None if the range of 1,000 numbers is used up.
     """
     prefix = national_to_e164(pool.area_code)
     start = int(f"{prefix}{pool.prefix}000")

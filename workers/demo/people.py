@@ -31,7 +31,7 @@ class People:
     """The acts of all people in the demo. An act returns a sentence that says what was done, unless it says otherwise.
 
     Each act raises `UnexpectedAnswer` if the portal's answer is an error, or a mail or letter does not come in time.
-    `view` is the request as the API shows it.
+    `view` is the request that the act is about, as the API shows it.
     """
 
     base_url: str
@@ -90,7 +90,7 @@ class People:
         return f"standorte requests release-address {view.id[:8]}…: the back office has looked at it"
 
     def stock(self, pool: Pool, view: View) -> str:
-        """Add a number to a pool as the carrier; the workers retry orders held there for lack of a single number."""
+        """Add a single number to a pool as the carrier; the workers then retry the orders that were held for one."""
         del view
         with self.database.transaction() as session:
             retried = refill(session, pool, self.database.now()).retried
@@ -98,7 +98,7 @@ class People:
         return f"standorte numbers stock --area-code {pool.area_code}: {len(retried)} held {orders}"
 
     def stock_and_retry(self, pool: Pool, view: View) -> str:
-        """Add a number to a pool, which by itself continues no held order, and retry this order as the requester."""
+        """Add a single number to a pool, without retrying the orders held there; retry this order as the requester."""
         with self.database.transaction() as session:
             stock(session, pool, self.database.now())
         self.api.retry(view.id)
@@ -110,10 +110,10 @@ class People:
         return "cancelled through the API, as the requester"
 
     def let_time_pass(self, days: int, view: View) -> str:
-        """Pretend that nobody consents to a link request for `days` days.
+        """Pretend that nobody has answered a link request's question for consent for `days` days.
 
-        The dates of the request for consent are moved back by that time; the link request is scheduled to be worked on
-        now.
+        The times at which the question was sent and expires are moved back by so much, and the link request is
+        scheduled to be worked on now.
         """
         by = timedelta(days=days)
         with self.database.transaction() as session:

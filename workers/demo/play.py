@@ -25,7 +25,7 @@ class CannotPlay(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stand:
-    """A request's status with its reason, either the current one or an expected one."""
+    """The status of a request and the reason for it (None: no reason), either the current or the expected ones."""
 
     status: Status
     reason: Reason | None = None
@@ -38,9 +38,9 @@ class Stand:
 class Scene:
     """One request of the demo: how to submit it, how it has to end, and its progress so far.
 
-    `submit` creates the request under an idempotency key, `end` is its expected last status. `acts` are the statuses
-    that the request has to reach in this order, each with the act that a person does there. `twice` submits the request
-    a second time under the same key. `mails` is the expected number of mails by e-mail address.
+    `submit` creates the request under an idempotency key, `end` is its expected last status and reason. `acts` are
+    pairs: a status that the request has to reach, in this order, and the act that a person does then. `twice` submits
+    the request a second time under the same key. `mails` is the expected number of mails by e-mail address.
 
     Progress: `view` is the request as the API showed it most recently, `acted` the number of acts done, `began` the
     clock's value at the submission, `seconds` the time since then, `problems` what went wrong, in words.

@@ -55,7 +55,7 @@ class Stage:
 
     `token` is the API token; `hanna` a contact with an unconfirmed e-mail address; `street` a street whose addresses
     are not proved yet; `berlin` a pool with free numbers; `empty` and `empty_too` pools without; `fresh` the new
-    accounts by their name in `FRESH`; `nobodys_number` a customer number without an account.
+    accounts by what they are for (`FRESH`); `nobodys_number` a customer number without an account.
     """
 
     token: str

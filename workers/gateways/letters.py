@@ -13,7 +13,7 @@ from tasks.settings import Carrier
 class LetterFolder:
     """A folder of letters as PDF files, each named by the letter's key.
 
-    Each letter names `carrier` as its sender; `sender` is the name if the carrier has none.
+    Each letter names `carrier` as its sender, or the name `sender` if the carrier's name is not set.
     """
 
     def __init__(self, folder: Path, sender: str, carrier: Carrier | None = None) -> None:

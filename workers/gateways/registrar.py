@@ -1,4 +1,4 @@
-"""The registrar: write trunks to Kamailio's database, a separate system with no shared transaction.
+"""The registrar: writes trunks to Kamailio's database, a separate system with no shared transaction.
 
 A trunk is a row in `subscriber` (HA1 only, no clear-text password), a row in `dbaliases` for each number, and rows in
 `usr_preferences` with its key, version of the secret, channels, postal code, forwardings and suspension. A trunk that
@@ -94,7 +94,7 @@ ON CONFLICT (first_number) DO UPDATE SET size = excluded.size WHERE own_numbers.
 
 
 def plain_url(url: str) -> str:
-    """Convert a SQLAlchemy URL to one that libpq accepts."""
+    """Convert a database URL of SQLAlchemy (`postgresql+psycopg://`) to the form that libpq accepts."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
@@ -174,7 +174,7 @@ class KamailioRegistrar:
         return [outcomes[record.key, record.sip_user] for record in records]
 
     def put_blocks(self, blocks: Sequence[Block]) -> None:
-        """Record number blocks as the carrier's own numbers. Safe to run twice.
+        """Save number blocks as the carrier's own numbers, assigned or not. Safe to run twice.
 
         Raises `GatewayUnavailable` if the database does not answer or reports an error, `GatewayError` if another
         transaction holds one of the rows.

@@ -80,7 +80,7 @@ class SmtpMailer:
         return f"{self._url.hostname or _LOCAL}:{self._url.port or _PORTS[self._url.scheme]}"
 
     def send(self, mail: Mail) -> None:
-        """Send one mail within `CONVERSATION`.
+        """Send one mail, in 30 seconds at most (`CONVERSATION`).
 
         Raises `GatewayRefused` if the server refuses recipient or content with 5xx, the mail is too large, or a header
         is impossible; `RecipientUnavailable` if the server answers 4xx (except 421) to recipient or content;
@@ -100,7 +100,7 @@ class SmtpMailer:
             raise
 
     def ping(self) -> None:
-        """Raise `GatewayUnavailable` unless the mail server lets us in and answers a NOOP with 250."""
+        """Raise `GatewayUnavailable` unless the mail server accepts the login and answers a NOOP with 250."""
         try:
             code, _ = self._connected().noop()
             if code != _OK:
@@ -162,9 +162,9 @@ class SmtpMailer:
             raise _failure(code)
 
     def _wait(self, seconds: float) -> None:
-        """Limit the wait for the next answer to `seconds`, or to what is left of the mail's time if that is less.
+        """Limit the wait for the next answer to `seconds`, or to the rest of the mail's 30 seconds if that is less.
 
-        Raises `TimeoutError` if the mail's time is over, `SMTPServerDisconnected` if there is no connection.
+        Raises `TimeoutError` if nothing is left of these, `SMTPServerDisconnected` if there is no connection.
         """
         left = self._ends - time.monotonic()
         if left <= 0:

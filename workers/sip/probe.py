@@ -172,7 +172,7 @@ class Phone:
         self._wire(f"{method} {uri} SIP/2.0", lines)
 
     def final(self, method: str, uri: str) -> _Message:
-        """Return the next final reply, which answers the request with this method and URI.
+        """Wait for the final reply to the request with this method and URI, and return it.
 
         Raises `NoDialTone` unless the reply is 200; the refusal of an INVITE is acknowledged before that.
         """
@@ -184,14 +184,20 @@ class Phone:
         return reply
 
     def receive(self, method: str) -> _Message:
-        """Wait for the next message and return it. Raises `NoDialTone` unless it is a request with this method."""
+        """Wait for the next message from the server and return it.
+
+        Raises `NoDialTone` if it is no request with this method, `TimeoutError` if none comes in time.
+        """
         message = self._message()
         if not message.start.startswith(f"{method} "):
             raise NoDialTone(f"{message.start} instead of {method}")
         return message
 
     def answer(self, method: str, status: str = "200 OK") -> None:
-        """Wait for the next request and reply with `status`. Raises `NoDialTone` unless the request has this method."""
+        """Wait for the next request from the server and reply with `status`, a SIP status such as "200 OK".
+
+        Raises `NoDialTone` if it has another method, `TimeoutError` if none comes in time.
+        """
         asked = self.receive(method)
         copied = ("Via", "Record-Route", "From", "Call-ID", "CSeq")
         lines = [f"{name}: {value}" for name, value in asked.headers if name in copied]

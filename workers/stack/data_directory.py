@@ -34,7 +34,7 @@ class State:
 
 
 class StackDirectory:
-    """The directory of one stack: `path`, else STANDORTE_DIR, else `.standorte` in the working directory."""
+    """The directory of one stack: `path`; without it STANDORTE_DIR, else `.standorte` in the working directory."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = (path or Path(os.environ.get("STANDORTE_DIR", DEFAULT))).absolute()

@@ -33,7 +33,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Create the files and directories that the server needs, also after a crash. Safe to run twice."""
+        """Create the files and directories that the server needs, and remove what a crash left. Safe to run twice."""
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -45,7 +45,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Return whether the server answers now."""
+        """Return whether the server answers now. Does not wait."""
 
     def start(self) -> None:
         """Start the server and wait until it answers.

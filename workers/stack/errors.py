@@ -14,7 +14,7 @@ class NotInstalled(StackError):
 
 
 class PortInUse(StackError):
-    """Raised when another program listens on `port`, which was requested by number."""
+    """Raised when another program listens on `port`, which the person who starts the stack has asked for."""
 
     def __init__(self, port: int) -> None:
         self.port = port

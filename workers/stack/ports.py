@@ -21,7 +21,7 @@ def is_free(port: int, host: str = LOOPBACK, *, udp: bool = False) -> bool:
 
 
 def free_port(preferred: int | None = None, host: str = LOOPBACK, *, udp: bool = False) -> int:
-    """Return a TCP port (UDP port with `udp`) of `host` that is free now: the preferred one if free, else any."""
+    """Return a port of `host` that is free now, for TCP or with `udp` for UDP: the preferred one if free, else any."""
     if preferred is not None and is_free(preferred, host, udp=udp):
         return preferred
     with _socket(udp=udp) as attempt:

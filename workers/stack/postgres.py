@@ -55,8 +55,8 @@ class EmbeddedPostgres(EmbeddedServer):
         """Return the directory of the server's Unix socket.
 
         That is the data directory, or a directory under /tmp if the data directory's path is too long for a socket. For
-        root it is a directory in `SOCKETS`, because clients that run as the server's user cannot enter the data
-        directory's path.
+        root it is a directory in `SOCKETS` (/run/standorte-embedded), because clients that run as the server's user
+        cannot enter the data directory's path.
         """
         mark = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
         if self.user is not None:

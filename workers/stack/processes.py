@@ -137,7 +137,7 @@ def _signal(process: psutil.Process, how: signal.Signals) -> None:
 
 
 def wait_for(condition: Callable[[], bool], *, patience: float, interval: float = 0.01) -> bool:
-    """Poll `condition` every `interval` seconds. Return whether it became true within `patience` seconds."""
+    """Call `condition` every `interval` seconds. Return True once it is true, False after `patience` seconds."""
     deadline = time.monotonic() + patience
     while not condition():
         if time.monotonic() >= deadline:

@@ -104,8 +104,8 @@ class Supervisor:
     async def start(self, service: Service, *, within: float = 30.0, deaths_allowed: int = 0) -> None:
         """Start a child, wait until it is ready, and restart it whenever it dies.
 
-        Returns when the child is ready. If it is not ready `within` so many seconds, or dies more than `deaths_allowed`
-        times before, raises the `StackError` that kept it from starting, else `DidNotStart`.
+        Returns when the child is ready. If it is not ready after `within` seconds, or dies more than `deaths_allowed`
+        times before it is, raises the `StackError` that kept it from starting, or `DidNotStart` if there was none.
         """
         child = _Child(service)
         self._children.append(child)
@@ -133,7 +133,10 @@ class Supervisor:
         self._remember({})
 
     def hurry(self) -> None:
-        """Kill the children that may be killed. A running `stop` continues to end the other children in order."""
+        """Kill the children whose `Service` has `may_be_killed`, without waiting for their `patience`.
+
+        A running `stop` goes on to end the other children in order.
+        """
         for child in self._children:
             if child.identity is not None and child.service.may_be_killed:
                 for process in session_members(child.identity):
@@ -175,7 +178,10 @@ class Supervisor:
     async def _spawn(
         self, command: Sequence[str], environment: Mapping[str, str] | None, service: Service | None = None
     ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
-        """Start a process through launcher.py, and return the process with a reader of its output."""
+        """Start a process through launcher.py, and return the process with a reader of its output.
+
+        It has the user, the directory and the stop signal of `service`; without one, those of this process and SIGTERM.
+        """
         launched = through_launcher(
             command,
             death_signal=service.stop_signal if service else signal.SIGTERM,

@@ -51,9 +51,9 @@ def unprivileged_user() -> SystemUser | None:
 
 
 def name_for(user: SystemUser | None, directory: Path) -> Path:
-    """Return the path by which a server that `user` runs, started in `directory`, can open that directory.
+    """Return the path by which a server that runs as `user`, started in `directory`, can open that directory.
 
-    None stands for this process's user, for whom that is the path itself.
+    For None, this process's user, that is `directory` itself; for another user the working directory's name in /proc.
     """
     return directory if user is None else _WORKING_DIRECTORY
 

@@ -39,8 +39,7 @@ class Stack:
     """All programs of the portal as child processes on this machine, with their data in one directory.
 
     The web front end listens on `port`. `concurrency` is the number of worker processes for each of the Celery queues
-    requests.verify, requests.provision and messages.send.
-    `demo` loads the demo data at the first start.
+    requests.verify, requests.provision and messages.send. `demo` loads the demo data at the first start.
     """
 
     def __init__(self, directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
@@ -129,9 +128,9 @@ class Stack:
             self._say("stack", f"Stopped. The data stays in {self._directory.path}")
 
     def _stop_asked(self, number: signal.Signals, starting: asyncio.Task[None], stopped: asyncio.Event) -> None:
-        """Begin to stop at the first signal; at a Ctrl-C `ONE_REQUEST` seconds later kill all children but PostgreSQL.
+        """Begin to stop at the first signal; at a Ctrl-C three seconds later (`ONE_REQUEST`) kill all but PostgreSQL.
 
-        A further Ctrl-C within `ONE_REQUEST` seconds of the first signal only prints how to kill them.
+        A further Ctrl-C within these three seconds only prints how to kill them.
         """
         now = time.monotonic()
         if not stopped.is_set():
@@ -255,8 +254,10 @@ class Stack:
 def up(directory: StackDirectory, *, port: int, concurrency: int, demo: bool) -> None:
     """Run the embedded stack of a directory, under the directory's lock, until a stop signal.
 
-    `port`, `concurrency` and `demo` are those of `Stack`. Raises `AlreadyRunning` if a stack runs in the directory,
-    `PortInUse` if another program listens on `port`, `StackError` if a part other than Kamailio cannot start.
+    The web front end listens on `port`. `concurrency` is the number of worker processes for each of the Celery queues
+    requests.verify, requests.provision and messages.send. `demo` loads the demo data at the first start. Raises
+    `AlreadyRunning` if a stack runs in the directory, `PortInUse` if another program listens on `port`, `StackError` if
+    a part other than Kamailio cannot start.
     """
     with directory.locked():
         Stack(directory, port=port, concurrency=concurrency, demo=demo).run()

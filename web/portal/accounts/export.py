@@ -55,7 +55,11 @@ def export(form: str) -> Response:
 def _rows(
     itself: listing.ListedAccount, wanted: listing.LocationFilter, kind: str, offline: Sequence[int]
 ) -> Iterator[list[spreadsheets.Cell]]:
-    """Yield the heading, the row of the main account `itself`, whose kind is `kind`, and those of its sub-accounts."""
+    """Yield the headings, the row of the main account `itself`, and the rows of its sub-accounts that match `wanted`.
+
+    `kind` is the text for the main account's kind; `offline` are the ids of accounts that have a trunk without a
+    registration.
+    """
     yield [
         _("Customer number"), _("Kind"), _("Name"), _("Contact"), _("Street"), _("Postal code"), _("City"),
         _("Status"), _("Origin"), _("Attached since"), _("Waits until"),

@@ -56,9 +56,10 @@ def read_filters() -> LocationFilter:
 
 
 def chosen_view(sites: int) -> str:
-    """Return the view to show: as in the URL, which is then kept in the session; else as kept there.
+    """Return the view of the overview to show, cards or table, as the query parameter `ansicht` says; keep that choice.
 
-    Without a choice, a user with `TABLE_FROM` or more locations (`sites`) gets the table, others the cards.
+    Without the parameter, the choice kept in the session counts; without any choice, a user with `TABLE_FROM` (50) or
+    more locations (`sites`) gets the table, others the cards.
     """
     asked = request.args.get("ansicht")
     if asked in (CARDS, TABLE):

@@ -82,7 +82,10 @@ def show_map() -> str:
 
 
 def _dots(towns: Sequence[Group], places: Places) -> list[Dot]:
-    """Return the points of the towns whose place is known, the largest first, so that none hides a smaller one."""
+    """Return the points of the towns whose place is known, the largest first, so that none hides a smaller one.
+
+    A point's area grows with the number of locations.
+    """
     most = max((town.sums.sites for town in towns), default=1)
     dots = []
     for town in towns:
@@ -95,6 +98,9 @@ def _dots(towns: Sequence[Group], places: Places) -> list[Dot]:
 
 
 def _place(latitude: float, longitude: float) -> tuple[float, float]:
-    """Return where a place is in the drawing: distances are true at the latitude of the middle of Germany."""
+    """Return where on the map, in units of the drawing, a place is, given in degrees.
+
+    One degree of longitude is as wide as at the latitude of the middle of Germany.
+    """
     shrunk = cos(radians((_NORTH + _SOUTH) / 2))
     return (longitude - _WEST) * shrunk * _SCALE, (_NORTH - latitude) * _SCALE

@@ -74,8 +74,8 @@ def progress(found: Request | None) -> Progress | None:
 def poll_interval(requests: list[Request]) -> int:
     """Return the milliseconds between two polls of the requests' state by the page's script.
 
-    `SOON` if the carrier works on one of the requests, `LATER` if all running ones wait for a person, `NEVER` (0) if
-    all have ended.
+    `SOON` (3 seconds) if the carrier works on one of the requests, `LATER` (15 seconds) if all running ones wait for a
+    person, `NEVER` (0: no polls) if all have ended.
     """
     states = {found.status for found in requests} - ENDED
     if states - {Status.PENDING}:
@@ -85,7 +85,7 @@ def poll_interval(requests: list[Request]) -> int:
 
 @portal.get("/")
 def home() -> AnyResponse:
-    """Redirect to the overview of the user's accounts."""
+    """Redirect to the overview of the user's locations."""
     return redirect(url_for("portal.overview"))
 
 
@@ -142,11 +142,12 @@ def overview() -> AnyResponse | str:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """The content of the overview: the main account with its own state, one page of the list, counts, sums and ways on.
+    """The content of the overview: the account it is of (`main`) and one page of the list of its sub-accounts.
 
-    `count` is the number of rows on all pages, `links` are running link requests that match the filter by state,
-    `known` is what the telephone network says (None if it is not asked or does not answer), and `sums` is None if there
-    are more locations than are summed up for each view of the page.
+    `count` is the number of the list's rows on all pages, `counts` how many locations are in each state, whatever the
+    filters. `links` are running link requests without an account yet that match the filter by state, `cities` the towns
+    to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone network: None
+    if it is not asked, or does not answer (`is_network_away`). `sums` is None if there are more than 1,000 locations.
     """
 
     main: listing.ListedAccount
@@ -162,13 +163,16 @@ class Glance:
 
     @property
     def running(self) -> list[Request]:
-        """Return the running requests whose state the page shows."""
+        """Return the running requests that the page shows: of the account, the sub-accounts on it, and links."""
         shown = [item.request for item in (self.main, *self.page.items) if item.request is not None]
         return [*shown, *self.links]
 
 
 def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -> Glance:
-    """Read what the overview shows. Raises `BadCursor` if `after` is no cursor of the list."""
+    """Read what the overview of the account shows with the filters `wanted`, from the cursor `after` on (None: start).
+
+    Asks the telephone network for registrations, too. Raises `BadCursor` if `after` is no cursor of the list.
+    """
     person, now = principal(), resources().clock()
     # Whether phone systems are registered is asked of another system, with no transaction open.
     with resources().database.transaction() as database:
@@ -234,7 +238,7 @@ def add() -> str:
 
 
 def may_add(account: Account) -> bool:
-    """Return whether the account may be a main account and the user may order or link sub-accounts for it."""
+    """Return whether the account can have sub-accounts and the user may order or link some for it."""
     return may_be_main(account) and any(may(principal(), action, account) for action in (Action.ORDER, Action.LINK))
 
 
@@ -259,7 +263,10 @@ def state_label(account: Account) -> str:
 
 
 def standing_label(item: listing.ListedAccount) -> str:
-    """Return the word for the state of a location that no request is running about."""
+    """Return the words for the state of a location without a running request.
+
+    They say that it has a suspended trunk, or one without a registration; otherwise the account's own state.
+    """
     match item.state:
         case SiteState.SUSPENDED:
             return str(_("Suspended"))

@@ -28,7 +28,10 @@ SHOWN_FOR = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class FirstSteps:
-    """The first steps of a local team, and which of them are done. `trunk` is None if the account has no trunk."""
+    """The first steps of a new local team: read the SIP password, forward calls, invite colleagues; which are done.
+
+    `trunk` is the account's trunk, None if it has none.
+    """
 
     trunk: SipTrunk | None
     secret_seen: bool
@@ -42,9 +45,9 @@ class People:
 
     `invited` has the open invitations, each with whether the person may send it again or withdraw it; empty if the
     person may not invite. `coming` is the name of the person whom the running order of the account will invite, and
-    `not_administered` the reason why nobody can sign in and administer the account; None if there is none. `may_name`:
-    the person is one of the carrier's staff and may name an administrator. `first_steps` is None unless the person has
-    joined the account lately and a step is left.
+    `not_administered` the reason why nobody can sign in and administer the account; each is None if there is none.
+    `may_name`: the person is one of the carrier's staff and may name an administrator. `first_steps` is None unless the
+    person has joined the account lately and a step is left.
     """
 
     users: Sequence[tuple[User, Role]]
@@ -58,7 +61,7 @@ class People:
 def people_of(
     session: Session, person: Principal, account: Account, running: Sequence[Request], now: datetime
 ) -> People:
-    """Return the people of the account as the person sees them; `running` are the running requests about it."""
+    """Return the people of the account as the person sees them; `running` are the account's running requests."""
     users = users_of(session, account)
     invitations = invitations_of(session, account) if may(person, Action.INVITE_USERS, account) else []
     handled = handled_by(session, person, account, invitations)

@@ -20,7 +20,10 @@ MOST_TRUNKS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """The number of active trunks, that of registered ones, and the ids of the accounts with one that is `offline`."""
+    """How many trunks are in service (`trunks`) and how many of them are registered.
+
+    `offline` are the ids of the accounts with a trunk that is not.
+    """
 
     trunks: int
     registered: int
@@ -28,10 +31,10 @@ class Registrations:
 
 
 def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) -> list[TrunkAddress] | None:
-    """Return the active trunks of a main account and its sub-accounts; None if the user does not get to know.
+    """Return the trunks of a main account and its sub-accounts whose registrations the telephone network is asked for.
 
-    That is: no telephone network is configured, the user may not see calls, or there are more than `MOST_TRUNKS` trunks
-    and not `all_of_them` are wanted.
+    None, for not asking at all: if no telephone network is configured, if the user may not see calls, or, unless
+    `all_of_them`, if there are more than `MOST_TRUNKS` (2,000) active trunks.
     """
     if resources().network is None or not may(principal(), Action.SEE_CALLS, account):
         return None
@@ -39,9 +42,9 @@ def addresses_to_ask(database: Session, account: Account, *, all_of_them: bool) 
 
 
 def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
-    """Return which of the trunks are registered; None if `trunks` is None or the telephone network does not answer.
+    """Ask the telephone network which of the trunks are registered; return None if it does not answer.
 
-    Call outside a transaction.
+    Returns None, too, if `trunks` is None: then the network is not to be asked. Call outside a transaction.
     """
     network = resources().network
     if trunks is None or network is None:
@@ -55,5 +58,5 @@ def ask_network(trunks: Sequence[TrunkAddress] | None) -> Registrations | None:
 
 
 def offline_accounts(known: Registrations | None) -> Sequence[int]:
-    """Return the ids of the accounts that have a trunk without a registration; none if that is not known."""
+    """Return the ids of the accounts that have a trunk without a registration; empty if `known` is None."""
     return known.offline if known is not None else ()

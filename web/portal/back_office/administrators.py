@@ -24,7 +24,7 @@ from web.resources import resources
 
 
 class AdministratorForm(PersonForm):
-    """The form in which staff name an administrator of an account, and note what they have seen as proof of that."""
+    """The form in which staff name an administrator of an account, and note the evidence that the person may be one."""
 
     language = RadioField(
         lazy_gettext("Language of the e-mail"),
@@ -42,11 +42,11 @@ class AdministratorForm(PersonForm):
 
 @office.route("/konten/<string(length=7):customer_number>/administrator", methods=["GET", "POST"])
 def administrator(customer_number: str) -> Response | tuple[str, int]:
-    """Show the form that names an administrator of the account; on a valid POST invite the person and redirect.
+    """Show the form in which staff name an administrator of the account; on a valid POST invite the person.
 
-    The redirect leads to the account's dashboard. If the account has more than one administrator, the page says that
-    they can invite others themselves (status 409 on POST). Abort with 404 if there is no such account or it is not
-    active.
+    The POST redirects to the account's dashboard; an invalid one shows the form with its errors (status 422). If the
+    account has more than one administrator, the page says that they can invite others themselves (status 409 on POST).
+    Abort with 404 if there is no such account or it is not active.
     """
     form = AdministratorForm()
     with resources().database.transaction() as session:

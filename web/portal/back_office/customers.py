@@ -52,8 +52,8 @@ def search() -> str:
 def customer(customer_number: str) -> str:
     """Show what staff may see of an account, also a closed one, and record in its audit log that they looked.
 
-    `nach` in the URL is the cursor of the list of its sub-accounts. Abort with 404 if there is no such account or if
-    the cursor is invalid.
+    The query parameter `nach` is the cursor of the list of its sub-accounts. Abort with 404 if there is no such account
+    or if the cursor is invalid.
     """
     now, person = resources().clock(), principal()
     with resources().database.transaction() as session:

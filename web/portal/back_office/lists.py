@@ -106,7 +106,7 @@ class JobRow:
 
     `name` is the job's key, `every` the text of its interval, `row` its state in the database (None if it was never
     scheduled). `last` is its latest run, `last_success` its latest successful run, each None if there is none.
-    `unrepaired` and `repaired` count all findings of that successful run; `findings` has only those that are shown.
+    `unrepaired` and `repaired` count all findings of that successful run; `findings` has up to a page of them.
     """
 
     name: str
@@ -128,7 +128,7 @@ class JobRow:
 
     @property
     def waits_for_decision(self) -> bool:
-        """Return whether the latest successful run held back deletions until staff have checked and allowed them."""
+        """Return whether the latest successful run held back deletions at the registrar until staff allow them."""
         return self.last_success is not None and not LOOK_FIRST.isdisjoint(self.last_success.found)
 
     @property
@@ -161,8 +161,8 @@ def jobs() -> str:
 def removals() -> str | Response:
     """Show the deletions at the registrar that its job held back, as they look like a mistake in the portal's data.
 
-    The page asks whether the next run may make them. On POST, allows it, schedules the job to run now, and redirects to
-    the jobs. Redirects there also if nothing waits for a decision; a run under way gets no permission.
+    The page asks whether the next run may make them. On POST permits that, schedules the job to run now, and redirects
+    to the page of the jobs. Redirects there also if nothing waits for a decision; a run under way gets no permission.
     """
     with resources().database.transaction() as session:
         run = last_successes(session).get("registrar")
@@ -184,7 +184,7 @@ def removals() -> str | Response:
 
 @office.post("/abgleich/<name>")
 def jobs_run(name: str) -> Response:
-    """Schedule the job with this name to run now and redirect to the jobs.
+    """Schedule the job with this name to run now and redirect to the page of the jobs.
 
     If a run is under way, nothing changes. Aborts with 404 if no job has this name.
     """
@@ -196,7 +196,10 @@ def jobs_run(name: str) -> Response:
 
 
 def _asked(name: str, until: datetime | None) -> Response:
-    """Redirect to the jobs, with a message when this job runs; `until` is when a run under way must end, if any."""
+    """Redirect to the page of the jobs, with a message when the job `name`, which was scheduled, will run.
+
+    `until` is when a run under way ends at the latest, None if none is.
+    """
     if until is not None:
         flash(_("A run is under way already, until %(moment)s at the latest.", moment=moment(until)), "warning")
         return redirect(url_for("office.jobs"), 303)

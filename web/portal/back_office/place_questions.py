@@ -42,7 +42,10 @@ class AnswerForm(FlaskForm):  # type: ignore[misc]
 
 @office.get("/vorwahlen")
 def places() -> str:
-    """Show the page of the open questions, the longest open first, and of the last answers with who gave them when."""
+    """Show the page of the open questions about addresses, the longest open first, and of the last 100 answers.
+
+    Each answer is shown with who gave it and when.
+    """
     with resources().database.transaction() as session:
         asked = open_questions(session, SHOWN)
         answered = answered_questions(session, SHOWN)
@@ -51,10 +54,11 @@ def places() -> str:
 
 @office.route("/vorwahlen/<uuid:id>", methods=["GET", "POST"])
 def place(id: UUID) -> Response | str | tuple[str, int]:
-    """Show the form to answer a question, again also if it is answered; on POST save the answer and redirect.
+    """Show the form to answer the question `id`, also if it is answered already; on POST save the answer and redirect.
 
-    A POST without an answer shows the form again with an error (status 422), and so does a POST to a question that was
-    answered since the person saw it (status 409). Aborts with 404 if there is no such question.
+    The redirect leads to the list of questions. A POST without an answer shows the form again with an error (status
+    422), and so does a POST to a question that was answered since the person saw it (status 409). Aborts with 404 if
+    there is no such question.
     """
     form = AnswerForm()
     try:
@@ -79,7 +83,10 @@ def place(id: UUID) -> Response | str | tuple[str, int]:
 
 
 def _answered_meanwhile(id: UUID, form: AnswerForm) -> tuple[str, int]:
-    """Show the form with the answer that somebody else has given meanwhile, and what the person chose."""
+    """Show the form again (status 409) with the answer that somebody else has given since the person opened it.
+
+    What the person had chosen stays chosen.
+    """
     with resources().database.transaction() as session:
         question = find_question(session, principal(), id)
     seen = answer_version(question.place)

@@ -49,9 +49,10 @@ def _refusal_choice(reason: RefusalReason) -> str:
 
 
 class DecisionForm(FlaskForm):  # type: ignore[misc]
-    """The form in which staff release or refuse an uploaded address document. Nothing is preselected.
+    """The form in which staff accept or refuse an uploaded document that is to prove an address.
 
-    A refusal needs a reason from the list, and a note if none of them fits. The customer reads both.
+    Nothing is preselected. A refusal needs a reason from the list, and a note if the reason is "other". The customer
+    reads both.
     """
 
     decision = RadioField(
@@ -75,7 +76,7 @@ class DecisionForm(FlaskForm):  # type: ignore[misc]
             raise ValidationError(_("Choose why the document is refused. The customer reads it."))
 
     def validate_note(self, field: TextAreaField) -> None:
-        """Raise `ValidationError` if the document is refused for another reason, and the note does not say which."""
+        """Raise `ValidationError` if the document is refused for the reason "other", and no note says which."""
         if self.decision.data == REFUSE and self.reason.data == RefusalReason.OTHER and not (field.data or "").strip():
             raise ValidationError(_("Write why the document is refused. The customer reads it."))
 
@@ -118,7 +119,7 @@ def request_page(id: UUID) -> str:
 def request_retry(id: UUID) -> AnyResponse:
     """Retry a request that is held or has failed, and redirect to its page.
 
-    Nothing is done, and a message says why, if it is neither or has changed since the page was shown.
+    If its status is another one, or it has changed since the page was shown, nothing is done, and a message says why.
     """
 
     def retry(session: Session, seen: int) -> None:
@@ -131,7 +132,7 @@ def request_retry(id: UUID) -> AnyResponse:
 def request_cancel(id: UUID) -> AnyResponse | str:
     """Show a page that says what cancelling the request does; on POST cancel the request and redirect to its page.
 
-    Redirects there also if the request can no longer be cancelled, or has changed since the page was shown.
+    Redirects to its page also if the request can no longer be cancelled, or has changed since the page was shown.
     """
 
     def cancel(session: Session, seen: int) -> None:
@@ -147,10 +148,10 @@ def request_cancel(id: UUID) -> AnyResponse | str:
 
 @office.route("/anfragen/<uuid:id>/dokument", methods=["GET", "POST"])
 def request_document(id: UUID) -> AnyResponse | str | tuple[str, int]:
-    """Show the form to release or refuse the uploaded address document; on POST save the decision and redirect.
+    """Show the form to accept or refuse the uploaded address document; on POST save the decision and redirect.
 
-    Redirects to the request's page, also if no document waits for a decision. Nothing is saved if the request has
-    changed since the page was shown. A POST without a decision shows the form again with an error (status 422).
+    The redirect leads to the request's page, also if no document waits for a decision. Nothing is saved if the request
+    has changed since the page was shown. A POST without a decision shows the form again with an error (status 422).
     """
     form = DecisionForm()
     if form.validate_on_submit():

@@ -49,9 +49,9 @@ _CONTACT = frozenset({"contact", "ansprechperson", "kontakt"})
 class Column:
     """A column of a bulk file, a table with one order or link request per row.
 
-    `key` names the column in the code and is a valid heading too; `de` and `en` are the headings, `path` is that of its
-    field in the API's request body, `example` the cell in the template's example row. A cell may be empty if
-    `optional`.
+    `key` names the column in the code and is a valid heading too; `de` and `en` are the German and English headings,
+    `path` is the path of its field in the API's request body, `example` the cell in the template's example row. A cell
+    may be empty if `optional`.
     """
 
     key: str
@@ -217,7 +217,7 @@ class Checker:
             self._place(cells, errors)
 
     def _place(self, cells: Cells, errors: Errors) -> None:
-        """Check postal code, city and area code together, and add an error to each that does not fit the others."""
+        """Check postal code, city and area code together; add an error to each cell that does not fit the others."""
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
         if "postal_code" not in errors and "area_code" not in errors:
@@ -257,7 +257,7 @@ class Checker:
 
 
 def _refuse(errors: Errors, column: str, rule: Callable[..., object], *typed: Any) -> None:
-    """Call `rule` with the typed values; if it raises `InvalidField`, add the error to the column's in `errors`."""
+    """Call `rule` with the typed values; if it raises `InvalidField`, save that as the error of the column."""
     try:
         rule(*typed)
     except InvalidField as error:
@@ -277,7 +277,10 @@ _PUBLICATIONS = {
 
 
 def _directory_entry(cells: Cells) -> dict[str, Any] | None:
-    """Return the row's directory entry for the API's body, wrong words unchanged; None if its cells are empty."""
+    """Return the row's directory entry in the form of the API's body; None if all its cells are empty.
+
+    Words that the columns do not know stay as they are, so that the API's schema refuses them.
+    """
     name, address, places = (cells.get(column, "") for column in _OF_DETAIL["directory_entry"])
     if not (name or address or places):
         return None
@@ -290,7 +293,10 @@ def _directory_entry(cells: Cells) -> dict[str, Any] | None:
 
 
 def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
-    """Add an error for the first option without its details, or details without their option, unless they are wrong."""
+    """Add an error for the first option without its details, or for details without their option.
+
+    Cells that have an error already keep it.
+    """
     try:
         ensure_details(body["options"], {field: body[field] for field in DETAILS.values()})
     except InvalidField as error:
@@ -304,7 +310,8 @@ def _check_details(body: Mapping[str, Any], errors: Errors) -> None:
 def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
     """Return the person who shall sign in at the location, as in the API's body; None if the cell is empty or wrong.
 
-    The cell has a name and an e-mail address, or says that it is the contact. A wrong cell is added to `errors`.
+    The cell has a name and an e-mail address, or says that the contact shall sign in. A wrong cell is added to
+    `errors`.
     """
     # Files that were uploaded before this column existed have no such cell.
     cell = cells.get("local_user", "").strip()
@@ -333,13 +340,19 @@ _REQUEST_URIS = {
 
 
 def _request_uri(cells: Cells) -> str | None:
-    """Return the row's request line of calls for the API's body: a wrong word unchanged, None for an empty cell."""
+    """Return the row's choice for the request line of calls as in the API's body; None for an empty cell.
+
+    An unknown word stays as it is, so that the API's schema refuses it.
+    """
     cell = cells.get("request_uri", "").strip()
     return _REQUEST_URIS.get(cell.casefold(), cell) or None
 
 
 def _number(cell: str) -> int | str:
-    """Return the cell as an int; unchanged if not a number of at most 6 digits, so that the API's schema refuses it."""
+    """Return the cell as an int if it has at most 6 digits and nothing else.
+
+    Any other text is returned unchanged, so that the API's schema refuses it.
+    """
     return int(cell) if cell.isdecimal() and len(cell) < 7 else cell
 
 

@@ -25,8 +25,9 @@ class BulkFile:
 def read_file(content: bytes, kind: Kind) -> BulkFile:
     """Return the rows of a bulk file, without blank ones; a column that the file does not have is empty.
 
-    Raises `UnusableTable`: with its own codes; with `too_large` if the file is larger than `LARGEST`, `too_many_rows`
-    if it has more than `MOST_ROWS`, `empty` if it has none; and with the code of a row that cannot be split into cells.
+    Raises `UnusableTable`: with the codes that it names itself; with `too_large` if the file is larger than `LARGEST`
+    (5 MB), `too_many_rows` if it has more than `MOST_ROWS` (10,000), `empty` if it has none; and with the code of a row
+    that cannot be split into cells.
     """
     if len(content) > LARGEST:
         raise UnusableTable("too_large")

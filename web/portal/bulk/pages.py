@@ -135,7 +135,10 @@ def template(kind: str, form: str) -> Response:
 @bulks.get("/<uuid:id>")
 @login_required
 def show(id: uuid.UUID) -> str:
-    """Show the page of an uploaded file: its errors and what it orders; once sent, the progress of its requests."""
+    """Show the page of an uploaded file: before it is sent its errors and what it orders, then its requests' progress.
+
+    Answers 404 if there is no such file, or the user may not create requests of its kind for its account.
+    """
     with resources().database.transaction() as session:
         found = own_bulk(session, id, principal())
         preview = preview_of(session, found, _after()) if found.sent_at is None else None
@@ -202,7 +205,10 @@ def delete(id: uuid.UUID) -> AnyResponse:
 @bulks.get("/<uuid:id>/stand")
 @login_required
 def live(id: uuid.UUID) -> AnyResponse:
-    """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version."""
+    """Return the parts of the progress page that change, as HTML; 304 if the browser has their current version.
+
+    For the page's script, which polls them.
+    """
     with resources().database.transaction() as session:
         facts = _facts(session, own_bulk(session, id, principal()))
     return _live(facts).response()

@@ -50,9 +50,9 @@ class Preview:
     `account` is the main account for which it is. `rows`, `wrong_rows` and `wrong_cells` are numbers over the whole
     file. `before` is the number of valid rows that were ordered before from another file, `twice` the number of those
     that repeat an earlier row of this file; neither are sent. `shown` are the rows of this page: only rows with errors
-    if there are any. `content` is a digest of all valid rows. `costs` is the price of all rows to be sent, None for
-    link requests and while rows are wrong. `after` is the line number after which the next page begins, 0 if there is
-    none.
+    if the file has any. `content` is a digest of all valid rows. `costs` is the price of all rows to be sent, None for
+    link requests and while rows are wrong. `after` is the line number after which the next page begins, 0 on the last
+    page.
     """
 
     bulk: Bulk
@@ -82,7 +82,10 @@ class Preview:
 
 
 def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
-    """Return the page of an uploaded file with the rows after the line `after`, and check outdated rows again first."""
+    """Return the preview of an uploaded file, with the page of its rows that begins after the line number `after`.
+
+    First checks those rows anew that have become invalid since they were checked.
+    """
     _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
     listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
@@ -132,7 +135,10 @@ def _costs(session: Session, bulk: Bulk) -> Costs:
 
 
 def _recheck(session: Session, bulk: Bulk) -> None:
-    """Check those rows of an order file anew that were right when they were checked and are not any more."""
+    """Check those rows of an order file anew that were valid when they were checked and are not valid any more.
+
+    Such a row names a product withdrawn since, or an option that needs details now.
+    """
     if bulk.kind is not Kind.ORDER or not (rows := outdated_rows(session, bulk)):
         return
     session.refresh(bulk, with_for_update=True)

@@ -69,7 +69,10 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
 
 
 def row_result_text(row: BulkRow, found: Any) -> str:
-    """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`."""
+    """Return what became of a row of a sent file: why it was not ordered, or the status of its request `found`.
+
+    `found` is the request, None if the row was refused or repeated.
+    """
     said: str
     if row.fate is RowFate.REFUSED:
         assert row.refusal is not None

@@ -74,7 +74,10 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
 
 
 def _refusal(database: Session, visible: VisibleAccount) -> str | None:
-    """Return why the account would be left to nobody, in the page's language; None if it has an administrator."""
+    """Return why the account, once detached, would have nobody who can administer it; None if it has an administrator.
+
+    The text is in the page's language.
+    """
     if visible.detaching is not None or visible.is_billed_together:
         return None
     return not_administered_text(database, visible.account, resources().clock())

@@ -57,7 +57,10 @@ _START = "/standortverwaltung/hinzufuegen"
 
 
 class Way(StrEnum):
-    """The ways to prove the ownership of the account to add; the value is the last part of the page's URL."""
+    """The ways to prove the ownership of the account to link; the value is the last part of the page's URL.
+
+    By the user's own role in it, an administrator's login, a link code, or its administrators' consent.
+    """
 
     OWN = "eigener-account"
     CREDENTIALS = "zugangsdaten"
@@ -159,7 +162,7 @@ def start() -> Response | str | tuple[str, int]:
 def choose(number: str) -> Response | str | tuple[str, int]:
     """Show the ways to prove the ownership of the account with the customer number `number`.
 
-    Redirect to the request that already runs for the number, or to the first page if the number is wrong.
+    Redirect to the running request if one for the number is running, or to the first page if the number is wrong.
     """
     with resources().database.transaction() as session:
         target = _link_target(session)
@@ -317,10 +320,10 @@ def _not_allowed_text() -> str:
 
 
 def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | None, UUID | None]:
-    """Return what is wrong with the customer number (None: nothing), and the id of the main account's running request.
+    """Return what is wrong with the customer number (None: nothing), and the id of a running request.
 
-    The id is that of the link request for this number that runs already, None if there is none. Only what the main
-    account may know is checked, not whether the number exists.
+    It is that of the main account's link request for this number, None if none is running. Only what the main account
+    may know is checked, not whether the number exists.
     """
     if not CUSTOMER_NUMBER.fullmatch(number):
         return field_error(locale(), "customer_number", "malformed"), None

@@ -52,7 +52,7 @@ class CaughtMail:
 
 @dev_mail.before_request
 def only_from_here() -> None:
-    """Return 404 unless the request comes from this machine, under a local host name, and was not forwarded."""
+    """Abort with 404 unless the request comes from this machine, under a local host name, and was not forwarded."""
     if any(name.lower() in _FORWARDED or name.lower().startswith("x-forwarded-") for name, _ in request.headers):
         abort(404)
     caller, host = request.remote_addr or "", urlsplit(f"//{request.host}").hostname or ""
@@ -80,7 +80,10 @@ def overview() -> str:
 
 @dev_mail.get("/<name>")
 def show(name: str) -> Response:
-    """Show a mail: its headers, its text, and its HTML in a sandboxed frame."""
+    """Show the caught mail with this file name: its headers, its text, and its HTML in a sandboxed frame.
+
+    Abort with 404 if there is no such mail.
+    """
     path = _file(_mails(), name, _MAIL)
     mail = _parsed(path)
     page = render_template(
@@ -106,13 +109,13 @@ def html(name: str) -> Response:
 
 @dev_mail.get("/<name>/quelle")
 def source(name: str) -> Response:
-    """Return the source of the mail as it was sent."""
+    """Return the whole mail with this file name as it was sent, headers included, as text."""
     return Response(_file(_mails(), name, _MAIL).read_bytes(), content_type="text/plain; charset=utf-8")
 
 
 @dev_mail.get("/briefe/<name>")
 def letter(name: str) -> Response:
-    """Return a printed letter as PDF."""
+    """Return the printed letter with this file name as PDF."""
     letters = resources().settings.dev_letters_dir
     if letters is None:
         abort(404)
@@ -126,13 +129,16 @@ def _mails() -> Path:
 
 
 def _files(folder: Path, pattern: str, allowed: re.Pattern[str]) -> list[Path]:
-    """Return the files in the folder that match the pattern and the allowed name, newest first."""
+    """Return the files in the folder that match the glob `pattern` and whose name matches `allowed`, newest first."""
     found = [path for path in folder.glob(pattern) if allowed.fullmatch(path.name) and not path.is_symlink()]
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
 
 def _file(folder: Path, name: str, allowed: re.Pattern[str]) -> Path:
-    """Return the path of a file in the folder. Returns 404 for other names and for links out of the folder."""
+    """Return the path of the file `name` in the folder.
+
+    Abort with 404 unless the name matches `allowed`, and for a link that leads out of the folder.
+    """
     path = folder / name
     if not allowed.fullmatch(name) or path.is_symlink() or not path.is_file():
         abort(404)

@@ -43,7 +43,7 @@ def _strip(value: str | None) -> str | None:
 
 
 class _Rule:
-    """A WTForms validator that checks a form field by the API's rule for the field at `path`.
+    """A WTForms validator that checks a form field by the API's rule (`rule`) for the field at `path` of its body.
 
     If the value is wrong, the form field gets the portal's error text. An empty field is right if it is `optional`.
     """
@@ -76,8 +76,8 @@ def _of_somebody_else(label: object, path: str, rule: TypeAdapter[str]) -> Strin
 class StepForm(Form):  # type: ignore[misc]
     """The form of one step of an order.
 
-    `offered` has the products that can be ordered by key; `area` is the typed area code, None if it does not exist.
-    `hints` is what is known about address and area code; None while only the typed values are read.
+    `offered` has the products that can be ordered, by key; `area` is the Ortsnetz with the typed area code, None if
+    there is none. `hints` is what is known about address and area code; None while only the typed values are read.
     """
 
     offered: Mapping[str, Product] = {}
@@ -113,9 +113,9 @@ class ProductForm(StepForm):
             raise Wrong(field_error(locale(), "product", "missing"))
 
     def validate_channels(self, field: Field) -> None:
-        """Raise WTForms' `ValidationError` if the number of channels is not between 1 and what the chosen trunk has.
+        """Raise WTForms' `ValidationError` if the number of channels is not between 1 and the chosen trunk's most.
 
-        An empty field means all channels of the trunk. Nothing is checked while no trunk is chosen.
+        An empty field means as many channels as the trunk can have. Nothing is checked while no trunk is chosen.
         """
         trunk = self.trunk
         if not field.data or trunk is None or trunk.channels is None:
@@ -131,7 +131,7 @@ class ProductForm(StepForm):
             raise Wrong(gettext("One of these options cannot be ordered any more. Please choose again."))
 
     def validate_mobile_number(self, field: Field) -> None:
-        """Raise WTForms' errors if the option is chosen and the number is missing or no mobile number."""
+        """Raise WTForms' errors if the mobile fallback is chosen and its number is missing or no mobile number."""
         if MOBILE_BACKUP in (self.options.data or []):
             DataRequired(missing("mobile_number"))(self, field)
             _Rule(_mobile, "mobile_number")(self, field)
@@ -143,12 +143,12 @@ class ProductForm(StepForm):
             _Rule(_line, "directory_entry.name")(self, field)
 
     def validate_directory_address(self, field: Field) -> None:
-        """Raise WTForms' `ValidationError` if a directory entry is chosen and not whether it shows the address."""
+        """Raise WTForms' `ValidationError` if a directory entry is chosen, but not whether it shows the address."""
         if self._has_entry and field.data not in YES_NO:
             raise Wrong(field_error(locale(), "directory_entry.show_address", "missing"))
 
     def validate_directory_in(self, field: Field) -> None:
-        """Raise WTForms' `ValidationError` if a directory entry is chosen and no place, or an unknown one."""
+        """Raise WTForms' `ValidationError` if a directory entry is chosen, but no directory or an unknown one."""
         if self._has_entry and (not field.data or set(field.data) - set(Publication)):
             raise Wrong(field_error(locale(), "directory_entry.published_in", "missing"))
 
@@ -206,13 +206,13 @@ class NumbersForm(StepForm):
             raise Wrong(field_error(locale(), "numbers.block_size", "missing"))
 
     def validate_request_uri(self, field: Field) -> None:
-        """Raise WTForms' `ValidationError` if something else than one of the choices was sent."""
+        """Raise WTForms' `ValidationError` if the browser sent something else than one of the choices."""
         if field.data and field.data not in list(RequestUri):
             raise Wrong(field_error(locale(), "request_uri", "malformed"))
 
 
 class WhoSignsIn(StrEnum):
-    """The choices of the person who shall sign in at the new location."""
+    """The choices of the person who shall sign in at the new location: the contact, somebody else, or nobody yet."""
 
     CONTACT = "contact"
     SOMEBODY_ELSE = "somebody_else"
@@ -220,7 +220,7 @@ class WhoSignsIn(StrEnum):
 
 
 class _IfSomebodyElse:
-    """A WTForms validator that leaves a field alone, without errors, unless somebody else than the contact signs in."""
+    """A WTForms validator that skips a field, without errors, unless somebody else than the contact shall sign in."""
 
     def __call__(self, form: ContactForm, _: Field) -> None:
         if form.local_user.data != WhoSignsIn.SOMEBODY_ELSE:
@@ -230,7 +230,7 @@ class _IfSomebodyElse:
 class ContactForm(StepForm):
     """The form for the contact of the new account, and for the person who shall sign in there.
 
-    The contact confirms the e-mail address and gets the mails. Unless chosen otherwise the contact signs in, too.
+    The contact confirms the e-mail address and gets the mails, and also signs in unless the user chooses otherwise.
     """
 
     contact_name = _text(lazy_gettext("Contact's name"), "contact.name", _line)
@@ -283,7 +283,7 @@ def area_code_in(data: Mapping[str, Any]) -> str:
 
 
 def without_options(data: Mapping[str, Any], left_out: Sequence[Product]) -> Mapping[str, Any]:
-    """Return the typed values without the options `left_out` among the chosen ones."""
+    """Return the typed values, with the options `left_out` removed from the chosen ones."""
     if not left_out:
         return data
     keys = {product.key for product in left_out}

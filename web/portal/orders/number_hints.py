@@ -39,12 +39,12 @@ def ngettext(one: str, many: str, number: int, **facts: object) -> str:
 class Hints:
     """The facts about the typed address, area code and block size, and the texts that tell them to the user.
 
-    `postal_code` is empty unless what is typed is one in form. `towns` are the towns with that postal code. `typed` is
-    the area code as typed, `area` that area code, None if it does not exist. `block_size` is 0 if blocks of the typed
-    size do not exist. `suggestions` are area codes for the address. `wrong_address` says why postal code and city
-    cannot be right, empty if they can. `certainty` is how sure it is that the address lies in the Ortsnetz of the area
-    code, None if one of them is missing or wrong. `free` is the number of free blocks of this size in the area code, at
-    most `MOST`; None if area code or size is missing.
+    `postal_code` is empty unless the typed one has five digits. `towns` are the towns with that postal code. `typed` is
+    the area code as typed, `area` its Ortsnetz, None if there is none. `block_size` is 0 if blocks of the typed size do
+    not exist. `suggestions` are area codes for the address. `wrong_address` says why postal code and city cannot be
+    right, empty if they can. `certainty` is how sure it is that the address lies in the Ortsnetz of the area code, None
+    if one of them is missing or wrong. `free` is the number of free blocks of this size in the area code, at most
+    `MOST` (1,000); None if area code or size is missing.
     """
 
     postal_code: str
@@ -72,7 +72,7 @@ class Hints:
     def for_city(self) -> str:
         """Return the text to show below the city: what is wrong with the address, or its area codes.
 
-        Empty as long as postal code and city are not both typed, except for the towns of a postal code.
+        While no city is typed: the towns with the postal code. Empty while there is no postal code.
         """
         if self.wrong_address:
             return self.wrong_address
@@ -98,9 +98,9 @@ class Hints:
 
     @property
     def for_area(self) -> str:
-        """Return the text to show below the area code: its town, whether it fits the address, or that it is none.
+        """Return the text to show below the area code: its town and whether it fits the address, or that it is wrong.
 
-        Empty if what is typed is no complete area code.
+        Empty as long as the typed digits are no complete area code.
         """
         if self.area is None:
             unknown = bool(AREA_CODE.fullmatch(self.typed))
@@ -178,7 +178,10 @@ def hints_for(session: Session, postal_code: str, city: str, area_code: str, blo
 
 
 def wrong_address(session: Session, postal_code: str, city: str) -> str:
-    """Return why the postal code cannot be the city's, with what would fit; empty if it can, or if one is missing."""
+    """Return the sentence that says why the postal code cannot be the city's, and what would fit.
+
+    Empty if it can be the city's, or if one of them is missing.
+    """
     if not postal_code or not city:
         return ""
     try:

@@ -30,7 +30,10 @@ from web.resources import resources
 
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
-    """Return the variables of the summary's template; `holder_form` is the typed contract holder, None without one."""
+    """Return the variables of the summary's template.
+
+    `holder_form` is the typed contract holder to show again; None for an empty form.
+    """
     order = wizard.order(locale())
     proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
     return {
@@ -52,7 +55,8 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
 def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
     """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
 
-    Saves the typed contract holder, unless it is wrong.
+    409 if the order or a price has changed since the page was shown; 422 if the typed contract holder is wrong. A right
+    one is saved.
     """
     if request.form.get("shown") != wizard.fingerprint:
         flash(_("The order or a price has changed since this page was shown. Please check it once more."))
@@ -61,7 +65,7 @@ def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
 
 
 def submit(session: Session, draft: Draft, wizard: Wizard) -> Request:
-    """Place the order at the prices that were shown, and return its request."""
+    """Place the order at the prices that the summary showed, and return its request."""
     now = resources().clock()
     draft.touch(now)
     shown = {product.key: line for product, line in wizard.priced}

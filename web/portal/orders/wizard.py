@@ -43,7 +43,8 @@ ORDER: Sequence[DraftStep] = tuple(SLUGS)
 class Stage:
     """An entry in the list of steps that each page of the order shows.
 
-    `slug` is the step's name in URLs, `done` whether its input is valid, `reachable` whether all steps before it are.
+    `slug` is the step's name in URLs, `done` whether its input is valid, `reachable` whether all steps before it are
+    done.
     """
 
     number: int
@@ -59,8 +60,8 @@ class Wizard:
     """The data that every page of an order needs.
 
     `id` is that of the draft, `data` the typed values by field name, `offered` the products that can be ordered by key,
-    `area` the typed area code (None if it does not exist), `checked` the validated form of each step, `kept_until` the
-    time at which the draft expires (None if there is no draft yet).
+    `area` the Ortsnetz with the typed area code (None if there is none), `checked` the validated form of each step,
+    `kept_until` the time at which the draft expires (None if there is no draft yet).
     """
 
     id: uuid.UUID
@@ -122,12 +123,12 @@ class Wizard:
         return [(product, self.price_of(product)) for product in self.products]
 
     def price_of(self, product: Product) -> PriceLine:
-        """Return a product with its lowest price: that of the price list, or that which an offer promised."""
+        """Return a product with the lower of its prices: that of the price list, and the one that an offer promised."""
         return best_price(product, self.promised)
 
     @property
     def promised_until(self) -> datetime | None:
-        """Return until when an offer promises the prices of the whole basket; None if it does not."""
+        """Return until when an offer promises the prices of all chosen products; None if none promises all of them."""
         return self.offered_until if all(product.key in self.promised for product in self.products) else None
 
     @property

@@ -24,7 +24,7 @@ from web.resources import resources
 class VisibleAccount:
     """An account that the user may see, its main account, and the running requests about it that the user may see.
 
-    `main` is the main account that it has or, if it has none, will get by its running order; None if there is neither.
+    `main` is its main account or, while its order is running, the account that ordered it; None if there is neither.
     """
 
     account: Account
@@ -51,7 +51,10 @@ class VisibleAccount:
 
     @property
     def is_billed_together(self) -> bool:
-        """Return whether a collective invoice attached the account to its main account and keeps it attached."""
+        """Return whether a collective invoice attached the account to its main account and keeps it attached.
+
+        Then the customer cannot detach the account.
+        """
         return self.account.origin is Origin.COLLECTIVE_INVOICE
 
 
@@ -81,7 +84,7 @@ def get_visible_trunk(customer_number: str, id: int, right: Action) -> tuple[Acc
     """Return the account with this customer number and its trunk with this id.
 
     Aborts with 404 if the account is not visible to the user, if it has no such trunk, or if the user does not have the
-    right. A view by the main account is recorded in the audit log.
+    right `right`. A view by a user of the main account or by the carrier's staff is recorded in the audit log.
     """
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account

@@ -1,4 +1,7 @@
-"""The carrier's own pages, such as the imprint: those whose setting is a text. Usable without a login."""
+"""The carrier's own pages (imprint, privacy notice, terms, help) whose setting is a text, not a URL.
+
+They need no login.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ carrier_pages = Blueprint("carrier", __name__)
 
 @carrier_pages.get(f"/<any({', '.join(CarrierPage)}):slug>")
 def show(slug: str) -> str:
-    """Show the page of this path with the text of its setting. Aborts with 404 if the setting is no text."""
+    """Show the carrier's page with this path, such as `impressum`: the text of its setting.
+
+    Aborts with 404 if the setting is missing or is a URL, or if there is no such page.
+    """
     page = CarrierPage(slug)
     text = resources().settings.carrier.texts.get(page)
     if text is None:

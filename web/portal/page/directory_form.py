@@ -1,4 +1,7 @@
-"""The choices of a directory entry, for the order and for the page of an entry."""
+"""The choices of a directory entry: where it is published, and whether it shows the address.
+
+For the order form and for the page of an entry.
+"""
 
 from __future__ import annotations
 

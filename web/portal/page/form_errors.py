@@ -14,5 +14,8 @@ def add_error(field: Field, what: str) -> None:
 
 
 def missing(field: str) -> object:
-    """Return the error text for an empty field, translated when a page shows it. `field` is the field's API path."""
+    """Return the error text for an empty field, translated when a page shows it.
+
+    `field` is the path of the field in the API's body, such as `location.city`.
+    """
     return lazy_gettext(MISSING[field])

@@ -43,7 +43,7 @@ class HolderFields(Form):  # type: ignore[misc]
         return not any((field.data or "").strip() for field in self)
 
     def checked(self, now: datetime) -> HolderData | None:
-        """Return the typed contract holder; None if it is wrong, with the errors at their fields."""
+        """Return the typed contract holder; None if it is wrong, with the error texts at the wrong fields."""
         typed = {field.name.removeprefix("holder_"): field.data or "" for field in self}
         found = check_holder(typed, berlin_day(now))
         if isinstance(found, HolderData):
@@ -55,7 +55,7 @@ class HolderFields(Form):  # type: ignore[misc]
 
 
 def holder_values(known: ContractHolder | Account) -> dict[str, str]:
-    """Return the form's initial values: the contract holder's or, without one, the account's name and address."""
+    """Return the form's initial values by field name: those of a contract holder, or an account's name and address."""
     values = {name: getattr(known, name) for name in ("name", "street", "postal_code", "city")}
     if isinstance(known, ContractHolder):
         born = known.born_on.strftime("%d.%m.%Y") if known.born_on is not None else ""

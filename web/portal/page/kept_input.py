@@ -1,6 +1,6 @@
-"""The input of a form whose session had ended, sealed for the same person until the next sign-in.
+"""The input of a form whose session had ended, encrypted for the same person until the next sign-in.
 
-Each form names the person it was made for (`form_owner`). Nothing is stored: the sealed input travels in the sign-in
+Each form names the person it was made for (`form_owner`). Nothing is stored: the encrypted input travels in the sign-in
 form. It is shown to nobody else, and sent only when the person presses a button again.
 """
 
@@ -31,7 +31,7 @@ _PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f\\]*")
 
 @dataclass(frozen=True, slots=True)
 class KeptInput:
-    """The input of a form that was not accepted.
+    """The input of a form that was not accepted, because its session had ended.
 
     `path` is where the form was sent to, with its query, and `back` the page on which it was. `fields` are the names
     and values without passwords, `had_password` tells that there was one. `files` are the names of chosen files, which
@@ -54,19 +54,22 @@ def form_owner() -> str:
 
 
 def owner_of_form() -> int | None:
-    """Return the id of the user for whom the form of the current request was made; None if the form does not say."""
+    """Return the id of the user for whom the form of the current request was made.
+
+    None if the form names nobody, or its token for that user is wrong.
+    """
     user_id, _, token = request.form.get("form_owner", "").partition(".")
     is_right = user_id.isascii() and user_id.isdecimal() and resources().vault.is_token(token, "form", user_id)
     return int(user_id) if is_right else None
 
 
 def is_from_here() -> bool:
-    """Return whether the browser says that the form of the current request was on a page of this site."""
+    """Return whether the form of the current request was on a page of this site, by the browser's header Origin."""
     return _is_ours(request.headers.get("Origin"))
 
 
 def sent_input() -> KeptInput:
-    """Return the input of the current request."""
+    """Return what the form of the current request sent, without passwords and the contents of files."""
     sent = [(name, value) for name, value in request.form.items(multi=True) if name not in _OWN]
     return KeptInput(
         path=request.full_path.removesuffix("?"),
@@ -78,7 +81,10 @@ def sent_input() -> KeptInput:
 
 
 def seal_input(kept: KeptInput, user_id: int) -> str | None:
-    """Return the input sealed for the user, to travel in the sign-in form; None if there is too much of it."""
+    """Encrypt the input for this user, to travel in the sign-in form; `open_input` reads it for an hour.
+
+    None if the input is longer than `MOST_KEPT` (200,000) characters as JSON: it is lost then.
+    """
     facts = {
         "use": "kept input",
         "user_id": user_id,
@@ -94,7 +100,10 @@ def seal_input(kept: KeptInput, user_id: int) -> str | None:
 
 
 def open_input(sealed: str) -> tuple[KeptInput, int] | None:
-    """Return the sealed input, and the id of the user for whom it was sealed; None if it is unreadable or too old."""
+    """Decrypt what `seal_input` returned; return the input and the id of the user for whom it was encrypted.
+
+    None if it is no such text, if its key is gone, or if it is older than an hour (`KEPT_FOR`).
+    """
     try:
         facts = json.loads(resources().vault.open(sealed.encode()))
     except (SecretUnreadable, ValueError):

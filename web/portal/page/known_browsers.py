@@ -11,7 +11,10 @@ from web.resources import resources
 
 
 def remember_browser(user: User) -> None:
-    """Let the answer to the current request make its browser known to the user, who has proved to be themselves."""
+    """Make the browser of the current request known to the user, by a cookie in the answer to the request.
+
+    Call it only if the person in the browser has just proved to be the user.
+    """
     name, value = new_mark(resources().vault, user, resources().clock())
 
     @after_this_request
@@ -22,9 +25,9 @@ def remember_browser(user: User) -> None:
 
 
 def this_browser(email: str) -> str | None:
-    """Return what identifies the current request's browser if the person with this address has signed in there before.
+    """Return a text that identifies the browser of the current request, if it is known to the user with this address.
 
-    Return None otherwise. Call it outside a transaction.
+    None if the user has not signed in there before, or its cookie is not valid any more. Call it outside a transaction.
     """
     marks = {name: value for name, value in request.cookies.items() if name.startswith(NAME)}
     if not marks:

@@ -27,7 +27,7 @@ def day(at: datetime) -> str:
 
 
 def last_day(end: datetime) -> str:
-    """Format the day that ends at this moment, as the last day on which something is valid."""
+    """Format the day that ends at the moment `end`, the last day on which something is valid, for the page."""
     return last_day_text(end, locale())
 
 

@@ -1,4 +1,4 @@
-"""The choices of what the request line of incoming calls names, for the order and the page of a trunk."""
+"""The choices of what the request line of incoming calls contains, for the order and for the page of a trunk."""
 
 from __future__ import annotations
 

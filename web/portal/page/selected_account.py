@@ -14,7 +14,7 @@ from web.portal.page.session import principal
 
 @dataclass(frozen=True, slots=True)
 class SelectedAccount:
-    """The account that the portal shows (None if the user has no account), and all that the user can select."""
+    """The account that the portal shows the user (None if there is none to select), and all accounts to choose from."""
 
     account: Account | None
     choices: list[Account]

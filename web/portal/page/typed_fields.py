@@ -19,7 +19,10 @@ def refuse_unsuitable_name(_form: Form, field: Field) -> None:
 
 
 def normalize_email(_form: Form, field: Field) -> None:
-    """Replace the typed e-mail address by its usual spelling. Raises `StopValidation` if we cannot write to it."""
+    """Replace the typed e-mail address by the spelling in which it is stored: without a name, the domain in lower case.
+
+    Raises `StopValidation`, with the text of the error, if it is no address that we can send to.
+    """
     try:
         field.data = typed_email(field.data)
     except BadEmail as error:

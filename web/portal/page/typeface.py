@@ -16,7 +16,7 @@ _A_YEAR = 365 * 24 * 60 * 60
 
 @typeface.get(f"/schrift/<any({', '.join(f'{weight!r}' for weight in map(str, WEIGHTS))}):weight>.woff")
 def show(weight: str) -> Response:
-    """Return the font file of a weight, for web/static/portal.css; browsers keep it for a year."""
+    """Return the font file of a weight (400 or 600) for web/static/portal.css; browsers keep it for a year."""
     response = Response(_compressed(int(weight)), mimetype="font/woff")
     response.headers["Cache-Control"] = f"public, max-age={_A_YEAR}, immutable"
     return response

@@ -50,7 +50,7 @@ _SYSTEMS = (
 
 
 def new_password_field() -> PasswordField:
-    """Create a form field for a new password, which must have at least `SHORTEST_PASSWORD` characters."""
+    """Create a form field for a new password, which must have at least `SHORTEST_PASSWORD` (12) characters."""
     return PasswordField(
         lazy_gettext("New password"),
         validators=[
@@ -61,7 +61,7 @@ def new_password_field() -> PasswordField:
 
 
 def add_guessable(field: PasswordField) -> None:
-    """Add the error message for a new password that is too easy to guess."""
+    """Add to the field the error message for a new password that is too easy to guess."""
     add_error(
         field,
         gettext("This password is easy to guess. Take several words that have nothing to do with you."),

@@ -1,6 +1,6 @@
 """The pages for sign-in, sign-out and language. A login is a row in the database, so that it can be ended there.
 
-A form that is sent after its session has ended leads to sign-in, and what was typed comes back after it.
+A form that is sent after its session has ended leads to sign-in; after the sign-in its input is there again.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def load_user_before_view() -> None:
 
 @people.before_app_request
 def restrict_local_members() -> None:
-    """Abort with 404 if a user who is only a local member, in every account, opens a page not open to local members.
+    """Abort with 404 if a user who is a local member in every account opens a page that is not for local members.
 
-    The pages open to them are those in `_OPEN_TO_LOCAL_MEMBERS` and the API.
+    A local member only forwards calls. Open to them are the pages in `_OPEN_TO_LOCAL_MEMBERS` and the API.
     """
     endpoint, blueprint = request.endpoint or "", request.blueprint or ""
     if endpoint in _OPEN_TO_LOCAL_MEMBERS or blueprint in _OPEN_TO_LOCAL_MEMBERS or request.path.startswith("/api/"):
@@ -132,10 +132,11 @@ def ask_to_sign_in() -> Response | tuple[str, int]:
 
 
 def answer_stale_form(_error: CSRFError) -> Response | str | tuple[str, int]:
-    """Answer a form whose token does not belong to the browser's session: that has ended, or its cookie is gone.
+    """Answer a form that was refused because its CSRF token does not belong to the browser's session.
 
-    Leads to sign-in, or offers to send the same input again. A form of another site, or of another person, gets an
-    error page (status 400).
+    If nobody is signed in and the form names its user, shows the sign-in page, which keeps the input (status 401). If
+    the form is the signed-in user's own, or names nobody and comes from this site, offers to send the same input again
+    (400). Every other form gets an error page (400). The forms to sign in and out only lead on, or to the sign-in page.
     """
     # Loaded here, because the form is refused before the user is loaded, and templates begin no transaction.
     is_signed_in = current_user.is_authenticated
@@ -165,8 +166,9 @@ def _sign_in_again() -> tuple[str, int]:
 def _sign_in_page(form: SignInForm, *, sealed: str | None = None, back: str | None = None, **state: bool) -> str:
     """Render the sign-in page.
 
-    `sealed` is input to keep, and `back` the page to lead to afterwards; by default those of the current request.
-    `state`: `wrong` if the login is wrong, `ended` if a session has ended, `no_cookie` if the browser sent no cookie.
+    `sealed` is the encrypted input to keep (`seal_input`), by default that in the current form; `back` is the page to
+    lead to afterwards, by default the one in the URL. `state`: `wrong` if the login is wrong, `ended` if a session has
+    ended (by default as the browser's cookie says), `no_cookie` if the browser sent no cookie.
     """
     return render_template(
         "people/sign_in.html",
@@ -178,7 +180,11 @@ def _sign_in_page(form: SignInForm, *, sealed: str | None = None, back: str | No
 
 
 def _go_on() -> Response | str:
-    """Redirect the signed-in user to the form whose input was kept, else to the page in `next` or the overview."""
+    """Lead the signed-in user on: to a page that sends kept input again if there is some, else to the page in `next`.
+
+    Without `next`, to the overview. Input that has expired, or belongs to another user, is dropped with a message; for
+    a form with files leads back to that form, as files are not kept.
+    """
     target = local_page(request.args.get("next")) or url_for("portal.overview")
     sealed = request.form.get("kept")
     if not sealed:

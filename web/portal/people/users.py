@@ -258,7 +258,7 @@ def invitation(id: int, token: str) -> Response | tuple[str, int]:
 
     `token` is the secret part of the link. A person without a password has to set one, is then signed in and redirected
     to the overview, or to the dashboard of a sub-account; a person with a password is redirected to the sign-in form,
-    which leads there. A link that is wrong or no longer valid shows a page that says so, with status 404.
+    which leads on to that page. A link that is wrong or no longer valid shows a page that says so, with status 404.
     """
     if request.method == "POST":
         return _accept(id, token, NewPasswordForm())
@@ -351,7 +351,10 @@ def _invitable(session: Session, customer_number: str) -> tuple[Account, list[Ro
 
 
 def _people_url(account: Account) -> str:
-    """Return the URL of the page that shows the users and invitations of the account to the signed-in user."""
+    """Return the URL of the page on which the signed-in user sees the account's users and invitations.
+
+    The list of users if the user administers the account, otherwise its dashboard.
+    """
     page = "users.listed" if may(principal(), Action.MANAGE_USERS, account) else "locations.show"
     return url_for(page, customer_number=account.customer_number)
 

@@ -15,7 +15,7 @@ from web.portal.page.typed_fields import normalize_email
 
 
 class AnswerForm(FlaskForm):  # type: ignore[misc]
-    """The form in which a signed-in administrator agrees to or declines a consent request. Nothing is preselected."""
+    """The form in which a signed-in administrator accepts or declines a consent request. Nothing is preselected."""
 
     decision = RadioField(
         _("Your answer"),

@@ -25,12 +25,13 @@ def issue_of(proof: CodedProof, token: str, words: Callable[[int], Sequence[str]
 
 
 def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]) -> bool:
-    """Call `give` to submit a code typed in `field`, and return False if the code is wrong.
+    """Call `give`, which submits the code typed in `field`, and return False if it says that the code is wrong.
 
     A wrong code gets an error at the field and counts towards the limit of wrong attempts for the customer number.
-    Returns True also if the proof is not awaited any more.
+    Returns True also if no request waits for the proof any more.
     """
-    resources().throttle.begin_code_try(customer_number)
+    # Counted apart from the codes of letters, for which nobody needs the link of a mail.
+    resources().throttle.begin_code_try(f"{customer_number} by mail")
     if give_proof(give):
         return True
     resources().throttle.count_wrong_try()
@@ -39,9 +40,9 @@ def try_code(field: Field, customer_number: str, give: Callable[[Session], bool]
 
 
 def give_proof(give: Callable[[Session], bool]) -> bool:
-    """Call `give` to submit a proof, in a transaction of its own; return False if the proof's code is wrong.
+    """Call `give`, which submits a proof, in a transaction of its own; return False if it says that the code is wrong.
 
-    Returns True also if the proof is not awaited any more: the page that is shown next says so.
+    Returns True also if no request waits for the proof any more: the page that is shown next says so.
     """
     try:
         with resources().database.transaction() as session:

@@ -131,9 +131,11 @@ def upload(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/ansprechpartner")
 @login_required
 def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
-    """Correct the contact's e-mail address of an order, ask at the new one, and redirect to the request's page.
+    """Correct the e-mail address of an order's contact, ask the contact there to confirm it, and redirect.
 
-    An address that is malformed or the old one shows the page with the error, with status 422.
+    The redirect leads to the request's page. If no answer of the contact is awaited any more, or the address was
+    corrected three times already, nothing changes and the page says so. An address that is malformed or the old one
+    shows the page with the error, with status 422.
     """
     form = ContactAddressForm()
     if not form.validate_on_submit():
@@ -161,7 +163,7 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
 @answers.post("/erneut-senden")
 @login_required
 def resend(id: UUID) -> Response:
-    """Void the code of a mail or letter and have a new one sent; a consent is asked for by new mails.
+    """Void the code of a mail or letter and have a new one sent; for a consent, new mails ask the administrators again.
 
     The form field `what` is the kind of proof: `email`, `letter` or `consent`; abort with 404 for another value.
     Redirect to the request's page.
@@ -182,7 +184,7 @@ def resend(id: UUID) -> Response:
 def cancel(id: UUID) -> Response | str:
     """Show what cancelling the request does; on POST cancel the request and redirect to its page.
 
-    A GET also redirects there if the user may not cancel the request or it can no longer be cancelled.
+    A GET also redirects to its page if the user may not cancel the request or it can no longer be cancelled.
     """
     if request.method == "POST":
         return _change(
@@ -220,10 +222,10 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
 def _submit_proof(
     id: UUID, begin: Callable[[str], None], give: Callable[[Session, Request], bool]
 ) -> tuple[str | None, bool]:
-    """Call `give` to submit a proof, and count a wrong proof towards the limit of wrong attempts.
+    """Call `give` to submit a proof for the request `id`, and count a wrong one towards the limit of wrong attempts.
 
-    `begin` begins the attempt, with the customer number of the request's account. Returns a message that says why a
-    proof cannot be submitted now, None if it can, and whether the proof is right.
+    `begin` begins the attempt, with the customer number of the request's account. Returns two values: a message that
+    says why no proof can be submitted now (None if one can), and whether the proof is right.
     """
     with resources().database.transaction() as session:
         target = get_request_page(session, id).request.customer_number

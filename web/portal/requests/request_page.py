@@ -33,9 +33,9 @@ class RequestPage:
     """A request with the data that its page shows to the user.
 
     `main` is the main account of the request, and `account` the ordered account, None for link and detach requests.
-    `asked` are the requested proofs. `may_act` means that the user may answer, cancel and retry such a request, and
-    `may_cancel` that the request can be cancelled now and the user may do so. `corrections` is how often the user may
-    still correct the contact's e-mail address.
+    `asked` are the statuses of the proofs it has asked for. `may_act`: the user may give proofs, cancel and retry such
+    a request. `may_cancel`: the user may cancel it now. `corrections` is how often the user may still correct the
+    contact's e-mail address.
     """
 
     request: Request
@@ -103,7 +103,7 @@ def live_parts_of(
     credentials: CredentialsForm | None = None,
     contact: ContactAddressForm | None = None,
 ) -> LiveParts:
-    """Render the parts of a request's page that its script updates: state, possible answers and timeline.
+    """Render the parts of a request's page that its script updates: state, forms for missing proofs, and timeline.
 
     A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
     """

@@ -14,7 +14,10 @@ from models.telephony.destinations import EEA, GERMANY, PREFIXES
 
 
 def limit_text(countries: Collection[str] | None) -> str:
-    """Describe which destinations a trunk may call: "EU and EEA", or the names of the countries."""
+    """Describe which destinations a trunk may call: "Germany only", "EU and EEA", or the names of the countries.
+
+    None is "All countries".
+    """
     if countries is None:
         return str(_("All countries"))
     if set(countries) == set(GERMANY):
@@ -25,13 +28,16 @@ def limit_text(countries: Collection[str] | None) -> str:
 
 
 def names_text(countries: Collection[str]) -> str:
-    """Return the names of these destinations in the user's language, sorted; the calling code of a network."""
+    """Return the names of these destinations in the user's language, sorted and separated by commas.
+
+    A network without a country is named by its calling code.
+    """
     territories = get_locale().territories
     return ", ".join(sorted(f"+{key}" if key.isdigit() else territories[key] for key in countries))
 
 
 def typed_countries(typed: str) -> tuple[list[str], list[str]]:
-    """Read typed countries, separated by commas, semicolons or lines; return their keys, and what is none.
+    """Read typed countries, separated by commas, semicolons or lines; return their keys, and the texts that are none.
 
     A country is typed as its name in German or English, its ISO code or its calling code.
     """

@@ -30,7 +30,7 @@ from web.resources import resources
 
 
 class Limit(StrEnum):
-    """The choices of the form."""
+    """The choices for the destinations of a trunk's calls: Germany, EU and EEA, all countries, or an own list."""
 
     GERMANY = "germany"
     EEA = "eea"
@@ -39,7 +39,10 @@ class Limit(StrEnum):
 
 
 class DestinationsForm(Form):  # type: ignore[misc]
-    """The form that chooses the destinations of a trunk's calls. `asks` is whether it asks for a confirmation."""
+    """The form that chooses the destinations of a trunk's calls.
+
+    `asks` is whether it shows the box that confirms high-risk destinations.
+    """
 
     limit = RadioField(
         lazy_gettext("Destinations of outgoing calls"),
@@ -79,7 +82,7 @@ class DestinationsForm(Form):  # type: ignore[misc]
         return CallLimits(countries, self.high_risk.data, self.confirmed.data)
 
     def add_rule_error(self, error: InvalidField) -> None:
-        """Show the message for a business rule's error at the field that broke the rule."""
+        """Show the message for a business rule's error of `change_limits` at the field that broke the rule."""
         match error.code:
             case "high_risk":
                 self.asks = True
@@ -95,10 +98,10 @@ class DestinationsForm(Form):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/ziele", methods=["GET", "POST"])
 @login_required
 def destinations(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show the destinations of the SIP trunk `id`; on a valid POST save them and redirect to the dashboard.
+    """Show the form for the destinations that the SIP trunk `id` may call; on a valid POST save them.
 
-    An invalid POST shows the form with its errors, with status 422. Abort with 404 unless the account is active and
-    the user is an administrator of it or of its main account.
+    The POST redirects to the account's dashboard; an invalid one shows the form with its errors, with status 422. Abort
+    with 404 unless the account is active and the user is an administrator of it or of its main account.
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.ALLOW_DESTINATIONS)
     if account.state is not AccountState.ACTIVE:

@@ -68,7 +68,7 @@ class EntryForm(Form):  # type: ignore[misc]
     )
 
     def validate_directory_name(self, field: StringField) -> None:
-        """Raise `ValidationError` if the text cannot be a name, as in an order."""
+        """Raise `ValidationError` if the text cannot be a name, by the rule of the order form."""
         fault = name_fault(field.data or "")
         if fault is not None:
             raise ValidationError(field_error(locale(), "directory_entry.name", fault))
@@ -87,7 +87,7 @@ def directory(customer_number: str) -> Response | str | tuple[str, int]:
     """Show the account's directory entry in a form; on a valid POST save the entry and redirect to the dashboard.
 
     An invalid POST shows the form with its errors, with status 422. Abort with 404 unless the account is active, has
-    the option, and the user may manage its trunks.
+    booked a directory entry (an option), and the user may manage its trunks.
     """
     account, found = _get_entry(customer_number)
     if request.method != "POST":
@@ -112,7 +112,8 @@ def directory(customer_number: str) -> Response | str | tuple[str, int]:
 def withdraw_from_directory(customer_number: str) -> Response | str:
     """Ask whether to withdraw the account's directory entry; on POST withdraw it and redirect to the dashboard.
 
-    Abort with 404 if there is no entry, and in the cases in which the entry's own page does.
+    Abort with 404 if there is no entry, or unless the account is active, has booked a directory entry, and the user may
+    manage its trunks.
     """
     account, found = _get_entry(customer_number)
     if found is None:
@@ -128,9 +129,10 @@ def withdraw_from_directory(customer_number: str) -> Response | str:
 
 
 def _get_entry(customer_number: str) -> tuple[Account, DirectoryEntry | None]:
-    """Return the account and its directory entry, None if it has none; abort with 404 as the pages say.
+    """Return the account and its directory entry, None if it has none yet.
 
-    A view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
+    Abort with 404 unless the account is active, has booked a directory entry, and the user may manage its trunks. A
+    view by a user of the main account or by the carrier's staff is recorded in the account's audit log.
     """
     now = resources().clock()
     with resources().database.transaction() as session:

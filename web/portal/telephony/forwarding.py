@@ -81,8 +81,8 @@ def add(customer_number: str) -> Response | tuple[str, int]:
 
     The query parameter `vorlage` names a preset that fills the form, `nummern` the numbers that the forwarding is for,
     as the first and the last one in E.164 without the plus sign, with a dash between them. An invalid POST shows the
-    form with its errors, with status 422. A POST for another line of the schedule shows the form with one, and saves
-    nothing.
+    form with its errors, with status 422. The button for another line of the schedule shows the form with one more, and
+    saves nothing.
     """
     return _edit(customer_number, None)
 
@@ -92,8 +92,8 @@ def add(customer_number: str) -> Response | tuple[str, int]:
 def edit(customer_number: str, id: int) -> Response | tuple[str, int]:
     """Show the form of the call forwarding `id`; on a valid POST save the changes and redirect to the account's list.
 
-    An invalid POST shows the form with its errors, with status 422. A POST for another line of the schedule shows the
-    form with one, and saves nothing. Abort with 404 if the account has no such forwarding.
+    An invalid POST shows the form with its errors, with status 422. The button for another line of the schedule shows
+    the form with one more, and saves nothing. Abort with 404 if the account has no such forwarding.
     """
     return _edit(customer_number, id)
 
@@ -158,7 +158,7 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
 
 
 def _asked_numbers() -> dict[str, object]:
-    """Return the form's values for the numbers in the address; none if it has none that can be read."""
+    """Return the form's values for the numbers in the query parameter `nummern`; empty without a valid one."""
     asked = re.fullmatch(r"([1-9]\d{6,14})-([1-9]\d{6,14})", request.args.get("nummern", ""), re.ASCII)
     if asked is None:
         return {}

@@ -28,7 +28,7 @@ _USUAL_WAIT = 20
 
 
 class Preset(StrEnum):
-    """The usual call forwardings, which fill the form of a new one; the values stand in addresses."""
+    """The usual call forwardings, which fill the form of a new one; the values stand in the query (`vorlage`)."""
 
     OUTSIDE_OFFICE_HOURS = "ausserhalb"
     TO_MOBILE = "mobil"
@@ -120,7 +120,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     asked: str | None = None
 
     def offer_another_line(self) -> None:
-        """Add one more empty line to the weekly schedule than `offer_lines` would, as the user asked for one."""
+        """Add to the weekly schedule the empty lines of `offer_lines` and one more, because the user asked for one."""
         self.offer_lines()
         self.windows.append_entry()
 
@@ -175,7 +175,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
 
 
 def values_of(found: CallForwarding) -> dict[str, object]:
-    """Return the values with which the form of an existing call forwarding begins."""
+    """Return the values with which the form of an existing call forwarding begins, by field name."""
     windows = windows_of(found.hours) if found.hours != ALL_WEEK else []
     first, last = found.numbers or (None, None)
     return {
@@ -195,7 +195,10 @@ def values_of(found: CallForwarding) -> dict[str, object]:
 
 
 def values_of_preset(name: str | None) -> dict[str, object]:
-    """Return the values with which the form of a new call forwarding begins; none if there is no such preset."""
+    """Return the values with which the form of a new call forwarding begins, by field name.
+
+    Empty if there is no preset with this name.
+    """
     return _PRESETS[Preset(name)] if name in set(Preset) else {}
 
 

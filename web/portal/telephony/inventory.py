@@ -35,7 +35,7 @@ class Table:
 
     `title`, `search` and `hint` are the texts of the page, of its search field and of the help for that field.
     `columns` returns the headings, `read` one page of rows after a cursor, and `cells` the formatted cells of one row.
-    In all tables the cells of the account (customer number, name, city) come before these cells.
+    Every table has the cells of the account (customer number, name, city) in front of these.
     """
 
     title: Any

@@ -20,7 +20,11 @@ from web.resources import resources
 
 @dataclass(frozen=True, slots=True)
 class PhoneSystem:
-    """The settings of one product: where they are entered, fields with their values, hints, and a file or ""."""
+    """How a make of telephone system, such as FreePBX, is set up for a trunk.
+
+    `place` is the menu or the name of the file where the settings are entered, `fields` are pairs of field and value,
+    `hints` further advice, and `file` is the content of a configuration file to copy, "" without one.
+    """
 
     name: str
     place: str
@@ -32,7 +36,7 @@ class PhoneSystem:
 @locations.get("/<string(length=7):customer_number>/sip/<int:id>/telefonanlagen")
 @login_required
 def phone_systems(customer_number: str, id: int) -> str:
-    """Show how the SIP trunk `id` is set up in common phone systems.
+    """Show how the common makes of telephone systems are set up for the SIP trunk `id`.
 
     Abort with 404 if the account is not visible to the user, or has no such trunk.
     """

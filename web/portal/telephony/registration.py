@@ -58,7 +58,7 @@ def live(customer_number: str, id: int) -> Response:
 
 
 def lines_of(trunks: Sequence[SipTrunk]) -> Mapping[int, Line] | None:
-    """Return the state of the trunks' registrations in the telephone network, by the trunk's id.
+    """Return the state (registrations, last refused login) of each trunk in the telephone network, by trunk id.
 
     Empty if no telephone network is configured; None if the network does not answer. Call outside a transaction.
     """

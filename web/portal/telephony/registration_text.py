@@ -26,7 +26,7 @@ def display_number(number: str) -> str:
 
 
 def result_text(call: Call) -> str:
-    """Describe how a call ended, from the side of the trunk whose list of calls contains the call."""
+    """Describe in a sentence how a call ended, as seen from the trunk in whose list of calls it stands."""
     comes_in = call.direction == "in"
     match call.result:
         case "answered":

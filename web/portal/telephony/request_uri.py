@@ -1,4 +1,4 @@
-"""The page on which a SIP trunk's way of being called is chosen: as it registered, or by the dialled number."""
+"""The page on which a trunk's request line of incoming calls is chosen: registered contact, or dialled number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from web.resources import resources
 
 
 class RequestUriForm(Form):  # type: ignore[misc]
-    """The form that chooses what the request line of incoming calls names."""
+    """The form that chooses what the request line of a trunk's incoming calls contains."""
 
     request_uri = RadioField(
         lazy_gettext("How calls reach the phone system"),
@@ -36,10 +36,10 @@ class RequestUriForm(Form):  # type: ignore[misc]
 @locations.route("/<string(length=7):customer_number>/sip/<int:id>/anrufzustellung", methods=["GET", "POST"])
 @login_required
 def request_uri(customer_number: str, id: int) -> Response | str | tuple[str, int]:
-    """Show the choice for the SIP trunk `id`; on a valid POST save it and redirect to the settings of phone systems.
+    """Show what the request line of incoming calls of the SIP trunk `id` may contain; on a valid POST save the choice.
 
-    An invalid POST shows the form with its errors, with status 422. Abort with 404 unless the account is active and
-    the user may manage its trunks.
+    The POST redirects to the settings of phone systems; an invalid one shows the form with its errors, with status 422.
+    Abort with 404 unless the account is active and the user may manage its trunks.
     """
     account, trunk = get_visible_trunk(customer_number, id, Action.MANAGE_TRUNK)
     if account.state is not AccountState.ACTIVE:
