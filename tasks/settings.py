@@ -156,7 +156,7 @@ class SecretSettings(CarrierSettings):
 
     @property
     def secret_keys(self) -> list[str]:
-        """Return the keys in SECRET_KEY: first the current one, then the old ones that are still accepted."""
+        """Return the keys that SECRET_KEY holds: first the current one, then the old ones that are still accepted."""
         return _keys_in(self.secret_key)
 
     @property

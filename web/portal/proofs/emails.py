@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from uuid import UUID
@@ -13,9 +14,10 @@ from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
 from models.proofs.order_codes import confirm_email, is_email_awaited
+from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof
 from models.requests.requests import Request
-from models.states import Kind, Reason, Status
+from models.states import ENDED, Kind, Reason, Status
 from web.portal.proofs.forms import CodeForm
 from web.portal.proofs.mailed_codes import issue_of, try_code
 from web.resources import resources
@@ -42,13 +44,15 @@ class ConfirmationPage:
     """An order with the data that the page shows.
 
     `account` is the ordered account, `main` the main account that ordered it, `proof` the proof of the contact's e-mail
-    address, and `state` the state of that proof.
+    address, and `state` the state of that proof. `address_until` is the moment until which the connection address has
+    to be proved; None if the order does not wait for that.
     """
 
     state: State
     account: Account
     main: Account
     proof: EmailProof
+    address_until: datetime | None
 
 
 @emails.route("/email/<uuid:id>/<token>", methods=["GET", "POST"])
@@ -84,7 +88,15 @@ def _get_confirmation_page(id: UUID, token: str) -> ConfirmationPage:
         if issue is None:
             abort(404)
         state = _state(session, order, proof, newest=issue == proof.issue)
-        return ConfirmationPage(state, order.account, session.get_one(Account, order.main_id), proof)
+        main = session.get_one(Account, order.main_id)
+        return ConfirmationPage(state, order.account, main, proof, _address_until(session, order))
+
+
+def _address_until(session: Session, order: Request) -> datetime | None:
+    proof = ProofBook(session, [order], lock=False).address(order)
+    if order.status in ENDED or proof is None or proof.proved_at is not None:
+        return None
+    return proof.expires_at
 
 
 def _state(session: Session, order: Request, proof: EmailProof, *, newest: bool) -> State:

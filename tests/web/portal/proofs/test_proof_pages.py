@@ -70,7 +70,7 @@ def rows(front: Front) -> list[object]:
 
 
 def test_a_contact_confirms_with_the_code_and_comes_back_to_a_calm_page(front: Front, back: Back) -> None:
-    an_order(front, back)
+    id = an_order(front, back)
     path, code = back.mail_to(CONTACT)
     page = front.client.get(path)
     assert title(page) == "E-Mail-Adresse bestätigen"
@@ -82,7 +82,14 @@ def test_a_contact_confirms_with_the_code_and_comes_back_to_a_calm_page(front: F
     done = send(front, path, code=f" {code.lower()} ")
     assert (done.status_code, done.headers["Location"]) == (303, path)
     assert title(front.client.get(path)) == "Die E-Mail-Adresse ist bestätigt"
-    assert "<form" not in front.client.get(path).text.split("<main")[1]
+    confirmed = front.client.get(path).text
+    assert "<form" not in confirmed.split("<main")[1]
+    # The letter is still on its way, perhaps to the same person.
+    assert "noch nachzuweisen, bis 16. März 2026" in confirmed and "nichts weiter tun" not in confirmed
+    number = front.get(f"/requests/{id}").get_json()["customer_number"]
+    answered = send(front, "/brief", customer_number=number, code=back.letter_code())
+    assert "Für die Adresse ist nichts weiter zu tun" in answered.text
+    assert "Sie müssen nichts weiter tun" in front.client.get(path).text
 
 
 def test_a_scanner_that_opens_and_posts_every_link_decides_nothing(front: Front, back: Back) -> None:

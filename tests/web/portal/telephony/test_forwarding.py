@@ -254,4 +254,4 @@ def test_a_forwarding_outside_the_limit_of_its_trunk_is_refused_on_its_field(fro
         session.get_one(SipTrunk, site.trunk).countries = ["DE"]
     come_in(front, site.administrator.email)
     refused = send(front, site.path + "/rufweiterleitung/neu", condition="always", target="+43 1 58858")
-    assert refused.status_code == 422 and "darf dieses Land nicht anrufen" in refused.text
+    assert refused.status_code == 422 and "darf diese Nummer nicht anrufen" in refused.text
