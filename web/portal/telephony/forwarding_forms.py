@@ -229,9 +229,9 @@ def _error_text(error: InvalidField) -> str:
         case "outside_limit":
             return str(
                 gettext(
-                    "The SIP trunk of these numbers may not call this number: its country is not among those allowed, or it"
-                    " is a high-risk destination such as a satellite network. An administrator changes that on the"
-                    " dashboard, under “Destinations of outgoing calls”."
+                    "The SIP trunk of these numbers may not call this number: its country is not among those allowed,"
+                    " or it is a high-risk destination such as a satellite network. An administrator changes that on"
+                    " the dashboard, under “Destinations of outgoing calls”."
                 )
             )
         case "administrator_confirms":
