@@ -14,8 +14,9 @@ SEED = "Wir haben den Auftrag erhalten und beginnen zeitnah mit der Umsetzung"
 # The visible focus: the outline's style and width, and whether the element is on the screen.
 _OUTLINE = """element => {
     const style = getComputedStyle(element), box = element.getBoundingClientRect();
-    const on_screen = box.width > 0 && box.left >= 0 && box.top >= 0
-        && box.right <= innerWidth && box.bottom <= innerHeight;
+    // A page scrolls by whole pixels, but boxes have fractions of them.
+    const on_screen = box.width > 0 && box.left > -1 && box.top > -1
+        && box.right < innerWidth + 1 && box.bottom < innerHeight + 1;
     return [style.outlineStyle, parseFloat(style.outlineWidth), on_screen];
 }"""
 
