@@ -36,7 +36,7 @@ _PAGE_CSP = (
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-# A proxy or tunnel on this machine is a local peer, whoever sits at its other end; these headers give it away.
+# A proxy or tunnel on this machine is a local peer for people elsewhere; these headers give it away.
 _FORWARDED = {"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-host", "true-client-ip", "cf-connecting-ip"}
 
 
