@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from models.orders.drafts import Draft
 from models.requests.requests import Request
@@ -117,6 +117,21 @@ def test_an_order_in_german_with_the_mouse(page: Page, portal: Portal) -> None:
     expect(page.locator(".notice")).to_contain_text(f"Kundennummer {number}")
     expect(card(page, f"Kundennummer: {number}")).to_contain_text(SEED)
     expect(card(page, f"Kundennummer: {number}")).to_contain_text("Filiale Spree")
+
+
+def test_what_is_typed_before_the_script_has_arrived_is_saved_and_answered(page: Page, portal: Portal) -> None:
+    sign_in(page, portal)
+    page.goto(portal.url + NEW)
+    page.get_by_label("SIP-Trunk mit 2 Kanälen").check()
+    held: list[Route] = []
+    page.route("**/js/orders.js", lambda route: held.append(route))
+    go_on(page)
+    fill_location(page)
+    while not held:
+        page.wait_for_event("request")
+    held[0].continue_()
+    expect(page.get_by_text("Vorwahl für Berlin: 030 (Berlin)")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Gespeichert.")).to_be_visible()
 
 
 def test_the_browsers_back_button_loses_nothing(page: Page, portal: Portal) -> None:

@@ -16,6 +16,11 @@ function say(id, text) {
   if (place && place.textContent !== text) place.textContent = text;
 }
 
+function isTouched(form) {
+  const differs = (field) => field.value !== field.defaultValue || field.checked !== field.defaultChecked;
+  return [...form.querySelectorAll("input:not([type=hidden]), textarea")].some(differs);
+}
+
 function keepSaving(form) {
   let unsaved = false, running = null, leaving = false;
 
@@ -40,7 +45,10 @@ function keepSaving(form) {
   }
 
   const soon = later(save);
-  form.addEventListener("input", () => { unsaved = true; soon(); });
+  const changed = () => { unsaved = true; soon(); };
+  form.addEventListener("input", changed);
+  // On a slow line people type before this script has arrived.
+  if (isTouched(form)) changed();
   form.addEventListener("submit", () => { leaving = true; unsaved = false; soon.cancel(); running?.abort(); });
   addEventListener("pagehide", () => {
     soon.cancel();
@@ -80,7 +88,7 @@ function keepHinting(form) {
   form.addEventListener("input", (event) => {
     if (["postal_code", "city", "area_code", "block_size"].includes(event.target.name)) soon();
   });
-  if (area?.value) ask();
+  if (city?.value || area?.value) ask();
 }
 
 function sendOnce(form) {
