@@ -18,7 +18,8 @@ from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import EmailProof
 from models.proofs.required import order_proofs
 from models.proofs.shared_proofs import lock_pending, orders_of_contact, orders_with_contact
-from models.requests.requests import Request, TimelineEntry
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.states import Kind, Status
 
 MOST_CORRECTIONS = 3

@@ -1,4 +1,4 @@
-"""Requests and their timeline. A request's row says which step runs next, and when (`models.db.work_queue`)."""
+"""Requests. A request's row says which step runs next, and when (`models.db.work_queue`)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from models.db.base import Base, enumeration, quoted
 from models.db.batch_insert import batch_insert
 from models.db.work_queue import BulkQueueRow, WorkKind, alone_index, due_index, lease_ends
 from models.errors import IllegalTransition, TooLate
+from models.messages.outbox import Message, MessageState
 from models.people.rights import Action, Principal, may
 from models.people.users import User
+from models.requests.timeline import TimelineEntry
 from models.states import (
     ENDED,
     AccountRole,
@@ -39,20 +41,6 @@ from models.values import Locale
 
 _ENDED = quoted(*sorted(ENDED))
 _PROVISION = f"step = {quoted(StepName.PROVISION)}"
-
-
-class TimelineEntry(Base):
-    """One event of a request: `code` names it, `facts` are its values; `tasks.wording.timeline` makes it a sentence."""
-
-    __tablename__ = "timeline_entries"
-
-    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
-    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
-    at: Mapped[datetime]
-    code: Mapped[str]
-    facts: Mapped[dict[str, Any]]
-
-    __table_args__ = (sa.Index("ix_timeline_entries_request_id_id", "request_id", "id"),)
 
 
 class Request(BulkQueueRow, Base):
@@ -371,6 +359,17 @@ def lock_claimed(session: Session, ids: Sequence[uuid.UUID], lease: uuid.UUID) -
     changing = {id for changed, _ in needed.values() for id in changed}
     free = lock_free_accounts(session, changing, [request.main_id for request in locked])
     return [request for request in locked if free.issuperset({*needed[request][0], needed[request][1]})]
+
+
+def lock_announcing(session: Session, messages: Sequence[int]) -> None:
+    """Lock the requests whose timelines announce queued ones of these messages, given as message ids.
+
+    Lock them before the messages and before reading the time: timeline entries of two transactions then never cross.
+    """
+    announced = sa.select(Message.request_id).where(Message.id.in_(messages), Message.announced)
+    announced = announced.where(Message.state == MessageState.QUEUED)
+    query = sa.select(Request.id).where(Request.id.in_(announced)).order_by(Request.id)
+    session.execute(query.with_for_update(key_share=True))
 
 
 def _accounts_needed(session: Session, requests: Sequence[Request]) -> dict[Request, tuple[set[int], int]]:

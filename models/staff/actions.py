@@ -22,7 +22,8 @@ from models.proofs.document_refusals import Refusal
 from models.proofs.document_review import decide_document
 from models.proofs.documents import AddressDocument, latest_document
 from models.proofs.order_codes import lock_for_address
-from models.requests.requests import Request, TimelineEntry
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.states import Reason
 
 

@@ -20,7 +20,8 @@ from models.people.audit_log import AttributedEntry
 from models.proofs.documents import AddressDocument, latest_document
 from models.proofs.proofs import Consent
 from models.proofs.status import ProofStatus, proof_statuses
-from models.requests.requests import Request, TimelineEntry
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.staff.actions import staff_actions_on
 from models.states import Kind, Reason, Status
 from models.telephony.trunks import SipTrunk

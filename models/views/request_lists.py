@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
 from models.accounts.accounts import Account
-from models.requests.requests import Request, TimelineEntry
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.states import ENDED, Status
 
 

@@ -21,7 +21,8 @@ from models.db.failures import is_locked, is_outage
 from models.jobs.outages import ExternalSystem
 from models.messages.outbox import Channel, Message, MessageState, queued_ids, still_claimed, still_queued
 from models.proofs import consent_reach, contact_email
-from models.requests.requests import TimelineEntry
+from models.requests.requests import lock_announcing
+from models.requests.timeline import TimelineEntry
 from tasks.claims import Claim, claimed
 from tasks.metrics import MAILS
 from tasks.outages import note_answers
@@ -189,8 +190,10 @@ def _record(claim: Claim, outcomes: dict[int, GatewayError | None], *, told: boo
     """
     runtime, lease = claim.runtime, claim.lease
     news: list[Message] = []
-    now = runtime.clock()
     with runtime.database.transaction() as session:
+        if told:
+            lock_announcing(session, list(outcomes))
+        now = runtime.clock()
         locked = set(queued_ids(session, list(outcomes)))
         for message in still_queued(session, list(outcomes)):
             failure = outcomes[message.id]

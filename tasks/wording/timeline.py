@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.requests.requests import TimelineEntry
+from models.requests.timeline import TimelineEntry
 from models.states import Reason, RefusalReason
 from models.values import Locale
 from tasks.wording.document_refusals import refusal_text

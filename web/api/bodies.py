@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.proofs.status import ProofStatus, proof_statuses
-from models.requests.requests import Request, TimelineEntry
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.views import request_lists
 from tasks.wording.next_steps import next_action
 from tasks.wording.timeline import sentence

@@ -20,7 +20,8 @@ from models.messages.outbox import Message
 from models.orders.orders import OrderDraft, cancel_and_release
 from models.people.users import principal_of
 from models.proofs.proofs import AddressProof
-from models.requests.requests import Request, TimelineEntry
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.staff.place_questions import answer_place_question
 from models.states import AccountRole, AccountState, Actor, Origin, Reason, Status, StepName
 from models.telephony.known_places import open_questions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event, Thread, Timer
@@ -15,11 +16,13 @@ import sqlalchemy as sa
 from models.db.work_queue import WorkKind
 from models.jobs.outages import ExternalSystem, Outage
 from models.messages.outbox import Message, MessageState, Recipient, queue_message
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.states import Status
 from tasks.outbox import send
 from tasks.ports import GatewayError, GatewayUnavailable, Mail, RecipientUnavailable
 from tests.factories import an_order, make_bulk
-from tests.fakes import FakeClock, FakeMailer
+from tests.fakes import FakeClock, FakeMailer, wait_until
 from tests.tasks.conftest import Pipeline
 
 ONE_MAIL = timedelta(seconds=4)
@@ -183,6 +186,32 @@ def test_what_was_done_under_a_lost_lease_counts(
             assert (anna.state, anna.lease) == (MessageState.SENT, None)
         else:
             assert (anna.state, anna.attempts, anna.lease) == (MessageState.QUEUED, 1, claimed_by_another)
+
+
+def test_a_sent_mail_stands_in_the_timeline_after_what_its_record_waited_for(pipeline: Pipeline) -> None:
+    order = pipeline.order(an_order())
+    with pipeline.runtime.database.transaction() as session:
+        to = Recipient("anna", "anna@example.com", "de")
+        facts = {"path": "/", "email": to.address}
+        queue_message(session, order, "password_reset", to, facts, pipeline.clock.now, announced=True)
+    locked = sa.text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    with ThreadPoolExecutor(1) as pool:
+        with pipeline.runtime.database.transaction() as session:
+            request = session.get_one(Request, order, with_for_update={"key_share": True})
+            sending = pool.submit(pipeline.send)
+
+            def waiting() -> bool:
+                with pipeline.runtime.database.transaction() as other:
+                    return bool(other.scalar(locked))
+
+            wait_until(waiting, what="the record to wait")
+            pipeline.clock.advance(timedelta(seconds=1))
+            request.note(pipeline.clock.now, "confirmed", name="bert")
+        sending.result()
+    with pipeline.runtime.database.transaction() as session:
+        told = session.scalars(sa.select(TimelineEntry).order_by(TimelineEntry.id)).all()
+    assert [entry.facts.get("name") for entry in told[-2:]] == ["bert", "anna"]
+    assert [entry.at for entry in told] == sorted(entry.at for entry in told)
 
 
 def impatient(connection: sa.Connection) -> None:

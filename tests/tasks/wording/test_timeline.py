@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models.requests.requests import TimelineEntry
+from models.requests.timeline import TimelineEntry
 from models.states import ProofMethod
 from models.values import LOCALES
 from tasks.wording import timeline

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from models.accounts.accounts import Account
 from models.proofs.contact_email import corrections_left
 from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
-from models.requests.requests import Request, TimelineEntry, concerns, may_change
+from models.requests.requests import Request, concerns, may_change
+from models.requests.timeline import TimelineEntry
 from models.states import ENDED, ROUTES, Kind, Status
 from models.views import request_lists
 from tasks.wording.document_refusals import refusal_text

@@ -28,7 +28,8 @@ from models.people.users import User, principal_of
 from models.proofs.document_review import upload_document
 from models.proofs.documents import AddressDocument
 from models.proofs.proofs import AddressProof
-from models.requests.requests import Request, TimelineEntry
+from models.requests.requests import Request
+from models.requests.timeline import TimelineEntry
 from models.staff.actions import cancel, decide_on_document, open_document, retry
 from models.states import AccountState, Reason, Status
 from models.vault import Vault

@@ -1,0 +1,30 @@
+"""The timeline of a request: what happened, in the order in which it happened."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.db.base import Base
+
+
+class TimelineEntry(Base):
+    """One event of a request: `code` names it, `facts` are its values; `tasks.wording.timeline` makes it a sentence.
+
+    Lock the request before adding an entry. The database makes an entry no earlier than the one before it: its
+    transaction may have read the time and then waited for that lock.
+    """
+
+    __tablename__ = "timeline_entries"
+
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    request_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("requests.id"))
+    at: Mapped[datetime]
+    code: Mapped[str]
+    facts: Mapped[dict[str, Any]]
+
+    __table_args__ = (sa.Index("ix_timeline_entries_request_id_id", "request_id", "id"),)
