@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,9 +36,10 @@ from models.telephony.numbers import BlockAnnouncement, NumberBlock
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
 from models.vault import Vault
+from tests import forked_programs
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import MailSink, wait_until
-from tests.faults import engine, forked_program
+from tests.faults import engine
 from tests.faults.stopping import Stop
 from workers import programs
 from workers.gateways.registrar import plain_url
@@ -50,10 +49,6 @@ from workers.stack.redis import EmbeddedRedis
 SECRET = "for-development-only: the key of the tests"
 LEASE = timedelta(minutes=10)
 """Of processes without Celery: far longer than a test, so that no lease ends before a clock is put forward."""
-
-# Forked from a process without threads that has imported and read everything already.
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.faults.preloaded"])
 
 
 @dataclass
@@ -83,7 +78,9 @@ class Plant:
         """Start a process that does a worker's work without Celery, see `tests.faults.engine`."""
         log = self.directory / f"engine-{len(list(self.directory.glob('engine-*.log')))}.log"
         environment = self.environment | {"LEASE_SECONDS": str(LEASE.total_seconds())}
-        process = _processes.Process(target=engine.run, args=(environment, log, self.ahead, stop), daemon=True)
+        process = forked_programs.processes.Process(
+            target=engine.run, args=(environment, log, self.ahead, stop), daemon=True
+        )
         process.start()
         self.engines.append(process)
         return process
@@ -133,9 +130,7 @@ class Plant:
 
     def kill(self, program: BaseProcess) -> None:
         """Kill a program and all its processes with SIGKILL."""
-        assert program.pid is not None
-        os.killpg(program.pid, signal.SIGKILL)
-        program.join(10)
+        forked_programs.kill(program)
         self.programs.remove(program)
 
     def start_front(self) -> int:
@@ -236,8 +231,7 @@ class Plant:
     def _start(self, command: list[str], name: str, extra: dict[str, str]) -> BaseProcess:
         log = self.directory / f"{name}.log"
         log.touch()
-        process = _processes.Process(target=forked_program.run, args=(command, self.environment | extra, log))
-        process.start()
+        process = forked_programs.start(command, self.environment | extra, log)
         self.programs.append(process)
         return process
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from models.db.session import Database
 from models.values import utc_now
 from models.vault import Vault
+from tests import forked_programs
 from tests.snapshots import written_once
 from workers.demo.seed import seed
 from workers.stack.postgres import EmbeddedPostgres
@@ -37,27 +37,18 @@ def demo_data(database: Database, portal_url: str) -> None:
     written_once("company", [portal_url], lambda: seed(database, Vault("a key"), "sip.example.com", utc_now()))
 
 
-def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
 class Children:
     """The programs that run beside a test, with their output collected in one log."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
         self._log = directory / "log"
+        self._log.touch()
         self._ends = ExitStack()
 
-    def start(self, command: list[str], **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, command: list[str], **settings: str) -> BaseProcess:
         """Start a program with the environment of the test and `settings`; it is killed by `end`."""
-        with self._log.open("ab") as log:
-            child = subprocess.Popen(
-                command, env=os.environ | settings, stdout=log, stderr=log, cwd=self._directory, start_new_session=True
-            )
-        self._ends.callback(child.wait, 10)
-        self._ends.callback(_kill_group, child.pid)
+        child = forked_programs.start(command, os.environ | settings, self._log)
+        self._ends.callback(forked_programs.kill, child)
         return child
 
     def said(self) -> str:

@@ -114,7 +114,8 @@ def test_a_worker_does_the_kinds_of_work_it_is_asked_for_and_replaces_what_was_k
 
 def test_an_unknown_kind_of_work_is_refused_with_the_known_ones(children: Children) -> None:
     launcher = children.start(programs.console("worker", "--queues", "requests"))
-    assert launcher.wait(30) == 2
+    launcher.join(30)
+    assert launcher.exitcode == 2
     assert all(kind in children.said().replace("\n", " ") for kind in WorkKind)
 
 
@@ -125,8 +126,10 @@ def test_a_worker_that_is_asked_to_stop_leaves_no_process(children: Children, st
     processes = psutil.Process(launcher.pid).children(recursive=True)
     assert len(processes) > 2 * len(WorkKind)
     # As a terminal that closes, or systemd: to all at once.
+    assert launcher.pid is not None
     os.killpg(launcher.pid, stop)
-    assert launcher.wait(30) == 0
+    launcher.join(30)
+    assert launcher.exitcode == 0
     _, left = psutil.wait_procs(processes, timeout=10)
     assert left == []
 

@@ -17,10 +17,10 @@ from sqlalchemy.orm import configure_mappers
 from models.telephony import place_facts
 from models.telephony.area_codes import area_names
 from tasks.outbox import order_pdf, render
-from tests.faults import engine, forked_program
-from workers import beat, process_pools
+from tests.faults import engine
+from workers import beat, cli, process_pools
 
-__all__ = ["beat", "celery", "engine", "forked_program", "kombu", "order_pdf", "process_pools"]
+__all__ = ["beat", "celery", "cli", "engine", "kombu", "order_pdf", "process_pools"]
 
 configure_mappers()
 # The area codes of the tests' databases are these.
