@@ -6,15 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench chaos screenshots lock check fmt clean setup
+.PHONY: run test bench chaos screenshots lock check fmt clean setup tools packages
 
 run: setup
 	@$(BIN)/standorte up
 
-test: check
-	@.make/chromium
-	@.make/sip
-	@.make/assets
+# The static checks run beside the installation of what the tests need.
+test:
+	@$(MAKE) --no-print-directory -j 2 check tools
 # Where Python may not write bytecode, each of the hundred programs that the tests start compiles ours anew.
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3
 
@@ -52,6 +51,13 @@ lock:
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
 		tests/browser/vendor
+
+tools: packages setup
+	@.make/assets
+
+packages:
+	@.make/chromium
+	@.make/sip
 
 setup: $(STAMP)
 	@.make/translations

@@ -339,7 +339,7 @@ def test_memory_does_not_grow_with_the_file(file: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
         return int(done.stdout.split()[-1])
 
-    small, large = peak(1_000, 5_000_000), peak(12_000, 6_000_000)
+    small, large = peak(1_000, 5_000_000), peak(6_000, 6_000_000)
     assert large < small * 1.1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.headerregistry import Address
@@ -19,7 +20,8 @@ from flask_openapi3 import OpenAPI
 from typer.testing import CliRunner, Result
 
 from models.db.session import Database
-from models.messages.outbox import Channel, Message, MessageState
+from models.messages.outbox import Channel, Message
+from models.orders.orders import submit_order
 from models.people.api_tokens import ApiToken
 from models.requests.requests import Request
 from models.states import Status
@@ -28,6 +30,7 @@ from models.vault import Vault
 from tasks.ports import GatewayRefused, Mail, Ports
 from tasks.runtime import Runtime
 from tests.due_work import advance_requests, send_messages
+from tests.factories import an_order, make_main
 from tests.fakes import FakeRegistrar
 from web.app import create_app
 from workers.commands import demo, resources
@@ -147,26 +150,22 @@ def test_without_demo_data_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, t
     assert "There is no demo data" in result.stderr
 
 
-def test_only_this_performances_mails_are_counted(stack: Runtime, tmp_path: Path) -> None:
-    run()
-    with stack.database.transaction() as session:
-        messages = session.scalars(
-            sa.select(Message).where(Message.state == MessageState.SENT, Message.channel == Channel.MAIL)
-        ).all()
-        owners = [message.request_id for message in messages if message.request_id is not None]
-        for number, message in enumerate([*messages, messages[0]]):
+def test_only_mails_of_these_requests_are_counted(database: Database, tmp_path: Path) -> None:
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        ours, other = (submit_order(session, manager, main, an_order(), utc_now()).id for _ in range(2))
+        session.flush()
+        messages = session.scalars(sa.select(Message).where(Message.channel == Channel.MAIL).order_by(Message.id)).all()
+        assert {message.request_id for message in messages} == {ours, other}
+        twice = next(message for message in messages if message.request_id == ours)
+        for number, message in enumerate([*messages, twice]):
             mail = EmailMessage()
             mail["To"] = f"Somebody <{message.recipient_address}>"
             mail["Message-ID"] = message.message_id("portal.test")
             (tmp_path / f"{number}.eml").write_bytes(mail.as_bytes())
         (tmp_path / "other.eml").write_text("To: a@example.com\nMessage-ID: <other@example.com>\n\n")
 
-        caught = caught_mails(session, tmp_path, list(set(owners)), 0)
-
-    assert sum(sum(mails.values()) for mails in caught.values()) == len(messages) + 1
-    twice = messages[0]
-    others = [(message.request_id, message.recipient_address) for message in messages]
-    before = others.count((owners[0], twice.recipient_address))
-    assert caught[owners[0]][twice.recipient_address] == before + 1
-    with stack.database.transaction() as session:
-        assert not caught_mails(session, tmp_path, [owners[0]], time.time() + 60)[owners[0]]
+        expected = Counter(message.recipient_address for message in messages if message.request_id == ours)
+        expected[twice.recipient_address] += 1
+        assert caught_mails(session, tmp_path, [ours], 0) == {ours: expected}
+        assert not caught_mails(session, tmp_path, [ours], time.time() + 60)[ours]
