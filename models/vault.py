@@ -27,7 +27,7 @@ class Vault:
 
     def __init__(self, *keys: str) -> None:
         self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(_derived("vault", key))) for key in keys])
-        self._key = keys[0]
+        self._ring = keys
         self._keys = [_derived("codes", key) for key in keys]
 
     def seal(self, secret: str) -> bytes:
@@ -41,12 +41,13 @@ class Vault:
         except InvalidToken as error:
             raise SecretUnreadable from error
 
-    def fingerprint(self, use: str, content: bytes) -> bytes:
-        """Return a keyed digest (HMAC-SHA-256) of the content, so that the database alone does not reveal the content.
+    def fingerprints(self, use: str, content: bytes) -> list[bytes]:
+        """Return digests (HMAC-SHA-256) of the content, one for each key, from which nobody can guess the content.
 
-        `use` separates purposes: each purpose gets its own key. A new first key changes every digest.
+        `use` separates purposes: each purpose gets its own keys. Store the first digest; content is the same if any of
+        its digests was stored, because the first key may have been an older one then.
         """
-        return hmac.digest(_derived(use, self._key), content, "sha256")
+        return [hmac.digest(_derived(use, key), content, "sha256") for key in self._ring]
 
     def code(self, *about: str) -> str:
         """Derive the code that belongs to the words `about`: ten characters without look-alikes, the same at each call.

@@ -17,7 +17,7 @@ from models.accounts.accounts import (
 )
 from models.accounts.contract_holders import HolderData, LegalForm
 from models.accounts.hierarchy import attach
-from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprint_of, keep_file
+from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprints_of, keep_file
 from models.contracts import catalogue
 from models.db.session import Database
 from models.links.links import LinkDraft
@@ -173,7 +173,7 @@ def make_bulk(
         CheckedRow(line, {"name": draft.location.name}, None, as_facts(draft)) for line, draft in enumerate(drafts, 2)
     ]
     cells = [{**row.cells, "draft": str(row.draft)} for row in rows]
-    return keep_file(session, principal, main, Kind.ORDER, name, fingerprint_of(VAULT, Kind.ORDER, cells), rows, now)
+    return keep_file(session, principal, main, Kind.ORDER, name, fingerprints_of(VAULT, Kind.ORDER, cells), rows, now)
 
 
 def sites(count: int, first: int = 1) -> list[OrderDraft]:

@@ -175,16 +175,16 @@ class CheckedRow:
     draft: Mapping[str, Any] | None
 
 
-def fingerprint_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> bytes:
-    """Return a keyed digest of `kind` and the rows' cells, which does not depend on the file's name or format."""
+def fingerprints_of(vault: Vault, kind: Kind, rows: Iterable[Mapping[str, str]]) -> list[bytes]:
+    """Return digests of `kind` and the rows' cells by each key of the vault, whatever the file's name and format."""
     # With a key: link codes are part of the content, and nobody with the database alone may try codes against it.
     content = "\n".join((kind, *(json.dumps(cells, sort_keys=True) for cells in rows)))
-    return vault.fingerprint("bulk", content.encode())
+    return vault.fingerprints("bulk", content.encode())
 
 
-def same_file(session: Session, main: Account, fingerprint: bytes) -> Bulk | None:
-    """Return the main account's earlier bulk whose content has this fingerprint; None if there is none."""
-    return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint == fingerprint))
+def same_file(session: Session, main: Account, fingerprints: Sequence[bytes]) -> Bulk | None:
+    """Return the main account's earlier bulk whose content has one of these fingerprints; None if there is none."""
+    return session.scalar(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint.in_(fingerprints)))
 
 
 def keep_file(
@@ -193,7 +193,7 @@ def keep_file(
     main: Account,
     kind: Kind,
     file_name: str,
-    fingerprint: bytes,
+    fingerprints: Sequence[bytes],
     rows: Sequence[CheckedRow],
     now: datetime,
     place: Mapping[str, Any] | None = None,
@@ -201,8 +201,8 @@ def keep_file(
     """Save the uploaded file as a new bulk that is not sent yet, and return the bulk.
 
     `place` tells where in the file the table was found, None if that is not known. If the main account has a bulk with
-    this fingerprint already, saves nothing and returns that bulk. Raises `Forbidden` if the person may not create
-    requests of this kind for the main account.
+    one of these fingerprints already, saves nothing and returns that bulk. Raises `Forbidden` if the person may not
+    create requests of this kind for the main account.
     """
     if not may(principal, _ACTIONS[kind], main):
         raise Forbidden
@@ -215,7 +215,7 @@ def keep_file(
             locale=principal.locale,
             file_name=file_name,
             place=place,
-            fingerprint=fingerprint,
+            fingerprint=fingerprints[0],
             created_at=now,
             attempts=0,
         )
@@ -223,7 +223,9 @@ def keep_file(
         .returning(Bulk)
     )
     if made is None:
-        return session.scalars(sa.select(Bulk).where(Bulk.main_id == main.id, Bulk.fingerprint == fingerprint)).one()
+        found = same_file(session, main, fingerprints)
+        assert found is not None
+        return found
     facts = [{"bulk_id": made.id, "main_id": main.id, "line": row.line, **_facts(made, row)} for row in rows]
     session.execute(sa.insert(BulkRow), facts)
     return made

@@ -103,19 +103,19 @@ def new_draft_id(session: Session, vault: Vault, principal: Principal) -> uuid.U
     one with the id of another customer's draft.
     """
     made: uuid.UUID = session.execute(sa.select(sa.func.uuidv7())).scalar_one()
-    return _sealed(vault, made, principal)
+    return _sealed(vault, made, principal)[0]
 
 
 def was_given_to(vault: Vault, id: uuid.UUID, principal: Principal) -> bool:
-    """Return whether `new_draft_id` has made this id for the person, with the current `SECRET_KEY`."""
-    return hmac.compare_digest(_sealed(vault, id, principal).bytes, id.bytes)
+    """Return whether `new_draft_id` has made this id for the person, with any key of the vault."""
+    return any(hmac.compare_digest(made.bytes, id.bytes) for made in _sealed(vault, id, principal))
 
 
-def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> uuid.UUID:
-    """Return the id with its last 62 bits, which are random in a UUID, derived from the others and the person."""
+def _sealed(vault: Vault, id: uuid.UUID, principal: Principal) -> list[uuid.UUID]:
+    """Return the id with its last 62 bits, random in a UUID, derived from the others and the person by each key."""
     head = id.int >> _SEAL_BITS
-    digest = vault.fingerprint("draft", f"{principal.user_id} {head}".encode())
-    return uuid.UUID(int=head << _SEAL_BITS | int.from_bytes(digest) % (1 << _SEAL_BITS))
+    digests = vault.fingerprints("draft", f"{principal.user_id} {head}".encode())
+    return [uuid.UUID(int=head << _SEAL_BITS | int.from_bytes(digest) % (1 << _SEAL_BITS)) for digest in digests]
 
 
 def begin_draft(session: Session, id: uuid.UUID, account: Account, principal: Principal, now: datetime) -> Draft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -41,21 +42,33 @@ class IdempotencyKey(Base):
         return cls.created_at <= now - retention.IDEMPOTENCY_KEYS
 
 
+def known_key(session: Session, account_id: int, user_id: int, keys: Sequence[str]) -> str:
+    """Return that of the idempotency keys which the person has used for the account, the first one if there is none.
+
+    For keys that contain a fingerprint, which is another one for each key of the vault.
+    """
+    used = sa.select(IdempotencyKey.key).where(
+        IdempotencyKey.account_id == account_id, IdempotencyKey.user_id == user_id, IdempotencyKey.key.in_(keys)
+    )
+    return session.scalar(used.limit(1)) or keys[0]
+
+
 def reserve_key(
-    session: Session, account_id: int, user_id: int, key: str, fingerprint: bytes, now: datetime
+    session: Session, account_id: int, user_id: int, key: str, fingerprints: Sequence[bytes], now: datetime
 ) -> IdempotencyKey:
     """Return the row of the idempotency key `key`, locked: a new one without an answer, or one with the first answer.
 
-    `fingerprint` is a digest of the call's body. A second call with the same key waits until the first call's
-    transaction has ended. Raises `IdempotencyConflict` if the key was first sent with another body.
+    `fingerprints` are digests of the call's body by each key of the vault; the first is stored. A second call with the
+    same key waits until the first call's transaction has ended. Raises `IdempotencyConflict` if the key was first sent
+    with another body.
     """
     new = postgresql.insert(IdempotencyKey).values(
-        account_id=account_id, user_id=user_id, key=key, fingerprint=fingerprint, created_at=now
+        account_id=account_id, user_id=user_id, key=key, fingerprint=fingerprints[0], created_at=now
     )
     # Changes nothing, but locks the row that is there, and in one statement: between two it might be forgotten.
     locked = new.on_conflict_do_update(index_elements=["account_id", "user_id", "key"], set_={"key": new.excluded.key})
     query = locked.returning(IdempotencyKey).execution_options(populate_existing=True)
     row = session.scalars(query).one()
-    if row.fingerprint != fingerprint:
+    if row.fingerprint not in fingerprints:
         raise IdempotencyConflict
     return row

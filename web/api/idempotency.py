@@ -89,12 +89,12 @@ def begin_call(session: Session, content: bytes = b"") -> IdempotentCall:
     a random one, so that the call repeats no other.
     """
     key = request.headers.get("Idempotency-Key") or str(uuid.uuid4())
-    row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprint(content), now())
+    row = reserve_key(session, detached_token_account().id, caller().user_id, key, _fingerprints(content), now())
     return IdempotentCall(row)
 
 
-def _fingerprint(content: bytes) -> bytes:
+def _fingerprints(content: bytes) -> list[bytes]:
     # Keyed: a body may hold a password, which nobody shall be able to guess from the database.
     canonical = json.dumps(request.get_json(silent=True), sort_keys=True, separators=(",", ":"))
     text = f"{request.method} {request.path}\n{canonical}"
-    return resources().vault.fingerprint("call", text.encode() + content)
+    return resources().vault.fingerprints("call", text.encode() + content)

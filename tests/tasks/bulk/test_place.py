@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
-from models.bulk.bulk import Bulk, BulkRow, CheckedRow, RowFate, fingerprint_of, keep_file
+from models.bulk.bulk import Bulk, BulkRow, CheckedRow, RowFate, fingerprints_of, keep_file
 from models.bulk.progress import progress_of
 from models.contracts.catalogue import Product
 from models.orders import orders
@@ -250,7 +250,7 @@ def send_links(pipeline: Pipeline, wanted: Sequence[tuple[str, str]]) -> UUID:
         seal = pipeline.runtime.vault.seal
         lines = [{"customer_number": number, "code": seal(code).hex() if code else ""} for number, code in wanted]
         checked = [CheckedRow(line, cells, None, cells) for line, cells in enumerate(lines, 2)]
-        digest = fingerprint_of(pipeline.runtime.vault, Kind.LINK, lines)
+        digest = fingerprints_of(pipeline.runtime.vault, Kind.LINK, lines)
         found = keep_file(session, pipeline.manager, pipeline.main, Kind.LINK, "x.csv", digest, checked, NOW)
         found.send(NOW)
         return found.id

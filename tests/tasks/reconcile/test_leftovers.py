@@ -51,7 +51,7 @@ def leave(pipeline: Pipeline, words: str) -> None:
         main = session.get_one(Account, pipeline.main.id)
         make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
         begin_draft(session, new_draft_id(session, VAULT, manager), main, manager, now)
-        reserve_key(session, main.id, manager.user_id, words, b"body", now)
+        reserve_key(session, main.id, manager.user_id, words, [b"body"], now)
         invite(session, manager, main, Recipient("Toni", f"{words}@example.com", "de"), Role.ADMINISTRATOR, now)
         begin_login(session, session.get_one(User, manager.user_id), "", "", now)
     pipeline.registrar.calls.append(now)

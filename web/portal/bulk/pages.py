@@ -29,7 +29,7 @@ from models.bulk.bulk import (
     MOST_ROWS,
     Bulk,
     bulks_of,
-    fingerprint_of,
+    fingerprints_of,
     keep_file,
     own_bulk,
     same_file,
@@ -92,16 +92,16 @@ def upload() -> AnyResponse | tuple[str, int]:
         file = read_file(content, Kind(kind))
     except UnusableTable as error:
         return _start(kind, unusable_text(error, Kind(kind)), number), 422
-    fingerprint = fingerprint_of(resources().vault, Kind(kind), [cells for _line, cells in file.rows])
+    fingerprints = fingerprints_of(resources().vault, Kind(kind), [cells for _line, cells in file.rows])
     now = resources().clock()
     with resources().database.transaction() as session:
         account = _account(session, number, Kind(kind))
-        found = same_file(session, account, fingerprint)
+        found = same_file(session, account, fingerprints)
         if found is None:
             checker = Checker(session, resources().vault, account, Kind(kind), locale())
             rows = checker.check(file.rows)
             place = asdict(file.place)
-            found = keep_file(session, principal(), account, Kind(kind), name, fingerprint, rows, now, place)
+            found = keep_file(session, principal(), account, Kind(kind), name, fingerprints, rows, now, place)
             log.info("bulk.uploaded", bulk=str(found.id), kind=kind, rows=len(rows))
         elif found.sent_at is not None:
             flash(_("This file was sent already on %(moment)s. Nothing was ordered again; this is what became of it.",

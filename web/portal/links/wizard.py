@@ -35,7 +35,7 @@ from models.people.rights import Action, may
 from models.proofs.ownership import Credentials
 from models.proofs.proofs import OwnershipProof
 from models.proofs.status import consents_to_answer
-from models.requests.idempotency import reserve_key
+from models.requests.idempotency import known_key, reserve_key
 from models.states import AccountState, Kind, ProofMethod, Reason
 from models.values import CUSTOMER_NUMBER, typed_customer_number
 from models.views import own_accounts
@@ -229,10 +229,12 @@ def _submit(number: str, way: Way, form: SendForm) -> Response:
     try:
         with resources().database.transaction() as session:
             target = _link_target(session)
-            now, fingerprint = resources().clock(), _fingerprint(number, way, form)
+            now, prints = resources().clock(), _fingerprints(number, way, form)
+            user_id = principal().user_id
             # The key includes the fingerprint, so that another password is another attempt and no conflict.
-            key = f"portal {form.key.data} {fingerprint.hex()}"
-            reserved = reserve_key(session, target.main.id, principal().user_id, key, fingerprint, now)
+            keys = [f"portal {form.key.data} {fingerprint.hex()}" for fingerprint in prints]
+            key = known_key(session, target.main.id, user_id, keys)
+            reserved = reserve_key(session, target.main.id, user_id, key, prints, now)
             if reserved.request_id is None:
                 wrong, running = _wrong_number(session, target.main, number)
                 if wrong is not None:
@@ -272,11 +274,11 @@ def _proof_of_ownership(way: Way, form: SendForm) -> Credentials | str | None:
             return None
 
 
-def _fingerprint(number: str, way: Way, form: SendForm) -> bytes:
+def _fingerprints(number: str, way: Way, form: SendForm) -> list[bytes]:
     # A keyed hash, so that a password cannot be guessed from the database.
     typed = {name: field.data for name, field in form._fields.items() if name != "csrf_token"}
     text = json.dumps([number, way, typed], sort_keys=True)
-    return resources().vault.fingerprint("link", text.encode())
+    return resources().vault.fingerprints("link", text.encode())
 
 
 def _link_target(session: Session) -> LinkTarget:

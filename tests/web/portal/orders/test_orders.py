@@ -23,7 +23,7 @@ from models.contracts.catalogue import Product
 from models.contracts.costs import Amount
 from models.db.session import Database
 from models.errors import InvalidField
-from models.orders.drafts import Draft, new_draft_id
+from models.orders.drafts import Draft, new_draft_id, was_given_to
 from models.orders.orders import submit_order
 from models.people.rights import Role
 from models.people.users import User, principal_of
@@ -644,6 +644,9 @@ def test_an_order_begins_only_under_an_id_that_was_given_to_the_person(front: Fr
     with front.database.transaction() as session:
         _, other = make_main(session)
         of_another = new_draft_id(session, Vault(SECRET), other)
+    # Also after a new key was put in front of the one that made the id.
+    assert was_given_to(Vault("new", SECRET), of_another, other)
+    assert not was_given_to(Vault("new"), of_another, other)
     own = begin(front)
     token = csrf(front.client.get(f"{own}/produkt").text)
     for id in (of_another, uuid4()):
