@@ -296,7 +296,7 @@ def test_the_overview(page: Page, portal: Portal) -> None:
         person = session.get_one(User, portal.manager.user_id)
         empty = make_account(session, administrator=person).customer_number
         running = session.scalars(sa.select(Request)).one()
-        running.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW)
+        running.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7))
         member = make_user(session)
         join(session, member, session.merge(portal.main), Role.LOCAL_MEMBER)
     sign_in(page, portal)
@@ -693,7 +693,7 @@ def becomes(request: Request, status: Status) -> None:
         case Status.PENDING:
             who = Actor.REQUESTER if request.kind is Kind.ORDER else Actor.OTHER_ACCOUNT
             why = Reason.ADDRESS_NOT_PROVED if request.kind is Kind.ORDER else Reason.CONSENT_AWAITED
-            request.wait_for(who, why, NOW + timedelta(days=14), NOW, NOW)
+            request.wait_for(who, why, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7))
         case Status.HELD:
             request.hold(Reason.GATEWAY_UNAVAILABLE, NOW)
         case Status.COMPLETED:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import abort, render_template, request, url_for
 from flask_login import login_required
 from flask_wtf import FlaskForm
@@ -21,7 +23,7 @@ from models.vault import SecretUnreadable
 from models.views import locations as listing
 from models.views.own_accounts import linkable_accounts
 from web.portal.accounts.audit_log_text import deed_text
-from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
+from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, proofs_of, state_label
 from web.portal.accounts.people import people_of
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
@@ -71,6 +73,7 @@ def show(customer_number: str) -> str:
         code = open_link_code(database, account.id) if gives_code else None
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
         entry = entry_of(database, account)
+        asked = proofs_of(database, visible.running)
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -102,7 +105,7 @@ def show(customer_number: str) -> str:
         sip_port=resources().settings.sip_port,
         deed_text=deed_text,
         locale=locale(),
-        progress=progress,
+        progress=partial(progress, asked=asked),
         kind=kind_label(account, listed=visible.main is not None, leads=leads),
         state_label=state_label,
         origin_label=origin_label,

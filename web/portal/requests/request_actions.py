@@ -91,7 +91,7 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
     if refusal is None and not right:
         add_error(form.email, _("This login is not right, or it is not an administrator's of this account."))
         return _render_with_errors(id, credentials=form)
-    return _redirect_to_request(id, refusal or _("The login is accepted; it goes on from here."))
+    return _redirect_to_request(id, refusal or _("The login is accepted."))
 
 
 @answers.get("/stand")
@@ -216,7 +216,7 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
     if refusal is None and not right:
         add_error(form.code, _("This code is not right, or it is not valid any more."))
         return _render_with_errors(id, code=form)
-    return _redirect_to_request(id, refusal or _("The code is accepted; it goes on from here."))
+    return _redirect_to_request(id, refusal or _("The code is accepted."))
 
 
 def _submit_proof(

@@ -18,8 +18,8 @@ from models.requests.timeline import TimelineEntry
 from models.states import ENDED, ROUTES, Kind, Status
 from models.views import request_lists
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.labels import status_text, step_text
-from tasks.wording.next_steps import expectation, next_action
+from tasks.wording.labels import step_text
+from tasks.wording.next_steps import expectation, next_actions, shown_status
 from tasks.wording.reasons import reason_text
 from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
@@ -108,6 +108,7 @@ def live_parts_of(
 
     A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
     """
+    now = resources().clock()
     waits = page.may_act and page.request.waiting_for is not None
     letter = [asked for asked in page.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
     consent = [asked for asked in page.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]
@@ -115,13 +116,14 @@ def live_parts_of(
     facts: dict[str, Any] = {
         "page": page,
         "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in page.timeline],
-        "upcoming": next_action(page.request, locale()),
-        "expected": expectation(page.request, locale()),
+        "turns": next_actions(page.request, locale(), now, page.asked),
+        "expected": expectation(page.request, locale(), now, page.asked),
         "why": reason_text(reason, locale()) if reason is not None and ended_by_us else None,
-        "status": status_text(page.request.status, locale()),
+        "status": shown_status(page.request, locale(), now),
         "refusal_text": lambda refusal: refusal_text(refusal.reason, refusal.note, locale()),
         "steps": _steps(page.request),
-        "now": resources().clock(),
+        "now": now,
+        "looked_at": page.request.is_looked_at(now),
         "letter_form": (code or CodeForm()) if waits and letter else None,
         "document_form": (document or DocumentForm()) if waits and letter else None,
         "link_code_form": (code or CodeForm()) if waits and consent else None,
