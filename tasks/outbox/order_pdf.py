@@ -24,6 +24,7 @@ class PrintedOrder:
 
     `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
     `lines` are pairs of product name and price, `town` is the name of the area code's Ortsnetz.
+    `details` are further pairs of name and value, such as contract holder and mobile fallback.
     """
 
     main_number: str
@@ -34,6 +35,7 @@ class PrintedOrder:
     channels: int
     area_code: str
     town: str
+    details: Sequence[tuple[str, str]] = ()
 
 
 def offer_pdf(
@@ -124,6 +126,8 @@ def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
     _ = pdf.say
     pdf.paragraph(_("%(channels)s simultaneous calls, area code %(code)s (%(town)s).",
                     channels=order.channels, code=order.area_code, town=order.town))  # fmt: skip
+    for name, value in order.details:
+        pdf.paragraph(f"{name}: {value}")
 
 
 def _end(pdf: Sheet, heading: str, said: str, link: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Prices, days and moments as people read them, alike on pages, in mails, letters and offers; English is British."""
+"""Prices, days, moments and phone numbers as people read them, alike on pages, in mails and letters; English is British."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 
+import phonenumbers
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 
@@ -40,3 +41,10 @@ def last_day_text(end: datetime, locale: Locale) -> str:
 def moment_text(at: datetime, locale: Locale) -> str:
     """Format the day and the time in Germany at this moment, in the language: '16. März 2026, 09:00 Uhr'."""
     return format_datetime(at, _MOMENTS[locale], BERLIN, _REGIONS[locale])
+
+
+def number_text(number: str) -> str:
+    """Format an E.164 number for reading, German numbers without the country code."""
+    parsed = phonenumbers.parse(number)
+    form = phonenumbers.PhoneNumberFormat
+    return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)

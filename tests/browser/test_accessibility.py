@@ -80,6 +80,7 @@ NO_PAGES = {
     "locations.export": "CSV and XLSX",
     "locations.table_export": "CSV and XLSX",
     "orders.offer": "PDF",
+    "answers.order_file": "PDF",
     "office.request_file": "PDF, PNG and JPEG",
     "bulks.template": "CSV and XLSX",
     "bulks.live": "a part of bulks.show",
@@ -296,7 +297,9 @@ def test_the_overview(page: Page, portal: Portal) -> None:
         person = session.get_one(User, portal.manager.user_id)
         empty = make_account(session, administrator=person).customer_number
         running = session.scalars(sa.select(Request)).one()
-        running.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7))
+        running.wait_for(
+            Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7)
+        )
         member = make_user(session)
         join(session, member, session.merge(portal.main), Role.LOCAL_MEMBER)
     sign_in(page, portal)

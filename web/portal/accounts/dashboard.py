@@ -16,12 +16,14 @@ from models.people.rights import Action, may
 from models.proofs.link_codes import open_link_code
 from models.telephony import forwarding
 from models.telephony.directory import entry_of
+from models.telephony.high_risk import high_risk_of
 from models.telephony.holdings import holdings_of
 from models.telephony.sip_secrets import RenewedMeanwhile, issue_of, renew, reveal
 from models.telephony.trunks import SipTrunk
 from models.vault import SecretUnreadable
 from models.views import locations as listing
 from models.views.own_accounts import linkable_accounts
+from tasks.wording.formats import number_text
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, proofs_of, state_label
 from web.portal.accounts.people import people_of
@@ -34,7 +36,7 @@ from web.portal.page.session import principal
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
-from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text, numbers_text
+from web.portal.telephony.forwarding_text import condition_text, hours_text, numbers_text
 from web.portal.telephony.registration import lines_of
 from web.resources import resources
 
@@ -67,6 +69,7 @@ def show(customer_number: str) -> str:
         choices = selected_account(database).choices
         holdings = holdings_of(database, account, now)
         forwardings = forwarding.forwardings_of(database, account)
+        risky = high_risk_of(database, [one.target for one in forwardings])
         people = people_of(database, person, account, visible.running, now)
         log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
@@ -83,6 +86,7 @@ def show(customer_number: str) -> str:
         choices=[choice for choice in choices if not visible.is_foreign],
         holdings=holdings,
         forwardings=forwardings,
+        risky=risky,
         in_force=forwarding.in_force(forwardings, holdings.trunks, now),
         people=people,
         log=log,

@@ -65,7 +65,6 @@ class Progress:
         """Return whether the request has not ended yet."""
         return self.request.status not in ENDED
 
-
     @property
     def until(self) -> datetime | None:
         """Return the earliest deadline of those who have to act; None if there is none."""

@@ -93,7 +93,12 @@ def request_page(id: UUID) -> str:
     found = details.request
     now = resources().clock()
     question = None
-    if found.reason is Reason.AREA_CODE_UNCONFIRMED and not found.is_looked_at(now) and found.account is not None and found.area_code is not None:
+    if (
+        found.reason is Reason.AREA_CODE_UNCONFIRMED
+        and not found.is_looked_at(now)
+        and found.account is not None
+        and found.area_code is not None
+    ):
         place = found.account
         with resources().database.transaction() as session:
             question = question_id(session, place.postal_code, place.city, found.area_code)
@@ -108,7 +113,7 @@ def request_page(id: UUID) -> str:
         reason=reason_text(found.reason, locale()) if found.reason is not None else None,
         advice=wording.advice(found, details.matter, now, details.asked),
         turns=next_actions(found, locale(), now, details.asked),
-        looked_at=found.is_looked_at(now),
+        looked_at=looked_at,
         timeline=[(entry, sentence(entry, locale())) for entry in details.timeline],
         deed_text=deed_text,
         warns=found.status in (Status.HELD, Status.REJECTED, Status.FAILED),

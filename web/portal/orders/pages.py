@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
-from models.accounts.contract_holders import addressee_of
+from models.accounts.contract_holders import addressee_of, holder_of
 from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders.drafts import (
@@ -214,11 +214,12 @@ def offer(id: uuid.UUID) -> Response:
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
         draft.touch(now)
-        addressee = addressee_of(session, draft.account)
+        addressee, holder = addressee_of(session, draft.account), holder_of(session, draft.account)
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
+        printed = wizard.printed(addressee, holder, locale())
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     number = str(id)[-6:].upper()
-    printed, carrier = wizard.printed(addressee, locale()), resources().settings.carrier
+    carrier = resources().settings.carrier
     from tasks.outbox.order_pdf import offer_pdf  # a large import, made only for an offer
 
     content = offer_pdf(printed, number, link, now, until, locale(), carrier)

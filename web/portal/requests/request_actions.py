@@ -106,6 +106,26 @@ def live(id: UUID) -> Response:
     return live_parts_of(page).response()
 
 
+@answers.get("/bestellung.pdf")
+@login_required
+def order_file(id: UUID) -> Response:
+    """Download the order as PDF: what was ordered, at which prices.
+
+    Abort with 404 unless the request is an order and the user may see it.
+    """
+    with resources().database.transaction() as session:
+        order = get_request_page(session, id).order
+    if order is None:
+        abort(404)
+    settings = resources().settings
+    file = order.pdf(settings.base_url.rstrip("/") + url_for("portal.show_request", id=id), settings.carrier)
+    return Response(
+        file.content,
+        mimetype=file.media_type,
+        headers={"Content-Disposition": f'attachment; filename="{file.name}"'},
+    )
+
+
 @answers.post("/dokument")
 @login_required
 def upload(id: UUID) -> Response | tuple[str, int]:

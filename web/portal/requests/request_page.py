@@ -15,8 +15,11 @@ from models.proofs.contact_email import corrections_left
 from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.requests import Request, concerns, may_change
 from models.requests.timeline import TimelineEntry
-from models.states import ENDED, ROUTES, Kind, Status
+from models.states import ENDED, ROUTES, AccountState, Kind, Status
+from models.telephony.holdings import blocks_of
+from models.telephony.numbers import NumberBlock
 from models.views import request_lists
+from tasks.outbox.placed_order import PlacedOrder, placed_order
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.labels import step_text
 from tasks.wording.next_steps import expectation, next_actions, shown_status
@@ -33,7 +36,8 @@ from web.resources import resources
 class RequestPage:
     """A request with the data that its page shows to the user.
 
-    `main` is the main account of the request, and `account` the ordered account, None for link and detach requests.
+    `main` is the main account of the request. `account` is the ordered account and `order` what was ordered, None for
+    link and detach requests. `numbers` are the number blocks that the ordered account has.
     `asked` are the statuses of the proofs it has asked for. `may_act`: the user may give proofs, cancel and retry such
     a request. `may_cancel`: the user may cancel it now. `corrections` is how often the user may still correct the
     contact's e-mail address.
@@ -42,6 +46,8 @@ class RequestPage:
     request: Request
     main: Account
     account: Account | None
+    order: PlacedOrder | None
+    numbers: Sequence[NumberBlock]
     timeline: Sequence[TimelineEntry]
     asked: Sequence[ProofStatus]
     may_act: bool
@@ -59,6 +65,8 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         found,
         session.get_one(Account, found.main_id),
         found.account if found.kind is Kind.ORDER else None,
+        placed_order(session, found, locale()) if found.kind is Kind.ORDER else None,
+        blocks_of(session, found.account) if found.kind is Kind.ORDER and found.account is not None else (),
         request_lists.timelines(session, [found.id])[found.id],
         proof_statuses(session, [found], resources().clock())[found.id],
         acts,
@@ -130,14 +138,25 @@ def live_parts_of(
         "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
         "contact_form": (contact or _contact_form(page)) if waits and page.corrections else None,
         "waits": waits,
+        "dashboard_of": _account_reached(page),
     }
-    return render_live_parts("requests", ("state", "ways", "timeline"), facts, ended=page.request.status in ENDED)
+    return render_live_parts(
+        "requests", ("state", "ways", "timeline", "order"), facts, ended=page.request.status in ENDED
+    )
 
 
 def _contact_form(page: RequestPage) -> ContactAddressForm:
     """Return the form for the contact's e-mail address with the present address, in which a typo can be mended."""
     assert page.account is not None
     return ContactAddressForm(email=page.account.contact_email)
+
+
+def _account_reached(page: RequestPage) -> Account | None:
+    """Return the account to whose dashboard the page links; None if the request leads to none, or to none any more."""
+    request = page.request
+    done = request.kind is Kind.ORDER or (request.kind is Kind.LINK and request.status is Status.COMPLETED)
+    account = request.account if done else None
+    return account if account is not None and account.state is not AccountState.CLOSED else None
 
 
 def _steps(request: Request) -> list[Step]:

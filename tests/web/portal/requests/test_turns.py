@@ -1,4 +1,4 @@
-"""Who has to act on a request, on its page and in the overview: everybody whose proof is open, and one truth at a time."""
+"""Who has to act on a request, on its page and in the overview: all whose proof is open, one truth at a time."""
 
 from __future__ import annotations
 
