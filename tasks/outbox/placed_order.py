@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import Addressee, addressee_of, holder_of
-from models.contracts.catalogue import PriceLine
+from models.contracts.catalogue import PriceLine, price_list
 from models.contracts.costs import Costs, costs_of
 from models.orders.orders import Contact, Location
 from models.requests.requests import Request
@@ -29,7 +29,8 @@ class PlacedOrder:
     """An order that was placed, in the words of one language.
 
     `lines` are pairs of product name and agreed price, empty for orders older than the record of agreed prices.
-    `details` are pairs of name and value, such as contract holder and mobile fallback.
+    `channels` are in use of the `most_channels` of the ordered product. `details` are pairs of name and value, such as
+    contract holder and mobile fallback.
     """
 
     locale: Locale
@@ -41,6 +42,7 @@ class PlacedOrder:
     contact: Contact
     lines: Sequence[tuple[str, PriceLine]]
     channels: int
+    most_channels: int
     block_size: int
     area_code: str
     town: str
@@ -96,8 +98,14 @@ def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOr
         contact=Contact(account.contact_name, account.contact_email, account.contact_phone),
         lines=agreed_lines(session, request, locale),
         channels=request.channels,
+        most_channels=_channels_of_product(session, request),
         block_size=request.block_size,
         area_code=area.code,
         town=area.name,
         details=details,
     )
+
+
+def _channels_of_product(session: Session, request: Request) -> int:
+    assert request.product_key is not None and request.channels is not None
+    return price_list(session)[request.product_key].channels or request.channels

@@ -31,12 +31,14 @@ def confirm(work: Work, request: Request) -> Outcome:
     its mails say so.
     """
     is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
-    more = {"invited_name": request.local_user_name} if is_invited else {}
+    more: dict[str, Any] = {"invited_name": request.local_user_name} if is_invited else {}
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
             told.add(recipient.address)
-            _queue(work, request, template, recipient, more, announced=True)
+            own = {"is_invited": is_invited and recipient.address.lower() == request.local_user_email}
+            facts = more | own if template == "order_completed_contact" else more
+            _queue(work, request, template, recipient, facts, announced=True)
     return None
 
 
@@ -66,7 +68,7 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
                 yield "order_completed", _as_recipient(person)
             if _is_in_running_bulk(work, request) and _asked(request, account.contact_email):
                 return
-            yield "order_completed", Recipient(account.contact_name, account.contact_email, request.locale)
+            yield "order_completed_contact", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
             yield from _both_sides(work, request, "link_completed", "link_completed_owner")
         case Kind.DETACH:

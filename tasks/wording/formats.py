@@ -1,4 +1,4 @@
-"""Prices, days, moments and phone numbers as people read them, alike on pages, in mails and letters; English is British."""
+"""Prices, days, moments and phone numbers for people, alike on pages, in mails and letters; English is British."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from babel.numbers import format_currency
 from models.values import BERLIN, Locale, berlin_day, last_day
 
 _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
+_TIMES: Mapping[Locale, str] = {"de": "HH:mm 'Uhr'", "en": "HH:mm"}
 _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM y, HH:mm"}
 
 
@@ -36,6 +37,11 @@ def day_text(at: datetime, locale: Locale) -> str:
 def last_day_text(end: datetime, locale: Locale) -> str:
     """Format the day that ends at this moment, as the last day on which something is valid, in the language."""
     return long_date(last_day(end), locale)
+
+
+def time_text(at: datetime, locale: Locale) -> str:
+    """Format the time of day in Germany at this moment, in the language: '09:00 Uhr', in English '09:00'."""
+    return format_datetime(at, _TIMES[locale], BERLIN, _REGIONS[locale])
 
 
 def moment_text(at: datetime, locale: Locale) -> str:

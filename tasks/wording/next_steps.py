@@ -30,7 +30,9 @@ _EXPECTED_SOON = N_("It is almost done. Then we confirm it by e-mail to all conc
 _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
     Reason.CONSENT_AWAITED: N_(
         "As soon as somebody agrees, the account is usually attached within a minute, and you get an e-mail. If there "
-        "is no answer, we remind them after 7 and after 12 days; after 14 days the request lapses."
+        "is no answer, we remind them after 7 and after 12 days; after 14 days the request lapses. To protect other "
+        "customers we do not say whether there is an account with this customer number: if nobody answers, please "
+        "check the number."
     ),
     Reason.EMAIL_NOT_CONFIRMED: N_(
         "The e-mail usually arrives within minutes. Without confirmation we remind after 7 and after 12 days; after "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from models.people.rights import Role
 from models.requests.requests import Request
 from models.states import Kind, Reason, Status, StepName
 from models.values import LOCALES, Locale
-from tasks.wording.labels import role_text, status_text, step_text
+from tasks import outbox
+from tasks.wording.labels import MESSAGES, message_text, role_text, status_text, step_text
 from tasks.wording.next_steps import expectation, next_action
 from tasks.wording.reasons import reason_text
 from tests.factories import NOW
@@ -39,6 +41,13 @@ def test_who_acts_next_is_said_until_the_end_and_not_after(kind: Kind, locale: L
     step = next_action(Request(kind=kind, status=Status.ACKNOWLEDGED), locale, NOW)
     assert step is not None and step.what
     assert next_action(Request(kind=kind, status=Status.COMPLETED), locale, NOW) is None
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_mail_and_letter_has_a_name(locale: Locale) -> None:
+    templates = {path.stem for path in Path(outbox.__file__).parent.glob("templates/*.jinja")}
+    assert set(MESSAGES) == templates
+    assert len({message_text(template, locale) for template in templates}) == len(templates)
 
 
 @pytest.mark.parametrize("kind", Kind)

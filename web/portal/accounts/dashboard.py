@@ -11,7 +11,7 @@ from wtforms import HiddenField
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
-from models.people.audit_log import entries_of, record_look
+from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may
 from models.proofs.link_codes import open_link_code
 from models.telephony import forwarding
@@ -71,7 +71,7 @@ def show(customer_number: str) -> str:
         forwardings = forwarding.forwardings_of(database, account)
         risky = high_risk_of(database, [one.target for one in forwardings])
         people = people_of(database, person, account, visible.running, now)
-        log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
+        log = visible_entries(database, person, account, limit=LAST)
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
@@ -90,6 +90,7 @@ def show(customer_number: str) -> str:
         in_force=forwarding.in_force(forwardings, holdings.trunks, now),
         people=people,
         log=log,
+        sees_log=sees_log(person, account),
         holder=holder,
         entry=entry,
         publication_names=PUBLICATION_NAMES,
@@ -130,13 +131,19 @@ def log(customer_number: str) -> str:
         abort(404)
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
-        if not may(principal(), Action.SEE_LOG, account):
+        if not sees_log(principal(), account):
             abort(404)
-        found = entries_of(database, account, before=before, limit=LOG_PAGE + 1)
+        found = visible_entries(database, principal(), account, before=before, limit=LOG_PAGE + 1)
     page = found[:LOG_PAGE]
     older = page[-1].entry.id if len(found) > LOG_PAGE else None
     return render_template(
-        "accounts/audit_log.html", account=account, log=page, before=before, older=older, deed_text=deed_text
+        "accounts/audit_log.html",
+        account=account,
+        log=page,
+        before=before,
+        older=older,
+        deed_text=deed_text,
+        sees_all=may(principal(), Action.SEE_LOG, account),
     )
 
 

@@ -23,7 +23,7 @@ from models.states import ENDED, Reason, RefusalReason, Status
 from models.telephony.known_places import question_id
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.labels import step_text
+from tasks.wording.labels import message_text, step_text
 from tasks.wording.next_steps import next_actions, shown_status
 from tasks.wording.reasons import reason_text
 from tasks.wording.timeline import sentence
@@ -93,13 +93,9 @@ def request_page(id: UUID) -> str:
     found = details.request
     now = resources().clock()
     question = None
-    if (
-        found.reason is Reason.AREA_CODE_UNCONFIRMED
-        and not found.is_looked_at(now)
-        and found.account is not None
-        and found.area_code is not None
-    ):
-        place = found.account
+    looked_at, place = found.is_looked_at(now), found.account
+    asks = found.reason is Reason.AREA_CODE_UNCONFIRMED and not looked_at
+    if asks and place is not None and found.area_code is not None:
         with resources().database.transaction() as session:
             question = question_id(session, place.postal_code, place.city, found.area_code)
     return render_template(
@@ -116,6 +112,7 @@ def request_page(id: UUID) -> str:
         looked_at=looked_at,
         timeline=[(entry, sentence(entry, locale())) for entry in details.timeline],
         deed_text=deed_text,
+        message_text=message_text,
         warns=found.status in (Status.HELD, Status.REJECTED, Status.FAILED),
         ended=found.status in ENDED,
         question=question,

@@ -79,7 +79,7 @@ function keepHinting(form) {
       say("area-text", hints.area_text);
       say("free-text", hints.free_text);
       document.getElementById("area-text")?.classList.toggle("is-warning", hints.fits === false);
-      document.getElementById("city-text")?.classList.toggle("is-warning", hints.wrong);
+      document.getElementById("city-text")?.classList.toggle("is-warning", hints.wrong || hints.unknown_town);
       document.getElementById("towns")?.replaceChildren(...hints.towns.map((town) => new Option("", town)));
     } catch { /* Without an answer no hint is shown; the server checks again on submit. */ }
   }

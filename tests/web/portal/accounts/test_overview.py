@@ -33,7 +33,6 @@ from tests.web.portal.page.test_portal import csrf, sign_in
 from tests.workbooks import SHEET, read_xlsx
 
 OVERVIEW = "/standortverwaltung"
-IN_TWO_WEEKS = NOW + timedelta(days=14)
 
 
 def signed_in(front: Front) -> Front:
