@@ -24,6 +24,10 @@ from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
 
+_OF_CONTACT = ("location_name", "street", "postal_code", "city", "numbers")
+"""The facts of a completed order that its contact reads."""
+
+
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
 
@@ -182,7 +186,10 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         # A contact, who may have no login, need not know what the main account pays.
         if to.address in [person.email for person in _requesters(work, request)]:
             facts |= price_facts(agreed_lines(work.session, request, to.locale))
-        return facts | _order_facts(work, request, to.locale)
+        ordered = _order_facts(work, request, to.locale)
+        if template == "order_completed_contact":
+            ordered = {name: fact for name, fact in ordered.items() if name in _OF_CONTACT}
+        return facts | ordered
     return {**facts, "account_name": request.account.name if request.account is not None else ""}
 
 

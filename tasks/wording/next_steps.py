@@ -126,8 +126,9 @@ def _awaited(request: Request, asked: Sequence[ProofStatus]) -> list[tuple[Actor
     if email := open_proofs.get(ProofKind.EMAIL):
         refused = (Actor.REQUESTER, Reason.CONTACT_REFUSED, email.until)
         awaited.append(refused if email.is_refused else (Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, email.until))
-    if document := open_proofs.get(ProofKind.DOCUMENT):
-        awaited.append((Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, document.until))
+    if ProofKind.DOCUMENT in open_proofs:
+        # The day until which we look at it is known only if that is the request's own reason.
+        awaited.append((Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, None))
     elif letter := open_proofs.get(ProofKind.LETTER):
         awaited.append((Actor.CONTACT, Reason.ADDRESS_NOT_PROVED, letter.until))
     # The order's own reason is one of these.

@@ -16,7 +16,7 @@ from models.accounts.hierarchy import (
     attach,
     detach,
 )
-from models.contracts.contracts import Contract
+from models.contracts.contracts import Contract, ContractItem
 from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
@@ -258,6 +258,20 @@ def test_the_whole_log_page_by_page(front: Front, site: Site, monkeypatch: pytes
     assert "".join(told) == "edcba"
     for place in ("x", -1, 2**63):
         get(front, f"{site.path}/protokoll?vor={place}", 404)
+
+
+def test_fewer_channels_than_the_product_has_are_explained(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    said = "von 10 Kanälen Ihres Tarifs, wie bestellt: So viele Gespräche sind gleichzeitig möglich"
+    assert said not in get(front, site.path)
+    with front.database.transaction() as session:
+        trunk = session.get_one(SipTrunk, site.trunk)
+        price = {"monthly_cents": 2990, "one_off_cents": 0}
+        session.add(ContractItem(contract_id=trunk.contract_id, product_key="trunk-10", **price))
+    assert said in get(front, site.path)
+    with front.database.transaction() as session:
+        session.get_one(SipTrunk, site.trunk).channels = 10
+    assert said not in get(front, site.path)
 
 
 def test_the_main_account_sees_what_its_own_people_did_and_nothing_of_the_local_team(front: Front, site: Site) -> None:

@@ -12,7 +12,7 @@ SHEETS = sorted(WEB.glob("static/**/*.css"))
 SOURCES = [*WEB.glob("templates/**/*.html"), *WEB.glob("static/js/*.js"), *WEB.glob("portal/*.py")]
 # Class names that templates compose: "is-{{ step.state }}", "region-{{ region.name }}",
 # "is-{{ state }}".
-PUT_TOGETHER = {"is-stopped", "region-state", "region-ways", "region-timeline"}
+PUT_TOGETHER = {"is-stopped", "region-state", "region-ways", "region-timeline", "region-order"}
 PUT_TOGETHER |= {"is-yours", "is-confirmation", "is-offline", "is-suspended"}
 
 
