@@ -23,7 +23,6 @@ from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
-
 _OF_CONTACT = ("location_name", "street", "postal_code", "city", "numbers")
 """The facts of a completed order that its contact reads."""
 

@@ -683,7 +683,7 @@ def test_the_page_of_an_error(page: Page, portal: Portal, status: int) -> None:
         with portal.app.test_request_context("/"):
             route.fulfill(status=status, content_type="text/html", body=render_template("page/error.html", **facts))
 
-    facts: dict[str, Any] = {"status": status, "minutes": 15}
+    facts: dict[str, Any] = {"status": status, "again_at": NOW}
     page.route(portal.url + "/broken", answer)
     look(page, portal.url + "/broken")
 

@@ -37,10 +37,10 @@ class RequestPage:
     """A request with the data that its page shows to the user.
 
     `main` is the main account of the request. `account` is the ordered account and `order` what was ordered, None for
-    link and detach requests. `numbers` are the number blocks that the ordered account has.
-    `asked` are the statuses of the proofs it has asked for. `may_act`: the user may give proofs, cancel and retry such
-    a request. `may_cancel`: the user may cancel it now. `corrections` is how often the user may still correct the
-    contact's e-mail address.
+    link and detach requests. `numbers` are the number blocks that the ordered account has. `reached` is the account to
+    whose dashboard the page links, None if there is none. `asked` are the statuses of the proofs it has asked for.
+    `may_act`: the user may give proofs, cancel and retry such a request. `may_cancel`: the user may cancel it now.
+    `corrections` is how often the user may still correct the contact's e-mail address.
     """
 
     request: Request
@@ -48,6 +48,7 @@ class RequestPage:
     account: Account | None
     order: PlacedOrder | None
     numbers: Sequence[NumberBlock]
+    reached: Account | None
     timeline: Sequence[TimelineEntry]
     asked: Sequence[ProofStatus]
     may_act: bool
@@ -67,6 +68,7 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         found.account if found.kind is Kind.ORDER else None,
         placed_order(session, found, locale()) if found.kind is Kind.ORDER else None,
         blocks_of(session, found.account) if found.kind is Kind.ORDER and found.account is not None else (),
+        _account_reached(found),
         request_lists.timelines(session, [found.id])[found.id],
         proof_statuses(session, [found], resources().clock())[found.id],
         acts,
@@ -138,7 +140,6 @@ def live_parts_of(
         "credentials_form": (credentials or CredentialsForm()) if waits and consent else None,
         "contact_form": (contact or _contact_form(page)) if waits and page.corrections else None,
         "waits": waits,
-        "dashboard_of": _account_reached(page),
     }
     return render_live_parts(
         "requests", ("state", "ways", "timeline", "order"), facts, ended=page.request.status in ENDED
@@ -151,11 +152,11 @@ def _contact_form(page: RequestPage) -> ContactAddressForm:
     return ContactAddressForm(email=page.account.contact_email)
 
 
-def _account_reached(page: RequestPage) -> Account | None:
+def _account_reached(request: Request) -> Account | None:
     """Return the account to whose dashboard the page links; None if the request leads to none, or to none any more."""
-    request = page.request
-    done = request.kind is Kind.ORDER or (request.kind is Kind.LINK and request.status is Status.COMPLETED)
-    account = request.account if done else None
+    if request.kind is Kind.DETACH or (request.kind is Kind.LINK and request.status is not Status.COMPLETED):
+        return None
+    account = request.account
     return account if account is not None and account.state is not AccountState.CLOSED else None
 
 

@@ -49,10 +49,15 @@ def test_after_a_code_the_page_does_not_wait_until_it_was_looked_at(front: Front
 
 
 def test_an_answered_consent_waits_for_nobody(front: Front, back: Back) -> None:
-    id, _, owner = asked(front, back)
+    id, account, owner = asked(front, back)
     link, code = back.mail_to(owner.email)
     sign_in(front, front.manager.email)
     assert "an der Reihe" in front.client.get(f"/anfragen/{id}").text
     send(front, link, code=code, decision="accepted")
     page = front.client.get(f"/anfragen/{id}").text
     assert LOOKED_AT in page and "Jetzt sind wir an der Reihe" in page and "Jetzt sind die Adm" not in page
+    assert "Dashboard anzeigen" not in page
+    back.advance()
+    linked = front.client.get(f"/anfragen/{id}").text
+    assert_valid(linked)
+    assert f'href="/standortverwaltung/{account.customer_number}">Dashboard anzeigen' in linked
