@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from datetime import timedelta
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -45,7 +45,7 @@ from web.portal.orders.pages import orders
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.carrier import carrier_pages
 from web.portal.page.kept_input import form_owner
-from web.portal.page.locale import day, last_day, moment, phone
+from web.portal.page.locale import clock_time, day, last_day, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
 from web.portal.page.typeface import typeface
@@ -165,6 +165,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     app.jinja_env.globals.update(carrier=settings.carrier, carrier_page_text=carrier_page_text, form_owner=form_owner)
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["day"] = day
+    app.jinja_env.filters["clock_time"] = clock_time
     app.jinja_env.filters["last_day"] = last_day
     app.jinja_env.filters["phone"] = phone
     app.jinja_env.filters["euros"] = euros
@@ -204,7 +205,8 @@ def _handle_errors(app: OpenAPI) -> None:
         wait = resources().throttle.seconds_to_wait()
         if is_api():
             return problems.of_throttle(wait)
-        return _render_error(429, minutes=math.ceil(wait / 60)), 429, {"Retry-After": str(wait)}
+        again_at = resources().clock() + timedelta(seconds=wait)
+        return _render_error(429, again_at=again_at), 429, {"Retry-After": str(wait)}
 
     def unexpected(error: Exception) -> Any:
         if is_outage(error):

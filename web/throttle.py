@@ -19,6 +19,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
+from limits.errors import StorageError
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -105,6 +106,15 @@ class Throttle:
     def count_wrong_try(self) -> None:
         """Keep the count of the attempt begun in the current request, because the attempt failed."""
         g.counted = []
+
+    def tries_left(self) -> int | None:
+        """Return how many failed attempts the limits still allow after the one begun in this request; None if unknown.
+
+        The number depends on what was typed and on the browser, not on whether that person or code exists.
+        """
+        with suppress(RedisError, StorageError):
+            return min((limit.remaining for limit in self._limiter.current_limits), default=None)
+        return None
 
     def seconds_to_wait(self) -> int:
         """Return the seconds until the limit that the current request has exceeded allows a try again; at least 1."""

@@ -1,6 +1,7 @@
 """The audit log: which person did what to an account, by which right and when.
 
-The log is meant for the local team, which shares its account with the main account. Actions of the carrier's staff on
+The log is meant for the local team, which shares its account with the main account; people of the main account see in
+it what was done through the main account. Actions of the carrier's staff on
 a request are logged at the main account that the request is for.
 
 An entry is inserted in the same transaction as the logged action. An entry holds no secret and is never changed.
@@ -20,7 +21,7 @@ from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
 
 from models.accounts.accounts import Account
 from models.db.base import Base, enumeration, quoted
-from models.people.rights import Action, Principal, only_as_staff, through_main
+from models.people.rights import Action, Principal, may, only_as_staff, through_main
 from models.people.users import User
 
 
@@ -172,16 +173,41 @@ def record_look(session: Session, person: Principal, account: Account, now: date
 
 
 def entries_of(
-    session: Session, account: Account, *, before: int | None = None, limit: int = 50
+    session: Session, account: Account, *, before: int | None = None, limit: int = 50, through: int | None = None
 ) -> Sequence[AttributedEntry]:
     """Return up to `limit` audit entries of the account, the newest first. Runs one statement.
 
     `before` is the id of an audit entry: only entries older than it are returned; None starts with the newest entry.
+    `through` is the id of a main account: only what was done by its rights is returned; None returns everything.
     """
     query = sa.select(AuditEntry).where(AuditEntry.account_id == account.id).limit(limit)
+    if through is not None:
+        query = query.where(AuditEntry.through_id == through)
     if before is not None:
         query = query.where(AuditEntry.id < before)
     return _told(session, query)
+
+
+def sees_log(person: Principal, account: Account) -> bool:
+    """Return whether the person may see at least a part of the account's audit log."""
+    return may(person, Action.SEE_LOG, account) or through_main(person, Action.VIEW, account) is not None
+
+
+def visible_entries(
+    session: Session, person: Principal, account: Account, *, before: int | None = None, limit: int = 50
+) -> Sequence[AttributedEntry]:
+    """Return up to `limit` audit entries of the account that the person may see, the newest first.
+
+    With the right to see the log these are all entries. A person who reaches the account only through its main account
+    sees what people of that main account did by its rights, and nothing of the local team. Nobody else sees any.
+    `before` is the id of an audit entry: only older entries are returned; None starts with the newest entry.
+    """
+    if may(person, Action.SEE_LOG, account):
+        return entries_of(session, account, before=before, limit=limit)
+    main_id = through_main(person, Action.VIEW, account)
+    if main_id is None:
+        return []
+    return entries_of(session, account, before=before, limit=limit, through=main_id)
 
 
 def done_since(

@@ -236,6 +236,16 @@ class Request(BulkQueueRow, Base):
         self._end(Status.FAILED, now, reason)
         self.note(now, "failed", reason=reason)
 
+    def is_looked_at(self, now: datetime) -> bool:
+        """Return whether a worker is about to look, or looks now, what the pending or held request waits for.
+
+        So it is after an answer has come in, until the step has run again. A hold for a system that does not answer
+        does not count: its step is repeated all the time.
+        """
+        if self.status not in (Status.PENDING, Status.HELD) or self.reason is Reason.GATEWAY_UNAVAILABLE:
+            return False
+        return self.due_at is not None and (self.lease is not None or self.due_at <= now)
+
     @property
     def can_cancel(self) -> bool:
         """Return whether the request can be cancelled: its step is `verify` or `provision`, and no worker claims it.

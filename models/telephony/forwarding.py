@@ -205,6 +205,23 @@ def applying(forwardings: Sequence[CallForwarding], number: int | None) -> list[
     return [one for condition, one in best.items() if condition is not Condition.ALWAYS]
 
 
+def exceptions_to(always: CallForwarding, forwardings: Iterable[CallForwarding]) -> list[CallForwarding]:
+    """Return the account's forwardings that take their numbers out of `always`, a forwarding of the condition "always".
+
+    They are the enabled ones of another condition for some of its numbers, at some of its hours, as `applying` says.
+    Left out are those whose own numbers another enabled "always" forwards at these hours. Empty for other conditions.
+    """
+    if always.condition is not Condition.ALWAYS or not always.enabled:
+        return []
+    found = [one for one in forwardings if one.enabled and overlap(one.hours, always.hours)]
+    own = {one.numbers for one in found if one.condition is Condition.ALWAYS}
+    return [one for one in found if one.numbers not in own and _is_part(one.numbers, always.numbers)]
+
+
+def _is_part(numbers: Numbers | None, whole: Numbers | None) -> bool:
+    return width(numbers) < width(whole) and has_number(whole, numbers[0] if numbers else None)
+
+
 def add_forwarding(
     session: Session, person: Principal, account: Account, draft: ForwardingDraft, now: datetime
 ) -> CallForwarding:

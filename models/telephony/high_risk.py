@@ -6,7 +6,7 @@ The prefixes are rows, which the carrier changes with `standorte destinations`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -43,6 +43,11 @@ def high_risk_prefixes(session: Session) -> Sequence[str]:
 def is_high_risk(session: Session, number: str) -> bool:
     """Return whether a number, in E.164 with the plus sign, is a high-risk destination."""
     return number.removeprefix("+").startswith(tuple(high_risk_prefixes(session)))
+
+
+def high_risk_of(session: Session, numbers: Iterable[str]) -> set[str]:
+    """Return those of the numbers, in E.164 with the plus sign, that are high-risk destinations."""
+    return {number for number in numbers if is_high_risk(session, number)}
 
 
 def ensure_usual_fallback(session: Session, number: str | None) -> None:

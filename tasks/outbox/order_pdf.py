@@ -13,8 +13,9 @@ from models.orders.orders import Contact, Location
 from models.phone_numbers import display_phone_number
 from models.values import Locale
 from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, Sheet
-from tasks.settings import Carrier
+from tasks.settings import Carrier, CarrierPage
 from tasks.wording.formats import day_text, euros, last_day_text
+from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import translate
 
 
@@ -24,6 +25,7 @@ class PrintedOrder:
 
     `main_number` is the customer number of the main account that orders, `addressee` its name and address in lines.
     `lines` are pairs of product name and price, `town` is the name of the area code's Ortsnetz.
+    `details` are further pairs of name and value, such as contract holder and mobile fallback.
     """
 
     main_number: str
@@ -34,6 +36,7 @@ class PrintedOrder:
     channels: int
     area_code: str
     town: str
+    details: Sequence[tuple[str, str]] = ()
 
 
 def offer_pdf(
@@ -56,7 +59,7 @@ def offer_pdf(
     _numbers(pdf, order)
     said = _("Nothing is ordered yet. This link leads back to the order, with everything filled in; sign in to the"
              " customer portal with a login of your company. The offer is valid until %(day)s.", day=end)  # fmt: skip
-    return _end(pdf, _("How to order"), said, link)
+    return _end(pdf, _("How to order"), said, link, carrier)
 
 
 def summary_pdf(
@@ -81,7 +84,7 @@ def summary_pdf(
                     percent=VAT_PERCENT))  # fmt: skip
     _numbers(pdf, order)
     said = _("This page of the customer portal says what has happened, what comes next, and who acts until when.")
-    return _end(pdf, _("How it goes on"), said, link)
+    return _end(pdf, _("How it goes on"), said, link, carrier)
 
 
 def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro: str) -> None:
@@ -124,10 +127,12 @@ def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
     _ = pdf.say
     pdf.paragraph(_("%(channels)s simultaneous calls, area code %(code)s (%(town)s).",
                     channels=order.channels, code=order.area_code, town=order.town))  # fmt: skip
+    for name, value in order.details:
+        pdf.paragraph(f"{name}: {value}")
 
 
-def _end(pdf: Sheet, heading: str, said: str, link: str) -> bytes:
-    """Print the heading, the text `said` and the link, end the PDF and return it."""
+def _end(pdf: Sheet, heading: str, said: str, link: str, carrier: Carrier) -> bytes:
+    """Print the heading, the text `said`, the link and where the carrier's terms are; end the PDF and return it."""
     pdf.y += 5
     pdf.heading(LEFT, heading)
     pdf.ink(INK, "", 10.5)
@@ -135,6 +140,11 @@ def _end(pdf: Sheet, heading: str, said: str, link: str) -> bytes:
     pdf.y += 1
     pdf.ink(ACCENT, "", 10)
     pdf.link(link)
+    if terms := carrier.links.get(CarrierPage.TERMS):
+        pdf.y += 3
+        pdf.heading(LEFT, carrier_page_text(CarrierPage.TERMS, pdf.locale))
+        pdf.ink(ACCENT, "", 10)
+        pdf.link(terms)
     return pdf.content()
 
 

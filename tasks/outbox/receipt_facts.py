@@ -11,10 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
-from models.accounts.contract_holders import Addressee, addressee_of
-from models.contracts.catalogue import PriceLine
 from models.messages.outbox import Message
-from models.orders.orders import Contact, Location
 from models.proofs.deadlines import VALID_FOR
 from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent
@@ -23,11 +20,11 @@ from models.requests.requests import Request
 from models.states import ENDED, ProofMethod, Reason, Status
 from models.values import Locale, end_of_day
 from tasks.outbox.bulk_receipt_facts import bulk_facts, bulk_table
-from tasks.outbox.price_facts import agreed_lines, price_facts
+from tasks.outbox.placed_order import placed_order
+from tasks.outbox.price_facts import price_facts
 from tasks.ports import Attachment
 from tasks.settings import Carrier
 from tasks.wording.reasons import reason_text
-from tasks.wording.translate import N_, translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +52,24 @@ def read_details(session: Session, message: Message, base_url: str, carrier: Car
 
 def _order(session: Session, message: Message, base_url: str, carrier: Carrier) -> Details:
     request = _request(session, message)
-    account, area = request.account, request.area
-    assert account is not None and area is not None
-    lines = agreed_lines(session, request, message.locale)
+    order = placed_order(session, request, message.locale)
     facts = {
         **_about(request),
-        **price_facts(lines),
+        **price_facts(order.lines),
         "asked": _asked(session, request, message.locale),
-        "location_name": account.name,
-        "street": account.street,
-        "postal_code": account.postal_code,
-        "city": account.city,
-        "contact_name": account.contact_name,
-        "contact_email": account.contact_email,
-        "channels": request.channels,
-        "block_size": request.block_size,
-        "area_code": area.code,
-        "town": area.name,
+        "location_name": order.location.name,
+        "street": order.location.street,
+        "postal_code": order.location.postal_code,
+        "city": order.location.city,
+        "contact_name": order.contact.name,
+        "contact_email": order.contact.email,
+        "channels": order.channels,
+        "block_size": order.block_size,
+        "area_code": order.area_code,
+        "town": order.town,
     }
-    link, addressee = base_url + message.facts["path"], addressee_of(session, request.main)
-    return Details(facts, partial(_summary, request, addressee, lines, link, message.locale, carrier))
+    link = base_url + message.facts["path"]
+    return Details(facts, lambda: [order.pdf(link, carrier)])
 
 
 def _link(session: Session, message: Message, *_: object) -> Details:
@@ -141,35 +136,3 @@ def _deadline(request: Request, proof: CodedProof | None) -> str:
     if proof is not None and proof.expires_at > request.created_at:
         until = proof.expires_at
     return until.isoformat()
-
-
-def _summary(
-    request: Request,
-    addressee: Addressee,
-    lines: Sequence[tuple[str, PriceLine]],
-    link: str,
-    locale: Locale,
-    carrier: Carrier,
-) -> Sequence[Attachment]:
-    from tasks.outbox.order_pdf import PrintedOrder, summary_pdf  # a large import, made only for receipts
-
-    main, account, area, number = request.main, request.account, request.area, request.customer_number
-    assert account is not None and area is not None and request.channels is not None
-    order = PrintedOrder(
-        main_number=main.customer_number,
-        addressee=(
-            addressee.name,
-            main.contact_name,
-            addressee.street,
-            f"{addressee.postal_code} {addressee.city}",
-        ),
-        location=Location(account.name, account.street, account.postal_code, account.city),
-        contact=Contact(account.contact_name, account.contact_email, account.contact_phone),
-        lines=lines,
-        channels=request.channels,
-        area_code=area.code,
-        town=area.name,
-    )
-    content = summary_pdf(order, number, link, request.created_at, locale, carrier)
-    name = translate(locale, N_("Order-%(number)s.pdf"), number=number)
-    return [Attachment(name, "application/pdf", content)]

@@ -22,8 +22,9 @@ from models.vault import Vault
 from tasks.outbox.receipt_facts import NOTHING, Details
 from tasks.ports import Letter, Mail
 from tasks.settings import Carrier
+from tasks.wording.destinations import destination_text
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.formats import day_text, euros, last_day_text
+from tasks.wording.formats import day_text, euros, last_day_text, number_text
 from tasks.wording.labels import carrier_page_text, role_text, scopes_text
 from tasks.wording.translate import translations
 
@@ -159,6 +160,8 @@ def _environment(form: Form, locale: Locale) -> Environment:
     environment.filters |= {
         "reflow": _one_line if form == "letter" else _reflow,
         "column": _column,
+        "phone": number_text,
+        "destination": lambda number: destination_text(number, locale),
         "day": lambda moment: day_text(datetime.fromisoformat(moment), locale),
         "last_day": lambda end: last_day_text(datetime.fromisoformat(end), locale),
         "euros": partial(euros, locale=locale),

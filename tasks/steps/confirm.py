@@ -23,6 +23,9 @@ from tasks.outbox.price_facts import agreed_lines, price_facts
 from tasks.steps.step import Outcome, Work
 from tasks.wording.reasons import reason_text
 
+_OF_CONTACT = ("location_name", "street", "postal_code", "city", "numbers")
+"""The facts of a completed order that its contact reads."""
+
 
 def confirm(work: Work, request: Request) -> Outcome:
     """Queue the confirmation mails, one for each address, in the transaction that completes the request.
@@ -31,12 +34,14 @@ def confirm(work: Work, request: Request) -> Outcome:
     its mails say so.
     """
     is_invited = request.kind is Kind.ORDER and invite_local_user(work.session, request, work.now)
-    more = {"invited_name": request.local_user_name} if is_invited else {}
+    more: dict[str, Any] = {"invited_name": request.local_user_name} if is_invited else {}
     told: set[str] = set()
     for template, recipient in _recipients(work, request):
         if recipient.address not in told:
             told.add(recipient.address)
-            _queue(work, request, template, recipient, more, announced=True)
+            own = {"is_invited": is_invited and recipient.address.lower() == request.local_user_email}
+            facts = more | own if template == "order_completed_contact" else more
+            _queue(work, request, template, recipient, facts, announced=True)
     return None
 
 
@@ -66,7 +71,7 @@ def _recipients(work: Work, request: Request) -> Iterator[tuple[str, Recipient]]
                 yield "order_completed", _as_recipient(person)
             if _is_in_running_bulk(work, request) and _asked(request, account.contact_email):
                 return
-            yield "order_completed", Recipient(account.contact_name, account.contact_email, request.locale)
+            yield "order_completed_contact", Recipient(account.contact_name, account.contact_email, request.locale)
         case Kind.LINK:
             yield from _both_sides(work, request, "link_completed", "link_completed_owner")
         case Kind.DETACH:
@@ -180,7 +185,10 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         # A contact, who may have no login, need not know what the main account pays.
         if to.address in [person.email for person in _requesters(work, request)]:
             facts |= price_facts(agreed_lines(work.session, request, to.locale))
-        return facts | _order_facts(work, request, to.locale)
+        ordered = _order_facts(work, request, to.locale)
+        if template == "order_completed_contact":
+            ordered = {name: fact for name, fact in ordered.items() if name in _OF_CONTACT}
+        return facts | ordered
     return {**facts, "account_name": request.account.name if request.account is not None else ""}
 
 

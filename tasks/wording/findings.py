@@ -10,6 +10,7 @@ from models.jobs.findings import Finding
 from models.states import Reason
 from models.values import Locale
 from tasks.wording.formats import moment_text
+from tasks.wording.labels import message_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 
@@ -119,6 +120,8 @@ def finding_text(finding: Finding, locale: Locale) -> str:
     facts: dict[str, Any] = dict(finding.facts)
     if "since" in facts:
         facts["since"] = moment_text(datetime.fromisoformat(facts["since"]), locale)
+    if "template" in facts:
+        facts["template"] = message_text(facts["template"], locale)
     if "what" in facts:
         facts["what_text"] = ", ".join(translate(locale, WHAT[what]) for what in facts["what"])
     if "reason" in facts:

@@ -1,4 +1,4 @@
-"""Prices, days and moments as people read them, alike on pages, in mails, letters and offers; English is British."""
+"""Prices, days, moments and phone numbers for people, alike on pages, in mails and letters; English is British."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
 
+import phonenumbers
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 
 from models.values import BERLIN, Locale, berlin_day, last_day
 
 _REGIONS: Mapping[Locale, str] = {"de": "de_DE", "en": "en_GB"}
+_TIMES: Mapping[Locale, str] = {"de": "HH:mm 'Uhr'", "en": "HH:mm"}
 _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM y, HH:mm"}
 
 
@@ -37,6 +39,18 @@ def last_day_text(end: datetime, locale: Locale) -> str:
     return long_date(last_day(end), locale)
 
 
+def time_text(at: datetime, locale: Locale) -> str:
+    """Format the time of day in Germany at this moment, in the language: '09:00 Uhr', in English '09:00'."""
+    return format_datetime(at, _TIMES[locale], BERLIN, _REGIONS[locale])
+
+
 def moment_text(at: datetime, locale: Locale) -> str:
     """Format the day and the time in Germany at this moment, in the language: '16. März 2026, 09:00 Uhr'."""
     return format_datetime(at, _MOMENTS[locale], BERLIN, _REGIONS[locale])
+
+
+def number_text(number: str) -> str:
+    """Format an E.164 number for reading, German numbers without the country code."""
+    parsed = phonenumbers.parse(number)
+    form = phonenumbers.PhoneNumberFormat
+    return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)

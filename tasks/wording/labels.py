@@ -48,6 +48,38 @@ CARRIER_PAGES: Mapping[CarrierPage, str] = {
 }
 
 
+MESSAGES: Mapping[str, str] = {
+    "address_letter": N_("Letter with the code for the connection address"),
+    "administrator_named": N_("Invitation of an administrator named by customer service"),
+    "api_token_created": N_("Notice of a new API token"),
+    "bulk_ended": N_("End of a file's requests"),
+    "bulk_receipt": N_("Receipt for a file"),
+    "consent_asked": N_("Question for consent to a link"),
+    "contact_refused": N_("Notice that the contact's address refuses mail"),
+    "detach_completed": N_("Notice of the detachment to the main account"),
+    "detach_completed_owner": N_("Notice of the detachment to the account"),
+    "document_refused": N_("Notice that a document was refused"),
+    "email_code": N_("Code for the contact's e-mail address"),
+    "high_risk_allowed": N_("Notice of a high-risk destination"),
+    "invitation": N_("Invitation to sign in"),
+    "link_completed": N_("Notice of the link to the main account"),
+    "link_completed_owner": N_("Notice of the link to the account"),
+    "link_ended_owner": N_("Notice to the account that a link has come to nothing"),
+    "link_receipt": N_("Receipt for a link request"),
+    "order_completed": N_("Completed order, for the person who ordered"),
+    "order_completed_contact": N_("Completed order, for the contact"),
+    "order_receipt": N_("Receipt for an order"),
+    "password_reset": N_("Link for a new password"),
+    "request_ended": N_("Notice that a request has ended without success"),
+}
+"""The displayed names of mails and letters, by the name of their template."""
+
+
+def message_text(template: str, locale: Locale) -> str:
+    """Return the displayed name of a mail or letter in the language; the template's own name if it is an older one."""
+    return translate(locale, MESSAGES[template]) if template in MESSAGES else template
+
+
 def status_text(status: Status, locale: Locale) -> str:
     """Return the displayed name of a request status in the language."""
     return translate(locale, STATUSES[status])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from models.proofs.status import ProofKind, ProofState, ProofStatus
 from models.requests.requests import Request
 from models.states import ENDED, Actor, Kind, Reason, Status, StepName
 from models.values import Locale
+from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 
@@ -28,7 +30,9 @@ _EXPECTED_SOON = N_("It is almost done. Then we confirm it by e-mail to all conc
 _EXPECTED_OF_PEOPLE: Mapping[Reason, str] = {
     Reason.CONSENT_AWAITED: N_(
         "As soon as somebody agrees, the account is usually attached within a minute, and you get an e-mail. If there "
-        "is no answer, we remind them after 7 and after 12 days; after 14 days the request lapses."
+        "is no answer, we remind them after 7 and after 12 days; after 14 days the request lapses. To protect other "
+        "customers we do not say whether there is an account with this customer number: if nobody answers, please "
+        "check the number."
     ),
     Reason.EMAIL_NOT_CONFIRMED: N_(
         "The e-mail usually arrives within minutes. Without confirmation we remind after 7 and after 12 days; after "
@@ -50,6 +54,10 @@ _CARRIER_WORKS: Mapping[Kind, str] = {
 }
 
 
+_LOOKED_AT = N_("We are checking what has come in.")
+_LOOKED_AT_EXPECTED = N_("That usually takes seconds. Then it says here whether anything is still missing.")
+
+
 @dataclass(frozen=True, slots=True)
 class NextAction:
     """The next action on a request: who has to act, a sentence on `what` to do, and its deadline `until`, if any."""
@@ -59,25 +67,70 @@ class NextAction:
     until: datetime | None
 
 
-def expectation(request: Request, locale: Locale) -> str | None:
-    """Return a sentence about what happens next to the request and how long that usually takes.
+def shown_status(request: Request, locale: Locale, now: datetime) -> str:
+    """Return the displayed name of the request's status at the time `now`.
 
-    Return None if the request has ended or is held, or if there is no sentence for the reason why it is pending.
+    A pending or held request counts as in progress while a worker looks at what has come in, as in `next_actions`.
     """
+    return status_text(Status.IN_PROGRESS if request.is_looked_at(now) else request.status, locale)
+
+
+def expectation(request: Request, locale: Locale, now: datetime, asked: Sequence[ProofStatus] = ()) -> str | None:
+    """Return sentences about what happens next to the request and how long that usually takes.
+
+    `asked` are the statuses of the request's proofs. Return None if the request has ended or is held, or if there is no
+    sentence for the reason why it is pending.
+    """
+    if request.is_looked_at(now):
+        return translate(locale, _LOOKED_AT_EXPECTED)
     if request.status in ENDED or request.status is Status.HELD:
         return None
     if request.status is Status.PENDING:
-        words = _EXPECTED_OF_PEOPLE.get(request.reason) if request.reason is not None else None
-        return translate(locale, words) if words is not None else None
+        reasons = [reason for _, reason, _ in _awaited(request, asked)]
+        words = [_EXPECTED_OF_PEOPLE[reason] for reason in reasons if reason in _EXPECTED_OF_PEOPLE]
+        return " ".join(translate(locale, sentence) for sentence in words) or None
     return translate(locale, _EXPECTED.get((request.kind, request.step), _EXPECTED_SOON))
 
 
-def next_action(request: Request, locale: Locale) -> NextAction | None:
+def next_action(request: Request, locale: Locale, now: datetime) -> NextAction | None:
     """Return who has to act next on the request, what to do and until when; None once the request has ended."""
+    actions = next_actions(request, locale, now)
+    return actions[0] if actions else None
+
+
+def next_actions(
+    request: Request, locale: Locale, now: datetime, asked: Sequence[ProofStatus] = ()
+) -> list[NextAction]:
+    """Return everything that has to be done next on the request, by whom and until when; empty once it has ended.
+
+    `asked` are the statuses of the request's proofs: an order that waits for two of them has two actions. Without them
+    the list has the one that the request names as its reason.
+    """
     if request.status in ENDED:
-        return None
-    if request.waiting_for is not None and request.reason is not None:
-        return NextAction(request.waiting_for, reason_text(request.reason, locale), request.waiting_until)
+        return []
+    if request.is_looked_at(now):
+        return [NextAction(Actor.CARRIER, translate(locale, _LOOKED_AT), None)]
+    if request.waiting_for is not None:
+        awaited = _awaited(request, asked)
+        return [NextAction(actor, reason_text(reason, locale), until) for actor, reason, until in awaited]
     if request.reason is not None:
-        return NextAction(Actor.CARRIER, reason_text(request.reason, locale), None)
-    return NextAction(Actor.CARRIER, translate(locale, _CARRIER_WORKS[request.kind]), None)
+        return [NextAction(Actor.CARRIER, reason_text(request.reason, locale), None)]
+    return [NextAction(Actor.CARRIER, translate(locale, _CARRIER_WORKS[request.kind]), None)]
+
+
+def _awaited(request: Request, asked: Sequence[ProofStatus]) -> list[tuple[Actor, Reason, datetime | None]]:
+    """Return by whom, why and until when a pending request waits: first its own reason, then its other open proofs."""
+    assert request.reason is not None
+    awaited = [(request.waiting_for or Actor.CARRIER, request.reason, request.waiting_until)]
+    open_proofs = {proof.kind: proof for proof in asked if proof.state in (ProofState.OPEN, ProofState.EXPIRED)}
+    if email := open_proofs.get(ProofKind.EMAIL):
+        refused = (Actor.REQUESTER, Reason.CONTACT_REFUSED, email.until)
+        awaited.append(refused if email.is_refused else (Actor.CONTACT, Reason.EMAIL_NOT_CONFIRMED, email.until))
+    if ProofKind.DOCUMENT in open_proofs:
+        # The day until which we look at it is known only if that is the request's own reason.
+        awaited.append((Actor.CARRIER, Reason.DOCUMENT_IN_REVIEW, None))
+    elif letter := open_proofs.get(ProofKind.LETTER):
+        awaited.append((Actor.CONTACT, Reason.ADDRESS_NOT_PROVED, letter.until))
+    # The order's own reason is one of these.
+    first_of_each = {reason: (actor, reason, until) for actor, reason, until in reversed(awaited)}
+    return [first_of_each[reason] for reason in dict.fromkeys(reason for _, reason, _ in awaited)]

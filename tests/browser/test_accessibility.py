@@ -80,6 +80,7 @@ NO_PAGES = {
     "locations.export": "CSV and XLSX",
     "locations.table_export": "CSV and XLSX",
     "orders.offer": "PDF",
+    "answers.order_file": "PDF",
     "office.request_file": "PDF, PNG and JPEG",
     "bulks.template": "CSV and XLSX",
     "bulks.live": "a part of bulks.show",
@@ -296,7 +297,9 @@ def test_the_overview(page: Page, portal: Portal) -> None:
         person = session.get_one(User, portal.manager.user_id)
         empty = make_account(session, administrator=person).customer_number
         running = session.scalars(sa.select(Request)).one()
-        running.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW)
+        running.wait_for(
+            Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7)
+        )
         member = make_user(session)
         join(session, member, session.merge(portal.main), Role.LOCAL_MEMBER)
     sign_in(page, portal)
@@ -680,7 +683,7 @@ def test_the_page_of_an_error(page: Page, portal: Portal, status: int) -> None:
         with portal.app.test_request_context("/"):
             route.fulfill(status=status, content_type="text/html", body=render_template("page/error.html", **facts))
 
-    facts: dict[str, Any] = {"status": status, "minutes": 15}
+    facts: dict[str, Any] = {"status": status, "again_at": NOW}
     page.route(portal.url + "/broken", answer)
     look(page, portal.url + "/broken")
 
@@ -693,7 +696,7 @@ def becomes(request: Request, status: Status) -> None:
         case Status.PENDING:
             who = Actor.REQUESTER if request.kind is Kind.ORDER else Actor.OTHER_ACCOUNT
             why = Reason.ADDRESS_NOT_PROVED if request.kind is Kind.ORDER else Reason.CONSENT_AWAITED
-            request.wait_for(who, why, NOW + timedelta(days=14), NOW, NOW)
+            request.wait_for(who, why, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7))
         case Status.HELD:
             request.hold(Reason.GATEWAY_UNAVAILABLE, NOW)
         case Status.COMPLETED:

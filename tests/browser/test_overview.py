@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_progress_arrives_by_itself_and_keeps_the_focus(page: Page, portal: Port
     link.focus()
     with portal.database.transaction() as session:
         found = session.scalars(sa.select(Request)).one()
-        found.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW, NOW, NOW)
+        found.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW, NOW, NOW + timedelta(days=7))
     expect(fresh).to_contain_text("Wartet auf Antwort")
     expect(fresh.get_by_role("link", name="Jetzt erledigen")).to_be_focused()
     expect(page.locator("#said")).to_have_text(f"Kundennummer: {portal.ordered}: Wartet auf Antwort.")

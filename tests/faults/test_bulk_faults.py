@@ -59,4 +59,4 @@ def test_a_bulk_goes_on_after_its_workers_were_killed(plant: Plant) -> None:
     assert len(to_sender) == 2 and len(mails) == ROWS + 2
     with plant.database.transaction() as session:
         templates = Counter(session.scalars(sa.select(Message.template)))
-    assert templates == {"bulk_receipt": 1, "bulk_ended": 1, "order_completed": ROWS}
+    assert templates == {"bulk_receipt": 1, "bulk_ended": 1, "order_completed_contact": ROWS}

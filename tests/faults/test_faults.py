@@ -72,7 +72,8 @@ def test_a_worker_killed_while_it_asks_for_proofs_is_replaced(plant: Plant, poin
     assert len(mails) == 4
     with plant.database.transaction() as session:
         sent = session.scalars(sa.select(Message.template).where(Message.request_id == id)).all()
-    assert sorted(sent) == ["address_letter", "email_code", "order_completed", "order_completed", "order_receipt"]
+    completed = ["order_completed", "order_completed_contact"]
+    assert sorted(sent) == ["address_letter", "email_code", *completed, "order_receipt"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from uuid import UUID
 
@@ -47,6 +48,25 @@ def guess(front: Front, email: str, tries: int, peer: str = "198.51.100.7") -> l
     """Enter wrong passwords for one person, as a stranger. Returns the statuses."""
     stranger = browser(front)
     return [log_in(stranger, email, "wrong", peer) for _ in range(tries)]
+
+
+def test_a_lock_out_is_announced_and_says_until_when_alike_for_every_address(front: Front) -> None:
+    pages = []
+    for email in (front.manager.email, "nobody@example.com"):
+        client, said = browser(front), []
+        for peer in (f"198.51.100.{n}" for n in range(1, 12)):
+            token = csrf(client.get("/anmelden").text)
+            sent = {"csrf_token": token, "email": email, "password": "wrong"}
+            answer = client.post("/anmelden", data=sent, environ_base={"REMOTE_ADDR": peer})
+            assert_valid(answer.text)
+            said.append(answer.text.replace(email, "…").replace(token, ""))
+        assert [("mehr" in one or "Noch" in one) for one in said[:6]] == [False] * 6
+        announced = ("Noch 3 Versuche", "Noch 2 Versuche", "Noch 1 Versuch.", "der letzte Versuch")
+        for page, words in zip(said[6:10], announced, strict=True):
+            assert words in page, words
+        assert re.search(r"Weiter geht es um \d\d:\d\d Uhr", said[10])
+        pages.append([re.sub(r"\d\d:\d\d Uhr|value=.[^ ]+", "", one) for one in said])
+    assert pages[0] == pages[1]
 
 
 def test_a_strangers_wrong_letter_codes_neither_void_the_letter_nor_stop_its_reader(front: Front, back: Back) -> None:

@@ -39,7 +39,7 @@ def request_url(of: Request) -> str:
 
 def _as_body(of: Request, timeline: list[TimelineEntry], proofs: list[ProofStatus]) -> dict[str, Any]:
     locale = language() if request.headers.get("Accept-Language") else of.locale
-    upcoming = next_action(of, locale)
+    upcoming = next_action(of, locale, resources().clock())
     return {
         "id": str(of.id),
         "kind": of.kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -80,10 +81,11 @@ def show(request_id: IdArgument, language: LanguageOption = "de") -> None:
     """Show one request: its status, the next action and who has to act, its mails, and its timeline for customers."""
     locale = known_locale(language)
     with open_database() as database, database.transaction() as session:
-        whole = request_details(session, _id(request_id), database.now())
+        now = database.now()
+        whole = request_details(session, _id(request_id), now)
         if whole is None:
             _refuse_unknown(request_id)
-        out.print(Panel(Group(_facts(whole, locale), _timeline(whole, locale))))
+        out.print(Panel(Group(_facts(whole, locale, now), _timeline(whole, locale))))
 
 
 @app.command()
@@ -187,7 +189,7 @@ def _refuse_unknown(typed: str) -> NoReturn:
     refuse(f"There is no request {typed}.")
 
 
-def _facts(whole: RequestDetails, locale: Locale) -> Table:
+def _facts(whole: RequestDetails, locale: Locale, now: datetime) -> Table:
     request = whole.request
     facts = Table(box=None, show_header=False, padding=(0, 1))
     facts.add_column(style="dim")
@@ -205,7 +207,7 @@ def _facts(whole: RequestDetails, locale: Locale) -> Table:
         facts.add_row("attempts", str(request.attempts))
     if request.due_at:
         facts.add_row("due", when(request.due_at) + (", in a worker's hands" if request.lease else ""))
-    following = next_action(request, locale)
+    following = next_action(request, locale, now)
     if following is not None:
         until = f" (until {when(following.until)})" if following.until else ""
         facts.add_row("next", f"{following.actor}: {following.what}{until}")

@@ -42,6 +42,8 @@ TEMPLATES = sorted(
     for entry in resources.files("tasks.outbox").joinpath("templates").iterdir()
     if entry.name.endswith(".jinja")
 )
+LEADS_NOWHERE = {"order_completed_contact"}
+"""The mails to people who may have no login."""
 CHOOSE_WORDS = {"kind", "reminder", "until", "template", "role", "refusal", "bulk_id", "scopes", "maker"}
 HOSTILE = "<script>alert('x')</script> & \"Söhne\""
 
@@ -154,7 +156,9 @@ def test_text_and_html_tell_the_same(mails: list[tuple[Mail, dict[str, Any]]], l
         # The others only choose words.
         for value in (value for name, value in facts.items() if name not in CHOOSE_WORDS):
             for shown in map(plain, map(str, value if isinstance(value, list) else [value])):
-                if shown == facts["link"]:
+                if facts["template"] in LEADS_NOWHERE:
+                    assert not page.links
+                if shown == facts["link"] and facts["template"] not in LEADS_NOWHERE:
                     assert page.links == [shown] and shown in mail.text
                 else:
                     assert (shown in plain(mail.text)) == (shown in plain(page.words)), (mail.subject, shown)

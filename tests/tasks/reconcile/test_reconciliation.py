@@ -280,7 +280,8 @@ def test_a_late_mail_is_tried_again_at_once(pipeline: Pipeline) -> None:
     pipeline.mailer.failures.clear()
     kinds = ["mail_late"] * len(waiting(pipeline))
     found = finds(pipeline, "mails", *kinds)
-    assert {finding.facts["template"] for finding in found} == {"order_completed", "order_receipt"}
+    late = {"order_completed", "order_completed_contact", "order_receipt"}
+    assert {finding.facts["template"] for finding in found} == late
     assert all(finding.repaired for finding in found)
     # The first is the try whether the server is back; it is, and the others follow.
     pipeline.advance()
@@ -326,7 +327,7 @@ def test_a_refused_mail_is_found_for_a_day(pipeline: Pipeline) -> None:
     pipeline.clock.advance(23 * timedelta(hours=1))
     [finding] = finds(pipeline, "mails", "mail_refused")
     assert not finding.repaired
-    assert finding.facts["template"] == "order_completed"
+    assert finding.facts["template"] == "order_completed_contact"
     pipeline.clock.advance(2 * timedelta(hours=1))
     finds(pipeline, "mails")
 

@@ -41,7 +41,7 @@ def work(pipeline: Pipeline) -> list[str]:
 def completion_mails(pipeline: Pipeline) -> list[str]:
     """Return the texts of the mails that say that the account is set up, each in one line."""
     texts = [" ".join(mail.text.split()) for mail in pipeline.mailer.sent]
-    return [text for text in texts if "ist eingerichtet und gehört jetzt zum Hauptaccount" in text]
+    return [text for text in texts if "ist eingerichtet" in text]
 
 
 def test_the_named_person_is_invited_once_as_administrator_when_the_account_is_active(pipeline: Pipeline) -> None:
@@ -69,6 +69,22 @@ def test_an_order_that_names_nobody_invites_nobody(pipeline: Pipeline) -> None:
     assert invited(pipeline) == []
     completed = completion_mails(pipeline)
     assert completed and not any("Einladung" in one for one in completed)
+
+
+def test_the_contact_reads_what_concerns_the_location_and_not_the_order(pipeline: Pipeline) -> None:
+    contact = ORDER.contact
+    pipeline.order(replace(ORDER, local_user=LocalUser(contact.name, contact.email.upper())))
+    pipeline.order(an_order())
+    work(pipeline)
+    ordered = [text for text in completion_mails(pipeline) if "SIP-Benutzer" in text]
+    own = [text for text in completion_mails(pipeline) if "SIP-Benutzer" not in text]
+    assert len(ordered) == len(own) == 2
+    assert all(text.startswith(f"Guten Tag {pipeline.manager.name}") and "€" in text for text in ordered)
+    for text in own:
+        assert text.startswith(f"Guten Tag {contact.name}") and pipeline.main.name in text
+        assert "€" not in text and "Nebenaccount" not in text and "110 und 112" in text
+    assert sorted("Sie brauchen dafür nichts zu tun." in text for text in own) == [False, True]
+    assert sorted("lädt Sie ein, sich im Kundenportal anzumelden" in text for text in own) == [False, True]
 
 
 def test_a_person_of_the_main_account_is_not_invited(pipeline: Pipeline) -> None:

@@ -38,6 +38,8 @@ INSTEAD = {
     r"\bLogin\b|Kennwort|Log-in|einloggen|ausloggen": "Zugang, Passwort, anmelden, abmelden",
     r"Ansprechpartner": "Ansprechperson",
     r"\bPLZ\b": "Postleitzahl",
+    # The title that the help page promises.
+    r"(?<!Bestehendes )\bKont(?:o|os|en)\b": "Account",
     r"\bStrasse\b": "Straße",
 }
 """Words that the German texts do not use, with those that they use for the thing."""

@@ -10,9 +10,10 @@ from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.trunks import RequestUri
+from tasks.wording.formats import number_text
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
-from web.portal.telephony.forwarding_text import forwarding_text, number_text
+from web.portal.telephony.forwarding_text import forwarding_text
 
 
 def deed_text(entry: AuditEntry) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import abort, render_template, request, url_for
 from flask_login import login_required
 from flask_wtf import FlaskForm
@@ -9,19 +11,21 @@ from wtforms import HiddenField
 
 from models.accounts.accounts import Account
 from models.accounts.contract_holders import has_own_holder, holder_of
-from models.people.audit_log import entries_of, record_look
+from models.people.audit_log import record_look, sees_log, visible_entries
 from models.people.rights import Action, may
 from models.proofs.link_codes import open_link_code
 from models.telephony import forwarding
 from models.telephony.directory import entry_of
+from models.telephony.high_risk import high_risk_of
 from models.telephony.holdings import holdings_of
 from models.telephony.sip_secrets import RenewedMeanwhile, issue_of, renew, reveal
 from models.telephony.trunks import SipTrunk
 from models.vault import SecretUnreadable
 from models.views import locations as listing
 from models.views.own_accounts import linkable_accounts
+from tasks.wording.formats import number_text
 from web.portal.accounts.audit_log_text import deed_text
-from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, state_label
+from web.portal.accounts.overview import kind_label, origin_label, poll_interval, progress, proofs_of, state_label
 from web.portal.accounts.people import people_of
 from web.portal.page.account_access import get_visible_account, get_visible_trunk
 from web.portal.page.blueprints import locations
@@ -32,7 +36,7 @@ from web.portal.page.session import principal
 from web.portal.people.own_password import is_own_password, own_password_field
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
-from web.portal.telephony.forwarding_text import condition_text, hours_text, number_text, numbers_text
+from web.portal.telephony.forwarding_text import condition_text, hours_text, numbers_text
 from web.portal.telephony.registration import lines_of
 from web.resources import resources
 
@@ -65,12 +69,14 @@ def show(customer_number: str) -> str:
         choices = selected_account(database).choices
         holdings = holdings_of(database, account, now)
         forwardings = forwarding.forwardings_of(database, account)
+        risky = high_risk_of(database, [one.target for one in forwardings])
         people = people_of(database, person, account, visible.running, now)
-        log = entries_of(database, account, limit=LAST) if may(person, Action.SEE_LOG, account) else []
+        log = visible_entries(database, person, account, limit=LAST)
         gives_code = any(own.id == account.id for own in linkable_accounts(database, person))
         code = open_link_code(database, account.id) if gives_code else None
         leads = visible.main is None and listing.count_of(database, account, listing.LocationFilter()) > 0
         entry = entry_of(database, account)
+        asked = proofs_of(database, visible.running)
         own_holder = has_own_holder(account)
         holder = holder_of(database, account if own_holder else visible.main or account)
     sees_calls = may(person, Action.SEE_CALLS, account) and resources().network is not None
@@ -80,9 +86,11 @@ def show(customer_number: str) -> str:
         choices=[choice for choice in choices if not visible.is_foreign],
         holdings=holdings,
         forwardings=forwardings,
+        risky=risky,
         in_force=forwarding.in_force(forwardings, holdings.trunks, now),
         people=people,
         log=log,
+        sees_log=sees_log(person, account),
         holder=holder,
         entry=entry,
         publication_names=PUBLICATION_NAMES,
@@ -102,7 +110,7 @@ def show(customer_number: str) -> str:
         sip_port=resources().settings.sip_port,
         deed_text=deed_text,
         locale=locale(),
-        progress=progress,
+        progress=partial(progress, asked=asked),
         kind=kind_label(account, listed=visible.main is not None, leads=leads),
         state_label=state_label,
         origin_label=origin_label,
@@ -123,13 +131,19 @@ def log(customer_number: str) -> str:
         abort(404)
     with resources().database.transaction() as database:
         account = get_visible_account(database, customer_number).account
-        if not may(principal(), Action.SEE_LOG, account):
+        if not sees_log(principal(), account):
             abort(404)
-        found = entries_of(database, account, before=before, limit=LOG_PAGE + 1)
+        found = visible_entries(database, principal(), account, before=before, limit=LOG_PAGE + 1)
     page = found[:LOG_PAGE]
     older = page[-1].entry.id if len(found) > LOG_PAGE else None
     return render_template(
-        "accounts/audit_log.html", account=account, log=page, before=before, older=older, deed_text=deed_text
+        "accounts/audit_log.html",
+        account=account,
+        log=page,
+        before=before,
+        older=older,
+        deed_text=deed_text,
+        sees_all=may(principal(), Action.SEE_LOG, account),
     )
 
 

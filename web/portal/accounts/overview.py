@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -10,6 +12,7 @@ from flask import abort, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import ngettext
 from flask_login import current_user, login_required
+from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from models.accounts.accounts import Account
@@ -17,14 +20,14 @@ from models.accounts.hierarchy import may_be_main
 from models.db.paging import BadCursor, Page
 from models.orders.drafts import open_drafts
 from models.people.rights import Action, may
+from models.proofs.status import ProofStatus, proof_statuses
 from models.requests.requests import Request
 from models.states import ENDED, AccountRole, AccountState, Actor, Kind, Origin, Status
 from models.views import locations as listing
 from models.views import own_accounts
 from models.views.location_counts import Counts, GroupBy, Sums, counts_of, groups_of, total
 from models.views.location_states import Show, SiteState, state_of
-from tasks.wording.labels import status_text
-from tasks.wording.next_steps import NextAction, next_action
+from tasks.wording.next_steps import NextAction, next_actions, shown_status
 from web.portal.accounts.list_filters import ORDERS, ORIGINS, SHOWN, chosen_view, list_url, read_filters
 from web.portal.accounts.registrations import Registrations, addresses_to_ask, ask_network, offline_accounts
 from web.portal.page.blueprints import locations, portal
@@ -46,13 +49,13 @@ SOON, LATER, NEVER = 3000, 15000, 0
 class Progress:
     """The state of a request in words, as the overview's cards and rows show it.
 
-    `status` is the text of its status, `upcoming` the next action (None once the request has ended), and `who` says who
-    has to act (None if the request waits for nobody).
+    `status` is the text of its status, `turns` are the next actions (none once the request has ended), and `who` says
+    who has to act (None if the request waits for nobody).
     """
 
     request: Request
     status: str
-    upcoming: NextAction | None
+    turns: list[NextAction]
     who: str | None
     is_fresh: bool
     """Whether this is an order that is being processed and needs nothing from anybody."""
@@ -62,13 +65,34 @@ class Progress:
         """Return whether the request has not ended yet."""
         return self.request.status not in ENDED
 
+    @property
+    def until(self) -> datetime | None:
+        """Return the earliest deadline of those who have to act; None if there is none."""
+        return min((turn.until for turn in self.turns if turn.until is not None), default=None)
 
-def progress(found: Request | None) -> Progress | None:
-    """Return the state of the request in words, in the user's language; None if `found` is None."""
+
+def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]]) -> Progress | None:
+    """Return the state of the request in words, in the user's language; None if `found` is None.
+
+    `asked` has the statuses of the proofs by request, from `proofs_of`.
+    """
     if found is None:
         return None
+    now = resources().clock()
     fresh = found.kind is Kind.ORDER and found.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
-    return Progress(found, status_text(found.status, locale()), next_action(found, locale()), _who(found), fresh)
+    turns = next_actions(found, locale(), now, asked.get(found.id, ()))
+    waits = found.waiting_for is not None and not found.is_looked_at(now)
+    who = ", ".join(dict.fromkeys(_who(turn.actor, found) for turn in turns)) if waits else None
+    return Progress(found, shown_status(found, locale(), now), turns, who, fresh)
+
+
+def proofs_of(session: Session, requests: Iterable[Request]) -> Mapping[UUID, Sequence[ProofStatus]]:
+    """Return by request the statuses of the proofs of those requests that wait for a person; none of the others.
+
+    Runs no statement if none waits, otherwise a fixed number.
+    """
+    waiting = [found for found in requests if found.status is Status.PENDING]
+    return proof_statuses(session, waiting, resources().clock()) if waiting else {}
 
 
 def poll_interval(requests: list[Request]) -> int:
@@ -78,7 +102,7 @@ def poll_interval(requests: list[Request]) -> int:
     person, `NEVER` (0: no polls) if all have ended.
     """
     states = {found.status for found in requests} - ENDED
-    if states - {Status.PENDING}:
+    if states - {Status.PENDING} or any(found.is_looked_at(resources().clock()) for found in requests):
         return SOON
     return LATER if states else NEVER
 
@@ -128,7 +152,7 @@ def overview() -> AnyResponse | str:
         view=chosen_view(glance.counts.sites),
         first=not request.args.get("nach"),
         may_add=may_add(account),
-        progress=progress,
+        progress=partial(progress, asked=glance.asked),
         standing_label=standing_label,
         count_text=count_text,
         kind_label=kind_label,
@@ -148,6 +172,7 @@ class Glance:
     filters. `links` are running link requests without an account yet that match the filter by state, `cities` the towns
     to filter by, `drafts` the number of open order drafts. `known` has the registrations at the telephone network: None
     if it is not asked, or does not answer (`is_network_away`). `sums` is None if there are more than 1,000 locations.
+    `asked` has the statuses of the proofs for `progress`.
     """
 
     main: listing.ListedAccount
@@ -160,6 +185,7 @@ class Glance:
     known: Registrations | None
     is_network_away: bool
     sums: Sums | None
+    asked: Mapping[UUID, Sequence[ProofStatus]]
 
     @property
     def running(self) -> list[Request]:
@@ -187,8 +213,10 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
         if wanted.show is not None:
             links = [found for found in links if state_of(found) in wanted.show.states]
         has_few = counts.sites <= SUMMED_UP_TO
+        main = listing.listed_itself(database, account, own, offline=offline)
+        shown = [item.request for item in (main, *page.items) if item.request is not None]
         return Glance(
-            main=listing.listed_itself(database, account, own, offline=offline),
+            main=main,
             page=page,
             count=listing.count_of(database, account, wanted, offline=offline)
             if wanted.is_narrowed
@@ -200,6 +228,7 @@ def _read(account: Account, wanted: listing.LocationFilter, after: str | None) -
             known=known,
             is_network_away=trunks is not None and known is None,
             sums=total(groups_of(database, account, GroupBy.STATE, now, offline=offline)) if has_few else None,
+            asked=proofs_of(database, [*shown, *links]),
         )
 
 
@@ -213,7 +242,8 @@ def live() -> str:
     ids = request.args.getlist("id", type=UUID)[:_MOST_ASKED]
     with resources().database.transaction() as database:
         found = listing.requests_by_id(database, principal(), ids)
-    return render_template("accounts/overview_live.html", found=found, progress=progress, poll=poll_interval(found))
+        said = partial(progress, asked=proofs_of(database, found))
+    return render_template("accounts/overview_live.html", found=found, progress=said, poll=poll_interval(found))
 
 
 @locations.get("/nebenaccount")
@@ -297,8 +327,8 @@ def origin_label(origin: Origin | None) -> str:
     return str(ORIGINS[origin]) if origin is not None else ""
 
 
-def _who(found: Request) -> str | None:
-    match found.waiting_for:
+def _who(actor: Actor, found: Request) -> str:
+    match actor:
         case Actor.REQUESTER:
             return str(_("You, or the person who manages the main account"))
         case Actor.CONTACT:
@@ -307,4 +337,3 @@ def _who(found: Request) -> str | None:
             return str(_("An administrator of customer number %(number)s", number=found.customer_number))
         case Actor.CARRIER:
             return str(_("We"))
-    return None

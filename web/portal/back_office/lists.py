@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -75,7 +76,7 @@ def todo() -> str:
         first=after is None,
         address=_list_url,
         words=wording,
-        advice=wording.advice,
+        advice=partial(wording.advice, now=resources().clock()),
         reason_label=wording.reason_label,
         status_label=wording.status_label,
     )

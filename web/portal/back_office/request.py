@@ -23,8 +23,8 @@ from models.states import ENDED, Reason, RefusalReason, Status
 from models.telephony.known_places import question_id
 from models.views.back_office import Matter, RequestDetails, request_details
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.labels import step_text
-from tasks.wording.next_steps import next_action
+from tasks.wording.labels import message_text, step_text
+from tasks.wording.next_steps import next_actions, shown_status
 from tasks.wording.reasons import reason_text
 from tasks.wording.timeline import sentence
 from web.portal.accounts.audit_log_text import deed_text
@@ -91,9 +91,11 @@ def request_page(id: UUID) -> str:
     """Show the page of a request: all its data, and the actions of staff. Aborts with 404 if no request has this id."""
     details = _get_details(id)
     found = details.request
+    now = resources().clock()
     question = None
-    if found.reason is Reason.AREA_CODE_UNCONFIRMED and found.account is not None and found.area_code is not None:
-        place = found.account
+    looked_at, place = found.is_looked_at(now), found.account
+    asks = found.reason is Reason.AREA_CODE_UNCONFIRMED and not looked_at
+    if asks and place is not None and found.area_code is not None:
         with resources().database.transaction() as session:
             question = question_id(session, place.postal_code, place.city, found.area_code)
     return render_template(
@@ -102,13 +104,15 @@ def request_page(id: UUID) -> str:
         found=found,
         words=wording,
         reason_label=wording.reason_label,
-        status=wording.status_label(found.status),
+        status=shown_status(found, locale(), now),
         step=step_text(found.step, locale()),
         reason=reason_text(found.reason, locale()) if found.reason is not None else None,
-        advice=wording.advice(found, details.matter),
-        upcoming=next_action(found, locale()),
+        advice=wording.advice(found, details.matter, now, details.asked),
+        turns=next_actions(found, locale(), now, details.asked),
+        looked_at=looked_at,
         timeline=[(entry, sentence(entry, locale())) for entry in details.timeline],
         deed_text=deed_text,
+        message_text=message_text,
         warns=found.status in (Status.HELD, Status.REJECTED, Status.FAILED),
         ended=found.status in ENDED,
         question=question,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 
 from models.messages.outbox import MessageState
-from models.proofs.status import ProofKind, ProofState
+from models.proofs.status import ProofKind, ProofState, ProofStatus
 from models.requests.requests import Request
 from models.states import Actor, Kind, Reason, Status
 from models.views.back_office import Matter
 from tasks.wording.labels import status_text
-from tasks.wording.next_steps import next_action
+from tasks.wording.next_steps import next_actions
 from tasks.wording.reasons import reason_text
 from web.portal.page.locale import locale, moment
 
@@ -114,11 +116,14 @@ def status_label(status: Status) -> str:
     return status_text(status, locale())
 
 
-def advice(found: Request, matter: Matter | None) -> str:
+def advice(found: Request, matter: Matter | None, now: datetime, asked: Sequence[ProofStatus] = ()) -> str:
     """Return what is to be done next about the request, in the page's language; empty if nothing is left to do.
 
-    `matter` is why the request waits for staff; None if it does not, then the text is the request's own next step.
+    `matter` is why the request waits for staff; None if it does not, then the text is the request's own next steps.
+    `asked` are the statuses of the request's proofs.
     """
+    if found.is_looked_at(now):
+        matter = None
     match matter:
         case Matter.DOCUMENT:
             return str(_("Look at the document, then release or refuse it."))
@@ -144,5 +149,4 @@ def advice(found: Request, matter: Matter | None) -> str:
             return str(_("Find the error in the logs by the request's id, then try again or cancel."))
         case Matter.FAILED:
             return str(_("Find out why the telephone network refuses it, then try again or cancel."))
-    upcoming = next_action(found, locale())
-    return upcoming.what if upcoming is not None else ""
+    return " ".join(action.what for action in next_actions(found, locale(), now, asked))

@@ -158,12 +158,38 @@ class ProductForm(StepForm):
 
 
 class LocationForm(StepForm):
-    """The form for the connection address."""
+    """The form for the connection address.
+
+    `city_kept` is the postal code with the city on which the user insists, though we do not know them together.
+    """
 
     name = _text(lazy_gettext("Name of the location"), "location.name", _line)
     street = _text(lazy_gettext("Street and house number"), "location.street", _line)
     postal_code = _text(lazy_gettext("Postal code"), "location.postal_code", _postal_code)
     city = _text(lazy_gettext("City"), "location.city", _line)
+    city_kept = StringField(filters=[_strip])
+
+    @property
+    def place(self) -> str:
+        """Return the typed postal code and city, as `city_kept` has them once the user insists on them."""
+        return f"{_strip(self.postal_code.data)} {_strip(self.city.data)}"
+
+    @property
+    def asks_for_city(self) -> bool:
+        """Return whether the user is asked about the city: it is unknown with this postal code, and not insisted on."""
+        return self.hints is not None and self.hints.unknown_town and self.city_kept.data != self.place
+
+    def validate_city(self, _: Field) -> None:
+        """Raise WTForms' `ValidationError` if the city may be a typing error, and the user has not insisted on it."""
+        if self.hints is not None and self.asks_for_city:
+            facts = {"code": self.hints.postal_code, "city": self.hints.city, "towns": ", ".join(self.hints.towns)}
+            raise Wrong(
+                gettext(
+                    "We do not know %(city)s with postal code %(code)s, which belongs to %(towns)s. Is that a typing"
+                    " error?",
+                    **facts,
+                )
+            )
 
     def validate_street(self, field: Field) -> None:
         """Raise WTForms' `ValidationError` if there is no house number, and nothing says that the house has none."""

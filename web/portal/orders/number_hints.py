@@ -69,6 +69,11 @@ class Hints:
         return any(same_place(self.city, town) for town in self.towns)
 
     @property
+    def unknown_town(self) -> bool:
+        """Return whether the postal code belongs to other towns than the typed one, which may be a typing error."""
+        return bool(self.towns and self.city and not self.wrong_address and not self.city_is_known)
+
+    @property
     def for_city(self) -> str:
         """Return the text to show below the city: what is wrong with the address, or its area codes.
 
@@ -82,7 +87,7 @@ class Hints:
         if not self.city:
             return gettext("%(code)s belongs to %(towns)s.", code=self.postal_code, towns=towns) if towns else ""
         said = ""
-        if towns and not self.city_is_known:
+        if self.unknown_town:
             said = gettext(
                 "We do not know %(city)s with postal code %(postal_code)s, which belongs to %(towns)s. Please check "
                 "the spelling.",

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from models.accounts.accounts import Account
-from models.accounts.contract_holders import addressee_of
+from models.accounts.contract_holders import addressee_of, holder_of
 from models.accounts.hierarchy import ensure_may_be_main
 from models.errors import Forbidden, InvalidField, NotFound, RuleBroken
 from models.orders.drafts import (
@@ -32,7 +32,7 @@ from models.people.rights import Action, may
 from models.states import Reason
 from models.views.own_accounts import closed_accounts
 from tasks.wording.fields import field_error
-from web.portal.orders.forms import typed_in
+from web.portal.orders.forms import LocationForm, typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.summary import refusal_of, submit, summary_facts
 from web.portal.orders.wizard import ORDER, SLUGS, STEPS, Wizard, read_wizard
@@ -45,6 +45,9 @@ from web.resources import resources
 log = structlog.get_logger()
 
 orders = Blueprint("orders", __name__, url_prefix="/standortverwaltung/neu")
+
+TAKE_TOWN, KEEP_TOWN = "town:", "keep-town"
+"""What the buttons send with which a town is taken over, or the typed one is kept."""
 
 _STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung):slug>"
 
@@ -75,8 +78,9 @@ def show_hints() -> Response:
     """Return JSON about the typed address, area code and block size (query parameters), for texts shown while typing.
 
     `fits` says whether the area code can be that of the address, null if one is missing; `wrong` whether the postal
-    code cannot be the city's. `free_blocks` and `free_numbers` count what is free, `towns` are those of the postal
-    code, `suggestions` area codes for the address; `city_text`, `area_text` and `free_text` are shown below the fields.
+    code cannot be the city's; `unknown_town` whether it belongs to other towns than the typed one. `free_blocks` and
+    `free_numbers` count what is free, `towns` are those of the postal code, `suggestions` area codes for the address;
+    `city_text`, `area_text` and `free_text` are shown below the fields.
     """
     asked = request.args
     with resources().database.transaction() as session:
@@ -93,6 +97,7 @@ def show_hints() -> Response:
         {
             "fits": None if found.certainty is None else not found.mismatch,
             "wrong": bool(found.wrong_address),
+            "unknown_town": found.unknown_town,
             "towns": list(found.towns),
             "free_blocks": found.free,
             "free_numbers": found.free * found.block_size if found.free is not None else None,
@@ -166,6 +171,8 @@ def save_step(id: uuid.UUID, slug: str) -> Response | tuple[str, int]:
         if go == "own" and step is DraftStep.CONTACT:
             own = {"contact_name": principal().name, "email": principal().email}
             draft.keep(own, step, resources().clock())
+        if step is DraftStep.LOCATION and (city := _city_decided(go)) is not None:
+            draft.keep(city, step, resources().clock())
         wizard = _wizard(session, draft)
         target = _target(step, go)
         ahead = ORDER.index(target) > ORDER.index(step)
@@ -214,11 +221,12 @@ def offer(id: uuid.UUID) -> Response:
         if wizard.first_wrong is not DraftStep.SUMMARY:
             return _to(id, wizard.first_wrong, check=True)
         draft.touch(now)
-        addressee = addressee_of(session, draft.account)
+        addressee, holder = addressee_of(session, draft.account), holder_of(session, draft.account)
         until = make_offer(draft, [line for _product, line in wizard.priced], now)
+        printed = wizard.printed(addressee, holder, locale())
     link = resources().settings.base_url.rstrip("/") + url_for("orders.resume", id=id)
     number = str(id)[-6:].upper()
-    printed, carrier = wizard.printed(addressee, locale()), resources().settings.carrier
+    carrier = resources().settings.carrier
     from tasks.outbox.order_pdf import offer_pdf  # a large import, made only for an offer
 
     content = offer_pdf(printed, number, link, now, until, locale(), carrier)
@@ -342,6 +350,17 @@ def _keep(session: Session, id: uuid.UUID, step: DraftStep) -> Draft:
 def _wizard(session: Session, draft: Draft) -> Wizard:
     ensure_may_be_main(draft.account)
     return read_wizard(session, draft.id, draft.account, draft, resources().clock())
+
+
+def _city_decided(go: str) -> dict[str, str] | None:
+    """Return the values of the location's form that the pressed button sets; None if it is another button.
+
+    The button takes over a town that we know with the postal code, or keeps the typed one.
+    """
+    if go.startswith(TAKE_TOWN):
+        return {"city": go.removeprefix(TAKE_TOWN)}
+    form = LocationForm(request.form)
+    return {"city_kept": form.place} if go == KEEP_TOWN else None
 
 
 def _target(step: DraftStep, go: str) -> DraftStep:

@@ -14,7 +14,7 @@ from flask_babel import gettext as _
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
-from models.accounts.contract_holders import Addressee
+from models.accounts.contract_holders import Addressee, ContractHolder
 from models.contracts.catalogue import PriceLine, Product, orderable_products, withdrawn_products
 from models.contracts.costs import Costs, costs_of
 from models.orders.drafts import Draft, DraftStep
@@ -22,6 +22,7 @@ from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.values import Locale
+from tasks.wording.order_details import order_details
 from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of, without_options
 from web.portal.orders.number_hints import Hints, hints_for
 
@@ -145,10 +146,11 @@ class Wizard:
         """
         return as_order(self.data, self.offered, locale)
 
-    def printed(self, addressee: Addressee, locale: Locale) -> PrintedOrder:
+    def printed(self, addressee: Addressee, holder: ContractHolder | None, locale: Locale) -> PrintedOrder:
         """Return the order as an offer prints it. Call only if all steps are complete and valid.
 
-        `addressee` is the contract holder of the account that orders.
+        `addressee` is the head of the letter, `holder` the contract holder of the account that orders, None
+        if it was not entered.
         """
         from tasks.outbox.order_pdf import PrintedOrder  # a large import, made only for an offer
 
@@ -163,6 +165,14 @@ class Wizard:
             channels=order.channels,
             area_code=order.area_code,
             town=self.area.name if self.area is not None else "",
+            details=order_details(
+                locale,
+                holder=holder,
+                mobile_number=order.mobile_number,
+                entry=order.directory_entry,
+                request_uri=order.request_uri,
+                local_user=(order.local_user.name, order.local_user.email) if order.local_user is not None else None,
+            ),
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from flask_babel import get_locale
 
 from models.phone_numbers import display_phone_number
 from models.values import Locale, as_locale
-from tasks.wording.formats import day_text, last_day_text, moment_text
+from tasks.wording.formats import day_text, last_day_text, moment_text, time_text
 
 
 def locale() -> Locale:
@@ -19,6 +19,11 @@ def locale() -> Locale:
 def moment(at: datetime) -> str:
     """Format date and time (German time zone) in the page's language, for use in a sentence."""
     return moment_text(at, locale())
+
+
+def clock_time(at: datetime) -> str:
+    """Format the first full minute from this moment on (German time zone) in the page's language: '14:32 Uhr'."""
+    return time_text(at if at == at.replace(second=0, microsecond=0) else at + timedelta(minutes=1), locale())
 
 
 def day(at: datetime) -> str:

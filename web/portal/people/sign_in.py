@@ -6,7 +6,7 @@ A form that is sent after its session has ended leads to sign-in; after the sign
 from __future__ import annotations
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
-from flask_babel import gettext
+from flask_babel import gettext, ngettext
 from flask_babel import lazy_gettext as _
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
@@ -36,6 +36,9 @@ login_manager.login_view = "people.sign_in"
 login_manager.login_message = None
 # The login's row is the protection. Sessions are not bound to an address, so phones can change networks.
 login_manager.session_protection = None
+
+SAID_OF_TRIES = 3
+"""From how many remaining tries on a wrong login says how many are left."""
 
 # The endpoints and blueprints that local members may open; all others are closed to them.
 _OPEN_TO_LOCAL_MEMBERS = frozenset({
@@ -95,7 +98,7 @@ def sign_in() -> Response | str | tuple[str, int]:
         found = create_login(database, user) if user is not None else None
     if found is None:
         resources().throttle.count_wrong_try()
-        return _sign_in_page(form, wrong=True), 422
+        return _sign_in_page(form, wrong=_wrong_login_text()), 422
     start_session(found)
     return _go_on()
 
@@ -163,19 +166,34 @@ def _sign_in_again() -> tuple[str, int]:
     return _sign_in_page(SignInForm(formdata=None), sealed=sealed, back=kept.back, ended=True), 401
 
 
-def _sign_in_page(form: SignInForm, *, sealed: str | None = None, back: str | None = None, **state: bool) -> str:
+def _wrong_login_text() -> str:
+    """Return the sentences for a wrong login: the same ones for every address, whether it is anybody's or not."""
+    said = str(gettext("E-mail address or password is not right."))
+    left = resources().throttle.tries_left()
+    if left is None or left > SAID_OF_TRIES:
+        return said
+    more = ngettext("You have %(num)s more try.", "You have %(num)s more tries.", left)
+    none = gettext("That was the last try for now.")
+    return f"{said} {more if left else none}"
+
+
+def _sign_in_page(
+    form: SignInForm, *, sealed: str | None = None, back: str | None = None, wrong: str = "", **state: bool
+) -> str:
     """Render the sign-in page.
 
     `sealed` is the encrypted input to keep (`seal_input`), by default that in the current form; `back` is the page to
-    lead to afterwards, by default the one in the URL. `state`: `wrong` if the login is wrong, `ended` if a session has
-    ended (by default as the browser's cookie says), `no_cookie` if the browser sent no cookie.
+    lead to afterwards, by default the one in the URL. `wrong` says that the login is wrong, empty if it is not.
+    `state`: `ended` if a session has ended (by default as the browser's cookie says), `no_cookie` if the browser sent
+    no cookie.
     """
     return render_template(
         "people/sign_in.html",
         form=form,
         sealed=sealed or request.form.get("kept", ""),
         back=back or local_page(request.args.get("next")),
-        **{"wrong": False, "ended": "_user_id" in session, "no_cookie": False, **state},
+        wrong=wrong,
+        **{"ended": "_user_id" in session, "no_cookie": False, **state},
     )
 
 

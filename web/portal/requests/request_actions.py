@@ -91,7 +91,7 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
     if refusal is None and not right:
         add_error(form.email, _("This login is not right, or it is not an administrator's of this account."))
         return _render_with_errors(id, credentials=form)
-    return _redirect_to_request(id, refusal or _("The login is accepted; it goes on from here."))
+    return _redirect_to_request(id, refusal or _("The login is accepted."))
 
 
 @answers.get("/stand")
@@ -104,6 +104,26 @@ def live(id: UUID) -> Response:
     with resources().database.transaction() as session:
         page = get_request_page(session, id)
     return live_parts_of(page).response()
+
+
+@answers.get("/bestellung.pdf")
+@login_required
+def order_file(id: UUID) -> Response:
+    """Download the order as PDF: what was ordered, at which prices.
+
+    Abort with 404 unless the request is an order and the user may see it.
+    """
+    with resources().database.transaction() as session:
+        order = get_request_page(session, id).order
+    if order is None:
+        abort(404)
+    settings = resources().settings
+    file = order.pdf(settings.base_url.rstrip("/") + url_for("portal.show_request", id=id), settings.carrier)
+    return Response(
+        file.content,
+        mimetype=file.media_type,
+        headers={"Content-Disposition": f'attachment; filename="{file.name}"'},
+    )
 
 
 @answers.post("/dokument")
@@ -216,7 +236,7 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
     if refusal is None and not right:
         add_error(form.code, _("This code is not right, or it is not valid any more."))
         return _render_with_errors(id, code=form)
-    return _redirect_to_request(id, refusal or _("The code is accepted; it goes on from here."))
+    return _redirect_to_request(id, refusal or _("The code is accepted."))
 
 
 def _submit_proof(

@@ -15,11 +15,14 @@ from models.proofs.contact_email import corrections_left
 from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.requests import Request, concerns, may_change
 from models.requests.timeline import TimelineEntry
-from models.states import ENDED, ROUTES, Kind, Status
+from models.states import ENDED, ROUTES, AccountState, Kind, Status
+from models.telephony.holdings import blocks_of
+from models.telephony.numbers import NumberBlock
 from models.views import request_lists
+from tasks.outbox.placed_order import PlacedOrder, placed_order
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.labels import status_text, step_text
-from tasks.wording.next_steps import expectation, next_action
+from tasks.wording.labels import step_text
+from tasks.wording.next_steps import expectation, next_actions, shown_status
 from tasks.wording.reasons import reason_text
 from tasks.wording.timeline import sentence
 from web.portal.page.live_updates import LiveParts, render_live_parts
@@ -33,15 +36,19 @@ from web.resources import resources
 class RequestPage:
     """A request with the data that its page shows to the user.
 
-    `main` is the main account of the request, and `account` the ordered account, None for link and detach requests.
-    `asked` are the statuses of the proofs it has asked for. `may_act`: the user may give proofs, cancel and retry such
-    a request. `may_cancel`: the user may cancel it now. `corrections` is how often the user may still correct the
-    contact's e-mail address.
+    `main` is the main account of the request. `account` is the ordered account and `order` what was ordered, None for
+    link and detach requests. `numbers` are the number blocks that the ordered account has. `reached` is the account to
+    whose dashboard the page links, None if there is none. `asked` are the statuses of the proofs it has asked for.
+    `may_act`: the user may give proofs, cancel and retry such a request. `may_cancel`: the user may cancel it now.
+    `corrections` is how often the user may still correct the contact's e-mail address.
     """
 
     request: Request
     main: Account
     account: Account | None
+    order: PlacedOrder | None
+    numbers: Sequence[NumberBlock]
+    reached: Account | None
     timeline: Sequence[TimelineEntry]
     asked: Sequence[ProofStatus]
     may_act: bool
@@ -59,6 +66,9 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
         found,
         session.get_one(Account, found.main_id),
         found.account if found.kind is Kind.ORDER else None,
+        placed_order(session, found, locale()) if found.kind is Kind.ORDER else None,
+        blocks_of(session, found.account) if found.kind is Kind.ORDER and found.account is not None else (),
+        _account_reached(found),
         request_lists.timelines(session, [found.id])[found.id],
         proof_statuses(session, [found], resources().clock())[found.id],
         acts,
@@ -108,6 +118,7 @@ def live_parts_of(
 
     A form given as argument is shown with its input and errors; None shows an empty form if the page has it.
     """
+    now = resources().clock()
     waits = page.may_act and page.request.waiting_for is not None
     letter = [asked for asked in page.asked if asked.kind is ProofKind.LETTER and asked.state is not ProofState.PROVED]
     consent = [asked for asked in page.asked if asked.kind is ProofKind.CONSENT and asked.state is ProofState.OPEN]
@@ -115,13 +126,14 @@ def live_parts_of(
     facts: dict[str, Any] = {
         "page": page,
         "timeline": [(entry.id, entry.at, sentence(entry, locale())) for entry in page.timeline],
-        "upcoming": next_action(page.request, locale()),
-        "expected": expectation(page.request, locale()),
+        "turns": next_actions(page.request, locale(), now, page.asked),
+        "expected": expectation(page.request, locale(), now, page.asked),
         "why": reason_text(reason, locale()) if reason is not None and ended_by_us else None,
-        "status": status_text(page.request.status, locale()),
+        "status": shown_status(page.request, locale(), now),
         "refusal_text": lambda refusal: refusal_text(refusal.reason, refusal.note, locale()),
         "steps": _steps(page.request),
-        "now": resources().clock(),
+        "now": now,
+        "looked_at": page.request.is_looked_at(now),
         "letter_form": (code or CodeForm()) if waits and letter else None,
         "document_form": (document or DocumentForm()) if waits and letter else None,
         "link_code_form": (code or CodeForm()) if waits and consent else None,
@@ -129,13 +141,23 @@ def live_parts_of(
         "contact_form": (contact or _contact_form(page)) if waits and page.corrections else None,
         "waits": waits,
     }
-    return render_live_parts("requests", ("state", "ways", "timeline"), facts, ended=page.request.status in ENDED)
+    return render_live_parts(
+        "requests", ("state", "ways", "timeline", "order"), facts, ended=page.request.status in ENDED
+    )
 
 
 def _contact_form(page: RequestPage) -> ContactAddressForm:
     """Return the form for the contact's e-mail address with the present address, in which a typo can be mended."""
     assert page.account is not None
     return ContactAddressForm(email=page.account.contact_email)
+
+
+def _account_reached(request: Request) -> Account | None:
+    """Return the account to whose dashboard the page links; None if the request leads to none, or to none any more."""
+    if request.kind is Kind.DETACH or (request.kind is Kind.LINK and request.status is not Status.COMPLETED):
+        return None
+    account = request.account
+    return account if account is not None and account.state is not AccountState.CLOSED else None
 
 
 def _steps(request: Request) -> list[Step]:

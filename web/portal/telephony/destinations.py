@@ -20,12 +20,12 @@ from models.states import AccountState
 from models.telephony.call_limits import CallLimits, change_limits
 from models.telephony.destinations import EEA, GERMANY
 from models.telephony.trunks import SipTrunk
+from tasks.wording.formats import number_text
 from web.portal.page.account_access import get_visible_trunk
 from web.portal.page.blueprints import locations
 from web.portal.page.form_errors import add_error
 from web.portal.page.session import principal
 from web.portal.telephony.country_names import names_text, typed_countries
-from web.portal.telephony.forwarding_text import number_text
 from web.resources import resources
 
 

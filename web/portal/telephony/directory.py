@@ -28,13 +28,13 @@ from models.telephony.directory import (
 from models.telephony.holdings import blocks_of
 from models.values import name_fault
 from tasks.wording.fields import field_error
+from tasks.wording.formats import number_text
 from web.portal.page.account_access import get_visible_account
 from web.portal.page.blueprints import locations
 from web.portal.page.directory_form import ADDRESS, PUBLICATION_NAMES, PUBLICATIONS, YES_NO
 from web.portal.page.form_errors import add_error, missing
 from web.portal.page.locale import locale
 from web.portal.page.session import principal
-from web.portal.telephony.forwarding_text import number_text
 from web.resources import resources
 
 _PAGE = "/<string(length=7):customer_number>/telefonbuch"

@@ -20,11 +20,22 @@ from models.people.rights import Action, may, through_main
 from models.states import AccountState
 from models.telephony import forwarding
 from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft
+from models.telephony.high_risk import high_risk_of
 from models.telephony.holdings import blocks_of, trunks_of
 from models.views.own_accounts import forwardable_accounts
+from tasks.wording.destinations import destination_text
+from tasks.wording.formats import number_text
+from web.portal.page.locale import locale
 from web.portal.page.session import principal
 from web.portal.telephony.forwarding_forms import PRESET_NAMES, SOME, ForwardingForm, values_of, values_of_preset
-from web.portal.telephony.forwarding_text import condition_text, day_names, hours_text, number_text, numbers_text
+from web.portal.telephony.forwarding_text import (
+    condition_text,
+    day_names,
+    exception_hint,
+    exception_text,
+    hours_text,
+    numbers_text,
+)
 from web.resources import resources
 
 forwardings = Blueprint("forwardings", __name__)
@@ -61,6 +72,7 @@ def listed(customer_number: str) -> str:
         found = forwarding.forwardings_of(database, account)
         several = len(forwardable_accounts(database, principal())) > 1
         trunks = trunks_of(database, account)
+        risky = high_risk_of(database, [one.target for one in found])
     groups = [(numbers, list(group)) for numbers, group in groupby(found, lambda one: one.numbers)]
     return _render(
         "telephony/forwarding/overview.html",
@@ -68,6 +80,8 @@ def listed(customer_number: str) -> str:
         groups=groups,
         presets=PRESET_NAMES,
         running=forwarding.in_force(found, trunks, now),
+        risky=risky,
+        taken_out=lambda one: [exception_text(one, other) for other in forwarding.exceptions_to(one, found)],
         several=several,
         trunks=trunks,
         sees_calls=resources().network is not None,
@@ -109,6 +123,7 @@ def remove(customer_number: str, id: int) -> Response | str:
         account = _account(database, customer_number)
         found = _get_forwarding(database, account, id)
         is_fallback = found.condition is Condition.NOT_REGISTERED
+        risky = high_risk_of(database, [found.target])
         is_paid = is_fallback and has_product(database, account.id, MOBILE_BACKUP, resources().clock())
         if request.method == "POST":
             try:
@@ -116,7 +131,7 @@ def remove(customer_number: str, id: int) -> Response | str:
             except (Forbidden, NotFound):
                 abort(404)
     if request.method != "POST":
-        return _render("telephony/forwarding/remove.html", account, found=found, is_paid=is_paid)
+        return _render("telephony/forwarding/remove.html", account, found=found, is_paid=is_paid, risky=risky)
     return _redirect_to_list(account, _("The call forwarding is removed. That counts from the next call."))
 
 
@@ -125,19 +140,21 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
         account = _account(database, customer_number)
         found = _get_forwarding(database, account, id) if id is not None else None
         blocks = blocks_of(database, account)
+        others = [one for one in forwarding.forwardings_of(database, account) if one is not found]
     preset = request.args.get("vorlage")
     form = ForwardingForm(data=values_of(found) if found else values_of_preset(preset) | _asked_numbers())
     wants_line = form.is_submitted() and "another_line" in request.form
     if form.is_submitted() and not wants_line and (draft := form.draft()) is not None:
         try:
             with resources().database.transaction() as database:
-                _save(database, account.id, id, draft)
+                said = _save(database, account.id, id, draft)
         except InvalidField as error:
             form.add_rule_error(error)
         except (Forbidden, NotFound):
             abort(404)
         else:
-            return _redirect_to_list(account, _("The call forwarding is saved. It is in force from the next call."))
+            saved = _("The call forwarding is saved. It is in force from the next call.")
+            return _redirect_to_list(account, " ".join([saved, *said]))
     if wants_line:
         form.offer_another_line()
     else:
@@ -148,6 +165,8 @@ def _edit(customer_number: str, id: int | None) -> Response | tuple[str, int]:
         form=form,
         found=found,
         blocks=blocks,
+        hints=[text for one in others if (text := exception_hint(one)) is not None],
+        destination_text=lambda number: destination_text(number, locale()),
         presets=PRESET_NAMES,
         preset=preset,
         wants_line=wants_line,
@@ -166,12 +185,18 @@ def _asked_numbers() -> dict[str, object]:
     return {"numbers": SOME, "first": first, "last": "" if first == last else last}
 
 
-def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> None:
+def _save(database: Session, account_id: int, id: int | None, draft: ForwardingDraft) -> list[str]:
+    """Save the forwarding; return a sentence for each other one that it takes numbers out of, or that takes its own."""
     account, now = database.get_one(Account, account_id), resources().clock()
     if id is None:
-        forwarding.add_forwarding(database, principal(), account, draft, now)
+        saved = forwarding.add_forwarding(database, principal(), account, draft, now)
     else:
         forwarding.change_forwarding(database, principal(), account, id, draft, now)
+        saved = forwarding.find_forwarding(database, account, id)
+    database.flush()
+    found = forwarding.forwardings_of(database, account)
+    pairs = [(one, other) for one in found for other in forwarding.exceptions_to(one, found) if saved in (one, other)]
+    return [exception_text(one, other) for one, other in pairs]
 
 
 def _account(database: Session, customer_number: str) -> Account:

@@ -15,9 +15,10 @@ from models.errors import InvalidField
 from models.telephony.forwarding import LONGEST_WAIT, SHORTEST_WAIT, CallForwarding, Condition, ForwardingDraft
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, hours_of, windows_of
 from tasks.wording.fields import field_error
+from tasks.wording.formats import number_text
 from web.portal.page.form_errors import add_error
 from web.portal.page.locale import locale
-from web.portal.telephony.forwarding_text import number_text, numbers_text, time_text
+from web.portal.telephony.forwarding_text import numbers_text, time_text
 
 ALL, SOME = "all", "some"
 MOST_LINES = 100
@@ -114,9 +115,7 @@ class ForwardingForm(FlaskForm):  # type: ignore[misc]
     )
     windows = FieldList(FormField(WindowForm))
     enabled = BooleanField(lazy_gettext("Switched on"), default=True)
-    confirmed = StringField(
-        lazy_gettext("I want calls to go to this number, and know what they may cost."), validators=[Length(max=60)]
-    )
+    confirmed = StringField(lazy_gettext("High-risk destination"), validators=[Length(max=60)])
     asked: str | None = None
 
     def offer_another_line(self) -> None:

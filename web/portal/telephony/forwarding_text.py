@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import groupby
 
-import phonenumbers
 from flask_babel import get_locale
 from flask_babel import gettext as _
 
 from models.telephony.forwarded_numbers import Numbers
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.weekly_hours import ALL_WEEK, Hours, Window, windows_of
+from tasks.wording.formats import number_text
 
 
 def condition_text(condition: Condition, after_seconds: int | None = None) -> str:
@@ -31,13 +31,6 @@ def condition_text(condition: Condition, after_seconds: int | None = None) -> st
             return str(_("When not answered"))
 
 
-def number_text(number: str) -> str:
-    """Format an E.164 number for reading, German numbers without the country code."""
-    parsed = phonenumbers.parse(number)
-    form = phonenumbers.PhoneNumberFormat
-    return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)
-
-
 def numbers_text(numbers: Numbers) -> str:
     """Describe for which numbers a forwarding is: "030 123451", or "030 123450 to 030 123459"."""
     first, last = (number_text(f"+{number}") for number in numbers)
@@ -49,6 +42,50 @@ def forwarding_text(found: CallForwarding) -> str:
     condition = condition_text(found.condition, found.after_seconds)
     numbers = f"{numbers_text(found.numbers)}: " if found.numbers else ""
     return f"{numbers}{condition} → {number_text(found.target)} · {hours_text(found.hours)}"
+
+
+def exception_text(always: CallForwarding, found: CallForwarding) -> str:
+    """Say that the forwarding `found` takes its numbers out of `always`, a wider one that forwards always."""
+    assert found.numbers is not None
+    facts = {
+        "target": number_text(always.target),
+        "numbers": numbers_text(found.numbers),
+        "condition": condition_text(found.condition, found.after_seconds),
+    }
+    return str(
+        _(
+            "“Always → %(target)s” does not count for %(numbers)s: a call forwarding of its own counts there"
+            " (%(condition)s). Otherwise calls to it ring.",
+            **facts,
+        )
+    )
+
+
+def exception_hint(found: CallForwarding) -> str | None:
+    """Say what this forwarding means for others of the account that are for more or fewer numbers; None if nothing."""
+    if not found.enabled:
+        return None
+    numbers = numbers_text(found.numbers) if found.numbers else str(_("All phone numbers"))
+    if found.condition is Condition.ALWAYS:
+        return str(
+            _(
+                "%(numbers)s: all calls are forwarded to %(target)s at present. A call forwarding with another"
+                " condition for only some of these numbers takes them out of that: their calls then ring, and only"
+                " those under its condition are forwarded.",
+                numbers=numbers,
+                target=number_text(found.target),
+            )
+        )
+    if found.numbers is None:
+        return None
+    return str(
+        _(
+            "%(numbers)s: a call forwarding of its own counts there (%(condition)s). “Always” for more numbers does"
+            " not forward calls to it.",
+            numbers=numbers,
+            condition=condition_text(found.condition, found.after_seconds),
+        )
+    )
 
 
 def hours_text(hours: Hours) -> str:

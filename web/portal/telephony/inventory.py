@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,22 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.db.paging import BadCursor, Page
+from models.people.rights import Action, may
 from models.telephony import inventory
-from models.telephony.trunks import TrunkState
+from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import berlin_day
 from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE
+from tasks.ports import SipAddress
 from web.portal.page.blueprints import locations
 from web.portal.page.locale import locale
 from web.portal.page.money import euros
 from web.portal.page.selected_account import selected_account
+from web.portal.page.session import principal
 from web.resources import resources
+from web.telephone_network import NetworkAway
+
+Registered = Collection[SipAddress] | None
 
 PAGE = 50
 _LONGEST = 100
@@ -34,7 +40,8 @@ class Table:
     """The table of one page: phone numbers, SIP trunks or contracts of the main account and its sub-accounts.
 
     `title`, `search` and `hint` are the texts of the page, of its search field and of the help for that field.
-    `columns` returns the headings, `read` one page of rows after a cursor, and `cells` the formatted cells of one row.
+    `columns` returns the headings, `read` one page of rows after a cursor, and `cells` the formatted cells of one row;
+    for trunks it is told which SIP addresses have a registration, None if that is not known.
     Every table has the cells of the account (customer number, name, city) in front of these.
     """
 
@@ -43,7 +50,7 @@ class Table:
     hint: Any
     columns: Callable[[], list[str]]
     read: Callable[[Session, Account, str, str | None, int], Page[Any]]
-    cells: Callable[[Any], list[str]]
+    cells: Callable[[Any, Registered], list[str]]
 
 
 def _numbers(session: Session, main: Account, search: str, after: str | None, limit: int) -> Page[Any]:
@@ -58,17 +65,41 @@ def _contracts(session: Session, main: Account, search: str, after: str | None, 
     return inventory.contracts_of(session, main, resources().clock(), search, after=after, limit=limit)
 
 
-def _number_cells(item: inventory.ListedNumbers) -> list[str]:
+def _number_cells(item: inventory.ListedNumbers, _registered: Registered) -> list[str]:
     return [item.block.display, str(item.block.size), item.sip_user or ""]
 
 
-def _trunk_cells(item: inventory.ListedTrunk) -> list[str]:
+def _trunk_cells(item: inventory.ListedTrunk, registered: Registered) -> list[str]:
     trunk = item.trunk
-    state = _("Suspended") if trunk.state is TrunkState.SUSPENDED else _("Active")
-    return [trunk.sip_user, trunk.domain, str(trunk.channels), state]
+    return [trunk.sip_user, trunk.domain, str(trunk.channels), _trunk_state(trunk, registered)]
 
 
-def _contract_cells(item: inventory.ListedContract) -> list[str]:
+def _trunk_state(trunk: SipTrunk, registered: Registered) -> str:
+    if trunk.state is TrunkState.SUSPENDED:
+        return str(_("Suspended"))
+    if registered is None:
+        return str(_("Line set up"))
+    if (trunk.sip_user, trunk.domain) in registered:
+        return str(_("Line set up, phone system registered"))
+    return str(_("Line set up, no phone system registered"))
+
+
+def _registered(kind: str, account: Account, page: Page[Any]) -> Registered:
+    """Return the SIP addresses of the page's trunks that have a registration; None if that is not known.
+
+    It is not known for another table, without a telephone network or the right to see calls, and if the network does
+    not answer. Asks the network once, so call outside a transaction.
+    """
+    network = resources().network
+    if kind != "trunks" or network is None or not may(principal(), Action.SEE_CALLS, account):
+        return None
+    try:
+        return network.registered([(item.trunk.sip_user, item.trunk.domain) for item in page.items])
+    except NetworkAway:
+        return None
+
+
+def _contract_cells(item: inventory.ListedContract, _registered: Registered) -> list[str]:
     products = ", ".join(product.name(locale()) for _item, product in item.items)
     return [products, f"{berlin_day(item.contract.started_at):%d.%m.%Y}", euros(item.monthly_cents)]
 
@@ -118,8 +149,10 @@ def table(kind: str) -> str:
             page = TABLES[kind].read(database, account, search, after, PAGE)
     except BadCursor:
         abort(404)
+    registered = _registered(kind, account, page)
     return render_template(
         "telephony/inventory/table.html",
+        registered=registered,
         kind=kind,
         tables=TABLES,
         table=TABLES[kind],
@@ -169,8 +202,9 @@ def _rows(kind: str, account: Account, search: str) -> Iterator[list[spreadsheet
         # One transaction per page, so that a slow download does not keep a transaction open.
         with resources().database.transaction() as database:
             page = chosen.read(database, account, search, after, EXPORT_PAGE)
+        registered = _registered(kind, account, page)
         for item in page.items:
-            yield [item.account.customer_number, item.account.name, item.account.city, *chosen.cells(item)]
+            yield [item.account.customer_number, item.account.name, item.account.city, *chosen.cells(item, registered)]
         after = page.after
         if after is None:
             return

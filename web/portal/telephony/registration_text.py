@@ -5,7 +5,7 @@ from __future__ import annotations
 import phonenumbers
 from flask_babel import gettext as _
 
-from web.portal.telephony.forwarding_text import number_text
+from tasks.wording.formats import number_text
 from web.telephone_network import Call
 
 _HIDDEN = "xxx"

@@ -75,11 +75,13 @@ function keepHinting(form) {
       const hints = await answer.json();
       // Only the answer to the last request counts.
       if (mine !== asked) return;
-      say("city-text", hints.city_text);
+      // The error at the field says it already.
+      const named = city?.hasAttribute("aria-invalid") && city.value === city.defaultValue;
+      say("city-text", named ? "" : hints.city_text);
       say("area-text", hints.area_text);
       say("free-text", hints.free_text);
       document.getElementById("area-text")?.classList.toggle("is-warning", hints.fits === false);
-      document.getElementById("city-text")?.classList.toggle("is-warning", hints.wrong);
+      document.getElementById("city-text")?.classList.toggle("is-warning", !named && (hints.wrong || hints.unknown_town));
       document.getElementById("towns")?.replaceChildren(...hints.towns.map((town) => new Option("", town)));
     } catch { /* Without an answer no hint is shown; the server checks again on submit. */ }
   }

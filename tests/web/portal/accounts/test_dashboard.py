@@ -16,7 +16,7 @@ from models.accounts.hierarchy import (
     attach,
     detach,
 )
-from models.contracts.contracts import Contract
+from models.contracts.contracts import Contract, ContractItem
 from models.orders.orders import submit_order
 from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
@@ -169,7 +169,7 @@ def test_the_dashboard_through_the_main_account(front: Front, site: Site) -> Non
     ):
         assert words in page
     assert "Lore Lokal" in page and "Mia Mitglied" in page
-    assert "Benutzer verwalten" not in page and "Protokoll" not in page and OLD not in page
+    assert "Benutzer verwalten" not in page and "Was Personen Ihres Hauptaccounts" in page and OLD not in page
 
 
 def test_the_dashboard_leads_with_the_phone_system_and_ends_with_what_is_dangerous(front: Front, site: Site) -> None:
@@ -258,6 +258,34 @@ def test_the_whole_log_page_by_page(front: Front, site: Site, monkeypatch: pytes
     assert "".join(told) == "edcba"
     for place in ("x", -1, 2**63):
         get(front, f"{site.path}/protokoll?vor={place}", 404)
+
+
+def test_fewer_channels_than_the_product_has_are_explained(front: Front, site: Site) -> None:
+    come_in(front, site.administrator.email)
+    said = "von 10 Kanälen Ihres Tarifs, wie bestellt: So viele Gespräche sind gleichzeitig möglich"
+    assert said not in get(front, site.path)
+    with front.database.transaction() as session:
+        trunk = session.get_one(SipTrunk, site.trunk)
+        price = {"monthly_cents": 2990, "one_off_cents": 0}
+        session.add(ContractItem(contract_id=trunk.contract_id, product_key="trunk-10", **price))
+    assert said in get(front, site.path)
+    with front.database.transaction() as session:
+        session.get_one(SipTrunk, site.trunk).channels = 10
+    assert said not in get(front, site.path)
+
+
+def test_the_main_account_sees_what_its_own_people_did_and_nothing_of_the_local_team(front: Front, site: Site) -> None:
+    with front.database.transaction() as session:
+        entry = {"deed": AuditEvent.INVITATION_WITHDRAWN, "at": NOW, "account_id": site.account.id}
+        own, local = ({"name": name, "role": "administrator"} for name in ("Olga Oben", "Uwe Unten"))
+        session.add(AuditEntry(user_id=front.manager.user_id, through_id=front.main.id, facts=own, **entry))
+        session.add(AuditEntry(user_id=site.administrator.id, facts=local, **entry))
+    for person, seen in ((front.manager.email, ["Olga Oben"]), (site.administrator.email, ["Olga Oben", "Uwe Unten"])):
+        come_in(front, person)
+        for page in (site.path, f"{site.path}/protokoll"):
+            assert [name for name in ("Olga Oben", "Uwe Unten") if name in get(front, page)] == seen, page
+    come_in(front, front.manager.email)
+    assert "Was das örtliche Team tut" in get(front, f"{site.path}/protokoll")
 
 
 def test_a_secret_is_shown_for_the_password_and_logged(front: Front, site: Site) -> None:
@@ -373,7 +401,7 @@ EVERYBODY = {"manager", "location manager", "administrator", "member"}
 NOT_MEMBERS = EVERYBODY - {"member"}
 PAGES = {
     "/standortverwaltung/{number}": {"manager", "location manager", "administrator"},
-    "/standortverwaltung/{number}/protokoll": {"administrator"},
+    "/standortverwaltung/{number}/protokoll": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/loesen": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/{trunk}/passwort": {"manager", "location manager", "administrator"},
     "/standortverwaltung/{number}/sip/{trunk}/erneuern": {"manager", "location manager", "administrator"},

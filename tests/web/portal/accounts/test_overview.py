@@ -175,7 +175,9 @@ def test_filters_and_their_combination(front: Front) -> None:
         leaving = sub(session, main, city="Köln", administrator=make_user(session))
         fresh = submit_order(session, front.manager, main, an_order(), NOW)
         waits = submit_order(session, front.manager, main, an_order(), NOW)
-        waits.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW)
+        waits.wait_for(
+            Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7)
+        )
         account = session.scalars(sa.select(Account).where(Account.customer_number == leaving)).one()
         submit_detach(session, front.manager, account, "de", NOW)
         new, waiting = fresh.customer_number, waits.customer_number
@@ -302,7 +304,9 @@ def test_what_waits_says_who_what_and_until_when(front: Front) -> None:
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         found = submit_order(session, front.manager, main, an_order(), NOW)
-        found.wait_for(Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW)
+        found.wait_for(
+            Actor.REQUESTER, Reason.ADDRESS_NOT_PROVED, NOW + timedelta(days=14), NOW, NOW + timedelta(days=7)
+        )
     page = get(signed_in(front))
     assert "Die Anschlussadresse muss nachgewiesen werden" in page
     assert "<dd>Sie oder wer sonst den Hauptaccount verwaltet</dd>" in page

@@ -61,7 +61,7 @@ def ordered(session: Session, front: Front, actor: Actor | None = None, **facts:
         Actor.CARRIER: Reason.DOCUMENT_IN_REVIEW,
     }
     if actor is not None:
-        request.wait_for(actor, reasons[actor], LATER, NOW, NOW)
+        request.wait_for(actor, reasons[actor], LATER, NOW, NOW + timedelta(days=7))
     for name, value in facts.items():
         setattr(request, name, value)
     session.flush()
@@ -259,7 +259,7 @@ def test_many_link_requests_do_not_push_the_locations_off_the_screen(front: Fron
             for place in range(5)
         ]
         session.flush()
-        links[0].wait_for(Actor.REQUESTER, Reason.OWNERSHIP_NOT_PROVEN, LATER, NOW, NOW)
+        links[0].wait_for(Actor.REQUESTER, Reason.OWNERSHIP_NOT_PROVEN, LATER, NOW, NOW + timedelta(days=7))
     page = get(signed_in(front))
     assert page.count("card is-request") == 1 and "7654320" in page and calm in listed(page)
     assert "Alle 5 laufenden Verknüpfungsanfragen anzeigen" in page and "art=link&amp;status=laufend" in page

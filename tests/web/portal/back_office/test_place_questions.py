@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -37,7 +38,7 @@ def held(front: Front) -> tuple[UUID, UUID]:
     with front.database.transaction() as session:
         main = session.get_one(Account, front.main.id)
         order = submit_order(session, front.manager, main, an_order(location=place, area_code="089"), NOW)
-        order.hold(Reason.AREA_CODE_UNCONFIRMED, NOW, NOW)
+        order.hold(Reason.AREA_CODE_UNCONFIRMED, NOW, NOW + timedelta(hours=1))
         ask(session, *DACHAU, NOW)
         question = question_id(session, *DACHAU)
         assert question is not None
@@ -67,6 +68,10 @@ def test_a_question_leads_from_the_list_to_its_answer(front: Front, desk: Desk) 
     assert "Nichts zu bestätigen" in done.text
     request = changed(front, order)
     assert (request.status, request.due_at) == (Status.HELD, NOW)
+    # Until a worker has looked at it, it waits for nobody.
+    released = desk.page(of(order))
+    assert "Wir prüfen, was eingegangen ist." in released and "In Arbeit" in released
+    assert f"{PLACES}/{question}" not in released and "Sagen Sie, ob" not in released
     # The answer can be given anew.
     again = desk.page(f"{PLACES}/{question}")
     assert "Entschieden von Bo Backoffice" in again and "Die Antwort war ja." in again

@@ -106,6 +106,27 @@ def drafts_in(database: Database) -> list[Draft]:
         return list(session.scalars(sa.select(Draft)))
 
 
+def test_a_typing_error_in_the_town_is_named_on_its_step_and_mended_with_one_button(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt")
+    typo = fill(front, draft, "standort", city="Berlinn")
+    assert typo.status_code == 422
+    assert_valid(typo.text)
+    said = "Wir kennen Berlinn mit der Postleitzahl 10179 nicht; sie gehört zu Berlin. Ist das ein Tippfehler?"
+    assert f'<a href="#city">{said}' in typo.text and f'id="city-says">{said}' in typo.text
+    assert 'value="Berlinn"' in typo.text and 'value="Brückenstr. 5"' in typo.text
+    assert front.client.get(f"{draft}/rufnummern").headers["Location"].startswith(f"{draft}/standort")
+    taken = fill(front, draft, "standort", city="Berlinn", go="town:Berlin")
+    assert taken.headers["Location"] == f"{draft}/rufnummern"
+    assert 'value="Berlin"' in front.client.get(f"{draft}/standort").text
+    # Who insists is not asked again, until another town is typed.
+    kept = fill(front, draft, "standort", city="Berlinn", go="keep-town")
+    assert kept.headers["Location"] == f"{draft}/rufnummern"
+    assert fill(front, draft, "standort", city="Berlinn", city_kept="10179 Berlinn").status_code == 303
+    assert fill(front, draft, "standort", city="Berlinnn", city_kept="10179 Berlinn").status_code == 422
+    assert fill(front, draft, "standort", city="Berlinn", go="town:Atlantis").status_code == 422
+
+
 def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> None:
     draft = begin(front)
     assert front.client.get(f"{draft}/produkt").status_code == 200
@@ -410,6 +431,8 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
         "Notfall-Umleitung auf Mobilfunk", "37,70 €", "44,86 €", "46,29 €", "Gültig bis", "16. März 2026",
         "Preise netto in Euro, gültig bis 16. März 2026; der Umsatzsteuersatz beträgt heute 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
+        "Vertragsinhaber: Noch nicht eingetragen.", "Notfall-Umleitung auf Mobilfunk: +49 1512 3456789",
+        "Anmeldung für den Standort: Łukasz Żółć-Ștefan, hanna.palmer@example.com",
     ):  # fmt: skip
         assert words in text, words
     links = [note.get_object()["/A"]["/URI"] for note in reader.pages[0].annotations or ()]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
 from flask.testing import FlaskClient
+from pypdf import PdfReader
 
 from tests.web.conftest import Front, FrontOf
 from tests.web.html import assert_valid
+from tests.web.portal.orders.test_orders import begin, fill_all
 from tests.web.portal.page.test_portal import sign_in
 
 SET: dict[str, Any] = {
@@ -39,6 +43,24 @@ def test_every_page_says_who_the_carrier_is(front: Front, front_of: FrontOf) -> 
         # Terms and help are not set.
         assert "AGB" not in foot and "Hilfe" not in foot
         assert "<span>Beispiel &amp; Telefon GmbH Kundenportal</span>" in page
+
+
+def test_who_orders_is_led_to_the_terms_if_they_are_set(front: Front, front_of: FrontOf) -> None:
+    draft = begin(front)
+    assert "Geschäftsbedingungen" not in fill_all(front, draft)
+    cookie = front.client.get_cookie("session")
+    assert cookie is not None
+    for terms, link in (("https://carrier.example/agb", "https://carrier.example/agb"), ("AGB\n\nEins", "/agb")):
+        client = front_of(**SET, carrier_terms=terms)
+        client.set_cookie("session", cookie.value)
+        summary = client.get(f"{draft}/zusammenfassung").text
+        assert_valid(summary)
+        line = re.search(r'Für die Bestellung gelten unsere Geschäftsbedingungen: <a href="([^"]+)"', summary)
+        assert line is not None and line[1] == link
+        assert "4 gleichzeitige Gespräche" in summary and "von 10 Kanälen des Tarifs" in summary
+        offer = PdfReader(io.BytesIO(client.get(f"{draft}/angebot.pdf").data)).pages[0]
+        links = [note.get_object()["/A"]["/URI"] for note in offer.annotations or ()]
+        assert any(address.endswith(link) for address in links[1:])
 
 
 def test_a_text_has_a_page_and_a_url_has_none(front_of: FrontOf) -> None:

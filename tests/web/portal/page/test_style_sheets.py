@@ -12,7 +12,7 @@ SHEETS = sorted(WEB.glob("static/**/*.css"))
 SOURCES = [*WEB.glob("templates/**/*.html"), *WEB.glob("static/js/*.js"), *WEB.glob("portal/*.py")]
 # Class names that templates compose: "is-{{ step.state }}", "region-{{ region.name }}",
 # "is-{{ state }}".
-PUT_TOGETHER = {"is-stopped", "region-state", "region-ways", "region-timeline"}
+PUT_TOGETHER = {"is-stopped", "region-state", "region-ways", "region-timeline", "region-order"}
 PUT_TOGETHER |= {"is-yours", "is-confirmation", "is-offline", "is-suspended"}
 
 
@@ -46,3 +46,18 @@ def test_every_class_is_styled_or_looked_up() -> None:
 def test_no_declaration_block_stands_twice() -> None:
     blocks = Counter(rule for sheet in SHEETS for rule in rules(sheet) if rule.endswith("}") and rule.count(";") > 2)
     assert [block for block, times in blocks.items() if times > 1] == []
+
+
+def test_a_table_that_is_cut_shows_it_and_can_be_scrolled_by_keyboard() -> None:
+    frame = re.compile(
+        r'<div class="table-frame"(?=[^>]* role="region")(?=[^>]* tabindex="0")(?=[^>]* aria-label=)[^>]*>\s*$'
+    )
+    for path in WEB.glob("templates/**/*.html"):
+        before = ""
+        for part in re.split(r"(<table[^>]*>)", path.read_text()):
+            # Few and narrow columns, which wrap: products and prices.
+            if part.startswith("<table") and part != '<table class="sums">':
+                assert frame.search(before), path
+            before = part
+    [rule] = [rule for rule in rules(WEB / "static" / "portal.css") if "overflow-x: auto" in rule and "beyond" in rule]
+    assert rule.count("local") == 2 and rule.count("scroll,") == 2

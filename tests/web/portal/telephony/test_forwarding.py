@@ -20,12 +20,12 @@ from models.telephony.forwarding import CallForwarding
 from models.telephony.numbers import NumberBlock
 from models.telephony.trunks import SipTrunk
 from tasks.registrar.trunks import write_due_trunks
+from tasks.wording.formats import number_text
 from tests.fakes import FakeRegistrar
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
-from tests.web.portal.accounts.test_dashboard import Site, come_in, get, make_site
+from tests.web.portal.accounts.test_dashboard import Site, come_in, get, give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf
-from web.portal.telephony.forwarding_text import number_text
 
 BUSY = {"condition": "busy", "target": "0171 7654321", "after_seconds": "20", "when": "all", "enabled": "y"}
 WORKDAYS = ["0", "1", "2", "3", "4"]
@@ -232,7 +232,9 @@ def test_the_pages_in_english(front: Front, site: Site) -> None:
     assert "Monday" in page and "By a weekly schedule" in page
 
 
-def test_a_high_risk_destination_is_confirmed_on_its_form_by_an_administrator(front: Front, site: Site) -> None:
+def test_a_high_risk_destination_is_confirmed_on_its_form_by_an_administrator(
+    front: Front, back: Back, site: Site
+) -> None:
     path, satellite = site.path + "/rufweiterleitung/neu", "00881 612345678"
     come_in(front, site.member.email)
     refused = send(front, path, condition="always", target=satellite)
@@ -242,11 +244,47 @@ def test_a_high_risk_destination_is_confirmed_on_its_form_by_an_administrator(fr
     asked = send(front, path, condition="always", target=satellite)
     assert asked.status_code == 422 and "mehrere Euro" in asked.text and f'value="{satellite}"' in asked.text
     assert 'name="confirmed" value="+881612345678"' in asked.text
+    said = number_text("+881612345678")
+    for words in (f"Anrufe sollen an {said} gehen", "Iridium, Globalstar) (+881)", "eine Obergrenze gibt es nicht"):
+        assert words in asked.text, words
     # What was confirmed for one number does not hold for another.
     other = send(front, path, condition="always", target="+252 61 2345678", confirmed="+881612345678")
     assert other.status_code == 422 and 'name="confirmed" value="+252612345678"' in other.text
+    assert "Somalia (+252)" in other.text
     assert send(front, path, condition="always", target=satellite, confirmed="+881612345678").status_code == 303
-    assert number_text("+881612345678") in get(front, site.path + "/protokoll")
+    assert said in get(front, site.path + "/protokoll")
+    for page in (site.path + "/rufweiterleitung", site.path):
+        marked = re.search(rf'→ {re.escape(said)} <span class="badge is-warning">([^<]+)</span>', get(front, page))
+        assert marked is not None and marked[1] == "Hochrisiko-Ziel", page
+    back.advance()
+    told = [mail for mail in back.mailer.sent if "Hochrisiko" in mail.subject]
+    assert told and all(
+        f"{said}, Satellitennetz (Iridium, Globalstar) (+881)" in " ".join(mail.text.split()) for mail in told
+    )
+
+
+def test_a_rule_for_one_number_says_that_it_takes_it_out_of_always(front: Front, site: Site) -> None:
+    come_in(front, site.member.email)
+    path = site.path + "/rufweiterleitung"
+    with front.database.transaction() as session:
+        give_numbers(session, site)
+    first = number_text("+49221700340")
+    assert "nimmt sie davon aus" not in get(front, path + "/neu")
+    saved = send(front, path + "/neu", condition="always", target="0171 1111111")
+    assert saved.status_code == 303
+    # Before it is saved, on the form, and afterwards, once and for as long as it is so.
+    hint = get(front, path + "/neu")
+    assert "Zurzeit werden alle Anrufe an 0171 1111111 weitergeleitet" in hint and "nimmt sie davon aus" in hint
+    assert send(front, path + "/neu", numbers="some", first=first).status_code == 303
+    said = f"„Immer → 0171 1111111“ gilt nicht für {first}: Dort gilt eine eigene Rufweiterleitung"
+    assert get(front, path).count(said) == 2 and get(front, path).count(said) == 1
+    # The other way round, and no word of it where it does not matter.
+    assert f"{first}: Dort gilt eine eigene Rufweiterleitung" in get(front, path + "/neu")
+    assert (
+        send(front, path + "/neu", numbers="some", first=first, condition="always", target="0171 2").status_code == 422
+    )
+    answer = send(front, path + "/neu", numbers="some", first=first, condition="always", target="0171 2222222")
+    assert answer.status_code == 303 and said not in get(front, path)
 
 
 def test_a_forwarding_outside_the_limit_of_its_trunk_is_refused_on_its_field(front: Front, site: Site) -> None:

@@ -64,7 +64,7 @@ def listed(page: str) -> list[str]:
     ("kind", "cells"),
     [
         ("rufnummern", ["0221 7000-00 … -99", "100", "t000000000000"]),
-        ("trunks", ["t000000000000", "sip.example", "4", "Aktiv"]),
+        ("trunks", ["t000000000000", "sip.example", "4", "Eingerichtet"]),
         ("vertraege", ["SIP-Trunk mit 10 Kanälen", "02.03.2026", "29,90"]),
     ],
 )

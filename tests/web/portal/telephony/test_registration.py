@@ -136,6 +136,22 @@ def test_a_trunk_that_is_not_registered_says_what_to_do(wired: Front, site: Site
     assert f"SIP-Benutzer {USER}" in words(page) and site.secret in page and site.renewal in page
 
 
+def test_the_table_of_trunks_says_whether_a_phone_system_is_registered(
+    wired: Front, site: Site, network: Network
+) -> None:
+    come_in(wired, wired.manager.email)
+    path = "/standortverwaltung/trunks"
+    assert "Eingerichtet, keine Telefonanlage angemeldet" in words(get(wired, path))
+    network.register()
+    assert "Eingerichtet, Telefonanlage angemeldet" in words(get(wired, path))
+    assert "Eingerichtet, Telefonanlage angemeldet" in wired.client.get(path + "/export.csv").text
+    network.connection.execute("ALTER TABLE location RENAME TO gone")
+    try:
+        assert "Eingerichtet" in (page := words(get(wired, path))) and "angemeldet" not in page
+    finally:
+        network.connection.execute("ALTER TABLE gone RENAME TO location")
+
+
 def test_a_wrong_secret_is_told_to_who_may_put_it_right(wired: Front, site: Site, network: Network) -> None:
     network.refuse()
     come_in(wired, site.administrator.email)

@@ -1,0 +1,63 @@
+"""Who has to act on a request, on its page and in the overview: all whose proof is open, one truth at a time."""
+
+from __future__ import annotations
+
+from tests.web.api.calls import CONTACT, an_order
+from tests.web.conftest import Back, Front
+from tests.web.html import assert_valid
+from tests.web.portal.page.test_portal import sign_in
+from tests.web.portal.proofs.test_proof_pages import asked, send
+
+TURN = "Jetzt ist Hanna Palmer an der Reihe"
+EMAIL = "Die Ansprechperson muss ihre E-Mail-Adresse bestätigen"
+LETTER = "Die Anschlussadresse muss nachgewiesen werden"
+LOOKED_AT = "Wir prüfen, was eingegangen ist."
+
+
+def test_every_open_proof_is_named_with_who_has_to_act(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    sign_in(front, front.manager.email)
+    page = front.client.get(f"/anfragen/{id}").text
+    assert_valid(page)
+    state = page.split('data-region="state"')[1].split("</section>")[0]
+    assert state.count(TURN) == 2 and EMAIL in state and LETTER in state
+    assert "Die E-Mail ist meist" in state and "Ein Brief" in state
+    for path in ("/standortverwaltung", f"/standortverwaltung/stand?id={id}"):
+        overview = front.client.get(path).text
+        assert EMAIL in overview and LETTER in overview, path
+
+
+def test_after_a_code_the_page_does_not_wait_until_it_was_looked_at(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    sign_in(front, front.manager.email)
+    path = f"/anfragen/{id}"
+    given = send(front, f"{path}/brief", path, code=back.letter_code())
+    assert given.status_code == 303
+    page = front.client.get(path).text
+    assert_valid(page)
+    assert "Der Code ist angenommen." in page and LOOKED_AT in page and "In Arbeit" in page
+    assert "an der Reihe" not in page.replace("Jetzt sind wir an der Reihe", "")
+    assert "Wartet auf Antwort" not in page and "geht es von selbst weiter" not in page
+    overview = front.client.get("/standortverwaltung").text
+    assert LOOKED_AT in overview and EMAIL not in overview
+    back.advance()
+    after = front.client.get(path).text
+    assert TURN in after and EMAIL in after and LETTER not in after and LOOKED_AT not in after
+    link, code = back.mail_to(CONTACT)
+    send(front, link, code=code)
+    assert LOOKED_AT in front.client.get(path).text
+
+
+def test_an_answered_consent_waits_for_nobody(front: Front, back: Back) -> None:
+    id, account, owner = asked(front, back)
+    link, code = back.mail_to(owner.email)
+    sign_in(front, front.manager.email)
+    assert "an der Reihe" in front.client.get(f"/anfragen/{id}").text
+    send(front, link, code=code, decision="accepted")
+    page = front.client.get(f"/anfragen/{id}").text
+    assert LOOKED_AT in page and "Jetzt sind wir an der Reihe" in page and "Jetzt sind die Adm" not in page
+    assert "Dashboard anzeigen" not in page
+    back.advance()
+    linked = front.client.get(f"/anfragen/{id}").text
+    assert_valid(linked)
+    assert f'href="/standortverwaltung/{account.customer_number}">Dashboard anzeigen' in linked
