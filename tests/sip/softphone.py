@@ -8,6 +8,7 @@ import wave
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -119,15 +120,20 @@ def talk(caller: Softphone, called: Softphone, number: str) -> None:
     for holds, held in ((caller, called), (called, caller)):
         for act, direction in ((holds.hold, "a=sendonly"), (holds.resume, "a=sendrecv")):
             act()
-            wait_until(lambda held=held, direction=direction: direction in held.last_invite(), what=direction)
-            wait_until(lambda held=held: "\nACK " in held.last_invite(), what="the end of the exchange")
+            wait_until(partial(_was_told, held, direction), what=direction)
         for phone, other in ((caller, called), (called, caller)):
             if phone.records_after_hold:
                 phone.forget()
-                wait_until(lambda phone=phone, other=other: phone.hears(other), what="the tone after a hold")
+                wait_until(partial(phone.hears, other), what="the tone after a hold")
     caller.hang_up()
     for phone, before in ended:
         phone.wait(phone.over, times=before + 1)
+
+
+def _was_told(phone: Softphone, direction: str) -> bool:
+    """Return whether the last exchange of a call is over, and in it this direction of media was offered."""
+    told = phone.last_invite()
+    return direction in told and "\nACK " in told
 
 
 def write_tone(file: Path, frequency: int) -> None:
