@@ -41,7 +41,7 @@ _BETWEEN_TRIES = 0.005
 """Seconds: more often, and the phones would keep the machine from its work."""
 _NOT_COUNTED = 5
 """Orders to begin with: programs are read, and connections made."""
-_ACCEPTED, _NO_SUCH_LOGIN = "200 OK", "403 Wrong User Or Password"
+_ACCEPTED = "200 OK"
 _ABROAD = "+43720999999"
 """A number that no customer has, in a country that a new trunk may call and one that is limited to Germany may not."""
 _NOT_ALLOWED = "403 Destination Not Allowed For Your Trunk"
@@ -156,7 +156,8 @@ class _Customer:
         shown = re.search('<p class="code"[^>]*>([^<]+)<', portal.post(path, data=form).text)
         assert shown is not None
         renewed = replace(trunk, secret=shown[1])
-        _until(lambda: self.registers(renewed) == _ACCEPTED and self.registers(trunk) == _NO_SUCH_LOGIN)
+        # After some tries too early, a wrong secret is told to wait.
+        _until(lambda: self.registers(renewed) == _ACCEPTED and self.registers(trunk) != _ACCEPTED)
         return time.perf_counter() - began
 
     def forwards(
