@@ -66,7 +66,7 @@ def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(children:
     with database.engine.connect() as looking, ThreadPoolExecutor(2) as pool:
         # Both wait for a call with the same key that comes to nothing, and go on at the same moment.
         with Session(database.engine) as holding:
-            reserve_key(holding, main.id, manager.user_id, "one", b"", now)
+            reserve_key(holding, main.id, manager.user_id, "one", [b""], now)
             asked = [pool.submit(order, port) for port in ports]
             wait_until(lambda: _count(looking, WAITING_FOR_KEY) == 2, what="both processes")
             holding.rollback()
