@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from models.emails import LONGEST_EMAIL, BadEmail, typed_email
 from models.phone_numbers import BadPhoneNumber, typed_area_code, typed_contact_number, typed_mobile_number
+from models.telephony.destinations import PREFIXES
 from models.values import AREA_CODE, CUSTOMER_NUMBER, POSTAL_CODE, name_fault
 from tasks.wording.fields import RULES
 
@@ -72,6 +73,16 @@ def as_area_code(value: object) -> object:
     """Return a text that is a German area code, such as +49 351, in the notation 0351; any other value unchanged."""
     return typed_area_code(value) if isinstance(value, str) else value
 
+
+def _destination(value: str) -> str:
+    """Return the value. Raises `PydanticCustomError` unless it is a key of a destination of calls."""
+    if value not in PREFIXES:
+        raise PydanticCustomError("unknown_destination", "unknown_destination")
+    return value
+
+
+Destination = Annotated[str, StringConstraints(pattern="^([A-Z]{2}|[0-9]{2,4})$"), AfterValidator(_destination)]
+"""The key of a destination of calls: an ISO 3166 code, or the calling code of a network that is no country's."""
 
 Line = Annotated[str, one_line(120), AfterValidator(nameable)]
 """A name or a part of an address, which is also printed on letters and offers and written in mails to others."""

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
 
 from models.orders.orders import Contact, LocalUser, Location, OrderDraft
+from models.telephony.destinations import MOST_COUNTRIES
 from models.telephony.directory import directory_data
 from models.telephony.trunks import RequestUri
 from models.values import Locale
@@ -16,6 +17,7 @@ from web.fields import (
     Body,
     Code,
     CustomerNumber,
+    Destination,
     Email,
     EmailAddress,
     Language,
@@ -87,7 +89,9 @@ class OrderBody(Body):
     system is registered. The option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
     to sign in at the location. `request_uri` says what the request line of incoming calls contains: the `contact` that
     the phone has registered, or the dialled `number`; without it, `contact` for a single number and `number` for a
-    block.
+    block. `countries` are the destinations that the SIP trunk may call: ISO codes, or calling codes of networks that
+    are no country's (`870`); Germany is always among them. Without it, those of the European Union and the European
+    Economic Area, and that of `mobile_number`. An administrator changes them later on the dashboard.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": _AN_ORDER})
@@ -103,6 +107,9 @@ class OrderBody(Body):
     locale: Language | None = None
     local_user: LocalUserBody | None = None
     request_uri: Literal["contact", "number"] | None = None
+    countries: Annotated[list[Destination], Field(min_length=1, max_length=MOST_COUNTRIES)] | None = Field(
+        default=None, examples=[["DE", "AT", "CH"]]
+    )
 
     def as_draft(self, locale: Locale) -> OrderDraft:
         """Return the order as a draft for `submit_order`. `locale` is used if the body names no language."""
@@ -119,6 +126,7 @@ class OrderBody(Body):
             directory_entry=directory_data(self.directory_entry.model_dump()) if self.directory_entry else None,
             local_user=LocalUser(**self.local_user.model_dump()) if self.local_user is not None else None,
             request_uri=RequestUri(self.request_uri) if self.request_uri is not None else None,
+            countries=tuple(self.countries) if self.countries is not None else None,
         )
 
 

@@ -341,6 +341,7 @@ def as_order(draft: Mapping[str, Any]) -> OrderDraft:
             "directory_entry": directory_data(draft.get("directory_entry")),
             "local_user": LocalUser(**draft["local_user"]) if draft.get("local_user") else None,
             "request_uri": RequestUri(draft["request_uri"]) if draft.get("request_uri") else None,
+            "countries": tuple(draft["countries"]) if draft.get("countries") else None,
         }
     )
 
@@ -350,7 +351,7 @@ def as_facts(order: OrderDraft) -> dict[str, Any]:
 
     Left out, they change no content: a row without them is still the same order as one saved before the fields existed.
     """
-    optional = {*order.details, "local_user", "request_uri"}
+    optional = {*order.details, "local_user", "request_uri", "countries"}
     return {name: value for name, value in asdict(order).items() if value is not None or name not in optional}
 
 

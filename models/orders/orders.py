@@ -26,6 +26,7 @@ from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
+from models.telephony.call_limits import chosen_limits, ensure_fallback_within
 from models.telephony.directory import DirectoryData
 from models.telephony.high_risk import ensure_usual_fallback
 from models.telephony.numbers import BLOCK_SIZES
@@ -90,6 +91,9 @@ class OrderDraft:
     request_uri: RequestUri | None = None
     """The content of the request line of incoming calls; None for what is usual with the size of the block."""
 
+    countries: tuple[str, ...] | None = None
+    """The keys of the destinations that the trunk may call (`models.telephony.destinations`); None: the usual ones."""
+
     @property
     def details(self) -> dict[str, Any]:
         """Return the details of the options by field (see `models.orders.options`), None for those not given."""
@@ -137,12 +141,13 @@ def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
     """Check products, options' details, number of channels, address and area code of an order; return its products.
 
     Raises `InvalidField` if a product cannot be ordered, an option lacks its details, the mobile fallback is a
-    high-risk destination, there are too many channels, the area code is unknown, or address and
-    area code cannot be right together.
+    high-risk destination or none that the trunk may call, there are too many countries or channels, the area code is
+    unknown, or address and area code cannot be right together.
     """
     basket = _basket(session, draft)
     ensure_details(draft.option_keys, draft.details)
     ensure_usual_fallback(session, draft.mobile_number)
+    ensure_fallback_within(draft.countries, draft.mobile_number)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
     place = draft.location
@@ -226,6 +231,7 @@ def submit_orders(
                 option_keys=list(draft.option_keys),
                 option_details={field: found for field, found in draft.details.items() if found is not None} or None,
                 request_uri=draft.request_uri,
+                countries=chosen_limits(draft.countries) if draft.countries is not None else None,
                 price_lines=[
                     asdict(agreed.get(line.product_key, line)) for line in _basket(session, draft).price_lines
                 ],

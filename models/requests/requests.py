@@ -76,6 +76,8 @@ class Request(BulkQueueRow, Base):
     """The details of the ordered options, by field of the order (`models.orders.options`); None without any."""
     request_uri: Mapped[RequestUri | None] = mapped_column(enumeration(RequestUri, "request_uri"))
     """The content of the request line of calls to an ordered trunk; None if the order does not choose."""
+    countries: Mapped[list[str] | None] = mapped_column(postgresql.ARRAY(sa.Text))
+    """The destinations that an ordered trunk may call (`SipTrunk.countries`); None if the order does not choose."""
     price_lines: Mapped[list[dict[str, Any]] | None] = mapped_column(postgresql.JSONB)
     """The products of an order at the prices agreed, as `PriceLine`; None in rows older than this column."""
 

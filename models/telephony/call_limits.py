@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.accounts.locks import lock_active_account
+from models.db.work_queue import WorkKind, made_due
 from models.errors import InvalidField
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal
@@ -17,7 +19,10 @@ from models.telephony.destinations import EEA, GERMANY, MOST_COUNTRIES, PREFIXES
 from models.telephony.forwarding import enabled_of, trunks_for
 from models.telephony.high_risk import ensure_confirmed, tell_administrators
 from models.telephony.suspension import find_trunk
-from models.telephony.trunks import SipTrunk
+from models.telephony.trunks import SipTrunk, TrunkState
+
+MOST_FOLLOWING = 5_000
+"""The most trunks that one transaction schedules after a change of the high-risk prefixes, and so locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,30 @@ def limits_for(fallback: str | None) -> list[str]:
     return [*EEA, *fitting[:1]]
 
 
+def chosen_limits(countries: Sequence[str]) -> list[str]:
+    """Return the keys of chosen countries as they are stored: sorted, each once, with Germany.
+
+    Raises `InvalidField` (`countries`, `too_many`) for more than a trunk's list can have.
+    """
+    found = sorted({*countries, *GERMANY})
+    if len(found) > MOST_COUNTRIES:
+        raise InvalidField("countries", "too_many", MOST_COUNTRIES)
+    return found
+
+
+def ensure_fallback_within(countries: Sequence[str] | None, fallback: str | None) -> None:
+    """Raise `InvalidField` if an order chooses countries without that of its mobile fallback, or too many.
+
+    The error is for `countries`, with the code `forwardings_outside` and the number, or `too_many`. `countries` are
+    keys, None for the usual ones, to which the fallback's is added; `fallback` is in E.164, None without one.
+    """
+    if countries is None:
+        return
+    if fallback is not None and not rules_of(chosen_limits(countries)).allows(fallback):
+        raise InvalidField("countries", "forwardings_outside", [fallback])
+    chosen_limits(countries)
+
+
 def change_limits(
     session: Session, person: Principal, account: Account, id: int, limits: CallLimits, now: datetime
 ) -> bool:
@@ -58,9 +87,7 @@ def change_limits(
     """
     lock_active_account(session, account)
     trunk = find_trunk(session, person, Action.ALLOW_DESTINATIONS, account, id, lock=True)
-    countries = _sorted(limits.countries)
-    if countries is not None and len(countries) > MOST_COUNTRIES:
-        raise InvalidField("countries", "too_many", MOST_COUNTRIES)
+    countries = chosen_limits(limits.countries) if limits.countries is not None else None
     if outside := _targets_outside(session, account, trunk, countries):
         raise InvalidField("countries", "forwardings_outside", outside)
     anew = limits.high_risk and not trunk.high_risk
@@ -78,8 +105,34 @@ def change_limits(
     return True
 
 
-def _sorted(countries: Sequence[str] | None) -> list[str] | None:
-    return sorted({*countries, *GERMANY}) if countries is not None else None
+def follow_high_risk(session: Session, prefix: str, now: datetime, *, after: int = 0) -> int | None:
+    """Schedule trunks to be written to the registrar whose rules a high-risk prefix, added or removed, changes.
+
+    Those are the open ones that may not call high-risk destinations, and may call a country of the prefix. `prefix` is
+    in E.164 without the plus sign. Schedules at most `MOST_FOLLOWING` trunks, with ids above `after`; returns the
+    highest id, with which to go on, or None if there are no more.
+    """
+    keys = [key for key, begins in PREFIXES.items() if any(_overlap(prefix, begin) for begin in begins)]
+    concerned = (
+        sa.select(SipTrunk.id)
+        .where(
+            SipTrunk.id > after,
+            SipTrunk.state != TrunkState.CLOSED,
+            ~SipTrunk.high_risk,
+            SipTrunk.countries.is_(None) | SipTrunk.countries.overlap(keys),
+        )
+        .order_by(SipTrunk.id)
+        .limit(MOST_FOLLOWING)
+    )
+    ids = session.scalars(concerned.with_for_update()).all()
+    scheduled = sa.update(SipTrunk).where(SipTrunk.id.in_(ids)).values(due_at=now, lease=None, attempts=0)
+    session.execute(scheduled.execution_options(synchronize_session=False))
+    made_due(session, WorkKind.REGISTRAR, now)
+    return ids[-1] if ids else None
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _targets_outside(session: Session, account: Account, trunk: SipTrunk, countries: Sequence[str] | None) -> list[str]:

@@ -127,7 +127,7 @@ def _new_trunk(work: Work, request: Request, lines: Sequence[PriceLine]) -> SipT
         domain=work.runtime.sip_domain,
         secret=work.runtime.vault.seal(new_sip_secret()),
         channels=request.channels,
-        countries=limits_for((request.option_details or {}).get("mobile_number")),
+        countries=request.countries or limits_for((request.option_details or {}).get("mobile_number")),
         high_risk=False,
         request_uri=request.request_uri or usual_request_uri(request.block_size),
         created_at=work.now,

@@ -17,6 +17,8 @@ RULES: Mapping[str, str] = {
     "unknown_product": N_("There is no such product. See /api/v1/products."),
     "not_offered": N_("Possible are: %(allowed)s"),
     "unknown_option": N_("There is no such option."),
+    "unknown_destination": N_("This is no key of a country or network. Examples: DE, AT, 870"),
+    "forwardings_outside": N_("Calls are forwarded elsewhere: %(allowed)s"),
     "not_own_number": N_("This is not one of the phone numbers of this account."),
     "without_option": N_("This belongs to the option %(allowed)s, which is not chosen."),
     "option_twice": N_("An option is named twice."),
@@ -136,6 +138,7 @@ MALFORMED: Mapping[str, str] = {
     "method": N_("Possible are administers_both, credentials, link_code and consent."),
     "locale": N_("Possible are de and en."),
     "request_uri": N_("Possible are “contact” (as the phone has registered) and “number” (by the dialled number)."),
+    "countries": N_("Enter one to 60 keys of countries or networks, such as DE, AT or 870."),
     "kind": N_("Possible are email_code, letter_code, credentials and link_code."),
     "what": N_("Possible are email, letter and consent."),
 }

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -31,6 +32,7 @@ from tests.benchmarks.system import System
 from tests.factories import PASSWORD
 from tests.fakes import wait_until
 from workers import programs
+from workers.gateways.registrar import KamailioRegistrar
 from workers.sip.probe import NoDialTone, Phone
 from workers.stack.ports import LOOPBACK, accepts_connections, free_port
 
@@ -39,7 +41,10 @@ _BETWEEN_TRIES = 0.005
 """Seconds: more often, and the phones would keep the machine from its work."""
 _NOT_COUNTED = 5
 """Orders to begin with: programs are read, and connections made."""
-_ACCEPTED, _NO_SUCH_LOGIN = "200 OK", "403 Wrong User Or Password"
+_ACCEPTED = "200 OK"
+_ABROAD = "+43720999999"
+"""A number that no customer has, in a country that a new trunk may call and one that is limited to Germany may not."""
+_NOT_ALLOWED = "403 Destination Not Allowed For Your Trunk"
 _DECLINED, _NOT_REGISTERED = "603 Decline", "480 Not Registered"
 _Found = TypeVar("_Found")
 
@@ -68,12 +73,13 @@ def measure(system: System, server: str, orders: int, changes: int) -> Felt:
         with front.signed_in(port, system.customers[0].manager) as portal:
             secrets = [one.renews(portal, trunk) for _, trunk in at_work[:changes]]
             forwarded = _forwardings(one, portal, [trunk for _, trunk in idle], changes)
+            limited = _limits(one, portal, [trunk for _, trunk in idle[:changes]])
         registrations = [one.registers_again(trunk) for _, trunk in at_work[changes:]]
     return Felt(
         [seconds for seconds, _ in at_work[_NOT_COUNTED:]],
         [seconds for seconds, _ in idle[_NOT_COUNTED:]],
         registrations,
-        {"a renewed secret": secrets} | forwarded,
+        {"a renewed secret": secrets} | forwarded | limited,
     )
 
 
@@ -90,6 +96,19 @@ def _forwardings(
         "a removed forwarding": [removed for _, removed in pairs],
         "a new forwarding of one number": [added for added, _ in numbers],
         "a removed forwarding of one number": [removed for _, removed in numbers],
+    }
+
+
+def _limits(one: _Customer, portal: httpx.Client, trunks: list[TrunkRecord]) -> dict[str, list[float]]:
+    """Limit each trunk to Germany, and then to the EU and EEA again; it calls a trunk abroad without a phone."""
+    abroad = replace(trunks[0], key=str(uuid4()), sip_user=f"abroad{uuid4().hex[:8]}", numbers=(_ABROAD,))
+    registrar = KamailioRegistrar(one.system.environment["REGISTRAR_URL"])
+    assert registrar.put_trunks([abroad]) == [None]
+    registrar.close()
+    pairs = [one.limits(portal, trunk, abroad) for trunk in trunks]
+    return {
+        "a new limit to countries": [limited for limited, _ in pairs],
+        "a wider limit to countries": [widened for _, widened in pairs],
     }
 
 
@@ -137,7 +156,8 @@ class _Customer:
         shown = re.search('<p class="code"[^>]*>([^<]+)<', portal.post(path, data=form).text)
         assert shown is not None
         renewed = replace(trunk, secret=shown[1])
-        _until(lambda: self.registers(renewed) == _ACCEPTED and self.registers(trunk) == _NO_SUCH_LOGIN)
+        # After some tries too early, a wrong secret is told to wait.
+        _until(lambda: self.registers(renewed) == _ACCEPTED and self.registers(trunk) != _ACCEPTED)
         return time.perf_counter() - began
 
     def forwards(
@@ -171,6 +191,19 @@ class _Customer:
         _until(lambda: self._calls(caller, trunk) == _NOT_REGISTERED)
         return added, time.perf_counter() - began
 
+    def limits(self, portal: httpx.Client, trunk: TrunkRecord, abroad: TrunkRecord) -> tuple[float, float]:
+        """Limit a trunk to Germany until it cannot call abroad, then to EU and EEA until it can."""
+        number, id = self._place(trunk)
+        path = f"/standortverwaltung/{number}/sip/{id}/ziele"
+        form = {"csrf_token": front.field_of(portal.get(path).text, "csrf_token")}
+        felt = []
+        for limit, answer in (("germany", _NOT_ALLOWED), ("eea", _NOT_REGISTERED)):
+            began = time.perf_counter()
+            portal.post(path, data=form | {"limit": limit})
+            _until(partial(self._is_answered, trunk, abroad, answer))
+            felt.append(time.perf_counter() - began)
+        return felt[0], felt[1]
+
     def registers(self, trunk: TrunkRecord) -> str:
         """What a phone is told that registers."""
         with Phone(self.server, trunk) as phone:
@@ -181,6 +214,9 @@ class _Customer:
         began = time.perf_counter()
         assert self.registers(trunk) == _ACCEPTED
         return time.perf_counter() - began
+
+    def _is_answered(self, caller: TrunkRecord, called: TrunkRecord, answer: str) -> bool:
+        return self._calls(caller, called) == answer
 
     def _calls(self, caller: TrunkRecord, called: TrunkRecord) -> str:
         """How a call ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,10 @@ from tasks.runtime import Runtime
 from tests.due_work import advance_requests, sync_registrar
 from tests.factories import an_order, fill_pool, make_main, prove_contact
 from tests.fakes import FakeClock
+from tests.sip.baresip import Baresip
+from tests.sip.linphone import Linphone
 from tests.sip.phones import NETWORK, Phone
+from tests.sip.relay import EmbeddedRelay
 from tests.sip.sipp import Line, phone_port
 from tests.web.conftest import back_of
 from workers.gateways.registrar import KamailioRegistrar
@@ -40,6 +43,9 @@ from workers.stack.kamailio import EmbeddedKamailio, installed
 from workers.stack.postgres import EmbeddedPostgres
 
 _NO_SIP = "NO KAMAILIO OR NO SIPP ON PATH: NO TEST OF DIAL TONE HAS RUN. As root on Debian: .make/sip"
+_NO_PHONE = (
+    "NO BARESIP, LINPHONEC OR RTPENGINE ON PATH: NO TEST WITH A REAL PHONE HAS RUN. As root on Debian: .make/sip"
+)
 DOMAIN = "sip.example"
 
 
@@ -64,18 +70,91 @@ def kamailio(
         if os.environ.get("CI") == "true":
             pytest.fail(_NO_SIP, pytrace=False)
         pytest.skip(_NO_SIP)
+    with run_kamailio(postgres, tmp_path_factory.mktemp("kamailio"), psap_port, network_port) as server:
+        yield server
+
+
+@contextmanager
+def run_kamailio(
+    postgres: EmbeddedPostgres, folder: Path, psap_port: int, network_port: int, *, media_relay: str = ""
+) -> Iterator[EmbeddedKamailio]:
+    """Run a Kamailio on the registrar's database; `media_relay` is as in `EmbeddedKamailio`."""
     server = EmbeddedKamailio(
-        tmp_path_factory.mktemp("kamailio"),
+        folder,
         registrar_url=postgres.url("registrar"),
         domain=DOMAIN,
         interconnect=f"{NETWORK}, 127.0.0.3/32",
         network=f"{NETWORK}:{network_port}",
         emergency=f"127.0.0.1:{psap_port}",
+        media_relay=media_relay,
         user=postgres.user,
     )
     server.start()
-    yield server
-    server.stop()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _need(*programs: str) -> None:
+    if not all(map(shutil.which, programs)):
+        if os.environ.get("CI") == "true":
+            pytest.fail(_NO_PHONE, pytrace=False)
+        pytest.skip(_NO_PHONE)
+
+
+class Softphones:
+    """Starts softphones, and ends them at the test's end."""
+
+    def __init__(self, folder: Path, running: ExitStack) -> None:
+        self._folder = folder
+        self._running = running
+
+    def baresip(self, phone: Phone, *, tone: int, anonymous: bool = False) -> Baresip:
+        """Start baresip for a trunk, playing a tone of this frequency (Hz)."""
+        started = Baresip(self._folder / phone.user, phone, tone=tone, anonymous=anonymous)
+        self._running.callback(started.end)
+        return started
+
+    def linphone(self, phone: Phone, *, tone: int) -> Linphone:
+        """Start Linphone for a trunk, playing a tone of this frequency (Hz)."""
+        started = Linphone(self._folder / phone.user, phone, tone=tone)
+        self._running.callback(started.end)
+        return started
+
+
+@pytest.fixture
+def soft(tmp_path: Path) -> Iterator[Softphones]:
+    """Yield the means to start softphones. Without the programs skip the test, or fail if CI=true."""
+    _need("baresip", "linphonec")
+    with ExitStack() as running:
+        yield Softphones(tmp_path, running)
+
+
+@pytest.fixture
+def relay(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[EmbeddedRelay]:
+    """Yield a running relay of media. Without rtpengine skip the test, or fail if CI=true."""
+    _need("rtpengine")
+    relay = EmbeddedRelay(tmp_path / "relay", postgres.user)
+    relay.start()
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture
+def relayed(
+    postgres: EmbeddedPostgres,
+    kamailio: EmbeddedKamailio,
+    relay: EmbeddedRelay,
+    psap_port: int,
+    network_port: int,
+    tmp_path: Path,
+) -> Iterator[Line]:
+    """Yield a line to a server that leads media through the relay."""
+    with run_kamailio(postgres, tmp_path / "sip", psap_port, network_port, media_relay=relay.control) as server:
+        line = Line(tmp_path, server.port, server.domain)
+        yield line
+        line.end()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import psutil
 
-from tests.sip.sipp import PATIENCE, Line, Played
+from tests.sip.sipp import PATIENCE, Line, Played, phone_port
 from workers.stack.ports import LOOPBACK
 from workers.stack.processes import wait_for
 
@@ -167,6 +167,21 @@ class Phone:
         steps = [step.replace("phone@[local_ip]:[local_port]", f"phone@{contact}") for step in _ANSWERING]
         return _listen(self.line, steps, self.port)
 
+    def answer_behind_nat(self, announced: str) -> Played:
+        """Take the next call, announcing an address for media which is not the own, and send back what is heard."""
+        media = phone_port()
+        steps = [_behind_nat(step, announced, media) for step in _ANSWERING]
+        return _listen(self.line, steps, self.port, echo=media)
+
+    def call_from_behind_nat(self, number: str, announced: str) -> Played:
+        """Call a number as `hold` does, announcing an address for media that is not the own, and send back media."""
+        media = phone_port()
+        head = _head(self.line, number, self.user, "")
+        steps = [*self._invite(head), *_after_invite(head, 2, 200, meanwhile=[_LATE, '<recv request="INFO"/>'])]
+        held = self.line.play([_behind_nat(step, announced, media) for step in steps], name="nat", echo=media)
+        assert wait_for(held.is_up, patience=PATIENCE), held.messages
+        return held
+
     def answer_and_hang_up(self) -> Played:
         """Take the next call and hang up."""
         return _listen(self.line, _HANGING_UP, self.port)
@@ -191,11 +206,21 @@ class Phone:
         assert wait_for(held.is_up, patience=PATIENCE), held.messages
         return held
 
-    def call_and_wait(self, number: str, *, contact: str, sender: str = "", extra: str = "") -> Played:
-        """Call with `contact` as the address in the Contact header, and wait until the other side hangs up."""
+    def call_and_wait(
+        self, number: str, *, contact: str, sender: str = "", extra: str = "", name: str = "phone"
+    ) -> Played:
+        """Call with `contact` as the address in the Contact header, and wait until the other side hangs up.
+
+        `name` is the user in the Contact header and in the media description.
+        """
         head = _head(self.line, number, sender or self.user, extra)
-        own = f"<sip:phone@{contact}>"
-        steps = [step.replace("<sip:phone@[local_ip]:[local_port]>", own) for step in self._invite(head)]
+        own = f"<sip:{name}@{contact}>"
+        steps = [
+            step.replace("<sip:phone@[local_ip]:[local_port]>", own)
+            .replace("\no=-", f"\no={name}")
+            .replace("\ns=-", f"\ns={name}")
+            for step in self._invite(head)
+        ]
         up = _after_invite(head, 2, 200)
         # Without the BYE and the replies to it.
         steps += [*up[:-3], '<recv request="BYE"/>', _answer("200 OK")]
@@ -293,8 +318,12 @@ def refuse(line: Line, port: int, status: str, host: str = LOOPBACK) -> Played:
     return _listen(line, _refusing(status), port, host)
 
 
-def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK) -> Played:
-    taking = line.play(steps, name="listen", host=host, port=port)
+def _behind_nat(step: str, announced: str, media: int) -> str:
+    return step.replace("c=IN IP4 [local_ip]", f"c=IN IP4 {announced}").replace("m=audio 40000", f"m=audio {media}")
+
+
+def _listen(line: Line, steps: list[str], port: int, host: str = LOOPBACK, echo: int | None = None) -> Played:
+    taking = line.play(steps, name="listen", host=host, port=port, echo=echo)
     # Asked of the process: trying to bind the port could take it from sipp.
     listening = psutil.Process(taking.process.pid)
     assert wait_for(

@@ -57,7 +57,7 @@ class Played:
 
     def is_up(self) -> bool:
         """Return whether the call has been answered and the answer acknowledged."""
-        return "SIP/2.0 200 OK" in self.messages and "\nACK sip:" in self.messages
+        return "SIP/2.0 200 " in self.messages and "\nACK sip:" in self.messages
 
     def hang_up(self) -> None:
         """End a held call: tell sipp to hang up, and wait until it ends."""
@@ -94,8 +94,11 @@ class Line:
         host: str = LOOPBACK,
         port: int | None = None,
         call_id: str | None = None,
+        echo: int | None = None,
     ) -> Played:
         """Start a scenario for one call, from `host` and `port` (None: a free one).
+
+        Media that comes to the port `echo` is sent back.
 
         sipp accepts an incoming message only if the message has the scenario's Call-ID.
         """
@@ -109,6 +112,8 @@ class Line:
         assert program is not None
         where = [f"{LOOPBACK}:{self.server}", "-i", host, "-p", str(port), "-t", "t1" if self.tcp else "u1"]
         what = ["-sf", str(scenario), "-m", "1", "-cid_str", call_id, "-trace_msg", "-message_file", str(log)]
+        if echo is not None:
+            what += ["-rtp_echo", "-mi", host, "-mp", str(echo)]
         process = subprocess.Popen(
             [program, *where, *what, "-nostdin", "-timeout", f"{PATIENCE}s", "-timeout_error"],
             stdin=subprocess.DEVNULL,

@@ -1,125 +1,144 @@
-"""baresip (Debian's baresip-core), a real softphone: it registers, plays a tone, and records what it hears."""
+"""What real softphones have in common: they are typed commands, play a tone, and record what they hear."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import socket
 import subprocess
 import wave
+from abc import ABC, abstractmethod
 from array import array
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
-from tests.sip.phones import Phone
-from tests.sip.sipp import PATIENCE, phone_port
-from workers.stack.ports import LOOPBACK
+from tests.fakes import wait_until
+from tests.sip.sipp import PATIENCE
 from workers.stack.processes import wait_for
 
-_RATE = 8000
+RATE = 8000
 """The samples of a recording in a second."""
 _QUIET = 500
-_MODULES = Path("/usr/lib/baresip/modules")
-_CONFIG = """\
-poll_method epoll
-sip_listen {host}:{port}
-net_interface {host}
-call_local_timeout 120
-audio_source aufile,{folder}/tone.wav
-audio_player aufile,{folder}/played.wav
-audio_alert aufile,{folder}/alert.wav
-ausrc_srate 8000
-auplay_srate 8000
-ausrc_channels 1
-auplay_channels 1
-rtp_timeout 30
-snd_path {folder}
-cons_listen {host}:{control}
-module_path {modules}
-module g711.so
-module aufile.so
-module sndfile.so
-module cons.so
-module_app account.so
-module_app menu.so
-"""
+_HEADER = 44
+"""The bytes of a WAV file before its samples. The length in it is written when the recording ends."""
 
 
-@dataclass
-class Softphone:
-    """One baresip that is registered with the credentials of a trunk and answers calls by itself.
+class Softphone(ABC):
+    """A softphone that is registered with the credentials of a trunk and answers calls by itself.
 
-    It plays a tone to the other side, and records what it hears as WAV files in `folder`.
+    It plays a tone of `tone` Hz to the other side as long as its calls last, for some seconds each.
     """
 
-    process: subprocess.Popen[bytes]
-    folder: Path
-    control: int
+    over: ClassVar[str]
+    """What it prints when a call has ended."""
+    records_after_hold = True
+    """Whether a recording goes on when a held call is taken back; that of baresip 1.0 does not."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, tone: int) -> None:
+        self._process = process
+        self._folder = folder
+        self._forgotten = 0
+        self.tone = tone
 
     @property
+    @abstractmethod
     def log(self) -> str:
-        """Return what the softphone has printed so far."""
-        return (self.folder / "log").read_text(errors="replace")
+        """Return what the softphone has printed so far, all SIP messages among it."""
 
+    @abstractmethod
     def do(self, command: str) -> None:
-        """Type a command, such as `dial sip:…`, `hold` or `hangup`."""
-        with socket.socket(type=socket.SOCK_DGRAM) as wire:
-            wire.sendto(f"/{command}\n".encode(), (LOOPBACK, self.control))
+        """Type a command of this softphone."""
+
+    @abstractmethod
+    def dial(self, number: str) -> None:
+        """Call a number."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Put the call on hold."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Take the held call back."""
+
+    @abstractmethod
+    def hang_up(self) -> None:
+        """End the call."""
+
+    @abstractmethod
+    def recordings(self) -> Sequence[Path]:
+        """Return the WAV files of what came from the other side, the oldest first."""
 
     def wait(self, words: str, *, times: int = 1) -> None:
         """Wait until the softphone has printed these words so many times."""
         assert wait_for(lambda: self.log.count(words) >= times, patience=PATIENCE), self.log
 
+    def last_invite(self) -> str:
+        """Return the last INVITE that was sent or received, and what was printed after it."""
+        return self.log.rpartition("\nINVITE ")[2]
+
+    def forget(self) -> None:
+        """Forget what has been heard up to now."""
+        self._forgotten = len(self._heard())
+
     def heard(self) -> int:
-        """Return the frequency (Hz) of what came from the other side, as recorded so far; 0 for silence."""
-        heard = b""
-        for file in sorted(self.folder.glob("dump-*-dec.wav")):
-            # The length in the header is written when the recording ends.
-            heard += file.read_bytes()[44:]
+        """Return the frequency (Hz) of what came from the other side since `forget`; 0 for silence."""
+        heard = self._heard()[self._forgotten :]
         samples = array("h", heard[: len(heard) // 2 * 2])
         loud = [sample for sample in samples if abs(sample) > _QUIET]
-        if len(loud) < len(samples) // 2 or len(samples) < _RATE // 2:
+        if len(loud) < len(samples) // 2 or len(samples) < RATE // 2:
             return 0
         crossings = sum(one < 0 <= other for one, other in pairwise(samples))
-        return round(crossings * _RATE / len(samples))
+        return round(crossings * RATE / len(samples))
+
+    def hears(self, other: Softphone) -> bool:
+        """Return whether the tone of the other softphone was heard since `forget`."""
+        return abs(self.heard() - other.tone) < 20
+
+    def _heard(self) -> bytes:
+        return b"".join(file.read_bytes()[_HEADER:] for file in self.recordings() if file.exists())
 
     def end(self) -> None:
-        """End the softphone."""
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        finally:
-            self.process.kill()
+        """Kill the softphone, which would otherwise wait for a server that may be gone."""
+        self._process.kill()
+        self._process.wait()
 
 
-def start(folder: Path, phone: Phone, *, tone: int) -> Softphone:
-    """Start a softphone with the credentials of a trunk, and wait until it is registered.
-
-    It plays a tone of this frequency (Hz) as long as its calls last, for some seconds.
-    """
-    program = shutil.which("baresip")
-    assert program is not None
-    folder.mkdir()
-    control = phone_port()
-    _write_tone(folder / "tone.wav", tone)
-    config = _CONFIG.format(host=LOOPBACK, port=phone.port, folder=folder, control=control, modules=_MODULES)
-    (folder / "config").write_text(config)
-    server = f"{LOOPBACK}:{phone.line.server}"
-    account = f"<sip:{phone.user}@{phone.line.domain}>;auth_user={phone.user};auth_pass={phone.secret}"
-    account += f';outbound="sip:{server}";answermode=auto;regint=600;audio_codecs=pcma;catchall=no\n'
-    (folder / "accounts").write_text(account)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "-f", str(folder), "-s", "-4"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
-        )
-    found = Softphone(process, folder, control)
-    found.wait("200 OK")
-    return found
+def hear_each_other(one: Softphone, other: Softphone) -> None:
+    """Wait until both softphones hear the tone of the other one, from now on."""
+    for phone in (one, other):
+        phone.forget()
+    wait_until(lambda: one.hears(other) and other.hears(one), what="both tones")
 
 
-def _write_tone(file: Path, frequency: int) -> None:
-    wave_of = (round(8000 * math.sin(2 * math.pi * frequency * place / _RATE)) for place in range(_RATE * PATIENCE))
+def talk(caller: Softphone, called: Softphone, number: str) -> None:
+    """Let one softphone call the other one; each hears the other, holds the call, takes it back, and hears it again."""
+    ended = [(phone, phone.log.count(phone.over)) for phone in (caller, called)]
+    caller.dial(number)
+    hear_each_other(caller, called)
+    for holds, held in ((caller, called), (called, caller)):
+        for act, direction in ((holds.hold, "a=sendonly"), (holds.resume, "a=sendrecv")):
+            act()
+            wait_until(partial(_was_told, held, direction), what=direction)
+        for phone, other in ((caller, called), (called, caller)):
+            if phone.records_after_hold:
+                phone.forget()
+                wait_until(partial(phone.hears, other), what="the tone after a hold")
+    caller.hang_up()
+    for phone, before in ended:
+        phone.wait(phone.over, times=before + 1)
+
+
+def _was_told(phone: Softphone, direction: str) -> bool:
+    """Return whether the last exchange of a call is over, and in it this direction of media was offered."""
+    told = phone.last_invite()
+    return direction in told and "\nACK " in told
+
+
+def write_tone(file: Path, frequency: int) -> None:
+    """Write a tone of this frequency (Hz) as a WAV file of some seconds."""
+    wave_of = (round(8000 * math.sin(2 * math.pi * frequency * place / RATE)) for place in range(RATE * PATIENCE))
     with wave.open(str(file), "wb") as writing:
-        writing.setparams((1, 2, _RATE, 0, "NONE", ""))
+        writing.setparams((1, 2, RATE, 0, "NONE", ""))
         writing.writeframes(array("h", wave_of).tobytes())

@@ -61,3 +61,19 @@ def test_who_guesses_has_to_wait_and_who_knows_does_not(sites: Sites, berlin: Ph
     nobody = Phone(sites.line, "t000000000009", "egal", berlin.port)
     with Wire(nobody) as wire:
         assert [wire.register()[8:11] for _ in range(6)] == ["403"] * 5 + ["503"]
+
+
+def test_wrong_secrets_with_a_nonce_of_another_address_do_not_count(sites: Sites, berlin: Phone) -> None:
+    right, berlin.secret = berlin.secret, "geraten"
+    # An attacker has got a nonce at its own address; the replies to what it sends in another's name go there.
+    with Wire(berlin, host="127.0.0.9") as own, Wire(berlin) as forged:
+        nonces = [own.nonce(), "made-up", f"{own.nonce()[:-1]}x"]
+        for nonce in nonces * 20:
+            answer = forged.ask(forged.request(nonce=nonce))
+            assert answer.startswith("SIP/2.0 401") and "stale=true" in answer
+        # The same nonce counts where it was sent to.
+        assert own.ask(own.request(nonce=own.nonce())).startswith("SIP/2.0 403")
+    # A phone that has never registered from the forged address, and one that has.
+    sites.order().register()
+    berlin.secret = right
+    berlin.register()

@@ -1,66 +1,30 @@
-"""A real softphone rings: two baresip with the credentials of two sites call and hear each other."""
+"""Real softphones ring: baresip and Linphone with the credentials of two sites call and hear each other."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-
-import pytest
-
 from models.telephony.forwarding import Condition
 from models.telephony.trunks import RequestUri
-from tests.fakes import wait_until
-from tests.sip.conftest import Sites
-from tests.sip.phones import Phone, call_in
-from tests.sip.softphone import Softphone, start
-
-_NONE = "NO BARESIP ON PATH: NO TEST WITH A REAL PHONE HAS RUN. As root on Debian: .make/sip"
+from tests.sip.conftest import Sites, Softphones
+from tests.sip.phones import call_in
+from tests.sip.softphone import talk
 
 
-@pytest.fixture
-def soft(tmp_path: Path) -> Iterator[Callable[[Phone, int], Softphone]]:
-    """Yield a function that starts a softphone for a trunk, playing a tone of this frequency (Hz).
-
-    Without baresip skip the test, or fail if CI=true.
-    """
-    if shutil.which("baresip") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(_NONE, pytrace=False)
-        pytest.skip(_NONE)
-    with ExitStack() as running:
-
-        def started(phone: Phone, tone: int) -> Softphone:
-            found = start(tmp_path / phone.user, phone, tone=tone)
-            running.callback(found.end)
-            return found
-
-        yield started
-
-
-def test_two_softphones_call_and_hear_each_other_and_are_held_forwarded_and_called_from_outside(
-    sites: Sites, soft: Callable[[Phone, int], Softphone]
+def test_two_kinds_of_softphones_call_and_hear_each_other_and_are_held_forwarded_and_called_from_outside(
+    sites: Sites, soft: Softphones
 ) -> None:
     one, two = sites.order(numbers=1), sites.order(numbers=1)
-    berlin, hamburg = soft(one, 440), soft(two, 1000)
-    berlin.do(f"dial sip:0{two.numbers[0].removeprefix('+49')}@sip.example")
-    for phone in (berlin, hamburg):
-        phone.wait("Call established")
-    wait_until(lambda: abs(berlin.heard() - 1000) < 20 and abs(hamburg.heard() - 440) < 20, what="both tones")
-    for command, direction in (("hold", "a=sendonly"), ("resume", "a=sendrecv")):
-        replies = berlin.log.count("SIP/2.0 200 OK")
-        berlin.do(command)
-        berlin.wait("SIP/2.0 200 OK", times=replies + 1)
-        assert direction in hamburg.log.rpartition("\nINVITE ")[2]
-    berlin.do("hangup")
-    hamburg.wait("session closed")
-    assert f"Call established: sip:{one.numbers[0]}@sip.example" in hamburg.log
+    berlin, hamburg = soft.baresip(one, tone=440), soft.linphone(two, tone=1000)
+    talk(berlin, hamburg, f"0{two.numbers[0].removeprefix('+49')}")
+    talk(hamburg, berlin, f"0{one.numbers[0].removeprefix('+49')}")
+    # Each caller's number is shown to the other one.
+    assert f"Call established: sip:{two.numbers[0]}@sip.example" in berlin.log
+    assert f"new incoming call from sip:{one.numbers[0]}@sip.example" in hamburg.log
     # From the network, by way of the other site's forwarding.
-    sites.forward(one, Condition.ALWAYS, two.numbers[0])
-    call_in(sites.line, one.numbers[0])
-    assert f"To: <sip:{two.numbers[0]}@sip.example>" in hamburg.log.rpartition("\nINVITE ")[2]
+    for forwards, target, rings in ((one, two, hamburg), (two, one, berlin)):
+        forwarding = sites.forward(forwards, Condition.ALWAYS, target.numbers[0])
+        call_in(sites.line, forwards.numbers[0])
+        assert f"To: <sip:{target.numbers[0]}@sip.example>" in rings.last_invite()
+        sites.stop_forwarding(forwards, forwarding)
 
 
 def test_how_a_call_names_the_number_is_chosen_for_each_trunk_and_counts_with_the_next_call(sites: Sites) -> None:

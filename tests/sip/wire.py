@@ -15,13 +15,14 @@ _numbers = count(1)
 
 
 class Wire:
-    """A UDP socket of a phone with the credentials of a trunk."""
+    """A UDP socket of a phone with the credentials of a trunk, at this address."""
 
-    def __init__(self, phone: Phone) -> None:
+    def __init__(self, phone: Phone, host: str = LOOPBACK) -> None:
         self._phone = phone
+        self._host = host
         self._socket = socket.socket(type=socket.SOCK_DGRAM)
         self._socket.settimeout(PATIENCE)
-        self._socket.bind((LOOPBACK, 0))
+        self._socket.bind((host, 0))
         self._socket.connect((LOOPBACK, phone.line.server))
         self.port: int = self._socket.getsockname()[1]
 
@@ -58,13 +59,13 @@ class Wire:
         own = f"<sip:{phone.user}@{domain}>"
         lines = [
             f"{method} {uri} SIP/2.0",
-            f"Via: SIP/2.0/UDP {LOOPBACK}:{self.port};branch=z9hG4bK{place}",
+            f"Via: SIP/2.0/UDP {self._host}:{self.port};branch=z9hG4bK{place}",
             "Max-Forwards: 70",
             f"From: {own};tag=1",
             f"To: {f'<{uri}>' if number else own}",
             f"Call-ID: wire-{self.port}",
             f"CSeq: {place} {method}",
-            f"Contact: {contact or f'<sip:{phone.user}@{LOOPBACK}:{self.port}>'}",
+            f"Contact: {contact or f'<sip:{phone.user}@{self._host}:{self.port}>'}",
             f"Expires: {expires}",
             "Content-Length: 0",
         ]

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from models.db.session import Database
+from models.people.api_tokens import create_token
+from models.people.rights import Scope
+from models.people.users import User
+from models.requests.idempotency import reserve_key
+from models.requests.requests import Request
+from models.values import utc_now
+from tests.factories import fill_pool, make_main
 from tests.fakes import wait_until
+from tests.web.conftest import ORDER
 from tests.workers.conftest import Children
 from workers import programs
 from workers.stack.ports import accepts_connections, free_port
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
+WAITING_FOR_KEY = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'idempotency_keys'"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%job_heartbeats%'"
 
 
@@ -29,12 +40,45 @@ def test_every_thread_has_a_connection_of_its_own_and_one_is_left(children: Chil
             blocking.execute(sa.text("LOCK TABLE job_heartbeats"))
             asked = [pool.submit(httpx.get, f"{front}/readyz", timeout=30) for _ in range(15)]
 
-            def all_wait() -> bool:
-                found = looking.scalar(sa.text(WAITING))
-                looking.rollback()
-                return bool(found == 15)
-
-            wait_until(all_wait, what="fifteen requests, each on its connection")
+            wait_until(lambda: _count(looking, WAITING) == 15, what="fifteen requests, each on its connection")
             assert httpx.get(f"{front}/readyz", timeout=30).status_code == 503
             assert httpx.get(f"{front}/healthz", timeout=30).status_code == 200
         assert [answer.result().status_code for answer in asked] == [200] * 15
+
+
+def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(children: Children, database: Database) -> None:
+    ports = [free_port(), free_port()]
+    for port in ports:
+        children.start(programs.console("web", "--port", str(port), "--processes", "1", "--threads", "2"))
+    now = utc_now()
+    with database.transaction() as session:
+        main, manager = make_main(session)
+        fill_pool(session)
+        user = session.get_one(User, manager.user_id)
+        token = create_token(session, main, user, "test", frozenset({Scope.WRITE}), now)
+    for port in ports:
+        wait_until(partial(accepts_connections, port), what="the fronts")
+
+    def order(port: int) -> httpx.Response:
+        head = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one"}
+        return httpx.post(f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=30)
+
+    with database.engine.connect() as looking, ThreadPoolExecutor(2) as pool:
+        # Both wait for a call with the same key that comes to nothing, and go on at the same moment.
+        with Session(database.engine) as holding:
+            reserve_key(holding, main.id, manager.user_id, "one", [b""], now)
+            asked = [pool.submit(order, port) for port in ports]
+            wait_until(lambda: _count(looking, WAITING_FOR_KEY) == 2, what="both processes")
+            holding.rollback()
+        answers = [answer.result() for answer in asked]
+    assert [answer.status_code for answer in answers] == [202, 202], answers
+    assert answers[0].content == answers[1].content
+    assert sorted("Idempotency-Replayed" in answer.headers for answer in answers) == [False, True]
+    with database.transaction() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Request)) == 1
+
+
+def _count(looking: sa.Connection, query: str) -> int:
+    found = looking.scalar(sa.text(query))
+    looking.rollback()
+    return int(found or 0)

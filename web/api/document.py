@@ -8,9 +8,14 @@ from typing import Any
 
 from models.retention import IDEMPOTENCY_KEYS
 
-_ALWAYS = (400, 401, 403, 415, 422, 500, 503)
-"""The errors that any call can have: unreadable text, token, rights, an encoded body, parameters, faults, outages."""
+_ALWAYS = (400, 401, 403, 405, 415, 422, 500, 503)
+"""The errors that any call can have: text, token, rights, method, an encoded body, parameters, faults, outages."""
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_ALLOW = {
+    "description": "The methods that this address knows.",
+    "required": True,
+    "schema": {"type": "string", "examples": ["OPTIONS, POST"]},
+}
 _KEY_NEEDED = {"post": True, "delete": False}
 """Whether a call with this method needs an `Idempotency-Key`; other methods have none."""
 
@@ -19,7 +24,8 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
     """Return a copy of an OpenAPI document with what no single endpoint declares.
 
     Operations that change something get the header `Idempotency-Key`. All operations get as `application/problem+json`
-    the errors that they declare themselves and those that every operation can have.
+    the errors that they declare themselves and those that every operation can have. A path has no place of its own for
+    the 405 of the methods that it does not know, so each of its operations names that error.
     """
     document = deepcopy(document)
     for path, operations in document["paths"].items():
@@ -32,6 +38,7 @@ def completed(document: dict[str, Any]) -> dict[str, Any]:
             too_large = (413,) if method in _KEY_NEEDED else ()
             for status in sorted({*_ALWAYS, *missing, *too_large, *declared}):
                 responses[str(status)] = {"description": HTTPStatus(status).phrase, "content": _PROBLEM}
+            responses["405"] |= {"description": "Another method of this address.", "headers": {"Allow": _ALLOW}}
     return document
 
 

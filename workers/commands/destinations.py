@@ -9,6 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from models.db.session import Database
+from models.telephony.call_limits import follow_high_risk
 from models.telephony.high_risk import HighRiskPrefix
 from workers.commands.resources import open_database, out, refuse
 
@@ -30,19 +32,23 @@ def show() -> None:
 @app.command()
 def add(prefix: Prefix, reason: Annotated[str, typer.Option(help="Why; for the carrier's staff.")]) -> None:
     """Make the numbers with a prefix high-risk destinations. Safe to run twice: the reason is replaced."""
-    with open_database() as database, database.transaction() as session:
-        session.merge(HighRiskPrefix(prefix=_digits(prefix), reason=reason))
-    _say_what_follows()
+    digits = _digits(prefix)
+    with open_database() as database:
+        with database.transaction() as session:
+            session.merge(HighRiskPrefix(prefix=digits, reason=reason))
+        _follow(database, digits)
 
 
 @app.command()
 def remove(prefix: Prefix) -> None:
     """Take a prefix off the list of high-risk destinations. Safe to run twice."""
-    with open_database() as database, database.transaction() as session:
-        found = session.get(HighRiskPrefix, _digits(prefix))
-        if found is not None:
-            session.delete(found)
-    _say_what_follows()
+    digits = _digits(prefix)
+    with open_database() as database:
+        with database.transaction() as session:
+            found = session.get(HighRiskPrefix, digits)
+            if found is not None:
+                session.delete(found)
+        _follow(database, digits)
 
 
 def _digits(typed: str) -> str:
@@ -54,5 +60,9 @@ def _digits(typed: str) -> str:
     return digits
 
 
-def _say_what_follows() -> None:
-    out.print("Saved. Trunks follow with the next run of the job; now: standorte reconcile registrar.", highlight=False)
+def _follow(database: Database, digits: str) -> None:
+    last: int | None = 0
+    while last is not None:
+        with database.transaction() as session:
+            last = follow_high_risk(session, digits, database.now(), after=last)
+    out.print("Saved. The trunks concerned follow within seconds.", highlight=False)

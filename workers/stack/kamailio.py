@@ -49,7 +49,9 @@ class EmbeddedKamailio(EmbeddedServer):
     `registrar_url` is the URL of the registrar's database, `domain` the SIP domain of the trunks. `interconnect` lists
     the addresses and networks from which calls of the telephone network come, separated by commas. `network` is the
     host and port to which calls to the telephone network are sent, `emergency` the host and port for calls to 110 and
-    112. Without `port` a free one is chosen. `user` is the user that the server runs as, None for this process's user.
+    112. `media_relay` is where rtpengine takes commands, such as "udp:127.0.0.1:2223"; without it, media goes from
+    phone to phone. Without `port` a free one is chosen. `user` is the user that the server runs as, None for this
+    process's user.
     """
 
     name = "Kamailio"
@@ -64,6 +66,7 @@ class EmbeddedKamailio(EmbeddedServer):
         interconnect: str,
         network: str,
         emergency: str,
+        media_relay: str = "",
         port: int | None = None,
         user: SystemUser | None = None,
     ) -> None:
@@ -79,6 +82,7 @@ class EmbeddedKamailio(EmbeddedServer):
             "SIP_INTERCONNECT": interconnect,
             "SIP_NETWORK": network,
             "SIP_EMERGENCY": emergency,
+            "SIP_MEDIA_RELAY": media_relay,
         }
 
     def check(self) -> None:

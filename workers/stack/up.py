@@ -58,6 +58,7 @@ class Stack:
             interconnect=os.environ.get("SIP_INTERCONNECT", "127.0.0.2"),
             network=os.environ.get("SIP_NETWORK", "127.0.0.2:5060"),
             emergency=os.environ.get("SIP_EMERGENCY", "127.0.0.2:5112"),
+            media_relay=os.environ.get("SIP_MEDIA_RELAY", ""),
             port=free_sip_port(before.get("sip", 5060)),
             user=self._postgres.user,
         )

@@ -87,6 +87,14 @@ def test_a_trunk_is_called_as_the_order_says_or_as_is_usual_for_so_many_numbers(
     assert record.preferences.get("request_uri") == ("contact" if told is RequestUri.CONTACT else None)
 
 
+def test_a_trunk_calls_the_countries_of_its_order(pipeline: Pipeline) -> None:
+    pipeline.order(an_order(countries=("AT", "870")))
+    pipeline.advance()
+    with pipeline.runtime.database.transaction() as session:
+        trunk = session.scalars(sa.select(SipTrunk)).one()
+    assert trunk.countries == ["870", "AT", "DE"]
+
+
 @pytest.mark.usefixtures("changing_products")
 def test_an_option_that_is_withdrawn_after_the_order_stays_in_it(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))

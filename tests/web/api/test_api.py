@@ -129,7 +129,8 @@ def test_the_document_names_every_error_as_problem_details(front: Front) -> None
     for path, operations in paths.items():
         for method, operation in operations.items():
             errors = {status: answer for status, answer in operation["responses"].items() if int(status) >= 400}
-            assert errors.keys() >= {"400", "401", "403", "415", "422", "500", "503"}, (method, path)
+            assert errors.keys() >= {"400", "401", "403", "405", "415", "422", "500", "503"}, (method, path)
+            assert errors["405"]["headers"]["Allow"]["required"], (method, path)
             keys = [one["required"] for one in operation.get("parameters", []) if one["name"] == "Idempotency-Key"]
             assert keys == {"post": [True], "delete": [False]}.get(method, []), (method, path)
             assert all(answer["content"].keys() == {"application/problem+json"} for answer in errors.values())

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from models.accounts.accounts import Account
 from models.requests.requests import Request
+from models.telephony.destinations import MOST_COUNTRIES, PREFIXES
 from tests.factories import MOBILE
 from tests.web.conftest import ORDER, Front
 
@@ -80,6 +81,26 @@ def test_an_order_may_say_how_calls_reach_the_phone_system(front: Front) -> None
     assert wrong.status_code == 422
     [found] = wrong.get_json()["errors"]
     assert found["field"] == "request_uri" and "„contact“" in found["detail"]
+
+
+def test_an_order_may_limit_the_trunk_to_countries(front: Front) -> None:
+    assert front.post("/orders", {**ORDER, "countries": ["CH", "AT", "AT", "870"]}).status_code == 202
+    assert front.post("/orders", ORDER).status_code == 202
+    with front.database.transaction() as session:
+        kept = session.scalars(sa.select(Request.countries).order_by(Request.id)).all()
+    assert kept == [["870", "AT", "CH", "DE"], None]
+    fallback = {"options": ["mobile-backup"], "mobile_number": "+41791234567"}
+    assert front.post("/orders", {**ORDER, **fallback, "countries": ["CH"]}).status_code == 202
+    for wrong, field, words in (
+        ({"countries": ["XX"]}, "countries.0", "DE, AT, 870"),
+        ({"countries": []}, "countries", "1 bis 60"),
+        ({"countries": sorted(PREFIXES.keys() - {"DE"})[:MOST_COUNTRIES]}, "countries", "1 bis 60"),
+        ({**fallback, "countries": ["AT"]}, "countries", "+41791234567"),
+    ):
+        refused = front.post("/orders", {**ORDER, **wrong})
+        assert refused.status_code == 422, wrong
+        [found] = refused.get_json()["errors"]
+        assert found["field"] == field and words in found["detail"]
 
 
 def test_the_same_key_and_body_give_the_same_answer(front: Front) -> None:

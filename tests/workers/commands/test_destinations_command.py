@@ -9,6 +9,9 @@ from typer.testing import CliRunner, Result
 
 from models.db.session import Database
 from models.telephony.high_risk import is_high_risk
+from models.telephony.trunks import SipTrunk
+from tests.factories import make_main
+from tests.web.portal.accounts.test_dashboard import make_trunk
 from workers.cli import cli
 
 pytestmark = pytest.mark.usefixtures("database_settings")
@@ -34,8 +37,27 @@ def test_the_list_is_shown_and_changed(database: Database) -> None:
     assert "+881" in shown and "Thuraya [test]" in shown
     with database.transaction() as session:
         assert is_high_risk(session, "+6744441234")
-    assert "standorte reconcile registrar" in run("remove", "+67").stdout
+    assert "within seconds" in run("remove", "+67").stdout
     with database.transaction() as session:
         assert not is_high_risk(session, "+6744441234")
     for wrong in ("Somalia", "4", "+49"):
         assert run("add", wrong, "--reason", "x").exit_code != 0
+
+
+@pytest.mark.parametrize(
+    ("countries", "high_risk", "concerned"),
+    [(None, False, True), (["DE", "NR"], False, True), (["DE"], False, False), (None, True, False)],
+)
+def test_trunks_follow_a_change_that_concerns_them(
+    database: Database, countries: list[str] | None, high_risk: bool, concerned: bool
+) -> None:
+    with database.transaction() as session:
+        trunk = session.get_one(SipTrunk, make_trunk(session, make_main(session)[0]))
+        trunk.countries, trunk.high_risk = countries, high_risk
+        trunk.rest()
+    for words in (("add", "+6749", "--reason", "Nauru"), ("remove", "+6749")):
+        assert run(*words).exit_code == 0
+        with database.transaction() as session:
+            found = session.get_one(SipTrunk, trunk.id)
+            assert (found.due_at is not None) is concerned, words
+            found.rest()

@@ -1,0 +1,97 @@
+"""baresip (Debian's baresip-core), a real softphone."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.sip.phones import Phone
+from tests.sip.sipp import phone_port
+from tests.sip.softphone import Softphone, write_tone
+from workers.stack.ports import LOOPBACK
+
+_MODULES = Path("/usr/lib/baresip/modules")
+_CONFIG = """\
+poll_method epoll
+sip_listen {host}:{port}
+net_interface {host}
+call_local_timeout 120
+audio_source aufile,{folder}/tone.wav
+audio_player aufile,{folder}/played.wav
+audio_alert aufile,{folder}/alert.wav
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+rtp_timeout 30
+snd_path {folder}
+cons_listen {host}:{control}
+module_path {modules}
+module g711.so
+module aufile.so
+module sndfile.so
+module cons.so
+module_app account.so
+module_app menu.so
+"""
+
+
+class Baresip(Softphone):
+    """One running baresip. An anonymous one only calls, and does not tell who it is."""
+
+    over = "terminated (duration"
+    records_after_hold = False
+
+    def __init__(self, folder: Path, phone: Phone, *, tone: int, anonymous: bool = False) -> None:
+        """Start baresip with the credentials of a trunk, and wait until it is registered, unless it is anonymous."""
+        program = shutil.which("baresip")
+        assert program is not None
+        folder.mkdir()
+        self._control = phone_port()
+        self._domain = phone.line.domain
+        write_tone(folder / "tone.wav", tone)
+        config = _CONFIG.format(host=LOOPBACK, port=phone.port, folder=folder, control=self._control, modules=_MODULES)
+        (folder / "config").write_text(config)
+        user = "anonymous" if anonymous else phone.user
+        account = f"<sip:{user}@{phone.line.domain}>;auth_user={phone.user};auth_pass={phone.secret}"
+        account += f';outbound="sip:{LOOPBACK}:{phone.line.server}";answermode=auto;regint={0 if anonymous else 600}'
+        (folder / "accounts").write_text(f"{account};audio_codecs=pcma;catchall=no\n")
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [program, "-f", str(folder), "-s", "-4"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder
+            )
+        super().__init__(process, folder, tone)
+        self.wait("ready." if anonymous else "200 OK")
+
+    @property
+    def log(self) -> str:
+        """Return what the softphone has printed so far, all SIP messages among it."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def do(self, command: str) -> None:
+        """Type a command."""
+        with socket.socket(type=socket.SOCK_DGRAM) as wire:
+            wire.sendto(f"/{command}\n".encode(), (LOOPBACK, self._control))
+
+    def dial(self, number: str) -> None:
+        """Call a number."""
+        self.do(f"dial sip:{number}@{self._domain}")
+
+    def hold(self) -> None:
+        """Put the call on hold."""
+        self.do("hold")
+
+    def resume(self) -> None:
+        """Take the held call back."""
+        self.do("resume")
+
+    def hang_up(self) -> None:
+        """End the call."""
+        self.do("hangup")
+
+    def recordings(self) -> Sequence[Path]:
+        """Return the WAV files of what came from the other side, the oldest first."""
+        return sorted(self._folder.glob("dump-*-dec.wav"))

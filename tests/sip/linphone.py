@@ -1,0 +1,127 @@
+"""linphonec (Debian's linphone-cli), the console of Linphone, a real softphone."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.sip.phones import Phone
+from tests.sip.softphone import Softphone, write_tone
+from workers.stack.ports import LOOPBACK
+
+_CONFIG = """\
+[sip]
+sip_port={port}
+sip_tcp_port=0
+bind_address={host}
+use_ipv6=0
+default_proxy=0
+[rtp]
+audio_rtp_port=24000-32000
+[proxy_0]
+reg_proxy=<sip:{host}:{server}>
+reg_route=<sip:{host}:{server};lr>
+reg_identity=sip:{user}@{domain}
+reg_expires=600
+reg_sendregister=1
+publish=0
+[auth_info_0]
+username={user}
+passwd={secret}
+realm={domain}
+[video]
+display=0
+capture=0
+automatically_initiate=0
+automatically_accept=0
+[audio_codec_0]
+mime=PCMA
+rate=8000
+channels=1
+enabled=1
+"""
+# Codecs that are not mentioned are offered.
+_OTHER_CODECS = (("opus", 48000, 2), ("speex", 16000, 1), ("speex", 8000, 1), ("PCMU", 8000, 1), ("G729", 8000, 1))
+
+
+class Linphone(Softphone):
+    """One running linphonec."""
+
+    over = "ended (No error)"
+
+    def __init__(self, folder: Path, phone: Phone, *, tone: int) -> None:
+        """Start linphonec with the credentials of a trunk, and wait until it is registered."""
+        program = shutil.which("linphonec")
+        assert program is not None
+        self._domain = phone.line.domain
+        # Its database is there, and it makes no folders for it.
+        (folder / ".local/share/linphone").mkdir(parents=True)
+        write_tone(folder / "tone.wav", tone)
+        config = _CONFIG.format(
+            host=LOOPBACK,
+            port=phone.port,
+            server=phone.line.server,
+            user=phone.user,
+            secret=phone.secret,
+            domain=phone.line.domain,
+        )
+        for place, (name, rate, channels) in enumerate(_OTHER_CODECS, 1):
+            config += f"[audio_codec_{place}]\nmime={name}\nrate={rate}\nchannels={channels}\nenabled=0\n"
+        (folder / "config").write_text(config)
+        # It works on calls only while it waits for a person at a terminal.
+        self._terminal, inside = pty.openpty()
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [program, "-c", str(folder / "config"), "-S", "-d", "6", "-l", str(folder / "trace")],
+                stdin=inside,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env={"PATH": os.defpath, "HOME": str(folder), "TERM": "dumb"},
+            )
+        os.close(inside)
+        super().__init__(process, folder, tone)
+        self.do("soundcard use files")
+        self.do(f"play {folder}/tone.wav")
+        self.do(f"record {folder}/heard.wav")
+        self.do("autoanswer enable")
+        self.wait("to [LinphoneRegistrationOk]")
+
+    @property
+    def log(self) -> str:
+        """Return what the softphone has printed so far, then all SIP messages."""
+        files = (self._folder / "log", self._folder / "trace")
+        return "".join(file.read_text(errors="replace").replace("\r", "") for file in files if file.exists())
+
+    def do(self, command: str) -> None:
+        """Type a command."""
+        os.write(self._terminal, f"{command}\n".encode())
+
+    def dial(self, number: str) -> None:
+        """Call a number."""
+        self.do(f"call sip:{number}@{self._domain}")
+
+    def hold(self) -> None:
+        """Put the call on hold."""
+        self.do("pause")
+
+    def resume(self) -> None:
+        """Take the held call back."""
+        self.do("resume")
+
+    def hang_up(self) -> None:
+        """End the call."""
+        self.do("terminate")
+
+    def recordings(self) -> Sequence[Path]:
+        """Return the WAV file of what came from the other side."""
+        return [self._folder / "heard.wav"]
+
+    def end(self) -> None:
+        """End the softphone."""
+        super().end()
+        os.close(self._terminal)
