@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-from wcwidth import iter_graphemes
-
 ISOLATE, END_ISOLATE = "\u2068", "\u2069"
 """FSI and PDI of Unicode's bidirectional algorithm: what stands between them is ordered by itself."""
 
@@ -39,6 +37,9 @@ def shortened(text: str, most: int) -> str:
     """
     if len(text) <= most:
         return text
+    # Slow to import, and hardly any text is cut.
+    from wcwidth import iter_graphemes
+
     end = 0
     ends = (end := end + len(character) for character in iter_graphemes(text[: most + 1]))
     last = max(takewhile(lambda place: place <= most, ends), default=0)
