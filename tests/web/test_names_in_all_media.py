@@ -138,7 +138,8 @@ def test_whole_orders_with_such_names_leave_mails_letters_and_trunks_whole(front
     for mail in back.mailer.sent:
         found = received(mail)
         if found is None:
-            assert "=0ABcc" in mail.recipient_name
+            # A line break in a header, also one that is hidden in an encoded word.
+            assert re.search(r"[\r\n\t]|=0A", mail.recipient_name)
             continue
         assert set(found.keys()) == HEADERS and len(found["To"].addresses) == 1
         assert "<script>alert" not in mail.html and "49" not in one_line(mail.subject).split()
