@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from html import unescape
 from itertools import cycle
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from werkzeug.test import TestResponse
@@ -223,7 +223,8 @@ class Trial:
             or "7*7 }}" in answer.text.replace("{{ 7*7 }}", "")
         ):
             return "not escaped"
-        if name not in self._form.texts:
+        # A number, a time, a country by its code: shown in their usual form.
+        if name not in self._form.texts or (text == NAUGHTY["number"] and re.search("seconds|windows|countries", name)):
             return ""
         if answer.status_code >= 400:
             named = NAMED_TOGETHER.get((self._endpoint, name), name)
@@ -247,6 +248,8 @@ class Trial:
                 paths.append(path.format(main=self._portal.front.main.customer_number))
             pages = [self._client.get(path).text for path in paths]
         wanted = as_shown(text[:100] if self._form.method == "get" else text)
+        if name == "holder_postal_code":
+            wanted = wanted.upper()
         return (
             "" if any(wanted in as_shown(unescape(page)) for page in pages) else f"accepted, but not shown: {wanted!r}"
         )
@@ -270,6 +273,6 @@ def is_named(page: str, name: str) -> bool:
 
 def as_shown(text: str) -> str:
     """Return the text as a reader sees it: without invisible characters and without the length of white space."""
-    # A server reads the bytes of a surrogate as characters that it does not know.
-    text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    # Werkzeug leaves bytes that are no UTF-8 as they were quoted.
+    text = re.sub("[\ud800-\udfff]", lambda found: quote(found[0], errors="surrogatepass"), text)
     return " ".join(typed_text(text).replace(ISOLATE, "").replace(END_ISOLATE, "").split())
