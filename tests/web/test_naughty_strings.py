@@ -86,7 +86,7 @@ ONLY_BUTTONS = {
     "office.removals", "office.request_retry",
 }  # fmt: skip
 """Endpoints of forms without a field to type in which this portal does not show."""
-ASKED_LATER = {"confirmed"}
+ASKED_LATER = {"city_kept", "confirmed"}
 """Fields that are shown after a first answer."""
 AS_ANOTHER = {"orders.autosave": "orders.save_step"}
 """Endpoints to which a script sends the form of another one."""
