@@ -131,9 +131,9 @@ def in_print(text: str) -> str:
     """Return the text as letters and offers print it: composed characters (NFC), plain hyphens and spaces.
 
     A character that the typeface of letters lacks becomes a question mark; a combining accent that is left after
-    composing is dropped.
+    composing is dropped, as are invisible characters.
     """
-    composed = unicodedata.normalize("NFC", text).translate(_PRINTED_AS)
+    composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).translate(_PRINTED_AS)
     return _UNPRINTABLE.sub(lambda lacking: "" if unicodedata.combining(lacking[0]) else "?", composed)
 
 

@@ -24,6 +24,7 @@ from models.values import BERLIN, Clock
 from models.vault import Vault
 from tasks.hints import hint, sending_app
 from tasks.logs import configure_logging
+from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
@@ -44,6 +45,7 @@ from web.portal.messages.dev_mail import dev_mail
 from web.portal.orders.pages import orders
 from web.portal.page.blueprints import locations, portal
 from web.portal.page.carrier import carrier_pages
+from web.portal.page.isolating_translations import IsolatingTranslations
 from web.portal.page.kept_input import form_owner
 from web.portal.page.locale import clock_time, day, last_day, moment, phone
 from web.portal.page.money import euros
@@ -160,7 +162,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     store_resources(app, Resources(settings, database, vault, clock, throttle, network))
     # The default Celery app is the one that sends the tasks of `tasks.celery_tasks`.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
-    Babel(app, locale_selector=choose_language)
+    Babel(app, locale_selector=choose_language).domain_instance = IsolatingTranslations()
+    isolate_names(app.jinja_env)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
     app.jinja_env.globals.update(carrier=settings.carrier, carrier_page_text=carrier_page_text, form_owner=form_owner)
     app.jinja_env.filters["moment"] = moment
@@ -193,8 +196,9 @@ def _handle_errors(app: OpenAPI) -> None:
     def domain(error: DomainError) -> Any:
         if is_api():
             return problems.of_domain_error(error)
-        status = 422 if isinstance(error, InvalidField) else 404
-        return _render_error(status), status
+        if isinstance(error, InvalidField):
+            return _render_error(422, field=error.field), 422
+        return _render_error(404), 404
 
     def http(error: HTTPException) -> Any:
         if error.response is not None:

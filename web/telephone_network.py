@@ -17,7 +17,7 @@ import structlog
 from psycopg.rows import namedtuple_row
 
 from models.db.connections import TimedConnection
-from models.values import Clock
+from models.values import Clock, typed_text
 from tasks.ports import SipAddress
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class Registration:
     """A registration of a phone system with a trunk, valid from `since` to `until`.
 
     `address` is the host and port from which the registration came, or if unknown those that the phone system named
-    itself; `device` is its User-Agent header.
+    itself; `device` is its User-Agent header without invisible characters.
     """
 
     address: str
@@ -170,7 +170,9 @@ def _lines(connection: psycopg.Connection[Any], addresses: Collection[SipAddress
     refusals = {(user, domain): Refusal(*told) for user, domain, *told in connection.execute(_REFUSALS.encode(), facts)}
     lines = {address: Line(refusal=refusals.get(address)) for address in addresses}
     for row in connection.execute(_REGISTRATIONS.encode(), facts):
-        found = Registration(_host(row.address), row.user_agent, row.registered_at, row.expires.replace(tzinfo=UTC))
+        found = Registration(
+            _host(row.address), typed_text(row.user_agent), row.registered_at, row.expires.replace(tzinfo=UTC)
+        )
         lines[row.username, row.domain].registrations.append(found)
     return lines
 

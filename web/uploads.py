@@ -10,6 +10,7 @@ from werkzeug.datastructures import FileStorage
 
 from models.errors import InvalidField
 from models.values import typed_text
+from models.writing import shortened
 
 LARGEST = 10_000_000
 _FORM_OVERHEAD = 100_000
@@ -52,4 +53,4 @@ def read_document(file: FileStorage, field: str) -> Upload:
 def shown_name(file: FileStorage, unnamed: str) -> str:
     """Return the uploaded file's name without folders and unprintable characters; `unnamed` if nothing is left."""
     last = re.split(r"[\\/]", typed_text(file.filename or ""))[-1]
-    return "".join(character for character in last if character.isprintable()).strip()[:100] or unnamed
+    return shortened("".join(filter(str.isprintable, last)).strip(), 100) or unnamed

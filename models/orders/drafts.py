@@ -25,6 +25,7 @@ from models.people.users import User
 from models.requests.requests import Request
 from models.values import end_of_day, start_of_day
 from models.vault import Vault
+from models.writing import shortened
 
 MOST_TYPED = 500
 """The most characters of a field that are kept: longer than any valid value."""
@@ -191,5 +192,5 @@ def order_once(session: Session, draft: Draft, submit: Callable[[], Request]) ->
 
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        return value[:MOST_TYPED]
+        return shortened(value, MOST_TYPED)
     return [_storable(item) for item in value[:20]]

@@ -17,6 +17,7 @@ from models.messages.outbox import Message, Recipient, queue_message
 from models.people.passwords import ensure_hard_to_guess, hash_password
 from models.people.users import User
 from models.vault import Vault
+from models.writing import shortened
 
 RESET_VALID_FOR = timedelta(hours=1)
 _ONE_MAIL_IN = timedelta(minutes=10)
@@ -54,7 +55,7 @@ def begin_login(session: Session, user: User, user_agent: str, address: str, now
     login = Login(
         user_id=user.id,
         secret_hash=_hash(secret),
-        user_agent=user_agent[:_LONGEST_AGENT],
+        user_agent=shortened(user_agent, _LONGEST_AGENT),
         address=address,
         created_at=now,
         seen_at=now,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from models.values import is_error_value, typed_text
+from models.writing import shortened
 from tasks.files.text_encoding import UNREADABLE
 
 _LONGEST = 1_000
@@ -26,7 +27,7 @@ def cell_text(value: object) -> str:
     if not (text.isascii() and text.isprintable()):
         text = _CONTROL.sub(UNREADABLE, _without_controls_around(typed_text(text)))
     text = " ".join(text.split())
-    return _FORMULA_GUARD.sub("", text)[:_LONGEST]
+    return shortened(_FORMULA_GUARD.sub("", text), _LONGEST)
 
 
 def cell_fault(text: str) -> str | None:

@@ -20,6 +20,7 @@ from models.proofs.deadlines import VALID_FOR
 from models.requests.requests import Request
 from models.states import Kind
 from models.values import Locale, end_of_day
+from models.writing import isolated
 from tasks.outbox.price_facts import sum_facts
 from tasks.ports import Attachment
 from tasks.wording.translate import N_, translate
@@ -114,7 +115,8 @@ def _listed(kind: Kind, row: ReceivedRow, locale: Locale) -> str:
     if kind is Kind.LINK:
         return f"{row.customer_number}: {fate}"
     place = row.draft["location"]
-    where = f"{place['name']}, {place['street']}, {place['postal_code']} {place['city']}"
+    name, street, city = (isolated(place[part]) for part in ("name", "street", "city"))
+    where = f"{name}, {street}, {place['postal_code']} {city}"
     if row.fate is not RowFate.PLACED:
         return f"{where}: {fate}"
     return f"{row.customer_number}: {where}, {', '.join(name for name, _line in row.lines)}"

@@ -25,6 +25,7 @@ from tasks.settings import Carrier
 from tasks.wording.destinations import destination_text
 from tasks.wording.document_refusals import refusal_text
 from tasks.wording.formats import day_text, euros, last_day_text, number_text
+from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text, role_text, scopes_text
 from tasks.wording.translate import translations
 
@@ -156,6 +157,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_translations(translations(locale), newstyle=True)  # type: ignore[attr-defined]
+    isolate_names(environment)
     # A letter's lines are broken by the printer, who knows how wide they are.
     environment.filters |= {
         "reflow": _one_line if form == "letter" else _reflow,

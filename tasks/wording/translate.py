@@ -11,6 +11,7 @@ from importlib.resources import files
 from babel.support import NullTranslations, Translations
 
 from models.values import Locale
+from models.writing import isolated_facts
 
 CATALOGUES = str(files("tasks.wording") / "translations")
 
@@ -23,10 +24,11 @@ def N_(sentence: str) -> str:
 def translate(locale: Locale, sentence: str, /, **facts: object) -> str:
     """Translate an English sentence, and replace its placeholders `%(name)s` by the facts of these names.
 
+    A fact in right-to-left letters is isolated, so that it moves no other word of the sentence.
     Raises `KeyError` if some facts are given but one that the sentence names is missing.
     """
     words = translations(locale).gettext(sentence)
-    return words % facts if facts else words
+    return words % isolated_facts(facts) if facts else words
 
 
 @lru_cache

@@ -141,7 +141,7 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 """No broker is there. The counters of wrong tries are in a fake Redis of this address."""
 
 # Compiling the templates takes a fifth of the time of these tests, if each process and each application does it anew.
-_COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "templates"
+_COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "isolating-templates"
 
 
 @contextmanager

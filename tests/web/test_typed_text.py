@@ -16,6 +16,7 @@ from models.people.users import User
 from models.requests.requests import Request
 from models.values import utc_now
 from tests.factories import PASSWORD
+from tests.web.api.test_naughty_bodies import WHOLE_ORDER
 from tests.web.conftest import ORDER, Front
 from tests.web.html import assert_valid
 from tests.web.portal.page.test_portal import csrf, sign_in
@@ -23,7 +24,7 @@ from tests.web.portal.page.test_portal import csrf, sign_in
 
 def order(**changes: object) -> dict[str, Any]:
     """Return the body of an order with fields changed by path: `contact__email`."""
-    body = copy.deepcopy(ORDER)
+    body = copy.deepcopy(WHOLE_ORDER if "directory_entry__name" in changes or "local_user__name" in changes else ORDER)
     for path, value in changes.items():
         part, _, name = path.partition("__")
         body[part][name] = value
@@ -83,6 +84,9 @@ def test_invisible_characters_of_forms_are_taken_off_but_not_of_passwords(front:
         ("location__name", "#N/A", "error of the spreadsheet"),
         ("location__street", "#REF!", "error of the spreadsheet"),
         ("contact__name", "#NV", "error of the spreadsheet"),
+        ("local_user__name", "#N/A", "error of the spreadsheet"),
+        ("directory_entry__name", "#BEZUG!", "error of the spreadsheet"),
+        ("directory_entry__name", "株式会社", "Latin, Greek or Cyrillic"),
     ],
 )
 def test_the_api_says_what_is_wrong(front: Front, field: str, value: str, english: str) -> None:

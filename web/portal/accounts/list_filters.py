@@ -11,6 +11,7 @@ from flask_babel import lazy_gettext
 from models.states import Origin
 from models.views.location_states import Show
 from models.views.locations import LocationFilter, Order
+from models.writing import shortened
 
 CARDS, TABLE = "karten", "tabelle"
 TABLE_FROM = 50
@@ -77,4 +78,4 @@ def list_url(endpoint: str = "portal.overview", **changes: Any) -> str:
 
 
 def _typed(name: str) -> str:
-    return request.args.get(name, "").strip()[:100]
+    return shortened(request.args.get(name, "").strip(), 100)

@@ -15,6 +15,7 @@ from models.states import AccountState
 from models.telephony.holdings import holdings_of
 from models.views import back_office, office_search
 from models.views import locations as listing
+from models.writing import shortened
 from tasks.wording.labels import role_text
 from web.portal.accounts.audit_log_text import deed_text
 from web.portal.accounts.overview import kind_label, state_label
@@ -30,7 +31,7 @@ _REQUESTS, _SUBS, _LOG = 20, 50, 10
 @office.get("/suche")
 def search() -> str:
     """Show the accounts, people, phone numbers and requests of all customers that the search text finds, in groups."""
-    typed = " ".join(request.args.get("suche", "").split())[:100]
+    typed = shortened(" ".join(request.args.get("suche", "").split()), 100)
     with resources().database.transaction() as session:
         found = office_search.search(session, typed)
         matters = back_office.MatterFilter(search=typed)

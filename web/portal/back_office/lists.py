@@ -23,6 +23,7 @@ from models.jobs.findings import Finding, findings_of
 from models.jobs.jobs import Job, JobRun, ask_for_run, jobs_by_name, last_successes, latest_runs
 from models.states import Kind, Reason
 from models.views.back_office import Matter, MatterFilter, matter_counts, page_of
+from models.writing import shortened
 from tasks.hints import hint
 from tasks.reconcile import JOBS
 from tasks.reconcile.registrar import LOOK_FIRST
@@ -56,7 +57,7 @@ def todo() -> str:
     404 if the URL's page cursor (`nach`) is invalid.
     """
     wanted = MatterFilter(
-        search=request.args.get("suche", "").strip()[:100],
+        search=shortened(request.args.get("suche", "").strip(), 100),
         matter=request.args.get("status", type=Matter),
         kind=request.args.get("art", type=Kind),
         reason=request.args.get("grund", type=Reason),

@@ -12,6 +12,7 @@ from flask_login import login_required
 
 from models.states import Kind
 from models.views.request_history import HistoryFilter, Progress, history_of
+from models.writing import shortened
 from tasks.wording.labels import status_text
 from web.portal.page.blueprints import portal
 from web.portal.page.locale import locale
@@ -46,7 +47,7 @@ def history() -> str:
     if before is None and "before" in request.args:
         abort(404)
     wanted = HistoryFilter(
-        search=request.args.get("suche", "").strip()[:100],
+        search=shortened(request.args.get("suche", "").strip(), 100),
         kind=request.args.get("art", type=Kind),
         progress=_PROGRESS.get(request.args.get("status", "")),
     )

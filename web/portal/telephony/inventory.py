@@ -18,6 +18,7 @@ from models.people.rights import Action, may
 from models.telephony import inventory
 from models.telephony.trunks import SipTrunk, TrunkState
 from models.values import berlin_day
+from models.writing import shortened
 from tasks.files import spreadsheets
 from tasks.files.spreadsheets import EXPORT_PAGE
 from tasks.ports import SipAddress
@@ -192,7 +193,7 @@ def _looked_at() -> tuple[Account, str | None]:
 
 
 def _search() -> str:
-    return request.args.get("suche", "").strip()[:_LONGEST]
+    return shortened(request.args.get("suche", "").strip(), _LONGEST)
 
 
 def _rows(kind: str, account: Account, search: str) -> Iterator[list[spreadsheets.Cell]]:

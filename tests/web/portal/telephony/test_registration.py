@@ -39,13 +39,15 @@ class Network:
 
     connection: psycopg.Connection
 
-    def register(self, address: str = PHONE, *, user: str = USER, minutes: int = 10) -> datetime:
+    def register(
+        self, address: str = PHONE, *, user: str = USER, minutes: int = 10, device: str = "Snom 715 <10>"
+    ) -> datetime:
         """Add a registration that ends so many minutes from now. Returns when it began."""
         row = self.connection.execute(
             "INSERT INTO location (ruid, username, domain, contact, user_agent, expires)"
-            " VALUES (%s, %s, 'sip.example', %s, 'Snom 715 <10>', now() AT TIME ZONE 'UTC' + make_interval(mins => %s))"
+            " VALUES (%s, %s, 'sip.example', %s, %s, now() AT TIME ZONE 'UTC' + make_interval(mins => %s))"
             " RETURNING registered_at",
-            (address + user, user, address, minutes),
+            (address + user, user, address, device, minutes),
         ).fetchone()
         assert row is not None
         return datetime.fromisoformat(str(row[0])).astimezone(BERLIN)
@@ -126,6 +128,13 @@ def test_a_registered_trunk_says_since_when_and_from_where(wired: Front, site: S
     assert "10.0.0" not in page and "Noch keine Anrufe" in page
     network.register("sip:t1@203.0.113.8:5062")
     assert "und von 1 weiteren Adresse" in words(get(wired, site.path))
+
+
+def test_the_name_of_a_phone_moves_nothing_beside_it(wired: Front, site: Site, network: Network) -> None:
+    network.register(device="\u202eSnom\u2066\u2069 שלום 7")
+    come_in(wired, site.administrator.email)
+    page = get(wired, page_of(site))
+    assert "\u2068Snom שלום 7\u2069" in page and "\u202e" not in page
 
 
 def test_a_trunk_that_is_not_registered_says_what_to_do(wired: Front, site: Site) -> None:

@@ -1,0 +1,46 @@
+"""Texts in any script: how they stand in a sentence without moving its other words, and where they may be cut."""
+
+from __future__ import annotations
+
+import re
+from itertools import takewhile
+
+ISOLATE, END_ISOLATE = "\u2068", "\u2069"
+"""FSI and PDI of Unicode's bidirectional algorithm: what stands between them is ordered by itself."""
+
+# The blocks of Hebrew, Arabic and the other scripts that are written from right to left, with their marks.
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]")
+
+
+def isolated(text: str) -> str:
+    """Return the text so that it moves nothing beside it: right-to-left text is put between FSI and PDI.
+
+    Without them, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. Every other text is returned
+    unchanged, as is one with an isolated part: it is a sentence that was put together already.
+    """
+    if text.isascii() or ISOLATE in text or _RIGHT_TO_LEFT.search(text) is None:
+        return text
+    return f"{ISOLATE}{text}{END_ISOLATE}"
+
+
+def isolated_facts(facts: dict[str, object]) -> dict[str, object]:
+    """Return the facts of a sentence by name, those that are texts as `isolated` returns them."""
+    # Subclasses of str, such as Markup, are put together already.
+    return {name: isolated(fact) if type(fact) is str else fact for name, fact in facts.items()}
+
+
+def shortened(text: str, most: int) -> str:
+    """Return at most the first `most` code points of the text, cut between two characters as a reader sees them.
+
+    So no letter loses its accent, and no emoji is taken apart. A single character with more code points than `most` is
+    cut within.
+    """
+    if len(text) <= most:
+        return text
+    # Slow to import, and hardly any text is cut.
+    from wcwidth import iter_graphemes
+
+    end = 0
+    ends = (end := end + len(character) for character in iter_graphemes(text[: most + 1]))
+    last = max(takewhile(lambda place: place <= most, ends), default=0)
+    return text[: last or most]

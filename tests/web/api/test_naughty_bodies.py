@@ -1,0 +1,186 @@
+"""Naughty strings in every text of every body, query and path of the API: stored as sent, or refused by their field.
+
+The texts are found in the API's document. `NAUGHTY_STRINGS=all` tries each string everywhere.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from werkzeug.test import TestResponse
+
+from models.values import typed_text
+from tests.factories import fill_pool
+from tests.naughty_strings import NAUGHTY
+from tests.web.api.calls import a_link, an_order, owned
+from tests.web.conftest import ORDER, Back, Front, as_new
+
+ALL = os.environ.get("NAUGHTY_STRINGS") == "all"
+
+WHOLE_ORDER: dict[str, Any] = {
+    **ORDER,
+    "options": ["mobile-backup", "directory-entry"],
+    "mobile_number": "+4915123456789",
+    "directory_entry": {"name": "Muster Berlin", "show_address": True, "published_in": ["print"]},
+    "local_user": {"name": "Lore Lokal", "email": "lore@example.com"},
+    "request_uri": "number",
+}
+BODIES: dict[str, list[Any]] = {
+    "/api/v1/orders": [WHOLE_ORDER],
+    "/api/v1/link-requests": [
+        {"customer_number": "9999998", "locale": "de", "proof": proof}
+        for proof in (
+            {"method": "link_code", "code": "AAAAA AAAAA"},
+            {"method": "credentials", "email": "kim@example.com", "password": "x"},
+        )
+    ],
+    "/api/v1/requests/{id}/proofs": [
+        {"kind": "letter_code", "code": "AAAAA AAAAA"},
+        {"kind": "credentials", "email": "kim@example.com", "password": "x"},
+    ],
+    "/api/v1/requests/{id}/resend": [{"what": "email"}],
+    "/api/v1/requests/{id}/contact": [{"email": "kim@example.com"}],
+}
+"""Bodies with every text that an address takes."""
+AS_STORED = {
+    "location.name": "name",
+    "location.street": "street",
+    "location.city": "city",
+    "contact.name": "contact_name",
+}
+"""Texts of an order, and where the account shows them."""
+
+
+def texts_of(schema: dict[str, Any], document: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of all texts that a schema allows, as `contact.name`; items have the path of their list."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        yield from texts_of(document["components"]["schemas"][name], document, path)
+    constants = [*schema.get("enum", []), schema.get("const")]
+    if schema.get("type") == "string" or any(isinstance(constant, str) for constant in constants):
+        yield ".".join(path)
+    for group in ("anyOf", "oneOf", "allOf"):
+        for one in schema.get(group, []):
+            yield from texts_of(one, document, path)
+    if "items" in schema:
+        yield from texts_of(schema["items"], document, path)
+    for name, inner in schema.get("properties", {}).items():
+        yield from texts_of(inner, document, (*path, name))
+
+
+def texts_in(body: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of all texts in a body."""
+    match body:
+        case str():
+            yield ".".join(path)
+        case dict():
+            for name, inner in body.items():
+                yield from texts_in(inner, (*path, name))
+        case list():
+            for inner in body:
+                yield from texts_in(inner, path)
+
+
+def with_text(body: dict[str, Any], path: str, text: str) -> dict[str, Any]:
+    """Return the body with the text at this path."""
+    made = copy.deepcopy(body)
+    *groups, name = path.split(".")
+    inner = made
+    for group in groups:
+        inner = inner[group]
+    inner[name] = [text] if isinstance(inner[name], list) else text
+    return made
+
+
+def test_no_text_of_a_body_is_forgotten(front: Front) -> None:
+    document = front.get("/openapi.json").get_json()
+    taken = {}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            content = operation.get("requestBody", {}).get("content", {})
+            if "application/json" in content:
+                taken[path] = set(texts_of(content["application/json"]["schema"], document))
+    here = {path: {text for body in bodies for text in texts_in(body)} for path, bodies in BODIES.items()}
+    assert here.keys() == taken.keys()
+    assert {path: taken[path] ^ here[path] for path in here if taken[path] != here[path]} == {}
+
+
+def test_every_string_in_every_text_is_stored_or_refused_by_its_field(front: Front, back: Back) -> None:
+    with front.database.transaction() as session:
+        fill_pool(session, count=20_000 if ALL else 200, first="30000000")
+    account, _ = owned(front)
+    ids = {"letter_code": an_order(front, back), "credentials": a_link(front, account.customer_number).get_json()["id"]}
+    strings, tried, wrong = cycle(NAUGHTY), Counter[int](), list[str]()
+    for path, bodies in BODIES.items():
+        for body in bodies:
+            address = path.removeprefix("/api/v1").format(id=ids[body.get("kind", "letter_code")])
+            for text in dict.fromkeys(texts_in(body)):
+                for kind in NAUGHTY if ALL else [next(strings) for _ in range(2)]:
+                    answer = send(front, address, with_text(body, text, NAUGHTY[kind]))
+                    tried[answer.status_code] += 1
+                    if fault := fault_of(front, answer, text, NAUGHTY[kind]):
+                        wrong.append(f"{path} {text}: {kind}: {fault}")
+    assert not wrong, "\n".join(wrong)
+    assert tried[422] > 20 and tried[202] > 5, tried
+
+
+def send(front: Front, address: str, body: dict[str, Any]) -> TestResponse:
+    """Post the body to the API; surrogates are sent as JSON writes them."""
+    as_new(front.client.application)
+    head = {"Authorization": f"Bearer {front.token}", "Idempotency-Key": uuid4().hex}
+    return front.client.post("/api/v1" + address, data=json.dumps(body), headers=head, content_type="application/json")
+
+
+def fault_of(front: Front, answer: TestResponse, path: str, text: str) -> str:
+    """Return what is wrong with the answer to a body that has the text at this path, empty if nothing is."""
+    if answer.status_code >= 500:
+        return f"answer {answer.status_code}"
+    if answer.status_code == 422:
+        fields = [error["field"] for error in answer.get_json()["errors"]]
+        # A list item has its number behind the name, and one error may be about a whole group.
+        is_named = any(f"{field}.".startswith(f"{path}.") or f"{path}.".startswith(f"{field}.") for field in fields)
+        return "" if is_named else f"names {fields}"
+    if answer.status_code == 202 and path in AS_STORED:
+        stored = front.get(f"/accounts/{answer.get_json()['customer_number']}").get_json()[AS_STORED[path]]
+        wanted = typed_text(text).strip()
+        return "" if stored == wanted else f"stored as {stored!r}, not {wanted!r}"
+    return ""
+
+
+def test_every_string_in_queries_and_paths_is_answered(front: Front) -> None:
+    document = front.get("/openapi.json").get_json()
+    strings, wrong, tried = cycle(NAUGHTY), list[str](), 0
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for place, name in {(one["in"], one["name"]) for one in operation.get("parameters", [])}:
+                for kind in NAUGHTY if ALL else [next(strings) for _ in range(2)]:
+                    tried += 1
+                    text = NAUGHTY[kind][:2_000]
+                    answer = ask(front, method, path, place, name, text)
+                    # An address with two slashes in it leads to the one without.
+                    if answer.status_code >= 500 or (answer.status_code != 308 and not answer.is_json):
+                        wrong.append(f"{method} {path} {place} {name}: {kind}: {answer.status_code}")
+    assert wrong == []
+    assert tried > 20
+
+
+def ask(front: Front, method: str, path: str, place: str, name: str, text: str) -> TestResponse:
+    """Call the API with the text in a query, a path or a header."""
+    as_new(front.client.application)
+    head = {"Authorization": f"Bearer {front.token}"}
+    query = urlencode({name: text}, errors="surrogatepass") if place == "query" else ""
+    if place == "header":
+        head[name] = text.encode("latin-1", "replace").decode("latin-1").translate(dict.fromkeys(map(ord, "\r\n\0")))
+    segment = quote(text, safe="", errors="surrogatepass") or "x" if place == "path" else "x"
+    # A dot alone is no name of anything in an address.
+    for part in ("{id}", "{customer_number}"):
+        path = path.replace(part, segment)
+    return front.client.open(path, method=method.upper(), headers=head, query_string=query)

@@ -1,0 +1,278 @@
+"""Naughty strings in every field of every form: refused with the field's name, or shown afterwards as they were typed.
+
+Forms and fields are found on the pages. `NAUGHTY_STRINGS=all` tries each string in each field, also in those that
+nobody types into; otherwise each field gets one of the strings in turn.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from html import unescape
+from itertools import cycle
+from urllib.parse import quote, urlencode
+
+import pytest
+from werkzeug.test import TestResponse
+from wtforms import Form, HiddenField, PasswordField, StringField
+
+from models.values import typed_text
+from models.writing import END_ISOLATE, ISOLATE
+from tests.factories import PASSWORD
+from tests.kept_rows import KeptRows, kept_rows
+from tests.naughty_strings import NAUGHTY
+from tests.web.conftest import Back, Front, as_new
+from tests.web.html_forms import HtmlForm, forms_of
+from tests.web.whole_portal import WholePortal, whole_portal
+from web.text_input import PASSWORDS
+
+ALL = os.environ.get("NAUGHTY_STRINGS") == "all"
+
+USUAL = {
+    "name": "Kim Beispiel",
+    "email": "kim.beispiel@example.com",
+    "proof": "Registerauszug vom Montag, per Post gekommen",
+    "holder_name": "Muster Logistik GmbH",
+    "holder_register_number": "HRB 4711, Amtsgericht Bielefeld",
+    "holder_born_on": "31.12.1980",
+    "holder_street": "Kontor 7",
+    "holder_postal_code": "33603",
+    "holder_city": "Bielefeld",
+    "target": "030 901820",
+    "first": "0221 700340",
+    "last": "0221 700341",
+}
+"""What is typed into the other fields of a form if they are empty."""
+
+_FORWARDING = {
+    "condition": "no_answer", "after_seconds": "20", "numbers": "some", "when": "some",
+    **{f"windows-{line}-{name}": value for line in range(3)
+       for name, value in {"days": str(line), "start": "08:00", "end": "17:00"}.items()},
+}  # fmt: skip
+CHOSEN: dict[str, dict[str, str]] = {
+    "forwardings.add": _FORWARDING,
+    "forwardings.edit": _FORWARDING,
+    "locations.destinations": {"limit": "own"},
+    "office.request_document": {"decision": "refuse", "reason": "other"},
+    "logins.change": {"password": "ein neues langes Wort 77"},
+    "office.place": {"answer": "yes"},
+    "letters.confirm": {"customer_number": "1234567"},
+}
+"""What is chosen in a form, so that its fields count."""
+CHOSEN_FOR = {"holder_born_on": {"holder_form": "person"}, "holder_register_number": {"holder_form": "company"}}
+"""What is chosen for a field of this name."""
+NAMED_TOGETHER = {
+    ("answers.enter_credentials", "password"): "email",
+    ("links.send", "password"): "email",
+    ("letters.confirm", "customer_number"): "code",
+    ("people.sign_in", "password"): "email",
+    # A range, and a weekly schedule, are wrong as a whole.
+    **{(endpoint, name): group for endpoint in ("forwardings.add", "forwardings.edit") for name, group in
+       {"last": "first", **{f"windows-{line}-{end}": "when" for line in range(3) for end in ("start", "end")}}.items()},
+}  # fmt: skip
+"""Fields of which a stranger must not learn which is wrong, or that belong together: where the error stands."""
+SHOWN_AT = {
+    # The log of an account, where staff look.
+    "office.administrator": (r"konten/([0-9]+)/administrator", r"kunden/\1"),
+    "office.request_document": ("/dokument", ""),
+    "orders.place": ("^.*$", "/standortverwaltung/{main}/vertragsinhaber"),
+}
+"""Where a text is shown, if not on the page that follows: what to replace in the path of the form."""
+
+ONLY_BUTTONS = {
+    "answers.resend", "answers.retry", "bulks.send", "locations.resume", "logins.end", "logins.end_others",
+    "office.removals", "office.request_retry",
+}  # fmt: skip
+"""Endpoints of forms without a field to type in which this portal does not show."""
+ASKED_LATER = {"city_kept", "confirmed"}
+"""Fields that are shown after a first answer."""
+AS_ANOTHER = {"orders.autosave": "orders.save_step"}
+"""Endpoints to which a script sends the form of another one."""
+
+NO_NAMES = {NAUGHTY[kind] for kind in ("spreadsheet error", "german spreadsheet error", "web address", "chinese")}
+"""What can be no name of a person or a place (`models.values.name_fault`), whatever the form."""
+
+NOT_SHOWN = {
+    # Checked, never stored.
+    ("people.sign_in", "email"), ("links.send", "code"), ("links.send", "email"), ("logins.forgotten", "email"),
+}  # fmt: skip
+"""Fields whose text is accepted and not shown on the page that follows, each with the reason above it."""
+
+
+@pytest.fixture
+def portal(front: Front, back: Back) -> WholePortal:
+    """Create a portal in which every page has something to show."""
+    return whole_portal(front, back)
+
+
+def found_forms(portal: WholePortal) -> dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]]:
+    """Return one visitor and form for each endpoint that forms are sent to and for each set of fields."""
+    found: dict[tuple[str, tuple[str, ...]], tuple[str, HtmlForm]] = {}
+    for visitor, path in portal.paths():
+        answer = portal.visitors[visitor].get(path)
+        assert answer.status_code < 500, path
+        if answer.status_code != 200 or answer.mimetype != "text/html":
+            continue
+        for form in forms_of(path, answer.text):
+            endpoint = portal.endpoint_of(form.action, form.method.upper())
+            assert endpoint is not None, (path, form.action)
+            found.setdefault((endpoint, tuple(sorted(set(form.texts)))), (visitor, form))
+    return found
+
+
+def check_that_none_is_forgotten(portal: WholePortal, found: Collection[tuple[str, tuple[str, ...]]]) -> None:
+    """Fail if a form, or a field of a form, is on none of the pages that were looked at."""
+    rules = portal.front.client.application.url_map.iter_rules()
+    sent = {rule.endpoint for rule in rules if "POST" in (rule.methods or ()) and not rule.rule.startswith("/api/")}
+    reached = {endpoint for endpoint, _ in found}
+    assert sent - reached - ONLY_BUTTONS - AS_ANOTHER.keys() == set()
+    assert (ONLY_BUTTONS | AS_ANOTHER.keys()) & reached == set()
+    shown = {re.sub("^windows-[0-9]+-", "", name) for _, texts in found for name in texts}
+    typed = {name for form in _classes(Form) for name in _text_fields(form)}
+    assert typed - shown == ASKED_LATER
+
+
+def _classes(base: type[Form]) -> Iterator[type[Form]]:
+    for made in base.__subclasses__():
+        yield from _classes(made)
+        if made.__module__.startswith("web."):
+            yield made
+
+
+def _text_fields(form: type[Form]) -> Iterator[str]:
+    for name in dir(form):
+        kind = getattr(getattr(form, name), "field_class", None)
+        if kind is not None and issubclass(kind, StringField | PasswordField) and not issubclass(kind, HiddenField):
+            yield name
+
+
+def test_every_string_in_every_field_is_shown_or_refused_by_name(portal: WholePortal) -> None:
+    found = found_forms(portal)
+    check_that_none_is_forgotten(portal, found)
+    tried, wrong = Counter[str](), list[str]()
+    strings = cycle(NAUGHTY)
+    with kept_rows(portal.front.database.engine) as rows:
+        for (endpoint, _), (visitor, form) in sorted(found.items()):
+            if endpoint == "people.sign_out":
+                continue
+            trial = Trial(portal, rows, visitor, form, endpoint)
+            # Fields that nobody types into need only not to break anything.
+            for name in dict.fromkeys(form.texts + form.others if ALL else form.texts):
+                in_turn = [next(strings), "spreadsheet error"] if is_a_name(name) else [next(strings)]
+                for kind in NAUGHTY if ALL else in_turn:
+                    fault = trial.of(name, NAUGHTY[kind])
+                    tried[trial.outcome] += 1
+                    if fault:
+                        wrong.append(f"{endpoint} {name}: {kind}: {fault}")
+            if trial.has_changed:
+                trial.begin_again()
+    assert not wrong, "\n".join(wrong)
+    assert tried["shown"] > 20 and tried["refused"] > 40, tried
+
+
+class Trial:
+    """Sending one form again and again with a naughty string in one of its fields."""
+
+    def __init__(self, portal: WholePortal, rows: KeptRows, visitor: str, form: HtmlForm, endpoint: str) -> None:
+        self._portal, self._rows, self._form, self._endpoint = portal, rows, form, endpoint
+        self._client = portal.visitors[visitor]
+        self._cookies = {name: self._client.get_cookie(name) for name in ("session", "geraet")}
+        self.outcome, self.has_changed = "", False
+        usual = USUAL | ({"password": PASSWORD, "current": PASSWORD} if visitor != "nobody" else {})
+        chosen = CHOSEN.get(endpoint, {})
+        form.values = [(name, value or usual.get(name, "")) for name, value in form.values if name not in chosen]
+        form.values += chosen.items()
+
+    def of(self, name: str, text: str) -> str:
+        """Send the form with the text in this field. Returns what is wrong with the answer, empty if nothing is."""
+        for _ in range(2):
+            answer = self._send(name, text)
+            fault = self._fault(answer, name, text)
+            if not fault or answer.status_code >= 500:
+                break
+            # What was sent before may stand in the way, such as an invitation that is open already.
+            self.begin_again()
+        return fault
+
+    def begin_again(self) -> None:
+        """Bring the rows and the browser's session back to what they were before the first string."""
+        self._rows.restore()
+        for name, cookie in self._cookies.items():
+            if cookie is not None:
+                self._client.set_cookie(name, cookie.value)
+
+    def _send(self, name: str, text: str) -> TestResponse:
+        as_new(self._portal.front.client.application)
+        # Surrogates, too, as bytes that a program, though no browser, can send.
+        chosen = CHOSEN_FOR.get(name, {})
+        values = [(key, chosen.get(key, value)) for key, value in self._form.filled(name, text)]
+        sent = urlencode(values, errors="surrogatepass")
+        if self._form.method == "get":
+            return self._client.get(self._form.action, query_string=sent)
+        return self._client.post(self._form.action, data=sent, content_type="application/x-www-form-urlencoded")
+
+    def _fault(self, answer: TestResponse, name: str, text: str) -> str:
+        self.outcome = "refused"
+        if answer.status_code >= 500:
+            return f"answer {answer.status_code}"
+        if (
+            "<script>alert" in answer.text
+            or "<img src=x" in answer.text
+            or "7*7 }}" in answer.text.replace("{{ 7*7 }}", "")
+        ):
+            return "not escaped"
+        # A number, a time, a country by its code: shown in their usual form.
+        if name not in self._form.texts or (text == NAUGHTY["number"] and re.search("seconds|windows|countries", name)):
+            return ""
+        if answer.status_code >= 400:
+            named = NAMED_TOGETHER.get((self._endpoint, name), name)
+            is_right = answer.status_code in (422, 429) and (
+                is_named(answer.text, name) or is_named(answer.text, named)
+            )
+            return "" if is_right else f"{answer.status_code} without name"
+        return self._fault_of_accepted(answer, name, text)
+
+    def _fault_of_accepted(self, answer: TestResponse, name: str, text: str) -> str:
+        self.outcome, self.has_changed = "shown", True
+        if is_a_name(name) and text in NO_NAMES:
+            return "accepted as a name"
+        if name in PASSWORDS or (self._endpoint, name) in NOT_SHOWN:
+            return ""
+        pages = [answer.text]
+        if answer.status_code in (302, 303):
+            paths = [answer.location, self._form.page]
+            if self._endpoint in SHOWN_AT:
+                path = re.sub(*SHOWN_AT[self._endpoint], self._form.page)
+                paths.append(path.format(main=self._portal.front.main.customer_number))
+            pages = [self._client.get(path).text for path in paths]
+        wanted = as_shown(text[:100] if self._form.method == "get" else text)
+        if name == "holder_postal_code":
+            wanted = wanted.upper()
+        return (
+            "" if any(wanted in as_shown(unescape(page)) for page in pages) else f"accepted, but not shown: {wanted!r}"
+        )
+
+
+def is_a_name(name: str) -> bool:
+    """Return whether the field of this name takes a name or a part of an address; cells of files are checked apart."""
+    return re.fullmatch("(?!cell-).*(name|street|city|register_number)", name) is not None
+
+
+def is_named(page: str, name: str) -> bool:
+    """Return whether the page marks the field of this name as wrong, or names it in a sentence."""
+    tag = re.search(rf'<(?:input|textarea|select)\b[^>]*\bname="{re.escape(name)}"[^>]*>', page)
+    return (
+        (tag is not None and "aria-invalid" in tag[0])
+        or f'href="#{name}"' in page
+        or f'href="#{name}-0"' in page
+        or f"„{name}“" in page
+    )
+
+
+def as_shown(text: str) -> str:
+    """Return the text as a reader sees it: without invisible characters and without the length of white space."""
+    # Werkzeug leaves bytes that are no UTF-8 as they were quoted.
+    text = re.sub("[\ud800-\udfff]", lambda found: quote(found[0], errors="surrogatepass"), text)
+    return " ".join(typed_text(text).replace(ISOLATE, "").replace(END_ISOLATE, "").split())
