@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import Account
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.jobs.findings import Finding, findings_of
 from models.orders.orders import submit_order
@@ -81,7 +82,7 @@ def run_kamailio(
     """Run a Kamailio on the registrar's database; `media_relay` is as in `EmbeddedKamailio`."""
     server = EmbeddedKamailio(
         folder,
-        registrar_url=postgres.url("registrar"),
+        registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
         domain=DOMAIN,
         interconnect=f"{NETWORK}, 127.0.0.3/32",
         network=f"{NETWORK}:{network_port}",

@@ -84,6 +84,12 @@ class Pipeline:
 
 
 @pytest.fixture
+def database(database: Database, worker_database: Database) -> Database:
+    """Provide the portal's database, connected as the workers' role; it is emptied after the test."""
+    return worker_database
+
+
+@pytest.fixture
 def pipeline(database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """Provide a main account with an administrator, numbers in Berlin and the proofs that the default order needs."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
