@@ -110,6 +110,12 @@ def database(_session_database: Database, _cleaner: sa.Engine) -> Iterator[Datab
 
 
 @pytest.fixture
+def owner_database(_session_database: Database, database: Database) -> Database:
+    """Provide the portal's database, connected as its owner, for what no part under test may do."""
+    return _session_database
+
+
+@pytest.fixture
 def worker_database(_session_worker_database: Database, database: Database) -> Database:
     """Provide the portal's database, connected as the workers' role."""
     return _session_worker_database
@@ -122,10 +128,10 @@ def portal_url(postgres: EmbeddedPostgres, database: Database) -> str:
 
 
 @pytest.fixture
-def changing_products(database: Database) -> Iterator[None]:
+def changing_products(owner_database: Database) -> Iterator[None]:
     """Allow the test to change the price list; restore the price list after the test."""
     yield
-    with database.transaction() as session:
+    with owner_database.transaction() as session:
         load_price_list(session)
         withdrawn = [row["key"] for row in PRICE_LIST if not row["orderable"]]
         session.execute(sa.update(Product).values(orderable=Product.key.not_in(withdrawn)))
@@ -139,6 +145,12 @@ def registrar_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     engine = sa.create_engine(url)
     _empty(engine, ["subscriber", "dbaliases", "usr_preferences", "location", "own_numbers", "refusals", "calls"])
     engine.dispose()
+
+
+@pytest.fixture
+def worker_registrar_url(postgres: EmbeddedPostgres, registrar_url: str) -> str:
+    """Return the URL of the registrar's database with the workers' role; it is emptied after the test."""
+    return postgres.url("registrar", DatabaseRole.WORKER)
 
 
 @pytest.fixture(scope="session")

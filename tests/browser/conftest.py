@@ -157,6 +157,7 @@ def visit(
     pages: Pages,
     served: Served,
     database: Database,
+    worker_database: Database,
     clock: FakeClock,
     smtp_sink: MailSink,
     tmp_path: Path,
@@ -175,5 +176,5 @@ def visit(
             city="Berlin",
         )
         fill_pool(session)
-    with working(served.url, database, clock, smtp_sink, tmp_path) as workers:
+    with working(served.url, worker_database, clock, smtp_sink, tmp_path) as workers:
         yield Visit(pages.open(way), pages, way, served.url, main, person, workers)

@@ -254,6 +254,7 @@ def plant(
     redis.start()
     environment = os.environ | {
         "DATABASE_URL": postgres.url("standorte", DatabaseRole.WORKER),
+        "FRONT_DATABASE_URL": postgres.url("standorte", DatabaseRole.FRONT),
         "REGISTRAR_URL": postgres.url("registrar", DatabaseRole.WORKER),
         "REDIS_URL": redis.url(0),
         "SMTP_URL": smtp_sink.url,

@@ -101,11 +101,13 @@ class Network:
 
 
 @pytest.fixture
-def network(database: Database, portal_url: str, registrar_url: str, clock: FakeClock) -> Iterator[Network]:
+def network(
+    database: Database, portal_url: str, registrar_url: str, worker_registrar_url: str, clock: FakeClock
+) -> Iterator[Network]:
     """Yield both databases with the trunks of the demo data."""
-    writer = KamailioRegistrar(registrar_url)
-    calls = KamailioCallRecords(registrar_url)
-    ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(registrar_url, page=20), calls)
+    writer = KamailioRegistrar(worker_registrar_url)
+    calls = KamailioCallRecords(worker_registrar_url)
+    ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(worker_registrar_url, page=20), calls)
     runtime = Runtime(database, ports, VAULT, clock, DOMAIN, "http://portal.example", "portal.example")
     kamailio = psycopg.connect(plain_url(registrar_url), autocommit=True)
     found = Network(runtime, clock, kamailio)
