@@ -104,20 +104,21 @@ def chain_head(session: Session) -> ChainHead:
     return ChainHead(0, FIRST) if newest is None else ChainHead(newest.position, newest.hash)
 
 
-def seal_entries(session: Session, now: datetime, limit: int) -> int:
-    """Seal up to `limit` entries that are not sealed yet, and return how many were.
+def seal_entries(session: Session, now: datetime, limit: int, after: int | None = None) -> list[int]:
+    """Seal up to `limit` entries that are not sealed yet, and return their ids, the smallest first.
 
-    `now` is the same for all calls of one run. Of two transactions that seal at once, one fails with `IntegrityError`.
+    `now` is the same for all calls of one run, `after` the last id that the call before has returned; None for the
+    first call. Of two transactions that seal at once, one fails with `IntegrityError`.
     """
     head = chain_head(session)
     position, previous = head.position, head.hash
-    entries = session.execute(_unsealed(session).limit(limit)).all()
+    entries = session.execute(_unsealed(session, after).limit(limit)).all()
     for id, _, content in entries:
         position += 1
         previous = _hash(previous, position, now, content)
         session.add(AuditSeal(position=position, entry_id=id, sealed_at=now, hash=previous))
     session.flush()
-    return len(entries)
+    return [id for id, _, _ in entries]
 
 
 class ChainCheck:
@@ -227,10 +228,11 @@ def _is_unsealed() -> sa.ColumnElement[bool]:
     return ~sa.exists().where(AuditSeal.entry_id == AuditEntry.id)
 
 
-def _unsealed(session: Session) -> sa.Select[int, datetime, str]:
-    newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0
+def _unsealed(session: Session, after: int | None = None) -> sa.Select[int, datetime, str]:
+    if after is None:
+        after = (session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0) - LATE
     query = sa.select(AuditEntry.id, AuditEntry.at, _CONTENT)
-    return query.where(AuditEntry.id > newest - LATE, _is_unsealed()).order_by(AuditEntry.id)
+    return query.where(AuditEntry.id > after, _is_unsealed()).order_by(AuditEntry.id)
 
 
 def _reached(session: Session, head: ChainHead) -> bool:

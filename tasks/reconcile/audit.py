@@ -23,14 +23,15 @@ def seal_audit_log(run: Run) -> None:
     left the machine.
     """
     began = run.now
+    after: int | None = None
     full = True
     while full:
         with run.transaction() as session:
-            sealed = seal_entries(session, began, PAGE)
+            sealed = seal_entries(session, began, PAGE, after)
             head = chain_head(session)
-        run.counts["sealed"] += sealed
-        # A dry run would meet the same entries again.
-        full = sealed == PAGE and not run.dry
+        run.counts["sealed"] += len(sealed)
+        full = len(sealed) == PAGE
+        after = sealed[-1] if sealed else None
     run.counts["position"] = head.position
     if run.counts["sealed"] and not run.dry:
         log.info("audit.sealed", position=head.position, hash=head.hash.hex())

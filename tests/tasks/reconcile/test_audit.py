@@ -60,7 +60,7 @@ def texts(pipeline: Pipeline) -> list[str]:
 
 def test_entries_are_sealed_and_checked_in_pages(pipeline: Pipeline) -> None:
     write(pipeline, 5)
-    assert pipeline.run("audit_seal", dry=True).counts["sealed"] == 2
+    assert pipeline.run("audit_seal", dry=True).counts["sealed"] == 5
     assert sealed(pipeline) == 0
     assert pipeline.run("audit_seal").counts == {"sealed": 5, "position": 5}
     assert pipeline.run("audit_seal").counts == {"sealed": 0, "position": 5}
