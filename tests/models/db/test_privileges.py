@@ -136,7 +136,7 @@ def test_what_an_injected_statement_cannot_do(postgres: EmbeddedPostgres, role: 
         "SELECT FROM audit_seals",
         "UPDATE products SET orderable = true",
         "DELETE FROM accounts",
-        "UPDATE contracts SET ended_at = now()",
+        "UPDATE contracts SET started_at = now()",
         "INSERT INTO findings SELECT FROM findings",
         "DELETE FROM messages",
     ],
