@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
 from models.db.roles import DatabaseRole
 from models.db.session import Database
 
@@ -137,8 +138,12 @@ def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
 
 
 def grant_privileges(database: Database) -> None:
-    """Give each existing role its privileges on the tables of the portal's database, connected as their owner."""
+    """Give each existing role its privileges on the tables of the portal's database, connected as their owner.
+
+    Safe to run twice, and on two machines at the same time.
+    """
     with database.engine.begin() as connection:
+        take_advisory_lock(connection, AdvisoryLock.ROLES)
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         apply_privileges(driver, PORTAL)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
 
-from models.db.privileges import PORTAL, REGISTRAR, Privileges, apply_privileges
+from models.db.privileges import PORTAL, REGISTRAR, Privileges, apply_privileges, grant_privileges
 from models.db.roles import DatabaseRole
+from models.db.session import Database
 from models.schema import metadata
 from workers.stack.postgres import EmbeddedPostgres
 
@@ -175,3 +177,12 @@ def test_what_was_granted_by_hand_is_taken_away(postgres: EmbeddedPostgres) -> N
         assert set(connection.execute(_GRANTED, {"role": DatabaseRole.FRONT})) == wanted(DatabaseRole.FRONT, REGISTRAR)
     with connect(postgres, "registrar", DatabaseRole.FRONT) as connection, refused():
         connection.execute("SELECT nextval('location_id_seq')")
+
+
+def test_two_machines_that_migrate_at_once_both_succeed(postgres: EmbeddedPostgres) -> None:
+    def grant(_: int) -> None:
+        with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as database:
+            grant_privileges(database)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(grant, range(8))) == [None] * 8
