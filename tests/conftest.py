@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.contracts.catalogue import PRICE_LIST, Product, load_price_list
+from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles
 from models.db.session import Database
 from models.schema import metadata
 from tasks.logs import configure_logging
@@ -58,32 +59,66 @@ def _logging() -> None:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """Start a PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`."""
+    """Start a PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`.
+
+    Each part under test connects as its own role, whose privileges are as in production.
+    """
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", fsync=False)
     server.start(("standorte", "registrar"))
     try:
-        prepare(server.url("standorte"))
-        ensure_schema(server.url("registrar"))
+        create_roles(server.url("postgres", driver=""), {"standorte": PORTAL_ROLES, "registrar": REGISTRAR_ROLES})
+        prepare(server.url("standorte", DatabaseRole.OWNER))
+        ensure_schema(server.url("registrar", DatabaseRole.OWNER))
         yield server
     finally:
         server.stop()
 
 
 @pytest.fixture(scope="session")
+def _cleaner(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
+    """Provide a superuser's engine: only a superuser may delete in any order, and may delete audit entries."""
+    engine = sa.create_engine(postgres.url("standorte"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
 def _session_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
-    database = Database(postgres.url("standorte"), pool_size=20)
+    database = Database(postgres.url("standorte", DatabaseRole.OWNER), pool_size=20)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def _session_worker_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    database = Database(postgres.url("standorte", DatabaseRole.WORKER), pool_size=20)
     yield database
     database.close()
 
 
 @pytest.fixture
-def database(_session_database: Database) -> Iterator[Database]:
-    """Provide the portal's database with reference data only; all other tables are emptied after the test."""
+def database(_session_database: Database, _cleaner: sa.Engine) -> Iterator[Database]:
+    """Provide the portal's database, connected as its owner, with reference data only.
+
+    All other tables are emptied after the test.
+    """
     yield _session_database
-    _empty(_session_database.engine, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
-    with _session_database.engine.begin() as connection:
+    _empty(_cleaner, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
+    with _cleaner.begin() as connection:
         # What is known from the start was never asked.
         connection.exec_driver_sql("DELETE FROM known_places WHERE asked_at IS NOT NULL")
+
+
+@pytest.fixture
+def owner_database(_session_database: Database, database: Database) -> Database:
+    """Provide the portal's database, connected as its owner, for what no part under test may do."""
+    return _session_database
+
+
+@pytest.fixture
+def worker_database(_session_worker_database: Database, database: Database) -> Database:
+    """Provide the portal's database, connected as the workers' role."""
+    return _session_worker_database
 
 
 @pytest.fixture
@@ -93,10 +128,10 @@ def portal_url(postgres: EmbeddedPostgres, database: Database) -> str:
 
 
 @pytest.fixture
-def changing_products(database: Database) -> Iterator[None]:
+def changing_products(owner_database: Database) -> Iterator[None]:
     """Allow the test to change the price list; restore the price list after the test."""
     yield
-    with database.transaction() as session:
+    with owner_database.transaction() as session:
         load_price_list(session)
         withdrawn = [row["key"] for row in PRICE_LIST if not row["orderable"]]
         session.execute(sa.update(Product).values(orderable=Product.key.not_in(withdrawn)))
@@ -110,6 +145,12 @@ def registrar_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     engine = sa.create_engine(url)
     _empty(engine, ["subscriber", "dbaliases", "usr_preferences", "location", "own_numbers", "refusals", "calls"])
     engine.dispose()
+
+
+@pytest.fixture
+def worker_registrar_url(postgres: EmbeddedPostgres, registrar_url: str) -> str:
+    """Return the URL of the registrar's database with the workers' role; it is emptied after the test."""
+    return postgres.url("registrar", DatabaseRole.WORKER)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from models.accounts.contract_holders import HolderData, LegalForm
 from models.accounts.hierarchy import attach
 from models.bulk.bulk import Bulk, CheckedRow, as_facts, fingerprints_of, keep_file
 from models.contracts import catalogue
+from models.db.privileges import grant_privileges
 from models.db.session import Database
 from models.links.links import LinkDraft
 from models.orders.orders import Contact, Location, OrderDraft
@@ -193,10 +194,11 @@ def prove_contact(session: Session, main: Account, draft: OrderDraft = ORDER) ->
 
 
 def prepare(url: str) -> None:
-    """Migrate an empty database and load the reference data: price list, area codes and towns."""
+    """Migrate an empty database as its owner, and load the reference data: price list, area codes and towns."""
     database = Database(url)
     try:
         migrations.upgrade(database.engine)
+        grant_privileges(database)
         with database.transaction() as session:
             catalogue.load_price_list(session)
             load_area_codes(session)

@@ -151,6 +151,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         settings.database_url,
         pool_size=settings.web_threads,
         on_due=hint,
+        name="standorte front",
         statement_limit=STATEMENT_LIMIT,
         # One thread is left for what needs no database, such as /healthz, while the database does not answer.
         # Of three threads or fewer all are needed for pages.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -18,9 +18,14 @@ class WebSettings(SecretSettings):
     """
 
     database_url: PostgresUrl
+    """URL of the portal's database. FRONT_DATABASE_URL goes first, so that DATABASE_URL can be the workers'."""
     redis_url: RedisUrl
     registrar_url: PostgresUrl | None = None
-    """URL of the telephone network's database, only read. None: the portal does not show the state of trunks."""
+    """URL of the telephone network's database, only read. None: the portal does not show the state of trunks.
+
+    FRONT_REGISTRAR_URL goes first."""
+    front_database_url: PostgresUrl | None = None
+    front_registrar_url: PostgresUrl | None = None
     sip_port: Annotated[int, Field(ge=1, le=65535)] = 5060
     """The port at which phones register, as the portal tells customers."""
     web_threads: Annotated[int, Field(ge=1)] = 8
@@ -35,6 +40,12 @@ class WebSettings(SecretSettings):
     where real mails are sent: the page shows every code."""
     dev_letters_dir: Path | None = None
     """The folder in which the printer of the embedded stack stores letters, also shown at /dev/mail."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_role_first(cls, values: dict[str, Any]) -> dict[str, Any]:
+        own = {name: values.get(f"front_{name}") for name in ("database_url", "registrar_url")}
+        return values | {name: url for name, url in own.items() if url}
 
     @model_validator(mode="after")
     def _https_says_its_proxies(self) -> Self:

@@ -11,6 +11,7 @@ from rich.console import Console
 from tasks.settings import SettingsError
 from workers.commands import (
     accounts,
+    audit,
     demo,
     destinations,
     directory,
@@ -19,6 +20,7 @@ from workers.commands import (
     numbers,
     reconcile,
     requests,
+    roles,
     schema,
     serve,
     tokens,
@@ -52,6 +54,8 @@ cli.add_typer(destinations.app, name="destinations")
 cli.add_typer(directory.app, name="directory")
 cli.add_typer(invoices.app, name="invoices")
 cli.add_typer(trunks.app, name="trunks")
+cli.add_typer(audit.app, name="audit")
+cli.add_typer(roles.app, name="roles")
 
 
 @cli.callback()

@@ -28,7 +28,9 @@ def build_runtime(settings: WorkerSettings, on_due: OnDue = send_hints) -> Runti
     `on_due` is called after each commit that made rows due for processing, with the kinds of work of those rows.
     """
     # One connection for the work, and one to keep claims alive meanwhile.
-    database = Database(settings.database_url, pool_size=2, on_due=on_due, lock_limit=LOCK_LIMIT)
+    database = Database(
+        settings.database_url, pool_size=2, on_due=on_due, lock_limit=LOCK_LIMIT, name="standorte worker"
+    )
     return Runtime(
         database=database,
         ports=Ports(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from models.db.roles import DatabaseRole
 from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings
 
 SIP_DOMAIN = "sip.portal.example"
@@ -30,9 +31,17 @@ class WorkerSettings(BeatSettings, SecretSettings):
     """The settings of a worker, which uses every part of the system; the console commands use some of the settings."""
 
     database_url: PostgresUrl
-    """The URL of the portal's database: postgresql+psycopg://…"""
+    """The URL of the portal's database, with the workers' role: postgresql+psycopg://…"""
     registrar_url: PostgresUrl
-    """The URL of the registrar's database, a separate system: postgresql+psycopg://…"""
+    """The URL of the registrar's database, a separate system, with the workers' role: postgresql+psycopg://…"""
+    owner_database_url: PostgresUrl | None = None
+    """The URL of the portal's database with the owner's role, for `migrate`. None: `database_url`."""
+    owner_registrar_url: PostgresUrl | None = None
+    """The URL of the registrar's database with the owner's role, for `migrate`. None: `registrar_url`."""
+    front_database_url: PostgresUrl | None = None
+    """The URL with which the web front end connects, for `standorte doctor` to look at; None if it is not known."""
+    front_registrar_url: PostgresUrl | None = None
+    """The same for the registrar's database."""
     smtp_url: Annotated[str, AfterValidator(_smtp)]
     """The mail server: smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"
@@ -54,3 +63,30 @@ class WorkerSettings(BeatSettings, SecretSettings):
         if self.metrics_port is not None and self.prometheus_multiproc_dir is None:
             raise ValueError("METRICS_PORT needs PROMETHEUS_MULTIPROC_DIR, where the counters are kept")
         return self
+
+
+class RolesSettings(Settings):
+    """The settings of `standorte roles create`: a superuser's URL, and a password for each role.
+
+    A role without one (None) keeps the password that it has.
+    """
+
+    admin_url: PostgresUrl
+    """The URL of any database of the server, with a superuser's role: postgresql+psycopg://…"""
+    owner_password: SecretStr | None = None
+    front_password: SecretStr | None = None
+    worker_password: SecretStr | None = None
+    kamailio_password: SecretStr | None = None
+    metrics_password: SecretStr | None = None
+
+    def password_of(self, role: DatabaseRole) -> str | None:
+        """Return the password that the role is to get; None if none is set."""
+        passwords = {
+            DatabaseRole.OWNER: self.owner_password,
+            DatabaseRole.FRONT: self.front_password,
+            DatabaseRole.WORKER: self.worker_password,
+            DatabaseRole.KAMAILIO: self.kamailio_password,
+            DatabaseRole.METRICS: self.metrics_password,
+        }
+        found = passwords[role]
+        return None if found is None else found.get_secret_value()

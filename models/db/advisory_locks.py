@@ -20,6 +20,7 @@ class AdvisoryLock(IntEnum):
     CUSTOMER_IMPORT = 7_331_002
     DEMO = 7_331_003
     REGISTRAR_SCHEMA = 7_331_004
+    ROLES = 7_331_005
 
 
 def take_advisory_lock(on: Session | sa.Connection, lock: AdvisoryLock | str) -> None:

@@ -48,7 +48,8 @@ class Database:
     flushes explicitly. `on_due` is called after each commit that scheduled rows of a work queue to be processed now.
     `statement_limit` and `lock_limit` are the seconds that a statement may run (None: no limit) and may wait for a
     lock. `at_once` limits how many transactions run at once (None: no limit): further ones wait for their turn, and
-    raise `TimeoutError` of SQLAlchemy once nobody has got a turn for 2 seconds.
+    raise `TimeoutError` of SQLAlchemy once nobody has got a turn for 2 seconds. `name` is the part of the system that
+    connects, as the server shows it.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Database:
         statement_limit: float | None = STATEMENT_LIMIT,
         lock_limit: float = 10,
         at_once: int | None = None,
+        name: str = "standorte",
     ) -> None:
         options = ["timezone=UTC", f"lock_timeout={lock_limit:g}s", "idle_in_transaction_session_timeout=60s"]
         if statement_limit is not None:
@@ -73,7 +75,7 @@ class Database:
             hide_parameters=True,
             connect_args={
                 "connect_timeout": CONNECT_LIMIT,
-                "application_name": "standorte",
+                "application_name": name,
                 "options": " ".join(f"-c {option}" for option in options),
             },
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from tasks.reconcile.audit import SEALING, check_audit_log, seal_audit_log
 from tasks.reconcile.invoices import reconcile_invoices
 from tasks.reconcile.job_run import ScheduledJob
 from tasks.reconcile.leftovers import clear_leftovers
@@ -27,5 +28,9 @@ JOBS = {
         ScheduledJob("invoices", timedelta(minutes=10), reconcile_invoices),
         # Retention periods are weeks, so that a day more does not matter.
         ScheduledJob("leftovers", timedelta(days=1), clear_leftovers),
+        # Until an entry has its seal, nobody notices that it was changed.
+        ScheduledJob(SEALING, timedelta(minutes=5), seal_audit_log),
+        # Reads the whole log.
+        ScheduledJob("audit_check", timedelta(days=1), check_audit_log),
     )
 }

@@ -92,6 +92,18 @@ FINDINGS: Mapping[str, str] = {
         "Customer number %(customer_number)s is on no collective invoice of %(main_customer_number)s any more, but "
         "still its sub-account."
     ),
+    "audit_entry_changed": N_(
+        "Entry %(entry)s of the audit log, or its seal %(position)s, was changed after it was sealed."
+    ),
+    "audit_entry_removed": N_("Entry %(entry)s with seal %(position)s is missing from the audit log."),
+    "audit_seal_removed": N_("Seal %(position)s of the audit log is missing, and perhaps the entry that it protected."),
+    "audit_entry_inserted": N_(
+        "Entry %(entry)s was added to the audit log later than it claims; the chain of seals is at %(position)s there."
+    ),
+    "audit_shortened": N_(
+        "The seals of the audit log had reached %(position)s, and this seal is gone or another one: the end of the log "
+        "was removed or rewritten."
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from models.db.roles import DatabaseRole
 from tests.benchmarks import (
     broker,
     bulk,
@@ -127,7 +128,7 @@ def dial_tone(system: System, size: Size) -> list[Figure]:
     """From a click to what a phone system feels of it, and the registrations that a Kamailio takes."""
     if kamailio.installed() is None:
         raise LeftOut("No kamailio on this machine")
-    with system.kamailio(system.environment["REGISTRAR_URL"]) as server:
+    with system.kamailio(system.postgres.url("registrar", DatabaseRole.KAMAILIO)) as server:
         felt = dialtone.measure(system, server, size.dial_tones, size.changes)
     figures = [
         Figure(

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 import httpx
 import sqlalchemy as sa
 
+from models.db.roles import DatabaseRole
 from models.people.rights import Principal
 from tests.benchmarks.system import System
 from tests.factories import PASSWORD
@@ -96,6 +97,7 @@ def minimal(system: System, count: int) -> Load:
         connection.execute(
             sa.text("CREATE TABLE IF NOT EXISTS bare_rows (id bigint GENERATED ALWAYS AS IDENTITY, body text)")
         )
+        connection.execute(sa.text(f"GRANT INSERT ON bare_rows TO {DatabaseRole.WORKER}"))
     port = free_port()
     command = [*programs.web(LOOPBACK, port)[:-1], "tests.benchmarks.baselines:create_app()"]
     with system.running(command):

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from celery import Celery
 
 from models.accounts.accounts import Account
+from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles
 from models.db.session import Database
 from models.messages.outbox import Message
 from models.orders.orders import submit_order
@@ -176,8 +177,9 @@ def open_servers(*, fsync: bool = True) -> Iterator[tuple[Path, EmbeddedPostgres
         postgres = EmbeddedPostgres(directory / "postgres", fsync=fsync)
         stack.callback(postgres.stop)
         postgres.start(("standorte", "registrar"))
-        prepare(postgres.url("standorte"))
-        ensure_schema(postgres.url("registrar"))
+        create_roles(postgres.url("postgres", driver=""), {"standorte": PORTAL_ROLES, "registrar": REGISTRAR_ROLES})
+        prepare(postgres.url("standorte", DatabaseRole.OWNER))
+        ensure_schema(postgres.url("registrar", DatabaseRole.OWNER))
         broker = EmbeddedRedis(directory / "redis")
         stack.callback(broker.stop)
         broker.start()
@@ -191,8 +193,9 @@ def open_system() -> Iterator[System]:
         directory, postgres, broker = stack.enter_context(open_servers())
         smtp_port = free_port()
         environment = os.environ | {
-            "DATABASE_URL": postgres.url("standorte"),
-            "REGISTRAR_URL": postgres.url("registrar"),
+            "DATABASE_URL": postgres.url("standorte", DatabaseRole.WORKER),
+            "FRONT_DATABASE_URL": postgres.url("standorte", DatabaseRole.FRONT),
+            "REGISTRAR_URL": postgres.url("registrar", DatabaseRole.WORKER),
             "REDIS_URL": broker.url(0),
             "SMTP_URL": f"smtp://{LOOPBACK}:{smtp_port}",
             "LOG_FORMAT": "json",

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from werkzeug.serving import make_server
 
 from models.accounts.accounts import Account
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.orders.orders import submit_order
 from models.people.rights import Principal
@@ -99,7 +100,7 @@ def _usual(
 ) -> Iterator[Served]:
     """Create and serve the web application once per session, because its creation takes longer than a test."""
     mails = tmp_path_factory.mktemp("mails")
-    settings: dict[str, Any] = {"registrar_url": postgres.url("registrar")}
+    settings: dict[str, Any] = {"registrar_url": postgres.url("registrar", DatabaseRole.FRONT)}
     settings |= {"dev_mail_dir": mails, "dev_letters_dir": mails}
     settings |= {name.lower(): value for name, value in DEMO_CARRIER.items()}
     with running(postgres, session_clock, **settings) as app:
@@ -156,6 +157,7 @@ def visit(
     pages: Pages,
     served: Served,
     database: Database,
+    worker_database: Database,
     clock: FakeClock,
     smtp_sink: MailSink,
     tmp_path: Path,
@@ -174,5 +176,5 @@ def visit(
             city="Berlin",
         )
         fill_pool(session)
-    with working(served.url, database, clock, smtp_sink, tmp_path) as workers:
+    with working(served.url, worker_database, clock, smtp_sink, tmp_path) as workers:
         yield Visit(pages.open(way), pages, way, served.url, main, person, workers)

@@ -16,6 +16,7 @@ import psutil
 from celery import Celery
 from sqlalchemy.engine import make_url
 
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from tests.benchmarks.system import Customer, customers_of, open_servers
 from tests.chaos.mail_server import MoodyMailServer
@@ -147,15 +148,16 @@ def open_plant() -> Iterator[Plant]:
         to_portal, to_registrar = (stack.enter_context(proxy_to(socket)) for _ in range(2))
         to_mail = stack.enter_context(proxy_to(mail.port))
 
-        def behind(proxy: Proxy, database: str) -> str:
-            url = make_url(postgres.url(database)).set(host=LOOPBACK, port=proxy.port, query={})
+        def behind(proxy: Proxy, database: str, role: DatabaseRole) -> str:
+            url = make_url(postgres.url(database, role)).set(host=LOOPBACK, port=proxy.port, query={})
             return url.render_as_string(hide_password=False)
 
         front_port = free_port()
         to_front = stack.enter_context(proxy_to(front_port))
         environment = os.environ | {
-            "DATABASE_URL": behind(to_portal, "standorte"),
-            "REGISTRAR_URL": behind(to_registrar, "registrar"),
+            "DATABASE_URL": behind(to_portal, "standorte", DatabaseRole.WORKER),
+            "FRONT_DATABASE_URL": behind(to_portal, "standorte", DatabaseRole.FRONT),
+            "REGISTRAR_URL": behind(to_registrar, "registrar", DatabaseRole.WORKER),
             "REDIS_URL": redis.url(0),
             "SMTP_URL": f"smtp://{LOOPBACK}:{to_mail.port}",
             "LETTERS_DIR": str(directory / "letters"),

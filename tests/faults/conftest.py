@@ -22,6 +22,7 @@ from pypdf import PdfReader
 
 from models.accounts.accounts import Account
 from models.contracts.contracts import Contract
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.links.links import LinkDraft, submit_link
@@ -239,6 +240,12 @@ class Plant:
 
 
 @pytest.fixture
+def database(database: Database, worker_database: Database) -> Database:
+    """Provide the portal's database, connected as the workers' role; it is emptied after the test."""
+    return worker_database
+
+
+@pytest.fixture
 def plant(
     database: Database, postgres: Any, registrar_url: str, smtp_sink: MailSink, tmp_path: Path
 ) -> Iterator[Plant]:
@@ -246,8 +253,9 @@ def plant(
     redis = EmbeddedRedis(tmp_path / "redis")
     redis.start()
     environment = os.environ | {
-        "DATABASE_URL": postgres.url("standorte"),
-        "REGISTRAR_URL": registrar_url,
+        "DATABASE_URL": postgres.url("standorte", DatabaseRole.WORKER),
+        "FRONT_DATABASE_URL": postgres.url("standorte", DatabaseRole.FRONT),
+        "REGISTRAR_URL": postgres.url("registrar", DatabaseRole.WORKER),
         "REDIS_URL": redis.url(0),
         "SMTP_URL": smtp_sink.url,
         "SECRET_KEY": SECRET,

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
 from models.accounts.accounts import Account
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.jobs.findings import Finding, findings_of
 from models.orders.orders import submit_order
@@ -81,7 +82,7 @@ def run_kamailio(
     """Run a Kamailio on the registrar's database; `media_relay` is as in `EmbeddedKamailio`."""
     server = EmbeddedKamailio(
         folder,
-        registrar_url=postgres.url("registrar"),
+        registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
         domain=DOMAIN,
         interconnect=f"{NETWORK}, 127.0.0.3/32",
         network=f"{NETWORK}:{network_port}",
@@ -266,13 +267,16 @@ class Sites:
 
 
 @pytest.fixture
-def sites(registrar_url: str, database: Database, clock: FakeClock, line: Line) -> Iterator[Sites]:
+def sites(
+    postgres: EmbeddedPostgres, registrar_url: str, worker_database: Database, clock: FakeClock, line: Line
+) -> Iterator[Sites]:
     """Yield a company in Berlin with numbers in stock and all proofs given, whose trunks go to the test's registrar."""
-    runtime = back_of(database, clock).runtime
-    registrar = KamailioRegistrar(registrar_url)
+    runtime = back_of(worker_database, clock).runtime
+    url = postgres.url("registrar", DatabaseRole.WORKER)
+    registrar = KamailioRegistrar(url)
     outside = runtime.ports
-    ports = Ports(registrar, outside.mailer, outside.letters, KamailioSubscribers(registrar_url), outside.calls)
-    with database.transaction() as session:
+    ports = Ports(registrar, outside.mailer, outside.letters, KamailioSubscribers(url), outside.calls)
+    with worker_database.transaction() as session:
         main, manager = make_main(session)
         fill_pool(session, size=1, count=4, first="30000000")
         fill_pool(session)

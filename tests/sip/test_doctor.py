@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from tests.sip.conftest import DOMAIN
 from workers.commands.doctor import doctor as command
@@ -21,8 +22,8 @@ def doctor(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> CliRunner:
     """Return a command runner on the test's databases; nothing listens at the other addresses."""
-    monkeypatch.setenv("DATABASE_URL", postgres.url("standorte"))
-    monkeypatch.setenv("REGISTRAR_URL", registrar_url)
+    monkeypatch.setenv("DATABASE_URL", postgres.url("standorte", DatabaseRole.WORKER))
+    monkeypatch.setenv("REGISTRAR_URL", postgres.url("registrar", DatabaseRole.WORKER))
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     monkeypatch.setenv("SECRET_KEY", "for-development-only: the key of the tests")

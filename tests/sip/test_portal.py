@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from models.accounts.accounts import Account
+from models.db.roles import DatabaseRole
 from models.telephony.forwarding import Condition
 from models.telephony.trunks import SipTrunk
 from models.values import utc_now
@@ -68,9 +69,9 @@ class Portal:
 def portal(sites: Sites, postgres: EmbeddedPostgres, registrar_url: str) -> Iterator[Portal]:
     """Yield the portal with the company's manager signed in."""
     settings = WebSettings(
-        database_url=postgres.url("standorte"),
+        database_url=postgres.url("standorte", DatabaseRole.FRONT),
         redis_url="redis://127.0.0.1:1/0",
-        registrar_url=registrar_url,
+        registrar_url=postgres.url("registrar", DatabaseRole.FRONT),
         secret_key=SecretStr(SECRET),
     )
     app = create_app(settings, sites.runtime.clock)

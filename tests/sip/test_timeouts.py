@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from models.db.roles import DatabaseRole
 from tests.fakes import wait_until
 from tests.sip.conftest import DOMAIN, Sites
 from tests.sip.phones import NETWORK, Phone
@@ -28,7 +29,7 @@ def hasty(kamailio: EmbeddedKamailio, postgres: EmbeddedPostgres, tmp_path: Path
     """Yield the means to run sipp against a second server, with short waits."""
     server = HastyKamailio(
         tmp_path / "hasty",
-        registrar_url=postgres.url("registrar"),
+        registrar_url=postgres.url("registrar", DatabaseRole.KAMAILIO),
         domain=DOMAIN,
         interconnect=NETWORK,
         network=f"{NETWORK}:9",

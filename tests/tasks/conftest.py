@@ -32,6 +32,8 @@ class Pipeline:
     """The resources of a pipeline test, with methods to submit requests and run workers."""
 
     runtime: Runtime
+    owner: Database
+    """The same database connected as its owner, for what workers may not do."""
     registrar: FakeRegistrar
     mailer: FakeMailer
     printer: FakePrinter
@@ -84,7 +86,15 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+def database(database: Database, worker_database: Database) -> Database:
+    """Provide the portal's database, connected as the workers' role; it is emptied after the test."""
+    return worker_database
+
+
+@pytest.fixture
+def pipeline(
+    database: Database, owner_database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> Pipeline:
     """Provide a main account with an administrator, numbers in Berlin and the proofs that the default order needs."""
     registrar, mailer, printer = FakeRegistrar(), FakeMailer(), FakePrinter()
     runtime = Runtime(
@@ -100,7 +110,7 @@ def pipeline(database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPat
         main, manager = make_main(session)
         fill_pool(session)
         prove_contact(session, main)
-    found = Pipeline(runtime, registrar, mailer, printer, clock, main, manager)
+    found = Pipeline(runtime, owner_database, registrar, mailer, printer, clock, main, manager)
     monkeypatch.setattr(database, "on_due", found.told.extend)
     monkeypatch.setattr(database, "now", clock)
     return found

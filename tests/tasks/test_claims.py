@@ -158,7 +158,7 @@ def test_a_database_that_restarts_costs_no_lease(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order())
     engine = pipeline.runtime.database.engine
     with claimed(pipeline.runtime, Request, nobody, limit=10) as claim, engine.connect() as connection:
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = current_user"
         with suppress(sa.exc.OperationalError):
             connection.execute(sa.text(others))
         connection.invalidate()

@@ -64,6 +64,19 @@ def keys_in_the_repository() -> set[str]:
 KEYS = sorted(keys_in_the_repository())
 
 
+def test_the_fronts_own_database_urls_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "REGISTRAR_URL"):
+        monkeypatch.setenv(name, "postgresql+psycopg://worker@127.0.0.1/db")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1")
+    monkeypatch.setenv("SECRET_KEY", secrets.token_hex(32))
+    assert WebSettings().database_url == WebSettings().registrar_url == "postgresql+psycopg://worker@127.0.0.1/db"
+    for name in ("FRONT_DATABASE_URL", "FRONT_REGISTRAR_URL"):
+        monkeypatch.setenv(name, "postgresql+psycopg://front@127.0.0.1/db")
+    assert WebSettings().database_url == WebSettings().registrar_url == "postgresql+psycopg://front@127.0.0.1/db"
+    monkeypatch.delenv("DATABASE_URL")
+    assert WebSettings().database_url == "postgresql+psycopg://front@127.0.0.1/db"
+
+
 @pytest.mark.parametrize("program", [for_web, for_workers])
 @pytest.mark.parametrize("key", KEYS)
 def test_no_key_of_the_repository_serves_a_portal_that_others_reach(program: Program, key: str) -> None:

@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.people.api_tokens import create_token
 from models.people.rights import Principal, Scope
@@ -117,9 +118,9 @@ def _found(pattern: str, text: str) -> str:
 
 
 @pytest.fixture
-def back(database: Database, clock: FakeClock) -> Back:
+def back(worker_database: Database, clock: FakeClock) -> Back:
     """Create workers that share the web application's secret."""
-    return back_of(database, clock)
+    return back_of(worker_database, clock)
 
 
 def back_of(database: Database, clock: FakeClock) -> Back:
@@ -148,7 +149,7 @@ _COMPILED = Path(__file__).parents[2] / ".pytest_cache" / "isolating-templates"
 def running(postgres: Any, clock: FakeClock, **settings: Any) -> Iterator[Flask]:
     """Create the web application on the test's database, with the given settings."""
     usual = {
-        "database_url": postgres.url("standorte"),
+        "database_url": postgres.url("standorte", DatabaseRole.FRONT),
         "redis_url": NO_REDIS,
         "secret_key": SecretStr(SECRET),
     }

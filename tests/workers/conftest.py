@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.values import utc_now
 from models.vault import Vault
@@ -20,12 +21,18 @@ from workers.stack.postgres import EmbeddedPostgres
 
 
 @pytest.fixture
+def database(database: Database, worker_database: Database) -> Database:
+    """Provide the portal's database, connected as the workers' role; it is emptied after the test."""
+    return worker_database
+
+
+@pytest.fixture
 def database_settings(
     postgres: EmbeddedPostgres, database: Database, registrar_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Set the environment to the test's databases; nothing listens at the addresses of the other services."""
-    monkeypatch.setenv("DATABASE_URL", postgres.url("standorte"))
-    monkeypatch.setenv("REGISTRAR_URL", registrar_url)
+    monkeypatch.setenv("DATABASE_URL", postgres.url("standorte", DatabaseRole.WORKER))
+    monkeypatch.setenv("REGISTRAR_URL", postgres.url("registrar", DatabaseRole.WORKER))
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:1")
     monkeypatch.setenv("SECRET_KEY", "for-development-only: the key of the tests")

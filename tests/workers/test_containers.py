@@ -21,3 +21,21 @@ def test_the_container_of_kamailio_is_told_all_that_its_configuration_asks_for()
     assert asked >= {"SIP_DOMAIN", "SIP_LISTEN"}
     told = set(re.findall(r"^      (\w+): \S", service("kamailio"), re.M))
     assert told >= asked | {"PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE"}
+
+
+def test_each_container_connects_as_its_own_role_and_only_one_knows_the_superuser() -> None:
+    roles = {
+        "web": {"standorte_front"},
+        "migrate": {"standorte_owner"},
+        "kamailio": set(),
+        "worker": set(),
+        "beat": set(),
+        "seed": set(),
+    }
+    for name, expected in roles.items():
+        assert set(re.findall(r"psycopg://(\w+):", service(name))) == expected, name
+        assert "POSTGRES_PASSWORD" not in service(name)
+    # What worker, beat and seed take from the settings of all.
+    shared = (ROOT / "docker-compose.yml").read_text().split("services:")[0]
+    assert set(re.findall(r"psycopg://(\w+):", shared)) == {"standorte_worker"}
+    assert "PGUSER: standorte_kamailio" in service("kamailio")

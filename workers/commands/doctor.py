@@ -35,6 +35,19 @@ CLOCK_MAY_BE_OFF = 5.0
 More does no harm, since the database's clock counts, but logs and other programs disagree.
 """
 
+# What a role is that may do more than a part needs. Tables' owners include the members of their owner.
+_POWER = """
+CASE WHEN rolsuper THEN 'superuser' WHEN EXISTS (
+    SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+        AND pg_has_role(pg_roles.oid, relowner, 'USAGE')
+) THEN 'owner' ELSE '' END
+"""
+_MYSELF = sa.text(f"SELECT rolname, {_POWER} FROM pg_roles WHERE rolname = current_user")  # noqa: S608
+_CONNECTED = sa.text(f"""
+    SELECT DISTINCT application_name, rolname, {_POWER} FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid
+    WHERE datname = current_database() AND application_name IN ('standorte front', 'standorte worker', 'kamailio')
+""")  # noqa: S608
+
 Check = Callable[[WorkerSettings], str]
 
 
@@ -79,6 +92,25 @@ def _migrations(settings: WorkerSettings) -> str:
     if current != head:
         raise Broken(f"at {current or 'nothing'}, {head} is needed: standorte migrate")
     return f"at {head}"
+
+
+def _roles(settings: WorkerSettings) -> str:
+    urls = {
+        "worker": settings.database_url,
+        "worker at the registrar": settings.registrar_url,
+        "front": settings.front_database_url,
+        "front at the registrar": settings.front_registrar_url,
+    }
+    found: dict[str, tuple[str, str]] = {}
+    for part, url in urls.items():
+        if url is not None:
+            with closing(Database(url)) as database, database.engine.connect() as connection:
+                found |= {name: (role, power) for name, role, power in connection.execute(_CONNECTED)}
+                role, power = connection.execute(_MYSELF).one()
+                found[part] = role, power
+    if mighty := [f"{part} as {role} ({power})" for part, (role, power) in sorted(found.items()) if power]:
+        raise Incomplete(f"with more rights than needed: {', '.join(mighty)}; see standorte roles sql")
+    return ", ".join(f"{part} as {role}" for part, (role, _) in sorted(found.items()))
 
 
 def _clock(settings: WorkerSettings) -> str:
@@ -153,6 +185,7 @@ CHECKS: dict[str, Check] = {
     "database": _database,
     "clock": _clock,
     "migrations": _migrations,
+    "roles": _roles,
     "contract holders": _contract_holders,
     "registrar": _registrar,
     "dial tone": _dial_tone,

@@ -9,6 +9,7 @@ import typer
 
 from models import migrations
 from models.contracts.catalogue import load_price_list
+from models.db.privileges import grant_privileges
 from models.db.session import Database
 from models.telephony.area_codes import load_area_codes
 from models.telephony.known_places import load_towns
@@ -24,14 +25,18 @@ def migrate(
         bool, typer.Option(help="Create Kamailio's tables where they are missing: without a Kamailio of its own.")
     ] = False,
 ) -> None:
-    """Migrate the portal's database to this version's schema, load price list, area codes, towns. Safe to run twice."""
+    """Migrate the portal's database to this version's schema, load price list, area codes, towns. Safe to run twice.
+
+    Also gives each role of `standorte roles` its privileges on the tables. Connects as the owner's role.
+    """
     settings = WorkerSettings()
     if registrar:
-        ensure_schema(settings.registrar_url)
-    with closing(Database(settings.database_url, statement_limit=None)) as database:
+        ensure_schema(settings.owner_registrar_url or settings.registrar_url)
+    with closing(Database(settings.owner_database_url or settings.database_url, statement_limit=None)) as database:
         with database.engine.connect() as connection:
             before = migrations.current_revision(connection)
         migrations.upgrade(database.engine)
+        grant_privileges(database)
         with database.transaction() as session:
             load_price_list(session)
             load_area_codes(session)

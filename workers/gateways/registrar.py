@@ -18,6 +18,7 @@ from psycopg import errors
 
 from models.db.advisory_locks import AdvisoryLock
 from models.db.connections import TimedConnection
+from models.db.privileges import REGISTRAR, apply_privileges
 from tasks.ports import Block, GatewayError, GatewayRefused, GatewayUnavailable, NumberTaken, TrunkRecord
 
 _MOST_HELD = 3
@@ -110,7 +111,8 @@ def unavailable() -> Iterator[None]:
 def ensure_schema(url: str) -> None:
     """Create Kamailio's tables and the portal's additional ones where missing, and upgrade older versions.
 
-    `url` is the URL of the registrar's database. Safe to run twice, and by two processes in parallel.
+    Also gives each role its privileges on them. `url` is the URL of the registrar's database as its owner. Safe to run
+    twice, and by two processes in parallel.
     """
     schema = resources.files(__package__).joinpath("registrar_schema.sql").read_text("utf-8")
     with psycopg.connect(plain_url(url)) as connection:
@@ -118,6 +120,7 @@ def ensure_schema(url: str) -> None:
         # Suppress NOTICEs that a table exists.
         connection.execute("SET LOCAL client_min_messages = warning")
         connection.execute(schema.encode())
+        apply_privileges(connection, REGISTRAR)
 
 
 class KamailioRegistrar:

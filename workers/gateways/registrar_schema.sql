@@ -122,7 +122,9 @@ CREATE TABLE IF NOT EXISTS calls (
 );
 CREATE INDEX IF NOT EXISTS calls_account_idx ON calls (username, domain, id);
 CREATE INDEX IF NOT EXISTS calls_at_idx ON calls (at);
-CREATE OR REPLACE FUNCTION keep_newest_calls() RETURNS trigger LANGUAGE plpgsql AS $$
+-- As the owner, because Kamailio's role may only add calls.
+CREATE OR REPLACE FUNCTION keep_newest_calls() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     -- SKIP LOCKED: rows that another transaction deletes at this moment are not waited for.
     DELETE FROM calls WHERE id IN (

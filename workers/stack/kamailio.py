@@ -118,7 +118,8 @@ class EmbeddedKamailio(EmbeddedServer):
         database = {
             name: str(value) for key, name in _PASSED_ON.items() if (value := self._database.get(key)) is not None
         }
-        return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"} | database | self._settings
+        own = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "PGAPPNAME": "kamailio"}
+        return own | database | self._settings
 
     def is_ready(self) -> bool:
         """Return whether the server answers an OPTIONS request with 200."""

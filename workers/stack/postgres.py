@@ -65,10 +65,13 @@ class EmbeddedPostgres(EmbeddedServer):
             return self.data_dir
         return Path(tempfile.gettempdir(), f"standorte-{os.getuid()}-{mark}")
 
-    def url(self, database: str, *, driver: str = "+psycopg") -> str:
-        """Return the URL of the database `database`, in SQLAlchemy's form; with `driver=""` in libpq's."""
+    def url(self, database: str, role: str = _SUPERUSER, *, driver: str = "+psycopg") -> str:
+        """Return the URL of the database `database`, in SQLAlchemy's form; with `driver=""` in libpq's.
+
+        Without `role` it is the superuser's, for the stack itself and for looking at the data by hand.
+        """
         query = urlencode({"host": str(self.socket_dir)}, quote_via=quote)
-        return f"postgresql{driver}://{_SUPERUSER}@/{quote(database)}?{query}"
+        return f"postgresql{driver}://{role}@/{quote(database)}?{query}"
 
     def prepare(self) -> None:
         """Create the data directory if needed, and remove what a crash left in it. Safe to run twice.

@@ -16,6 +16,7 @@ from functools import partial
 
 import psutil
 
+from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles
 from workers import programs
 from workers.settings import SIP_DOMAIN
 from workers.stack.data_directory import StackDirectory, State
@@ -52,7 +53,7 @@ class Stack:
         self._smtp_port = free_port(before.get("smtp"))
         self._kamailio = EmbeddedKamailio(
             directory.kamailio,
-            registrar_url=self._postgres.url(REGISTRAR),
+            registrar_url=self._postgres.url(REGISTRAR, DatabaseRole.KAMAILIO),
             domain=os.environ.get("SIP_DOMAIN", SIP_DOMAIN),
             # Two addresses of this machine stand for the telephone network and for the emergency services.
             interconnect=os.environ.get("SIP_INTERCONNECT", "127.0.0.2"),
@@ -92,8 +93,7 @@ class Stack:
             **self._carrier(),
             "SIP_DOMAIN": kamailio.domain,
             "SIP_PORT": str(kamailio.port),
-            "DATABASE_URL": self._postgres.url(DATABASE),
-            "REGISTRAR_URL": self._postgres.url(REGISTRAR),
+            **self._database_urls(),
             "REDIS_URL": self._redis.url(),
             "SMTP_URL": f"smtp://{LOOPBACK}:{self._smtp_port}",
             "LETTERS_DIR": str(self._directory.letters),
@@ -102,6 +102,16 @@ class Stack:
             "LOG_FORMAT": os.environ.get("LOG_FORMAT", "console"),
             "PROMETHEUS_MULTIPROC_DIR": str(self._directory.metrics),
             "STANDORTE_DIR": str(self._directory.path),
+        }
+
+    def _database_urls(self) -> dict[str, str]:
+        """Return the URLs of both databases for each part's role: the workers', the front's and the owner's."""
+        parts = {"": DatabaseRole.WORKER, "FRONT_": DatabaseRole.FRONT, "OWNER_": DatabaseRole.OWNER}
+        names = {"DATABASE_URL": DATABASE, "REGISTRAR_URL": REGISTRAR}
+        return {
+            f"{part}{name}": self._postgres.url(database, role)
+            for part, role in parts.items()
+            for name, database in names.items()
         }
 
     def _carrier(self) -> dict[str, str]:
@@ -148,12 +158,16 @@ class Stack:
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
         environment = inherited | self.settings() | {"SECRET_KEY": self._directory.secret_key()}
         environment |= {"PYTHONUNBUFFERED": "1"}
+        as_owner = environment
+        environment = {name: value for name, value in environment.items() if not name.startswith("OWNER_")}
         start = self._supervisor.start
         await start(self._postgres_service())
         for database in (DATABASE, REGISTRAR):
             await asyncio.to_thread(self._postgres.create_database, database)
+        databases = {DATABASE: PORTAL_ROLES, REGISTRAR: REGISTRAR_ROLES}
+        await asyncio.to_thread(create_roles, self._postgres.url("postgres", driver=""), databases)
         await asyncio.gather(start(self._redis_service()), start(self._mail_service(environment)))
-        await self._supervisor.run("migrate", programs.console("migrate", "--registrar"), environment)
+        await self._supervisor.run("migrate", programs.console("migrate", "--registrar"), as_owner)
         await self._start_kamailio()
         if self._demo and not self._directory.seeded.exists():
             await self._supervisor.run("seed", programs.console("seed"), environment)

@@ -178,7 +178,7 @@ def test_what_was_withdrawn_meanwhile_is_refused_and_takes_no_other_down(pipelin
     wanted = sites(3)
     wanted[1] = replace(wanted[1], product_key="trunk-2", channels=2)
     id = send(pipeline, wanted)
-    with pipeline.runtime.database.transaction() as session:
+    with pipeline.owner.transaction() as session:
         session.execute(sa.update(Product).where(Product.key == "trunk-2").values(orderable=False))
     run_to_the_end(pipeline, id)
     assert [row.fate for row in rows(pipeline, id)] == [RowFate.PLACED, RowFate.REFUSED, RowFate.PLACED]

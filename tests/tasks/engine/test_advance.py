@@ -98,7 +98,7 @@ def test_a_trunk_calls_the_countries_of_its_order(pipeline: Pipeline) -> None:
 @pytest.mark.usefixtures("changing_products")
 def test_an_option_that_is_withdrawn_after_the_order_stays_in_it(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order(option_keys=("mobile-backup",), mobile_number=MOBILE))
-    with pipeline.runtime.database.transaction() as session:
+    with pipeline.owner.transaction() as session:
         session.execute(sa.update(Product).where(Product.key == "mobile-backup").values(orderable=False))
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED

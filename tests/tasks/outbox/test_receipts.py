@@ -162,7 +162,7 @@ def test_an_accepted_order_costs_one_row_in_a_statement_that_is_there_anyway(pip
 @pytest.mark.usefixtures("changing_products")
 def test_receipt_and_confirmation_name_the_price_of_the_order(pipeline: Pipeline) -> None:
     id = pipeline.order(an_order())
-    with pipeline.runtime.database.transaction() as session:
+    with pipeline.owner.transaction() as session:
         session.execute(sa.update(Product).values(monthly_cents=99900, orderable=True))
     pipeline.advance()
     assert pipeline.request(id).status is Status.COMPLETED

@@ -47,7 +47,7 @@ MOMENT = timedelta(seconds=1)
 def leave(pipeline: Pipeline, words: str) -> None:
     """A row in each table, as somebody leaves it who never comes back."""
     manager, now = pipeline.manager, pipeline.clock.now
-    with pipeline.runtime.database.transaction() as session:
+    with pipeline.owner.transaction() as session:
         main = session.get_one(Account, pipeline.main.id)
         make_bulk(session, manager, main, [an_order(location=replace(an_order().location, name=words))], now=now)
         begin_draft(session, new_draft_id(session, VAULT, manager), main, manager, now)

@@ -45,7 +45,7 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 @contextmanager
 def changing(pipeline: Pipeline) -> Iterator[Session]:
     """Open a transaction to change rows."""
-    with pipeline.runtime.database.transaction() as session:
+    with pipeline.owner.transaction() as session:
         yield session
 
 

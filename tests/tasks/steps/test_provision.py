@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("changing_products")
 
 
 def double_all_prices(pipeline: Pipeline) -> None:
-    with pipeline.runtime.database.transaction() as session:
+    with pipeline.owner.transaction() as session:
         doubled = {"monthly_cents": Product.monthly_cents * 2, "one_off_cents": Product.one_off_cents * 2}
         session.execute(sa.update(Product).values(**doubled))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.jobs.findings import Finding
+from models.people.audit_chain import Flaw
 from models.values import LOCALES
 from tasks import reconcile
 from tasks.wording.findings import FINDINGS, WHAT, finding_text
@@ -28,12 +29,14 @@ FACTS = {
     "count": 1001,
     "number": "+493023125500",
     "size": 10,
+    "entry": 7,
+    "position": 6,
 }
 
 
 def kinds() -> set[str]:
     """Every word that the jobs' source can say as a kind."""
-    words = set()
+    words: set[str] = set(Flaw)
     for path in Path(reconcile.__file__).parent.glob("*.py"):
         words |= {
             node.value

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from pydantic import SecretStr
 
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from tasks.settings import PUBLISHED_KEY
 from tests.factories import make_account
@@ -41,3 +44,37 @@ def test_doctor_names_what_is_not_set_of_the_carrier() -> None:
     del carrier["carrier_terms"], carrier["carrier_imprint"]
     with pytest.raises(Incomplete, match=r": CARRIER_IMPRINT, CARRIER_TERMS$"):
         CHECKS["carrier"](settings(**carrier))
+
+
+def test_doctor_names_the_role_of_each_part(database: Database, postgres: EmbeddedPostgres) -> None:
+    portal, registrar = "standorte", "registrar"
+    ours = settings(
+        database_url=postgres.url(portal, DatabaseRole.WORKER),
+        registrar_url=postgres.url(registrar, DatabaseRole.WORKER),
+        front_database_url=postgres.url(portal, DatabaseRole.FRONT),
+        front_registrar_url=postgres.url(registrar, DatabaseRole.FRONT),
+    )
+    assert CHECKS["roles"](ours) == (
+        "front as standorte_front, front at the registrar as standorte_front, worker as standorte_worker, "
+        "worker at the registrar as standorte_worker"
+    )
+
+
+def test_doctor_says_which_part_is_a_superuser_or_the_owner(database: Database, postgres: EmbeddedPostgres) -> None:
+    ours = settings(database_url=postgres.url("standorte"), registrar_url=postgres.url("registrar", DatabaseRole.OWNER))
+    with pytest.raises(Incomplete) as found:
+        CHECKS["roles"](ours)
+    assert "worker as standorte (superuser), worker at the registrar as standorte_owner (owner)" in str(found.value)
+
+
+def test_doctor_sees_who_is_connected_at_the_moment(database: Database, postgres: EmbeddedPostgres) -> None:
+    ours = settings(
+        database_url=postgres.url("standorte", DatabaseRole.WORKER),
+        registrar_url=postgres.url("registrar", DatabaseRole.WORKER),
+    )
+    front = Database(postgres.url("standorte", DatabaseRole.OWNER), name="standorte front")
+    kamailio = Database(postgres.url("registrar"), name="kamailio")
+    with closing(front), closing(kamailio), front.engine.connect(), kamailio.engine.connect():  # noqa: SIM117
+        with pytest.raises(Incomplete) as found:
+            CHECKS["roles"](ours)
+    assert ": kamailio as standorte (superuser), standorte front as standorte_owner (owner); see" in str(found.value)

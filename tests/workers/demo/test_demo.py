@@ -19,6 +19,7 @@ import typer
 from flask_openapi3 import OpenAPI
 from typer.testing import CliRunner, Result
 
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.messages.outbox import Channel, Message
 from models.orders.orders import submit_order
@@ -42,6 +43,7 @@ from workers.demo.seed import seed
 from workers.gateways.letters import LetterFolder
 from workers.gateways.smtp import build_message
 from workers.settings import WorkerSettings
+from workers.stack.postgres import EmbeddedPostgres
 
 SCENES = 16
 
@@ -97,8 +99,11 @@ class Network(httpx.WSGITransport):
 
 
 @pytest.fixture
-def stack(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+def stack(
+    runtime: Runtime, postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runtime]:
     """Make the demo use a portal in this process, and yield the worker's runtime."""
+    monkeypatch.setenv("FRONT_DATABASE_URL", postgres.url("standorte", DatabaseRole.FRONT))
     front = create_app()
     network = Network(front, runtime)
     monkeypatch.setattr(resources, "hint_workers", lambda kinds: None)

@@ -32,9 +32,9 @@ def network(registrar_url: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-def records(registrar_url: str) -> KamailioCallRecords:
+def records(worker_registrar_url: str) -> KamailioCallRecords:
     """Return the gateway that deletes old records."""
-    return KamailioCallRecords(registrar_url)
+    return KamailioCallRecords(worker_registrar_url)
 
 
 def note(network: psycopg.Connection, user: str, count: int, at: datetime = NOW) -> None:

@@ -24,9 +24,9 @@ TABLES = ("subscriber", "dbaliases", "usr_preferences")
 
 
 @pytest.fixture
-def registrar(registrar_url: str) -> Iterator[KamailioRegistrar]:
+def registrar(worker_registrar_url: str) -> Iterator[KamailioRegistrar]:
     """Yield the gateway that writes to the test's registrar database."""
-    gateway = KamailioRegistrar(registrar_url)
+    gateway = KamailioRegistrar(worker_registrar_url)
     yield gateway
     gateway.close()
 

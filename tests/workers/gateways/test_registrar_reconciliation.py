@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -101,18 +102,25 @@ class Network:
 
 
 @pytest.fixture
-def network(database: Database, portal_url: str, registrar_url: str, clock: FakeClock) -> Iterator[Network]:
+def network(
+    database: Database,
+    owner_database: Database,
+    portal_url: str,
+    registrar_url: str,
+    worker_registrar_url: str,
+    clock: FakeClock,
+) -> Iterator[Network]:
     """Yield both databases with the trunks of the demo data."""
-    writer = KamailioRegistrar(registrar_url)
-    calls = KamailioCallRecords(registrar_url)
-    ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(registrar_url, page=20), calls)
+    writer = KamailioRegistrar(worker_registrar_url)
+    calls = KamailioCallRecords(worker_registrar_url)
+    ports = Ports(writer, FakeMailer(), FakePrinter(), KamailioSubscribers(worker_registrar_url, page=20), calls)
     runtime = Runtime(database, ports, VAULT, clock, DOMAIN, "http://portal.example", "portal.example")
     kamailio = psycopg.connect(plain_url(registrar_url), autocommit=True)
     found = Network(runtime, clock, kamailio)
 
     def write() -> datetime:
         seed(database, VAULT, DOMAIN, clock.now, registrar=writer)
-        with database.transaction() as session:
+        with owner_database.transaction() as session:
             # Sixty free blocks say as much as the demo's two thousand, which each run would compare.
             few = sa.select(NumberBlock.id).where(NumberBlock.account_id.is_(None)).order_by(NumberBlock.id).limit(60)
             surplus = sa.and_(NumberBlock.account_id.is_(None), NumberBlock.id.not_in(few))
@@ -370,10 +378,10 @@ def test_so_many_strange_numbers_are_more_likely_our_mistake(
 
 
 def test_after_an_older_backup_was_restored_nothing_is_removed(
-    network: Network, before: Tables, users: list[str]
+    network: Network, before: Tables, users: list[str], portal_url: str
 ) -> None:
     newer = users[:2]
-    with network.runtime.database.transaction() as session:
+    with closing(Database(portal_url)) as superuser, superuser.transaction() as session:
         session.execute(sa.text("SET LOCAL session_replication_role = replica"))
         trunks = sa.select(SipTrunk.id).where(SipTrunk.sip_user.in_(newer))
         session.execute(

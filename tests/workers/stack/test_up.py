@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy.engine import make_url
 
 from tests.sip.sipp import phone_port
 from workers.stack.data_directory import StackDirectory, State
@@ -87,8 +88,18 @@ def test_a_clone_in_a_folder_that_only_its_owner_may_enter(clone: Clone) -> None
         status = Path(f"/proc/{postgres.pid}/status").read_text()
         if installed():
             assert clone.child("kamailio") is not None, clone.output.read_text()
+        settings = clone.directory.read().environment
+        web = clone.child("web")
+        assert web is not None, clone.output.read_text()
+        told = web.environ()
         stack.send_signal(signal.SIGTERM)
         await_that(clone, lambda: stack.poll() is not None)
+    roles = {"": "worker", "FRONT_": "front", "OWNER_": "owner"}
+    for part, role in roles.items():
+        for name in (f"{part}DATABASE_URL", f"{part}REGISTRAR_URL"):
+            assert make_url(settings[name]).username == f"standorte_{role}"
+    # Only the console, which migrates, knows how to become the owner.
+    assert "FRONT_DATABASE_URL" in told and not any(name.startswith("OWNER_") for name in told)
     assert clone.private.stat().st_mode & 0o777 == 0o700
     assert (clone.code / ".standorte" / "postgres" / "PG_VERSION").exists()
     # The server has none of root's capabilities, even if root has started it.

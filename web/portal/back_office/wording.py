@@ -102,6 +102,14 @@ JOB_WORDS = {
         lazy_gettext("Leftovers"),
         lazy_gettext("What nobody can use any more is deleted; the history of numbers is completed."),
     ),
+    "audit_seal": JobWords(
+        lazy_gettext("Seals of the audit log"),
+        lazy_gettext("New entries of the audit log get a seal, by which a later change is found."),
+    ),
+    "audit_check": JobWords(
+        lazy_gettext("Check of the audit log"),
+        lazy_gettext("All entries of the audit log are compared with their seals; what was changed is said."),
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from models.accounts.accounts import Account
+from models.contracts.contracts import Contract
 from models.db.work_queue import WorkKind
 from models.errors import Forbidden, NotFound
 from models.jobs.jobs import Job, claim_job
@@ -32,12 +33,13 @@ from models.requests.requests import Request
 from models.requests.timeline import TimelineEntry
 from models.staff.actions import cancel, decide_on_document, open_document, retry
 from models.states import AccountState, Reason, Status
+from models.telephony.trunks import SipTrunk, TrunkState
 from models.vault import Vault
 from models.views.back_office import Matter
-from tasks.ports import Subscriber
+from tasks.ports import GatewayRefused, Subscriber
 from tasks.reconcile import JOBS
 from tasks.reconcile.job_run import LEASE, run_job
-from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_user
+from tests.factories import NOW, PASSWORD, a_link, an_order, join, make_main, make_user, prove_contact
 from tests.fakes import FakeRegistrar, wait_until
 from tests.web.api.calls import CONTACT, PDF, upload
 from tests.web.api.calls import an_order as waiting_order
@@ -350,6 +352,22 @@ def test_an_order_is_cancelled_after_a_question_and_once(front: Front, desk: Des
     assert "es ist schon erledigt" in desk.press(of(id, "/stornieren"), asks).text
     assert deeds(front) == [(AuditEvent.REQUEST_CANCELLED, bo.id, front.main.id, True)]
     assert desk.client.get(of(id, "/stornieren")).headers["Location"] == of(id)
+
+
+def test_an_order_that_the_network_refused_is_cancelled_with_its_trunk(front: Front, back: Back, desk: Desk) -> None:
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    id = ordered(front)
+    registrar = back.runtime.ports.registrar
+    assert isinstance(registrar, FakeRegistrar)
+    registrar.failures = [GatewayRefused("no")]
+    back.advance()
+    assert request_of(front, id).status is Status.FAILED
+    path = of(id, "/stornieren")
+    assert "Die Anfrage ist storniert." in desk.press(path, desk.page(path)).text
+    with front.database.transaction() as session:
+        assert [trunk.state for trunk in session.scalars(sa.select(SipTrunk))] == [TrunkState.CLOSED]
+        assert None not in session.scalars(sa.select(Contract.ended_at)).all()
 
 
 def test_a_faster_colleague_is_named_and_nothing_is_done(front: Front, desk: Desk, colleague: Desk) -> None:

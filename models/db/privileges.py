@@ -1,0 +1,149 @@
+"""Which role may do what with which table: the only place that says so. `standorte migrate` applies it.
+
+A table without a row here can be used by its owner only, and a test fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from models.db.advisory_locks import AdvisoryLock, take_advisory_lock
+from models.db.roles import DatabaseRole
+from models.db.session import Database
+
+READ = "SELECT"
+ADD = "SELECT, INSERT"
+WRITE = "SELECT, INSERT, UPDATE"
+ALL = "SELECT, INSERT, UPDATE, DELETE"
+_AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
+
+
+@dataclass(frozen=True, slots=True)
+class Privileges:
+    """The privileges of each role on one table, as the list of a GRANT; empty for none. The owner has all of them."""
+
+    front: str = ""
+    worker: str = ""
+    kamailio: str = ""
+    metrics: str = ""
+
+    def of(self, role: DatabaseRole) -> str:
+        """Return the privileges of a role other than the owner."""
+        return {
+            DatabaseRole.FRONT: self.front,
+            DatabaseRole.WORKER: self.worker,
+            DatabaseRole.KAMAILIO: self.kamailio,
+            DatabaseRole.METRICS: self.metrics,
+        }[role]
+
+
+PORTAL: Mapping[str, Privileges] = {
+    # The worker's role is the console's, too.
+    "accounts": Privileges(WRITE, WRITE),
+    "address_documents": Privileges(WRITE, WRITE),
+    "address_proofs": Privileges(WRITE, WRITE),
+    "alembic_version": Privileges(READ, READ, metrics=READ),
+    "api_tokens": Privileges(WRITE, WRITE),
+    # Loaded by `standorte migrate`, as the products are.
+    "area_codes": Privileges(READ, READ),
+    # Without the id, which the sequence sets: nobody puts an entry between two older ones.
+    "audit_entries": Privileges(f"SELECT, INSERT ({_AUDIT_ENTRY})", f"SELECT, INSERT ({_AUDIT_ENTRY})"),
+    "audit_seals": Privileges("", ADD),
+    "block_announcements": Privileges("", ALL),
+    "bulk_rows": Privileges(ALL, WRITE),
+    "bulks": Privileges(ALL, ALL),
+    "call_forwardings": Privileges(ALL, ALL),
+    "collective_invoice_items": Privileges(READ, ALL),
+    "collective_invoices": Privileges(READ, ALL),
+    "consents": Privileges(WRITE, WRITE),
+    "contract_holders": Privileges(WRITE, ALL),
+    "contract_items": Privileges("SELECT, UPDATE (ended_at)", WRITE),
+    "contracts": Privileges("SELECT, UPDATE (ended_at)", WRITE),
+    "customer_numbers": Privileges(ADD, ADD),
+    "directory_entries": Privileges(WRITE, ALL),
+    "email_proofs": Privileges(WRITE, WRITE),
+    "findings": Privileges(READ, ADD),
+    "high_risk_prefixes": Privileges(READ, ALL),
+    "idempotency_keys": Privileges(ALL, "SELECT, UPDATE, DELETE"),
+    "invitations": Privileges(ALL, ALL),
+    "job_heartbeats": Privileges(READ, WRITE, metrics=READ),
+    "job_runs": Privileges(READ, ALL, metrics=READ),
+    "jobs": Privileges(WRITE, WRITE, metrics=READ),
+    "known_places": Privileges(WRITE, WRITE),
+    "link_codes": Privileges(WRITE, WRITE),
+    "logins": Privileges(ALL, ALL),
+    "memberships": Privileges(ALL, ALL),
+    "messages": Privileges(ADD, WRITE, metrics="SELECT (state)"),
+    "number_assignments": Privileges(WRITE, ALL),
+    "number_blocks": Privileges("SELECT, UPDATE", WRITE),
+    "order_drafts": Privileges(ALL, "SELECT, UPDATE, DELETE"),
+    "outages": Privileges(READ, ALL, metrics=READ),
+    "ownership_proofs": Privileges(WRITE, WRITE),
+    "products": Privileges(READ, READ),
+    "requests": Privileges(WRITE, WRITE, metrics="SELECT (status, step, due_at)"),
+    "sip_trunks": Privileges("SELECT, UPDATE", WRITE),
+    "timeline_entries": Privileges(ADD, ADD),
+    "users": Privileges(WRITE, WRITE),
+}
+"""The tables of the portal's database."""
+
+REGISTRAR: Mapping[str, Privileges] = {
+    # The front shows why a trunk does not ring; it never reads a secret's hash or a forwarding.
+    "calls": Privileges(READ, "SELECT, UPDATE, DELETE", kamailio=ADD),
+    "dbaliases": Privileges("", ALL, kamailio=READ),
+    "location": Privileges(READ, "SELECT, DELETE", kamailio=ALL),
+    "own_numbers": Privileges("", ALL, kamailio=READ),
+    "refusals": Privileges(READ, "SELECT, UPDATE, DELETE", kamailio=WRITE),
+    "subscriber": Privileges("", ALL, kamailio=READ),
+    "usr_preferences": Privileges("", ALL, kamailio=READ),
+    "version": Privileges("", "", kamailio=READ),
+}
+"""The tables of the registrar's database."""
+
+# Identity columns need no privilege on their sequence; Kamailio's tables have the older kind.
+_SEQUENCES = """
+SELECT split_part(pg_get_serial_sequence(quote_ident(table_name), column_name), '.', 2) FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name = %s AND column_default LIKE 'nextval(%%'
+"""
+
+
+def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privileges]) -> None:
+    """Give each role that exists on the server its privileges on the tables, and take away all others.
+
+    `connection` is the owner's, in the database of the `tables`. Roles that do not exist are left out: an installation
+    may use one role of its own for all parts. Safe to run twice; the caller commits.
+    """
+    for role in existing_roles(connection):
+        to = sql.Identifier(role)
+        for kind in (sql.SQL("TABLES"), sql.SQL("SEQUENCES")):
+            connection.execute(sql.SQL("REVOKE ALL ON ALL {} IN SCHEMA public FROM {}").format(kind, to))
+        for table, privileges in tables.items():
+            if granted := privileges.of(role):
+                statement = sql.SQL("GRANT {} ON {} TO {}")
+                connection.execute(statement.format(sql.SQL(granted), sql.Identifier(table), to))
+            if "INSERT" in granted:
+                for (sequence,) in connection.execute(_SEQUENCES, [table]):
+                    statement = sql.SQL("GRANT USAGE ON SEQUENCE {} TO {}")
+                    connection.execute(statement.format(sql.Identifier(sequence), to))
+
+
+def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:
+    """Return the roles, without the owner, that exist on the server."""
+    names = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
+    return [role for role in DatabaseRole if role is not DatabaseRole.OWNER and role in names]
+
+
+def grant_privileges(database: Database) -> None:
+    """Give each existing role its privileges on the tables of the portal's database, connected as their owner.
+
+    Safe to run twice, and on two machines at the same time.
+    """
+    with database.engine.begin() as connection:
+        take_advisory_lock(connection, AdvisoryLock.ROLES)
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        apply_privileges(driver, PORTAL)

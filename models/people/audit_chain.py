@@ -1,0 +1,246 @@
+"""The audit log's seals: a chain of hashes over all entries, by which any later change of the log is found.
+
+A scheduled job seals new entries in the order of their ids. A seal's hash covers its predecessor's hash, its own
+position and time, and the entry's content. Seals are rows of their own, because entries are never updated, and because
+an entry is written without waiting for the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from models.db.base import Base
+from models.people.audit_log import AuditEntry
+
+FIRST = bytes(32)
+"""What stands in place of a predecessor's hash in the hash of the first seal."""
+LATE = 100_000
+"""How far an entry's id may lie behind the newest sealed one: more than are drawn while one transaction runs."""
+TAKES = timedelta(hours=1)
+"""How much later than its time an entry may be committed: far longer than a transaction runs."""
+
+# The time as UTC with microseconds, so that the hash does not depend on the time zone of the session.
+_AT = sa.func.to_char(sa.func.timezone("UTC", AuditEntry.at), sa.literal_column("'YYYY-MM-DD\"T\"HH24:MI:SS.US'"))
+CONTENT = (
+    AuditEntry.id,
+    AuditEntry.account_id,
+    AuditEntry.user_id,
+    AuditEntry.through_id,
+    AuditEntry.by_staff,
+    AuditEntry.deed,
+    AuditEntry.facts,
+    AuditEntry.at,
+)
+"""The columns that a seal protects: all of an entry."""
+_CONTENT = sa.cast(sa.func.jsonb_build_array(*CONTENT[:-1], _AT), sa.Text)
+
+
+class AuditSeal(Base):
+    """The seal of one audit entry, at `position` in the chain, counted from 1. `hash` is a SHA-256."""
+
+    __tablename__ = "audit_seals"
+
+    position: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    entry_id: Mapped[int] = mapped_column(sa.ForeignKey("audit_entries.id"), unique=True)
+    sealed_at: Mapped[datetime]
+    hash: Mapped[bytes]
+
+    __table_args__ = (
+        sa.CheckConstraint("position > 0", name="counted_from_one"),
+        sa.CheckConstraint("octet_length(hash) = 32", name="hash_length"),
+    )
+
+
+class Flaw(StrEnum):
+    """What a check of the chain can find. The values are kinds of findings, see `tasks.wording.findings`."""
+
+    CHANGED = "audit_entry_changed"
+    """The content of the entry, or its seal, is not what was sealed."""
+    REMOVED = "audit_entry_removed"
+    SEAL_REMOVED = "audit_seal_removed"
+    INSERTED = "audit_entry_inserted"
+    """The entry came after entries that were sealed before, but claims to be older than they are."""
+    SHORTENED = "audit_shortened"
+    """The chain was longer, or had another hash at this position."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFlaw:
+    """A flaw in the chain: at the seal `position`, and of which entry (None: no entry is known)."""
+
+    flaw: Flaw
+    position: int
+    entry_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The newest seal: its position (0: there is none) and its hash."""
+
+    position: int
+    hash: bytes
+
+    def __str__(self) -> str:
+        """Return the position and the hash in hexadecimal, separated by a colon."""
+        return f"{self.position}:{self.hash.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> ChainHead:
+        """Return the head that `str` has written. Raises `ValueError` for any other text."""
+        position, _, digits = text.partition(":")
+        return cls(int(position), bytes.fromhex(digits))
+
+
+def chain_head(session: Session) -> ChainHead:
+    """Return the chain's head."""
+    newest = session.scalar(sa.select(AuditSeal).order_by(AuditSeal.position.desc()).limit(1))
+    return ChainHead(0, FIRST) if newest is None else ChainHead(newest.position, newest.hash)
+
+
+def seal_entries(session: Session, now: datetime, limit: int, after: int | None = None) -> list[int]:
+    """Seal up to `limit` entries that are not sealed yet, and return their ids, the smallest first.
+
+    `now` is the same for all calls of one run, `after` the last id that the call before has returned; None for the
+    first call. Of two transactions that seal at once, one fails with `IntegrityError`.
+    """
+    head = chain_head(session)
+    position, previous = head.position, head.hash
+    entries = session.execute(_unsealed(session, after).limit(limit)).all()
+    for id, _, content in entries:
+        position += 1
+        previous = _hash(previous, position, now, content)
+        session.add(AuditSeal(position=position, entry_id=id, sealed_at=now, hash=previous))
+    session.flush()
+    return [id for id, _, _ in entries]
+
+
+class ChainCheck:
+    """A check of the whole chain, in pages, each of which may be read in a transaction of its own.
+
+    An entry that is sealed while the check runs belongs to it or not; both are right.
+    """
+
+    def __init__(self) -> None:
+        self.sealed = 0
+        """How many seals were checked."""
+        self.unsealed = 0
+        """How many entries wait for their seal."""
+        self.head = ChainHead(0, FIRST)
+        """The last seal checked."""
+        self._runs = _Runs()
+
+    def next_page(self, session: Session, limit: int) -> list[ChainFlaw] | None:
+        """Check the next `limit` seals and return their flaws; None if there are no more seals."""
+        query = (
+            sa.select(AuditSeal, AuditEntry.at, _CONTENT)
+            .outerjoin(AuditEntry, AuditEntry.id == AuditSeal.entry_id)
+            .where(AuditSeal.position > self.head.position)
+            .order_by(AuditSeal.position)
+            .limit(limit)
+        )
+        flaws: list[ChainFlaw] = []
+        rows = session.execute(query).all()
+        for seal, at, content in rows:
+            flaws += self._check(seal, at, content)
+            # What follows is compared with the hash that was recorded, so that one change is one flaw.
+            self.head = ChainHead(seal.position, seal.hash)
+            self.sealed += 1
+            session.expunge(seal)
+        return flaws if rows else None
+
+    def end(self, session: Session, known: Sequence[ChainHead], limit: int) -> list[ChainFlaw]:
+        """Check what is not sealed, and return up to `limit` entries that should be and are not.
+
+        `known` are heads that the chain had at an earlier time; a head of which only the position is known has an empty
+        hash. To be called after the last page.
+        """
+        flaws = [ChainFlaw(Flaw.SHORTENED, head.position) for head in known if not _reached(session, head)]
+        newest = session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0
+        forgotten = sa.select(AuditEntry.id).where(AuditEntry.id <= newest - LATE, _is_unsealed())
+        flaws += [ChainFlaw(Flaw.INSERTED, self.head.position, id) for id in session.scalars(forgotten.limit(limit))]
+        self._runs.close()
+        for id, at, _ in session.execute(_unsealed(session).limit(limit)):
+            self.unsealed += 1
+            if self._runs.is_late(id, at):
+                flaws.append(ChainFlaw(Flaw.INSERTED, self.head.position, id))
+        return flaws
+
+    def _check(self, seal: AuditSeal, at: datetime | None, content: str) -> list[ChainFlaw]:
+        expected = self.head.position + 1
+        flaws = [ChainFlaw(Flaw.SEAL_REMOVED, position) for position in range(expected, seal.position)]
+        if at is None:
+            return [*flaws, ChainFlaw(Flaw.REMOVED, seal.position, seal.entry_id)]
+        # Without its predecessor a seal cannot be checked.
+        if not flaws and _hash(self.head.hash, seal.position, seal.sealed_at, content) != seal.hash:
+            flaws.append(ChainFlaw(Flaw.CHANGED, seal.position, seal.entry_id))
+        self._runs.begin(seal.sealed_at)
+        if self._runs.is_late(seal.entry_id, at):
+            flaws.append(ChainFlaw(Flaw.INSERTED, seal.position, seal.entry_id))
+        self._runs.add(seal.entry_id, at)
+        return flaws
+
+
+class _Runs:
+    """What the earlier runs have sealed: a later run has nothing that is older, but for what was not committed yet."""
+
+    def __init__(self) -> None:
+        self._sealed_at: datetime | None = None
+        self._closed: tuple[int, datetime] | None = None
+        """The newest id and the newest time of all earlier runs."""
+        self._open: tuple[int, datetime] | None = None
+        """The same with the current run."""
+
+    def begin(self, sealed_at: datetime) -> None:
+        """Close the run before, if `sealed_at` is the time of another one."""
+        if sealed_at != self._sealed_at:
+            self.close()
+            self._sealed_at = sealed_at
+
+    def close(self) -> None:
+        """End the current run."""
+        self._closed = self._open
+
+    def add(self, id: int, at: datetime) -> None:
+        """Add an entry to the current run."""
+        if self._sealed_at is not None:
+            # An entry from the future would make all that follow look late.
+            at = min(at, self._sealed_at)
+        newest_id, newest_at = self._open or (id, at)
+        self._open = max(id, newest_id), max(at, newest_at)
+
+    def is_late(self, id: int, at: datetime) -> bool:
+        """Return whether an entry claims to be older than the earlier runs, by its time or by its id."""
+        if self._closed is None:
+            return False
+        newest_id, newest_at = self._closed
+        # An id is drawn after the entry's time: a smaller id with a later time was never drawn.
+        return at < newest_at - TAKES or (id < newest_id and at > newest_at + TAKES)
+
+
+def _is_unsealed() -> sa.ColumnElement[bool]:
+    return ~sa.exists().where(AuditSeal.entry_id == AuditEntry.id)
+
+
+def _unsealed(session: Session, after: int | None = None) -> sa.Select[int, datetime, str]:
+    if after is None:
+        after = (session.scalar(sa.select(sa.func.max(AuditSeal.entry_id))) or 0) - LATE
+    query = sa.select(AuditEntry.id, AuditEntry.at, _CONTENT)
+    return query.where(AuditEntry.id > after, _is_unsealed()).order_by(AuditEntry.id)
+
+
+def _reached(session: Session, head: ChainHead) -> bool:
+    if head.position == 0:
+        return True
+    seal = session.get(AuditSeal, head.position)
+    return seal is not None and seal.hash.startswith(head.hash)
+
+
+def _hash(previous: bytes, position: int, sealed_at: datetime, content: str) -> bytes:
+    return sha256(previous + f"{position} {sealed_at.astimezone(UTC).isoformat()} {content}".encode()).digest()
