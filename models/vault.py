@@ -77,6 +77,11 @@ class Vault:
         return sum(hmac.compare_digest(given.encode(), _token(key, about).encode()) for key in self._keys) > 0
 
 
+def new_salt() -> str:
+    """Return a random value of 128 bits, to be stored and to be one of the words of a code or token."""
+    return secrets.token_hex(16)
+
+
 def new_sip_secret() -> str:
     """Return a random SIP password: 24 characters without look-alikes, about 139 bits."""
     return "".join(secrets.choice(ALPHABET) for _ in range(24))

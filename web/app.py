@@ -104,6 +104,10 @@ _CSP = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
+_NO_DEVICES = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+# For a year, as browsers' lists ask for; not for other hosts of the domain, which are not ours.
+_HTTPS_ONLY = "max-age=31536000"
+
 
 def create_app(settings: WebSettings | None = None, clock: Clock | None = None) -> OpenAPI:
     """Create the WSGI application. Opens no connection yet.
@@ -132,6 +136,8 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=secure,
+        # Browsers take a cookie of this name only over https and from this host, not from another one of its domain.
+        SESSION_COOKIE_NAME="__Host-session" if secure else "session",
         MAX_CONTENT_LENGTH=1_000_000,
         BABEL_DEFAULT_LOCALE="de",
         BABEL_DEFAULT_TIMEZONE=BERLIN.key,
@@ -245,6 +251,9 @@ def _around_every_request(app: OpenAPI) -> None:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        response.headers["Permissions-Policy"] = _NO_DEVICES
+        if app.config["SESSION_COOKIE_SECURE"]:
+            response.headers["Strict-Transport-Security"] = _HTTPS_ONLY
         if request.endpoint != "static":
             response.headers.setdefault("Cache-Control", "no-store")
             rule = request.url_rule.rule if request.url_rule else "-"

@@ -37,7 +37,7 @@ from models.people.rights import Action, Principal, Role, handles_invitation, in
 from models.people.users import Membership, User, administrators_of, people_of_main, roles_of
 from models.states import Reason
 from models.values import Locale, end_of_day
-from models.vault import Vault
+from models.vault import Vault, new_salt
 
 INVITATION_VALID_FOR = timedelta(days=7)
 """The time for which an invitation can be accepted, to the end of the last day."""
@@ -66,6 +66,8 @@ class Invitation(Base):
     invited_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     by_order: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    salt: Mapped[str | None] = mapped_column(default=new_salt)
+    """A random value that goes into every link, so that the vault's key alone gives none; None in older rows."""
 
     __table_args__ = (
         sa.UniqueConstraint("account_id", "email"),
@@ -80,7 +82,8 @@ class Invitation(Base):
 
     def words(self) -> list[str]:
         """Return the words from which the token of the invitation's link is derived."""
-        return ["invitation", str(self.id), str(self.issue), self.email]
+        words = ["invitation", str(self.id), str(self.issue), self.email]
+        return words if self.salt is None else [*words, self.salt]
 
 
 def invitations_of(session: Session, account: Account) -> Sequence[Invitation]:

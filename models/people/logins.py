@@ -21,8 +21,10 @@ from models.writing import shortened
 
 RESET_VALID_FOR = timedelta(hours=1)
 _ONE_MAIL_IN = timedelta(minutes=10)
-IDLE = timedelta(days=30)
-"""The time without a request by the browser after which a login expires."""
+IDLE, LONGEST = timedelta(days=30), timedelta(days=90)
+"""A login expires after this time without a request by the browser, and at the latest this long after it began."""
+STAFF_IDLE, STAFF_LONGEST = timedelta(hours=1), timedelta(hours=12)
+"""The same for the carrier's staff, who reach every customer's data (NIST SP 800-63B-4, AAL2: one day, one hour)."""
 _SEEN_EVERY = timedelta(minutes=5)
 _LONGEST_AGENT = 300
 
@@ -42,8 +44,14 @@ class Login(Base):
 
     @classmethod
     def left_over(cls, now: datetime) -> sa.ColumnElement[bool]:
-        """Return an SQL condition: the login has expired, because it was not used for `IDLE` (30 days)."""
-        return cls.seen_at <= now - IDLE
+        """Return an SQL condition: the login has expired, as it would for every person (`IDLE`, `LONGEST`)."""
+        return (cls.seen_at <= now - IDLE) | (cls.created_at <= now - LONGEST)
+
+    @classmethod
+    def in_force(cls, now: datetime) -> sa.ColumnElement[bool]:
+        """Return an SQL condition on logins joined with their users: the login has not expired."""
+        too_long = (cls.seen_at <= now - STAFF_IDLE) | (cls.created_at <= now - STAFF_LONGEST)
+        return ~cls.left_over(now) & ~(User.is_staff & too_long)
 
 
 def begin_login(session: Session, user: User, user_agent: str, address: str, now: datetime) -> tuple[Login, str]:
@@ -73,7 +81,7 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
     row = session.execute(
         sa.select(Login, User)
         .join(User, User.id == Login.user_id)
-        .where(Login.secret_hash == _hash(secret), ~Login.left_over(now))
+        .where(Login.secret_hash == _hash(secret), Login.in_force(now))
     ).one_or_none()
     if row is None:
         return None
@@ -86,7 +94,7 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
 
 def logins_of(session: Session, user_id: int, now: datetime) -> Sequence[Login]:
     """Return the logins of the user with this id that have not expired, the most recently used first."""
-    query = sa.select(Login).where(Login.user_id == user_id, ~Login.left_over(now))
+    query = sa.select(Login).join(User, User.id == Login.user_id).where(Login.user_id == user_id, Login.in_force(now))
     return session.scalars(query.order_by(Login.seen_at.desc(), Login.id.desc())).all()
 
 

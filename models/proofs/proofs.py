@@ -28,7 +28,7 @@ from models.proofs.deadlines import (
 )
 from models.states import AddressMethod, ProofMethod
 from models.values import end_of_day
-from models.vault import Vault
+from models.vault import Vault, new_salt
 
 NOBODY = 0
 """No row of an account, a person or a request has this id: what is compared when nothing was found."""
@@ -60,6 +60,15 @@ class CodedProof:
     """Not used any more: versions before this one voided a code after five wrong tries, and may still run beside it."""
     reminders: Mapped[int] = mapped_column(default=0)
     resent: Mapped[int] = mapped_column(default=0)
+    salt: Mapped[str | None]
+    """A random value that goes into every code, so that the vault's key alone gives none.
+
+    None until the first code is sent, and in rows of versions before this column.
+    """
+
+    def salted(self, *words: str) -> list[str]:
+        """Return the words with the salt, if there is one."""
+        return [*words] if self.salt is None else [*words, self.salt]
 
     def ask(self, now: datetime) -> None:
         """Start, from `now`, the time in which the current code can be entered; the verify step sends the code."""
@@ -99,6 +108,8 @@ class CodedProof:
 
         A second call for the same code and reminder returns False.
         """
+        if self.sent_issue == 0:
+            self.salt = new_salt()
         passed = sum(self.asked_at + after <= now for after in self.reminded_after)
         first, again = self.sent_issue < self.issue, passed > self.reminders
         self.sent_issue, self.reminders = self.issue, max(passed, self.reminders)
@@ -116,9 +127,10 @@ class CodedProof:
     def try_code(self, vault: Vault, typed: str, about: Sequence[str], now: datetime) -> bool:
         """Return whether the typed text is the proof's current code, and the code has not expired.
 
-        `about` are the words that the code is derived from.
+        `about` are the words that the code is derived from. Until a code was sent there is no right one: the proof has
+        no salt yet, so that the vault's key alone would give the code.
         """
-        right = vault.is_code(typed, *about)
+        right = self.sent_issue > 0 and vault.is_code(typed, *about)
         return right and now < self.expires_at
 
 
@@ -176,7 +188,7 @@ class Consent(CodedProof, Base):
 
         `issue` is the count of the code, None for the current code; an older one recognises an older link.
         """
-        return ["consent", str(self.request_id), str(user_id), str(issue or self.issue)]
+        return self.salted("consent", str(self.request_id), str(user_id), str(issue or self.issue))
 
 
 class LinkCode(Base):
@@ -247,7 +259,7 @@ class EmailProof(CodedProof, Base):
 
         `issue` is the count of the code, None for the current code; an older one recognises an older link.
         """
-        return ["email", str(self.main_id), self.address, str(issue or self.issue)]
+        return self.salted("email", str(self.main_id), self.address, str(issue or self.issue))
 
 
 class AddressProof(CodedProof, Base):
@@ -285,7 +297,7 @@ class AddressProof(CodedProof, Base):
 
     def words(self) -> list[str]:
         """Return the words from which the vault derives the current code of the letter to the address."""
-        return ["letter", str(self.main_id), self.code_key or self.address_key, str(self.issue)]
+        return self.salted("letter", str(self.main_id), self.code_key or self.address_key, str(self.issue))
 
     def prove(self, method: AddressMethod, now: datetime, by: int | None = None) -> None:
         """Record the address as proved, by `method` and, for a document, by the staff member with the user id `by`.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from models.proofs.proofs import AddressProof, EmailProof
 from models.vault import SecretUnreadable, Vault, new_sip_secret
+from tests.factories import NOW
 
 
 def test_a_new_key_in_front_reads_what_the_old_one_sealed() -> None:
@@ -44,3 +46,22 @@ def test_sip_secrets_can_be_typed_from_paper_and_never_come_twice() -> None:
     assert len(secrets) == 200
     assert {len(secret) for secret in secrets} == {24}
     assert not set("0OIl1") & set("".join(secrets))
+
+
+@pytest.mark.parametrize(
+    "proof", [EmailProof(main_id=1, address="a@example.com"), AddressProof(main_id=1, address_key="a")]
+)
+def test_nobody_with_the_key_alone_can_derive_a_code(proof: EmailProof | AddressProof) -> None:
+    vault, sent = Vault("key"), []
+    proof.issue, proof.sent_issue, proof.reminders, proof.resent = 1, 0, 0, 0
+    proof.ask(NOW)
+    for _ in range(2):
+        guessed = vault.code(*proof.words()[:3], str(proof.issue))
+        assert not proof.try_code(vault, guessed, proof.words(), NOW)
+        proof.start_sending(NOW)
+        assert not proof.try_code(vault, guessed, proof.words(), NOW)
+        assert proof.try_code(vault, vault.code(*proof.words()), proof.words(), NOW)
+        sent.append(proof.words())
+        proof.renew(NOW)
+    # The next code keeps the random value, by which an older link is recognised.
+    assert sent[0][-1] == sent[1][-1] and len(sent[0][-1]) == 32

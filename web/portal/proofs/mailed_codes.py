@@ -15,12 +15,12 @@ from web.resources import resources
 
 
 def issue_of(proof: CodedProof, token: str, words: Callable[[int], Sequence[str]]) -> int | None:
-    """Return the number of the mail, from 1 to `proof.issue`, whose link contains this token; None if no mail's does.
+    """Return the number of the sent mail, counted from 1, whose link contains this token; None if no mail's does.
 
     Each new mail for a proof has a new number. `words` returns the words that the token of a mail with a given number
     is derived from.
     """
-    given = (issue for issue in range(1, proof.issue + 1) if resources().vault.is_token(token, *words(issue)))
+    given = (issue for issue in range(1, proof.sent_issue + 1) if resources().vault.is_token(token, *words(issue)))
     return next(given, None)
 
 

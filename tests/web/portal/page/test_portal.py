@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from secrets import token_hex
 
 import pytest
 from pydantic import SecretStr
@@ -176,3 +177,18 @@ def test_pages_are_closed_to_scripts_and_frames(front: Front) -> None:
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "camera=()" in headers["Permissions-Policy"]
+
+
+def test_under_https_browsers_come_back_by_https_and_take_the_session_from_this_host_alone(
+    front: Front, front_of: FrontOf
+) -> None:
+    plain = front.client.get("/anmelden")
+    assert "Strict-Transport-Security" not in plain.headers and front.client.get_cookie("session") is not None
+    client = front_of(base_url="https://portal.example", trusted_proxies=1, secret_key=SecretStr(token_hex(32)))
+    answer = client.get("/anmelden", base_url="https://portal.example")
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    [cookie] = answer.headers.getlist("Set-Cookie")
+    attributes = set(cookie.split("; "))
+    assert cookie.startswith("__Host-session=") and {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= attributes
+    assert not any(attribute.startswith("Domain") for attribute in attributes)

@@ -259,6 +259,29 @@ def test_a_login_that_nobody_has_used_for_a_month_is_over(front: Front, back: Ba
     assert front.client.get("/standortverwaltung").status_code == 302
 
 
+def test_a_login_ends_after_three_months_however_often_it_is_used(front: Front, back: Back) -> None:
+    sign_in(front, front.manager.email)
+    for _ in range(3):
+        back.clock.advance(timedelta(days=29))
+        assert front.client.get("/standortverwaltung").status_code == 200
+    back.clock.advance(timedelta(days=4))
+    assert front.client.get("/standortverwaltung").status_code == 302
+
+
+@pytest.mark.parametrize(("used_every", "times"), [(timedelta(minutes=61), 0), (timedelta(minutes=50), 14)])
+def test_a_login_of_staff_ends_after_an_hour_without_use_or_twelve_hours(
+    front: Front, back: Back, used_every: timedelta, times: int
+) -> None:
+    with front.database.transaction() as session:
+        staff = make_user(session, is_staff=True)
+    sign_in(front, staff.email)
+    for _ in range(times):
+        back.clock.advance(used_every)
+        assert front.client.get("/anmeldung").status_code == 200
+    back.clock.advance(used_every)
+    assert front.client.get("/anmeldung").status_code == 302
+
+
 def test_the_password_can_be_changed_with_the_current_one(front: Front) -> None:
     phone = Front(front.client.application.test_client(), front.database, front.main, front.manager, "")
     sign_in(phone, front.manager.email)
