@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
+import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -61,17 +66,37 @@ def _logging() -> None:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Start a PostgreSQL server with the databases `standorte` (migrated, with reference data) and `registrar`.
 
-    Each part under test connects as its own role, whose privileges are as in production.
+    Each part under test connects as its own role, whose privileges are as in production. The data directory is made
+    once for all processes of pytest-xdist, and copied.
     """
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", fsync=False)
+    run = tmp_path_factory.getbasetemp()
+    shared = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
+    made, data = shared / "postgres-made" / "data", tmp_path_factory.mktemp("postgres") / "data"
+    with (shared / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            _make_data(made)
+    # With the owner, who is another user where root runs the tests.
+    subprocess.run(["cp", "-a", made, data], check=True)
+    server = EmbeddedPostgres(data, fsync=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+def _make_data(directory: Path) -> None:
+    directory.parent.mkdir(exist_ok=True)
+    server = EmbeddedPostgres(directory.with_name("unfinished"), fsync=False)
     server.start(("standorte", "registrar"))
     try:
         create_roles(server.url("postgres", driver=""), {"standorte": PORTAL_ROLES, "registrar": REGISTRAR_ROLES})
         prepare(server.url("standorte", DatabaseRole.OWNER))
         ensure_schema(server.url("registrar", DatabaseRole.OWNER))
-        yield server
+        with psycopg.connect(server.url("postgres", driver=""), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
     finally:
         server.stop()
+    server.data_dir.rename(directory)
 
 
 @pytest.fixture(scope="session")
