@@ -73,10 +73,11 @@ def begin_login(session: Session, user: User, user_agent: str, address: str, now
     return login, secret
 
 
-def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, User] | None:
+def find_login(session: Session, secret: str, now: datetime, *, used: bool = True) -> tuple[Login, User] | None:
     """Return the login with this secret and its user; None if there is no such login or the login has expired.
 
-    Also updates the time at which the login was last seen, at most every 5 minutes.
+    `used`: a person asks, not a page by itself. Then the time at which the login was last seen is updated, at most
+    every 5 minutes.
     """
     row = session.execute(
         sa.select(Login, User)
@@ -86,7 +87,7 @@ def find_login(session: Session, secret: str, now: datetime) -> tuple[Login, Use
     if row is None:
         return None
     login, user = row
-    if login.seen_at < now - _SEEN_EVERY:
+    if used and login.seen_at < now - _SEEN_EVERY:
         # A separate UPDATE instead of a change to the object: if the login ends at this moment, no error is raised.
         session.execute(sa.update(Login).where(Login.id == login.id).values(seen_at=now))
     return login, user

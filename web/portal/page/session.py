@@ -50,7 +50,9 @@ def load_user(secret: str) -> SignedIn | None:
         # The error page is rendered for a signed-out user.
         return None
     with resources().database.transaction() as database:
-        found = find_login(database, secret, resources().clock())
+        # A page that asks for news by itself, perhaps in an empty office, keeps nobody signed in.
+        asks_itself = (request.endpoint or "").endswith(".live")
+        found = find_login(database, secret, resources().clock(), used=not asks_itself)
         return _signed_in(database, found[1], found[0].id, secret) if found is not None else None
 
 

@@ -11,6 +11,7 @@ from flask import abort, render_template
 from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
+from models.people.rights import Action, may
 from models.proofs.contact_email import corrections_left
 from models.proofs.status import ProofKind, ProofState, ProofStatus, proof_statuses
 from models.requests.requests import Request, concerns, may_change
@@ -37,10 +38,11 @@ class RequestPage:
     """A request with the data that its page shows to the user.
 
     `main` is the main account of the request. `account` is the ordered account and `order` what was ordered, None for
-    link and detach requests. `numbers` are the number blocks that the ordered account has. `reached` is the account to
-    whose dashboard the page links, None if there is none. `asked` are the statuses of the proofs it has asked for.
-    `may_act`: the user may give proofs, cancel and retry such a request. `may_cancel`: the user may cancel it now.
-    `corrections` is how often the user may still correct the contact's e-mail address.
+    link and detach requests, `order` also for an account that the user may not see any more. `numbers` are the number
+    blocks that the ordered account has. `reached` is the account to whose dashboard the page links, None if there is
+    none. `asked` are the statuses of the proofs it has asked for. `may_act`: the user may give proofs, cancel and retry
+    such a request. `may_cancel`: the user may cancel it now. `corrections` is how often the user may still correct the
+    contact's e-mail address.
     """
 
     request: Request
@@ -62,12 +64,14 @@ def get_request_page(session: Session, id: UUID) -> RequestPage:
     if found is None or not concerns(session, principal(), found):
         abort(404)
     acts = may_change(session, principal(), found)
+    ordered = found.account if found.kind is Kind.ORDER else None
+    is_told = ordered is not None and _is_still_theirs(found, ordered)
     return RequestPage(
         found,
         session.get_one(Account, found.main_id),
-        found.account if found.kind is Kind.ORDER else None,
-        placed_order(session, found, locale()) if found.kind is Kind.ORDER else None,
-        blocks_of(session, found.account) if found.kind is Kind.ORDER and found.account is not None else (),
+        ordered,
+        placed_order(session, found, locale()) if is_told else None,
+        blocks_of(session, ordered) if ordered is not None and is_told else (),
         _account_reached(found),
         request_lists.timelines(session, [found.id])[found.id],
         proof_statuses(session, [found], resources().clock())[found.id],
@@ -152,12 +156,23 @@ def _contact_form(page: RequestPage) -> ContactAddressForm:
     return ContactAddressForm(email=page.account.contact_email)
 
 
+def _is_still_theirs(request: Request, account: Account) -> bool:
+    """Return whether the request's account is still the main account's, so that the user may see it.
+
+    An ordered account has no main account before its order is completed; a detached one has a life of its own.
+    """
+    is_ordered = request.kind is Kind.ORDER and request.status is not Status.COMPLETED
+    return is_ordered or may(principal(), Action.VIEW, account)
+
+
 def _account_reached(request: Request) -> Account | None:
-    """Return the account to whose dashboard the page links; None if the request leads to none, or to none any more."""
+    """Return the account to whose dashboard the page links; None if the request leads the user to none (any more)."""
     if request.kind is Kind.DETACH or (request.kind is Kind.LINK and request.status is not Status.COMPLETED):
         return None
     account = request.account
-    return account if account is not None and account.state is not AccountState.CLOSED else None
+    if account is None or account.state is AccountState.CLOSED or not _is_still_theirs(request, account):
+        return None
+    return account
 
 
 def _steps(request: Request) -> list[Step]:

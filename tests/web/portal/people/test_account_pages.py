@@ -259,6 +259,14 @@ def test_a_login_that_nobody_has_used_for_a_month_is_over(front: Front, back: Ba
     assert front.client.get("/standortverwaltung").status_code == 302
 
 
+def test_a_page_that_asks_by_itself_keeps_nobody_signed_in(front: Front, back: Back) -> None:
+    sign_in(front, front.manager.email)
+    back.clock.advance(timedelta(days=29))
+    assert front.client.get("/standortverwaltung/stand").status_code == 200
+    back.clock.advance(timedelta(days=2))
+    assert front.client.get("/standortverwaltung").status_code == 302
+
+
 def test_a_login_ends_after_three_months_however_often_it_is_used(front: Front, back: Back) -> None:
     sign_in(front, front.manager.email)
     for _ in range(3):

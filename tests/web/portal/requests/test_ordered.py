@@ -6,11 +6,12 @@ import io
 
 from pypdf import PdfReader
 
-from models.accounts.accounts import Account
+from models.accounts.accounts import Account, account_by_number
 from models.accounts.contract_holders import put_holder
+from models.accounts.hierarchy import detach
 from models.people.rights import Role
 from models.phone_numbers import display_phone_number
-from tests.factories import ENTRY, HOLDER, MOBILE, NOW, join, make_user
+from tests.factories import ENTRY, HOLDER, MOBILE, NOW, join, make_user, prove_contact
 from tests.web.api.calls import a_link, owned
 from tests.web.conftest import ORDER, Back, Front
 from tests.web.html import assert_valid
@@ -75,3 +76,23 @@ def test_only_people_of_the_main_account_read_it_and_only_of_orders(front: Front
     assert front.client.get(f"/anfragen/{order}/bestellung.pdf").status_code == 200
     assert front.client.get(f"/anfragen/{link}/bestellung.pdf").status_code == 404
     assert "Was bestellt wurde" not in front.client.get(f"/anfragen/{link}").text
+
+
+def test_of_an_account_that_was_detached_nothing_is_told_any_more(front: Front, back: Back) -> None:
+    answer = front.post("/orders", ORDER).get_json()
+    id, number = answer["id"], answer["customer_number"]
+    with front.database.transaction() as session:
+        prove_contact(session, front.main)
+    back.advance()
+    sign_in(front, front.manager.email)
+    dashboard = f'href="/standortverwaltung/{number}"'
+    page = front.client.get(f"/anfragen/{id}").text
+    assert "Was bestellt wurde" in page and dashboard in page
+    with front.database.transaction() as session:
+        account = account_by_number(session, number)
+        assert account is not None
+        detach(session, front.main.id, account.id)
+    page = front.client.get(f"/anfragen/{id}").text
+    assert "Was bestellt wurde" not in page and dashboard not in page
+    assert front.client.get(f"/anfragen/{id}/bestellung.pdf").status_code == 404
+    assert_valid(page)
