@@ -100,7 +100,7 @@ def _make_data(directory: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def _cleaner(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
+def superuser(postgres: EmbeddedPostgres) -> Iterator[sa.Engine]:
     """Provide a superuser's engine: only a superuser may delete in any order, and may delete audit entries."""
     engine = sa.create_engine(postgres.url("standorte"))
     yield engine
@@ -122,14 +122,14 @@ def _session_worker_database(postgres: EmbeddedPostgres) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(_session_database: Database, _cleaner: sa.Engine) -> Iterator[Database]:
+def database(_session_database: Database, superuser: sa.Engine) -> Iterator[Database]:
     """Provide the portal's database, connected as its owner, with reference data only.
 
     All other tables are emptied after the test.
     """
     yield _session_database
-    _empty(_cleaner, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
-    with _cleaner.begin() as connection:
+    _empty(superuser, [table.name for table in metadata.tables.values() if table.name not in _REFERENCE])
+    with superuser.begin() as connection:
         # What is known from the start was never asked.
         connection.exec_driver_sql("DELETE FROM known_places WHERE asked_at IS NOT NULL")
 

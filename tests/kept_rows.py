@@ -12,7 +12,7 @@ from models.schema import metadata
 
 @contextmanager
 def kept_rows(engine: sa.Engine) -> Iterator[KeptRows]:
-    """Keep a copy of all rows for as long as the block runs."""
+    """Keep a copy of all rows for as long as the block runs. `engine` connects as a superuser."""
     with engine.begin() as connection:
         names = [
             name for name in metadata.tables if connection.exec_driver_sql(f"SELECT 1 FROM {name} LIMIT 1").first()

@@ -637,6 +637,8 @@ def test_the_back_office(page: Page, portal: Portal, clock: FakeClock) -> None:
     look(page, f"{office}/abgleich")
     clock.advance(timedelta(days=1, minutes=1))
     run_job(back.runtime, JOBS["requests"])
+    # A login of staff ends after twelve hours.
+    sign_in_as(page, portal, staff)
     look(page, f"{office}/abgleich")
     page.locator("main summary").first.click()
     look_as_it_is(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from models.db.roles import DatabaseRole
 from models.db.session import Database
 from models.people.api_tokens import create_token
 from models.people.rights import Scope
@@ -23,6 +25,7 @@ from tests.web.conftest import ORDER
 from tests.workers.conftest import Children
 from workers import programs
 from workers.stack.ports import accepts_connections, free_port
+from workers.stack.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.usefixtures("database_settings")
 
@@ -46,10 +49,14 @@ def test_every_thread_has_a_connection_of_its_own_and_one_is_left(children: Chil
         assert [answer.result().status_code for answer in asked] == [200] * 15
 
 
-def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(children: Children, database: Database) -> None:
+def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(
+    children: Children, database: Database, postgres: EmbeddedPostgres, superuser: sa.Engine
+) -> None:
     ports = [free_port(), free_port()]
+    own_role = postgres.url("standorte", DatabaseRole.FRONT)
     for port in ports:
-        children.start(programs.console("web", "--port", str(port), "--processes", "1", "--threads", "2"))
+        command = programs.console("web", "--port", str(port), "--processes", "1", "--threads", "2")
+        children.start(command, FRONT_DATABASE_URL=own_role)
     now = utc_now()
     with database.transaction() as session:
         main, manager = make_main(session)
@@ -63,9 +70,9 @@ def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(children:
         head = {"Authorization": f"Bearer {token}", "Idempotency-Key": "one"}
         return httpx.post(f"http://127.0.0.1:{port}/api/v1/orders", json=ORDER, headers=head, timeout=30)
 
-    with database.engine.connect() as looking, ThreadPoolExecutor(2) as pool:
+    with closing(Database(own_role)) as fronts, superuser.connect() as looking, ThreadPoolExecutor(2) as pool:
         # Both wait for a call with the same key that comes to nothing, and go on at the same moment.
-        with Session(database.engine) as holding:
+        with Session(fronts.engine) as holding:
             reserve_key(holding, main.id, manager.user_id, "one", [b""], now)
             asked = [pool.submit(order, port) for port in ports]
             wait_until(lambda: _count(looking, WAITING_FOR_KEY) == 2, what="both processes")

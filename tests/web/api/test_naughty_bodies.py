@@ -32,6 +32,7 @@ WHOLE_ORDER: dict[str, Any] = {
     "directory_entry": {"name": "Muster Berlin", "show_address": True, "published_in": ["print"]},
     "local_user": {"name": "Lore Lokal", "email": "lore@example.com"},
     "request_uri": "number",
+    "countries": ["AT"],
 }
 BODIES: dict[str, list[Any]] = {
     "/api/v1/orders": [WHOLE_ORDER],

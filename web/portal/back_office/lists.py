@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import session as cookie
 from flask_babel import format_timedelta
 from flask_babel import gettext as _
 from flask_login import current_user
@@ -30,7 +31,7 @@ from tasks.reconcile.registrar import LOOK_FIRST
 from tasks.wording.findings import finding_text
 from web.portal.back_office import wording
 from web.portal.page.locale import locale, moment
-from web.portal.page.session import principal
+from web.portal.page.session import login_manager, principal
 from web.resources import resources
 
 log = structlog.get_logger()
@@ -43,10 +44,16 @@ FINDINGS = 50
 
 
 @office.before_request
-def only_for_staff() -> None:
-    """Abort with 404 unless the signed-in user is a member of the carrier's staff."""
+def only_for_staff() -> Response | None:
+    """Abort with 404 unless the signed-in user is a member of the carrier's staff.
+
+    A browser whose login has ended is sent to sign in again: logins of staff are short.
+    """
+    if not current_user.is_authenticated and "_user_id" in cookie:
+        return cast(Response, login_manager.unauthorized())
     if not (current_user.is_authenticated and principal().is_staff):
         abort(404)
+    return None
 
 
 @office.get("")

@@ -552,7 +552,15 @@ def test_a_look_of_ours_is_in_the_local_log_once_an_hour(front: Front, desk: Des
     assert "Unser Kundenservice" in page and "Hat das Dashboard angesehen." in page and bo.name not in page
 
 
-def test_the_jobs_and_what_they_could_not_repair(front: Front, back: Back, desk: Desk) -> None:
+def test_staff_whose_login_has_ended_sign_in_again(back: Back, desk: Desk) -> None:
+    back.clock.advance(timedelta(days=1))
+    answer = desk.client.get(JOBS_PAGE)
+    assert answer.status_code == 302 and answer.headers["Location"].startswith("/anmelden?next=")
+
+
+def test_the_jobs_and_what_they_could_not_repair(
+    front: Front, back: Back, desk: Desk, bo: User, sit_down: SitDown
+) -> None:
     before = desk.page(JOBS_PAGE)
     assert before.count(">nie<") == len(JOBS)
     assert "Die letzten Läufe haben alles repariert" in before and "5 Minuten" in before
@@ -560,7 +568,7 @@ def test_the_jobs_and_what_they_could_not_repair(front: Front, back: Back, desk:
     stuck = ordered(front)
     back.clock.advance(timedelta(days=1, minutes=1))
     run_job(back.runtime, JOBS["requests"])
-    page = desk.page(JOBS_PAGE)
+    page = sit_down(bo.email).page(JOBS_PAGE)
     open_ones = page.split("Nicht repariert</h2>")[1].split("Aufgaben</h2>")[0]
     assert "hängt seit 2. März 2026, 09:00 Uhr bei uns." in open_ones and f'href="{of(id)}"' in open_ones
     assert str(stuck) not in open_ones and f'href="{of(stuck)}"' in page
@@ -568,14 +576,14 @@ def test_the_jobs_and_what_they_could_not_repair(front: Front, back: Back, desk:
 
 
 def test_more_findings_than_are_shown_are_counted(
-    front: Front, back: Back, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    front: Front, back: Back, bo: User, sit_down: SitDown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("web.portal.back_office.lists.FINDINGS", 2)
     for _ in range(5):
         held(front)
     back.clock.advance(timedelta(days=1, minutes=1))
     run_job(back.runtime, JOBS["requests"])
-    page = desk.page(JOBS_PAGE)
+    page = sit_down(bo.email).page(JOBS_PAGE)
     assert page.count("hängt seit") == 2 and "… und 3 weitere" in page
 
 
