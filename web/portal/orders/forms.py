@@ -136,6 +136,13 @@ class ProductForm(StepForm):
             DataRequired(missing("mobile_number"))(self, field)
             _Rule(_mobile, "mobile_number")(self, field)
 
+    @property
+    def fallback(self) -> str | None:
+        """Return the mobile fallback of the validated form, in E.164; None if none is chosen or it has errors."""
+        if MOBILE_BACKUP not in (self.options.data or []) or self.mobile_number.errors:
+            return None
+        return _mobile.validate_python(self.mobile_number.data)
+
     def validate_directory_name(self, field: Field) -> None:
         """Raise WTForms' errors if a directory entry is chosen and its name is missing or not one line."""
         if self._has_entry:

@@ -31,7 +31,6 @@ from models.orders.offers import make_offer
 from models.people.rights import Action, may
 from models.states import Reason
 from models.views.own_accounts import closed_accounts
-from tasks.wording.fields import field_error
 from web.portal.orders.forms import LocationForm, typed_in
 from web.portal.orders.number_hints import hints_for
 from web.portal.orders.summary import refusal_of, submit, summary_facts
@@ -262,12 +261,9 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
                 if refused:
                     summary = summary_facts(session, wizard, typed)
             accepted = None if refused else order_once(session, draft, lambda: submit(session, draft, wizard))
-    except InvalidField as error:
-        # What the forms accept and the rules refuse; the summary names what it can.
-        if error.code == "high_risk":
-            flash(field_error(locale(), error.field, error.code))
-        else:
-            flash(_("This order is not possible as it is. Please check it once more."))
+    except InvalidField:
+        # What the forms accept and the rules refuse.
+        flash(_("This order is not possible as it is. Please check it once more."), "warning")
         with resources().database.transaction() as session:
             wizard = _wizard(session, own_draft(session, id, principal(), now))
             summary = summary_facts(session, wizard, HolderFields(request.form))

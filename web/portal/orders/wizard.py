@@ -21,10 +21,14 @@ from models.orders.drafts import Draft, DraftStep
 from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
+from models.telephony.high_risk import is_high_risk
 from models.values import Locale
+from tasks.wording.fields import field_error
 from tasks.wording.order_details import order_details
 from web.portal.orders.forms import FORMS, area_code_in, as_order, chosen_products, form_of, without_options
 from web.portal.orders.number_hints import Hints, hints_for
+from web.portal.page.form_errors import add_error
+from web.portal.page.locale import locale
 
 if TYPE_CHECKING:
     from tasks.outbox.order_pdf import PrintedOrder
@@ -190,6 +194,9 @@ def read_wizard(session: Session, id: uuid.UUID, account: Account, draft: Draft 
     checked = {step: form_of(step, data, offered, hints) for step in FORMS}
     for form in checked.values():
         form.validate()
+    product = checked[DraftStep.PRODUCT]
+    if product.fallback is not None and is_high_risk(session, product.fallback):
+        add_error(product.mobile_number, field_error(locale(), "mobile_number", "high_risk"))
     kept_until = draft.kept_until if draft is not None else None
     promised = promised_prices(draft, now) if draft is not None else {}
     offered_until = draft.offered_until if draft is not None and promised else None

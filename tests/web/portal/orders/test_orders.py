@@ -795,7 +795,14 @@ def test_a_directory_entry_is_asked_for_with_its_option(front: Front) -> None:
 def test_a_fallback_to_a_high_risk_destination_is_not_ordered(front: Front) -> None:
     draft = begin(front)
     fill_all(front, draft)
-    assert fill(front, draft, "produkt", mobile_number="+8816 12345678").status_code == 303
-    answer = order(front.client, draft, front.client.get(f"{draft}/zusammenfassung").text)
-    assert answer.status_code == 422 and "auf dem Dashboard eine Rufweiterleitung zu dieser Nummer" in answer.text
+    summary = front.client.get(f"{draft}/zusammenfassung").text
+    said = "auf dem Dashboard eine Rufweiterleitung zu dieser Nummer"
+    answer = fill(front, draft, "produkt", mobile_number="+8816 12345678")
+    assert answer.status_code == 422 and said in answer.text and 'value="+8816 12345678"' in answer.text
+    assert_valid(answer.text)
+    # It is saved as typed, and neither offered nor ordered.
+    assert front.client.get(f"{draft}/angebot.pdf").headers["Location"].endswith("/produkt?pruefen=1")
+    answer = order(front.client, draft, summary)
+    assert answer.headers["Location"].endswith("/produkt?pruefen=1")
+    assert said in front.client.get(answer.headers["Location"]).text
     assert requests_in(front.database) == []
