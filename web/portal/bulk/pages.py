@@ -105,9 +105,9 @@ def upload() -> AnyResponse | tuple[str, int]:
             log.info("bulk.uploaded", bulk=str(found.id), kind=kind, rows=len(rows))
         elif found.sent_at is not None:
             flash(_("This file was sent already on %(moment)s. Nothing was ordered again; this is what became of it.",
-                    moment=moment(found.sent_at)))  # fmt: skip
+                    moment=moment(found.sent_at)), "warning")  # fmt: skip
         else:
-            flash(_("This file was uploaded before and is not sent yet. You can go on where you were."))
+            flash(_("This file was uploaded before and is not sent yet. You can go on where you were."), "warning")
     return redirect(url_for("bulks.show", id=found.id), 303)
 
 
@@ -160,7 +160,10 @@ def save(id: uuid.UUID) -> AnyResponse:
         if found.sent_at is None:
             save_corrections(session, found)
             wrong = count_rows(session, found)[2]
-            flash(_("Saved. Some cells are still wrong.") if wrong else _("Saved. Every cell is right now."))
+            if wrong:
+                flash(_("Saved. Some cells are still wrong."), "warning")
+            else:
+                flash(_("Saved. Every cell is right now."))
     return redirect(url_for("bulks.show", id=id), 303)
 
 
@@ -181,7 +184,10 @@ def send(id: uuid.UUID) -> AnyResponse:
             if preview.wrong_cells or not preview.ordered:
                 return redirect(url_for("bulks.show", id=id), 303)
             if request.form.get("shown") != preview.fingerprint:
-                flash(_("The order or a price has changed since this page was shown. Please check it once more."))
+                flash(
+                    _("The order or a price has changed since this page was shown. Please check it once more."),
+                    "warning",
+                )
                 return redirect(url_for("bulks.show", id=id), 303)
             found.user_id = principal().user_id
             # In this transaction the price list is read once: these are the prices that the page has shown.

@@ -343,6 +343,6 @@ def _wrong_number(session: Session, main: Account, number: str) -> tuple[str | N
 
 def _redirect_to_start(number: str, running: UUID | None) -> Response:
     if running is not None:
-        flash(_("A request for this customer number is running already: this one."))
+        flash(_("A request for this customer number is running already: this one."), "warning")
         return redirect(url_for("portal.show_request", id=running), 303)
     return redirect(url_for("links.start", kundennummer=number), 303)

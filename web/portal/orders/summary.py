@@ -59,7 +59,7 @@ def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
     one is saved.
     """
     if request.form.get("shown") != wizard.fingerprint:
-        flash(_("The order or a price has changed since this page was shown. Please check it once more."))
+        flash(_("The order or a price has changed since this page was shown. Please check it once more."), "warning")
         return 409
     return 0 if _enter_holder(session, wizard.account, typed) else 422
 

@@ -55,7 +55,7 @@ def create(customer_number: str) -> str | Response:
         try:
             made = None if asks else create_link_code(session, principal(), account, now)
         except IsMainAccount as error:
-            flash(reason_text(error.reason, locale()))
+            flash(reason_text(error.reason, locale()), "warning")
             return redirect(url_for("link_codes.overview"), 303)
     if made is None:
         return render_template("proofs/link_code_replace.html", account=account, before=before)

@@ -91,7 +91,7 @@ def enter_credentials(id: UUID) -> Response | tuple[str, int]:
     if refusal is None and not right:
         add_error(form.email, _("This login is not right, or it is not an administrator's of this account."))
         return _render_with_errors(id, credentials=form)
-    return _redirect_to_request(id, refusal or _("The login is accepted."))
+    return _redirect_to_request(id, _("The login is accepted."), refusal)
 
 
 @answers.get("/stand")
@@ -177,7 +177,7 @@ def correct_contact_address(id: UUID) -> Response | tuple[str, int]:
         " earlier link is void.",
         corrected,
     )
-    return _redirect_to_request(id, refusal or said)
+    return _redirect_to_request(id, said, refusal)
 
 
 @answers.post("/erneut-senden")
@@ -236,7 +236,7 @@ def _submit_code(id: UUID, give: Callable[[Session, Request, str], bool]) -> Res
     if refusal is None and not right:
         add_error(form.code, _("This code is not right, or it is not valid any more."))
         return _render_with_errors(id, code=form)
-    return _redirect_to_request(id, refusal or _("The code is accepted."))
+    return _redirect_to_request(id, _("The code is accepted."), refusal)
 
 
 def _submit_proof(
@@ -264,7 +264,7 @@ def _submit_proof(
 
 def _change(id: UUID, change: Callable[[Session, Request], None], done: str | None = None) -> Response:
     """Change the request with `change` and redirect to its page with the message `done`, or why the change failed."""
-    return _redirect_to_request(id, _try_change(id, change, lock=True) or done)
+    return _redirect_to_request(id, done, _try_change(id, change, lock=True))
 
 
 def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: bool) -> str | None:
@@ -290,9 +290,11 @@ def _try_change(id: UUID, change: Callable[[Session, Request], None], *, lock: b
     return refusal
 
 
-def _redirect_to_request(id: UUID, said: str | None = None) -> Response:
-    if said is not None:
-        flash(said)
+def _redirect_to_request(id: UUID, done: str | None = None, refusal: str | None = None) -> Response:
+    if refusal is not None:
+        flash(refusal, "warning")
+    elif done is not None:
+        flash(done)
     return redirect(url_for("portal.show_request", id=id), 303)
 
 

@@ -569,6 +569,7 @@ def test_what_has_changed_since_it_was_shown_is_not_ordered(front: Front) -> Non
     fill(front, draft, "produkt", product="trunk-50")
     answer = order(front.client, draft, summary)
     assert answer.status_code == 409 and "hat sich geändert" in answer.text
+    assert 'class="notice is-warning"' in answer.text
     assert requests_in(front.database) == []
     order(front.client, draft, answer.text)
     assert len(requests_in(front.database)) == 1
