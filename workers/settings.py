@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
+from sqlalchemy import make_url
 
 from models.db.roles import DatabaseRole
 from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings
 
+PUBLISHED_PASSWORD = "standorte"  # noqa: S105
+"""The password that docker-compose.yml, a public file, gives the database roles by default."""
 SIP_DOMAIN = "sip.portal.example"
 """The default domain of SIP trunks."""
 
@@ -78,6 +81,17 @@ class RolesSettings(Settings):
     worker_password: SecretStr | None = None
     kamailio_password: SecretStr | None = None
     metrics_password: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _published_passwords_stay_in_a_trial(self) -> RolesSettings:
+        published = [role for role in DatabaseRole if self.password_of(role) == PUBLISHED_PASSWORD]
+        if published and make_url(self.admin_url).password != PUBLISHED_PASSWORD:
+            names = ", ".join(f"{role.name}_PASSWORD" for role in published)
+            raise ValueError(
+                f"{names}: the default of docker-compose.yml, with which everybody who reaches the server can connect."
+                " Set one of your own for each role: only where the superuser has the default too is it accepted"
+            )
+        return self
 
     def password_of(self, role: DatabaseRole) -> str | None:
         """Return the password that the role is to get; None if none is set."""

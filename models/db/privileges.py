@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -19,6 +20,7 @@ READ = "SELECT"
 ADD = "SELECT, INSERT"
 WRITE = "SELECT, INSERT, UPDATE"
 ALL = "SELECT, INSERT, UPDATE, DELETE"
+_USER = "SELECT, INSERT, UPDATE (email_confirmed_at, password_hash)"
 _AUDIT_ENTRY = "account_id, user_id, through_id, by_staff, deed, facts, at"
 
 
@@ -87,7 +89,8 @@ PORTAL: Mapping[str, Privileges] = {
     "requests": Privileges(WRITE, WRITE, metrics="SELECT (status, step, due_at)"),
     "sip_trunks": Privileges("SELECT, UPDATE", WRITE),
     "timeline_entries": Privileges(ADD, ADD),
-    "users": Privileges(WRITE, WRITE),
+    # Nobody is made staff later on.
+    "users": Privileges(_USER, _USER),
 }
 """The tables of the portal's database."""
 
@@ -110,17 +113,28 @@ SELECT split_part(pg_get_serial_sequence(quote_ident(table_name), column_name), 
 WHERE table_schema = 'public' AND table_name = %s AND column_default LIKE 'nextval(%%'
 """
 
+# Not all in the schema: what an extension or a foreign table brings along belongs to a superuser.
+_OURS = """
+SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, array_agg(relname ORDER BY relname) FROM pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    AND pg_has_role(relowner, 'USAGE')
+GROUP BY 1
+"""
+
 
 def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privileges]) -> None:
     """Give each role that exists on the server its privileges on the tables, and take away all others.
 
-    `connection` is the owner's, in the database of the `tables`. Roles that do not exist are left out: an installation
-    may use one role of its own for all parts. Safe to run twice; the caller commits.
+    `connection` is the owner's, in the database of the `tables`. What belongs to others there is left as it is. Roles
+    that do not exist are left out: an installation may use one role of its own for all parts. Safe to run twice; the
+    caller commits.
     """
     for role in existing_roles(connection):
         to = sql.Identifier(role)
-        for kind in (sql.SQL("TABLES"), sql.SQL("SEQUENCES")):
-            connection.execute(sql.SQL("REVOKE ALL ON ALL {} IN SCHEMA public FROM {}").format(kind, to))
+        for kind, names in _ours(connection).items():
+            statement = sql.SQL("REVOKE ALL ON {} {} FROM {}")
+            listed = sql.SQL(", ").join(map(sql.Identifier, names))
+            connection.execute(statement.format(sql.SQL(kind), listed, to))
         for table, privileges in tables.items():
             if granted := privileges.of(role):
                 statement = sql.SQL("GRANT {} ON {} TO {}")
@@ -129,6 +143,11 @@ def apply_privileges(connection: psycopg.Connection, tables: Mapping[str, Privil
                 for (sequence,) in connection.execute(_SEQUENCES, [table]):
                     statement = sql.SQL("GRANT USAGE ON SEQUENCE {} TO {}")
                     connection.execute(statement.format(sql.Identifier(sequence), to))
+
+
+def _ours(connection: psycopg.Connection) -> dict[LiteralString, list[str]]:
+    """Return the names of all tables, views and sequences that the connected role owns, by the word for GRANT."""
+    return dict(connection.execute(_OURS).fetchall())
 
 
 def existing_roles(connection: psycopg.Connection) -> list[DatabaseRole]:

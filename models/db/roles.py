@@ -5,6 +5,7 @@ The parts connect as these roles; none is a superuser. What a role may do with w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -12,6 +13,10 @@ import psycopg
 from psycopg import sql
 
 from models.db.advisory_locks import AdvisoryLock
+
+
+class TablesInUse(Exception):
+    """Raised when tables could not be handed over because others hold locks on them; the message names them."""
 
 
 class DatabaseRole(StrEnum):
@@ -33,38 +38,44 @@ DO $$ BEGIN
 END $$;
 ALTER ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
 """
-_HAND_OVER = """
-ALTER DATABASE {database} OWNER TO {owner};
-REVOKE ALL ON DATABASE {database} FROM PUBLIC;
-REVOKE ALL ON DATABASE {database} FROM {others};
-GRANT CONNECT ON DATABASE {database} TO {connects};
-"""
-# What an earlier version made as a superuser. Sequences of columns follow their tables; what belongs to an extension
-# stays with the extension.
+_CONNECT = "GRANT CONNECT ON DATABASE {database} TO {connects};"
+# Sent as one, so that nobody is refused in between; and only where the database is the owner's, for another role's
+# parts may still be connected and come back.
+_CLOSE = "REVOKE ALL ON DATABASE {database} FROM PUBLIC, {others}; GRANT CONNECT ON DATABASE {database} TO {connects}"
+_CLOSING = "SELECT {close} FROM pg_database WHERE datname = current_database() AND datdba = '{owner}'::regrole"
+# What an earlier version made as another role. Sequences of columns follow their tables; what belongs to an extension
+# stays with the extension. The owner may use all tables first, without a lock on them, because functions and views act
+# as their owner: they must neither come before that, nor after their tables.
 _OWNERSHIP = """
-DO $$ DECLARE found record; BEGIN
-    FOR found IN
-        SELECT oid::regclass AS name FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
-            AND relowner <> {owner_literal}::regrole
-            AND NOT EXISTS (
-                SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
-                    AND deptype IN ('a', 'i', 'e')
-            )
-    LOOP
-        EXECUTE format('ALTER TABLE %s OWNER TO {owner}', found.name);
-    END LOOP;
-    FOR found IN
-        SELECT oid::regprocedure AS name FROM pg_proc
-        WHERE pronamespace = 'public'::regnamespace AND proowner <> {owner_literal}::regrole
-            AND NOT EXISTS (
-                SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
-            )
-    LOOP
-        EXECUTE format('ALTER FUNCTION %s OWNER TO {owner}', found.name);
-    END LOOP;
-END $$;
+WITH relations AS (
+    SELECT oid::regclass::text AS name, CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind,
+        relkind IN ('v', 'm') AS is_view
+    FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+        AND relowner <> (SELECT oid FROM pg_roles WHERE rolname = '{owner}')
+        AND NOT EXISTS (
+            SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
+                AND deptype IN ('a', 'i', 'e')
+        )
+), functions AS (
+    SELECT oid::regprocedure::text AS name FROM pg_proc
+    WHERE pronamespace = 'public'::regnamespace AND proowner <> (SELECT oid FROM pg_roles WHERE rolname = '{owner}')
+        AND NOT EXISTS (
+            SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+        )
+), statements AS (
+    SELECT 1 AS step, format('GRANT ALL ON %s %s TO {owner}', kind, name) AS statement FROM relations
+    UNION ALL SELECT 2, format('ALTER FUNCTION %s OWNER TO {owner}', name) FROM functions
+    UNION ALL SELECT 3, format('ALTER TABLE %s OWNER TO {owner}', name) FROM relations WHERE is_view
+    UNION ALL SELECT 4, format('ALTER TABLE %s OWNER TO {owner}', name) FROM relations WHERE NOT is_view
+)
+SELECT statement FROM statements ORDER BY step, statement
 """
+# A statement that waits for a table makes all later ones wait behind it.
+_PATIENCE = "SET lock_timeout = '3s'"
+_TRIES = 10
+_PAUSE = 1.0
+"""Seconds between two tries, in which those who waited get their turn."""
 PORTAL_ROLES = (DatabaseRole.FRONT, DatabaseRole.WORKER, DatabaseRole.METRICS)
 """The roles that may connect to the portal's database, beside the owner."""
 REGISTRAR_ROLES = (DatabaseRole.FRONT, DatabaseRole.WORKER, DatabaseRole.KAMAILIO)
@@ -76,48 +87,124 @@ def creation_sql() -> str:
     return "".join(_CREATE.format(role=role, literal=f"'{role}'") for role in DatabaseRole)
 
 
-def ownership_sql(database: str, connects: tuple[DatabaseRole, ...]) -> str:
-    """Return the SQL that gives a database, with what is in it, to the owner's role and lets only `connects` connect.
-
-    For a superuser who is connected to that database. Safe to run twice.
-    """
+def _in(template: str, database: str, connects: tuple[DatabaseRole, ...]) -> str:
+    """Return the SQL about a database, and about the roles that may connect to it."""
     owner = DatabaseRole.OWNER
-    quoted = sql.Identifier(database).as_string()
-    others = ", ".join(role for role in DatabaseRole if role is not owner)
-    hand_over = _HAND_OVER.format(database=quoted, owner=owner, others=others, connects=", ".join(connects))
-    return hand_over + _OWNERSHIP.format(owner=owner, owner_literal=f"'{owner}'")
+    return template.format(
+        database=sql.Identifier(database).as_string(),
+        owner=owner,
+        others=", ".join(role for role in DatabaseRole if role is not owner),
+        connects=", ".join(connects),
+    )
 
 
-def script(portal: str, registrar: str) -> str:
-    """Return a script for psql that creates the roles and the databases of these names, and gives them to the owner.
+def _closing(database: str, connects: tuple[DatabaseRole, ...]) -> str:
+    """Return a query that finds the SQL by which only `connects` may connect to the connected database."""
+    close = sql.Literal(_in(_CLOSE, database, connects)).as_string()
+    return _CLOSING.format(close=close, owner=DatabaseRole.OWNER)
 
-    For a superuser. Safe to run twice. Passwords are not in it: its last lines ask for them.
+
+def _give(database: str) -> str:
+    return f"ALTER DATABASE {sql.Identifier(database).as_string()} OWNER TO {DatabaseRole.OWNER};"
+
+
+def creation_script(portal: str, registrar: str) -> str:
+    """Return a script for psql that creates the roles, and the databases of these names where they are missing.
+
+    The roles may connect afterwards. A database that belongs to another role stays with it, and nobody loses a
+    privilege there. For a superuser. Safe to run twice. Passwords are not in it: its last lines ask for them.
     """
     parts = ["\\set ON_ERROR_STOP on", creation_sql()]
-    for database, connects in ((portal, PORTAL_ROLES), (registrar, REGISTRAR_ROLES)):
+    for database, connects in _databases(portal, registrar).items():
         literal, name = sql.Literal(database).as_string(), sql.Identifier(database).as_string()
         create = sql.Literal(f"CREATE DATABASE {name} OWNER {DatabaseRole.OWNER}").as_string()
         missing = f"NOT EXISTS (SELECT FROM pg_database WHERE datname = {literal})"
-        parts.append(f"SELECT {create} WHERE {missing} \\gexec")
-        parts += [f"\\connect {name}", ownership_sql(database, connects)]
+        parts += [f"SELECT {create} WHERE {missing} \\gexec", f"\\connect {name}"]
+        parts += [_in(_CONNECT, database, connects), _gexec(_closing(database, connects))]
     parts.append("-- A password for each, or another way to sign in that pg_hba.conf knows:")
     parts += [f"-- \\password {role}" for role in DatabaseRole]
     return "\n".join(parts) + "\n"
 
 
-def create_roles(url: str, databases: Mapping[str, tuple[DatabaseRole, ...]]) -> None:
-    """Create the roles on a server, and give the databases to the owner's role. Safe to run twice and in parallel.
+def hand_over_script(portal: str, registrar: str) -> str:
+    """Return a script for psql that gives the databases, with all tables, to the owner and lets only the roles connect.
 
-    `url` is a superuser's, in the form of libpq, to any database of the server. `databases` maps the names of existing
-    databases to the roles that may connect.
+    Each table is given in a transaction of its own that waits three seconds for its lock and is tried again later, so
+    that parts at work are held up for seconds at most. For a superuser, after `creation_script`. Safe to run twice.
     """
-    with psycopg.connect(url) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (int(AdvisoryLock.ROLES),))
+    parts = []
+    rest = "SELECT statement FROM left_to_do \\gexec"
+    pause = f"SELECT pg_sleep({_PAUSE:g}) FROM (SELECT FROM left_to_do LIMIT 1) AS one;"  # noqa: S608
+    ownership = _OWNERSHIP.format(owner=DatabaseRole.OWNER).strip()
+    for database, connects in _databases(portal, registrar).items():
+        parts += ["\\set ON_ERROR_STOP on", f"\\connect {sql.Identifier(database).as_string()}", f"{_PATIENCE};"]
+        parts += [_give(database), _gexec(_closing(database, connects))]
+        parts += [f"CREATE TEMPORARY VIEW left_to_do AS\n{ownership};"]
+        parts += [f"-- Up to {_TRIES} tries: each takes what is left.", "\\set ON_ERROR_STOP off"]
+        parts += [rest, pause] * (_TRIES - 1)
+        parts += ["\\set ON_ERROR_STOP on", rest]
+    return "\n".join(parts) + "\n"
+
+
+def _gexec(query: str) -> str:
+    return f"{query.strip()} \\gexec"
+
+
+def _databases(portal: str, registrar: str) -> dict[str, tuple[DatabaseRole, ...]]:
+    return {portal: PORTAL_ROLES, registrar: REGISTRAR_ROLES}
+
+
+def create_roles(
+    url: str, databases: Mapping[str, tuple[DatabaseRole, ...]], *, hand_over: bool = True, pause: float = _PAUSE
+) -> None:
+    """Create the roles on a server and let them connect. Safe to run twice and in parallel.
+
+    With `hand_over` the databases, with all tables, become the owner's, and no other role can connect any longer. Each
+    table is given in a transaction of its own, so that parts at work are held up for seconds at most. `url` is a
+    superuser's, in the form of libpq, to any database of the server. `databases` maps the names of existing databases
+    to the roles that may connect. `pause` is the time in seconds between two tries for tables that are in use.
+
+    Raises `TablesInUse` if tables stayed in use: all others are handed over then.
+    """
+    with psycopg.connect(url, autocommit=True) as connection:
+        _take_turns(connection)
         connection.execute(creation_sql().encode())
     for name, connects in databases.items():
-        with psycopg.connect(url, dbname=name) as connection:
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (int(AdvisoryLock.ROLES),))
-            connection.execute(ownership_sql(name, connects).encode())
+        with psycopg.connect(url, dbname=name, autocommit=True) as connection:
+            _take_turns(connection)
+            connection.execute(_PATIENCE)
+            connection.execute(_in(_CONNECT, name, connects).encode())
+            if hand_over:
+                connection.execute(_give(name).encode())
+            _run_each(connection, _closing(name, connects))
+            if hand_over:
+                _give_tables(connection, _OWNERSHIP.format(owner=DatabaseRole.OWNER), pause)
+
+
+def _take_turns(connection: psycopg.Connection) -> None:
+    """Wait for all others who create the roles, and make them wait until the connection is closed."""
+    connection.execute("SELECT pg_advisory_lock(%s)", (int(AdvisoryLock.ROLES),))
+
+
+def _run_each(connection: psycopg.Connection, query: str) -> list[str]:
+    """Run the statements that the query finds, each in a transaction of its own. Return those that got no lock."""
+    late = []
+    for (statement,) in connection.execute(query.encode()).fetchall():
+        try:
+            connection.execute(statement.encode())
+        except psycopg.errors.LockNotAvailable:
+            late.append(statement)
+    return late
+
+
+def _give_tables(connection: psycopg.Connection, query: str, pause: float) -> None:
+    for left in reversed(range(_TRIES)):
+        late = _run_each(connection, query)
+        if not late:
+            return
+        if left:
+            time.sleep(pause)
+    raise TablesInUse(f"in use by others for too long; run it again: {'; '.join(late)}")
 
 
 def set_password(url: str, role: DatabaseRole, password: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from models.db.roles import DatabaseRole
+from workers.settings import PUBLISHED_PASSWORD
 from workers.stack.kamailio import CONFIGURATION
 
 ROOT = Path(__file__).parents[2]
@@ -39,3 +41,10 @@ def test_each_container_connects_as_its_own_role_and_only_one_knows_the_superuse
     shared = (ROOT / "docker-compose.yml").read_text().split("services:")[0]
     assert set(re.findall(r"psycopg://(\w+):", shared)) == {"standorte_worker"}
     assert "PGUSER: standorte_kamailio" in service("kamailio")
+
+
+def test_the_roles_have_the_published_password_unless_they_are_told_another() -> None:
+    defaults = set(re.findall(r"[A-Z]+_PASSWORD: \$\{([A-Z]+_PASSWORD):-(\w*)\}", service("roles")))
+    given = {f"{role.name}_PASSWORD": PUBLISHED_PASSWORD for role in DatabaseRole}
+    assert dict(defaults) == given | {"METRICS_PASSWORD": ""}
+    assert "command: roles create --hand-over\n" in service("roles")

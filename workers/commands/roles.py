@@ -6,8 +6,17 @@ from typing import Annotated
 
 import typer
 
-from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole, create_roles, script, set_password
-from workers.commands.resources import out
+from models.db.roles import (
+    PORTAL_ROLES,
+    REGISTRAR_ROLES,
+    DatabaseRole,
+    TablesInUse,
+    create_roles,
+    creation_script,
+    hand_over_script,
+    set_password,
+)
+from workers.commands.resources import out, refuse
 from workers.gateways.registrar import plain_url
 from workers.settings import RolesSettings
 
@@ -17,25 +26,38 @@ Portal = Annotated[str, typer.Option(help="The name of the portal's database.")]
 Registrar = Annotated[str, typer.Option(help="The name of the registrar's database.")]
 
 
+HandOver = Annotated[
+    bool,
+    typer.Option(
+        "--hand-over",
+        help="Take both databases, with all tables, from the role that owns them, which can no longer use them.",
+    ),
+]
+
+
 @app.command("sql")
-def print_script(portal: Portal = "standorte", registrar: Registrar = "registrar") -> None:
+def print_script(portal: Portal = "standorte", registrar: Registrar = "registrar", hand_over: HandOver = False) -> None:
     """Print the SQL that creates the roles and both databases where they are missing: for psql, as a superuser.
 
-    `standorte migrate` then gives each role its privileges on the tables.
+    `standorte migrate` then gives each role its privileges on the tables. With `--hand-over`: print the SQL that gives
+    databases and tables of an earlier version to the owner's role, for after the parts connect as their own roles.
     """
-    typer.echo(script(portal, registrar), nl=False)
+    typer.echo((hand_over_script if hand_over else creation_script)(portal, registrar), nl=False)
 
 
 @app.command("create")
-def create(portal: Portal = "standorte", registrar: Registrar = "registrar") -> None:
-    """Create the roles, and give both databases to the owner's. Safe to run twice.
+def create(portal: Portal = "standorte", registrar: Registrar = "registrar", hand_over: HandOver = False) -> None:
+    """Create the roles; with `--hand-over`, also give both databases to the owner's. Safe to run twice.
 
     Connects as the superuser of ADMIN_URL. Passwords come from OWNER_PASSWORD, FRONT_PASSWORD and so on; a role without
     one keeps the password that it has.
     """
     settings = RolesSettings()
     url = plain_url(settings.admin_url)
-    create_roles(url, {portal: PORTAL_ROLES, registrar: REGISTRAR_ROLES})
+    try:
+        create_roles(url, {portal: PORTAL_ROLES, registrar: REGISTRAR_ROLES}, hand_over=hand_over)
+    except TablesInUse as error:
+        refuse(str(error))
     for role in DatabaseRole:
         if password := settings.password_of(role):
             set_password(url, role, password)

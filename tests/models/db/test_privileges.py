@@ -123,6 +123,7 @@ def test_a_role_reaches_no_database_that_it_does_not_need(
         "COPY users TO PROGRAM 'cat'",
         "SELECT pg_read_file('/etc/passwd')",
         "UPDATE alembic_version SET version_num = version_num",
+        "UPDATE users SET is_staff = true",
         "SET ROLE standorte_owner",
     ],
 )
@@ -177,6 +178,23 @@ def test_what_was_granted_by_hand_is_taken_away(postgres: EmbeddedPostgres) -> N
         assert set(connection.execute(_GRANTED, {"role": DatabaseRole.FRONT})) == wanted(DatabaseRole.FRONT, REGISTRAR)
     with connect(postgres, "registrar", DatabaseRole.FRONT) as connection, refused():
         connection.execute("SELECT nextval('location_id_seq')")
+
+
+def test_what_belongs_to_others_is_no_hindrance(postgres: EmbeddedPostgres) -> None:
+    # As an extension installs it (pg_buffercache, postgis), or postgres_fdw.
+    with connect(postgres, "standorte") as connection:
+        connection.execute("CREATE VIEW of_a_superuser AS SELECT 1 AS one")
+        connection.execute(f"GRANT SELECT ON of_a_superuser TO {DatabaseRole.METRICS}".encode())
+        connection.execute("CREATE SEQUENCE another_of_a_superuser")
+    try:
+        with closing(Database(postgres.url("standorte", DatabaseRole.OWNER))) as database:
+            grant_privileges(database)
+        with connect(postgres, "standorte", DatabaseRole.METRICS) as connection:
+            assert connection.execute("SELECT one FROM of_a_superuser").fetchall() == [(1,)]
+    finally:
+        with connect(postgres, "standorte") as connection:
+            connection.execute("DROP VIEW of_a_superuser")
+            connection.execute("DROP SEQUENCE another_of_a_superuser")
 
 
 def test_two_machines_that_migrate_at_once_both_succeed(postgres: EmbeddedPostgres) -> None:
