@@ -89,9 +89,9 @@ class OrderBody(Body):
     system is registered. The option `directory-entry` needs `directory_entry`. Without `local_user` nobody is invited
     to sign in at the location. `request_uri` says what the request line of incoming calls contains: the `contact` that
     the phone has registered, or the dialled `number`; without it, `contact` for a single number and `number` for a
-    block. `countries` are the destinations that the SIP trunk may call: ISO codes, or calling codes of networks that
-    are no country's (`870`); Germany is always among them. Without it, those of the European Union and the European
-    Economic Area, and that of `mobile_number`. An administrator changes them later on the dashboard.
+    block. `countries` are the destinations that the SIP trunk may call, as ISO codes; Germany is always among them.
+    Without it, those of the European Union and the European Economic Area, and that of `mobile_number`. Only these can
+    be named; an administrator allows further ones later on the dashboard.
     """
 
     model_config = ConfigDict(json_schema_extra={"example": _AN_ORDER})
@@ -108,7 +108,7 @@ class OrderBody(Body):
     local_user: LocalUserBody | None = None
     request_uri: Literal["contact", "number"] | None = None
     countries: Annotated[list[Destination], Field(min_length=1, max_length=MOST_COUNTRIES)] | None = Field(
-        default=None, examples=[["DE", "AT", "CH"]]
+        default=None, examples=[["DE", "AT", "FR"]]
     )
 
     def as_draft(self, locale: Locale) -> OrderDraft:

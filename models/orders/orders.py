@@ -26,7 +26,7 @@ from models.requests.receipts import queue_receipt
 from models.requests.requests import Request, create_requests
 from models.states import AccountState, Kind, Reason
 from models.telephony.area_codes import AreaCode
-from models.telephony.call_limits import chosen_limits, ensure_fallback_within
+from models.telephony.call_limits import chosen_limits, ensure_fallback_within, ensure_may_choose
 from models.telephony.directory import DirectoryData
 from models.telephony.high_risk import ensure_usual_fallback
 from models.telephony.numbers import BLOCK_SIZES
@@ -131,23 +131,25 @@ def submit_order(
     `agreed` has prices, by product key, that hold instead of those of the price list. The overview of locations lists
     the account immediately, and a receipt to the person is queued. Returns the request. Raises `Forbidden` if the
     person may not order for `main`, `RuleBroken` if `main` is closed or a sub-account, and `InvalidField` if products,
-    options, channels or address break a rule (`ensure_orderable`).
+    options, channels, countries or address break a rule (`ensure_orderable`).
     """
-    ensure_orderable(session, draft)
+    ensure_orderable(session, principal, main, draft)
     return submit_orders(session, principal, main, [draft], now, agreed=agreed)[0]
 
 
-def ensure_orderable(session: Session, draft: OrderDraft) -> Basket:
-    """Check products, options' details, number of channels, address and area code of an order; return its products.
+def ensure_orderable(session: Session, principal: Principal, main: Account, draft: OrderDraft) -> Basket:
+    """Check products, details of options, channels, countries, address and area code of an order; return its products.
 
     Raises `InvalidField` if a product cannot be ordered, an option lacks its details, the mobile fallback is a
-    high-risk destination or none that the trunk may call, there are too many countries or channels, the area code is
-    unknown, or address and area code cannot be right together.
+    high-risk destination or none that the trunk may call, there are too many countries or channels, or countries that
+    the person may not choose for `main` (`ensure_may_choose`), the area code is unknown, or address and area code
+    cannot be right together.
     """
     basket = _basket(session, draft)
     ensure_details(draft.option_keys, draft.details)
     ensure_usual_fallback(session, draft.mobile_number)
     ensure_fallback_within(draft.countries, draft.mobile_number)
+    ensure_may_choose(principal, main, draft.countries, draft.mobile_number)
     ensure_channels(basket.trunk, draft.channels)
     ensure_area_exists(session, draft.area_code)
     place = draft.location

@@ -14,7 +14,7 @@ from models.accounts.locks import lock_active_account
 from models.db.work_queue import WorkKind, made_due
 from models.errors import InvalidField
 from models.people.audit_log import AuditEvent, record
-from models.people.rights import Action, Principal
+from models.people.rights import Action, Principal, may
 from models.telephony.destinations import EEA, GERMANY, MOST_COUNTRIES, PREFIXES, rules_of
 from models.telephony.forwarding import enabled_of, trunks_for
 from models.telephony.high_risk import ensure_confirmed, tell_administrators
@@ -71,6 +71,21 @@ def ensure_fallback_within(countries: Sequence[str] | None, fallback: str | None
     if fallback is not None and not rules_of(chosen_limits(countries)).allows(fallback):
         raise InvalidField("countries", "forwardings_outside", [fallback])
     chosen_limits(countries)
+
+
+def ensure_may_choose(
+    person: Principal, account: Account, countries: Sequence[str] | None, fallback: str | None
+) -> None:
+    """Raise `InvalidField` if an order chooses more countries than the person may choose for the account.
+
+    A person who may order chooses among those that a new trunk calls without a choice (`limits_for`). Further ones need
+    the right `ALLOW_DESTINATIONS`, which no API token gives. The error is for `countries`, with the code
+    `administrator_chooses` and the keys of the further ones. `countries` are keys, None for no choice; `fallback` is
+    the ordered mobile fallback in E.164, None without one; `account` is the main account that orders.
+    """
+    further = sorted(set(countries or ()) - set(limits_for(fallback)))
+    if further and not may(person, Action.ALLOW_DESTINATIONS, account):
+        raise InvalidField("countries", "administrator_chooses", further)
 
 
 def change_limits(

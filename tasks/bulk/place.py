@@ -127,7 +127,7 @@ def _place_orders(session: Session, bulk: Bulk, rows: Sequence[BulkRow], princip
         assert row.draft is not None
         order = as_order(row.draft)
         try:
-            ensure_orderable(session, order)
+            ensure_orderable(session, principal, bulk.main, order)
         except InvalidField as error:
             _refuse(row, error)
         else:

@@ -87,6 +87,7 @@ def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOr
         entry=directory_data(options.get("directory_entry")),
         request_uri=request.request_uri,
         local_user=(invited[0], invited[1]) if invited[0] is not None and invited[1] is not None else None,
+        countries=request.countries,
     )
     return PlacedOrder(
         locale=locale,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from babel import Locale as Languages
 
@@ -36,3 +36,12 @@ def destination_text(number: str, locale: Locale) -> str:
     else:
         name = Languages(locale).territories[key]
     return f"{name} (+{prefix})"
+
+
+def destination_names(keys: Collection[str], locale: Locale) -> str:
+    """Return the names of these destinations (keys of `PREFIXES`), sorted and separated by commas.
+
+    A network without a country is named by its calling code.
+    """
+    territories = Languages(locale).territories
+    return ", ".join(sorted(f"+{key}" if key.isdigit() else territories[key] for key in keys))

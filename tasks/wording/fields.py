@@ -19,6 +19,10 @@ RULES: Mapping[str, str] = {
     "unknown_option": N_("There is no such option."),
     "unknown_destination": N_("This is no key of a country or network. Examples: DE, AT, 870"),
     "forwardings_outside": N_("Calls are forwarded elsewhere: %(allowed)s"),
+    "administrator_chooses": N_(
+        "Only an administrator may allow further countries, on the dashboard once the order is completed; an API token "
+        "cannot. Leave these out: %(allowed)s"
+    ),
     "not_own_number": N_("This is not one of the phone numbers of this account."),
     "without_option": N_("This belongs to the option %(allowed)s, which is not chosen."),
     "option_twice": N_("An option is named twice."),

@@ -42,6 +42,10 @@ class Wire:
             if not reply.startswith("SIP/2.0 1") and sequence in reply:
                 return reply
 
+    def receive(self) -> str:
+        """Wait for the next message from the server, and return it."""
+        return self._socket.recv(65535).decode()
+
     def nonce(self) -> str:
         """Return the nonce of a fresh challenge."""
         return nonce_in(self.ask(self.request()))

@@ -14,7 +14,7 @@ from models.people.audit_log import AuditEntry
 from models.people.rights import Role
 from models.people.users import User, principal_of
 from models.states import Origin
-from models.telephony.call_limits import limits_for
+from models.telephony.call_limits import ensure_may_choose, limits_for
 from models.telephony.destinations import EEA, PREFIXES, PrefixRules, rules_of
 from models.telephony.forwarding import CallForwarding, Condition, ForwardingDraft, add_forwarding, change_forwarding
 from models.telephony.high_risk import high_risk_prefixes, is_high_risk
@@ -105,6 +105,21 @@ def forward(database: Database, people: dict[str, int], who: str, draft: Forward
             change_forwarding(session, person, account, id, draft, NOW)
             return id
         return add_forwarding(session, person, account, draft, NOW).id
+
+
+def test_only_an_administrator_orders_a_trunk_that_calls_further_countries_than_usual(
+    database: Database, people: dict[str, int]
+) -> None:
+    with database.transaction() as session:
+        main = session.get_one(Account, people["main"])
+        manager, above = (principal_of(session, session.get_one(User, people[who])) for who in ("manager", "above"))
+    for countries, fallback in ((None, None), (("DE",), None), (EEA, None), (("CH",), "+41791234567")):
+        ensure_may_choose(manager, main, countries, fallback)
+    with pytest.raises(InvalidField) as refused:
+        ensure_may_choose(manager, main, ("ZW", "AT", "870"), None)
+    assert (refused.value.field, refused.value.code) == ("countries", "administrator_chooses")
+    assert refused.value.allowed == ["870", "ZW"]
+    ensure_may_choose(above, main, ("ZW", "AT", "870"), None)
 
 
 @pytest.mark.parametrize("who", ["administrator", "above"])

@@ -94,6 +94,13 @@ def test_a_receipt_speaks_english_to_who_speaks_english(pipeline: Pipeline) -> N
     assert "Contact person" in pdf_text(mail.attachments[0].content)
 
 
+def test_the_pdf_of_an_order_names_the_countries_that_the_order_chooses(pipeline: Pipeline) -> None:
+    pipeline.order(an_order(countries=("AT", "870")))
+    pipeline.send()
+    [mail] = receipts(pipeline)
+    assert "Länder für abgehende Anrufe: +870, Deutschland, Österreich" in pdf_text(mail.attachments[0].content)
+
+
 def test_a_receipt_asks_nothing_of_anybody_if_nothing_is_missing(pipeline: Pipeline) -> None:
     pipeline.order(an_order())
     # Before the order is looked at: as soon as the row is there.

@@ -10,6 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.people.rights import Role
+from models.people.users import Membership
 from models.requests.requests import Request
 from models.telephony.destinations import MOST_COUNTRIES, PREFIXES
 from tests.factories import MOBILE
@@ -84,13 +86,13 @@ def test_an_order_may_say_how_calls_reach_the_phone_system(front: Front) -> None
 
 
 def test_an_order_may_limit_the_trunk_to_countries(front: Front) -> None:
-    assert front.post("/orders", {**ORDER, "countries": ["CH", "AT", "AT", "870"]}).status_code == 202
+    assert front.post("/orders", {**ORDER, "countries": ["FR", "AT", "AT"]}).status_code == 202
     assert front.post("/orders", ORDER).status_code == 202
-    with front.database.transaction() as session:
-        kept = session.scalars(sa.select(Request.countries).order_by(Request.id)).all()
-    assert kept == [["870", "AT", "CH", "DE"], None]
     fallback = {"options": ["mobile-backup"], "mobile_number": "+41791234567"}
     assert front.post("/orders", {**ORDER, **fallback, "countries": ["CH"]}).status_code == 202
+    with front.database.transaction() as session:
+        kept = session.scalars(sa.select(Request.countries).order_by(Request.id)).all()
+    assert kept == [["AT", "DE", "FR"], None, ["CH", "DE"]]
     for wrong, field, words in (
         ({"countries": ["XX"]}, "countries.0", "DE, AT, 870"),
         ({"countries": []}, "countries", "1 bis 60"),
@@ -101,6 +103,23 @@ def test_an_order_may_limit_the_trunk_to_countries(front: Front) -> None:
         assert refused.status_code == 422, wrong
         [found] = refused.get_json()["errors"]
         assert found["field"] == field and words in found["detail"]
+
+
+def test_no_token_orders_a_trunk_that_calls_further_countries_than_usual(front: Front) -> None:
+    fallback = {"options": ["mobile-backup"], "mobile_number": "+41791234567"}
+    for role in (Role.ADMINISTRATOR, Role.LOCATION_MANAGER):
+        with front.database.transaction() as session:
+            session.execute(sa.update(Membership).where(Membership.user_id == front.manager.user_id).values(role=role))
+        for more, named in (
+            ({"countries": ["870", "AT", "CH"]}, "870, CH"),
+            ({**fallback, "countries": ["CH", "US"]}, "US"),
+        ):
+            refused = front.post("/orders", {**ORDER, **more})
+            assert refused.status_code == 422
+            [found] = refused.get_json()["errors"]
+            assert found["field"] == "countries" and "auf dem Dashboard" in found["detail"]
+            assert found["detail"].endswith(f": {named}")
+    assert count(front, Request) == 0
 
 
 def test_the_same_key_and_body_give_the_same_answer(front: Front) -> None:

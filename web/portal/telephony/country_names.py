@@ -11,6 +11,8 @@ from flask_babel import get_locale
 from flask_babel import gettext as _
 
 from models.telephony.destinations import EEA, GERMANY, PREFIXES
+from models.values import as_locale
+from tasks.wording.destinations import destination_names
 
 
 def limit_text(countries: Collection[str] | None) -> str:
@@ -32,8 +34,7 @@ def names_text(countries: Collection[str]) -> str:
 
     A network without a country is named by its calling code.
     """
-    territories = get_locale().territories
-    return ", ".join(sorted(f"+{key}" if key.isdigit() else territories[key] for key in countries))
+    return destination_names(countries, as_locale(get_locale().language))
 
 
 def typed_countries(typed: str) -> tuple[list[str], list[str]]:
