@@ -1,4 +1,7 @@
-"""The form of codes that people type: alphabet, length, and how a code is shown and read. Pure Python."""
+"""The form of codes that people type: alphabet, length, and how a code is shown and read. Pure Python.
+
+Codes are derived in `models.vault`, from the words of `models.proofs.proofs`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changing which destinations a trunk may call. The account's log records each change."""
+"""Which destinations a new trunk may call, and changing that. The account's log records each change."""
 
 from __future__ import annotations
 

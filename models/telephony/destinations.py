@@ -1,5 +1,6 @@
 """Countries and international networks, by the first digits of their numbers, and a trunk's limit to some of them.
 
+Which of them a trunk may call is decided in `call_limits`.
 A key names a destination: the ISO 3166 code of a country, or the calling code of a network that is no country's, such
 as "870" for Inmarsat. Territories that share the calling code of a country count as that country, except in zone 1
 (North America and the Caribbean) and zone 7 (Russia and Kazakhstan), whose prices differ. Pure Python.

@@ -1,4 +1,7 @@
-"""What an order says besides products, location and contact, as pairs of name and value: for its page and its PDF."""
+"""What an order says besides products, location and contact, as pairs of name and value.
+
+The whole order is read in `tasks.outbox.placed_order`.
+"""
 
 from __future__ import annotations
 
