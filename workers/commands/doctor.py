@@ -101,16 +101,17 @@ def _roles(settings: WorkerSettings) -> str:
         "front": settings.front_database_url,
         "front at the registrar": settings.front_registrar_url,
     }
-    found: dict[str, tuple[str, str]] = {}
+    # A part may be connected as several roles, such as processes that were not restarted.
+    found = set[tuple[str, str, str]]()
     for part, url in urls.items():
         if url is not None:
             with closing(Database(url)) as database, database.engine.connect() as connection:
-                found |= {name: (role, power) for name, role, power in connection.execute(_CONNECTED)}
+                found |= {(name, role, power) for name, role, power in connection.execute(_CONNECTED)}
                 role, power = connection.execute(_MYSELF).one()
-                found[part] = role, power
-    if mighty := [f"{part} as {role} ({power})" for part, (role, power) in sorted(found.items()) if power]:
+                found.add((part, role, power))
+    if mighty := [f"{part} as {role} ({power})" for part, role, power in sorted(found) if power]:
         raise Incomplete(f"with more rights than needed: {', '.join(mighty)}; see standorte roles sql")
-    return ", ".join(f"{part} as {role}" for part, (role, _) in sorted(found.items()))
+    return ", ".join(f"{part} as {role}" for part, role, _ in sorted(found))
 
 
 def _clock(settings: WorkerSettings) -> str:

@@ -84,13 +84,15 @@ def locale(request: pytest.FixtureRequest) -> Locale:
 
 
 @pytest.fixture
-def mails(pipeline: Pipeline, locale: Locale) -> list[tuple[Mail, dict[str, Any]]]:
+def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tuple[Mail, dict[str, Any]]]:
     """Everything there is to send, to people with names that mean harm: each mail, and the facts that it tells."""
     with pipeline.runtime.database.transaction() as session:
         owner = make_user(session)
         linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
         main, pipeline.manager = make_main(session, name=HOSTILE)
-        session.execute(sa.update(User).values(name=HOSTILE, locale=locale))
+    # No part of the system changes names.
+    with superuser.begin() as connection:
+        connection.execute(sa.update(User).values(name=HOSTILE, locale=locale))
     pipeline.manager = replace(pipeline.manager, name=HOSTILE, locale=locale)
     place = Location(HOSTILE, f"{HOSTILE} 1", "10179", f"Berlin {HOSTILE}")
     contact = Contact(HOSTILE, "c@example.com", None)
