@@ -19,7 +19,7 @@ log = structlog.get_logger()
 def seal_audit_log(run: Run) -> None:
     """Seal the entries of the audit log that have no seal yet. Safe to run twice.
 
-    Logs the position and hash of the newest seal: whoever rewrites the whole chain cannot rewrite the logs that have
+    Logs the position and hash of the newest seal: somebody who rewrites the chain cannot rewrite the logs that have
     left the machine.
     """
     began = run.now
