@@ -44,7 +44,7 @@ class WorkerSettings(BeatSettings, SecretSettings):
     front_database_url: PostgresUrl | None = None
     """The URL with which the web front end connects, for `standorte doctor` to look at; None if it is not known."""
     front_registrar_url: PostgresUrl | None = None
-    """The same for the registrar's database."""
+    """The URL with which the web front end connects to the registrar's database; None if it is not known."""
     smtp_url: Annotated[str, AfterValidator(_smtp)]
     """The mail server: smtp://host:1025, smtps://user:password@host:465 or smtp+starttls://user:password@host:587."""
     mail_from: str = "Standortverwaltung <standorte@portal.example>"

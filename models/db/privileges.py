@@ -1,4 +1,4 @@
-"""Which role may do what with which table: the only place that says so. `standorte migrate` applies it.
+"""The privileges of each role on each table, in the only place that says so. `standorte migrate` applies it.
 
 A table without a row here can be used by its owner only, and a test fails.
 """

@@ -20,11 +20,11 @@ from models.db.base import Base
 from models.people.audit_log import AuditEntry
 
 FIRST = bytes(32)
-"""What stands in place of a predecessor's hash in the hash of the first seal."""
+"""The stand-in for a predecessor's hash in the hash of the first seal."""
 LATE = 100_000
-"""How far an entry's id may lie behind the newest sealed one: more than are drawn while one transaction runs."""
+"""The most ids that may lie between an entry and the newest sealed one: more than are drawn in one transaction."""
 TAKES = timedelta(hours=1)
-"""How much later than its time an entry may be committed: far longer than a transaction runs."""
+"""The delay with which an entry may be committed after its time: far longer than a transaction runs."""
 
 # The time as UTC with microseconds, so that the hash does not depend on the time zone of the session.
 _AT = sa.func.to_char(sa.func.timezone("UTC", AuditEntry.at), sa.literal_column("'YYYY-MM-DD\"T\"HH24:MI:SS.US'"))
@@ -59,7 +59,7 @@ class AuditSeal(Base):
 
 
 class Flaw(StrEnum):
-    """What a check of the chain can find. The values are kinds of findings, see `tasks.wording.findings`."""
+    """A flaw that a check of the chain can find. The values are kinds of findings, see `tasks.wording.findings`."""
 
     CHANGED = "audit_entry_changed"
     """The content of the entry, or its seal, is not what was sealed."""
@@ -129,9 +129,9 @@ class ChainCheck:
 
     def __init__(self) -> None:
         self.sealed = 0
-        """How many seals were checked."""
+        """The number of seals that were checked."""
         self.unsealed = 0
-        """How many entries wait for their seal."""
+        """The number of entries that wait for their seal."""
         self.head = ChainHead(0, FIRST)
         """The last seal checked."""
         self._runs = _Runs()
@@ -195,7 +195,7 @@ class _Runs:
         self._closed: tuple[int, datetime] | None = None
         """The newest id and the newest time of all earlier runs."""
         self._open: tuple[int, datetime] | None = None
-        """The same with the current run."""
+        """The newest id and the newest time of all runs, the current one included."""
 
     def begin(self, sealed_at: datetime) -> None:
         """Close the run before, if `sealed_at` is the time of another one."""

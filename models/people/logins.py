@@ -24,7 +24,7 @@ _ONE_MAIL_IN = timedelta(minutes=10)
 IDLE, LONGEST = timedelta(days=30), timedelta(days=90)
 """A login expires after this time without a request by the browser, and at the latest this long after it began."""
 STAFF_IDLE, STAFF_LONGEST = timedelta(hours=1), timedelta(hours=12)
-"""The same for the carrier's staff, who reach every customer's data (NIST SP 800-63B-4, AAL2: one day, one hour)."""
+"""These limits for our staff, who reach every customer's data (NIST SP 800-63B-4, AAL2: one day, one hour)."""
 _SEEN_EVERY = timedelta(minutes=5)
 _LONGEST_AGENT = 300
 

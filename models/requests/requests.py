@@ -11,10 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, Session, mapped_column, object_session, relationship, selectinload
 
-from models.accounts.accounts import (
-    Account,
-    ids_by_customer_number,
-)
+from models.accounts.accounts import Account, ids_by_customer_number
 from models.accounts.locks import lock_free_accounts
 from models.db.base import Base, enumeration, quoted
 from models.db.batch_insert import batch_insert

@@ -1,4 +1,4 @@
-"""Which destinations a new trunk may call, and changing that. The account's log records each change."""
+"""The destinations that a new trunk may call, and changes to them. The account's log records each change."""
 
 from __future__ import annotations
 

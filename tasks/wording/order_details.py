@@ -1,4 +1,4 @@
-"""What an order says besides products, location and contact, as pairs of name and value.
+"""The details of an order besides products, location and contact, as pairs of name and value.
 
 The whole order is read in `tasks.outbox.placed_order`.
 """

@@ -33,7 +33,7 @@ class Pipeline:
 
     runtime: Runtime
     owner: Database
-    """The same database connected as its owner, for what workers may not do."""
+    """The portal's database connected as its owner, for what workers may not do."""
     registrar: FakeRegistrar
     mailer: FakeMailer
     printer: FakePrinter

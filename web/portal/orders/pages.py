@@ -46,7 +46,7 @@ log = structlog.get_logger()
 orders = Blueprint("orders", __name__, url_prefix="/standortverwaltung/neu")
 
 TAKE_TOWN, KEEP_TOWN = "town:", "keep-town"
-"""What the buttons send with which a town is taken over, or the typed one is kept."""
+"""The values of the buttons that take over the proposed town or keep the typed one."""
 
 _STEP = "/<uuid:id>/<any(produkt, standort, rufnummern, kontakt, zusammenfassung):slug>"
 

@@ -29,7 +29,7 @@ from web.portal.people.users import users
 from web.resources import resources
 
 SCOPES = {"read": frozenset({Scope.READ}), "all": frozenset(Scope)}
-"""What a token may do, by the values of the form's field."""
+"""The scopes of a token, by the values of the form's field."""
 
 
 class TokenForm(FlaskForm):  # type: ignore[misc]
