@@ -10,7 +10,7 @@ from models.people.rights import Action, may
 from models.views import request_lists
 from models.views.locations import LocationFilter, Order, page_of
 from web.api import schemas
-from web.api.access import caller, token_account, viewable_token_account
+from web.api.access import caller, viewable_token_account
 from web.api.blueprint import api, json_response
 from web.api.bodies import account_body
 from web.api.paging import known_cursor
@@ -37,10 +37,11 @@ def list_accounts(query: schemas.PageQuery) -> Response:
 def show_account(path: schemas.AccountPath) -> Response:
     """Show one account, with the id of its running request if there is one.
 
-    An account that is still on order is shown, too. Answers 404 if the caller may not view the account.
+    An account that is still on order is shown, too. Answers 404 if the caller may not view the account, and 403 if the
+    token may not read.
     """
     with resources().database.transaction() as session:
-        main, account = token_account(session), account_by_number(session, path.customer_number)
+        main, account = viewable_token_account(session), account_by_number(session, path.customer_number)
         running = request_lists.running_request(session, main, account) if account is not None else None
         if account is None or not may(caller(), Action.VIEW, main if running is not None else account):
             raise NotFound
