@@ -26,6 +26,7 @@ from tasks.hints import hint, sending_app
 from tasks.logs import configure_logging
 from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text
+from tasks.wording.link_rights import link_rights
 from tasks.wording.translate import CATALOGUES
 from web.api import problems
 from web.api.document import completed
@@ -47,7 +48,7 @@ from web.portal.page.blueprints import locations, portal
 from web.portal.page.carrier import carrier_pages
 from web.portal.page.isolating_translations import IsolatingTranslations
 from web.portal.page.kept_input import form_owner
-from web.portal.page.locale import clock_time, day, last_day, moment, phone
+from web.portal.page.locale import clock_time, day, last_day, locale, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
 from web.portal.page.typeface import typeface
@@ -172,6 +173,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     Babel(app, locale_selector=choose_language).domain_instance = IsolatingTranslations()
     isolate_names(app.jinja_env)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
+    app.jinja_env.globals.update(link_rights=lambda: link_rights(locale()))
     app.jinja_env.globals.update(carrier=settings.carrier, carrier_page_text=carrier_page_text, form_owner=form_owner)
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["day"] = day

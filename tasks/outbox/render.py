@@ -27,6 +27,7 @@ from tasks.wording.document_refusals import refusal_text
 from tasks.wording.formats import day_text, euros, last_day_text, number_text
 from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text, role_text, scopes_text
+from tasks.wording.link_rights import link_rights
 from tasks.wording.translate import translations
 
 Form = Literal["txt", "html", "letter"]
@@ -158,6 +159,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
     )
     environment.install_gettext_translations(translations(locale), newstyle=True)  # type: ignore[attr-defined]
     isolate_names(environment)
+    environment.globals["link_rights"] = partial(link_rights, locale)
     # A letter's lines are broken by the printer, who knows how wide they are.
     environment.filters |= {
         "reflow": _one_line if form == "letter" else _reflow,

@@ -34,6 +34,7 @@ from models.values import LOCALES, Locale
 from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
 from tasks.ports import GatewayRefused, Mail
+from tasks.wording.link_rights import link_rights
 from tests.factories import NOW, a_link, an_order, join, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
@@ -178,6 +179,15 @@ def test_a_mail_speaks_one_language(mails: list[tuple[Mail, dict[str, Any]]], lo
         assert plain(mail.text).startswith(f"{greeting} {HOSTILE},")
         assert other_greeting not in mail.text + mail.html
         assert render(facts["template"], other, facts).subject != mail.subject
+
+
+def test_the_mails_of_a_link_say_what_it_gives(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:
+    rights = link_rights(locale)
+    told = {facts["template"] for mail, facts in mails if rights.may[0] in plain(mail.text)}
+    assert told == {"consent_asked", "link_completed", "link_completed_owner"}
+    for mail, _ in (known for known in mails if known[1]["template"] in told):
+        for said in (*rights.may, *rights.may_not):
+            assert said in plain(mail.text) and said in plain(Page(mail.html).words)
 
 
 def test_a_subject_is_one_line_whatever_it_tells(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:

@@ -13,6 +13,7 @@ from models.accounts.accounts import Account
 from models.people.users import User
 from models.proofs.proofs import LinkCode
 from models.requests.requests import Request
+from tasks.wording.link_rights import link_rights
 from tests.factories import NOW, PASSWORD, join, make_account, make_user
 from tests.web.api.calls import a_link, new_link_code, owned, statements
 from tests.web.conftest import Back, Front
@@ -69,6 +70,29 @@ def test_the_number_then_the_proof_then_what_it_means_then_the_request(front: Fr
     shown = front.client.get(page).text
     assert "Der Account steht jetzt in Ihrer Übersicht" in shown and "data-ended" in shown
     assert shown.count("Die Berechtigung ist nachgewiesen: durch die Zugangsdaten") == 1
+
+
+def test_both_sides_read_what_a_link_gives_before_it_is_made(front: Front, back: Back) -> None:
+    account, owner = owned(front)
+    with front.database.transaction() as session:
+        own = make_account(session)
+        join(session, session.get_one(User, front.manager.user_id), own)
+    rights = link_rights("de")
+    pages = {}
+    sign_in(front, front.manager.email)
+    pages["own account"] = front.client.get(START).text
+    for way in ("zugangsdaten", "verknuepfungscode", "zustimmung"):
+        pages[way] = front.client.get(f"{START}/{account.customer_number}/{way}").text
+    page_of(add(front, account.customer_number, "zustimmung"))
+    back.advance()
+    path, _ = back.mail_to(owner.email)
+    front.client.delete_cookie("session")
+    pages["consent"] = front.client.get(path).text
+    sign_in(front, owner.email)
+    pages["link codes"] = front.client.get("/verknuepfungscode").text
+    for name, page in pages.items():
+        for said in (*rights.may, *rights.may_not, "unter „Vom Hauptaccount lösen“"):
+            assert said in page, (name, said)
 
 
 def test_a_link_code_and_consent_are_ways_too(front: Front, back: Back) -> None:
