@@ -90,11 +90,6 @@ def e164(number: PhoneNumber) -> str:
     return f"+{number.country_code}{phonenumbers.national_significant_number(number)}"
 
 
-def display_phone_number(e164: str) -> str:
-    """Format an E.164 number with spaces and country code, for example +49 30 23125901."""
-    return phonenumbers.format_number(phonenumbers.parse(e164), phonenumbers.PhoneNumberFormat.INTERNATIONAL)
-
-
 def typed_phone_number(typed: str) -> str:
     """Return a typed phone number in E.164.
 

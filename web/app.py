@@ -48,7 +48,7 @@ from web.portal.page.blueprints import locations, portal
 from web.portal.page.carrier import carrier_pages
 from web.portal.page.isolating_translations import IsolatingTranslations
 from web.portal.page.kept_input import form_owner
-from web.portal.page.locale import clock_time, day, last_day, locale, moment, phone
+from web.portal.page.locale import clock_time, counted, day, last_day, locale, moment, phone
 from web.portal.page.money import euros
 from web.portal.page.session import choose_language, login_manager
 from web.portal.page.typeface import typeface
@@ -171,7 +171,7 @@ def create_app(settings: WebSettings | None = None, clock: Clock | None = None) 
     # The default Celery app is the one that sends the tasks of `tasks.celery_tasks`.
     sending_app("standorte-front", settings.redis_url, connections=settings.web_threads).set_default()
     Babel(app, locale_selector=choose_language).domain_instance = IsolatingTranslations()
-    isolate_names(app.jinja_env)
+    isolate_names(app.jinja_env, counted)
     app.jinja_env.globals.update(get_locale=get_locale, VAT_PERCENT=VAT_PERCENT)
     app.jinja_env.globals.update(link_rights=lambda: link_rights(locale()))
     app.jinja_env.globals.update(carrier=settings.carrier, carrier_page_text=carrier_page_text, form_owner=form_owner)

@@ -79,7 +79,8 @@ def main() -> None:
         message = str(error)
         if "DATABASE_URL" not in os.environ:
             where = StackDirectory().path
-            message += f"\nNo stack runs in {where} either: `make run` (or `standorte up`) starts one."
+            cause = f"No stack runs in {where}: `make run` (or `standorte up`) starts one."
+            message = f"{cause}\nWithout a stack the settings have to come from the environment:\n{message}"
         _complain(message, 2)
     except StackError as error:
         _complain(str(error), 1)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
+from models.accounts.accounts import Account
 from models.bulk.bulk import CAME_TO_NOTHING, Bulk, BulkRow, RowFate
+from models.orders.orders import Location
+from models.orders.same_sites import SiteKey, same_sites, site_key
 from models.requests.requests import Request
 
 _placed = aliased(BulkRow)
@@ -46,6 +51,66 @@ def count_left_out(session: Session, bulk: Bulk) -> tuple[int, int]:
     ).where(BulkRow.bulk_id == bulk.id)
     right, before, ordered = session.execute(counted).one()
     return before, right - before - ordered
+
+
+@dataclass(frozen=True, slots=True)
+class RowNote:
+    """What a valid row of an order file has in common with something else; each is None if there is nothing.
+
+    A row that was ordered before in another file (`before`) or is equal to the earlier row of the line `repeats` is not
+    ordered. A row with the name and address of a sub-account (`account`), or of the earlier row of the line
+    `same_line`, but with another content, is ordered all the same.
+    """
+
+    before: Bulk | None = None
+    repeats: int | None = None
+    account: Account | None = None
+    same_line: int | None = None
+
+    @property
+    def is_ordered(self) -> bool:
+        """Return whether the row is ordered all the same: a location that would be there twice."""
+        return self.before is None and self.repeats is None
+
+
+def notes_of(session: Session, bulk: Bulk) -> Mapping[int, RowNote]:
+    """Return a note, by line number, for each valid row of an order file that has something in common with another."""
+    rows = session.execute(
+        sa.select(BulkRow.line, BulkRow.key, BulkRow.draft["location"])
+        .where(BulkRow.bulk_id == bulk.id, BulkRow.key.is_not(None))
+        .order_by(BulkRow.line)
+    ).all()
+    before = _ordered_before(session, bulk)
+    places = {line: Location(**facts) for line, _, facts in rows}
+    main = session.get_one(Account, bulk.main_id)
+    known = same_sites(session, main, {place.postal_code for place in places.values()})
+    notes: dict[int, RowNote] = {}
+    lines_by_key: dict[bytes, int] = {}
+    lines_by_site: dict[SiteKey, int] = {}
+    for line, key, _ in rows:
+        site = site_key(places[line])
+        if key in before:
+            notes[line] = RowNote(before=before[key])
+        elif key in lines_by_key:
+            notes[line] = RowNote(repeats=lines_by_key[key])
+        elif site in known or site in lines_by_site:
+            notes[line] = RowNote(account=known.get(site), same_line=lines_by_site.get(site))
+        lines_by_key.setdefault(key, line)
+        if key not in before:
+            lines_by_site.setdefault(site, line)
+    return notes
+
+
+def _ordered_before(session: Session, bulk: Bulk) -> Mapping[bytes, Bulk]:
+    """Return the earlier bulk for each key of the bulk's rows whose content was ordered before."""
+    query = (
+        sa.select(BulkRow.key, Bulk)
+        .join(_placed, (_placed.main_id == BulkRow.main_id) & (_placed.key == BulkRow.key))
+        .join(Bulk, Bulk.id == _placed.bulk_id)
+        .join(Request, Request.id == _placed.request_id)
+        .where(BulkRow.bulk_id == bulk.id, _placed.fate == RowFate.PLACED, Request.status.not_in(CAME_TO_NOTHING))
+    )
+    return {key: found for key, found in session.execute(query) if key is not None}
 
 
 def products_in(session: Session, bulk: Bulk) -> list[tuple[dict[str, Any], int]]:

@@ -27,9 +27,19 @@ class Progress:
     by_status: Mapping[Status, int]
 
     @property
+    def wanted(self) -> int:
+        """Return the number of rows that are or will be requests: all but the repeated and the refused ones."""
+        return self.rows - self.repeated - self.refused
+
+    @property
+    def ended_requests(self) -> int:
+        """Return the number of the bulk's requests that have ended."""
+        return sum(self.by_status.get(status, 0) for status in ENDED)
+
+    @property
     def ended(self) -> int:
         """Return the number of finished rows: repeated, refused, or with a request that has ended."""
-        return self.repeated + self.refused + sum(self.by_status.get(status, 0) for status in ENDED)
+        return self.repeated + self.refused + self.ended_requests
 
 
 def progress_of(session: Session, bulk: Bulk) -> Progress:

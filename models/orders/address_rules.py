@@ -7,6 +7,7 @@ the carrier's staff (`models.telephony.known_places`).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -57,15 +58,21 @@ def ensure_postal_code(session: Session, postal_code: str, city: str) -> None:
     """
     places = places_of(session)
     if not places.exists(postal_code):
-        codes = places.codes_of(city, MOST_EXAMPLES)
+        codes = places.codes_of(city)
         if not codes:
             raise InvalidField("location.postal_code", "unknown_postal_code")
-        raise InvalidField("location.postal_code", "unknown_postal_code_of", {"city": city, "postal_codes": codes})
+        fitting = {"city": city, **_examples("postal_codes", codes)}
+        raise InvalidField("location.postal_code", "unknown_postal_code_of", fitting)
     far = places.distance(postal_code, city)
     if far is not None and far > NEAR:
-        towns = list(places.towns_of(postal_code)[:MOST_EXAMPLES]) or ["?"]
-        fitting = {"towns": towns, "city": city, "postal_codes": places.codes_of(city, MOST_EXAMPLES)}
+        towns = places.towns_of(postal_code) or ["?"]
+        fitting = {"city": city, **_examples("towns", towns), **_examples("postal_codes", places.codes_of(city))}
         raise InvalidField("location.postal_code", "postal_code_elsewhere", fitting)
+
+
+def _examples(name: str, all_of_them: Sequence[str]) -> dict[str, object]:
+    """Return the first `MOST_EXAMPLES` texts under the name, and under `more_<name>` how many there are besides."""
+    return {name: list(all_of_them[:MOST_EXAMPLES]), f"more_{name}": max(0, len(all_of_them) - MOST_EXAMPLES)}
 
 
 def restored_postal_code(session: Session, postal_code: str, city: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from models.errors import Forbidden
 from models.people.audit_log import AuditEvent, record
 from models.people.rights import Action, Principal, may
 from models.telephony.number_history import renew_history
+from models.telephony.place_facts import places_of
 
 
 def set_holder(session: Session, person: Principal, account: Account, data: HolderData, now: datetime) -> None:
@@ -28,6 +30,7 @@ def set_holder(session: Session, person: Principal, account: Account, data: Hold
     right = Action.MANAGE_HOLDER if before is not None or may(person, Action.MANAGE_HOLDER, account) else Action.ORDER
     if not may(person, right, account):
         raise Forbidden
+    data = replace(data, city=places_of(session).spelled(data.postal_code, data.city))
     if before is not None and before.data == data:
         return
     facts = {"name": data.name, "before": before.name if before is not None else None}

@@ -30,6 +30,7 @@ from models.telephony.call_limits import chosen_limits, ensure_fallback_within, 
 from models.telephony.directory import DirectoryData
 from models.telephony.high_risk import ensure_usual_fallback
 from models.telephony.numbers import BLOCK_SIZES
+from models.telephony.place_facts import places_of
 from models.telephony.trunks import RequestUri, close_trunk
 from models.values import Locale
 
@@ -210,7 +211,7 @@ def submit_orders(
         raise Forbidden
     ensure_may_be_main(main)
     accounts = [
-        _account(number, draft, now)
+        _account(session, number, draft, now)
         for number, draft in zip(issue_customer_numbers(session, len(drafts)), drafts, strict=True)
     ]
     session.add_all(accounts)
@@ -257,14 +258,16 @@ def _basket(session: Session, draft: OrderDraft) -> Basket:
     return basket_of(session, draft.product_key, draft.block_size, draft.option_keys)
 
 
-def _account(customer_number: str, draft: OrderDraft, now: datetime) -> Account:
+def _account(session: Session, customer_number: str, draft: OrderDraft, now: datetime) -> Account:
+    place = draft.location
     return Account(
         customer_number=customer_number,
         state=AccountState.ORDERED,
-        name=draft.location.name,
-        street=draft.location.street,
-        postal_code=draft.location.postal_code,
-        city=draft.location.city,
+        name=place.name,
+        street=place.street,
+        postal_code=place.postal_code,
+        # As it is printed on the contract and on letters.
+        city=places_of(session).spelled(place.postal_code, place.city),
         contact_name=draft.contact.name,
         contact_email=draft.contact.email.lower(),
         contact_phone=draft.contact.phone,

@@ -210,6 +210,21 @@ def visible_entries(
     return entries_of(session, account, before=before, limit=limit, through=main_id)
 
 
+def last_done(
+    session: Session, account: Account, deeds: Sequence[AuditEvent], *, first_of: int
+) -> AttributedEntry | None:
+    """Return the newest entry of one of these kinds in the account's audit log; None if there is none.
+
+    An entry by the user with the id `first_of` goes before newer ones by others.
+    """
+    query = (
+        sa.select(AuditEntry)
+        .where(AuditEntry.account_id == account.id, AuditEntry.deed.in_(deeds))
+        .order_by(AuditEntry.user_id.is_not_distinct_from(first_of).desc())
+    )
+    return next(iter(_told(session, query.limit(1))), None)
+
+
 def done_since(
     session: Session,
     account: Account,

@@ -25,7 +25,7 @@ from models.proofs.proof_book import ProofBook
 from models.proofs.proofs import CodedProof, Consent, Decision, OwnershipProof
 from models.proofs.required import OrderProofs, order_proofs
 from models.requests.requests import Request
-from models.states import ENDED, AccountRole, AddressMethod, Kind, Status
+from models.states import ENDED, AccountRole, AddressMethod, Kind, Reason, Status
 
 
 class ProofKind(StrEnum):
@@ -188,7 +188,9 @@ def _address(
         return
     yield _coded(ProofKind.LETTER, proofs.address, now)
     if document is not None and document.released is None:
-        yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until)
+        # While the order names another reason, the deadline is another proof's.
+        is_reason = order.reason is Reason.DOCUMENT_IN_REVIEW
+        yield ProofStatus(ProofKind.DOCUMENT, ProofState.OPEN, order.waiting_until if is_reason else None)
     elif document is not None and not document.released:
         why = Refusal(document.refusal, document.refusal_note or "") if document.refusal is not None else None
         yield ProofStatus(ProofKind.DOCUMENT, ProofState.DECLINED, refusal=why)

@@ -121,7 +121,7 @@ def load_towns(session: Session, now: datetime) -> None:
         }
         for area_code, towns in FURTHER_TOWNS.items()
         for town in towns
-        for postal_code in places.codes_of(town, 1000)
+        for postal_code in places.codes_of(town)
         if places.is_near(postal_code, area_code)
     ]
     session.execute(postgresql.insert(KnownPlace).on_conflict_do_nothing(), rows)

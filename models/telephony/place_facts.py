@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from models.telephony.area_codes import AreaCode
-from models.values import place_words, same_place_words
+from models.values import fold, place_words, same_place_words, spell
 
 Point = tuple[float, float]
 """Latitude and longitude in degrees."""
@@ -127,12 +127,19 @@ class Places:
         """Return the towns with this postal code; empty if none is known."""
         return self._towns.get(postal_code, ())
 
-    def codes_of(self, city: str, most: int) -> list[str]:
-        """Return at most `most` postal codes of a town, in ascending order; empty if no town has that name."""
+    def spelled(self, postal_code: str, city: str) -> str:
+        """Return a town's name in the spelling of the directory, if the town has this postal code: 'Köln' for 'koeln'.
+
+        Also the first words of the name, as 'frankfurt'. Every other text is returned as it is.
+        """
+        return spelled_town(self.towns_of(postal_code), city)
+
+    def codes_of(self, city: str) -> list[str]:
+        """Return the postal codes of a town, in ascending order; empty if no town has that name."""
         words = town_words(city)
         found = {code for there, code in self._entries(words) if same_place_words(words, there)}
         exact = {code for there, code in self._entries(words) if words == there}
-        return sorted(exact or found)[:most]
+        return sorted(exact or found)
 
     def distance(self, postal_code: str, city: str) -> float | None:
         """Return the kilometres from the postal code to the nearest postal code of a town of this name.
@@ -295,6 +302,20 @@ def places_of(session: Session) -> Places:
             return places
         _known.append(places)
     return _known[0]
+
+
+def spelled_town(towns: Iterable[str], city: str) -> str:
+    """Return `city` in the spelling of the one of the `towns` that it is, or of whose name it is the first words.
+
+    Letters count without case, umlauts also in two letters. If it is none of them, return `city` as it is.
+    """
+    typed = " ".join(city.split())
+    for town in towns:
+        if spell(town) == spell(typed):
+            return town
+        if spell(town).startswith(spell(typed) + " ") and fold(town).startswith(fold(typed) + " "):
+            return town[: len(typed)]
+    return city
 
 
 def town_words(name: str) -> Words:

@@ -10,11 +10,10 @@ from functools import partial
 from models.contracts.catalogue import PriceLine
 from models.contracts.costs import VAT_PERCENT, Amount, costs_of
 from models.orders.orders import Contact, Location
-from models.phone_numbers import display_phone_number
 from models.values import Locale
 from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, Sheet
 from tasks.settings import Carrier, CarrierPage
-from tasks.wording.formats import day_text, euros, last_day_text
+from tasks.wording.formats import day_text, euros, last_day_text, number_text
 from tasks.wording.labels import carrier_page_text
 from tasks.wording.translate import translate
 
@@ -107,7 +106,7 @@ def _begin(pdf: Sheet, order: PrintedOrder, facts: list[tuple[str, str]], intro:
 
     top = pdf.y + 4
     place, contact = order.location, order.contact
-    lines = [contact.name, contact.email, display_phone_number(contact.phone) if contact.phone else ""]
+    lines = [contact.name, contact.email, number_text(contact.phone) if contact.phone else ""]
     bottoms = []
     for left, heading, block in (
         (LEFT, _("Connection address"), [place.name, place.street, f"{place.postal_code} {place.city}"]),

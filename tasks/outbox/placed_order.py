@@ -88,6 +88,7 @@ def placed_order(session: Session, request: Request, locale: Locale) -> PlacedOr
         request_uri=request.request_uri,
         local_user=(invited[0], invited[1]) if invited[0] is not None and invited[1] is not None else None,
         countries=request.countries,
+        ordered_at=request.created_at,
     )
     return PlacedOrder(
         locale=locale,

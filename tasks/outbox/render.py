@@ -24,7 +24,7 @@ from tasks.ports import Letter, Mail
 from tasks.settings import Carrier
 from tasks.wording.destinations import destination_text
 from tasks.wording.document_refusals import refusal_text
-from tasks.wording.formats import day_text, euros, last_day_text, number_text
+from tasks.wording.formats import count_text, day_text, euros, last_day_text, number_text
 from tasks.wording.isolation import isolate_names
 from tasks.wording.labels import carrier_page_text, role_text, scopes_text
 from tasks.wording.link_rights import link_rights
@@ -158,7 +158,7 @@ def _environment(form: Form, locale: Locale) -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     environment.install_gettext_translations(translations(locale), newstyle=True)  # type: ignore[attr-defined]
-    isolate_names(environment)
+    isolate_names(environment, partial(count_text, locale=locale))
     environment.globals["link_rights"] = partial(link_rights, locale)
     # A letter's lines are broken by the printer, who knows how wide they are.
     environment.filters |= {

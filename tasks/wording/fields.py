@@ -37,6 +37,8 @@ RULES: Mapping[str, str] = {
         "This postal code belongs to %(towns)s, not to %(city)s. Postal codes of %(city)s: %(postal_codes)s"
     ),
     "area_code_mismatch": N_("This area code does not fit the address. Area codes that fit: %(allowed)s"),
+    "not_with_area_code": N_("Does not fit the area code: see there."),
+    "not_with_postal_code": N_("Does not fit the postal code: see there."),
     "own_account": N_("This is your own customer number. Enter that of the account that you want to add."),
     "already_ours": N_("This account is a sub-account of yours already."),
     "twice": N_("This customer number is in the file twice."),
@@ -155,6 +157,8 @@ _OTHERWISE: Mapping[str, str] = {
     "int_type": N_("This has to be a whole number."),
 }
 
+_MORE = N_("%(listed)s and %(more)s more")
+
 
 def malformed(field: str) -> str | None:
     """Return the English sentence for a field whose text has the wrong form, such as a postal code with letters.
@@ -168,14 +172,18 @@ def field_error(locale: Locale, field: str, code: str, allowed: object = None) -
     """Return the sentence, in the language, for what is wrong with the field of this name and what is allowed.
 
     `code` is the code of an `InvalidField` or of a Pydantic error; `allowed` the valid value or values, if known, or
-    several values by the names that they have in the sentence.
+    several values by the names that they have in the sentence; `more_<name>` is how many a list of them leaves out.
     """
     by_field = MISSING.get(field) if code in ("missing", "string_too_short") else malformed(field)
     sentence = RULES.get(code) or by_field or _OTHERWISE.get(code) or N_("This does not have the right form.")
     if isinstance(allowed, Mapping):
-        return translate(locale, sentence, **{name: _shown(value) for name, value in allowed.items()})
-    return translate(locale, sentence, allowed=_shown(allowed))
+        facts = {name: _shown(locale, value, allowed.get(f"more_{name}", 0)) for name, value in allowed.items()}
+        return translate(locale, sentence, **facts)
+    return translate(locale, sentence, allowed=_shown(locale, allowed))
 
 
-def _shown(allowed: object) -> object:
-    return ", ".join(map(str, allowed)) if isinstance(allowed, tuple | list) else allowed
+def _shown(locale: Locale, allowed: object, more: int = 0) -> object:
+    if not isinstance(allowed, tuple | list):
+        return allowed
+    listed = ", ".join(map(str, allowed))
+    return translate(locale, _MORE, listed=listed, more=more) if more else listed

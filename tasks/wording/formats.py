@@ -1,4 +1,4 @@
-"""Prices, days, moments and phone numbers for people, alike on pages, in mails and letters; English is British."""
+"""Prices, counts, dates and phone numbers for people, alike on pages, in mails and letters; English is British."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import phonenumbers
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_currency
+from babel.numbers import format_currency, format_decimal
 
 from models.values import BERLIN, Locale, berlin_day, last_day
 
@@ -22,6 +22,11 @@ _MOMENTS: Mapping[Locale, str] = {"de": "d. MMMM y, HH:mm 'Uhr'", "en": "d MMMM 
 def euros(cents: int, locale: Locale) -> str:
     """Format euro cents in the language: '29,90 €', in English '€29.90'."""
     return format_currency(Decimal(cents) / 100, "EUR", locale=_REGIONS[locale])
+
+
+def count_text(count: int, locale: Locale) -> str:
+    """Format a whole number of things in the language: '10.000', in English '10,000'."""
+    return format_decimal(count, locale=_REGIONS[locale])
 
 
 def long_date(day: date, locale: Locale) -> str:
@@ -54,3 +59,8 @@ def number_text(number: str) -> str:
     parsed = phonenumbers.parse(number)
     form = phonenumbers.PhoneNumberFormat
     return phonenumbers.format_number(parsed, form.NATIONAL if parsed.country_code == 49 else form.INTERNATIONAL)
+
+
+def are_several(numbers: str) -> bool:
+    """Return whether a text in German notation names several numbers: a block ('030 2312551-0 … -9') or a list."""
+    return "…" in numbers or ", " in numbers

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from models.people.rights import Role, Scope
 from models.states import Status, StepName
+from models.telephony.directory import Publication
 from models.values import Locale
 from tasks.settings import CarrierPage
 from tasks.wording.translate import N_, translate
@@ -47,6 +48,13 @@ CARRIER_PAGES: Mapping[CarrierPage, str] = {
     CarrierPage.HELP: N_("Help"),
 }
 
+
+PUBLICATIONS: Mapping[Publication, str] = {
+    Publication.PRINT: N_("Printed directory"),
+    Publication.ONLINE: N_("Online directory"),
+    Publication.ENQUIRIES: N_("Directory enquiries by phone"),
+}
+"""Where a directory entry is published."""
 
 MESSAGES: Mapping[str, str] = {
     "address_letter": N_("Letter with the code for the connection address"),

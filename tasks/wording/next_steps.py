@@ -60,11 +60,16 @@ _LOOKED_AT_EXPECTED = N_("That usually takes seconds. Then it says here whether 
 
 @dataclass(frozen=True, slots=True)
 class NextAction:
-    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline `until`, if any."""
+    """The next action on a request: who has to act, a sentence on `what` to do, and its deadline `until`, if any.
+
+    `by_several`: not only the actor can do it, but everybody who may act on the request, as with a proof of the
+    address.
+    """
 
     actor: Actor
     what: str
     until: datetime | None
+    by_several: bool = False
 
 
 def shown_status(request: Request, locale: Locale, now: datetime) -> str:
@@ -112,7 +117,10 @@ def next_actions(
         return [NextAction(Actor.CARRIER, translate(locale, _LOOKED_AT), None)]
     if request.waiting_for is not None:
         awaited = _awaited(request, asked)
-        return [NextAction(actor, reason_text(reason, locale), until) for actor, reason, until in awaited]
+        return [
+            NextAction(actor, reason_text(reason, locale), until, reason is Reason.ADDRESS_NOT_PROVED)
+            for actor, reason, until in awaited
+        ]
     if request.reason is not None:
         return [NextAction(Actor.CARRIER, reason_text(request.reason, locale), None)]
     return [NextAction(Actor.CARRIER, translate(locale, _CARRIER_WORKS[request.kind]), None)]

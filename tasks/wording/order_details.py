@@ -6,14 +6,16 @@ The whole order is read in `tasks.outbox.placed_order`.
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from functools import partial
 
 from models.accounts.contract_holders import ContractHolder
-from models.phone_numbers import display_phone_number
-from models.telephony.directory import DirectoryData
+from models.telephony.directory import DirectoryData, Publication
 from models.telephony.trunks import RequestUri
 from models.values import Locale
 from tasks.wording.destinations import destination_names
+from tasks.wording.formats import day_text, number_text
+from tasks.wording.labels import PUBLICATIONS
 from tasks.wording.translate import translate
 
 
@@ -26,20 +28,29 @@ def order_details(
     request_uri: RequestUri | None,
     local_user: tuple[str, str] | None,
     countries: Collection[str] | None = None,
+    ordered_at: datetime | None = None,
 ) -> list[tuple[str, str]]:
     """Return the contract holder, the details of the options and the invited person, as pairs of name and value.
 
     `holder` is None if no contract holder was entered, `mobile_number` (E.164) and `entry` None without these options.
     `local_user` are name and e-mail address of the person who is to sign in at the location, None if the order names
     nobody. `countries` are the keys of the destinations that the trunk may call, None if the order does not choose.
+    `ordered_at` is when the order was placed, None before: the contract holder is that of now, and if it was entered or
+    changed after the order, the details say so.
     """
     _ = partial(translate, locale)
-    details = [(_("Contract holder"), _holder(holder) if holder is not None else _("Not entered yet."))]
+    shown = _holder(holder) if holder is not None else _("Not entered yet.")
+    if holder is not None and ordered_at is not None and holder.changed_at > ordered_at:
+        shown = _(
+            "%(holder)s (entered on %(day)s, after this order)", holder=shown, day=day_text(holder.changed_at, locale)
+        )
+    details = [(_("Contract holder"), shown)]
     if mobile_number is not None:
-        details.append((_("Mobile fallback"), display_phone_number(mobile_number)))
+        details.append((_("Mobile fallback"), number_text(mobile_number)))
     if entry is not None:
         address = _("with the connection address") if entry.show_address else _("without an address")
-        details.append((_("Directory entry"), f"{entry.name}, {address}"))
+        places = [_(PUBLICATIONS[Publication(place)]) for place in entry.published_in]
+        details.append((_("Directory entry"), f"{entry.name}, {address} ({', '.join(places)})"))
     if request_uri is not None:
         as_registered = request_uri is RequestUri.CONTACT
         way = _("As the phone has registered") if as_registered else _("By the dialled number")

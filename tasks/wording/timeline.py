@@ -9,6 +9,7 @@ from models.requests.timeline import TimelineEntry
 from models.states import Reason, RefusalReason
 from models.values import Locale
 from tasks.wording.document_refusals import refusal_text
+from tasks.wording.formats import are_several
 from tasks.wording.reasons import reason_text
 from tasks.wording.translate import N_, translate
 
@@ -51,6 +52,7 @@ TIMELINE: Mapping[str, str] = {
         "main account."
     ),
     "provisioned": N_("The line is set up: SIP trunk with %(channels)s channels, number %(numbers)s."),
+    "provisioned_with_several": N_("The line is set up: SIP trunk with %(channels)s channels, numbers %(numbers)s."),
     "local_user_invited": N_("%(name)s is invited by e-mail to sign in at the location."),
     "local_user_leads": N_(
         "%(name)s reaches the location through the main account already and therefore gets no invitation."
@@ -87,4 +89,6 @@ def sentence(entry: TimelineEntry, locale: Locale) -> str:
     if "refusal" in facts:
         facts["refusal_text"] = refusal_text(RefusalReason(facts["refusal"]), facts["refusal_note"], locale)
         code = "document_refused_why"
+    if code == "provisioned" and are_several(facts["numbers"]):
+        code = "provisioned_with_several"
     return translate(locale, TIMELINE[code], **facts)

@@ -99,22 +99,22 @@ def test_a_thousand_orders_with_37_bad_cells(page: Page, portal: Portal, works: 
         for name in SPOILT[number]:
             page.get_by_label(f"{name}, Zeile {number + 1}", exact=True).fill(RIGHT[name])
     page.get_by_role("button", name="Speichern und erneut prüfen").first.click()
-    expect(page.get_by_text("1000 Zeilen, und jedes Feld stimmt.")).to_be_visible()
+    expect(page.get_by_text("1.000 Zeilen, und jedes Feld stimmt.")).to_be_visible()
     assert orders(portal) == 0
-    page.get_by_role("button", name="1000 Standorte zahlungspflichtig bestellen").click()
+    page.get_by_role("button", name="1.000 Standorte zahlungspflichtig bestellen").click()
     # The page updates itself until the end.
-    expect(page.get_by_text("1000 Zeilen werden noch aufgenommen.")).to_be_visible()
+    expect(page.get_by_text("1.000 Zeilen werden noch aufgenommen.")).to_be_visible()
     assert_accessible(page)
     bar = page.get_by_role("progressbar")
     expect(bar).to_have_attribute("value", "0")
     works.set()
     expect(page.get_by_text("Alle Zeilen sind abgeschlossen.")).to_be_visible(timeout=240_000)
     expect(bar).to_have_attribute("value", "1000")
-    expect(page.get_by_text("1000 von 1000 Zeilen sind abgeschlossen.")).to_be_visible()
+    expect(page.get_by_text("1.000 von 1.000 Bestellungen sind abgeschlossen.")).to_be_visible()
     assert orders(portal) == ROWS
     # The same rows again, under another file name and in another format.
     upload(page, portal, "noch einmal.csv", as_csv(lines()))
-    expect(page.get_by_role("status").filter(has_text="Diese Datei wurde schon am")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="hat denselben Inhalt wie die Datei")).to_be_visible()
     expect(page).to_have_url(address)
     assert orders(portal) == ROWS
 
@@ -132,4 +132,4 @@ def test_without_a_script_it_works_too(page: Page, portal: Portal, works: Event)
         page.reload()
         if page.get_by_text("Alle Zeilen sind abgeschlossen.").is_visible():
             break
-    expect(page.get_by_text("2 von 2 Zeilen sind abgeschlossen.")).to_be_visible()
+    expect(page.get_by_text("2 von 2 Bestellungen sind abgeschlossen.")).to_be_visible()

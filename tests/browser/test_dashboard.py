@@ -126,7 +126,7 @@ def test_a_forwarding_with_a_schedule(page: Page, portal: Portal, site: Site) ->
     page.get_by_role("button", name="Speichern").click()
     expect(row).to_contain_text("Ausgeschaltet")
     row.get_by_role("link", name="Entfernen").click()
-    expect(page.get_by_role("heading", name="Rufweiterleitung löschen?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Rufweiterleitung entfernen?")).to_be_visible()
     page.get_by_role("button", name="Entfernen").click()
     expect(row).to_have_count(0)
 

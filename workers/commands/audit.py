@@ -52,6 +52,7 @@ def verify(
     out.print(f"head {check.head}", highlight=False, soft_wrap=True)
     if flawed:
         refuse("The audit log is not what was written.")
+    out.print("ok: the audit log is what was written", highlight=False)
 
 
 def _print(flaws: list[ChainFlaw]) -> bool:

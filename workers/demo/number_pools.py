@@ -49,7 +49,7 @@ def empty(session: Session, now: datetime, taken: Collection[str] = ()) -> Pool:
         .limit(100)
     )
     for area in session.scalars(untouched):
-        for postal_code in places_of(session).codes_of(area.name, 1):
+        for postal_code in places_of(session).codes_of(area.name)[:1]:
             if certainty_of(session, postal_code, area.name, area.code) is Certainty.CERTAIN:
                 return Pool(area.code, area.name, postal_code, EMPTY_POOL.prefix)
     raise CannotPlay("There is no area code left whose pool is empty.")

@@ -27,3 +27,23 @@ def test_a_code_that_does_not_exist_is_nowhere(database: Database) -> None:
     with database.transaction() as session:
         places = places_of(session)
     assert places.position("00001") is None and places.position("x") is None
+
+
+@pytest.mark.parametrize(
+    ("postal_code", "typed", "expected"),
+    [
+        ("10179", "berlin", "Berlin"),
+        ("10179", "BERLIN", "Berlin"),
+        ("80331", "muenchen", "München"),
+        ("80331", "münchen", "München"),
+        ("60311", "frankfurt", "Frankfurt"),
+        ("60311", "frankfurt AM main", "Frankfurt am Main"),
+        ("10179", "köln", "köln"),
+        ("10179", "berlinn", "berlinn"),
+        ("00001", "nirgends", "nirgends"),
+        ("10179", "", ""),
+    ],
+)
+def test_a_town_is_spelled_as_in_the_directory(database: Database, postal_code: str, typed: str, expected: str) -> None:
+    with database.transaction() as session:
+        assert places_of(session).spelled(postal_code, typed) == expected

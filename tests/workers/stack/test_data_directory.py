@@ -133,5 +133,7 @@ def test_without_settings_and_stack_a_command_says_what_is_missing(tmp_path: Pat
     )
     assert done.returncode == 2
     assert "DATABASE_URL is missing." in done.stderr
-    assert f"No stack runs in {tmp_path}" in done.stderr
+    # The cause comes first, what follows from it after that.
+    assert done.stderr.startswith(f"No stack runs in {tmp_path}")
+    assert done.stderr.index("DATABASE_URL is missing.") > 0
     assert "Traceback" not in done.stderr

@@ -10,7 +10,7 @@ from models.people.audit_log import AuditEntry, AuditEvent
 from models.people.rights import Role
 from models.telephony.forwarding import CallForwarding, Condition
 from models.telephony.trunks import RequestUri
-from tasks.wording.formats import number_text
+from tasks.wording.formats import are_several, number_text
 from web.portal.people.users import ROLE_NAMES
 from web.portal.telephony.country_names import limit_text
 from web.portal.telephony.forwarding_text import forwarding_text
@@ -49,7 +49,9 @@ def deed_text(entry: AuditEntry) -> str:
         case AuditEvent.TOKEN_REVOKED:
             return str(_("Revoked the API token “%(name)s”.", name=facts["name"]))
         case AuditEvent.NUMBERS_RELEASED:
-            return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
+            if are_several(facts["numbers"]):
+                return str(_("Gave the phone numbers %(numbers)s back.", numbers=facts["numbers"]))
+            return str(_("Gave the phone number %(numbers)s back.", numbers=facts["numbers"]))
         case AuditEvent.ACCOUNT_CLOSED:
             return str(_("Closed the account."))
         case AuditEvent.FORWARDING_ADDED:

@@ -82,7 +82,7 @@ def progress(found: Request | None, asked: Mapping[UUID, Sequence[ProofStatus]])
     fresh = found.kind is Kind.ORDER and found.status in (Status.ACKNOWLEDGED, Status.IN_PROGRESS)
     turns = next_actions(found, locale(), now, asked.get(found.id, ()))
     waits = found.waiting_for is not None and not found.is_looked_at(now)
-    who = ", ".join(dict.fromkeys(_who(turn.actor, found) for turn in turns)) if waits else None
+    who = ", ".join(dict.fromkeys(_who(turn, found) for turn in turns)) if waits else None
     return Progress(found, shown_status(found, locale(), now), turns, who, fresh)
 
 
@@ -327,8 +327,10 @@ def origin_label(origin: Origin | None) -> str:
     return str(ORIGINS[origin]) if origin is not None else ""
 
 
-def _who(actor: Actor, found: Request) -> str:
-    match actor:
+def _who(turn: NextAction, found: Request) -> str:
+    if turn.by_several:
+        return str(_("You, or somebody at the location"))
+    match turn.actor:
         case Actor.REQUESTER:
             return str(_("You, or the person who manages the main account"))
         case Actor.CONTACT:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from models.accounts.accounts import Account
 from models.orders.local_user import reaches_sub_accounts
-from models.people.audit_log import AuditEvent, done_since
+from models.people.audit_log import AuditEvent, done_since, last_done
 from models.people.invitations import Invitation, handled_by, invitations_of
 from models.people.members import users_of
 from models.people.rights import Action, Principal, Role, may
@@ -27,16 +27,30 @@ SHOWN_FOR = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
-class FirstSteps:
-    """The first steps of a new local team: read the SIP password, forward calls, invite colleagues; which are done.
+class StepDone:
+    """A first step that is done: by the person who looks (`is_own`), or by somebody else.
 
-    `trunk` is the account's trunk, None if it has none.
+    `name` and `at` say who did it and when; None if the log does not say it, as for what came with the order.
+    """
+
+    is_own: bool = False
+    name: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSteps:
+    """The first steps of a new local team: read the SIP password, forward calls, invite colleagues.
+
+    Each is None while it is not done. `trunk` is the account's trunk, None if it has none. `others` are the names of
+    the account's other users and of those who are invited.
     """
 
     trunk: SipTrunk | None
-    secret_seen: bool
-    forwards: bool
-    has_colleagues: bool
+    secret: StepDone | None
+    forwarding: StepDone | None
+    colleagues: StepDone | None
+    others: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +114,25 @@ def _first_steps(
         return None
     if not done_since(session, account, [AuditEvent.USER_JOINED], now - SHOWN_FOR, by=person.user_id):
         return None
-    seen = [AuditEvent.SECRET_SEEN, AuditEvent.SECRET_RENEWED]
+    others = [user.name for user, _ in users if user.id != person.user_id]
+    others += [invitation.name for invitation in invitations]
+    secret = _done(session, person, account, AuditEvent.SECRET_SEEN, AuditEvent.SECRET_RENEWED)
+    forwarding = _done(session, person, account, AuditEvent.FORWARDING_ADDED, AuditEvent.FORWARDING_CHANGED)
+    invited = _done(session, person, account, AuditEvent.USER_INVITED)
     steps = FirstSteps(
         next(iter(trunks_of(session, account)), None),
-        done_since(session, account, seen),
-        bool(forwardings_of(session, account)),
-        len(users) > 1 or bool(invitations),
+        secret,
+        (forwarding or StepDone()) if forwardings_of(session, account) else None,
+        (invited if invited is not None and invited.is_own else StepDone()) if others else None,
+        others,
     )
-    return None if steps.secret_seen and steps.forwards and steps.has_colleagues else steps
+    return None if steps.secret and steps.forwarding and steps.colleagues else steps
+
+
+def _done(session: Session, person: Principal, account: Account, *deeds: AuditEvent) -> StepDone | None:
+    """Return who has done one of the deeds last, if possible the person; None if nobody has."""
+    found = last_done(session, account, deeds, first_of=person.user_id)
+    if found is None:
+        return None
+    name = found.user.name if found.user is not None else None
+    return StepDone(found.entry.user_id == person.user_id, name, found.entry.at)

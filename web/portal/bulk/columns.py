@@ -217,15 +217,18 @@ class Checker:
             self._place(cells, errors)
 
     def _place(self, cells: Cells, errors: Errors) -> None:
-        """Check postal code, city and area code together; add an error to each cell that does not fit the others."""
+        """Check postal code, city and area code together; add an error to each cell that does not fit the others.
+
+        What would be right stands in one of them; the others point to it.
+        """
         place = cells["postal_code"], cells["city"]
         _refuse(errors, "postal_code", ensure_postal_code, self.session, *place)
         if "postal_code" not in errors and "area_code" not in errors:
             _refuse(errors, "area_code", ensure_area_code, self.session, *place, cells["area_code"])
             if "area_code" in errors:
-                errors["postal_code"] = errors["area_code"]
-        if "postal_code" in errors:
-            errors["city"] = errors["postal_code"]
+                errors["postal_code"] = errors["city"] = ["not_with_area_code", None]
+        elif "postal_code" in errors:
+            errors["city"] = ["not_with_postal_code", None]
 
     def _find_product(self, name: str, kind: ProductKind, column: str, errors: Errors) -> Product | None:
         wanted = name.strip().casefold()

@@ -60,6 +60,8 @@ bulks = Blueprint("bulks", __name__, url_prefix="/standortverwaltung/sammelauftr
 
 STUCK = 20
 """Maximum number of rows needing attention that the progress page shows; often all of them have one reason."""
+NAMED = 10
+"""Maximum number of rows that a warning above the table names; each row has it beside its line, too."""
 _LAST_LINE = 2**31 - 1
 _KINDS = (Kind.ORDER, Kind.LINK)
 _ACTIONS = {Kind.ORDER: Action.ORDER, Kind.LINK: Action.LINK}
@@ -103,11 +105,8 @@ def upload() -> AnyResponse | tuple[str, int]:
             place = asdict(file.place)
             found = keep_file(session, principal(), account, Kind(kind), name, fingerprints, rows, now, place)
             log.info("bulk.uploaded", bulk=str(found.id), kind=kind, rows=len(rows))
-        elif found.sent_at is not None:
-            flash(_("This file was sent already on %(moment)s. Nothing was ordered again; this is what became of it.",
-                    moment=moment(found.sent_at)), "warning")  # fmt: skip
         else:
-            flash(_("This file was uploaded before and is not sent yet. You can go on where you were."), "warning")
+            flash(_known_file_text(found, name), "warning")
     return redirect(url_for("bulks.show", id=found.id), 303)
 
 
@@ -144,7 +143,7 @@ def show(id: uuid.UUID) -> str:
         preview = preview_of(session, found, _after()) if found.sent_at is None else None
         facts = _facts(session, found)
     if preview is not None:
-        return render_template("bulk/preview.html", preview=preview, bulk=found, language=locale())
+        return render_template("bulk/preview.html", preview=preview, bulk=found, language=locale(), most_named=NAMED)
     return render_template("bulk/progress.html", bulk=found, live=_live(facts))
 
 
@@ -230,6 +229,36 @@ def refuse(error: RuleBroken) -> tuple[str, int]:
 def forbid(_error: Forbidden) -> tuple[str, int]:
     """Show a page (status 403) that says that the user may not order sub-accounts or request links for the account."""
     return render_template("orders/refused.html", reason=None, Reason=Reason), 403
+
+
+def _known_file_text(found: Bulk, name: str) -> str:
+    """Return what to say when the content of the file `found` is uploaded again, perhaps under another name."""
+    if found.sent_at is None and name == found.file_name:
+        return str(_("This file was uploaded before and is not sent yet. You can go on where you were."))
+    if found.sent_at is None:
+        said = _(
+            "“%(name)s” has the same content as the file “%(before)s”, which was uploaded before and is not sent yet. "
+            "You can go on there.",
+            name=name,
+            before=found.file_name,
+        )
+        return str(said)
+    at = moment(found.sent_at)
+    if name == found.file_name:
+        return str(
+            _(
+                "This file was sent already on %(moment)s. Nothing was ordered again; this is what became of it.",
+                moment=at,
+            )
+        )
+    said = _(
+        "“%(name)s” has the same content as the file “%(before)s”, which was sent already on %(moment)s. Nothing was "
+        "ordered again; this is what became of its rows.",
+        name=name,
+        before=found.file_name,
+        moment=at,
+    )
+    return str(said)
 
 
 def _chosen_number() -> str | None:

@@ -20,7 +20,7 @@ from models.bulk.bulk import (
     outdated_rows,
     rows_of,
 )
-from models.bulk.preview import content_of, count_left_out, count_rows, products_in
+from models.bulk.preview import RowNote, content_of, count_left_out, count_rows, notes_of, products_in
 from models.contracts.costs import Amount, Costs
 from models.orders.orders import basket_of
 from models.states import Kind
@@ -35,12 +35,13 @@ AT_ONCE = 100
 class ShownRow:
     """A row of the file as the preview shows it: its line number, its cells, and the error texts of its wrong cells.
 
-    `cells` and `wrong` are by column key.
+    `cells` and `wrong` are by column key. `note` says what the row has in common with another one, None if nothing.
     """
 
     line: int
     cells: Mapping[str, str]
     wrong: Mapping[str, str]
+    note: RowNote | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Preview:
     file. `before` is the number of valid rows that were ordered before from another file, `twice` the number of those
     that repeat an earlier row of this file; neither are sent. `shown` are the rows of this page: only rows with errors
     if the file has any. `content` is a digest of all valid rows. `costs` is the price of all rows to be sent, None for
-    link requests and while rows are wrong. `after` is the line number after which the next page begins, 0 on the last
+    link requests and while rows are wrong. `same` are the rows, by line number, that would order a location again with
+    another content. `after` is the line number after which the next page begins, 0 on the last
     page.
     """
 
@@ -66,6 +68,7 @@ class Preview:
     shown: Sequence[ShownRow]
     content: bytes
     costs: Costs | None
+    same: Mapping[int, RowNote]
     after: int
 
     @property
@@ -75,9 +78,9 @@ class Preview:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of the rows to be sent and their prices; changes if a row or the sum of the prices does."""
+        """Return a hash of the rows to be sent, their prices and the number of warnings; changes with any of them."""
         sums = (self.costs.monthly.net, self.costs.one_off.net) if self.costs is not None else ()
-        facts = (self.bulk.id, self.content, self.before, self.twice, sums)
+        facts = (self.bulk.id, self.content, self.before, self.twice, len(self.same), sums)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
@@ -89,6 +92,7 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
     _recheck(session, bulk)
     rows, wrong_rows, wrong_cells = count_rows(session, bulk)
     listed = rows_of(session, bulk, wrong=wrong_rows > 0, after=after, most=AT_ONCE)
+    notes = notes_of(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else {}
     return Preview(
         bulk,
         session.get_one(Account, bulk.main_id),
@@ -97,9 +101,10 @@ def preview_of(session: Session, bulk: Bulk, after: int) -> Preview:
         wrong_rows,
         wrong_cells,
         *count_left_out(session, bulk),
-        [_shown_row(row) for row in listed],
+        [_shown_row(row, notes.get(row.line)) for row in listed],
         content_of(session, bulk),
         _costs(session, bulk) if bulk.kind is Kind.ORDER and not wrong_rows else None,
+        {line: note for line, note in notes.items() if note.is_ordered},
         listed[-1].line if len(listed) == AT_ONCE else 0,
     )
 
@@ -120,9 +125,9 @@ def save_corrections(session: Session, bulk: Bulk) -> None:
     mend(session, bulk, checker.check(fresh), left_out)
 
 
-def _shown_row(row: BulkRow) -> ShownRow:
+def _shown_row(row: BulkRow, note: RowNote | None) -> ShownRow:
     wrong = {column: cell_error_text(column, error) for column, error in (row.errors or {}).items()}
-    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong)
+    return ShownRow(row.line, decrypted_cells(resources().vault, row.cells), wrong, note)
 
 
 def _costs(session: Session, bulk: Bulk) -> Costs:

@@ -15,13 +15,13 @@ from models.bulk.bulk import (
 from models.states import Kind, Reason
 from tasks.files.csv_lines import LONGEST_LINE
 from tasks.files.tables import UnusableTable
-from tasks.files.workbook_program import LAST_LINE, UNPACKED
+from tasks.files.workbook_program import UNPACKED
 from tasks.wording.fields import field_error
 from tasks.wording.labels import status_text
 from tasks.wording.reasons import reason_text
 from web.portal.bulk.columns import COLUMNS
 from web.portal.bulk.files import LARGEST
-from web.portal.page.locale import locale
+from web.portal.page.locale import counted, locale
 
 
 def unusable_text(error: UnusableTable, kind: Kind) -> str:
@@ -30,14 +30,14 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
     reasons = {
         "empty": _("The file has no rows. The first row has the headings, every other row is one sub-account."),
         "too_large": _("The file is larger than %(megabytes)s MB.", megabytes=LARGEST // 1_000_000),
-        "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=MOST_ROWS),
+        "too_many_rows": _("The file has more than %(most)s rows. Please divide it.", most=counted(MOST_ROWS)),
         "no_columns": _("These columns are missing: %(columns)s. Take the template.", columns=", ".join(titles)),
         "columns_twice": _("A column is there twice."),
         "no_table": _("This is no table that we can read. Please save it as CSV or XLSX."),
         "line_too_long": _(
             "Line %(line)s of the file is longer than %(most)s characters. A table has a line for every row.",
             line=error.line,
-            most=LONGEST_LINE,
+            most=counted(LONGEST_LINE),
         ),
         "hidden_sheet": _(
             "The table is on the hidden sheet “%(sheet)s”. Please unhide it, or copy the table into a new file.",
@@ -54,10 +54,10 @@ def unusable_text(error: UnusableTable, kind: Kind) -> str:
             line=error.line,
         ),
         "far_row": _(
-            "Row %(line)s of the sheet has content, far below the table; we read %(most)s rows. Please delete"
-            " everything below the table, or copy the table into a new file.",
+            "Row %(line)s of the sheet has content, far below the table; a file has at most %(most)s rows. Please"
+            " delete everything below the table, or copy the table into a new file.",
             line=error.line,
-            most=LAST_LINE,
+            most=counted(MOST_ROWS),
         ),
         "too_much": _(
             "The workbook is too large to be read: unpacked it has more than %(megabytes)s MB, or cells far away from"

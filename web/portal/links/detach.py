@@ -70,7 +70,7 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
         abort(404)
     else:
         flash(_("The request to detach account %(number)s is on its way; its card says more.", number=customer_number))
-    return redirect(url_for("portal.overview"), 303)
+    return redirect(url_for("portal.overview", _anchor=f"konto-{customer_number}"), 303)
 
 
 def _refusal(database: Session, visible: VisibleAccount) -> str | None:

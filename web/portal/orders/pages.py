@@ -9,6 +9,7 @@ import structlog
 from flask import Blueprint, abort, flash, get_flashed_messages, jsonify, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_login import login_required
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
@@ -29,6 +30,7 @@ from models.orders.drafts import (
 )
 from models.orders.offers import make_offer
 from models.people.rights import Action, may
+from models.requests.requests import Request
 from models.states import Reason
 from models.views.own_accounts import closed_accounts
 from web.portal.orders.forms import LocationForm, typed_in
@@ -271,9 +273,9 @@ def place(id: uuid.UUID) -> Response | tuple[str, int]:
     if accepted is None:
         return render_template("orders/summary.html", **summary), refused
     log.info("request.accepted", request=str(accepted.id), path=request.path)
-    _say_once(_("Thank you for your order. The new sub-account has customer number %(number)s.",
-                number=accepted.customer_number))  # fmt: skip
-    return redirect(url_for("portal.overview"), 303)
+    said = _("Thank you for your order. The new sub-account has customer number %(number)s.",
+             number=accepted.customer_number)  # fmt: skip
+    return _to_card(said, accepted)
 
 
 @orders.post("/<uuid:id>/loeschen")
@@ -381,13 +383,21 @@ def _render(wizard: Wizard, step: DraftStep, form: Any, *, drafts: int = 0) -> s
 
 def _already_ordered(session: Session, draft: Draft) -> Response:
     accepted = order_once(session, draft, _never)
-    _say_once(_("This order was placed already. The new sub-account has customer number %(number)s.",
-                number=accepted.customer_number))  # fmt: skip
-    return redirect(url_for("portal.overview"), 303)
+    said = _("This order was placed already. The new sub-account has customer number %(number)s.",
+             number=accepted.customer_number)  # fmt: skip
+    return _to_card(said, accepted)
 
 
 def _never() -> Any:
     raise AssertionError("the draft was ordered already")
+
+
+def _to_card(said: str, accepted: Request) -> Response:
+    """Redirect to the order's card on the overview, which marks it wherever it is; with a message that leads to it."""
+    link = url_for("locations.show", customer_number=accepted.customer_number)
+    shown = Markup('{} <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
+    _say_once(shown)
+    return redirect(url_for("portal.overview", _anchor=f"konto-{accepted.customer_number}"), 303)
 
 
 def _say_once(message: str) -> None:

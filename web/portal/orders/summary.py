@@ -17,6 +17,7 @@ from models.orders.drafts import (
 from models.orders.holder_changes import set_holder
 from models.orders.local_user import reaches_sub_accounts
 from models.orders.orders import submit_order
+from models.orders.same_sites import same_site
 from models.people.rights import Action, may
 from models.people.users import User
 from models.proofs.required import draft_proofs
@@ -28,6 +29,9 @@ from web.portal.page.locale import locale
 from web.portal.page.session import principal
 from web.resources import resources
 
+AGAIN = "again"
+"""The checkbox by which the user orders a location that the main account has already; its value is the other one."""
+
 
 def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | None = None) -> dict[str, Any]:
     """Return the variables of the summary's template.
@@ -35,6 +39,7 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
     `holder_form` is the typed contract holder to show again; None for an empty form.
     """
     order = wizard.order(locale())
+    twin = same_site(session, wizard.account, order.location)
     proofs = draft_proofs(session, wizard.account.id, order, session.get_one(User, principal().user_id))
     return {
         "wizard": wizard,
@@ -43,6 +48,10 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
         "email_known": not proofs.awaits_email,
         "address_known": not proofs.awaits_address,
         "publication_names": PUBLICATION_NAMES,
+        "twin": twin,
+        "twin_unconfirmed": twin is not None
+        and request.form.get("shown") == wizard.fingerprint
+        and not _is_confirmed(twin),
         "holder": holder_of(session, wizard.account),
         "holder_form": holder_form or HolderFields(),
         "may_change_holder": may(principal(), Action.MANAGE_HOLDER, wizard.account),
@@ -55,12 +64,16 @@ def summary_facts(session: Session, wizard: Wizard, holder_form: HolderFields | 
 def refusal_of(session: Session, wizard: Wizard, typed: HolderFields) -> int:
     """Return the HTTP status with which the summary is shown again; 0 if the order can be placed as it was shown.
 
-    409 if the order or a price has changed since the page was shown; 422 if the typed contract holder is wrong. A right
-    one is saved.
+    409 if the order or a price has changed since the page was shown; 422 if the typed contract holder is wrong, or if
+    a sub-account has this name and address already and the user has not ticked that it is ordered again. A right
+    contract holder is saved.
     """
     if request.form.get("shown") != wizard.fingerprint:
         flash(_("The order or a price has changed since this page was shown. Please check it once more."), "warning")
         return 409
+    twin = same_site(session, wizard.account, wizard.order(locale()).location)
+    if twin is not None and not _is_confirmed(twin):
+        return 422
     return 0 if _enter_holder(session, wizard.account, typed) else 422
 
 
@@ -84,3 +97,8 @@ def _enter_holder(session: Session, account: Account, form: HolderFields) -> boo
     if data is not None:
         set_holder(session, principal(), account, data, now)
     return data is not None
+
+
+def _is_confirmed(twin: Account) -> bool:
+    """Return whether the user has ticked that the location of the sub-account `twin` is ordered again."""
+    return request.form.get(AGAIN) == twin.customer_number

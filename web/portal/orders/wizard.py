@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from models.orders.offers import best_price, promised_prices
 from models.orders.orders import OrderDraft
 from models.telephony.area_codes import AreaCode
 from models.telephony.high_risk import is_high_risk
+from models.telephony.place_facts import spelled_town
 from models.values import Locale
 from tasks.wording.fields import field_error
 from tasks.wording.order_details import order_details
@@ -148,7 +149,9 @@ class Wizard:
 
         `locale` is the language saved with the order.
         """
-        return as_order(self.data, self.offered, locale)
+        order = as_order(self.data, self.offered, locale)
+        place = order.location
+        return replace(order, location=replace(place, city=spelled_town(self.hints.towns, place.city)))
 
     def printed(self, addressee: Addressee, holder: ContractHolder | None, locale: Locale) -> PrintedOrder:
         """Return the order as an offer prints it. Call only if all steps are complete and valid.

@@ -8,16 +8,12 @@ from __future__ import annotations
 from flask_babel import lazy_gettext
 from wtforms.fields.choices import SelectChoice
 
-from models.telephony.directory import Publication
+from tasks.wording import labels
 
 YES_NO = {"yes": True, "no": False}
 ADDRESS = [
     SelectChoice("yes", lazy_gettext("With the connection address")),
     SelectChoice("no", lazy_gettext("Without an address")),
 ]
-PUBLICATION_NAMES = {
-    Publication.PRINT: lazy_gettext("Printed directory"),
-    Publication.ONLINE: lazy_gettext("Online directory"),
-    Publication.ENQUIRIES: lazy_gettext("Directory enquiries by phone"),
-}
+PUBLICATION_NAMES = {place: lazy_gettext(name) for place, name in labels.PUBLICATIONS.items()}
 PUBLICATIONS = [SelectChoice(place, name) for place, name in PUBLICATION_NAMES.items()]

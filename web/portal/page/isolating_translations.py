@@ -7,6 +7,7 @@ from typing import Any
 from flask_babel import Domain
 
 from models.writing import isolated_facts
+from web.portal.page.locale import counted
 
 
 class IsolatingTranslations(Domain):  # type: ignore[misc]
@@ -18,4 +19,5 @@ class IsolatingTranslations(Domain):  # type: ignore[misc]
 
     def ngettext(self, singular: str, plural: str, num: int, **variables: Any) -> Any:
         """Translate a sentence in the form that fits the number, and put the variables in the places of their names."""
-        return super().ngettext(singular, plural, num, **isolated_facts(variables))
+        facts = isolated_facts({"num": counted(num), **variables})
+        return self.get_translations().ungettext(singular, plural, num) % facts

@@ -1,4 +1,4 @@
-"""The language of the page, and times and phone numbers in that language."""
+"""The language of the page, and times, counts and phone numbers in that language."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from datetime import datetime, timedelta
 
 from flask_babel import get_locale
 
-from models.phone_numbers import display_phone_number
 from models.values import Locale, as_locale
-from tasks.wording.formats import day_text, last_day_text, moment_text, time_text
+from tasks.wording.formats import count_text, day_text, last_day_text, moment_text, number_text, time_text
 
 
 def locale() -> Locale:
     """Return the language of the current page, German or English."""
     return as_locale(str(get_locale()))
+
+
+def counted(count: int) -> str:
+    """Format a whole number of things in the page's language: '10.000'."""
+    return count_text(count, locale())
 
 
 def moment(at: datetime) -> str:
@@ -37,5 +41,5 @@ def last_day(end: datetime) -> str:
 
 
 def phone(e164: str) -> str:
-    """Format an E.164 number with spaces and country code, for example +49 30 23125901."""
-    return display_phone_number(e164)
+    """Format an E.164 number for reading: 030 23125901, a foreign one with its country code."""
+    return number_text(e164)

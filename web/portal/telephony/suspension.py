@@ -108,7 +108,10 @@ def release(customer_number: str, id: int) -> Response | str | tuple[str, int]:
             abort(404)
         # Submitted twice, or released by somebody else.
         return _redirect(account, _("These phone numbers do not belong to the account any more."), "warning")
-    return _redirect(account, _("The phone numbers %(numbers)s are given back.", numbers=found.block.display))
+    numbers = found.block.display
+    if found.block.size == 1:
+        return _redirect(account, _("The phone number %(numbers)s is given back.", numbers=numbers))
+    return _redirect(account, _("The phone numbers %(numbers)s are given back.", numbers=numbers))
 
 
 def _get_managed_trunk(customer_number: str, id: int) -> tuple[Account, SipTrunk]:

@@ -76,9 +76,10 @@ function keepHinting(form) {
       // Only the answer to the last request counts.
       if (mine !== asked) return;
       // The error at the field says it already.
-      const named = city?.hasAttribute("aria-invalid") && city.value === city.defaultValue;
+      const isNamed = (field) => field?.hasAttribute("aria-invalid") && field.value === field.defaultValue;
+      const named = isNamed(city) || isNamed(area);
       say("city-text", named ? "" : hints.city_text);
-      say("area-text", hints.area_text);
+      say("area-text", isNamed(area) ? "" : hints.area_text);
       say("free-text", hints.free_text);
       document.getElementById("area-text")?.classList.toggle("is-warning", hints.fits === false);
       document.getElementById("city-text")?.classList.toggle("is-warning", !named && (hints.wrong || hints.unknown_town));

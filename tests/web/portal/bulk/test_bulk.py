@@ -20,6 +20,7 @@ from models.people.users import Membership, principal_of
 from models.proofs.link_codes import create_link_code
 from models.requests.requests import Request
 from models.states import Kind, Status
+from models.telephony.place_facts import places_of
 from models.vault import Vault
 from tests.factories import MOBILE, NOW, join, make_account, make_user, prove_contact
 from tests.web.conftest import SECRET, Back, Front
@@ -180,8 +181,16 @@ def test_an_address_in_a_file_is_checked_as_in_the_form(signed: Front, back: Bac
     page = signed.client.get(address).text
     assert_valid(page)
     assert "5 Felder stimmen nicht" in page and "3 von 5 Zeilen" in page
+    # One cause is told once, and the other cells point to it.
+    with signed.database.transaction() as session:
+        more = len(places_of(session).codes_of("Berlin")) - 5
+    for said, times in (
+        ("Diese Postleitzahl gehört zu München, nicht zu Berlin. Postleitzahlen von Berlin: 10115", 1),
+        ("Passt nicht zur Postleitzahl: siehe dort.", 2),
+        (f"und {more} weitere", 2),
+    ):
+        assert page.count(said) == times, said
     for said in (
-        "Diese Postleitzahl gehört zu München, nicht zu Berlin. Postleitzahlen von Berlin: 10115",
         "Diese Postleitzahl gibt es nicht. Postleitzahlen von Berlin: 10115", "Geben Sie die Hausnummer an.",
     ):  # fmt: skip
         assert said in page, said
@@ -258,11 +267,14 @@ def test_sent_once_however_often_it_is_pressed_or_uploaded(signed: Front, back: 
     work(signed, back)
     assert orders(signed) == 12
     page = signed.client.get(address).text
-    assert "12 von 12 Zeilen sind abgeschlossen." in page and "Alle Zeilen sind abgeschlossen." in page
+    assert "12 von 12 Bestellungen sind abgeschlossen." in page and "Alle Zeilen sind abgeschlossen." in page
     assert_valid(page)
     for again in (content, as_csv([HEAD, *(row(number) for number in range(1, 13))], delimiter=",")):
         assert opened(signed, again, name="anders.csv") == address
-        assert "Diese Datei wurde schon am 2. März 2026" in signed.client.get(address).text
+        said = "„anders.csv“ hat denselben Inhalt wie die Datei „Filialen.csv“, die schon am 2. März 2026"
+        assert said in signed.client.get(address).text
+    opened(signed, content)
+    assert "Diese Datei wurde schon am 2. März 2026" in signed.client.get(address).text
     work(signed, back)
     assert orders(signed) == 12
     # Of a file with additional rows only the new rows are ordered.
@@ -288,6 +300,8 @@ def test_the_same_row_twice_is_priced_and_ordered_once(signed: Front, back: Back
     press(signed, address)
     work(signed, back)
     assert orders(signed) == 2
+    progress = signed.client.get(address).text
+    assert "von 2 Bestellungen sind abgeschlossen. 2 Zeilen der Datei wurden ausgelassen." in progress
 
 
 @pytest.mark.usefixtures("changing_products")
@@ -508,8 +522,8 @@ def test_files_as_they_really_come(signed: Front, content: bytes) -> None:
         (damaged(SHEET, at=60), "keine Tabelle"),
         (damaged(SHEET, at=0, flag=True), "keine Tabelle"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00", "keine Tabelle"),
-        (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10000 Zeilen"),
-        (as_csv([HEAD, ["x" * 70_000]]), "Zeile 2 der Datei ist länger als 65536 Zeichen"),
+        (as_csv([HEAD, *([["x"]] * 10_001)]), "mehr als 10.000 Zeilen"),
+        (as_csv([HEAD, ["x" * 70_000]]), "Zeile 2 der Datei ist länger als 65.536 Zeichen"),
         (with_sheet('<row r="4000000000"><c><v>1</v></c></row>'), "In Zeile 4000000000 des Tabellenblatts steht etwas"),
         (broken("xl/media/image1.png", b"\0" * 61_000_000), "ausgepackt mehr als 60 MB"),
     ],
@@ -554,7 +568,7 @@ def test_links_by_file(signed: Front, back: Back) -> None:
         found = {item.customer_number: item.status for item in session.scalars(sa.select(Request))}
     assert found == {numbers[0]: Status.COMPLETED, numbers[1]: Status.PENDING}
     page = signed.client.get(address).text
-    assert "1 von 2 Zeilen" in page and numbers[1] in page
+    assert "1 von 2 Anfragen" in page and numbers[1] in page
 
 
 def test_it_is_nobody_elses(signed: Front) -> None:

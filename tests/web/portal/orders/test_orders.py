@@ -82,11 +82,11 @@ def fill_all(front: Front, draft: str, *slugs: str) -> str:
     return front.client.get(f"{draft}/zusammenfassung").text
 
 
-def order(client: FlaskClient, draft: str, summary: str) -> TestResponse:
+def order(client: FlaskClient, draft: str, summary: str, **ticked: str) -> TestResponse:
     """Press the button on this summary."""
     shown = re.search(r'name="shown" value="(\w+)"', summary)
     assert shown is not None, summary
-    return client.post(f"{draft}/bestellen", data={"csrf_token": csrf(summary), "shown": shown[1]})
+    return client.post(f"{draft}/bestellen", data={"csrf_token": csrf(summary), "shown": shown[1], **ticked})
 
 
 def plain(text: str) -> str:
@@ -133,15 +133,19 @@ def test_five_steps_lead_to_the_overview_with_the_new_account(front: Front) -> N
     for slug, target in zip(STEPS, [*list(STEPS)[1:], "zusammenfassung"], strict=True):
         assert fill(front, draft, slug).headers["Location"] == f"{draft}/{target}"
     summary = front.client.get(f"{draft}/zusammenfassung").text
-    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "+49 30 901820", "030 (Berlin)"):
+    for words in ("Filiale Berlin", "10179 Berlin", "Hanna Palmer", "030 901820", "030 (Berlin)"):
         assert words in summary
-    assert "Notfall-Umleitung auf Mobilfunk" in summary and "Notfall-Umleitung an +49 1512 3456789" in summary
+    assert "Notfall-Umleitung auf Mobilfunk" in summary and "Notfall-Umleitung an 01512 3456789" in summary
     assert "4 gleichzeitige Gespräche" in summary and "zahlungspflichtig bestellen" in summary
     assert "muss innerhalb von 14 Tagen bestätigt werden" in summary and "einen Brief mit einem Code" in summary
     answer = order(front.client, draft, summary)
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/standortverwaltung")
     [request] = requests_in(front.database)
+    # The card is marked wherever it is, and the message leads to the sub-account.
+    card = f"konto-{request.customer_number}"
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/standortverwaltung#{card}")
     overview = front.client.get("/standortverwaltung").text
+    assert f'id="{card}"' in overview and f'id="{card}"' in front.client.get("/standortverwaltung?ansicht=tabelle").text
+    assert f'<a href="/standortverwaltung/{request.customer_number}">Neuen Nebenaccount anzeigen</a>' in overview
     assert f"Der neue Nebenaccount hat die Kundennummer {request.customer_number}." in overview
     assert f"Kundennummer: {request.customer_number}" in overview and "Neu</span>" in overview
     assert (request.product_key, request.channels, request.area_code, request.block_size, request.option_keys) == (
@@ -373,6 +377,24 @@ def test_what_is_wrong_with_the_address_is_named_on_its_field_with_what_fits(fro
     assert front.client.get(f"{draft}/zusammenfassung").headers["Location"] == f"{draft}/rufnummern?pruefen=1"
 
 
+def test_a_town_is_ordered_in_the_spelling_of_the_directory(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt")
+    assert fill(front, draft, "standort", city="berlin").status_code == 303
+    summary = fill_all(front, draft, "rufnummern", "kontakt")
+    assert "10179 Berlin" in summary and "10179 berlin" not in summary
+    order(front.client, draft, summary)
+    with front.database.transaction() as session:
+        assert session.scalars(sa.select(Account.city).order_by(Account.id.desc())).first() == "Berlin"
+
+
+def test_a_wrong_area_code_is_told_above_and_at_its_field_and_nowhere_else(front: Front) -> None:
+    draft = begin(front)
+    fill_all(front, draft, "produkt", "standort")
+    page = fill(front, draft, "rufnummern", area_code="089").text
+    assert page.count("Passende Vorwahlen:") == 2 and "Vorwahl für Berlin" not in page
+
+
 def test_a_town_without_an_ortsnetz_of_its_own_gets_those_nearby_offered(front: Front) -> None:
     draft = begin(front)
     fill_all(front, draft, "produkt")
@@ -431,7 +453,7 @@ def test_the_offer_says_everything_and_leads_back(front: Front) -> None:
         "Notfall-Umleitung auf Mobilfunk", "37,70 €", "44,86 €", "46,29 €", "Gültig bis", "16. März 2026",
         "Preise netto in Euro, gültig bis 16. März 2026; der Umsatzsteuersatz beträgt heute 19 %.", "Filiale Berlin",
         "Brückenstr. 5", "10179 Berlin", "Łukasz Żółć-Ștefan", "hanna.palmer@example.com", "Noch ist nichts bestellt.",
-        "Vertragsinhaber: Noch nicht eingetragen.", "Notfall-Umleitung auf Mobilfunk: +49 1512 3456789",
+        "Vertragsinhaber: Noch nicht eingetragen.", "Notfall-Umleitung auf Mobilfunk: 01512 3456789",
         "Anmeldung für den Standort: Łukasz Żółć-Ștefan, hanna.palmer@example.com",
     ):  # fmt: skip
         assert words in text, words
@@ -527,11 +549,12 @@ def test_the_second_submit_finds_the_same_request(front: Front) -> None:
     draft = begin(front)
     summary = fill_all(front, draft)
     order(front.client, draft, summary)
-    assert order(front.client, draft, summary).headers["Location"] == "/standortverwaltung"
     [request] = requests_in(front.database)
+    card = f"/standortverwaltung#konto-{request.customer_number}"
+    assert order(front.client, draft, summary).headers["Location"] == card
     assert front.client.get("/standortverwaltung").text.count("Vielen Dank für Ihre Bestellung.") == 1
     for address in (draft, f"{draft}/produkt", f"{draft}/zusammenfassung", f"{draft}/angebot.pdf"):
-        assert front.client.get(address).headers["Location"] == "/standortverwaltung"
+        assert front.client.get(address).headers["Location"] == card
     assert f"schon aufgegeben. Der neue Nebenaccount hat die Kundennummer {request.customer_number}." in (
         front.client.get("/standortverwaltung").text
     )
@@ -559,8 +582,8 @@ def test_two_submits_at_once_make_one_order(front: Front) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert answers == ["/standortverwaltung"] * 4
-    assert len(requests_in(front.database)) == 1
+    [request] = requests_in(front.database)
+    assert answers == [f"/standortverwaltung#konto-{request.customer_number}"] * 4
 
 
 def test_what_has_changed_since_it_was_shown_is_not_ordered(front: Front) -> None:
@@ -600,7 +623,7 @@ def test_a_draft_with_an_option_that_was_withdrawn_goes_on_without_it_and_says_s
     assert taken_out in summary and "37,70\xa0€" in summary and summary.count("Fax per E-Mail") == 1
     offer = PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text()
     assert "Fax per E-Mail" not in offer
-    assert order(front.client, draft, summary).headers["Location"] == "/standortverwaltung"
+    assert order(front.client, draft, summary).headers["Location"].startswith("/standortverwaltung#konto-")
     [request] = requests_in(front.database)
     assert request.option_keys == ["mobile-backup"]
 
@@ -767,7 +790,9 @@ def test_the_contract_holder_is_asked_for_before_the_button_and_shown_from_then_
     offer = PdfReader(io.BytesIO(front.client.get(f"{draft}/angebot.pdf").data)).pages[0].extract_text()
     assert "Muster Logistik GmbH" in offer and "Kontor 7" in offer and "Alter Markt 1" not in offer
     sent = {"csrf_token": csrf(summary), "shown": re.findall(r'name="shown" value="(\w+)"', summary)[0]}
-    front.client.post(f"{draft}/bestellen", data={**sent, **COMPANY, "holder_name": "Andere AG"})
+    again = requests_in(front.database)[0].customer_number
+    other = {**COMPANY, "holder_name": "Andere AG", "again": again}
+    assert front.client.post(f"{draft}/bestellen", data={**sent, **other}).status_code == 303
     with front.database.transaction() as session:
         assert session.get_one(ContractHolder, front.main.id).name == "Muster Logistik GmbH"
 
@@ -783,6 +808,7 @@ def test_a_directory_entry_is_asked_for_with_its_option(front: Front) -> None:
     entry = {"directory_name": "Muster Berlin", "directory_address": "yes", "directory_in": ["online", "print"]}
     assert fill(front, draft, "produkt", **option, **entry).status_code == 303
     again = front.client.get(f"{draft}/produkt").text
+    assert "Alle Preise netto, zuzüglich 19 % Umsatzsteuer." in again.replace("\xa0", " ")
     assert again.count("checked") == 5 and 'value="Muster Berlin"' in again
     summary = fill_all(front, draft, "standort", "rufnummern", "kontakt")
     assert "Telefonbucheintrag als „Muster Berlin“, mit der Anschlussadresse (" in summary

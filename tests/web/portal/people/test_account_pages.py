@@ -298,7 +298,7 @@ def test_the_password_can_be_changed_with_the_current_one(front: Front) -> None:
     common = post(front.client, "/anmeldung/passwort", current=PASSWORD, password="qwertzuiop123")
     assert common.status_code == 422 and "leicht zu erraten" in common.text
     wrong = post(front.client, "/anmeldung/passwort", current="falsch", password=NEW)
-    assert wrong.status_code == 422 and "nicht Ihr bisheriges Passwort" in wrong.text
+    assert wrong.status_code == 422 and "nicht Ihr aktuelles Passwort" in wrong.text
     assert_valid(wrong.text)
     assert post(front.client, "/anmeldung/passwort", current=PASSWORD, password=NEW).status_code == 303
     assert "Ihr Passwort ist geändert" in front.client.get("/anmeldung").text

@@ -15,12 +15,14 @@ from models.links.links import submit_detach
 from models.messages.outbox import Recipient
 from models.orders.orders import LocalUser, submit_order
 from models.people import invitations
-from models.people.audit_log import AuditEntry, AuditEvent
+from models.people.audit_log import AuditEntry, AuditEvent, record
 from models.people.invitations import Invitation
-from models.people.rights import Role
+from models.people.rights import Action, Role
 from models.people.users import Membership, User, administrators_of, principal_of
 from models.requests.requests import Request
 from models.states import Origin, Reason, Status
+from models.telephony.forwarding import CallForwarding, Condition
+from models.telephony.holdings import trunks_of
 from tests.factories import NOW, PASSWORD, an_order, join, make_account, make_user
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
@@ -113,6 +115,42 @@ def test_the_main_account_invites_the_first_person_who_arrives_at_the_dashboard(
         assert hanna.client.get(path).status_code in (403, 404)
     # The list goes when all is done, or after two weeks.
     back.clock.advance(timedelta(days=14))
+    assert "Ihre ersten Schritte" not in get(hanna, dashboard(alone))
+
+
+def test_first_steps_say_who_has_done_what_already(front: Front, alone: Account, back: Back) -> None:
+    come_in(front, front.manager.email)
+    assert invite(front, alone) == 303
+    with front.database.transaction() as session:
+        [trunk] = trunks_of(session, account := session.get_one(Account, alone.id))
+        record(
+            session,
+            front.manager,
+            account,
+            AuditEvent.SECRET_SEEN,
+            Action.SEE_SECRET,
+            back.clock(),
+            {"sip_user": trunk.sip_user},
+        )
+        # That of the order's mobile fallback, which nobody of the log has set up.
+        session.add(CallForwarding(account_id=account.id, condition=Condition.BUSY, target="+491711234567"))
+    hanna = Front(front.client.application.test_client(), front.database, front.main, front.manager, "")
+    post(hanna.client, link_to(back, HANNA.address), password=NEW)
+
+    def steps() -> list[str]:
+        page = get(hanna, dashboard(alone)).partition('id="first-steps"')[2].partition("</section>")[0]
+        items = re.findall(r"<li>(.*?)<br>", page, re.DOTALL)
+        return [" ".join(re.sub(r"<[^>]+>", " ", item).split()) for item in items]
+
+    assert steps() == [
+        f"Zugangsdaten abrufen Bereits vorhanden von {front.manager.name} am 2. März 2026",
+        "Rufweiterleitung einrichten Bereits vorhanden",
+        "Kollegen einladen",
+    ]
+    post(hanna.client, f"{dashboard(alone)}/sip/{trunk.id}/passwort", password=NEW)
+    assert steps()[0] == "Zugangsdaten abrufen Erledigt"
+    with front.database.transaction() as session:
+        join(session, make_user(session, name="Lars Leiter"), session.get_one(Account, alone.id), Role.LOCAL_MEMBER)
     assert "Ihre ersten Schritte" not in get(hanna, dashboard(alone))
 
 
@@ -218,7 +256,8 @@ def test_an_account_of_nobody_is_not_detached_in_the_portal(front: Front, alone:
     invite(front, alone)
     link = link_to(back, HANNA.address)
     post(front.client.application.test_client(), link, password=NEW)
-    assert post(front.client, path, customer_number=alone.customer_number).location == "/standortverwaltung"
+    card = f"/standortverwaltung#konto-{alone.customer_number}"
+    assert post(front.client, path, customer_number=alone.customer_number).location == card
 
 
 def test_an_account_of_nobody_is_not_detached_by_the_api(front: Front, alone: Account) -> None:

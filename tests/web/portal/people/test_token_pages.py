@@ -76,7 +76,7 @@ def test_a_token_is_made_shown_once_used_and_revoked(front: Front, back: Back) -
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"password": "wrong"}, "Das ist nicht Ihr bisheriges Passwort."),
+        ({"password": "wrong"}, "Das ist nicht Ihr aktuelles Passwort."),
         ({"password": ""}, "Bitte geben Sie Ihr Passwort ein."),
         ({"name": " "}, "an dem Sie das Token wiedererkennen"),
         ({"name": "x" * 101}, "höchstens 100 Zeichen"),

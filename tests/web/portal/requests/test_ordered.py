@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from datetime import timedelta
 
 from pypdf import PdfReader
 
@@ -10,7 +12,7 @@ from models.accounts.accounts import Account, account_by_number
 from models.accounts.contract_holders import put_holder
 from models.accounts.hierarchy import detach
 from models.people.rights import Role
-from models.phone_numbers import display_phone_number
+from tasks.wording.formats import number_text
 from tests.factories import ENTRY, HOLDER, MOBILE, NOW, join, make_user, prove_contact
 from tests.web.api.calls import a_link, owned
 from tests.web.conftest import ORDER, Back, Front
@@ -28,7 +30,8 @@ EVERYTHING = {
 SAID = (
     "Filiale Berlin", "Brückenstr. 5", "10179 Berlin", "Hanna Palmer", "hanna.palmer@example.com",
     "Muster Logistik GmbH, HRB 4711, Amtsgericht Bielefeld, Kontor 7, 33603 Bielefeld",
-    display_phone_number(MOBILE), "Muster Berlin, mit der Anschlussadresse", "Lena Lokal, lena@example.com",
+    number_text(MOBILE), "Muster Berlin, mit der Anschlussadresse (Gedrucktes Telefonbuch)", "Brutto",
+    "Lena Lokal, lena@example.com",
     "SIP-Trunk mit 10 Kanälen", "29,90 €",
 )  # fmt: skip
 
@@ -60,6 +63,21 @@ def test_the_page_of_an_order_has_everything_that_was_ordered(front: Front, back
     assert f"Bestellung-{number}.pdf" in file.headers["Content-Disposition"]
     for words in SAID:
         assert words in printed(file.data), words
+
+
+def test_a_contract_holder_of_after_the_order_is_named_as_such(front: Front, back: Back) -> None:
+    with front.database.transaction() as session:
+        put_holder(session, front.main.id, HOLDER, back.clock())
+    id = front.post("/orders", ORDER).get_json()["id"]
+    sign_in(front, front.manager.email)
+    page, file = f"/anfragen/{id}", f"/anfragen/{id}/bestellung.pdf"
+    assert "nach dieser Bestellung" not in front.client.get(page).text
+    back.clock.advance(timedelta(days=3))
+    with front.database.transaction() as session:
+        put_holder(session, front.main.id, replace(HOLDER, name="Andere AG"), back.clock())
+    said = "33603 Bielefeld (eingetragen am 5. März 2026, nach dieser Bestellung)"
+    assert said in plain(front.client.get(page).text)
+    assert said in printed(front.client.get(file).data) and "Andere AG" in printed(front.client.get(file).data)
 
 
 def test_only_people_of_the_main_account_read_it_and_only_of_orders(front: Front, back: Back) -> None:

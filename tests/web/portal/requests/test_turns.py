@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from uuid import UUID
+
+from models.proofs.document_review import upload_document
+from models.requests.requests import Request
 from tests.web.api.calls import CONTACT, an_order
 from tests.web.conftest import Back, Front
 from tests.web.html import assert_valid
@@ -20,11 +26,37 @@ def test_every_open_proof_is_named_with_who_has_to_act(front: Front, back: Back)
     page = front.client.get(f"/anfragen/{id}").text
     assert_valid(page)
     state = page.split('data-region="state"')[1].split("</section>")[0]
-    assert state.count(TURN) == 2 and EMAIL in state and LETTER in state
+    # The address may be proved by anybody who may act on the order.
+    assert state.count(TURN) == 1 and state.count("Jetzt sind Sie oder jemand am Standort an der Reihe") == 1
+    assert EMAIL in state and LETTER in state
     assert "Die E-Mail ist meist" in state and "Ein Brief" in state
     for path in ("/standortverwaltung", f"/standortverwaltung/stand?id={id}"):
         overview = front.client.get(path).text
         assert EMAIL in overview and LETTER in overview, path
+        assert "Die Ansprechperson des Standorts, Sie oder jemand am Standort" in overview
+
+
+def test_a_document_in_review_has_no_other_proofs_deadline(front: Front, back: Back) -> None:
+    id = an_order(front, back)
+    sign_in(front, front.manager.email)
+    back.clock.advance(timedelta(days=2))
+    with front.database.transaction() as session:
+        request, now = session.get_one(Request, UUID(id)), back.clock()
+        upload_document(session, front.manager, request, "a.pdf", "application/pdf", b"%PDF-1.7", now)
+    back.advance()
+
+    def proofs() -> list[str]:
+        page = front.client.get(f"/anfragen/{id}").text
+        cards = re.findall(r'<li class="card">(.*?)</p>\s*(?:<form|<p class="quiet|</li>)', page, re.DOTALL)
+        return [" ".join(re.sub(r"<[^>]+>", " ", card).split()) for card in cards]
+
+    [document] = [card for card in proofs() if "Dokument" in card]
+    assert document.endswith("Wir prüfen es.")
+    link, code = back.mail_to(CONTACT)
+    send(front, link, code=code)
+    back.advance()
+    [document] = [card for card in proofs() if "Dokument" in card]
+    assert "Wir prüfen es. Bis " in document
 
 
 def test_after_a_code_the_page_does_not_wait_until_it_was_looked_at(front: Front, back: Back) -> None:

@@ -1,0 +1,44 @@
+"""Sub-accounts with the name and address of a location that is to be ordered, so that nobody orders it unknowingly."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from models.accounts.accounts import Account
+from models.orders.orders import Location
+from models.requests.requests import Request
+from models.states import ENDED, AccountState, Kind
+from models.values import address_key, spell
+
+SiteKey = tuple[str, str]
+"""Name and address of a location in one spelling, to compare locations by."""
+
+
+def site_key(location: Location | Account) -> SiteKey:
+    """Return the key by which the location is compared with others: 'Brückenstraße 5' is 'Brueckenstr. 5'."""
+    name = " ".join(spell(location.name).split())
+    return name, address_key(location.street, location.postal_code, location.city)
+
+
+def same_sites(session: Session, main: Account, postal_codes: Collection[str]) -> Mapping[SiteKey, Account]:
+    """Return the sub-accounts of `main` with one of the postal codes, by their keys, also those on order.
+
+    Of several with one key it is the one that was created first. Closed accounts and ended orders do not count.
+    """
+    ordered = sa.select(Request.account_id).where(
+        Request.main_id == main.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)
+    )
+    query = sa.select(Account).where(
+        Account.postal_code.in_(postal_codes),
+        Account.state != AccountState.CLOSED,
+        sa.or_(Account.main_id == main.id, Account.id.in_(ordered)),
+    )
+    return {site_key(found): found for found in session.scalars(query.order_by(Account.id.desc()))}
+
+
+def same_site(session: Session, main: Account, location: Location) -> Account | None:
+    """Return the sub-account of `main` that has this name and address already; None if there is none."""
+    return same_sites(session, main, [location.postal_code]).get(site_key(location))
