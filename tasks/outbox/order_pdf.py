@@ -11,7 +11,7 @@ from models.contracts.catalogue import PriceLine
 from models.contracts.costs import VAT_PERCENT, Amount, costs_of
 from models.orders.orders import Contact, Location
 from models.values import Locale
-from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, Sheet
+from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, WIDTH, Sheet
 from tasks.settings import Carrier, CarrierPage
 from tasks.wording.formats import day_text, euros, last_day_text, number_text
 from tasks.wording.labels import carrier_page_text
@@ -131,15 +131,22 @@ def _numbers(pdf: Sheet, order: PrintedOrder) -> None:
 
 
 def _end(pdf: Sheet, heading: str, said: str, link: str, carrier: Carrier) -> bytes:
-    """Print the heading, the text `said`, the link and where the carrier's terms are; end the PDF and return it."""
+    """Print the heading, the text `said`, the link and where the carrier's terms are; end the PDF and return it.
+
+    All of that stands on one page, so that none has the link to the terms alone.
+    """
+    terms = carrier.links.get(CarrierPage.TERMS)
     pdf.y += 5
+    pdf.ink(INK, "", 10.5)
+    lines = len(pdf.wrapped(said, WIDTH)) + len(pdf.wrapped(link, WIDTH))
+    pdf.make_room(7 + 5.5 * lines + (9 + 5.5 * len(pdf.wrapped(terms, WIDTH)) if terms else 0))
     pdf.heading(LEFT, heading)
     pdf.ink(INK, "", 10.5)
     pdf.paragraph(said)
     pdf.y += 1
     pdf.ink(ACCENT, "", 10)
     pdf.link(link)
-    if terms := carrier.links.get(CarrierPage.TERMS):
+    if terms:
         pdf.y += 3
         pdf.heading(LEFT, carrier_page_text(CarrierPage.TERMS, pdf.locale))
         pdf.ink(ACCENT, "", 10)

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from models.accounts.accounts import ids_by_customer_number
+from models.accounts.contract_holders import holder_of
 from models.bulk.bulk import Bulk
 from models.contracts.catalogue import price_list
 from models.messages.outbox import Message, Recipient, queue_message
@@ -181,6 +182,9 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         page = "zustimmung" if template == "link_ended_owner" else "anfragen"
         reason = reason_text(request.reason, to.locale, _fitting_area_codes(work, request))
         return {**facts, "reason": reason, "path": f"/{page}/{request.id}"}
+    if template != "detach_completed":
+        # People of a former main account do not see the account any more.
+        facts["path"] = f"/standortverwaltung/{request.customer_number}"
     if request.kind is Kind.ORDER:
         # A contact, who may have no login, need not know what the main account pays.
         if to.address in [person.email for person in _requesters(work, request)]:
@@ -189,7 +193,10 @@ def _facts(work: Work, request: Request, template: str, to: Recipient) -> dict[s
         if template == "order_completed_contact":
             ordered = {name: fact for name, fact in ordered.items() if name in _OF_CONTACT}
         return facts | ordered
-    return {**facts, "account_name": request.account.name if request.account is not None else ""}
+    account = request.account
+    if request.kind is Kind.DETACH and account is not None and (holder := holder_of(work.session, account)) is not None:
+        facts["holder_name"] = holder.name
+    return {**facts, "account_name": account.name if account is not None else ""}
 
 
 def _fitting_area_codes(work: Work, request: Request) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import put_holder
 from models.links.links import submit_detach
 from models.messages.outbox import Message, Recipient
 from models.orders.orders import Contact, Location
@@ -35,7 +36,7 @@ from tasks.outbox.receipt_facts import RECEIPTS, read_details
 from tasks.outbox.render import all_facts, render
 from tasks.ports import GatewayRefused, Mail
 from tasks.wording.link_rights import link_rights
-from tests.factories import NOW, a_link, an_order, join, make_account, make_bulk, make_main, make_user
+from tests.factories import HOLDER, NOW, a_link, an_order, join, make_account, make_bulk, make_main, make_user
 from tests.tasks.conftest import Pipeline
 
 TEMPLATES = sorted(
@@ -91,6 +92,7 @@ def mails(pipeline: Pipeline, locale: Locale, superuser: sa.Engine) -> list[tupl
         owner = make_user(session)
         linked, asked = (make_account(session, administrator=owner, name=HOSTILE) for _ in range(2))
         main, pipeline.manager = make_main(session, name=HOSTILE)
+        put_holder(session, linked.id, replace(HOLDER, name=HOSTILE), NOW)
     # No part of the system changes names.
     with superuser.begin() as connection:
         connection.execute(sa.update(User).values(name=HOSTILE, locale=locale))
@@ -188,6 +190,15 @@ def test_the_mails_of_a_link_say_what_it_gives(mails: list[tuple[Mail, dict[str,
     for mail, _ in (known for known in mails if known[1]["template"] in told):
         for said in (*rights.may, *rights.may_not):
             assert said in plain(mail.text) and said in plain(Page(mail.html).words)
+
+
+def test_a_completion_mail_leads_to_the_account_itself(mails: list[tuple[Mail, dict[str, Any]]]) -> None:
+    account = {"order_completed", "link_completed", "link_completed_owner", "detach_completed_owner"}
+    for _, facts in (known for known in mails if known[1]["template"].endswith(("completed", "completed_owner"))):
+        own = facts["link"].endswith(f"/standortverwaltung/{facts['customer_number']}")
+        assert own == (facts["template"] in account), facts["template"]
+    told = {facts["template"] for _, facts in mails if facts.get("holder_name") == HOSTILE}
+    assert told == {"detach_completed", "detach_completed_owner"}
 
 
 def test_a_subject_is_one_line_whatever_it_tells(mails: list[tuple[Mail, dict[str, Any]]], locale: Locale) -> None:

@@ -14,7 +14,7 @@ from models.contracts.catalogue import PriceLine
 from models.values import in_print, is_printable
 from tasks.outbox.order_pdf import PrintedOrder, summary_pdf
 from tasks.outbox.typeface import WEIGHTS, font_file
-from tasks.settings import Carrier
+from tasks.settings import Carrier, CarrierPage
 from tests.factories import NOW, ORDER
 
 
@@ -58,3 +58,24 @@ def test_a_long_product_name_wraps_before_its_prices() -> None:
     sheet = summary_pdf(order, "1234567", "https://portal.example/x", NOW, "de", Carrier())
     text = PdfReader(BytesIO(sheet)).pages[0].extract_text()
     assert name not in text and name in " ".join(text.split())
+
+
+def test_no_page_has_the_link_to_the_terms_alone() -> None:
+    carrier = Carrier(name="Beispiel Telefon GmbH", links={CarrierPage.TERMS: "https://portal.example/agb"})
+    split = 0
+    for count in range(4, 13):
+        order = PrintedOrder(
+            main_number="1111111",
+            addressee=("Mustermensch GmbH",),
+            location=ORDER.location,
+            contact=ORDER.contact,
+            lines=[(f"Produkt {place}", PriceLine("block-100", 290, 0)) for place in range(count)],
+            channels=4,
+            area_code="030",
+            town="Berlin",
+        )
+        sheet = summary_pdf(order, "1234567", "https://portal.example/x", NOW, "de", carrier)
+        *_, last = (page.extract_text() for page in PdfReader(BytesIO(sheet)).pages)
+        assert "https://portal.example/x" in last and "https://portal.example/agb" in last, count
+        split += "Produkt" not in last
+    assert split, "no count of products put the end on a page of its own"

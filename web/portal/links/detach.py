@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from wtforms import StringField
 
 from models.accounts.accounts import Account
+from models.accounts.contract_holders import ContractHolder, has_own_holder, holder_of
 from models.errors import AlreadyRequested, Forbidden, RuleBroken
 from models.links.links import submit_detach
 from models.people.rights import Action, may
@@ -45,18 +46,19 @@ def detach(customer_number: str) -> Response | str | tuple[str, int]:
     with resources().database.transaction() as database:
         visible = get_visible_account(database, customer_number)
         refusal = _refusal(database, visible)
+        holder = holder_of(database, visible.account)
     if not visible.may_detach:
         abort(404)
     form.customer_number.label.text = _("Customer number")
     if refusal is not None:
-        return _ask(visible, form, 409 if form.is_submitted() else 200, refusal)
+        return _ask(visible, holder, form, 409 if form.is_submitted() else 200, refusal)
     if not form.validate_on_submit():
-        return _ask(visible, form, 422 if form.is_submitted() else 200)
+        return _ask(visible, holder, form, 422 if form.is_submitted() else 200)
     if typed_customer_number(form.customer_number.data or "") != customer_number:
         add_error(
             form.customer_number, _("Type %(number)s: the customer number of this account.", number=customer_number)
         )
-        return _ask(visible, form, 422)
+        return _ask(visible, holder, form, 422)
     try:
         with resources().database.transaction() as database:
             account = database.get_one(Account, visible.account.id)
@@ -83,7 +85,16 @@ def _refusal(database: Session, visible: VisibleAccount) -> str | None:
     return not_administered_text(database, visible.account, resources().clock())
 
 
-def _ask(visible: VisibleAccount, form: DetachForm, status: int, refusal: str | None = None) -> tuple[str, int]:
-    may_invite = may(principal(), Action.INVITE_USERS, visible.account)
-    page = render_template("links/detach.html", visible=visible, form=form, refusal=refusal, may_invite=may_invite)
+def _ask(
+    visible: VisibleAccount, holder: ContractHolder | None, form: DetachForm, status: int, refusal: str | None = None
+) -> tuple[str, int]:
+    page = render_template(
+        "links/detach.html",
+        visible=visible,
+        holder=holder,
+        holder_of_main=not has_own_holder(visible.account),
+        form=form,
+        refusal=refusal,
+        may_invite=may(principal(), Action.INVITE_USERS, visible.account),
+    )
     return page, status

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -119,6 +120,24 @@ def test_only_administrators_reach_it_and_an_ordered_site_shows_its_main_account
     come_in(front, front.manager.email)
     assert front.client.get(page_of(numbers["main"])).status_code == 200
     assert front.client.get(page_of(numbers["site"])).status_code == 404
+
+
+def test_the_detach_page_says_who_goes_on_paying(front: Front) -> None:
+    with front.database.transaction() as session:
+        main = session.get_one(Account, front.main.id)
+        put_holder(session, main.id, HOLDER, NOW)
+        local = make_user(session)
+        site, linked, unknown = (make_account(session, administrator=local) for _ in range(3))
+        for account, origin in ((site, Origin.ORDER), (linked, Origin.LINK), (unknown, Origin.LINK)):
+            attach(session, main.id, account.id, origin, NOW)
+        put_holder(session, linked.id, replace(HOLDER, name="Partner AG"), NOW)
+        numbers = [account.customer_number for account in (site, linked, unknown)]
+    come_in(front, front.manager.email)
+    ordered, own, missing = (get(front, f"/standortverwaltung/{number}/loesen") for number in numbers)
+    assert f"Vertragsinhaber bleibt {HOLDER.name}, {HOLDER.postal_code} {HOLDER.city}, und bezahlt weiter" in ordered
+    assert "richtet sich nicht mehr nach dem Hauptaccount" in ordered
+    assert "Vertragsinhaber bleibt Partner AG" in own and "richtet sich nicht mehr" not in own
+    assert "Es ist kein Vertragsinhaber eingetragen." in missing
 
 
 @pytest.mark.parametrize("changes", [{}, {"holder_name": "Andere AG"}])
