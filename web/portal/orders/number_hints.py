@@ -15,7 +15,7 @@ from models.phone_numbers import typed_area_code
 from models.telephony.area_codes import AreaCode
 from models.telephony.number_pool import count_free
 from models.telephony.numbers import BLOCK_SIZES
-from models.telephony.place_facts import places_of
+from models.telephony.place_facts import places_of, spelled_town
 from models.values import AREA_CODE, POSTAL_CODE, same_place
 from tasks.wording.fields import field_error
 from web.portal.page.locale import locale
@@ -39,7 +39,8 @@ def ngettext(one: str, many: str, number: int, **facts: object) -> str:
 class Hints:
     """The facts about the typed address, area code and block size, and the texts that tell them to the user.
 
-    `postal_code` is empty unless the typed one has five digits. `towns` are the towns with that postal code. `typed` is
+    `postal_code` is empty unless the typed one has five digits. `city` is in the spelling of the directory of towns if
+    that has it with the postal code, else as typed. `towns` are the towns with that postal code. `typed` is
     the area code as typed, `area` its Ortsnetz, None if there is none. `block_size` is 0 if blocks of the typed size do
     not exist. `suggestions` are area codes for the address. `wrong_address` says why postal code and city cannot be
     right, empty if they can. `certainty` is how sure it is that the address lies in the Ortsnetz of the area code, None
@@ -166,12 +167,14 @@ def hints_for(session: Session, postal_code: str, city: str, area_code: str, blo
     postal = postal if POSTAL_CODE.fullmatch(postal) else ""
     area = session.get(AreaCode, code) if AREA_CODE.fullmatch(code) else None
     size = int(block_size) if block_size in map(str, BLOCK_SIZES) else 0
+    towns = places_of(session).towns_of(postal)
+    place = spelled_town(towns, place)
     wrong = wrong_address(session, postal, place)
     right = bool(postal and place and not wrong)
     return Hints(
         postal_code=postal,
         city=place,
-        towns=places_of(session).towns_of(postal),
+        towns=towns,
         area=area,
         typed=code,
         block_size=size,

@@ -81,7 +81,7 @@ function keepHinting(form) {
       say("city-text", named ? "" : hints.city_text);
       say("area-text", isNamed(area) ? "" : hints.area_text);
       say("free-text", hints.free_text);
-      document.getElementById("area-text")?.classList.toggle("is-warning", hints.fits === false);
+      document.getElementById("area-text")?.classList.toggle("is-warning", hints.fits === false && !isNamed(area));
       document.getElementById("city-text")?.classList.toggle("is-warning", !named && (hints.wrong || hints.unknown_town));
       document.getElementById("towns")?.replaceChildren(...hints.towns.map((town) => new Option("", town)));
     } catch { /* Without an answer no hint is shown; the server checks again on submit. */ }
