@@ -395,7 +395,7 @@ def _never() -> Any:
 def _to_card(said: str, accepted: Request) -> Response:
     """Redirect to the order's card on the overview, which marks it wherever it is; with a message that leads to it."""
     link = url_for("locations.show", customer_number=accepted.customer_number)
-    shown = Markup('{} <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
+    shown = Markup('<span>{}</span> <a href="{}">{}</a>').format(said, link, _("Show the new sub-account"))
     _say_once(shown)
     return redirect(url_for("portal.overview", _anchor=f"konto-{accepted.customer_number}"), 303)
 
