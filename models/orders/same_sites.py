@@ -32,7 +32,9 @@ def same_sites(session: Session, main: Account, postal_codes: Collection[str]) -
         Request.main_id == main.id, Request.kind == Kind.ORDER, Request.status.not_in(ENDED)
     )
     # Both halves have an index; with OR the whole table would be read.
-    theirs = sa.union_all(sa.select(Account.id).where(Account.main_id == main.id), ordered)
+    theirs: sa.CompoundSelect[tuple[int | None]] = sa.union_all(
+        sa.select(Account.id).where(Account.main_id == main.id), ordered
+    )
     query = sa.select(Account).where(
         Account.id.in_(theirs), Account.postal_code.in_(postal_codes), Account.state != AccountState.CLOSED
     )
