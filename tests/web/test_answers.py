@@ -130,7 +130,7 @@ def test_a_name_for_a_request_that_could_be_more_than_one_is_not_taken(
 
 
 def test_a_bug_is_logged_and_tells_the_caller_nothing(front_of: FrontOf, capsys: pytest.CaptureFixture[str]) -> None:
-    def broken() -> None:
+    def broken() -> str:
         raise RuntimeError("the password of the database is 4711")
 
     client = front_of()
