@@ -197,7 +197,7 @@ def test_signing_in_begins_a_new_session(front: Front) -> None:
     log_in_here(front)
     after = front.client.get_cookie("session")
     assert before is not None and after is not None and before.value != after.value
-    # Whoever has planted the first cookie has nothing of it.
+    # Somebody who has planted the first cookie has nothing of it.
     for cookie, status in ((before, 302), (after, 200)):
         planter = front.client.application.test_client()
         planter.set_cookie("session", cookie.value)

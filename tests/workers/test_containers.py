@@ -126,7 +126,7 @@ def test_the_container_of_kamailio_is_told_all_that_its_configuration_asks_for()
     asked = set(re.findall(r"^#!defenv (\w+)$", CONFIGURATION.read_text(), re.M))
     assert asked >= {"SIP_DOMAIN", "SIP_LISTEN"}
     assert SERVICES["kamailio"]["environment"].keys() >= asked | {"PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE"}
-    # It has one network, so its only interface but that of itself is eth0.
+    # One network, so that eth0 is its interface there.
     assert len(SERVICES["kamailio"]["networks"]) == 1
 
 
