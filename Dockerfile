@@ -1,6 +1,6 @@
-# syntax=docker/dockerfile:1
+# The images are named by digest: `make images` looks up new ones.
 
-FROM python:3.13-slim AS build
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS build
 WORKDIR /src
 # All packages are fetched here, checked against their hashes; below, only those that the program needs are installed.
 COPY requirements.lock .
@@ -12,7 +12,7 @@ RUN python -m venv /opt/standorte \
     && /opt/standorte/bin/pip install --no-cache-dir --no-index --find-links /wheels .
 
 # The SIP server where phones register: Debian's Kamailio, as in the tests.
-FROM debian:bookworm-slim AS kamailio
+FROM debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251 AS kamailio
 RUN apt-get update \
     && apt-get install -y --no-install-recommends kamailio kamailio-postgres-modules \
     && rm -rf /var/lib/apt/lists/*
@@ -22,7 +22,7 @@ USER kamailio
 EXPOSE 5060/udp 5060/tcp
 ENTRYPOINT ["kamailio", "-DD", "-E", "-Y", "/tmp"]
 
-FROM python:3.13-slim
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/standorte standorte
 COPY --from=build /opt/standorte /opt/standorte
 ENV PATH=/opt/standorte/bin:$PATH \

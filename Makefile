@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: run test bench chaos screenshots lock check fmt clean setup tools packages
+.PHONY: run test bench chaos screenshots lock audit images compose-env check fmt clean setup tools packages
 
 run: setup
 	@$(BIN)/standorte up
@@ -48,8 +48,18 @@ fmt: setup
 lock:
 	@.make/lock
 
+# Known vulnerabilities of all locked packages, where their data can be reached.
+audit: setup
+	@$(BIN)/python .make/audit
+
+images:
+	@.make/images
+
+compose-env:
+	@.make/compose-env
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
+	rm -rf $(VENV) .venv-audit build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis \
 		tests/browser/vendor
 
 tools: packages setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from time import perf_counter
 from typing import Any
@@ -106,6 +107,8 @@ _CSP = (
 )
 
 _NO_DEVICES = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+"""What a caller may name a request in our log: nothing that looks like a line or a field of it."""
 # For a year, as browsers' lists ask for; not for other hosts of the domain, which are not ours.
 _HTTPS_ONLY = "max-age=31536000"
 
@@ -245,7 +248,8 @@ def _around_every_request(app: OpenAPI) -> None:
     def begin() -> None:
         g.began = perf_counter()
         structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(http=request.headers.get("X-Request-Id", "")[:64] or uuid4().hex)
+        given = request.headers.get("X-Request-Id", "")
+        structlog.contextvars.bind_contextvars(http=given if _REQUEST_ID.fullmatch(given) else uuid4().hex)
 
     @app.after_request
     def finish(response: Response) -> Response:

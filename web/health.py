@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import prometheus_client
 import redis
 import sqlalchemy as sa
-from flask import Blueprint, Response
+from flask import Blueprint, Response, abort
 from prometheus_client import CollectorRegistry, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -24,6 +24,7 @@ from models.jobs.jobs import JobRun
 from models.jobs.outages import current_outages
 from models.views import queue_counts
 from tasks.hints import PATIENCE
+from web.forwarded import was_forwarded
 from web.resources import Resources, resources
 
 health = Blueprint("health", __name__)
@@ -141,8 +142,11 @@ def _jobs(runs: Mapping[str, JobRun], now: datetime) -> Iterator[Metric]:
 def metrics() -> Response:
     """Return the metrics in Prometheus's text format: those read from the database, and the counters of processes.
 
-    The counters are those of all processes that share PROMETHEUS_MULTIPROC_DIR; without it there are none.
+    The counters are those of all processes that share PROMETHEUS_MULTIPROC_DIR; without it there are none. Aborts with
+    404 if a proxy has forwarded the request: the figures are for the monitoring beside us, not for the world.
     """
+    if was_forwarded():
+        abort(404)
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(resources()))
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

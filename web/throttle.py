@@ -17,6 +17,7 @@ import time
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 
+import structlog
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter
 from limits.errors import StorageError
@@ -26,6 +27,8 @@ from redis.retry import Retry
 
 from models.emails import stored_spellings
 from tasks.hints import PATIENCE
+
+log = structlog.get_logger()
 
 NARROW = "10 per 15 minutes"
 """The most failed attempts for one target: by one user or client for a code, by all unknown browsers for a password."""
@@ -104,8 +107,10 @@ class Throttle:
             self._begin(f"mail to {address} by {_client()}", f"mails by {_client()}")
 
     def count_wrong_try(self) -> None:
-        """Keep the count of the attempt begun in the current request, because the attempt failed."""
+        """Keep the count of the attempt begun in the current request, because the attempt failed, and log it."""
         g.counted = []
+        # The first word of a target says what was tried; the others name persons.
+        log.info("try.failed", of=g.narrow.partition(" ")[0], rule=request.url_rule.rule if request.url_rule else "-")
 
     def tries_left(self) -> int | None:
         """Return how many failed attempts the limits still allow after the one begun in this request; None if unknown.

@@ -12,7 +12,7 @@ from models.db.roles import DatabaseRole
 from tasks.settings import PostgresUrl, RedisUrl, SecretSettings, Settings
 
 PUBLISHED_PASSWORD = "standorte"  # noqa: S105
-"""The password that docker-compose.yml, a public file, gives the database roles by default."""
+"""The password that docker-compose.yml, a public file, gave the superuser and the roles by default in the past."""
 SIP_DOMAIN = "sip.portal.example"
 """The default domain of SIP trunks."""
 
@@ -88,8 +88,8 @@ class RolesSettings(Settings):
         if published and make_url(self.admin_url).password != PUBLISHED_PASSWORD:
             names = ", ".join(f"{role.name}_PASSWORD" for role in published)
             raise ValueError(
-                f"{names}: the default of docker-compose.yml, with which everybody who reaches the server can connect."
-                " Set one of your own for each role: only where the superuser has the default too is it accepted"
+                f"{names}: the former default of docker-compose.yml, with which everybody who reaches the server can"
+                " connect. Set one of your own for each role: only where the superuser still has it too is it accepted"
             )
         return self
 

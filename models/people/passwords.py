@@ -21,6 +21,12 @@ _LEAST_SCORE = 3
 """The least score of zxcvbn, from 0 to 4: 3 stands for at least 100 million guesses."""
 _SHORTEST_WORD = 2
 """A word of the user's name that is no longer than this is no hint."""
+OUR_WORDS = (
+    *("Standortverwaltung", "Standort", "Standorte", "Hauptaccount", "Nebenaccount", "Account", "Kundenkonto"),
+    *("Kundennummer", "Kundenportal", "Portal", "Rufnummer", "Telefon", "Telefonie", "SIP", "Trunk", "SIP-Trunk"),
+    *("Backoffice", "Administrator", "Passwort", "Kennwort", "Password"),
+)
+"""Words of this portal, which everybody knows who attacks it: they make no password harder to guess."""
 _EXAMINED = 20
 """The characters of one part that zxcvbn looks at: for many symbols it takes seconds."""
 
@@ -67,15 +73,17 @@ def authenticate(session: Session, email: str, password: str) -> User | None:
 
 
 def ensure_hard_to_guess(password: str, *known: str) -> None:
-    """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of the `known` words of its user.
+    """Raise `PasswordGuessable` if a password is common, a simple pattern, or made of words that others know.
 
-    Judged by the library zxcvbn with its own lists of common passwords, without a network.
+    These are `OUR_WORDS` and the `known` words of its user, such as the name and the e-mail address. Judged by the
+    library zxcvbn with its own lists of common passwords, without a network.
     """
     # Large lists of words, needed only where a new password is chosen.
     from zxcvbn import zxcvbn
 
     text = _normal(password)
-    for word in sorted({part for one in known for part in (one, *re.split(r"\W+", one))}, key=len, reverse=True):
+    words = {part for one in (*known, *OUR_WORDS) for part in (one, *re.split(r"\W+", one))}
+    for word in sorted(words, key=len, reverse=True):
         if len(word) > _SHORTEST_WORD:
             text = re.sub(re.escape(_normal(word)), "", text, flags=re.IGNORECASE)
     # A long one is hard to guess if its beginning or its end is.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
-from tests.workers.test_containers import service
+from tests.workers.test_containers import SERVICES
 from workers.stack.errors import NotInstalled
 from workers.stack.kamailio import EmbeddedKamailio
 from workers.stack.ports import LOOPBACK
@@ -32,8 +30,8 @@ def test_a_kamailio_without_its_modules_is_said_to_be_none(
 
 
 def test_the_container_is_healthy_as_long_as_the_server_answers(kamailio: EmbeddedKamailio) -> None:
-    [block] = re.findall(r"- \|-\n((?: {10}.*\n)+)", service("kamailio"))
-    script = dedent(block).replace("$$", "$").replace("5060", str(kamailio.port))
+    *_, text = SERVICES["kamailio"]["healthcheck"]["test"]
+    script = text.replace("$$", "$").replace("5060", str(kamailio.port))
     before = len(kamailio.log.read_text())
     for host, healthy in ((LOOPBACK, True), ("127.0.0.2", False)):
         done = subprocess.run(["bash", "-c", script], env={"HOSTNAME": host}, capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +55,12 @@ def test_no_queue_grows_while_no_worker_runs(app: Celery, redis_url: str, tmp_pa
         assert waiting(redis_url) == {WorkKind.SWEEP: 1, WorkKind.JOBS: 1}
     finally:
         scheduler.close()
+
+
+def test_workers_read_json_and_nothing_else(app: Celery) -> None:
+    consumer = Celery(broker=app.conf.broker_url, config_source="celeryconfig", set_as_current=False)
+    assert (consumer.conf.accept_content, consumer.conf.task_serializer) == (["json"], "json")
+    send_hint(WorkKind.SWEEP)
+    with redis.Redis.from_url(app.conf.broker_url) as client:
+        [message] = client.lrange(WorkKind.SWEEP, 0, -1)
+    assert json.loads(message)["content-type"] == "application/json"

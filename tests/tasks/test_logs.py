@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -75,3 +78,22 @@ def test_a_library_that_logs_such_an_error_gives_no_value_away(
     lines = logged.readouterr().err
     assert "DataError" in lines and "SELECT CAST" in lines
     assert ADDRESS not in lines
+
+
+SAYS_WHAT_IT_IS_TOLD = """
+import logging, sys, structlog
+from tasks.logs import configure_logging
+configure_logging("json")
+structlog.get_logger().info("seen", name=sys.argv[1])
+logging.getLogger("a library").warning("it says %s", sys.argv[1])
+"""
+
+
+def test_a_line_of_the_log_is_one_line_of_json_in_utc() -> None:
+    said = 'Berlin"}\n{"event": "forged", "level": "error\x1b[2J\r\u2028'
+    program = [sys.executable, "-c", SAYS_WHAT_IT_IS_TOLD, said]
+    written = subprocess.run(program, check=True, capture_output=True, text=True).stderr
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert [(line["level"], line.get("name")) for line in lines] == [("info", said), ("warning", None)]
+    assert lines[1]["event"] == f"it says {said}"
+    assert all(line["timestamp"].endswith("Z") for line in lines)

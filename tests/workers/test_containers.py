@@ -1,50 +1,179 @@
-"""docker-compose.yml matches the programs that run in the containers."""
+"""docker-compose.yml and Dockerfile: what each container may do, whom it reaches, and what it is told."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+from shutil import copy
+from typing import Any
 
-from models.db.roles import DatabaseRole
-from workers.settings import PUBLISHED_PASSWORD
+import psycopg
+import pytest
+from ruamel.yaml import YAML
+
+from models.db.roles import PORTAL_ROLES, REGISTRAR_ROLES, DatabaseRole
 from workers.stack.kamailio import CONFIGURATION
+from workers.stack.postgres import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+HBA = ROOT / "workers/containers/pg_hba.conf"
+
+UNCHECKED_IMAGES = {"mher/flower:2.0"}
+"""Images without a digest, as none could be checked. `make images` looks it up."""
 
 
-def service(name: str) -> str:
-    """Return the lines of a service in docker-compose.yml."""
-    [found] = re.findall(rf"^  {name}:\n((?:    .*\n|\n)+)", (ROOT / "docker-compose.yml").read_text(), re.M)
-    return str(found)
+def reaches(one: str, other: str) -> bool:
+    """Return whether two containers have a network in common."""
+    return bool(set(SERVICES[one].get("networks", [])) & set(SERVICES[other].get("networks", [])))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_has_no_root_writes_nothing_into_itself_and_is_bounded(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"] not in ("root", "0", "0:0")
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"] and "cap_add" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    assert service["mem_limit"] and service["pids_limit"]
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    # A job ends by itself; everything else says whether it works.
+    assert ("healthcheck" in service) == (service["restart"] != "no")
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_each_container_reaches_only_what_it_needs() -> None:
+    assert SERVICES["roles"]["network_mode"] == "none"
+    databases = {name for name in SERVICES if name != "postgres" and reaches(name, "postgres")}
+    assert databases == {"migrate", "seed", "web", "worker", "beat", "kamailio"}
+    assert {name for name in SERVICES if reaches(name, "redis")} == {"redis", "seed", "web", "worker", "beat", "flower"}
+    assert {name for name in SERVICES if reaches(name, "mail")} == {"mail", "worker", "beat"}
+    # beat listens nowhere: it only makes the test call.
+    assert {name for name in SERVICES if reaches(name, "kamailio")} == {"kamailio", "postgres", "beat"}
+    assert all(COMPOSE["networks"][name]["internal"] for name in ("portal", "hints"))
+    assert COMPOSE["networks"].keys() == {network for one in SERVICES.values() for network in one.get("networks", [])}
+
+
+def test_every_image_has_a_digest() -> None:
+    used = [service["image"] for service in SERVICES.values() if "build" not in service]
+    used += re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.M)
+    assert len(used) == 7
+    assert {image for image in used if not re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image)} == UNCHECKED_IMAGES
+    # BuildKit would fetch a frontend, too.
+    assert "syntax=" not in (ROOT / "Dockerfile").read_text()
+
+
+def test_what_an_image_is_built_from_has_neither_tests_nor_history_nor_settings() -> None:
+    first, *kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert first == "*"
+    assert not {"!.git", "!tests", "!.env", "!.standorte"} & set(kept)
+
+
+def test_no_password_and_no_key_has_a_default() -> None:
+    secret = r"\$\{(\w*(?:PASSWORD|SECRET|KEY)\w*)(:?[-?])"
+    assert set(re.findall(secret, TEXT)) == {
+        (name, ":?")
+        for name in (
+            *("POSTGRES_PASSWORD", "OWNER_PASSWORD", "FRONT_PASSWORD", "WORKER_PASSWORD", "KAMAILIO_PASSWORD"),
+            *("REDIS_PASSWORD", "FLOWER_PASSWORD", "SECRET_KEY"),
+        )
+        # Nobody connects as this role until it has a password.
+    } | {("METRICS_PASSWORD", ":-")}
+    assert "--requirepass" in SERVICES["redis"]["command"]
+    assert SERVICES["flower"]["environment"]["FLOWER_BASIC_AUTH"].startswith("flower:${FLOWER_PASSWORD:?")
+
+
+def test_the_file_with_random_values_has_each_that_is_needed_and_keeps_what_is_there(tmp_path: Path) -> None:
+    copy(ROOT / "docker-compose.yml", tmp_path)
+    (tmp_path / ".env").write_text("REDIS_PASSWORD=kept\n")
+    for _ in range(2):
+        subprocess.run([ROOT / ".make/compose-env"], cwd=tmp_path, check=True)
+    lines = (tmp_path / ".env").read_text().splitlines()
+    values = dict(line.split("=") for line in lines)
+    assert len(values) == len(lines)
+    assert values.keys() == set(re.findall(r"\$\{(\w+):\?", TEXT))
+    assert values.pop("REDIS_PASSWORD") == "kept"
+    assert all(re.fullmatch(r"[0-9a-f]{64}", value) for value in values.values())
+    assert len(set(values.values())) == len(values)
+
+
+def test_digests_are_looked_up_and_written_where_the_images_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Dockerfile", "docker-compose.yml"):
+        copy(ROOT / name, tmp_path)
+    docker = tmp_path / "docker"
+    new = "sha256:" + "5" * 64
+    docker.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "buildx imagetools inspect" ] && echo {new}\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    subprocess.run([ROOT / ".make/images"], cwd=tmp_path, check=True, stdout=subprocess.PIPE)
+    for name, count in (("Dockerfile", 3), ("docker-compose.yml", 4)):
+        before, after = (ROOT / name).read_text(), (tmp_path / name).read_text()
+        assert after.count(new) == count
+        assert after.replace(f"@{new}", "") == re.sub(r"@sha256:[0-9a-f]{64}", "", before)
+    # A registry that does not answer leaves the file as it is.
+    docker.write_text("#!/bin/sh\necho unreachable\n")
+    assert subprocess.run([ROOT / ".make/images"], cwd=tmp_path, stderr=subprocess.PIPE).returncode == 1
+    assert (tmp_path / "Dockerfile").read_text().count(new) == 3
 
 
 def test_the_container_of_kamailio_is_told_all_that_its_configuration_asks_for() -> None:
     asked = set(re.findall(r"^#!defenv (\w+)$", CONFIGURATION.read_text(), re.M))
     assert asked >= {"SIP_DOMAIN", "SIP_LISTEN"}
-    told = set(re.findall(r"^      (\w+): \S", service("kamailio"), re.M))
-    assert told >= asked | {"PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE"}
+    assert SERVICES["kamailio"]["environment"].keys() >= asked | {"PGHOST", "PGUSER", "PGPASSWORD", "PGDATABASE"}
+    # One network, so that eth0 is its interface there.
+    assert len(SERVICES["kamailio"]["networks"]) == 1
 
 
 def test_each_container_connects_as_its_own_role_and_only_one_knows_the_superuser() -> None:
-    roles = {
+    expected = {
         "web": {"standorte_front"},
-        "migrate": {"standorte_owner"},
-        "kamailio": set(),
-        "worker": set(),
-        "beat": set(),
-        "seed": set(),
+        # In the settings of all programs, the workers' URLs stand beside the owner's.
+        "migrate": {"standorte_owner", "standorte_worker"},
+        "worker": {"standorte_worker"},
+        "beat": {"standorte_worker"},
+        "seed": {"standorte_worker"},
+        "roles": {"standorte"},
     }
-    for name, expected in roles.items():
-        assert set(re.findall(r"psycopg://(\w+):", service(name))) == expected, name
-        assert "POSTGRES_PASSWORD" not in service(name)
-    # What worker, beat and seed take from the settings of all.
-    shared = (ROOT / "docker-compose.yml").read_text().split("services:")[0]
-    assert set(re.findall(r"psycopg://(\w+):", shared)) == {"standorte_worker"}
-    assert "PGUSER: standorte_kamailio" in service("kamailio")
+    for name, service in SERVICES.items():
+        environment = str(service.get("environment"))
+        assert set(re.findall(r"psycopg://(\w+):", environment)) == expected.get(name, set()), name
+        assert ("POSTGRES_PASSWORD" in environment) == (name in ("roles", "postgres"))
+    assert SERVICES["kamailio"]["environment"]["PGUSER"] == "standorte_kamailio"
+    assert SERVICES["roles"]["command"] == "roles create --hand-over"
+    given = {name: value for name, value in SERVICES["roles"]["environment"].items() if name != "ADMIN_URL"}
+    assert given.keys() == {f"{role.name}_PASSWORD" for role in DatabaseRole}
 
 
-def test_the_roles_have_the_published_password_unless_they_are_told_another() -> None:
-    defaults = set(re.findall(r"[A-Z]+_PASSWORD: \$\{([A-Z]+_PASSWORD):-(\w*)\}", service("roles")))
-    given = {f"{role.name}_PASSWORD": PUBLISHED_PASSWORD for role in DatabaseRole}
-    assert dict(defaults) == given | {"METRICS_PASSWORD": ""}
-    assert "command: roles create --hand-over\n" in service("roles")
+def test_the_superuser_connects_by_the_socket_only_and_each_role_to_its_databases_only(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path / "postgres", fsync=False)
+    server.start()
+    try:
+        # Read by the server, but never in force: then the test could not connect without a password.
+        (server.data_dir / "pg_hba.conf").write_text(HBA.read_text())
+        with psycopg.connect(server.url("postgres", driver="")) as connection:
+            read = "SELECT type, database, user_name, auth_method, error FROM pg_hba_file_rules ORDER BY rule_number"
+            local, *over_network = connection.execute(read).fetchall()
+    finally:
+        server.stop()
+    assert local == ("local", ["all"], ["standorte"], "scram-sha-256", None)
+    owner = DatabaseRole.OWNER
+    assert [(kind, bases, set(users), method, error) for kind, bases, users, method, error in over_network] == [
+        ("host", ["standorte"], {owner, *PORTAL_ROLES}, "scram-sha-256", None),
+        ("host", ["registrar"], {owner, *REGISTRAR_ROLES}, "scram-sha-256", None),
+    ]
+    postgres = SERVICES["postgres"]
+    assert postgres["environment"]["POSTGRES_USER"] == "standorte"
+    assert "hba_file=/etc/postgresql/pg_hba.conf" in postgres["command"]
+    [target] = [config["target"] for config in postgres["configs"] if config["source"] == "pg_hba"]
+    assert target == "/etc/postgresql/pg_hba.conf"
+    assert ROOT / COMPOSE["configs"]["pg_hba"]["file"] == HBA
+    assert {name for name, one in SERVICES.items() if "socket:/var/run/postgresql" in one.get("volumes", [])} == {
+        "postgres",
+        "roles",
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -47,6 +49,26 @@ def test_every_thread_has_a_connection_of_its_own_and_one_is_left(children: Chil
             assert httpx.get(f"{front}/readyz", timeout=30).status_code == 503
             assert httpx.get(f"{front}/healthz", timeout=30).status_code == 200
         assert [answer.result().status_code for answer in asked] == [200] * 15
+
+
+def test_a_request_whose_end_can_be_read_in_two_ways_is_refused(children: Children) -> None:
+    port = free_port()
+    children.start(programs.console("web", "--port", str(port), "--processes", "1", "--threads", "1"))
+    wait_until(lambda: accepts_connections(port), what="the front")
+    for lengths in (
+        "Content-Length: 4\r\nTransfer-Encoding: chunked",
+        "Content-Length: 4\r\nContent-Length: 5",
+        "Content-Length: +4",
+        "Transfer-Encoding: identity, chunked, chunked",
+        "Transfer-Encoding: xchunked",
+    ):
+        head = f"POST /healthz HTTP/1.1\r\nHost: portal.example\r\n{lengths}\r\n\r\n0\r\n\r\n"
+        hidden = "GET /healthz HTTP/1.1\r\nHost: portal.example\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall((head + hidden).encode())
+            answers = b"".join(iter(lambda: connection.recv(65536), b""))
+        # One answer, a refusal, and nothing for the request behind it.
+        assert re.findall(rb"^HTTP/1.1 (\d+)", answers, re.M) in ([b"400"], [b"501"]), lengths
 
 
 def test_one_key_at_the_same_moment_from_two_processes_makes_one_order(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import structlog
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint
 
@@ -32,6 +33,7 @@ def check_call() -> Response | None:
     if principal is None or account is None:
         return problem("unauthorized")
     g.principal, g.account = principal, account
+    structlog.contextvars.bind_contextvars(user=principal.user_id, token=principal.token_id)
     key = request.headers.get("Idempotency-Key", "" if request.method == "POST" else None)
     if key is not None and not (1 <= len(key) <= 255 and is_storable_text(key)):
         return problem("idempotency_key_missing")

@@ -59,7 +59,18 @@ def _cost(hashed: str) -> str:
 
 @pytest.mark.parametrize(
     "password",
-    ["123456789012", "qwertzuiop123", "passwort1234", "geheimgeheim", "maxi@mustermensch.example", "Mustermensch2026"],
+    [
+        *(
+            "123456789012",
+            "qwertzuiop123",
+            "passwort1234",
+            "geheimgeheim",
+            "maxi@mustermensch.example",
+            "Mustermensch2026",
+        ),
+        # Words of the portal.
+        *("Standortverwaltung1", "Nebenaccount-2026", "SIP-Trunk-Telefonie", "Kundenportal!!"),
+    ],
 )
 def test_what_is_common_a_pattern_or_one_s_own_name_is_refused(password: str) -> None:
     with pytest.raises(PasswordGuessable):

@@ -231,5 +231,5 @@ def test_the_published_password_is_refused_beside_a_superuser_with_another(
     if accepted:
         assert RolesSettings().password_of(DatabaseRole.OWNER) == PUBLISHED_PASSWORD
     else:
-        with pytest.raises(SettingsError, match=r"^OWNER_PASSWORD: the default"):
+        with pytest.raises(SettingsError, match=r"^OWNER_PASSWORD: the former default"):
             RolesSettings()

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, abort, render_template, request
 
 from tasks.settings import is_loopback
+from web.forwarded import was_forwarded
 from web.resources import resources
 
 dev_mail = Blueprint("dev_mail", __name__, url_prefix="/dev/mail")
@@ -36,9 +37,6 @@ _PAGE_CSP = (
     "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
-# A proxy or tunnel on this machine is a local peer for people elsewhere; these headers give it away.
-_FORWARDED = {"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-host", "true-client-ip", "cf-connecting-ip"}
-
 
 @dataclass(frozen=True, slots=True)
 class CaughtMail:
@@ -53,7 +51,7 @@ class CaughtMail:
 @dev_mail.before_request
 def only_from_here() -> None:
     """Abort with 404 unless the request comes from this machine, under a local host name, and was not forwarded."""
-    if any(name.lower() in _FORWARDED or name.lower().startswith("x-forwarded-") for name, _ in request.headers):
+    if was_forwarded():
         abort(404)
     caller, host = request.remote_addr or "", urlsplit(f"//{request.host}").hostname or ""
     if not (is_loopback(caller) and is_loopback(host) and is_loopback(request.environ.get("SERVER_NAME", ""))):

@@ -9,6 +9,9 @@ from models.people.known_browsers import NAME, VALID_FOR, known_browser, new_mar
 from models.people.users import User
 from web.resources import resources
 
+_THIS_HOST_ONLY = "__Host-"
+"""Browsers take a cookie whose name begins so only over https and from this host, not from another of its domain."""
+
 
 def remember_browser(user: User) -> None:
     """Make the browser of the current request known to the user, by a cookie in the answer to the request.
@@ -20,7 +23,8 @@ def remember_browser(user: User) -> None:
     @after_this_request
     def keep(response: Response) -> Response:
         secure = current_app.config["SESSION_COOKIE_SECURE"]
-        response.set_cookie(name, value, max_age=VALID_FOR, httponly=True, secure=secure, samesite="Lax")
+        kept_as = _THIS_HOST_ONLY + name if secure else name
+        response.set_cookie(kept_as, value, max_age=VALID_FOR, httponly=True, secure=secure, samesite="Lax")
         return response
 
 
@@ -29,7 +33,9 @@ def this_browser(email: str) -> str | None:
 
     None if the user has not signed in there before, or its cookie is not valid any more. Call it outside a transaction.
     """
-    marks = {name: value for name, value in request.cookies.items() if name.startswith(NAME)}
+    # Without the prefix also those that were kept before there was one: they are signed all the same.
+    cookies = {name.removeprefix(_THIS_HOST_ONLY): value for name, value in request.cookies.items()}
+    marks = {name: value for name, value in cookies.items() if name.startswith(NAME)}
     if not marks:
         return None
     with resources().database.transaction() as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import structlog
 from flask import g, request, session
 from flask_login import LoginManager, current_user, login_user, logout_user
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from models.views.own_accounts import MenuFacts, menu_facts
 from web.portal.page.known_browsers import remember_browser
 from web.resources import resources
 
+log = structlog.get_logger()
 login_manager = LoginManager()
 
 
@@ -53,7 +55,11 @@ def load_user(secret: str) -> SignedIn | None:
         # A page that asks for news by itself, perhaps in an empty office, keeps nobody signed in.
         asks_itself = (request.endpoint or "").endswith(".live")
         found = find_login(database, secret, resources().clock(), used=not asks_itself)
-        return _signed_in(database, found[1], found[0].id, secret) if found is not None else None
+        if found is None:
+            return None
+        login, user = found
+        structlog.contextvars.bind_contextvars(user=user.id, login=login.id)
+        return _signed_in(database, user, login.id, secret)
 
 
 def _signed_in(database: Session, user: User, login_id: int, secret: str) -> SignedIn:
@@ -70,6 +76,7 @@ def create_login(database: Session, user: User) -> SignedIn:
     agent = request.user_agent.string
     login, secret = begin_login(database, user, agent, request.remote_addr or "", resources().clock())
     remember_browser(user)
+    log.info("login.began", user=user.id, login=login.id)
     return _signed_in(database, user, login.id, secret)
 
 

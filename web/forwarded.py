@@ -1,0 +1,14 @@
+"""Recognises requests that a proxy or tunnel has forwarded: their sender may be anywhere."""
+
+from __future__ import annotations
+
+from flask import request
+
+# A proxy or tunnel on this machine is a local peer for people elsewhere; these headers give it away.
+_HEADERS = {"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-host", "true-client-ip", "cf-connecting-ip"}
+
+
+def was_forwarded() -> bool:
+    """Return whether the current request has a header that proxies and tunnels add."""
+    names = [name.lower() for name, _ in request.headers]
+    return any(name in _HEADERS or name.startswith("x-forwarded-") for name in names)

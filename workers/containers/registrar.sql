@@ -1,0 +1,2 @@
+-- Run once, when the container's PostgreSQL is new.
+CREATE DATABASE registrar;
