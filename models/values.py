@@ -7,8 +7,13 @@ import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
+
+from idna import valid_contextj
+
+from models.typefaces import clusters, is_plain, lacking, typeface_of
+from models.writing import END_ISOLATE, ISOLATE
 
 Clock = Callable[[], datetime]
 Locale = Literal["de", "en"]
@@ -24,13 +29,8 @@ SPELLINGS = {"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"}
 MARKED, PLAIN = "äöüßáàâãåéèêëíìîïóòôõúùûñç", "aousaaaaaeeeeiiiioooouuunc"
 """Accented letters, and the plain letter for each position. Database indexes depend on both strings."""
 
-_PRINTABLE = (
-    # Latin with the accents of all European languages and Vietnamese, Greek, Cyrillic, usual punctuation.
-    "\u0020-\u007e\u00a0-\u017e\u0218-\u021b\u1e80-\u1e85\u1e9e\u1ea0-\u1ef9"
-    "\u0384-\u038a\u038c\u038e-\u03a1\u03a3-\u03ce\u0400-\u045f\u0490-\u0491"
-    "\u2012-\u2015\u2018-\u201a\u201c-\u201e\u2020-\u2022\u2026\u2030\u2032-\u2033\u2039-\u203a\u20ac\u2116\u2122\u2212"
-)
-_UNPRINTABLE = re.compile(f"[^{_PRINTABLE}\n]")
+_ISOLATES = (ISOLATE, END_ISOLATE)
+_KEPT_IN_PRINT = (*_ISOLATES, "\n")
 _PRINTED_AS = str.maketrans({"\u2010": "-", "\u2011": "-", "\u2002": " ", "\u2003": " ", "\u2009": " ", "\u202f": " "})
 
 # What mail programs make a link of: an address with a scheme, with "www.", with a path or port, of numbers, of e-mail.
@@ -51,6 +51,10 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+# Joiners, variation selector 16 and tags are kept where they make an emoji or a letter what it is.
+_KEPT_IN_EMOJI = re.compile("[\U0001f3f4][\U000e0030-\U000e007a]{1,6}\U000e007f|[0-9#*]\ufe0f\u20e3")
+_SKIN_TONES = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+_LEFT_RIGHT_ARROW = "\u2194"
 _SPACES = re.compile("[\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000]")
 
 # In all languages: #REF!, #BEZUG!, #NOM?. Without a mark at the end only those that are no words, LibreOffice's, and
@@ -65,8 +69,10 @@ _ERROR_VALUE = re.compile(
 _ABBREVIATIONS = {"st": "sankt", "hann": "hannoversch", "b": "bei", "a": "am", "d": "der", "i": "in"}
 _CARRY_NO_PLACE = {"am", "an", "der", "im", "in", "bei"}
 
-_BETWEEN_NUMBERS = re.compile(r"(?<=[0-9])[^a-z0-9]+(?=[0-9])")
-_BESIDE_NUMBERS = re.compile(r"(?<![0-9])[^a-z0-9]+|[^a-z0-9]+(?![0-9])")
+# What does not count where addresses are compared: all but Latin letters without accents, and letters of other scripts.
+_UNCOUNTED = r"(?:\W|[_\u0080-\u036f\u1e00-\u1eff])"
+_BETWEEN_NUMBERS = re.compile(rf"(?<=[0-9]){_UNCOUNTED}+(?=[0-9])")
+_BESIDE_NUMBERS = re.compile(rf"(?<![0-9]){_UNCOUNTED}+|{_UNCOUNTED}+(?![0-9])")
 # No ordinal, such as "17. Juni".
 _HOUSE_NUMBER = re.compile(r"(?<![0-9])[0-9]+(?![0-9])(?!\.\s*[^\W\d_])")
 _NO_HOUSE_NUMBER = re.compile(
@@ -119,27 +125,79 @@ def _small(text: str) -> str:
 def typed_text(text: str) -> str:
     """Return a typed text without invisible characters, with plain spaces and composed characters (NFC).
 
-    Such characters come with copied text: zero-width and non-breaking spaces, soft hyphens, marks of direction. Spaces
-    at the ends and line breaks stay.
+    Such characters come with copied text: zero-width and non-breaking spaces, soft hyphens, marks of direction. Those
+    that make an emoji or a letter what it is, and spaces at the ends and line breaks stay.
     """
     if text.isascii():
         return text
-    return unicodedata.normalize("NFC", _SPACES.sub(" ", _INVISIBLE.sub("", text)))
+    return unicodedata.normalize("NFC", _SPACES.sub(" ", without_invisible(text)))
+
+
+def without_invisible(text: str) -> str:
+    """Return the text without characters that are ignored where they cannot be shown.
+
+    Some are kept, because the text would be another one without them: joiners and variation selectors inside an emoji,
+    the tags of a flag, and joiners between the letters of Persian, Hindi and other scripts, as domain names may have
+    them (RFC 5892, appendix A).
+    """
+    if text.isascii() or _INVISIBLE.search(text) is None:
+        return text
+    kept = {place for found in _KEPT_IN_EMOJI.finditer(text) for place in range(*found.span())}
+    return "".join(
+        character
+        for place, character in enumerate(text)
+        if place in kept or _INVISIBLE.match(character) is None or _has_effect(text, place)
+    )
+
+
+def _has_effect(text: str, place: int) -> bool:
+    """Return whether the joiner or variation selector at this place makes what is beside it another thing."""
+    character, after = text[place], text[place + 1 : place + 2]
+    before = text[max(0, place - 4) : place].rstrip("\ufe0f" + _SKIN_TONES if character == "\u200d" else "")[-1:]
+    if not before:
+        return False
+    if character == "\ufe0f":
+        return unicodedata.category(before) == "So" or before == _LEFT_RIGHT_ARROW
+    if character not in ("\u200c", "\u200d"):
+        return False
+    if character == "\u200d" and unicodedata.category(before) == "So":
+        return bool(after) and (unicodedata.category(after) == "So" or after == _LEFT_RIGHT_ARROW)
+    # In Bengali a joiner stands also before the mark that takes a letter's vowel.
+    if unicodedata.category(before)[0] not in "LM":
+        return False
+    # The letters that decide are near; `valid_contextj` refuses long texts.
+    begin = max(0, place - 16)
+    return valid_contextj(text[begin : place + 16], place - begin) or (
+        bool(after) and unicodedata.combining(after) == 9
+    )
 
 
 def in_print(text: str) -> str:
     """Return the text as letters and offers print it: composed characters (NFC), plain hyphens and spaces.
 
-    A character that the typeface of letters lacks becomes a question mark; a combining accent that is left after
-    composing is dropped, as are invisible characters.
+    A character that no typeface has becomes a question mark. Invisible characters are left out, but not FSI and PDI,
+    which order what is between them.
     """
-    composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text)).translate(_PRINTED_AS)
-    return _UNPRINTABLE.sub(lambda lacking: "" if unicodedata.combining(lacking[0]) else "?", composed)
+    if text.isascii():
+        return text
+    parts = re.split(f"([{ISOLATE}{END_ISOLATE}])", text)
+    composed = unicodedata.normalize(
+        "NFC", "".join(part if part in _ISOLATES else without_invisible(part) for part in parts)
+    )
+    shown = composed.translate(_PRINTED_AS)
+    if is_plain(shown):
+        return shown
+    return "".join(part if part in _KEPT_IN_PRINT or typeface_of(part) else "?" for part in clusters(shown))
 
 
-def is_printable(text: str) -> bool:
-    """Return whether letters can print the text: Latin, Greek and Cyrillic letters, digits and usual punctuation."""
-    return _UNPRINTABLE.search(unicodedata.normalize("NFC", text).translate(_PRINTED_AS)) is None
+def unprintable(text: str) -> str:
+    """Return the first character of the text that letters cannot print, with its numbers in Unicode.
+
+    Empty if they can print all: if for each character, with its marks, there is a typeface that has it.
+    """
+    lacks = lacking(unicodedata.normalize("NFC", text).translate(_PRINTED_AS))
+    numbers = " ".join(f"U+{ord(part):04X}" for part in lacks[:3])
+    return f"{lacks} ({numbers})" if lacks.isprintable() and lacks else numbers
 
 
 def is_error_value(text: str) -> bool:
@@ -147,18 +205,25 @@ def is_error_value(text: str) -> bool:
     return text[:1] in ("#", "E", "e") and _ERROR_VALUE.fullmatch(text) is not None
 
 
-def name_fault(text: str) -> Literal["unprintable", "error_value", "web_address"] | None:
-    """Return the code of what forbids the text as a name or a part of an address, None if nothing does.
+class NameFault(NamedTuple):
+    """What forbids a text as a name: the code of the rule, and for `unprintable` what `unprintable` returns."""
+
+    code: Literal["unprintable", "error_value", "web_address"]
+    character: str | None = None
+
+
+def name_fault(text: str) -> NameFault | None:
+    """Return what forbids the text as a name or a part of an address, None if nothing does.
 
     `unprintable`: letters cannot print it. `error_value`: a spreadsheet's error, such as #N/A. `web_address`: it
     contains a web or e-mail address, which would be a link in the mails in which we write the name to others. A domain
     alone may be part of a name: `Beispiel24.de GmbH`.
     """
-    if not is_printable(text):
-        return "unprintable"
+    if character := unprintable(text):
+        return NameFault("unprintable", character)
     if is_error_value(text):
-        return "error_value"
-    return "web_address" if _WEB_OR_EMAIL_ADDRESS.search(text) else None
+        return NameFault("error_value")
+    return NameFault("web_address") if _WEB_OR_EMAIL_ADDRESS.search(text) else None
 
 
 def same_place(city: str, area_name: str) -> bool:
@@ -207,7 +272,7 @@ def address_key(street: str, postal_code: str, city: str) -> str:
     """
     plain = spell(street).replace("strasse", "str")
     number = _BETWEEN_NUMBERS.sub(lambda between: "/" if "/" in between[0] else "-", plain)
-    town = re.sub(r"[^a-z0-9]", "", spell(f"{postal_code} {city}").replace("strasse", "str"))
+    town = re.sub(_UNCOUNTED, "", spell(f"{postal_code} {city}").replace("strasse", "str"))
     # A hyphen in a name counts as little as a space; one between two numbers is left.
     return _BESIDE_NUMBERS.sub("", number) + town
 

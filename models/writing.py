@@ -18,9 +18,14 @@ def isolated(text: str) -> str:
     Without them, "12345, שלום, 10179 Berlin" shows the two numbers in each other's place. Every other text is returned
     unchanged, as is one with an isolated part: it is a sentence that was put together already.
     """
-    if text.isascii() or ISOLATE in text or _RIGHT_TO_LEFT.search(text) is None:
+    if text.isascii() or ISOLATE in text or not needs_order(text):
         return text
     return f"{ISOLATE}{text}{END_ISOLATE}"
+
+
+def needs_order(text: str) -> bool:
+    """Return whether the text has letters that are written from right to left."""
+    return _RIGHT_TO_LEFT.search(text) is not None
 
 
 def isolated_facts(facts: dict[str, object]) -> dict[str, object]:

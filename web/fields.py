@@ -65,7 +65,7 @@ def nameable(value: str) -> str:
     """Return the value. Raises `PydanticCustomError`, with the code of `name_fault`, if it cannot be a name."""
     fault = name_fault(value)
     if fault is not None:
-        raise PydanticCustomError(fault, fault)
+        raise PydanticCustomError(fault.code, fault.code, {"allowed": fault.character})
     return value
 
 

@@ -27,8 +27,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.db.session import Database
 from models.db.work_queue import WorkKind
 from models.telephony.place_facts import places_of
+from models.typefaces import WEIGHTS
 from tasks.logs import configure_logging
-from tasks.outbox.typeface import WEIGHTS, font_name
+from tasks.outbox.typeface import font_name
 from workers.app import app
 from workers.settings import WorkerSettings
 from workers.stack.launcher import end_with

@@ -124,7 +124,7 @@ def check_holder(values: Mapping[str, str], today: date) -> HolderData | list[In
         elif name in needed and len(clean[name]) > LONGEST:
             problems.append(InvalidField(name, "too_long", LONGEST))
         elif name in needed and (fault := name_fault(clean[name])) is not None:
-            problems.append(InvalidField(name, fault))
+            problems.append(InvalidField(name, fault.code, fault.character))
     wrong = {problem.field for problem in problems}
     form = clean["form"]
     if "form" not in wrong and form not in set(LegalForm):

@@ -25,7 +25,7 @@ from models.emails import BadEmail, typed_email
 from models.errors import InvalidField
 from models.phone_numbers import BadPhoneNumber, typed_contact_number
 from models.states import AccountState
-from models.values import CUSTOMER_NUMBER, POSTAL_CODE, is_printable
+from models.values import CUSTOMER_NUMBER, POSTAL_CODE, unprintable
 
 REQUIRED = (
     "customer_number",
@@ -211,8 +211,8 @@ def _text(column: str, value: str, problems: list[InvalidField]) -> str:
     text = " ".join(value.split())
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-        if not is_printable(text):
-            problems.append(InvalidField(column, "unprintable"))
+        if character := unprintable(text):
+            problems.append(InvalidField(column, "unprintable", character))
             return ""
     if len(text) > LONGEST:
         problems.append(InvalidField(column, "too_long", LONGEST))

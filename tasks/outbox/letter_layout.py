@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import segno
 
 from models.values import as_locale, in_print
+from models.writing import isolated
 from tasks.outbox.pdf_sheet import ACCENT, INK, LEFT, QUIET, TINT, WIDTH, Colour, Sheet
 from tasks.ports import Letter
 from tasks.settings import Carrier
@@ -16,6 +19,7 @@ _FACTS_LEFT = 125
 _FOLDS = (105, 210)
 _SIZES = (11.0, 10.0, 9.0, 8.0, 7.0)
 """The sizes of the address in points, the largest that fits into the window is taken."""
+_POSTAL_CODE = re.compile(r"^([0-9]{5} )(.+)$")
 _CODE_BOX, _QR = 40, 32
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
@@ -51,7 +55,8 @@ def _address(sheet: Sheet, letter: Letter, carrier: Carrier) -> None:
         sheet.ink(QUIET, "", size)
     sheet.y = _SENDER_TOP
     sheet.text(sender, LEFT, 3.5)
-    lines = [in_print(line) for line in letter.recipient]
+    # The postal code stays before a right-to-left city.
+    lines = [in_print(_POSTAL_CODE.sub(lambda found: found[1] + isolated(found[2]), line)) for line in letter.recipient]
     for size in _SIZES:
         sheet.ink(INK, "", size)
         height = size * 0.43

@@ -10,7 +10,11 @@ from reportlab.lib.units import mm
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
+from models.typefaces import clusters, is_plain
 from models.values import Locale, in_print
+from models.writing import END_ISOLATE, ISOLATE
+from tasks.outbox.embedded_fonts import EmbeddedFonts
+from tasks.outbox.shaping import Run, runs_of
 from tasks.outbox.typeface import font_name
 from tasks.settings import Carrier, CarrierPage
 from tasks.wording.labels import carrier_page_text
@@ -46,7 +50,8 @@ class Sheet:
         self._carrier, self._remark = carrier, remark
         self._file = BytesIO()
         self._canvas = Canvas(self._file, pagesize=A4, pageCompression=1, lang=locale)
-        self._canvas.setTitle(in_print(title))
+        self._fonts = EmbeddedFonts(self._canvas._doc)  # type: ignore[attr-defined]
+        self._canvas.setTitle(in_print(title).replace(ISOLATE, "").replace(END_ISOLATE, ""))
         self.ink(INK, "", 11)
         self._begin_page()
 
@@ -62,14 +67,26 @@ class Sheet:
 
     def ink(self, colour: Colour, style: str, size: float) -> None:
         """Set the colour (RGB), style ("B" is bold) and size (in points) of the text that is printed next."""
-        self._colour, self._font, self._size = colour, font_name(600 if style else 400), size
+        self._colour, self._weight, self._size = colour, 600 if style else 400, size
 
     def width_of(self, text: str) -> float:
         """Return how many millimetres wide the text is in the colour, style and size set by `ink`."""
-        return float(stringWidth(text, self._font, self._size)) * _POINT
+        if is_plain(text):
+            return self._plain_width(text) * _POINT
+        return sum(map(self._run_width, runs_of(text, self._weight))) * _POINT
+
+    def _plain_width(self, text: str) -> float:
+        return float(stringWidth(text, font_name(self._weight), self._size))
+
+    def _run_width(self, run: Run) -> float:
+        """Return the width of the run in points."""
+        return run.width * self._size / 1000 if run.clusters else self._plain_width(run.text)
 
     def wrapped(self, text: str, width: float) -> list[str]:
-        """Break a text into lines at most `width` millimetres wide: at spaces, too long words anywhere."""
+        """Break a text into lines at most `width` millimetres wide: at spaces, too long words between two characters.
+
+        A character is what a reader sees as one: no letter loses its marks, and no emoji is taken apart.
+        """
         lines: list[str] = []
         for part in text.split("\n"):
             line = ""
@@ -81,14 +98,16 @@ class Sheet:
                 if line:
                     lines.append(line)
                 line = word
-                while self.width_of(line) > width and len(line) > 1:
-                    fits = len(line) - 1
-                    while fits > 1 and self.width_of(line[:fits]) > width:
+                characters = [] if self.width_of(line) <= width else list(line) if is_plain(line) else clusters(line)
+                while len(characters) > 1 and self.width_of(line) > width:
+                    fits = len(characters) - 1
+                    while fits > 1 and self.width_of("".join(characters[:fits])) > width:
                         fits -= 1
-                    lines.append(line[:fits])
-                    line = line[fits:]
+                    lines.append("".join(characters[:fits]))
+                    characters = characters[fits:]
+                    line = "".join(characters)
             lines.append(line)
-        return lines
+        return _isolated_in_each(lines)
 
     def text(self, text: str, left: float, height: float, right: float | None = None) -> None:
         """Print one line of text, `height` millimetres high, at `y`, and leave `y` where it is.
@@ -194,11 +213,11 @@ class Sheet:
 
     def _begin_page(self) -> None:
         """Print wordmark and foot of a new page, and set `y` to its first line."""
-        before = self._colour, self._font, self._size
+        before = self._colour, self._weight, self._size
         self._canvas.setLineWidth(0.2 * mm)
         self._print_wordmark()
         self._print_foot()
-        self._colour, self._font, self._size = before
+        self._colour, self._weight, self._size = before
         self.y = _TOP
 
     def _print_wordmark(self) -> None:
@@ -236,11 +255,32 @@ class Sheet:
 
     def _draw(self, text: str, left: float, top: float) -> None:
         self._canvas.setFillColorRGB(*_shares(self._colour))
-        self._canvas.setFont(self._font, self._size)
-        self._canvas.drawString(left * mm, _up(top), text)
+        self._canvas.setFont(font_name(self._weight), self._size)
+        place = left * mm
+        if is_plain(text):
+            self._canvas.drawString(place, _up(top), text)
+            return
+        for run in runs_of(text, self._weight):
+            if run.clusters:
+                self._canvas.addLiteral(self._fonts.operators(run, self._weight, self._size, place, _up(top)))
+            else:
+                self._canvas.drawString(place, _up(top), run.text)
+            place += self._run_width(run)
 
     def _line(self, left: float, top: float, right: float, bottom: float) -> None:
         self._canvas.line(left * mm, _up(top), right * mm, _up(bottom))
+
+
+def _isolated_in_each(lines: list[str]) -> list[str]:
+    """Return the lines such that what was between FSI and PDI is so in each line on which a part of it stands."""
+    if not any(ISOLATE in line for line in lines):
+        return lines
+    found, is_open = [], False
+    for line in lines:
+        begun = f"{ISOLATE}{line}" if is_open else line
+        is_open = begun.count(ISOLATE) > begun.count(END_ISOLATE)
+        found.append(f"{begun}{END_ISOLATE}" if is_open else begun)
+    return found
 
 
 def _shares(colour: Colour) -> tuple[float, float, float]:

@@ -1,19 +1,10 @@
-"""The typeface of pages and printed PDFs. It has every character that `models.values.is_printable` allows."""
+"""The typeface of printed PDFs, as ReportLab knows it. What it lacks is printed by `tasks/outbox/shaping.py`."""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 
-FAMILY = "Source Sans Pro"
-WEIGHTS = {400: "Regular", 600: "Semibold"}
-"""The names of the typeface's weights by their CSS number."""
-
-
-def font_file(weight: int) -> Traversable:
-    """Return the TrueType file of a weight of the typeface: 400 (regular) or 600 (semibold)."""
-    return files("font_source_sans_pro") / "files" / f"SourceSansPro-{WEIGHTS[weight]}.ttf"
+from models.typefaces import FAMILY, WEIGHTS, font_file
 
 
 @cache
@@ -23,5 +14,6 @@ def font_name(weight: int) -> str:
     from reportlab.pdfbase.ttfonts import TTFont
 
     name = f"{FAMILY} {WEIGHTS[weight]}"
-    registerFont(TTFont(name, str(font_file(weight))))
+    # Shaped text goes another way.
+    registerFont(TTFont(name, str(font_file(weight)), shapable=False))
     return name

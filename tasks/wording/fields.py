@@ -48,7 +48,8 @@ RULES: Mapping[str, str] = {
     "doubled": N_("This stands twice in the body. Send it once."),
     "unreadable": N_("This has control characters, which no text can have. Please type it anew."),
     "unprintable": N_(
-        "Please use Latin, Greek or Cyrillic letters: this is also printed on letters, which cannot show other ones."
+        "We cannot print %(allowed)s, and this is also printed on letters. Please leave this character out, or write "
+        "the name in other letters, for example in Latin ones."
     ),
     "web_address": N_(
         "Please leave out web and e-mail addresses: we also write this in e-mails to other people, where they would be"

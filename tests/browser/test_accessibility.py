@@ -87,6 +87,8 @@ NO_PAGES = {
     "telephone.live": "a part of telephone.show",
     "dev_mail.letter": "PDF",
     "typeface.show": "a font",
+    "typeface.part": "a font",
+    "typeface.other_scripts": "a style sheet",
     "dev_mail.source": "plain text",
     "dev_mail.html": "the mail itself: not the portal's, and shown in a frame",
     "portal.home": "leads to portal.overview",

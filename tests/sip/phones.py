@@ -349,10 +349,12 @@ def bye_out_of_nowhere(line: Line, target: str, *, gets: int) -> Played:
 
 def _head(line: Line, number: str, sender: str, extra: str) -> str:
     uri = number if ":" in number else f"sip:{number}@{line.domain}"
+    # '"Kim" +4930901820' has a name to show.
+    name, _, sender = sender.rpartition(" ")
     sender = sender if "@" in sender or ":" in sender else f"{sender}@{line.domain}"
     sender = sender if ":" in sender else f"sip:{sender}"
     return (
-        f"INVITE {uri} SIP/2.0\nFrom: <{sender}>;tag=[call_number]\nTo: <{uri}>\n"
+        f"INVITE {uri} SIP/2.0\nFrom: {name}<{sender}>;tag=[call_number]\nTo: <{uri}>\n"
         f"CSeq: {{}} INVITE{{}}{extra and chr(10) + extra}"
     )
 

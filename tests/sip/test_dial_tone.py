@@ -10,6 +10,7 @@ from models.telephony.forwarding import Condition
 from tests.sip.conftest import Sites
 from tests.sip.phones import NETWORK, Phone, answer, bye_out_of_nowhere, call_in
 from tests.sip.sipp import PATIENCE, phone_port
+from tests.world_names import WORLD_NAMES
 from workers.stack.processes import wait_for
 
 
@@ -63,6 +64,21 @@ def test_one_site_calls_another_and_is_seen_by_its_number(sites: Sites, berlin: 
     assert f"From: <sip:{berlin.numbers[0]}@sip.example>" in heard and berlin.user not in heard
     # The trunk's credentials are not sent to the called side.
     assert "Authorization" not in heard
+
+
+@pytest.mark.parametrize("kind", ["chinese", "persian", "hebrew", "hindi", "vietnamese", "family"])
+def test_the_name_that_a_phone_shows_arrives_in_any_script(
+    sites: Sites, berlin: Phone, hamburg: Phone, kind: str
+) -> None:
+    name = f'"{WORLD_NAMES[kind]} \\"x\\""'
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0], sender=f"{name} {berlin.numbers[0]}")
+    assert f"From: {name}<sip:{berlin.numbers[0]}@sip.example>" in taking.finish().heard("INVITE")
+    # Where From is rewritten to the number, the name stays.
+    taking = hamburg.answer()
+    berlin.call(hamburg.numbers[0], sender=f"{name} {berlin.user}")
+    heard = taking.finish().heard("INVITE")
+    assert name in heard and berlin.user not in heard
 
 
 @pytest.mark.parametrize("header", ["From", "P-Asserted-Identity", "P-Preferred-Identity"])

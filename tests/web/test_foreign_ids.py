@@ -25,7 +25,10 @@ from tests.web.portal.accounts.test_dashboard import give_numbers, make_site
 from tests.web.portal.page.test_portal import csrf, sign_in
 
 MISSING = {"number": "9999998", "id": 987_654_321, "uuid": UUID("01a20000-0000-7000-8000-00000000beef")}
-NOBODYS = {"static", "people.set_language", "carrier.show", "typeface.show", "bulks.template", "office.jobs_run"}
+NOBODYS = {
+    "static", "people.set_language", "carrier.show", "typeface.show", "typeface.other_scripts", "typeface.part",
+    "bulks.template", "office.jobs_run",
+}  # fmt: skip
 """Endpoints whose parameters name nothing that belongs to a customer."""
 CHOICES = {"token": "wrong", "issued": 1_700_000_000, "way": "code"}
 INPUT = {"password": "wrong", "name": "Kim", "email": "kim@example.com", "role": "administrator", "code": "AAAAA AAAAA"}

@@ -1,7 +1,8 @@
-"""Names as older rows may have them, in any letters: mails, letters, PDFs, exports and the registrar stay whole."""
+"""Names in any script and as older rows may have them: pages, mails, letters, PDFs, exports and the registrar."""
 
 from __future__ import annotations
 
+import copy
 import csv
 import email
 import io
@@ -20,17 +21,19 @@ from models.accounts.hierarchy import attach
 from models.orders.orders import submit_order
 from models.people.users import User
 from models.states import Origin
-from models.writing import END_ISOLATE, ISOLATE
+from models.writing import END_ISOLATE, ISOLATE, isolated
 from tasks.outbox.letter_layout import letter_pdf
-from tasks.ports import Mail, NotSent
+from tasks.ports import Letter, Mail, NotSent
 from tasks.settings import Carrier
 from tests.due_work import sync_registrar
 from tests.factories import NOW, an_order, fill_pool, make_account, prove_contact
 from tests.fakes import FakeRegistrar
 from tests.naughty_strings import NAUGHTY
-from tests.web.conftest import Back, Front
+from tests.printed_text import printed_lines
+from tests.web.conftest import ORDER, Back, Front
 from tests.web.portal.page.test_portal import sign_in
 from tests.workbooks import read_xlsx
+from tests.world_names import WORLD_NAMES
 from web.text_input import is_storable_text
 from workers.gateways.smtp import _ON_THE_WIRE, _mailbox, build_message
 
@@ -113,6 +116,61 @@ def test_exports_hold_every_name_unchanged(front: Front) -> None:
     for line in read_xlsx(download(front, "/standortverwaltung/export.xlsx"))[1:]:
         cell, wanted = str(line[2]).replace("\r\n", "\n"), numbers[str(line[0])].replace("\r\n", "\n")
         assert one_line(cell) == one_line(wanted)
+
+
+def test_names_of_the_world_are_ordered_and_shown_everywhere(front: Front, back: Back) -> None:
+    with front.database.transaction() as session:
+        fill_pool(session, count=2 * len(WORLD_NAMES), first="40000000")
+        main = session.get_one(Account, front.main.id)
+        for place, name in enumerate(WORLD_NAMES.values()):
+            draft = an_order()
+            contact = replace(draft.contact, email=f"kim{place}@example.com")
+            location = replace(draft.location, street=f"{name} {place + 1}")
+            prove_contact(session, main, replace(draft, contact=contact, location=location))
+    numbers = {}
+    for place, (kind, name) in enumerate(WORLD_NAMES.items()):
+        body = copy.deepcopy(ORDER)
+        body["location"] |= {"name": name, "street": f"{name} {place + 1}"}
+        body["contact"] |= {"name": name, "email": f"kim{place}@example.com"}
+        answer = front.post("/orders", body)
+        assert answer.status_code == 202, answer.text
+        numbers[kind] = answer.get_json()["customer_number"]
+    for _ in range(3):
+        back.advance()
+        sync_registrar(back.runtime)
+    sign_in(front, front.manager.email)
+    rows = {row[0]: row for row in table_of(front, "/standortverwaltung/export.csv")}
+    book = {str(row[0]): row for row in read_xlsx(download(front, "/standortverwaltung/export.xlsx"))}
+    mails = {mail.recipient_address: mail for mail in back.mailer.sent}
+    receipts = [mail for mail in back.mailer.sent if mail.attachments]
+    for place, (kind, name) in enumerate(WORLD_NAMES.items()):
+        number = numbers[kind]
+        assert rows[number][2] == book[number][2] == name
+        assert front.get(f"/accounts/{number}").get_json()["name"] == name
+        found = front.client.get("/standortverwaltung", query_string={"suche": name}).text
+        assert number in found and isolated(name) in found, kind
+        to_contact = received(mails[f"kim{place}@example.com"])
+        assert to_contact is not None and one_line(to_contact["To"].addresses[0].display_name) == one_line(name)
+        [receipt] = [mail for mail in receipts if number in mail.text]
+        sheet = next(file.content for file in receipt.attachments if file.media_type == "application/pdf")
+        whole = PdfReader(io.BytesIO(sheet)).pages[0].extract_text() + "".join(printed_lines(sheet))
+        assert all(character in whole for character in name if character != "\u200c"), kind
+        sender = Mail("<0123456789abcdef@x>", name, "kim@example.com", "de", name, name, f"<p>{name}</p>")
+        message = build_message(sender, _mailbox(name, "portal@example.com")).as_bytes(policy=_ON_THE_WIRE)
+        shown = email.message_from_bytes(message, policy=default)
+        assert shown["From"].addresses[0].display_name == shown["Subject"] == name
+
+
+@pytest.mark.parametrize("kind", WORLD_NAMES)
+def test_a_letter_is_printed_with_names_in_any_script(kind: str) -> None:
+    name = WORLD_NAMES[kind]
+    letter = Letter(
+        "key", (name, "Hauptstr. 1", f"10179 {name}"), "de", f"An {isolated(name)}", f"{isolated(name)}\n\nABCD",
+        "1. Januar 2026", "ABCD",
+    )  # fmt: skip
+    sheet = letter_pdf(letter, Carrier())
+    whole = PdfReader(io.BytesIO(sheet)).pages[0].extract_text() + "".join(printed_lines(sheet))
+    assert all(character in whole for character in name if character != "\u200c")
 
 
 def test_whole_orders_with_such_names_leave_mails_letters_and_trunks_whole(front: Front, back: Back) -> None:

@@ -80,13 +80,13 @@ def test_invisible_characters_of_forms_are_taken_off_but_not_of_passwords(front:
         ("contact__phone", "Kim", "This is no phone number"),
         ("contact__email", "jörg@example.com", "before the @"),
         ("contact__email", "hanna@", "no complete e-mail address"),
-        ("location__name", "分店 1", "Latin, Greek or Cyrillic"),
+        ("location__name", "分店 \U00012000", "We cannot print \U00012000 (U+12000)"),
         ("location__name", "#N/A", "error of the spreadsheet"),
         ("location__street", "#REF!", "error of the spreadsheet"),
         ("contact__name", "#NV", "error of the spreadsheet"),
         ("local_user__name", "#N/A", "error of the spreadsheet"),
         ("directory_entry__name", "#BEZUG!", "error of the spreadsheet"),
-        ("directory_entry__name", "株式会社", "Latin, Greek or Cyrillic"),
+        ("directory_entry__name", "a\ue000", "We cannot print U+E000"),
     ],
 )
 def test_the_api_says_what_is_wrong(front: Front, field: str, value: str, english: str) -> None:
@@ -116,10 +116,12 @@ def test_a_form_says_that_mail_cannot_be_sent_to_letters_before_the_at(front: Fr
 
 def test_a_contract_holder_has_letters_that_can_be_printed() -> None:
     typed = {"form": "other", "street": "Hauptstr. 1", "postal_code": "10179", "city": "Berlin"}
-    problems = check_holder({**typed, "name": "株式会社"}, utc_now().date())
+    problems = check_holder({**typed, "name": "\U00012000 GmbH"}, utc_now().date())
     assert isinstance(problems, list)
-    assert [(problem.field, problem.code) for problem in problems] == [("name", "unprintable")]
+    assert [(problem.field, problem.code, problem.allowed) for problem in problems] == [
+        ("name", "unprintable", "\U00012000 (U+12000)")
+    ]
     problems = check_holder({**typed, "name": "#NV"}, utc_now().date())
     assert isinstance(problems, list)
     assert [(problem.field, problem.code) for problem in problems] == [("name", "error_value")]
-    assert isinstance(check_holder({**typed, "name": "Łódź Σ Жук"}, utc_now().date()), HolderData)
+    assert isinstance(check_holder({**typed, "name": "Łódź Σ Жук 株式会社 שלום"}, utc_now().date()), HolderData)

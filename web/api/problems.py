@@ -195,7 +195,7 @@ def invalid(error: ValidationError) -> Response:
         place = [str(step) for step in part["loc"] if step not in _TAGS]
         if part["type"] in ("union_tag_not_found", "union_tag_invalid"):
             place.append(part["ctx"]["discriminator"].strip("'"))
-        found.append(_field(".".join(place), part["type"]))
+        found.append(_field(".".join(place), part["type"], part.get("ctx", {}).get("allowed")))
     return problem("invalid", found)
 
 

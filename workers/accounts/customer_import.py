@@ -36,7 +36,7 @@ REASONS = {
     "unreadable_character": "has a character that could not be read, or was lost before",
     "error_value": "is an error of the spreadsheet, such as #N/A",
     "shortened_number": "was shortened by the spreadsheet, its last digits are lost",
-    "unprintable": "has letters that are not Latin, Greek or Cyrillic, which letters on paper cannot show",
+    "unprintable": "has a character that no typeface of letters on paper has",
     "web_address": "contains a web or e-mail address, which would be a link in mails",
     "appears_twice": "is on an earlier line of this file already",
     "line_too_long": "the line is longer than 65,536 characters",

@@ -155,7 +155,7 @@ def test_an_answer_that_was_an_error_keeps_no_key(front: Front) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [
-        ("location.city", "東京", "unprintable"),
+        ("location.city", "𒀀𒁀", "unprintable"),
         ("location.name", "klick auf http://evil.example", "web_address"),
         ("contact.name", "www.evil.example/login", "web_address"),
         ("product", "trunk-3", "unknown_product"),

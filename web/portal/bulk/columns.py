@@ -327,8 +327,9 @@ def _local_user(cells: Cells, errors: Errors) -> dict[str, str] | None:
     except ValidationError as error:
         # What is wrong with the contact is said of the contact's cells.
         if not is_contact:
-            code = error.errors()[0]["type"]
-            errors.setdefault("local_user", [code if code in RULES else "malformed", None])
+            found = error.errors()[0]
+            code = found["type"] if found["type"] in RULES else "malformed"
+            errors.setdefault("local_user", [code, found.get("ctx", {}).get("allowed")])
         return None
 
 
@@ -386,11 +387,12 @@ def _validate(form: type[Any], body: Mapping[str, Any], cells: Cells, kind: Kind
         return form.model_validate(body)
     except ValidationError as error:
         columns = {column.path: column for column in COLUMNS[kind]}
-        for part in error.errors(include_input=False, include_url=False, include_context=False):
+        for part in error.errors(include_input=False, include_url=False):
             path = ".".join(str(step) for step in part["loc"] if isinstance(step, str) and step != "link_code")
             column = columns[path]
             missing = not cells[column.key] and not column.optional
-            errors.setdefault(column.key, ["missing" if missing else part["type"], None])
+            allowed = part.get("ctx", {}).get("allowed")
+            errors.setdefault(column.key, ["missing", None] if missing else [part["type"], allowed])
         return None
 
 

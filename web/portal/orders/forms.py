@@ -59,9 +59,11 @@ class _Rule:
         try:
             self._rule.validate_python(field.data)
         except ValidationError as error:
-            code = error.errors()[0]["type"]
-            code = code if code in RULES else "malformed"
-            raise StopValidation(field_error(locale(), self._path, code)) from error
+            found = error.errors()[0]
+            code = found["type"] if found["type"] in RULES else "malformed"
+            raise StopValidation(
+                field_error(locale(), self._path, code, found.get("ctx", {}).get("allowed"))
+            ) from error
 
 
 def _text(label: object, path: str, rule: TypeAdapter[str]) -> StringField:

@@ -15,7 +15,7 @@ def refuse_unsuitable_name(_form: Form, field: Field) -> None:
     """Raise `StopValidation` if the typed text cannot be a name (`models.values.name_fault`)."""
     fault = name_fault(field.data or "")
     if fault is not None:
-        raise StopValidation(field_error(locale(), "name", fault))
+        raise StopValidation(field_error(locale(), "name", fault.code, fault.character))
 
 
 def normalize_email(_form: Form, field: Field) -> None:

@@ -1,33 +1,138 @@
-"""The files of the pages' typeface, which is also that of letters and offers."""
+"""The font files of pages: the typeface, which is also that of letters and offers, and what stands in for it."""
 
 from __future__ import annotations
 
 import io
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from flask import Blueprint, Response
+import uharfbuzz
+from flask import Blueprint, Response, abort, url_for
 
-from tasks.outbox.typeface import WEIGHTS, font_file
+from models.typefaces import EASTERN, EMOJI, WEIGHTS, Typeface, font_file, shows_itself, typefaces
 
 typeface = Blueprint("typeface", __name__)
 
-_A_YEAR = 365 * 24 * 60 * 60
+_A_DAY = 24 * 60 * 60
+_A_YEAR = 365 * _A_DAY
+_BLOCK, _RARE_BLOCK = 256, 4096
+_RARE = 0x20000
 
 
 @typeface.get(f"/schrift/<any({', '.join(f'{weight!r}' for weight in map(str, WEIGHTS))}):weight>.woff")
 def show(weight: str) -> Response:
     """Return the font file of a weight (400 or 600) for web/static/portal.css; browsers keep it for a year."""
-    response = Response(_compressed(int(weight)), mimetype="font/woff")
+    return _font(_whole(int(weight)))
+
+
+@typeface.get("/schrift/andere.css")
+def other_scripts() -> Response:
+    """Return the style sheet that tells browsers which font file has which characters of other scripts.
+
+    A browser fetches only those whose characters are on the page.
+    """
+    response = Response(_style_sheet(), mimetype="text/css")
+    response.headers["Cache-Control"] = f"public, max-age={_A_DAY}"
+    return response
+
+
+@typeface.get("/schrift/<name>.<int:block>.woff")
+def part(name: str, block: int) -> Response:
+    """Return a part of a typeface, as the style sheet names it; 404 if there is none."""
+    found = next((one for one in _others() if one.name == name), None)
+    if found is None or block not in _parts(found):
+        abort(404)
+    return _font(_part_of(found, block))
+
+
+def _font(content: bytes) -> Response:
+    response = Response(content, mimetype="font/woff")
     response.headers["Cache-Control"] = f"public, max-age={_A_YEAR}, immutable"
     return response
 
 
-@lru_cache
-def _compressed(weight: int) -> bytes:
-    """Return the font in the format WOFF, half as large as the TrueType file; computed once in each process."""
+def _others() -> list[Typeface]:
+    """Return the typefaces that stand in for the first one; of the eastern ones only the one with Chinese forms."""
+    return [one for one in typefaces()[1:] if not one.name.startswith(EASTERN) or one.name.endswith("sc")]
+
+
+@cache
+def _parts(one: Typeface) -> dict[int, list[int]]:
+    """Return the characters of each part of a typeface; without those that a typeface before it has.
+
+    Chinese, Japanese and Korean are divided into blocks of 256 characters, rare ones of 4096, because the whole has
+    30 MB; a block has the number of its first character. The letters of other scripts shape each other, and so have
+    to be in one part.
+    """
+    before = typefaces()[: typefaces().index(one)]
+    taken = {
+        code
+        for other in before
+        if not other.name.startswith(EASTERN)
+        for code in _characters(other)
+        if shows_itself(chr(code))
+    }
+    # A joiner belongs to emoji; with another font it would take them apart.
+    own = sorted(code for code in _characters(one) - taken if shows_itself(chr(code)) or one.name == EMOJI)
+    if not one.name.startswith(EASTERN):
+        return {0: own}
+    parts: dict[int, list[int]] = {}
+    for code in own:
+        size = _BLOCK if code < _RARE else _RARE_BLOCK
+        parts.setdefault(code // size * size, []).append(code)
+    return parts
+
+
+@cache
+def _characters(one: Typeface) -> frozenset[int]:
+    return frozenset(one.face(400).unicodes)
+
+
+@cache
+def _style_sheet() -> str:
+    rules = []
+    for one in _others():
+        for block, codes in _parts(one).items():
+            address = url_for("typeface.part", name=one.name, block=block)
+            rules.append(
+                f'@font-face {{ font-family: "Other scripts"; font-display: swap; src: url("{address}"); '
+                f"unicode-range: {_ranges(codes, block)}; }}"
+            )
+    return "\n".join(rules)
+
+
+def _ranges(codes: list[int], block: int) -> str:
+    if block:
+        return f"U+{block:X}".removesuffix("000" if block >= _RARE else "00").ljust(len(f"U+{block:X}"), "?")
+    found: list[list[int]] = []
+    for code in codes:
+        if found and code == found[-1][1] + 1:
+            found[-1][1] = code
+        else:
+            found.append([code, code])
+    return ", ".join(f"U+{first:X}-{last:X}" if first != last else f"U+{first:X}" for first, last in found)
+
+
+@cache
+def _whole(weight: int) -> bytes:
+    return _compressed(font_file(weight).read_bytes())
+
+
+@lru_cache(64)
+def _part_of(one: Typeface, block: int) -> bytes:
+    """Return a part of a typeface in the format WOFF, in the regular weight, of which browsers make the bold one."""
+    wanted = uharfbuzz.SubsetInput()
+    face = one.face(400)
+    wanted.unicode_set.update(_parts(one)[block] if block else _characters(one))
+    wanted.flags = uharfbuzz.SubsetFlags.NO_HINTING | uharfbuzz.SubsetFlags.DOWNGRADE_CFF2
+    wanted.pin_axis_location(face, "wght", 400)
+    return _compressed(uharfbuzz.subset(face, wanted).blob.data)
+
+
+def _compressed(content: bytes) -> bytes:
+    """Return the font in the format WOFF, half as large as the TrueType file."""
     from fontTools.ttLib import TTFont  # a large import, which few processes need
 
-    with font_file(weight).open("rb") as file, TTFont(io.BytesIO(file.read()), lazy=True) as font:
+    with TTFont(io.BytesIO(content), lazy=True) as font:
         font.flavor = "woff"
         packed = io.BytesIO()
         font.save(packed, reorderTables=None)

@@ -71,7 +71,7 @@ class EntryForm(Form):  # type: ignore[misc]
         """Raise `ValidationError` if the text cannot be a name, by the rule of the order form."""
         fault = name_fault(field.data or "")
         if fault is not None:
-            raise ValidationError(field_error(locale(), "directory_entry.name", fault))
+            raise ValidationError(field_error(locale(), "directory_entry.name", fault.code, fault.character))
 
     @property
     def data_of_entry(self) -> DirectoryData:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from models.typefaces import FAMILY
 from tasks.outbox import pdf_sheet
 from tasks.outbox.render import render
-from tasks.outbox.typeface import FAMILY
 from tasks.settings import Carrier, CarrierPage
 
 ROOT = Path(__file__).parents[4]

@@ -9,10 +9,12 @@ from typing import Any
 from flask.testing import FlaskClient
 from pypdf import PdfReader
 
+from models.typefaces import shows_itself, typefaces
 from tests.web.conftest import Front, FrontOf
 from tests.web.html import assert_valid
 from tests.web.portal.orders.test_orders import begin, fill_all
 from tests.web.portal.page.test_portal import sign_in
+from tests.world_names import WORLD_NAMES
 
 SET: dict[str, Any] = {
     "carrier_name": "Beispiel & Telefon GmbH",
@@ -87,3 +89,27 @@ def test_the_typeface_of_letters_is_that_of_pages(front: Front) -> None:
         assert "immutable" in answer.headers["Cache-Control"]
     assert front.client.get("/schrift/500.woff").status_code == 404
     assert front.client.get("/static/portal.css").text.count("../schrift/") == 2
+
+
+def test_a_page_names_a_font_file_for_every_character_that_can_be_printed(front: Front) -> None:
+    assert '<link rel="stylesheet" href="/schrift/andere.css">' in front.client.get("/anmelden").text
+    sheet = front.client.get("/schrift/andere.css")
+    assert sheet.mimetype == "text/css" and len(sheet.data) < 50_000
+    rules = re.findall(r'url\("([^"]+)"\); unicode-range: ([^;]+);', sheet.text)
+    ranges = [(address, *_bounds(part)) for address, parts in rules for part in parts.split(", ")]
+    for name in WORLD_NAMES.values():
+        for character in filter(shows_itself, name):
+            if not typefaces()[0].has(character):
+                assert any(first <= ord(character) <= last for _, first, last in ranges), character
+    for wanted in ("\u4e00", "\u0634", "\U0001f468"):
+        address = next(address for address, first, last in ranges if first <= ord(wanted) <= last)
+        answer = front.client.get(address)
+        assert answer.data[:4] == b"wOFF" and len(answer.data) < 600_000
+        assert "immutable" in answer.headers["Cache-Control"]
+    for address in ("/schrift/NotoSansCJKsc.7.woff", "/schrift/NotoSansThai.1.woff", "/schrift/Comic.0.woff"):
+        assert front.client.get(address).status_code == 404
+
+
+def _bounds(part: str) -> tuple[int, int]:
+    first, _, last = part.removeprefix("U+").partition("-")
+    return int(first.replace("?", "0"), 16), int((last or first).replace("?", "F"), 16)

@@ -1,0 +1,178 @@
+"""The typefaces that letters and offers are printed with, and what they can print. Reads the installed font files."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uharfbuzz import Face, Font
+
+FAMILY = "Source Sans Pro"
+"""The typeface of pages, letters and offers; the others stand in for characters that it lacks."""
+WEIGHTS = {400: "Regular", 600: "Semibold"}
+"""The names of its weights by their CSS number."""
+
+EMOJI = "NotoEmoji"
+"""The name of the typeface of emoji."""
+EASTERN = "NotoSansCJK"
+"""What the names of the typefaces of Chinese, Japanese and Korean begin with."""
+MOST_MARKS = 8
+"""The most combining marks on one letter: more would run into the lines above and below."""
+
+# Joiners, variation selector 16 and tags: they shape the characters beside them and have no glyph of their own.
+_SHAPING_ONLY = re.compile("[\u200c\u200d\ufe0f\U000e0020-\U000e007f]")
+# What stands for a character that was lost.
+_LOST = "\ufffd"
+# Control and format characters, private use, surrogates, separators of lines.
+_NO_GLYPH = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+_KANA, _HANGUL = re.compile("[\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f]"), re.compile("[\u1100-\u11ff\uac00-\ud7a3]")
+
+
+@dataclass(frozen=True, slots=True)
+class Typeface:
+    """A typeface that is installed: its `name`, unique and ASCII, and where its font files are.
+
+    `paths` has a file for each weight in `WEIGHTS`; a variable font has the same one for all. `index` is its place in
+    a file with several typefaces.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    index: int = 0
+
+    @property
+    def is_variable(self) -> bool:
+        """Return whether one font file has all weights."""
+        return len(set(self.paths)) == 1
+
+    def face(self, weight: int) -> Face:
+        """Return the font file of the weight 400 or 600. Its content is mapped into memory, not read."""
+        return _face(self.paths[list(WEIGHTS).index(weight)], self.index)
+
+    def font(self, weight: int) -> Font:
+        """Return the typeface in the weight 400 or 600, for shaping: one object in each process."""
+        return _font(self, weight)
+
+    def has(self, character: str) -> bool:
+        """Return whether the typeface has a glyph for the character."""
+        return self.font(400).get_nominal_glyph(ord(character)) is not None
+
+
+@cache
+def _face(path: Path, index: int) -> Face:
+    from uharfbuzz import Blob, Face  # slow to import, and Latin text needs it only once for each letter
+
+    return Face(Blob.from_file_path(str(path)), index)
+
+
+@cache
+def _font(typeface: Typeface, weight: int) -> Font:
+    from uharfbuzz import Font
+
+    font = Font(typeface.face(weight))
+    if typeface.is_variable:
+        font.set_variations({"wght": weight})
+    return font
+
+
+def font_file(weight: int) -> Path:
+    """Return the TrueType file of `FAMILY` in the weight 400 (regular) or 600 (semibold)."""
+    return Path(str(files("font_source_sans_pro"))) / "files" / f"SourceSansPro-{WEIGHTS[weight]}.ttf"
+
+
+@cache
+def typefaces() -> tuple[Typeface, ...]:
+    """Return all typefaces, the first that has a character prints it: `FAMILY`, Noto Sans, then one for each script.
+
+    Symbols come after the scripts, then emoji, and at last Chinese, Japanese and Korean.
+    """
+    folder = Path(str(files("manimgx_fonts")))
+    found = {path.name.partition("[")[0]: path for path in folder.glob("Noto*.ttf") if "Italic" not in path.name}
+    last = ["NotoSansSymbols", EMOJI]
+    names = ["NotoSans", *sorted(found.keys() - {"NotoSans", *last}), *last]
+    east = Path(str(files("manimgx_fonts_cjk"))) / "NotoSansCJK-VF.otf.ttc"
+    return (
+        Typeface(FAMILY.replace(" ", ""), tuple(map(font_file, WEIGHTS))),
+        *(Typeface(name, (found[name],) * len(WEIGHTS)) for name in names),
+        # In the order of the forms of Chinese characters in the file.
+        *(Typeface(f"{EASTERN}{form}", (east,) * len(WEIGHTS), index) for index, form in enumerate(("jp", "kr", "sc"))),
+    )
+
+
+def is_plain(text: str) -> bool:
+    """Return whether `FAMILY` prints the text character by character, from left to right."""
+    return text.isascii() or all(map(_is_plain_character, text))
+
+
+@lru_cache(4096)
+def _is_plain_character(character: str) -> bool:
+    return (
+        not unicodedata.category(character).startswith(("M", "C"))
+        and unicodedata.bidirectional(character) not in ("R", "AL", "AN")
+        and typefaces()[0].has(character)
+    )
+
+
+def lacking(text: str) -> str:
+    """Return the first character, as a reader sees it, that no typeface can print; empty if all can be printed.
+
+    Line breaks count as printable, as does the empty text.
+    """
+    if text.isascii():
+        if text.isprintable():
+            return ""
+        return next((character for character in text if not character.isprintable() and character != "\n"), "")
+    if is_plain(text):
+        return ""
+    return next((cluster for cluster in clusters(text) if cluster != "\n" and typeface_of(cluster) is None), "")
+
+
+def clusters(text: str) -> list[str]:
+    """Return the text's characters as a reader sees them: letters with their marks, emoji with all their parts."""
+    from wcwidth import iter_graphemes  # slow to import
+
+    return list(iter_graphemes(text))
+
+
+def eastern_form(text: str) -> str:
+    """Return which forms of Chinese characters the text is printed with: Japanese "jp", Korean "kr", or Chinese "sc".
+
+    Japanese text is known by its kana, Korean text by its letters.
+    """
+    if text.isascii():
+        return "sc"
+    return "jp" if _KANA.search(text) else "kr" if _HANGUL.search(text) else "sc"
+
+
+def shows_itself(character: str) -> bool:
+    """Return whether the character can be seen; not so control characters, joiners, and what stands for a lost one."""
+    is_shaping = _SHAPING_ONLY.match(character) is not None
+    return not is_shaping and character != _LOST and unicodedata.category(character) not in _NO_GLYPH
+
+
+@lru_cache(4096)
+def typeface_of(cluster: str, form: str = "sc") -> Typeface | None:
+    """Return the first typeface that has all of a character as a reader sees it; None if none has.
+
+    `form` is what `eastern_form` says of the text around it. Private use characters have none: their glyphs mean
+    something else in each typeface.
+    """
+    needed = set(_SHAPING_ONLY.sub("", cluster))
+    if not needed or not all(map(shows_itself, needed)):
+        return None
+    if sum(unicodedata.category(character).startswith("M") for character in cluster) > MOST_MARKS:
+        return None
+    # An emoji that Source Sans Pro or another one knows as a plain sign.
+    coloured = "\ufe0f" in cluster or ("\u200d" in cluster and unicodedata.category(cluster[0]) == "So")
+    for typeface in sorted(typefaces(), key=lambda one: one.name != EMOJI) if coloured else typefaces():
+        if typeface.name.startswith(EASTERN) and not typeface.name.endswith(form):
+            continue
+        if all(map(typeface.has, needed)):
+            return typeface
+    return None

@@ -1,0 +1,57 @@
+"""What the pages of a PDF show, by the fonts' own maps from glyphs to characters."""
+
+from __future__ import annotations
+
+import re
+from io import BytesIO
+from typing import Any
+
+from pypdf import PdfReader
+from pypdf.generic import ContentStream
+
+_MAPPED = re.compile(r"<([0-9a-f]{4})> <([0-9a-f]*)>")
+
+
+def printed_lines(content: bytes) -> list[str]:
+    """Return the texts that the PDF shows with embedded typefaces, from left to right, one for each run of glyphs.
+
+    Glyphs that come from right-to-left text are in the order in which they stand. Asserts that every glyph is one of
+    the typeface, and none the box that stands for a missing character.
+    """
+    reader = PdfReader(BytesIO(content))
+    lines = []
+    for page in reader.pages:
+        fonts: dict[str, Any] = page["/Resources"]["/Font"]  # type: ignore[index]
+        maps = {
+            name: {int(code, 16): bytes.fromhex(text).decode("utf-16-be") for code, text in _mapped(font)}
+            for name, font in fonts.items()
+            if font["/Subtype"] == "/Type0"
+        }
+        font, line, actual = "", "", None
+        for operands, operator in ContentStream(page.get_contents(), reader).operations:
+            if operator == b"Tf":
+                font = operands[0]
+            elif operator == b"BDC" and "/ActualText" in operands[1]:
+                actual = str(operands[1]["/ActualText"])
+            elif operator == b"EMC" and actual is not None:
+                line, actual = line + actual, None
+            elif operator == b"TJ" and font in maps:
+                codes = [part for part in operands[0] if not isinstance(part, int | float)]
+                numbers = [int.from_bytes(_bytes(code), "big") for code in codes]
+                assert all(numbers), "a box for a character that the typeface lacks"
+                assert set(numbers) <= set(maps[font])
+                if actual is None:
+                    line += "".join(maps[font][number] for number in numbers)
+            elif operator == b"ET":
+                if line:
+                    lines.append(line)
+                line = ""
+    return lines
+
+
+def _mapped(font: Any) -> list[tuple[str, str]]:
+    return _MAPPED.findall(font["/ToUnicode"].get_data().decode())
+
+
+def _bytes(code: Any) -> bytes:
+    return code.original_bytes if hasattr(code, "original_bytes") else bytes(code)
